@@ -1,0 +1,40 @@
+"""Make Keras models smaller: load, inspect, fine-tune, prune, strip.
+
+The names load on first use, so that `from edgepress import compress` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgepress.compress.data import open_data as open_data
+    from edgepress.compress.finetune import finetune as finetune
+    from edgepress.compress.inspection import inspect as inspect
+    from edgepress.compress.models import load as load
+    from edgepress.compress.models import save as save
+    from edgepress.compress.pruning import prune as prune
+    from edgepress.compress.stripping import strip as strip
+
+_HOMES = {
+    "load": "models",
+    "save": "models",
+    "open_data": "data",
+    "inspect": "inspection",
+    "finetune": "finetune",
+    "prune": "pruning",
+    "strip": "stripping",
+}
+
+__all__ = list(_HOMES)  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgepress.compress' has no attribute '{name}'")
+    return getattr(import_module(f"edgepress.compress.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

@@ -1,0 +1,116 @@
+"""An exported file and what is known about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of an artifact.
+
+    Attributes:
+        name: The name by which the runtime knows it.
+        shape: Sizes; None where free.
+        dtype: NumPy name of the element type.
+        scale: Quantisation scale, or None for float tensors.
+        zero_point: Quantisation zero point, or None.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How an artifact compares with its Keras source on the same samples.
+
+    Attributes:
+        passed: Whether every bound held.
+        max_abs_error: Largest absolute difference over all outputs.
+        mean_abs_error: Mean absolute difference over all outputs.
+        agreement: Share of samples with the same decision (top class or thresholded label); for
+            other tasks the share of samples within the tolerance.
+        tolerance: Bound on `max_abs_error` relative to the source's largest output.
+        samples: Number of samples compared.
+        metric: The task's metric, or None without data.
+        split: The data split that the metric was measured on, or None.
+        value: The artifact's metric, or None.
+        source_value: The source's metric on the same samples, or None.
+        reason: Why it failed, empty when it passed.
+    """
+
+    passed: bool
+    max_abs_error: float
+    mean_abs_error: float
+    agreement: float
+    tolerance: float
+    samples: int
+    metric: str | None = None
+    split: str | None = None
+    value: float | None = None
+    source_value: float | None = None
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported model file.
+
+    Attributes:
+        path: The file.
+        format: "tflite", "onnx" or "c".
+        quantize: "float32", "float16", "dynamic", "int8", …
+        bytes: Size of the file.
+        gzip_bytes: Size after gzip at level 9.
+        sha256: Hash of the file.
+        inputs: Input tensors.
+        outputs: Output tensors.
+        source: Fingerprint of the Keras model it was made from.
+        versions: Versions of the packages that made it.
+        verified: How it compares with its source, or None when that wasn't checked.
+    """
+
+    path: Path
+    format: str
+    quantize: str
+    bytes: int
+    gzip_bytes: int
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    source: str
+    versions: dict[str, str]
+    verified: Agreement | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, the path as text."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Artifact:
+        """The inverse of `to_json`."""
+
+        def specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+            return tuple(TensorSpec(**{**i, "shape": tuple(i["shape"])}) for i in items)
+
+        verified = value.get("verified")
+        return cls(
+            **{
+                **value,
+                "path": Path(value["path"]),
+                "inputs": specs(value["inputs"]),
+                "outputs": specs(value["outputs"]),
+                "verified": Agreement(**verified) if verified else None,
+            }
+        )

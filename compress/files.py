@@ -1,0 +1,128 @@
+"""Files that are whole or absent: temporary name beside the target, then one rename."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.errors import InputError
+
+
+def check_output(path: Path | str, force: bool = False) -> Path:
+    """Refuse, before any work, an output that exists or can't be written.
+
+    Args:
+        path: The file or folder that will be written.
+        force: Whether an existing output may be replaced.
+
+    Returns:
+        The path as `Path`.
+
+    Raises:
+        InputError: The output exists (without `force`), or its folder can't be written.
+    """
+    path = Path(path)
+    if path.exists() and not force:
+        raise InputError(f"'{path}' exists already", "choose another output or pass --force")
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise InputError(f"'{parent}' is not a folder, so '{path}' can't be written in it")
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"'{path}' can't be written: no permission in '{parent}'")
+    return path
+
+
+@contextmanager
+def atomic_output(target: Path | str, force: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `target`; rename it to `target` when the block succeeds.
+
+    The block writes a file or makes a folder at the path it gets. When it raises, what it wrote
+    is removed and an existing target stays as it was.
+
+    Args:
+        target: Where the result goes.
+        force: Whether an existing target is replaced.
+
+    Yields:
+        A path that doesn't exist, with the target's suffix, on the same file system.
+
+    Raises:
+        InputError: The target exists without `force`, or can't be written.
+    """
+    target = check_output(target, force)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
+    try:
+        yield temporary
+        _replace(temporary, target)
+    finally:
+        _remove(temporary)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Rename; a folder in the way is set aside first, so that a crash loses neither version."""
+    if not (target.is_dir() or temporary.is_dir()) or not target.exists():
+        temporary.replace(target)
+        return
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+    target.rename(aside)
+    try:
+        temporary.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any, force: bool = True) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    with atomic_output(path, force=force) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: The file is missing or isn't JSON.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"'{path}' does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' is not JSON: {error}") from None
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def gzip_size(path: Path) -> int:
+    """Bytes that a file takes after gzip at level 9: what an app download costs."""
+    return len(gzip.compress(path.read_bytes(), compresslevel=9, mtime=0))
+
+
+def content_key(*parts: Any) -> str:
+    """A short key that changes when any of the JSON-able parts changes."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

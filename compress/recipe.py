@@ -1,0 +1,216 @@
+"""What a person writes to describe a step; unknown fields and impossible values are refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Structure = Literal["weights", "blocks", "nm", "channels", "layers"]
+
+
+def parse_number(text: Any) -> Any:
+    """Read `1/255` or `0.5` as a number; leave what isn't text alone."""
+    return float(Fraction(text.replace(" ", ""))) if isinstance(text, str) else text
+
+
+def parse_numbers(text: Any) -> Any:
+    """Read `0.5,0.5,0.5` (or one number) as a tuple of numbers."""
+    if isinstance(text, str):
+        return tuple(parse_number(part) for part in text.split(","))
+    return (text,) if isinstance(text, int | float) else text
+
+
+def parse_size(text: Any) -> Any:
+    """Read `96x96` as (height, width)."""
+    return tuple(int(part) for part in text.lower().split("x")) if isinstance(text, str) else text
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Number = Annotated[float, BeforeValidator(parse_number)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(parse_numbers)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Spec(BaseModel):
+    """Base of all specs: frozen, and a misspelt field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSpec(Spec):
+    """Where the data is and how it is prepared.
+
+    Attributes:
+        spec: File, folder, `tfds:NAME` or `file.py:function`; a mapping in the library.
+        scale: Factor applied to inputs, as 1/255.
+        mean: Subtracted after scaling, one number or one for each channel.
+        std: Divisor after the mean.
+        resize: (height, width) that images are resized to; the model's own size by default.
+        augment: Random changes in training: "flip", "flip-vertical", "crop:N", "brightness:F",
+            "contrast:F", "noise:F".
+        target: Column of the target in a table.
+        validation_split: Share taken for validation where the data has none.
+        loss: Keras loss by name; inferred by default.
+        metric: Metric by name; inferred by default.
+    """
+
+    spec: Any
+    scale: Number | None = None
+    mean: Numbers | None = None
+    std: Numbers | None = None
+    resize: Annotated[tuple[int, int], BeforeValidator(parse_size)] | None = None
+    augment: Names = ()
+    target: str | None = None
+    validation_split: Share = 0.2
+    loss: str | None = None
+    metric: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_spec(cls, value: Any) -> Any:
+        return value if isinstance(value, dict) and "spec" in value else {"spec": value}
+
+
+class TrainSpec(Spec):
+    """How a training runs.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Samples a step.
+        optimizer: Name in `finetune.optimizers`.
+        lr: Learning rate that the schedule starts from (after warm-up).
+        momentum: For SGD and RMSprop.
+        weight_decay: Decoupled weight decay (AdamW, or any optimizer).
+        schedule: Name in `finetune.schedules`.
+        warmup: Epochs over which the rate rises linearly from 0 to `lr` (may be a fraction).
+        lr_factor: Factor of the `step`, `exponential` and `plateau` schedules.
+        lr_every: Epochs between two drops of `step`.
+        lr_patience: Epochs without improvement before `plateau` lowers the rate.
+        min_lr: Floor of every schedule.
+        early_stopping: Epochs without improvement before training ends; None trains all epochs.
+        restore_best: Whether the weights of the best validation epoch are kept.
+        clipnorm: Bound on the gradient's global norm.
+        temperature: Of the soft targets in distillation.
+        distill_weight: Share of the distillation loss, the rest is the task's own loss.
+    """
+
+    epochs: int = Field(10, ge=0)
+    batch_size: int = Field(64, ge=1)
+    optimizer: str = "adam"
+    lr: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: str = "constant"
+    warmup: float = Field(0.0, ge=0)
+    lr_factor: float = Field(0.5, gt=0, lt=1)
+    lr_every: int = Field(10, ge=1)
+    lr_patience: int = Field(5, ge=0)
+    min_lr: float = Field(1e-6, ge=0)
+    early_stopping: int | None = Field(None, ge=1)
+    restore_best: bool = True
+    clipnorm: float | None = Field(None, gt=0)
+    temperature: float = Field(4.0, gt=0)
+    distill_weight: float = Field(0.9, ge=0, le=1)
+
+
+class FinetuneSpec(TrainSpec):
+    """Fine-tuning: a training in which only some layers change.
+
+    Attributes:
+        unfreeze: What is trained; see `finetune.select`.
+        train_batchnorm: Whether batch normalisation in frozen parts follows the new data.
+        teacher: Model file whose outputs are learned beside the labels.
+    """
+
+    unfreeze: Names = ("all",)
+    train_batchnorm: bool = False
+    teacher: str | None = None
+
+
+class PruneSpec(Spec):
+    """One pruning step and its recovery.
+
+    Attributes:
+        structure: What is removed.
+        sparsity: Share removed: of weights for unstructured, of channels for structured pruning.
+        target_macs: MACs kept, as a share (below or equal 1) or a number.
+        target_params: Parameters kept, as a share or a number.
+        criterion: Importance criterion by name.
+        schedule: "one-shot" (after training), or during training "constant", "polynomial",
+            "iterative".
+        initial_sparsity: Where a polynomial schedule begins.
+        begin_step: First training step at which masks are updated.
+        end_step: Step at which a polynomial schedule reaches `sparsity`; by default three
+            quarters of the training.
+        frequency: Steps between two mask updates.
+        power: Exponent of the polynomial.
+        steps: Rounds of an iterative pruning, with recovery between.
+        protect: Layers (names or globs) that stay as they are.
+        per_layer: Sparsity by layer glob, before the global one.
+        allocation: "global" ranks all layers together, "uniform" takes the same share of each.
+        group_reduction: How importances of coupled layers combine: "sum", "mean" or "max".
+        round_to: Widths are kept at multiples of this.
+        min_channels: Fewest channels that a group keeps.
+        repair: Refit of the remaining weights on calibration data after removal.
+        calibration_samples: Samples for data-driven criteria and repair.
+        recover_epochs: Epochs of training after (one-shot) or during pruning.
+        recover_optimizer: Optimizer of the recovery.
+        recover_lr: Its learning rate.
+        recover_schedule: Its schedule.
+        recover_batch_size: Its batch size.
+        distill: Whether the recovery learns from the unpruned model's outputs.
+        max_drop: Largest acceptable fall of the metric, as a share of 1.
+    """
+
+    structure: Structure = "weights"
+    sparsity: float | None = Field(None, gt=0, lt=1)
+    target_macs: float | None = Field(None, gt=0)
+    target_params: float | None = Field(None, gt=0)
+    criterion: str = "l1"
+    schedule: Literal["one-shot", "constant", "polynomial", "iterative"] = "one-shot"
+    initial_sparsity: float = Field(0.0, ge=0, lt=1)
+    begin_step: int = Field(0, ge=0)
+    end_step: int | None = Field(None, ge=1)
+    frequency: int = Field(100, ge=1)
+    power: float = Field(3.0, gt=0)
+    steps: int = Field(1, ge=1)
+    protect: Names = ()
+    per_layer: dict[str, float] = Field(default_factory=dict)
+    allocation: Literal["global", "uniform"] = "global"
+    group_reduction: Literal["sum", "mean", "max"] = "mean"
+    round_to: int = Field(8, ge=1)
+    min_channels: int = Field(1, ge=1)
+    repair: bool = True
+    calibration_samples: int = Field(256, ge=1)
+    recover_epochs: int = Field(0, ge=0)
+    recover_optimizer: str = "adam"
+    recover_lr: float = Field(1e-3, gt=0)
+    recover_schedule: str = "cosine"
+    recover_batch_size: int = Field(64, ge=1)
+    distill: bool = True
+    max_drop: float | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_target(self) -> PruneSpec:
+        given = [n for n in ("sparsity", "target_macs", "target_params") if getattr(self, n)]
+        if len(given) != 1:
+            raise ValueError("give exactly one of sparsity, target_macs, target_params")
+        if self.structure in ("weights", "blocks", "nm") and given != ["sparsity"]:
+            raise ValueError(f"structure {self.structure} takes sparsity, not {given[0]}")
+        return self
+
+    def recovery(self) -> TrainSpec:
+        """The training that follows (or accompanies) the pruning."""
+        return TrainSpec(
+            epochs=self.recover_epochs,
+            optimizer=self.recover_optimizer,
+            lr=self.recover_lr,
+            schedule=self.recover_schedule,
+            batch_size=self.recover_batch_size,
+        )
