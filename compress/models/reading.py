@@ -1,0 +1,149 @@
+"""Reading what people call a model: a file, a folder, or a function that returns one."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ARTIFACTS = {".tflite": "a TFLite file", ".onnx": "an ONNX file"}
+
+
+def load(
+    source: Any,
+    custom_objects: Path | str | Mapping[str, Any] | None = None,
+    unsafe_lambda: bool = False,
+) -> Any:
+    """Load a Keras model.
+
+    Files that Keras 3 itself refuses (Keras 1 and 2, tf.keras, SavedModel) are carried over.
+    Python code inside a file is never run, unless `unsafe_lambda` allows it for a `.keras` file.
+
+    Args:
+        source: `.keras`, `.h5` or `.hdf5` file, SavedModel folder, `module:function` or
+            `file.py:function` that returns a model, or a model (given back as it is).
+        custom_objects: Python file with the user's layers, or a mapping of names to them.
+        unsafe_lambda: Whether Lambda layers of a `.keras` file may run their Python code.
+
+    Returns:
+        A built `keras.Model`, not compiled.
+
+    Raises:
+        InputError: There is no such file, it is no model, or it can't be loaded.
+    """
+    import keras
+
+    if isinstance(source, keras.Model):
+        return source
+    text = str(source)
+    if not Path(text).exists() and is_reference(text):
+        return _built(_returned_model(text), text)
+    path = Path(text)
+    _check_file(path)
+    objects = _objects(custom_objects)
+    return _built(_load_file(path, objects, unsafe_lambda), text)
+
+
+def _objects(custom_objects: Path | str | Mapping[str, Any] | None) -> dict[str, Any]:
+    if custom_objects is None:
+        return {}
+    if isinstance(custom_objects, Mapping):
+        return dict(custom_objects)
+    return custom_objects_of(Path(custom_objects))
+
+
+def _returned_model(text: str) -> Any:
+    import keras
+
+    model = call_reference(text)
+    if not isinstance(model, keras.Model):
+        raise InputError(f"'{text}' returns {type(model).__name__}, not a keras.Model")
+    return model
+
+
+def _check_file(path: Path) -> None:
+    """Tell apart, without opening it as a model, what can't be one."""
+    if not path.exists():
+        raise InputError(
+            f"model '{path}' does not exist",
+            "give a .keras or .h5 file, or file.py:function returning a model",
+        )
+    if path.suffix in _ARTIFACTS:
+        raise InputError(
+            f"'{path}' is {_ARTIFACTS[path.suffix]}, not a Keras model",
+            "give the Keras model it was made from; benchmark and verify take such files",
+        )
+    if path.is_dir():
+        return
+    if path.stat().st_size == 0:
+        raise InputError(f"'{path}' is empty")
+    with path.open("rb") as file:
+        head = file.read(8)
+    if path.suffix == ".keras" and head != _HDF5_SIGNATURE:
+        _check_archive(path)
+    elif head != _HDF5_SIGNATURE and not zipfile.is_zipfile(path):
+        raise InputError(
+            f"'{path}' is not a Keras model: neither a .keras archive nor an HDF5 file"
+        )
+
+
+def _check_archive(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+            names = archive.namelist()
+    except (zipfile.BadZipFile, EOFError, OSError):
+        raise InputError(
+            f"'{path}' is not a whole .keras archive", "it is truncated or another kind of file"
+        ) from None
+    if broken or "config.json" not in names:
+        what = f"'{broken}' in it is damaged" if broken else "it holds no config.json"
+        raise InputError(f"'{path}' is not a Keras model: {what}")
+
+
+def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Any:
+    import keras
+
+    if path.is_dir():
+        return _carry(path, objects, None)
+    try:
+        return keras.models.load_model(
+            path, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
+        )
+    except Exception as error:
+        if path.suffix == ".keras" and "Lambda" in str(error) and "deseriali" in str(error):
+            raise InputError(
+                f"'{path}' holds a Lambda layer, whose Python code would run on loading",
+                "if you trust the file, pass --unsafe-lambda",
+            ) from None
+        return _carry(path, objects, error)
+
+
+def _carry(path: Path, objects: dict[str, Any], error: Exception | None) -> Any:
+    """Carry a file over that Keras 3 refuses."""
+    from edgepress.compress.models import legacy
+
+    try:
+        return legacy.carry(path, objects).model
+    except InputError:
+        raise
+    except Exception as failure:
+        first = f"{type(error or failure).__name__}: {error or failure}".splitlines()[0][:300]
+        raise InputError(
+            f"'{path}' can't be loaded: {first}",
+            "layers of your own are named with --custom-objects file.py",
+        ) from failure
+
+
+def _built(model: Any, source: str) -> Any:
+    if not model.built or not getattr(model, "inputs", None):
+        raise InputError(
+            f"'{source}' is a model without defined inputs",
+            "call it once on example data, or build it with the functional API",
+        )
+    return model

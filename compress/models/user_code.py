@@ -1,0 +1,92 @@
+"""Code that the user names: `package.module:function`, `file.py:function`, files of custom layers."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.registry import near_names
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text has the form `module:function` or `file.py:function`."""
+    module, colon, function = text.rpartition(":")
+    return bool(colon and module) and function.isidentifier() and "//" not in text
+
+
+def import_file(path: Path) -> ModuleType:
+    """Run a Python file of the user's as a module.
+
+    Raises:
+        InputError: The file is missing, or fails while it is imported.
+    """
+    if not path.is_file():
+        raise InputError(f"'{path}' does not exist")
+    spec = importlib.util.spec_from_file_location(f"edgepress_user_{path.stem}", path.absolute())
+    if spec is None or spec.loader is None:
+        raise InputError(f"'{path}' is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"'{path}' fails on import: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    if name.endswith(".py"):
+        return import_file(Path(name))
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"module '{name}' can't be imported: {error}", "a file is given as file.py:function"
+        ) from None
+    finally:
+        sys.path.remove("")
+
+
+def resolve_reference(text: str) -> Callable[..., Any]:
+    """The function that `module:function` or `file.py:function` names.
+
+    Raises:
+        InputError: The module or the function isn't there.
+    """
+    name, _, function = text.rpartition(":")
+    module = _import(name)
+    found = getattr(module, function, None)
+    if not callable(found):
+        known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise InputError(f"'{name}' has no function '{function}'", near_names(function, known))
+    return found  # type: ignore[no-any-return]
+
+
+def call_reference(text: str) -> Any:
+    """Call the function that a reference names, without arguments.
+
+    Raises:
+        InputError: It can't be found, or it fails.
+    """
+    function = resolve_reference(text)
+    try:
+        return function()
+    except Exception as error:
+        raise InputError(f"'{text}' fails: {type(error).__name__}: {error}") from error
+
+
+def custom_objects_of(path: Path) -> dict[str, Any]:
+    """The classes and functions that a file of custom layers defines, by name."""
+    module = import_file(path)
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", None) == module.__name__ and callable(value)
+    }
