@@ -1,0 +1,396 @@
+"""Owns a native runtime (LiteRT or ONNX Runtime) in a process of its own.
+
+A stand-alone script: Python 3.10 or newer, NumPy and one runtime; it is also what is sent to a
+board. It reads one JSON object a line from standard input and answers each with one on standard
+output: `{"ok": true, …}` or `{"ok": false, "error": "one line"}`. Whatever libraries print goes to
+standard error. The requests ("do"):
+
+    load         path, runtime, threads, xnnpack, delegates, providers, batch, cpus, profile
+    describe     inputs, outputs, operators
+    time         n, seed: raw nanoseconds of n inferences
+    predict      inputs (.npz), outputs (.npz), real: floats in and out of quantised tensors
+    memory       VmHWM and VmRSS, with those after the imports
+    profile      what ONNX Runtime's profiler saw since a load with `profile` (a file prefix)
+    quit
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+
+def read_text(path: str) -> str:
+    """The stripped text of a small system file, empty where it can't be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def read_memory() -> dict[str, int]:
+    """Peak and present resident bytes of this process.
+
+    From /proc/self/status: `ru_maxrss` would include the parent's peak, which Linux carries over
+    fork and exec.
+    """
+    found = {}
+    for line in read_text("/proc/self/status").splitlines():
+        name, _, value = line.partition(":")
+        if name in ("VmHWM", "VmRSS"):
+            found[name] = int(value.split()[0]) * 1024
+    return {"peak_bytes": found.get("VmHWM", 0), "resident_bytes": found.get("VmRSS", 0)}
+
+
+def reset_peak() -> None:
+    """Begin VmHWM anew at the present size, where the kernel allows it."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
+            file.write("5")
+    except OSError:
+        pass
+
+
+def to_tensor(array: Any, spec: dict[str, Any]) -> Any:
+    """An array in the tensor's type; real numbers are quantised for a quantised tensor."""
+    import numpy as np
+
+    dtype = np.dtype(spec["dtype"])
+    if spec.get("scale") and array.dtype.kind == "f" and dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        levels = np.rint(array.astype(np.float64) / spec["scale"]) + spec["zero_point"]
+        return np.clip(levels, info.min, info.max).astype(dtype)
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def to_real(array: Any, spec: dict[str, Any]) -> Any:
+    """The real numbers of a quantised tensor; other tensors as they are."""
+    import numpy as np
+
+    if spec.get("scale") and array.dtype.kind in "iu":
+        return ((array.astype(np.float64) - spec["zero_point"]) * spec["scale"]).astype(np.float32)
+    return array
+
+
+def fill(shape: tuple[int, ...], dtype: str, seed: int) -> Any:
+    """Input for timing: floats in 0..1, all levels of 8 bits, zeros for indices."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return rng.random(shape, dtype=np.float32).astype(kind)
+    if kind in (np.dtype("int8"), np.dtype("uint8")):
+        info = np.iinfo(kind)
+        return rng.integers(info.min, info.max + 1, shape, dtype=kind)
+    return np.zeros(shape, kind)
+
+
+class LiteRT:
+    """A `.tflite` file in LiteRT."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        begin = time.perf_counter_ns()
+        from importlib.metadata import version
+
+        from ai_edge_litert import interpreter as litert
+
+        self.import_ns = time.perf_counter_ns() - begin
+        self.version = version("ai-edge-litert")
+        reset_peak()
+        self.baseline = read_memory()
+        delegates = [
+            litert.load_delegate(path, options or None)
+            for path, options in request.get("delegates") or ()
+        ]
+        kinds = litert.OpResolverType
+        plain = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        begin = time.perf_counter_ns()
+        self.interpreter = litert.Interpreter(
+            model_path=request["path"],
+            num_threads=request.get("threads", 1),
+            experimental_delegates=delegates or None,
+            experimental_op_resolver_type=kinds.AUTO if request.get("xnnpack", True) else plain,
+        )
+        self._resize(request.get("batch"))
+        self.load_ns = time.perf_counter_ns() - begin
+        self.inputs = self._specs(self.interpreter.get_input_details(), "inputs")
+        self.outputs = self._specs(self.interpreter.get_output_details(), "outputs")
+        self.home = [
+            tuple(int(s) for s in d["shape"]) for d in self.interpreter.get_input_details()
+        ]
+
+    def _resize(self, batch: int | None) -> None:
+        for detail in self.interpreter.get_input_details() if batch else ():
+            self.interpreter.resize_tensor_input(detail["index"], [batch, *detail["shape"][1:]])
+        self.interpreter.allocate_tensors()
+
+    def _specs(self, details: list[Any], side: str) -> list[dict[str, Any]]:
+        """Tensors in the model's order, named by the signature where the file has one."""
+        names = {}
+        for key in list(self.interpreter.get_signature_list())[:1]:
+            runner = self.interpreter.get_signature_runner(key)
+            named = runner.get_input_details() if side == "inputs" else runner.get_output_details()
+            names = {detail["index"]: name for name, detail in named.items()}
+        specs = []
+        for detail in details:
+            scales = detail["quantization_parameters"]["scales"]
+            shape = [int(s) for s in detail.get("shape_signature", detail["shape"])]
+            specs.append(
+                {
+                    "name": names.get(detail["index"], detail["name"]),
+                    "tensor": detail["name"],
+                    "shape": [None if s < 0 else s for s in shape],
+                    "dtype": detail["dtype"].__name__,
+                    "scale": float(scales[0]) if len(scales) else None,
+                    "zero_point": int(detail["quantization"][1]) if len(scales) else None,
+                }
+            )
+        return specs
+
+    def operators(self) -> list[str]:
+        """Operators as planned; DELEGATE stands for what a delegate took over."""
+        return [op["op_name"] for op in self.interpreter._get_ops_details()]
+
+    def prepare(self, arrays: list[Any]) -> None:
+        """Give the inputs, resizing them (and planning anew) where their shapes differ."""
+        details = self.interpreter.get_input_details()
+        if any(tuple(d["shape"]) != a.shape for d, a in zip(details, arrays, strict=True)):
+            for detail, array in zip(details, arrays, strict=True):
+                self.interpreter.resize_tensor_input(detail["index"], array.shape)
+            self.interpreter.allocate_tensors()
+            details = self.interpreter.get_input_details()
+        for detail, array in zip(details, arrays, strict=True):
+            self.interpreter.set_tensor(detail["index"], array)
+
+    def forget(self) -> None:
+        """Clear the state that recurrent operators keep from one inference to the next."""
+        self.interpreter.reset_all_variables()
+
+    def invoke(self) -> None:
+        """One inference."""
+        self.interpreter.invoke()
+
+    def results(self) -> list[Any]:
+        """The outputs of the last inference, copied."""
+        return [
+            self.interpreter.get_tensor(d["index"]) for d in self.interpreter.get_output_details()
+        ]
+
+
+class OnnxRuntime:
+    """An `.onnx` file in ONNX Runtime."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        begin = time.perf_counter_ns()
+        import onnxruntime as ort
+
+        self.import_ns = time.perf_counter_ns() - begin
+        self.version = ort.__version__
+        reset_peak()
+        self.baseline = read_memory()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = request.get("threads", 1)
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        if request.get("profile"):
+            options.enable_profiling, options.profile_file_prefix = True, request["profile"]
+        providers = request.get("providers") or ["CPUExecutionProvider"]
+        missing = sorted(set(providers) - set(ort.get_available_providers()))
+        if missing:
+            raise ValueError(f"ONNX Runtime here has no {', '.join(missing)}")
+        begin = time.perf_counter_ns()
+        self.session = ort.InferenceSession(request["path"], options, providers=providers)
+        self.load_ns = time.perf_counter_ns() - begin
+        self.inputs = [self._spec(t) for t in self.session.get_inputs()]
+        self.outputs = [self._spec(t) for t in self.session.get_outputs()]
+        batch = request.get("batch") or 1
+        self.home = [
+            tuple(s or (batch if i == 0 else 1) for i, s in enumerate(t["shape"]))
+            for t in self.inputs
+        ]
+        self.feed: dict[str, Any] = {}
+        self.last: list[Any] = []
+
+    @staticmethod
+    def _spec(tensor: Any) -> dict[str, Any]:
+        dtype = tensor.type[len("tensor(") : -1]
+        dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
+        shape = [size if isinstance(size, int) else None for size in tensor.shape]
+        return {
+            "name": tensor.name,
+            "tensor": tensor.name,
+            "shape": shape,
+            "dtype": dtype,
+            "scale": None,
+            "zero_point": None,
+        }
+
+    def operators(self) -> list[str]:
+        """Unknown: a session doesn't tell; its profile does."""
+        return []
+
+    def prepare(self, arrays: list[Any]) -> None:
+        """Give the inputs."""
+        self.feed = {spec["name"]: a for spec, a in zip(self.inputs, arrays, strict=True)}
+
+    def forget(self) -> None:
+        """Nothing to do: a session keeps no state."""
+
+    def invoke(self) -> None:
+        """One inference."""
+        self.last = self.session.run(None, self.feed)
+
+    def results(self) -> list[Any]:
+        """The outputs of the last inference."""
+        return list(self.last)
+
+
+RUNTIMES: dict[str, Any] = {"litert": LiteRT, "onnxruntime": OnnxRuntime}
+
+
+def chosen(name: str, runtime: Any, arrays: dict[str, Any]) -> list[Any]:
+    """The arrays in the order of the model's inputs, found by signature or tensor name."""
+    if len(arrays) == len(runtime.inputs) == 1:
+        return list(arrays.values())
+    found = [arrays.get(s["name"], arrays.get(s["tensor"])) for s in runtime.inputs]
+    if any(array is None for array in found):
+        known = ", ".join(s["name"] for s in runtime.inputs)
+        raise ValueError(f"'{name}' takes the inputs {known}, not {', '.join(sorted(arrays))}")
+    return found
+
+
+def run_batches(runtime: Any, arrays: list[Any], batch: int) -> list[Any]:
+    """All outputs, `batch` samples at a time; a short last batch is padded by its last sample."""
+    import numpy as np
+
+    total = len(arrays[0])
+    parts: list[list[Any]] = []
+    for begin in range(0, total, batch):
+        chunk = [a[begin : begin + batch] for a in arrays]
+        short = batch - len(chunk[0])
+        if short:
+            chunk = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in chunk]
+        runtime.prepare(chunk)
+        runtime.forget()
+        runtime.invoke()
+        results = [np.array(r) for r in runtime.results()]
+        if batch == 1:
+            results = [r if r.ndim and len(r) == 1 else r[None] for r in results]
+        if any(not r.ndim or len(r) != batch for r in results):
+            raise ValueError("the outputs have another batch size than the inputs")
+        parts.append([r[: batch - short] for r in results])
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def predict(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Run all samples: many at once where the model's batch is free, else as the file says."""
+    import numpy as np
+
+    with np.load(request["inputs"]) as file:
+        arrays = chosen(request["inputs"], runtime, {k: file[k] for k in file.files})
+    arrays = [to_tensor(a, s) for a, s in zip(arrays, runtime.inputs, strict=True)]
+    total, sizes = len(arrays[0]), [s["shape"][0] for s in runtime.inputs]
+    fixed = next((size for size in sizes if size), 0)
+    batch = fixed or max(1, min(total, request.get("batch", 32)))
+    try:
+        results = run_batches(runtime, arrays, batch)
+    except (ValueError, RuntimeError):
+        if batch == 1 or fixed:
+            raise
+        batch, results = 1, run_batches(runtime, arrays, 1)
+    if request.get("real", True):
+        results = [to_real(r, s) for r, s in zip(results, runtime.outputs, strict=True)]
+    names = [s["name"] for s in runtime.outputs]
+    np.savez(request["outputs"], **dict(zip(names, results, strict=True)))
+    return {"samples": total, "batch": batch}
+
+
+def measure_times(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Raw nanoseconds of n inferences on one made-up input in the shape of the file."""
+    arrays = [
+        fill(shape, spec["dtype"], request.get("seed", 0))
+        for shape, spec in zip(runtime.home, runtime.inputs, strict=True)
+    ]
+    runtime.prepare(arrays)
+    invoke, clock, raw = runtime.invoke, time.perf_counter_ns, []
+    until = clock() + int(request.get("max_seconds", 1e6) * 1e9)
+    for _ in range(request["n"]):
+        begin = clock()
+        invoke()
+        end = clock()
+        raw.append(end - begin)
+        if end > until:
+            break
+    return {"ns": raw}
+
+
+def end_profile(runtime: Any, _: dict[str, Any]) -> dict[str, Any]:
+    """The kernel events of a session that was loaded with `profile`."""
+    path = runtime.session.end_profiling()
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        events = json.load(file)
+    os.unlink(path)  # noqa: PTH108
+    end = "_kernel_time"
+    kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(end)]
+    return {
+        "events": [
+            {"node": e["name"][: -len(end)], "op": e["args"].get("op_name", ""), "us": e["dur"]}
+            for e in kernels
+        ]
+    }
+
+
+def answer(request: dict[str, Any], loaded: list[Any]) -> dict[str, Any]:
+    """Carry out one request; `loaded` holds the runtime once there is one."""
+    do = request["do"]
+    if do == "load":
+        if request.get("cpus"):
+            os.sched_setaffinity(0, request["cpus"])
+        runtime = RUNTIMES[request["runtime"]](request)
+        loaded[:] = [runtime]
+        return {
+            "version": runtime.version,
+            "import_ns": runtime.import_ns,
+            "load_ns": runtime.load_ns,
+        }
+    runtime = loaded[0]
+    if do == "memory":
+        return {**read_memory(), **{f"baseline_{k}": v for k, v in runtime.baseline.items()}}
+    if do == "describe":
+        return {
+            "inputs": runtime.inputs,
+            "outputs": runtime.outputs,
+            "operators": runtime.operators(),
+        }
+    actions = {"time": measure_times, "predict": predict, "profile": end_profile}
+    return actions[do](runtime, request)
+
+
+def main() -> None:
+    """Answer requests until `quit` or the end of the input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    loaded: list[Any] = []
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "quit":
+            return
+        try:
+            reply = {"ok": True, **answer(request, loaded)}
+        except Exception as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            reply = {"ok": False, "error": text[:500]}
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    main()
