@@ -1,0 +1,169 @@
+"""Random changes of training batches, each drawn from (seed, epoch, batch) alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.registry import Table
+
+
+class Change(Protocol):
+    """Changes one batch of images and, where they are images too, its targets."""
+
+    def __call__(self, inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+        """Give the changed batch.
+
+        Args:
+            inputs: (batch, height, width, channels) tensor.
+            targets: Tensor of the same height and width, or None where targets aren't images.
+            amount: The number after the colon; its meaning is the change's own.
+            seed: (2,) tensor for TensorFlow's stateless random functions.
+        """
+
+
+def flip(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+    """Mirror each image left to right with probability `amount`."""
+    return _mirror(inputs, targets, amount, seed, axis=2)
+
+
+def flip_vertical(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+    """Mirror each image top to bottom with probability `amount`."""
+    return _mirror(inputs, targets, amount, seed, axis=1)
+
+
+def _mirror(inputs: Any, targets: Any, amount: float, seed: Any, axis: int) -> tuple[Any, Any]:
+    import tensorflow as tf
+
+    chosen = tf.random.stateless_uniform([tf.shape(inputs)[0], 1, 1, 1], seed) < amount
+
+    def mirrored(images: Any) -> Any:
+        return tf.where(chosen, tf.reverse(images, [axis]), images)
+
+    return mirrored(inputs), None if targets is None else mirrored(targets)
+
+
+def crop(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+    """Shift each image by up to `amount` pixels each way, its border reflected."""
+    import tensorflow as tf
+
+    reach = int(amount)
+    shape = tf.shape(inputs)
+    shifts = tf.random.stateless_uniform([2, shape[0]], seed, 0, 2 * reach + 1, tf.int32)
+    rows = shifts[0][:, None] + tf.range(shape[1])[None]
+    columns = shifts[1][:, None] + tf.range(shape[2])[None]
+
+    def shifted(images: Any) -> Any:
+        padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]], "REFLECT")
+        kept = tf.gather(padded, rows, axis=1, batch_dims=1)
+        wide = tf.gather(kept, columns, axis=2, batch_dims=1)
+        return tf.ensure_shape(wide, images.shape)
+
+    return shifted(inputs), None if targets is None else shifted(targets)
+
+
+def brightness(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+    """Add to each image up to `amount` times the batch's range."""
+    import tensorflow as tf
+
+    reach = amount * (tf.reduce_max(inputs) - tf.reduce_min(inputs))
+    shift = tf.random.stateless_uniform([tf.shape(inputs)[0], 1, 1, 1], seed, -1.0, 1.0)
+    return inputs + shift * reach, targets
+
+
+def contrast(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+    """Stretch each image about its mean by a factor between 1 - `amount` and 1 + `amount`."""
+    import tensorflow as tf
+
+    mean = tf.reduce_mean(inputs, [1, 2, 3], keepdims=True)
+    factor = tf.random.stateless_uniform(
+        [tf.shape(inputs)[0], 1, 1, 1], seed, 1 - amount, 1 + amount
+    )
+    return (inputs - mean) * factor + mean, targets
+
+
+def noise(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+    """Add Gaussian noise with a deviation of `amount` times the batch's range."""
+    import tensorflow as tf
+
+    reach = amount * (tf.reduce_max(inputs) - tf.reduce_min(inputs))
+    return inputs + reach * tf.random.stateless_normal(tf.shape(inputs), seed), targets
+
+
+@dataclass(frozen=True)
+class _Known:
+    change: Change
+    default: float
+    low: float
+    high: float
+    images_only: bool = True
+
+
+AUGMENTATIONS: Table[_Known] = Table(
+    "augmentation",
+    {
+        "flip": _Known(flip, 0.5, 0, 1),
+        "flip-vertical": _Known(flip_vertical, 0.5, 0, 1),
+        "crop": _Known(crop, 4, 1, 512),
+        "brightness": _Known(brightness, 0.1, 0, 1),
+        "contrast": _Known(contrast, 0.2, 0, 1),
+        "noise": _Known(noise, 0.02, 0, 1, images_only=False),
+    },
+)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A sequence of random changes; empty changes nothing.
+
+    Attributes:
+        changes: Name and amount of each, in order.
+        image_input: Name of the input that is changed.
+        image_targets: Whether targets are images that move along.
+    """
+
+    changes: tuple[tuple[str, float], ...] = ()
+    image_input: str = ""
+    image_targets: bool = False
+
+    def __call__(self, inputs: Any, targets: Any, seed: Any) -> tuple[Any, Any]:
+        """Change one batch: inputs by name and targets; `seed` is a (2,) integer tensor."""
+        import tensorflow as tf
+
+        if not self.changes:
+            return inputs, targets
+        value = inputs[self.image_input]
+        moved = targets if self.image_targets else None
+        for number, (name, amount) in enumerate(self.changes):
+            here = tf.random.experimental.stateless_fold_in(seed, number)
+            value, moved = AUGMENTATIONS[name].change(value, moved, amount, here)
+        changed = {**inputs, self.image_input: value}
+        return changed, moved if self.image_targets else targets
+
+
+def parse_augmentation(texts: tuple[str, ...], model: Any, image_targets: bool) -> Augmentation:
+    """Read texts such as `flip` or `crop:4`, also several behind commas.
+
+    Raises:
+        InputError: A name or an amount is wrong, or the model takes no images.
+    """
+    changes = []
+    for text in (part.strip() for joined in texts for part in joined.split(",")):
+        name, _, amount = text.partition(":")
+        known = AUGMENTATIONS[name]
+        value = _amount(text, amount, known)
+        if known.images_only and len(model.inputs[0].shape) != 4:
+            raise InputError(f"augmentation '{name}' needs images, the model takes none")
+        changes.append((name, value))
+    return Augmentation(tuple(changes), model.inputs[0].name, image_targets)
+
+
+def _amount(text: str, amount: str, known: _Known) -> float:
+    try:
+        value = float(amount) if amount else known.default
+    except ValueError:
+        raise InputError(f"augmentation '{text}': '{amount}' is not a number") from None
+    if not known.low <= value <= known.high:
+        raise InputError(f"augmentation '{text}' must lie between {known.low} and {known.high}")
+    return value

@@ -1,0 +1,53 @@
+"""Running a model over a split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.data.dataset import Split
+from edgepress.compress.data.tasks import Task
+
+
+def predict(model: Any, split: Split, batch_size: int = 256) -> tuple[list[Any], Any]:
+    """A model's outputs and the targets, in stored order.
+
+    Args:
+        model: A Keras model.
+        split: The samples.
+        batch_size: Samples a call.
+
+    Returns:
+        A list with an (samples, …) array for each output, and the targets: an array, a mapping
+        by output name, or a list.
+    """
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def run(inputs: Any) -> Any:
+        return tf.nest.flatten(model(inputs, training=False))
+
+    outputs: list[list[Any]] = []
+    targets: list[Any] = []
+    for inputs, target in split.in_order(batch_size):
+        outputs.append([part.numpy() for part in run(inputs)])
+        targets.append(tf.nest.map_structure(lambda t: t.numpy(), target))
+    joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+    return joined, tf.nest.map_structure(lambda *parts: np.concatenate(parts), *targets)
+
+
+def evaluate(model: Any, split: Split, task: Task, batch_size: int = 256) -> float:
+    """The task's metric of a model on a split.
+
+    Args:
+        model: A Keras model.
+        split: The samples.
+        task: Says which metric.
+        batch_size: Samples a call.
+
+    Returns:
+        The metric.
+    """
+    outputs, targets = predict(model, split, batch_size)
+    return task.score(outputs, targets)

@@ -1,0 +1,252 @@
+"""Opening whatever `--data` names: the reader is chosen, splits are made, the task inferred."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.data.arrays import (
+    SPLITS,
+    ArraySource,
+    array_source,
+    read_npz,
+    split_arrays,
+)
+from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
+from edgepress.compress.data.dataset import Dataset, Source, Split
+from edgepress.compress.data.folders import (
+    class_folder_source,
+    class_names,
+    folder_hash,
+    folder_splits,
+    pair_source,
+)
+from edgepress.compress.data.preparation import Preparation, own_rescaling, preparation_for
+from edgepress.compress.data.splitting import split_indices
+from edgepress.compress.data.streams import is_stream, stream_source, tfds_streams
+from edgepress.compress.data.tables import read_table
+from edgepress.compress.data.tasks import infer_task
+from edgepress.compress.errors import InputError
+from edgepress.compress.files import sha256
+from edgepress.compress.models.user_code import call_reference, is_reference
+from edgepress.compress.recipe import DataSpec
+
+_FORMS = "a .npz, .csv or .parquet file, a folder of images, tfds:NAME or file.py:function"
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Sources by split ("all" where the data has no splits), and what is known of them."""
+
+    sources: dict[str, Any]
+    fingerprint: str
+    class_names: tuple[str, ...] = field(default=())
+
+
+def open_data(data: Any, model: Any, seed: int = 0) -> Dataset:
+    """Open a data set for a model.
+
+    Args:
+        data: `DataSpec`, specification as text, mapping of arrays or `tf.data.Dataset`s, or an
+            open `Dataset` (given back as it is).
+        model: The Keras model whose inputs and outputs it must fit.
+        seed: Draws the validation split where the data has none.
+
+    Returns:
+        The data set.
+
+    Raises:
+        InputError: It isn't there, can't be read, or doesn't fit the model.
+    """
+    if isinstance(data, Dataset):
+        return data
+    spec = data if isinstance(data, DataSpec) else DataSpec(spec=data)
+    preparation = preparation_for(model, spec)
+    opened = _open(spec, model)
+    sources = _with_validation(opened.sources, spec, seed)
+    task = infer_task(model, _some_targets(sources, preparation), spec.loss, spec.metric)
+    image_targets = task.kind == "image-to-image"
+    augmentation = parse_augmentation(spec.augment, model, image_targets)
+    splits = {
+        name: Split(name, source, preparation, augmentation if name == "train" else Augmentation())
+        for name, source in sources.items()
+    }
+    low, high = _range(splits)
+    return Dataset(
+        train=splits.get("train"),
+        val=splits.get("val"),
+        test=splits.get("test"),
+        task=task,
+        fingerprint=_spec_hash(opened.fingerprint, spec),
+        input_range=(low, high),
+        class_names=opened.class_names,
+        warnings=tuple(_warnings(spec, model, low, high, splits)),
+    )
+
+
+def _open(spec: DataSpec, model: Any) -> _Opened:
+    given = spec.spec
+    if isinstance(given, Mapping):
+        return _open_mapping(given, model, "the data", spec)
+    text = str(given)
+    if text.startswith("tfds:"):
+        streams, names = tfds_streams(text.removeprefix("tfds:"))
+        sources = {k: stream_source(v, model, text, k == "train") for k, v in streams.items()}
+        return _Opened(sources, hashlib.sha256(text.encode()).hexdigest(), names)
+    path = Path(text)
+    if not path.exists():
+        if is_reference(text):
+            return _open_mapping(_called(text), model, text, spec)
+        raise InputError(f"data '{text}' does not exist", f"give {_FORMS}")
+    if path.is_dir():
+        return _open_folder(path, model, spec)
+    if path.suffix == ".npz":
+        return _open_arrays(read_npz(path), model, f"'{path}'", sha256(path), spec)
+    if path.suffix in (".csv", ".parquet"):
+        inputs, targets, names = read_table(path, spec.target, model)
+        source = array_source(inputs, targets, model, f"'{path}'")
+        return _Opened({"all": source}, sha256(path), names)
+    raise InputError(f"'{path}' is no kind of data that is read", f"give {_FORMS}")
+
+
+def _called(reference: str) -> Mapping[str, Any]:
+    value = call_reference(reference)
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"'{reference}' returns {type(value).__name__}",
+            "return a mapping with the keys train, val, test",
+        )
+    return value
+
+
+def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpec) -> _Opened:
+    if not data.keys() & set(SPLITS):
+        arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray)}
+        return _open_arrays(arrays, model, where, _arrays_hash(arrays), spec)
+    sources: dict[str, Any] = {}
+    for name in SPLITS:
+        value = data.get(name)
+        if value is None:
+            continue
+        if is_stream(value):
+            sources[name] = stream_source(value, model, f"{where}, split '{name}'")
+        elif isinstance(value, tuple | list) and len(value) == 2:
+            sources[name] = array_source(
+                value[0], value[1], model, f"{where}, split '{name}'", spec.resize is not None
+            )
+        else:
+            raise InputError(
+                f"{where}: split '{name}' is {type(value).__name__}",
+                "give a tf.data.Dataset or a pair of arrays (x, y)",
+            )
+    return _Opened(sources, _sources_hash(sources))
+
+
+def _open_arrays(
+    arrays: Mapping[str, Any], model: Any, where: str, fingerprint: str, spec: DataSpec
+) -> _Opened:
+    parts = split_arrays(arrays, where)
+    names = arrays.get("class_names")
+    sources = {
+        split: array_source(
+            x, y, model, where if split == "all" else f"{where}, {split}", spec.resize is not None
+        )
+        for split, (x, y) in parts.items()
+    }
+    classes = () if names is None else tuple(str(n) for n in np.asarray(names).ravel())
+    return _Opened(sources, fingerprint, classes)
+
+
+def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
+    if not any(path.iterdir()):
+        raise InputError(f"folder '{path}' is empty", f"give {_FORMS}")
+    splits = folder_splits(path)
+    fingerprint = folder_hash(path)
+    if all((f / "inputs").is_dir() and (f / "targets").is_dir() for f in splits.values()):
+        pairs = {k: pair_source(f, model, spec.resize) for k, f in splits.items()}
+        return _Opened(pairs, fingerprint)
+    names = class_names(list(splits.values()))
+    sources = {k: class_folder_source(f, names, model, spec.resize) for k, f in splits.items()}
+    return _Opened(sources, fingerprint, names)
+
+
+def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict[str, Source]:
+    """Sources by split, a validation split taken from the training split where there is none."""
+    sources = dict(sources)
+    if "all" in sources:
+        sources.setdefault("train", sources.pop("all"))
+    train = sources.get("train")
+    if train is None or "val" in sources or not hasattr(train, "part") or train.size < 2:
+        return sources
+    kept, aside = split_indices(train.size, spec.validation_split, train.labels(), seed)
+    return {**sources, "train": train.part(kept), "val": train.part(aside)}
+
+
+def _some_targets(sources: dict[str, Source], preparation: Preparation) -> Any:
+    """Targets that the task is inferred from: all in memory, or those of a first batch."""
+    del preparation
+    for source in sources.values():
+        if isinstance(source, ArraySource):
+            return source.targets
+    first = next(iter(sources.values()))
+    labels = first.labels()
+    if labels is not None:
+        return labels
+    return next(first.batches(None, 256).as_numpy_iterator())[1]
+
+
+def _range(splits: dict[str, Split]) -> tuple[float, float]:
+    first = next(iter(splits.values())).in_order(64).take(1)
+    inputs = next(first.as_numpy_iterator())[0]
+    values = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
+    if not all(np.isfinite(v).all() for v in values):
+        raise InputError("the first batch of the data holds values that are NaN or infinite")
+    return float(min(v.min() for v in values)), float(max(v.max() for v in values))
+
+
+def _warnings(
+    spec: DataSpec, model: Any, low: float, high: float, splits: dict[str, Split]
+) -> list[str]:
+    found = []
+    if high > 32 and spec.scale is None and spec.std is None and own_rescaling(model) is None:
+        found.append(
+            f"inputs run from {low:g} to {high:g} and the model does not rescale them; if it was"
+            " trained on 0 to 1, pass --scale 1/255"
+        )
+    if high <= 1 / 100 and low >= -1 / 100:
+        found.append(f"inputs run from {low:g} to {high:g}: were they scaled twice?")
+    if "test" not in splits and "val" in splits:
+        found.append("the data has no test split: figures come from the validation split")
+    return found
+
+
+def _spec_hash(content: str, spec: DataSpec) -> str:
+    """Hash of the content and of what changes which samples a model sees."""
+    settings = spec.model_dump(mode="json", exclude={"spec"})
+    return hashlib.sha256(f"{content}{settings}".encode()).hexdigest()
+
+
+def _arrays_hash(arrays: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        value = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}{value.shape}{value.dtype}".encode())
+        digest.update(value.tobytes() if value.dtype != object else b"")
+    return digest.hexdigest()
+
+
+def _sources_hash(sources: dict[str, Any]) -> str:
+    """Hash of arrays in memory, or of a stream's first batch and size."""
+    digest = hashlib.sha256()
+    for name, source in sources.items():
+        inputs, targets = next(source.batches(None, 64).as_numpy_iterator())
+        if isinstance(source, ArraySource):
+            inputs, targets = source.inputs, source.targets
+        flat = {**inputs, **(targets if isinstance(targets, dict) else {"y": targets})}
+        digest.update(f"{name}{source.size}{_arrays_hash(flat)}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,129 @@
+"""Data that comes as `tf.data.Dataset`s: a user's function, or a prepared TFDS directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.errors import InputError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """A finite `tf.data.Dataset` of (inputs, targets), one sample an element.
+
+    A stream can't be indexed: shuffled passes draw from a buffer, seeded by the order asked for.
+
+    Attributes:
+        samples: The dataset, unbatched; inputs by name.
+        size: Number of samples.
+        shuffle: Whether training passes are shuffled here; a user's own order is kept.
+    """
+
+    samples: Any
+    size: int
+    shuffle: bool
+
+    def batches(self, order: Array | None, batch_size: int) -> Any:
+        """A `tf.data.Dataset` of batches."""
+        samples = self.samples
+        if order is not None and self.shuffle:
+            seed = int(order[0]) * 65_537 + int(order[-1])
+            samples = samples.shuffle(10_000, seed=seed, reshuffle_each_iteration=False)
+        return samples.batch(batch_size)
+
+    def labels(self) -> Array | None:
+        """Unknown without a pass over the stream."""
+        return None
+
+
+def is_stream(value: Any) -> bool:
+    """Whether a value is a `tf.data.Dataset`."""
+    import tensorflow as tf
+
+    return isinstance(value, tf.data.Dataset)
+
+
+def stream_source(stream: Any, model: Any, where: str, shuffle: bool = False) -> StreamSource:
+    """A stream checked against a model's inputs.
+
+    Args:
+        stream: `tf.data.Dataset` of (inputs, targets), batched or not.
+        model: The Keras model.
+        where: What it comes from, for messages.
+        shuffle: Whether training passes are shuffled here.
+
+    Raises:
+        InputError: Elements aren't pairs, shapes don't fit, or the stream is empty or endless.
+    """
+    import tensorflow as tf
+
+    spec = stream.element_spec
+    if not isinstance(spec, tuple) or len(spec) != 2:
+        raise InputError(f"{where}: elements must be pairs of (inputs, targets)")
+    names = [t.name for t in model.inputs]
+    first = tf.nest.flatten(spec[0])[0]
+    if first.shape.rank == len(model.inputs[0].shape):
+        stream = stream.unbatch()
+
+    def name(inputs: Any, targets: Any) -> Any:
+        if isinstance(inputs, dict):
+            return {n: inputs[n] for n in names}, targets
+        return dict(zip(names, tf.nest.flatten(inputs), strict=True)), targets
+
+    named = stream.map(name)
+    _check_shapes(named.element_spec[0], model, where)
+    return StreamSource(named, _count(stream, where), shuffle)
+
+
+def _check_shapes(spec: Any, model: Any, where: str) -> None:
+    for tensor in model.inputs:
+        shape = spec[tensor.name].shape
+        if not shape.is_compatible_with(tensor.shape[1:]):
+            raise InputError(
+                f"{where}: samples have shape {tuple(shape)}, the model's input '{tensor.name}'"
+                f" takes {tuple(tensor.shape[1:])}"
+            )
+
+
+def _count(stream: Any, where: str) -> int:
+    size = int(stream.cardinality())
+    if size == -1:
+        raise InputError(f"{where}: the dataset never ends", "use .take(N)")
+    if size < 0:
+        size = int(stream.reduce(np.int64(0), lambda n, _: n + 1))
+    if size == 0:
+        raise InputError(f"{where}: there are no samples")
+    return size
+
+
+def tfds_streams(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Streams by split and class names of a prepared TensorFlow Datasets directory.
+
+    Nothing is downloaded.
+
+    Raises:
+        InputError: The package or the prepared data set is missing.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise InputError(
+            f"tfds:{name} needs the package tensorflow-datasets", "pip install tensorflow-datasets"
+        ) from None
+    try:
+        builder = tfds.builder(name)
+        streams = builder.as_dataset(as_supervised=True, shuffle_files=False)
+        label = builder.info.features["label"]
+    except Exception as error:
+        raise InputError(
+            f"tfds:{name} can't be opened: {error}", "prepare it once with tfds build or tfds.load"
+        ) from None
+    wanted = {"train": "train", "validation": "val", "test": "test"}
+    found = {wanted[k]: v for k, v in streams.items() if k in wanted}
+    return found, tuple(getattr(label, "names", ()))
