@@ -1,4 +1,4 @@
-"""Code that the user names: `package.module:function`, `file.py:function`, files of custom layers."""
+"""Code that the user names: `module:function`, `file.py:function`, files of custom layers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def resolve_reference(text: str) -> Callable[..., Any]:
     if not callable(found):
         known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise InputError(f"'{name}' has no function '{function}'", near_names(function, known))
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def call_reference(text: str) -> Any:

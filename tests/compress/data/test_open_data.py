@@ -218,9 +218,8 @@ def test_csv_with_named_classes(tmp_path: Path) -> None:
 
 def test_scale_is_applied_once(tmp_path: Path) -> None:
     images = np.full((20, 8, 8, 3), 255, np.uint8)
-    data = open_data(
-        DataSpec(spec={"x": images, "y": np.arange(20) % 2}, scale="1/255"), image_model()
-    )
+    spec = DataSpec(spec={"x": images, "y": np.arange(20) % 2}, scale="1/255")
+    data = open_data(spec, image_model())
     assert data.input_range == (1.0, 1.0)
     x = keras.Input((8, 8, 3))
     y = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255, name="own")(x))
