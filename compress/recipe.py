@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Structure = Literal["weights", "blocks", "nm", "channels", "layers"]
+Structure = Literal["weights", "blocks", "nm", "kernels", "channels", "layers"]
+UNSTRUCTURED: tuple[Structure, ...] = ("weights", "blocks", "nm", "kernels")
 
 
 def parse_number(text: Any) -> Any:
@@ -25,6 +26,11 @@ def parse_numbers(text: Any) -> Any:
 def parse_size(text: Any) -> Any:
     """Read `96x96` as (height, width)."""
     return tuple(int(part) for part in text.lower().split("x")) if isinstance(text, str) else text
+
+
+def parse_points(text: Any) -> Any:
+    """Read `5=1e-3,10=1e-4` as pairs of (epoch, rate)."""
+    return tuple(tuple(p.split("=")) for p in text.split(",")) if isinstance(text, str) else text
 
 
 def _as_list(value: Any) -> Any:
@@ -90,7 +96,11 @@ class TrainSpec(Spec):
         schedule: Name in `finetune.schedules`.
         warmup: Epochs over which the rate rises linearly from 0 to `lr` (may be a fraction).
         lr_factor: Factor of the `step`, `exponential` and `plateau` schedules.
-        lr_every: Epochs between two drops of `step`.
+        lr_every: Epochs between two drops of `step`; over which `exponential` falls by the
+            factor; the first period of `cosine-restarts`.
+        lr_growth: Factor from one period of `cosine-restarts` to the next.
+        lr_power: Exponent of `polynomial`.
+        lr_points: For `piecewise`: from which epoch on which rate, as 5=1e-3,10=1e-4.
         lr_patience: Epochs without improvement before `plateau` lowers the rate.
         min_lr: Floor of every schedule.
         early_stopping: Epochs without improvement before training ends; None trains all epochs.
@@ -110,6 +120,11 @@ class TrainSpec(Spec):
     warmup: float = Field(0.0, ge=0)
     lr_factor: float = Field(0.5, gt=0, lt=1)
     lr_every: int = Field(10, ge=1)
+    lr_growth: float = Field(1.0, ge=1)
+    lr_power: float = Field(1.0, gt=0)
+    lr_points: Annotated[
+        tuple[tuple[float, float], ...], BeforeValidator(parse_points)
+    ] = ()
     lr_patience: int = Field(5, ge=0)
     min_lr: float = Field(1e-6, ge=0)
     early_stopping: int | None = Field(None, ge=1)
@@ -153,7 +168,13 @@ class PruneSpec(Spec):
         steps: Rounds of an iterative pruning, with recovery between.
         protect: Layers (names or globs) that stay as they are.
         per_layer: Sparsity by layer glob, before the global one.
-        allocation: "global" ranks all layers together, "uniform" takes the same share of each.
+        block: Block of "blocks", inputs x outputs, such as "1x4".
+        pattern: Pattern of "nm", such as "2:4" (2 of every 4 stay); follows from `sparsity` if
+            not given.
+        depthwise: Whether depthwise kernels lose weights too (unstructured only).
+        allocation: "global" ranks all layers together, "uniform" takes the same share of each;
+            for unstructured pruning also "lamp" (global rank of each weight's share in its layer)
+            and "erk" (by the kernel's dimensions).
         group_reduction: How importances of coupled layers combine: "sum", "mean" or "max".
         round_to: Widths are kept at multiples of this.
         min_channels: Fewest channels that a group keeps.
@@ -182,7 +203,10 @@ class PruneSpec(Spec):
     steps: int = Field(1, ge=1)
     protect: Names = ()
     per_layer: dict[str, float] = Field(default_factory=dict)
-    allocation: Literal["global", "uniform"] = "global"
+    block: str = Field("1x4", pattern=r"^[1-9]\d*x[1-9]\d*$")
+    pattern: str | None = Field(None, pattern=r"^[1-9]\d*:[1-9]\d*$")
+    depthwise: bool = False
+    allocation: Literal["global", "uniform", "lamp", "erk"] = "global"
     group_reduction: Literal["sum", "mean", "max"] = "mean"
     round_to: int = Field(8, ge=1)
     min_channels: int = Field(1, ge=1)
@@ -199,10 +223,16 @@ class PruneSpec(Spec):
     @model_validator(mode="after")
     def _one_target(self) -> PruneSpec:
         given = [n for n in ("sparsity", "target_macs", "target_params") if getattr(self, n)]
+        if self.structure == "nm" and self.pattern and not given:
+            return self
         if len(given) != 1:
             raise ValueError("give exactly one of sparsity, target_macs, target_params")
-        if self.structure in ("weights", "blocks", "nm") and given != ["sparsity"]:
+        if self.structure in UNSTRUCTURED and given != ["sparsity"]:
             raise ValueError(f"structure {self.structure} takes sparsity, not {given[0]}")
+        if self.structure not in UNSTRUCTURED and self.allocation in ("lamp", "erk"):
+            raise ValueError(f"allocation {self.allocation} is for unstructured pruning")
+        if self.pattern and self.structure != "nm":
+            raise ValueError(f"pattern {self.pattern} is for structure nm, not {self.structure}")
         return self
 
     def recovery(self) -> TrainSpec:
