@@ -1,0 +1,71 @@
+"""`prune`: one door to every structure that can be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.progress import Progress
+from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.results import PruneResult
+from edgepress.compress.specifying import make_spec
+
+
+def prune(
+    model: Any,
+    data: Any = None,
+    *,
+    seed: int = 0,
+    state_dir: Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> PruneResult:
+    """Prune a copy of a model and recover its accuracy.
+
+    Args:
+        model: Keras model, or anything that `load` takes. It stays as it is.
+        data: Anything that `open_data` takes; without it nothing is trained or measured.
+        seed: Makes the run repeatable.
+        state_dir: Folder for the checkpoints of the training, from which an interrupted run goes
+            on; None keeps none.
+        progress: Receives the progress.
+        **options: Fields of `PruneSpec`: `structure`, `sparsity`, `target_macs`, `criterion`, …
+
+    Returns:
+        The pruned model and the account of it.
+
+    Raises:
+        InputError: An option is unknown or impossible, or the target can't be reached.
+    """
+    spec = make_spec(PruneSpec, options)
+    return prune_as(spec, model, data, seed=seed, state_dir=state_dir, progress=progress)
+
+
+def prune_as(
+    spec: PruneSpec,
+    model: Any,
+    data: Any = None,
+    *,
+    seed: int = 0,
+    state_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> PruneResult:
+    """`prune` with the options as a spec."""
+    from edgepress.compress.data import open_data
+    from edgepress.compress.models import load
+
+    source = load(model)
+    dataset = None if data is None else open_data(data, source, seed)
+    how = _pruner(spec.structure)
+    return how(source, dataset, spec, seed=seed, state_dir=state_dir, progress=progress)
+
+
+def _pruner(structure: str) -> Callable[..., PruneResult]:
+    if structure in ("channels", "layers"):
+        from edgepress.compress.structure import prune_structure
+
+        return prune_structure
+    from edgepress.compress.weights import prune_weights
+
+    return prune_weights

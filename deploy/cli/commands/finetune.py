@@ -1,0 +1,76 @@
+"""`edgepress finetune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgepress.compress.recipe import FinetuneSpec
+from edgepress.compress.specifying import make_spec
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    common_options,
+    data_options,
+    data_spec,
+    given,
+    keyword_values,
+    load_model,
+    model_argument,
+    output_options,
+    spec_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.training_state import training_state
+
+
+@click.command()
+@model_argument
+@data_options(required=True)
+@output_options(help="The tuned model, a .keras file; history and curves go beside it.")
+@spec_options(FinetuneSpec)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Train chosen layers of MODEL; writes OUT, its history (.json) and curves (.png)."""
+    spec = make_spec(FinetuneSpec, given(values, FinetuneSpec))
+    data = data_spec(values)
+    from edgepress.compress.models.writing import check_model_output
+
+    output = check_model_output(values["output"], values["force"])
+    load_frameworks(values["verbose"])
+    from edgepress.compress import open_data, save
+    from edgepress.compress.files import write_json
+    from edgepress.compress.finetune import finetune_as
+    from edgepress.compress.finetune.curves import draw_curves
+
+    model = load_model(values)
+    dataset = open_data(data, model, values["seed"])
+    for warning in dataset.warnings:
+        display.say(f"note: {warning}")
+    with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
+        progress.stage(f"fine-tune for {spec.epochs} epochs ({dataset.task.kind})")
+        result = finetune_as(
+            spec, model, dataset, seed=values["seed"], state_dir=state, progress=progress
+        )
+        document = result.to_json()
+        save(result.model, output, values["force"])
+        write_json(output.with_suffix(".json"), document)
+        draw_curves(document["history"], output.with_suffix(".png"))
+    _show(values, document, output)
+
+
+def _show(values: Values, document: dict[str, Any], output: Path) -> None:
+    if values["as_json"]:
+        display.print_json(document)
+        return
+    display.print_table(
+        f"Fine-tuned {values['model']}",
+        ["", "before", "after"],
+        [[f"{document['metric']} ({document['split']})", document["before"], document["after"]]],
+    )
+    click.echo(f"trained layers: {', '.join(document['unfrozen']) or 'none'}")
+    click.echo(f"wrote {output}, {output.with_suffix('.json')}, {output.with_suffix('.png')}")

@@ -1,0 +1,101 @@
+"""`edgepress prune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgepress.compress.errors import CheckFailed
+from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.results import PruneResult
+from edgepress.compress.specifying import make_spec
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    common_options,
+    data_options,
+    data_spec,
+    given,
+    keyword_values,
+    load_model,
+    model_argument,
+    output_options,
+    spec_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.training_state import training_state
+
+
+@click.command()
+@model_argument
+@data_options(required=False)
+@output_options(help="The pruned model, a .keras file.")
+@spec_options(PruneSpec)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Prune MODEL and recover its accuracy.
+
+    F is the share removed for --sparsity, the share kept for --target-macs and --target-params.
+    Without --data nothing is trained, repaired or measured.
+    """
+    spec = make_spec(PruneSpec, given(values, PruneSpec))
+    data = data_spec(values)
+    from edgepress.compress.models.writing import check_model_output
+
+    output = check_model_output(values["output"], values["force"])
+    load_frameworks(values["verbose"])
+    from edgepress.compress import open_data, save
+    from edgepress.compress.pruning import prune_as
+
+    model = load_model(values)
+    dataset = None if data is None else open_data(data, model, values["seed"])
+    for warning in dataset.warnings if dataset else ():
+        display.say(f"note: {warning}")
+    with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
+        result = prune_as(
+            spec, model, dataset, seed=values["seed"], state_dir=state, progress=progress
+        )
+        save(result.model, output, values["force"])
+    _show(values, result, output)
+    _check_drop(spec, dataset, result)
+
+
+def _show(values: Values, result: PruneResult, output: Path) -> None:
+    if values["as_json"]:
+        display.print_json(result.to_json())
+        return
+    before, after = result.before, result.after
+    rows: list[list[Any]] = [
+        [name, getattr(before, name), getattr(after, name),
+         display.change(getattr(before, name), getattr(after, name))]
+        for name in ("params", "macs", "bytes")
+    ]  # fmt: skip
+    if before.metric is not None:
+        rows.append([f"{before.metric} ({before.split})", before.value, after.value, ""])
+    display.print_table(f"Pruned {values['model']}", ["", "before", "after", "change"], rows)
+    removed = [[r.group, ", ".join(r.layers), r.removed, r.of] for r in result.removed if r.removed]
+    if removed:
+        display.print_table("Removed", ["group", "layers", "removed", "of"], removed)
+    if result.pinned:
+        pinned = [[p.layer, p.reason] for p in result.pinned]
+        display.print_table("Kept as they are", ["layer", "why"], pinned)
+    for note in result.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"zeros among kernel weights: {result.sparsity:.2%}; wrote {output}")
+
+
+def _check_drop(spec: PruneSpec, dataset: Any, result: PruneResult) -> None:
+    before, after = result.before.value, result.after.value
+    if spec.max_drop is None or before is None or after is None:
+        return
+    drop = dataset.task.drop(before, after)
+    if drop > spec.max_drop + 1e-9:
+        raise CheckFailed(
+            f"{result.before.metric} fell from {before:.4f} to {after:.4f},"
+            f" more than --max-drop {spec.max_drop:g} allows",
+            "prune less or raise --recover-epochs",
+        )

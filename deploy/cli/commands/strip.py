@@ -1,0 +1,42 @@
+"""`edgepress strip`."""
+
+from __future__ import annotations
+
+import click
+
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    common_options,
+    keyword_values,
+    load_model,
+    model_argument,
+    output_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+
+
+@click.command()
+@model_argument
+@output_options(help="The plain model, a .keras file.")
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Remove from MODEL pruning, clustering and quantisation wrappers and training-only parts."""
+    from edgepress.compress.models.writing import check_model_output
+
+    output = check_model_output(values["output"], values["force"])
+    load_frameworks(values["verbose"])
+    from edgepress.compress import inspect, save, strip
+
+    plain = strip(load_model(values))
+    save(plain, output, values["force"])
+    found = inspect(plain).to_json()
+    document = {k: found[k] for k in ("params", "macs", "bytes", "sparsity")}
+    if values["as_json"]:
+        display.print_json({"output": str(output), **document})
+        return
+    click.echo(
+        f"wrote {output}: {found['params']:,} parameters, {output.stat().st_size:,} bytes,"
+        f" sparsity {found['sparsity']:.2%}"
+    )

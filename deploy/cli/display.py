@@ -1,0 +1,117 @@
+"""What people see: progress on standard error, tables on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+
+class ConsoleProgress:
+    """Progress as a moving bar on a terminal, as one line a stage elsewhere."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._task: Any = None
+        self._began = time.monotonic()
+        self._said = 0.0
+
+    def __enter__(self) -> ConsoleProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def stage(self, text: str) -> None:
+        """Announce a stage."""
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+        elapsed = time.monotonic() - self._began
+        self.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", highlight=False)
+        self._task = self._bars.add_task(text, total=None, text="")
+
+    def step(self, done: int, total: int, text: str = "") -> None:
+        """Move the bar; where there is no terminal, say so every ten seconds."""
+        if self._task is None:
+            self._task = self._bars.add_task("", total=total, text=text)
+        self._bars.update(self._task, completed=done, total=total, text=text)
+        now = time.monotonic()
+        if not self.console.is_terminal and text and now - self._said > 10:
+            self._said = now
+            self.console.print(f"          {done}/{total}  {text}", highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """The one JSON document on standard output."""
+    click.echo(json.dumps(document, indent=2, default=str))
+
+
+def say(text: str) -> None:
+    """A remark on standard error."""
+    click.echo(text, err=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on standard output, numbers to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    rows = [[_cell(value) for value in row] for row in rows]
+    for number, column in enumerate(columns):
+        right = number > 0 and all(_is_number(row[number]) for row in rows)
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    wide = None if sys.stdout.isatty() else 140
+    Console(width=wide).print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def change(before: float | None, after: float | None) -> str:
+    """The ratio of two figures as a change, such as `-49.8 %`."""
+    if not before or after is None:
+        return "-"
+    return f"{100 * (after / before - 1):+.1f} %"

@@ -1,0 +1,135 @@
+"""The outermost room: finds the command, runs it, and turns every end into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+# Name → (module under `commands`, one-line help). Help and completion read only this table, so
+# that they import nothing heavy.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "inspect": ("inspect", "Show layers, parameters, MACs, sparsity and what can be pruned."),
+    "finetune": ("finetune", "Train chosen layers on your data."),
+    "prune": ("prune", "Remove weights or whole channels, then recover the accuracy."),
+    "strip": ("strip", "Remove what only training needed."),
+    "export": ("export", "Write TFLite and ONNX files, each verified against the model."),
+    "verify": ("verify", "Compare an exported file with the model it was made from."),
+    "benchmark": ("benchmark", "Measure size, latency, memory and accuracy."),
+    "compress": ("compress", "The whole line: fine-tune, prune, export, verify, benchmark."),
+    "report": ("report", "Make one HTML page of one or more runs."),
+    "demo": ("demo", "Run the whole line on handwritten digits; needs no file."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the work."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"edgepress.deploy.cli.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        command.name = cmd_name
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a misspelt one is met with its near names."""
+        from edgepress.compress.registry import near_names
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}'; {near_names(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table alone."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"edgepress {version('edgepress')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version.",
+)
+def cli() -> None:
+    """Make a trained Keras model small and fast for a device, and prove it with measurements.
+
+    Start with: edgepress demo
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Exit codes: 0 done; 1 a check that was asked for failed; 2 bad input; 3 a device or a child
+    process failed; 130 stopped with Ctrl-C.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    try:
+        code = cli.main(words, prog_name="edgepress", standalone_mode=False)
+        _exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as end:
+        _exit(end.exit_code)
+    except click.UsageError as error:
+        _usage(error)
+    except click.ClickException as error:
+        if debug:
+            traceback.print_exc()
+        error.show()
+        _exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("edgepress: stopped; nothing was left half-written", err=True)
+        _exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _exit(0)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        first = " ".join(str(error).split())[:300]
+        click.echo(
+            f"edgepress: error: internal failure, {type(error).__name__}: {first};"
+            " run again with --debug and report what it prints",
+            err=True,
+        )
+        _exit(3)
+
+
+def _usage(error: click.UsageError) -> None:
+    command = error.ctx.command_path if error.ctx else "edgepress"
+    message = " ".join(error.format_message().split()).rstrip(".")
+    click.echo(f"edgepress: error: {message}; see '{command} --help'", err=True)
+    _exit(2)
+
+
+def _exit(code: int) -> None:
+    """Leave with a code, output flushed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(code)

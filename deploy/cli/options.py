@@ -1,0 +1,211 @@
+"""Options that several commands share, and options made from the fields of a spec."""
+
+from __future__ import annotations
+
+import functools
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from edgepress.compress.recipe import DataSpec
+from edgepress.compress.specifying import make_spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+Values = dict[str, Any]
+
+_FIELD = re.compile(r"^    (\w+): (.+?)(?=^    \w+: |\Z)", re.S | re.M)
+
+
+def field_helps(kind: type[BaseModel]) -> dict[str, str]:
+    """The help of each field: what the class's docstring says of it, bases included."""
+    helps: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        text = base.__doc__ or ""
+        _, _, attributes = text.partition("Attributes:\n")
+        unindented = "\n".join(line.removeprefix("    ") for line in attributes.splitlines())
+        for name, words in _FIELD.findall(unindented + "\n"):
+            helps[name] = " ".join(words.split())
+    return helps
+
+
+def spec_options(
+    kind: type[BaseModel],
+    skip: Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
+    prefix: str = "",
+) -> Callable[[F], F]:
+    """Add an option for each field of a spec; an option that isn't given stays out of the values.
+
+    Values are passed on as text: the spec itself reads and checks them, in one place for the
+    command line, recipes and the library.
+
+    Args:
+        kind: The spec's class.
+        skip: Fields that get no option.
+        rename: Option names that differ from the field's.
+        prefix: Put before the field's name among the values, where two specs share names.
+    """
+    helps = field_helps(kind)
+    names = dict(rename or {})
+
+    def decorate(function: F) -> F:
+        for name, field in reversed(kind.model_fields.items()):
+            if name not in set(skip):
+                option = names.get(name, name.replace("_", "-"))
+                decorate_one = _option(prefix + name, option, field, helps.get(name, ""))
+                function = decorate_one(function)
+        return function
+
+    return decorate
+
+
+def _option(name: str, option: str, field: FieldInfo, text: str) -> Callable[[F], F]:
+    default = field.get_default(call_default_factory=True)
+    if default not in (None, (), "", {}) and not isinstance(default, bool):
+        shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+        text = f"{text.rstrip('.')} [default: {shown}]"
+    kind = _plain(field.annotation)
+    if kind is bool:
+        flag = f"--{option}/--no-{option}"
+        return click.option(flag, name, default=None, help=text)
+    if typing.get_origin(kind) is typing.Literal:
+        choices = click.Choice([str(c) for c in typing.get_args(kind)])
+        return click.option(f"--{option}", name, type=choices, help=text)
+    many = typing.get_origin(kind) in (tuple, dict) and _repeats(kind)
+    metavar = "GLOB=F" if typing.get_origin(kind) is dict else _METAVARS.get(kind)
+    return click.option(f"--{option}", name, multiple=many, metavar=metavar, help=text)
+
+
+_METAVARS: dict[Any, str] = {int: "N", float: "X"}
+
+
+def _plain(annotation: Any) -> Any:
+    """The type inside `X | None` and `Annotated[X, …]`."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _plain(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        inner = [a for a in typing.get_args(annotation) if a is not type(None)]
+        return _plain(inner[0])
+    return annotation
+
+
+def _repeats(kind: Any) -> bool:
+    """Whether several values are given by repeating the option, not behind commas."""
+    return typing.get_origin(kind) is dict or typing.get_args(kind)[:1] == (str,)
+
+
+def given(values: Mapping[str, Any], kind: type[BaseModel], skip: Iterable[str] = ()) -> Values:
+    """Those values that belong to a spec's fields and were given on the command line."""
+    found = {}
+    for name in kind.model_fields.keys() - set(skip):
+        value = values.get(name)
+        if value is None or value == ():
+            continue
+        found[name] = _pairs(name, value) if _is_mapping(kind, name) else value
+    return found
+
+
+def _is_mapping(kind: type[BaseModel], name: str) -> bool:
+    return typing.get_origin(_plain(kind.model_fields[name].annotation)) is dict
+
+
+def _pairs(name: str, texts: Iterable[str]) -> dict[str, str]:
+    pairs = dict(text.rpartition("=")[::2] for text in texts)
+    if not all(pairs):
+        raise click.UsageError(f"--{name.replace('_', '-')} takes NAME=VALUE")
+    return pairs
+
+
+def data_options(required: bool) -> Callable[[F], F]:
+    """`--data` and how the data is prepared."""
+
+    def decorate(function: F) -> F:
+        function = spec_options(DataSpec, skip=("spec",))(function)
+        return click.option(
+            "--data",
+            "data",
+            required=required,
+            metavar="SPEC",
+            help=".npz, folder of images, .csv, tfds:NAME or file.py:function.",
+        )(function)
+
+    return decorate
+
+
+def data_spec(values: Mapping[str, Any]) -> DataSpec | None:
+    """The data that was named, or None."""
+    settings = given(values, DataSpec)
+    if values.get("data") is None:
+        if settings:
+            name = next(iter(settings)).replace("_", "-")
+            raise click.UsageError(f"--{name} needs --data")
+        return None
+    return make_spec(DataSpec, {"spec": values["data"], **settings})
+
+
+def model_argument(function: F) -> F:
+    """The model and what may be needed to load it."""
+    function = click.option(
+        "--unsafe-lambda",
+        is_flag=True,
+        help="Let Lambda layers of the file run their Python code: only for files you trust.",
+    )(function)
+    function = click.option(
+        "--custom-objects", type=click.Path(), help="Python file with your own layers."
+    )(function)
+    return click.argument("model", metavar="MODEL")(function)
+
+
+def load_model(values: Mapping[str, Any]) -> Any:
+    """Load the model that the command line names."""
+    from edgepress.compress.models import load
+
+    return load(values["model"], values.get("custom_objects"), values.get("unsafe_lambda", False))
+
+
+def output_options(required: bool = True, help: str = "Where the result goes.") -> Callable[[F], F]:
+    """`-o` and `--force`."""
+
+    def decorate(function: F) -> F:
+        function = click.option("--force", is_flag=True, help="Replace an existing output.")(
+            function
+        )
+        return click.option(
+            "-o", "--output", required=required, type=click.Path(path_type=Path), help=help
+        )(function)
+
+    return decorate
+
+
+def common_options(function: F) -> F:
+    """`--json`, `--seed`, `-v` and `--debug`."""
+    for decorate in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
+        click.option("-v", "--verbose", is_flag=True, help="Let the frameworks talk."),
+        click.option(
+            "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the run."
+        ),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print one JSON document, nothing else."
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def keyword_values(function: Callable[[Values], Any]) -> Callable[..., Any]:
+    """Give a command its options as one mapping."""
+
+    @functools.wraps(function)
+    def call(**values: Any) -> Any:
+        return function(values)
+
+    return call

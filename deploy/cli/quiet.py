@@ -1,0 +1,54 @@
+"""Silence for frameworks: their chatter would drown what the command has to say."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def muted_stderr() -> Iterator[None]:
+    """Send file descriptor 2 to a temporary file; give it back, with its content on an error.
+
+    C++ libraries write to the descriptor itself, past Python's `sys.stderr`.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            sink.seek(0)
+            sys.stderr.write(sink.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def load_frameworks(verbose: bool) -> None:
+    """Import TensorFlow and Keras, without their greetings unless `verbose`."""
+    if verbose:
+        import keras
+        import tensorflow  # noqa: F401
+
+        del keras
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    warnings.simplefilter("ignore")
+    with muted_stderr():
+        import absl.logging
+        import keras
+        import tensorflow as tf
+
+        absl.logging.set_verbosity(absl.logging.FATAL)
+        tf.get_logger().setLevel("ERROR")
+        # The first operation makes the runtime announce itself.
+        tf.constant(0.0)

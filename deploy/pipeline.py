@@ -1,0 +1,253 @@
+"""The whole line: model and data in, verified and measured files out, every stage resumable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.files import check_output, content_key, write_json
+from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.receipt import receipt
+from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
+from edgepress.deploy.run_folder import RunFolder, open_run
+from edgepress.deploy.stages import Stage, Work, model_stages
+from edgepress.deploy.surroundings import machine, versions
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        folder: Its folder.
+        record: What `run.json` holds.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every artifact is verified and within the accepted drop."""
+        return bool(self.record["accepted"])
+
+    def to_json(self) -> dict[str, Any]:
+        """What `compress --json` prints."""
+        keys = ("before", "after", "stages", "artifacts", "skipped", "benchmark", "accepted")
+        return {
+            "run": str(self.folder),
+            "report": str(RunFolder(self.folder).report),
+            **{k: self.record[k] for k in keys},
+            "rejected": self.record["rejected"],
+        }
+
+
+def run(
+    recipe: Recipe | Path | str | None,
+    output: Path | str,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Run the whole line: fine-tune, prune, recover, strip, export, verify, benchmark, report.
+
+    Args:
+        recipe: A recipe or its file; None with `resume` takes the one in the run's folder.
+        output: Folder of the run.
+        resume: Whether a run that stopped there goes on; finished stages are kept.
+        force: Whether an earlier run there is replaced.
+        progress: Receives the progress.
+
+    Returns:
+        The run. Nothing is raised for a failed check: see `accepted`.
+
+    Raises:
+        InputError: The recipe, model or data can't be used, or the output is taken.
+    """
+    progress = progress or Silent()
+    path = Path(output)
+    if recipe is None:
+        if not resume:
+            raise InputError("a run needs a recipe")
+        recipe = RunFolder(path).recipe
+    plan = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
+    if not resume:
+        check_output(path, force)
+    line = _Line(plan, progress)
+    return line.run(open_run(path, resume, force))
+
+
+class _Line:
+    """One run in progress."""
+
+    def __init__(self, recipe: Recipe, progress: Progress) -> None:
+        from edgepress.compress.data import open_data
+        from edgepress.compress.models import fingerprint, load
+
+        self.recipe = recipe
+        self.progress = progress
+        progress.stage(f"load {recipe.model} and its data")
+        self.original = load(recipe.model, recipe.custom_objects, recipe.unsafe_lambda)
+        self.dataset = open_data(recipe.data, self.original, recipe.seed)
+        self.dataset.report_split  # noqa: B018  raises before any work where there is none
+        self.key = content_key(
+            fingerprint(self.original), self.dataset.fingerprint, recipe.seed, versions()
+        )
+
+    def run(self, folder: RunFolder) -> RunResult:
+        self.folder = folder
+        write_recipe(self.recipe, self.folder.recipe)
+        model, stages = self.original, []
+        for number, stage in enumerate(model_stages(self.recipe)):
+            model, record = self._model_stage(f"{number:02d}-{stage.name}", stage, model)
+            stages.append(record)
+        exported = self._export(model, len(stages))
+        measured = self._benchmark(exported, stages)
+        record = self._record(stages, exported, measured)
+        write_json(self.folder.record, record)
+        self._report()
+        return RunResult(self.folder.path, record)
+
+    def _model_stage(self, name: str, stage: Stage, model: Any) -> tuple[Any, dict[str, Any]]:
+        """Run a stage, or read what it left; the model always comes from its file."""
+        from edgepress.compress.models import load, save
+
+        self.key = content_key(self.key, stage.kind, stage.settings)
+        done = self.folder.finished(name, self.key)
+        if done is None:
+            self.progress.stage(stage.title)
+            began = time.monotonic()
+            with self.folder.writing(name, self.key) as (folder, result):
+                new, did = stage.run(self._work(model, name, folder))
+                save(new, folder / "model.keras")
+                result.update({"name": name, "kind": stage.kind, "title": stage.title, **did})
+                result.update(self._figures(new, folder))
+                result["seconds"] = time.monotonic() - began
+            done = self.folder.finished(name, self.key)
+        objects = self.recipe.custom_objects
+        path = self.folder.stage(name) / "model.keras"
+        return load(path, objects, self.recipe.unsafe_lambda), done or {}
+
+    def _work(self, model: Any, name: str, folder: Path) -> Work:
+        state = self.folder.state(name)
+        return Work(
+            model, self.original, self.dataset, self.recipe.seed, state, folder, self.progress
+        )
+
+    def _figures(self, model: Any, folder: Path) -> dict[str, Any]:
+        """A stage's model in numbers, and as a float32 TFLite file for the receipt."""
+        from edgepress.compress.cost import model_cost
+        from edgepress.compress.data import evaluate
+        from edgepress.compress.files import gzip_size
+        from edgepress.deploy.exporting import convert
+
+        task, split = self.dataset.task, self.dataset.report_split
+        cost = model_cost(model)
+        file = folder / "model.tflite"
+        problem = convert(model, file, "tflite", "float32")
+        return {
+            "params": cost.params,
+            "macs": cost.macs,
+            "bytes": (folder / "model.keras").stat().st_size,
+            "metric": task.metric,
+            "split": split.name,
+            "value": evaluate(model, split, task),
+            "raw_bytes": None if problem else file.stat().st_size,
+            "gzip_bytes": None if problem else gzip_size(file),
+            "float_file": problem or file.name,
+        }
+
+    def _export(self, model: Any, number: int) -> dict[str, Any]:
+        from edgepress.deploy.exporting import export
+
+        spec = self.recipe.export
+        name = f"{number:02d}-export"
+        self.key = content_key(self.key, "export", spec.model_dump(mode="json"))
+        done = self.folder.finished(name, self.key)
+        if done is not None and self.folder.artifacts.is_dir():
+            return done
+        self.progress.stage(f"export {', '.join(spec.formats)} as {', '.join(spec.quantize)}")
+        began = time.monotonic()
+        with self.folder.writing(name, self.key) as (_, result):
+            exported = export(
+                model,
+                self.folder.artifacts,
+                formats=spec.formats,
+                quantize=spec.quantize,
+                io=spec.io,
+                data=self.dataset,
+                calibration_samples=spec.calibration_samples,
+                seed=self.recipe.seed,
+                force=True,
+                progress=self.progress,
+            )
+            result.update({"name": name, "kind": "export", **exported.to_json()})
+            result["seconds"] = time.monotonic() - began
+        return self.folder.finished(name, self.key) or {}
+
+    def _benchmark(
+        self, exported: dict[str, Any], stages: Iterable[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Measure the artifacts and every stage's float file, interleaved in one run."""
+        from edgepress.deploy.benchmarking import benchmark
+
+        spec = self.recipe.benchmark
+        artifacts = [Path(a["path"]) for a in exported["artifacts"]]
+        files = {s["name"]: self.folder.stage(s["name"]) / "model.tflite" for s in stages}
+        present = {name: path for name, path in files.items() if path.exists()}
+        self.progress.stage(f"benchmark on {', '.join(spec.devices)}")
+        return benchmark(
+            [*artifacts, *present.values()],
+            devices=spec.devices,
+            runs=spec.runs,
+            threads=spec.threads,
+            data=self.dataset,
+            seed=self.recipe.seed,
+            progress=self.progress,
+        ).to_json()
+
+    def _record(
+        self,
+        stages: list[dict[str, Any]],
+        exported: dict[str, Any],
+        measured: dict[str, Any],
+    ) -> dict[str, Any]:
+        figures = ("params", "macs", "bytes", "metric", "split", "value", "raw_bytes", "gzip_bytes")
+        artifacts, rejected = exported["artifacts"], exported.get("failed", [])
+        return {
+            "edgepress": versions()["edgepress"],
+            "model": self.recipe.model,
+            "seed": self.recipe.seed,
+            "versions": versions(),
+            "machine": machine(),
+            "data": self.dataset.summary(),
+            "warnings": list(self.dataset.warnings),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "before": {k: stages[0].get(k) for k in figures},
+            "after": {k: stages[-1].get(k) for k in figures},
+            "stages": receipt(stages, measured),
+            "artifacts": artifacts,
+            "skipped": exported["skipped"],
+            "rejected": rejected,
+            "benchmark": measured,
+            "accepted": not rejected and self._within_drop(stages[0]["value"], artifacts),
+        }
+
+    def _within_drop(self, before: float, artifacts: list[dict[str, Any]]) -> bool:
+        allowed = self.recipe.accept.max_drop
+        if allowed is None:
+            return True
+        values = [(a.get("verified") or {}).get("value") for a in artifacts]
+        drop = self.dataset.task.drop
+        return all(v is not None and drop(before, v) <= allowed + 1e-9 for v in values)
+
+    def _report(self) -> None:
+        from edgepress.benchmarks.report import report
+
+        self.progress.stage("write the report")
+        report([self.folder.path], self.folder.report)

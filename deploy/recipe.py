@@ -1,0 +1,145 @@
+"""The recipe: one file that says what the whole line does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
+from edgepress.compress.specifying import explain, hint
+
+
+def parse_list(value: Any) -> Any:
+    """Read `tflite,onnx` as a list; texts inside a list may hold commas too."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(t, str) for t in texts):
+        return value
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+
+
+List = Annotated[tuple[str, ...], BeforeValidator(parse_list), Field(min_length=1)]
+
+
+class ExportSpec(Spec):
+    """Which files are written.
+
+    Attributes:
+        formats: File formats: tflite, onnx.
+        quantize: Precisions: float32, float16, dynamic, int8, int16x8.
+        io: Type of an int8 file's inputs and outputs.
+        calibration_samples: Samples of the representative data set.
+    """
+
+    formats: List = ("tflite", "onnx")
+    quantize: List = ("float32", "int8")
+    io: Literal["float", "int8"] = "float"
+    calibration_samples: int = Field(256, ge=1)
+
+
+class BenchmarkSpec(Spec):
+    """What is measured and where.
+
+    Attributes:
+        devices: Devices: local, or a name or address.
+        runs: Timed inferences of each file.
+        threads: Threads of the runtime.
+    """
+
+    devices: List = ("local",)
+    runs: int = Field(200, ge=1)
+    threads: int = Field(1, ge=1)
+
+
+class AcceptSpec(Spec):
+    """What the result must keep.
+
+    Attributes:
+        max_drop: Largest fall of the metric from the given model to any exported file: points of
+            a score as a share of 1, or the share by which an error grows.
+    """
+
+    max_drop: float | None = Field(None, ge=0)
+
+
+def _as_steps(value: Any) -> Any:
+    return [value] if isinstance(value, dict | PruneSpec) else value
+
+
+class Recipe(Spec):
+    """The whole line.
+
+    Attributes:
+        model: The model, as the command line takes it.
+        data: The data.
+        finetune: Fine-tuning before pruning, or None.
+        prune: Pruning steps in order.
+        export: Files to write.
+        benchmark: What is measured.
+        accept: What the result must keep.
+        seed: Seed of every random choice.
+        custom_objects: Python file with the user's layers.
+        unsafe_lambda: Whether Lambda layers may run their Python code.
+    """
+
+    model: str
+    data: DataSpec
+    finetune: FinetuneSpec | None = None
+    prune: Annotated[tuple[PruneSpec, ...], BeforeValidator(_as_steps)] = ()
+    export: ExportSpec = ExportSpec()
+    benchmark: BenchmarkSpec = BenchmarkSpec()
+    accept: AcceptSpec = AcceptSpec()
+    seed: int = Field(0, ge=0)
+    custom_objects: str | None = None
+    unsafe_lambda: bool = False
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; errors name its lines.
+
+    Args:
+        path: A YAML file. Paths in it are relative to the working directory.
+
+    Raises:
+        InputError: The file is missing, isn't YAML, or holds something unknown or impossible.
+    """
+    try:
+        text = path.read_text("utf-8")
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise InputError(f"recipe '{path}' does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise InputError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"recipe '{path}' is not a mapping", "it begins with model: and data:")
+    try:
+        return Recipe(**values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        line = line_of(tree, problem["loc"])
+        raise InputError(f"{path}:{line}: {explain(problem)}", hint(problem, Recipe)) from None
+
+
+def line_of(node: yaml.Node | None, place: tuple[Any, ...]) -> int:
+    """Line number, from 1, of the entry that a place in the values stands for."""
+    line = 1
+    for step in place:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(step)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe with every default filled in."""
+    values = recipe.model_dump(mode="json")
+    path.write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")

@@ -1,0 +1,102 @@
+"""The folder of one run: whole stages, each with the key of what went into it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.files import atomic_output, check_output, read_json, write_json
+
+_RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder.
+
+    Attributes:
+        path: The folder: `recipe.yaml`, `run.json`, `stages/NN-name/`, `artifacts/`,
+            `report.html`.
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def record(self) -> Path:
+        """Everything measured."""
+        return self.path / "run.json"
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def artifacts(self) -> Path:
+        """The exported files."""
+        return self.path / "artifacts"
+
+    def stage(self, name: str) -> Path:
+        """Folder of a finished stage, such as `02-prune`."""
+        return self.path / "stages" / name
+
+    def state(self, name: str) -> Path:
+        """Folder for the checkpoints of a stage that isn't finished."""
+        return self.path / "stages" / f".{name}.state"
+
+    def finished(self, name: str, key: str) -> dict[str, Any] | None:
+        """The result of a stage that was finished with the same inputs, else None."""
+        path = self.stage(name) / _RESULT
+        if not path.exists():
+            return None
+        result: dict[str, Any] = read_json(path)
+        return result if result.get("key") == key else None
+
+    @contextmanager
+    def writing(self, name: str, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Write a stage: a folder that appears when whole, and a result to fill in.
+
+        Checkpoints are kept when the stage fails or is stopped, and removed when it is done.
+        """
+        result: dict[str, Any] = {"key": key}
+        with atomic_output(self.stage(name), force=True) as folder:
+            folder.mkdir(parents=True)
+            yield folder, result
+            write_json(folder / _RESULT, result)
+        shutil.rmtree(self.state(name), ignore_errors=True)
+
+
+def open_run(path: Path, resume: bool, force: bool) -> RunFolder:
+    """The folder of a new run, or of one that goes on.
+
+    Args:
+        path: The folder.
+        resume: Whether a run there goes on.
+        force: Whether a finished run there is replaced.
+
+    Raises:
+        InputError: There is something else, or nothing to resume.
+    """
+    folder = RunFolder(path)
+    if resume:
+        if not folder.recipe.is_file():
+            raise InputError(f"'{path}' holds no run to resume", "its recipe.yaml is missing")
+        return folder
+    check_output(path, force)
+    if path.exists():
+        is_run = folder.recipe.is_file() or (path.is_dir() and not any(path.iterdir()))
+        if not is_run:
+            raise InputError(f"'{path}' is not the folder of a run, so it isn't replaced")
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    return folder
