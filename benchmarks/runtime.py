@@ -201,6 +201,10 @@ class Runtime:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
         self._channel.close()
 
     def ask(self, request: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:

@@ -1,0 +1,223 @@
+"""Measure artifacts on one device: sample, compare, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.accuracy import Judge, judge
+from edgepress.benchmarks.intervals import (
+    Comparison,
+    compare,
+    median_interval,
+    smallest_difference,
+)
+from edgepress.benchmarks.measurement import Environment
+from edgepress.benchmarks.results import DeviceResult, Failure, Measurement, measured
+from edgepress.benchmarks.sampling import Entrant, Plan, Record, sample
+from edgepress.benchmarks.target import RunOptions, Target
+from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.progress import Progress, Silent
+
+_TWIN = "\0twin"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An artifact with the way in which it is run.
+
+    Attributes:
+        name: Its path as given, with what sets it apart from others of the same file.
+        label: The same with a short file name, for tables.
+        path: The file.
+        options: How it is run.
+    """
+
+    name: str
+    label: str
+    path: Path
+    options: RunOptions
+
+
+def candidates(
+    paths: Sequence[Path],
+    threads: Sequence[int],
+    batches: Sequence[int | None],
+    options: RunOptions,
+) -> tuple[Candidate, ...]:
+    """Every artifact with every number of threads and every batch size, named apart.
+
+    Raises:
+        InputError: A file is missing, or appears twice.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"'{path}' does not exist")
+    if len({p.resolve() for p in paths}) < len(paths):
+        raise InputError("an artifact is named twice", "name each file once")
+    found = []
+    for path, label in zip(paths, _short_names(paths), strict=True):
+        for count in threads:
+            for batch in batches:
+                suffix = f" ({count} threads)" if len(threads) > 1 else ""
+                suffix += f" (batch {batch or 1})" if len(batches) > 1 else ""
+                chosen = replace(options, threads=count, batch=batch)
+                found.append(Candidate(f"{path}{suffix}", label + suffix, path, chosen))
+    return tuple(found)
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """File names where these differ, else as many folders before them as needed."""
+    for depth in range(1, max((len(p.resolve().parts) for p in paths), default=1) + 1):
+        names = ["/".join(p.resolve().parts[-depth:]) for p in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(p) for p in paths]
+
+
+def measure(
+    artifacts: Sequence[Candidate],
+    target: Target,
+    plan: Plan,
+    *,
+    precision: float | None = None,
+    by: Judge | None = None,
+    progress: Progress | None = None,
+) -> DeviceResult:
+    """Measure artifacts on one device, interleaved.
+
+    Args:
+        artifacts: What to measure.
+        target: Where.
+        plan: How much.
+        precision: Go on beyond the planned runs until every interval is narrower than this share
+            of its value (of the ratios with several artifacts, of the median with one).
+        by: Data and metric for the accuracy, or None.
+        progress: Told after each round.
+
+    Returns:
+        Measurements, comparisons and failures.
+
+    Raises:
+        DeviceError: The device can't be reached.
+    """
+    before = target.environment()
+    entrants = [_entrant(target, c) for c in artifacts]
+    if len(artifacts) > 1 and target.timing_valid:
+        entrants.append(_entrant(target, replace(artifacts[0], name=_TWIN)))
+    if precision is not None:
+        plan = replace(plan, more=_until(precision, plan.seed))
+    records = sample(entrants, plan, progress)
+    environment = Environment(before, _state(target, before))
+    comparisons, noise = _compared(records, plan.seed) if target.timing_valid else ((), None)
+    measurements, failures = _measurements(artifacts, target, records, plan.seed)
+    if by is not None:
+        measurements, missed = _judged(measurements, artifacts, target, by, progress)
+        failures += missed
+    return DeviceResult(
+        target.name,
+        getattr(target, "url", target.name),
+        target.timing_valid,
+        environment,
+        measurements,
+        comparisons,
+        noise,
+        failures,
+    )
+
+
+def _entrant(target: Target, candidate: Candidate) -> Entrant:
+    return Entrant(candidate.name, lambda: target.open(candidate.path, candidate.options))
+
+
+def _state(target: Target, before: dict[str, Any]) -> dict[str, Any]:
+    """The device's state now; what it was before where it no longer answers."""
+    try:
+        return target.environment()
+    except DeviceError:
+        return before
+
+
+def _compared(records: list[Record], seed: int) -> tuple[tuple[Comparison, ...], float | None]:
+    """All pairs, and the smallest difference that can be seen."""
+    series = {r.key: s for r in records if (s := r.series())}
+    twin, names = series.pop(_TWIN, None), list(series)
+    noise = None
+    if twin is not None and records[0].key in series:
+        noise = smallest_difference(compare(("a", "a"), series[records[0].key], twin, seed=seed))
+    return tuple(
+        compare((a, b), series[a], series[b], noise or 0.0, seed) for a, b in combinations(names, 2)
+    ), noise
+
+
+def _until(precision: float, seed: int) -> Callable[[Sequence[Record]], bool]:
+    """Whether some interval is still wider than wanted."""
+
+    def more(records: Sequence[Record]) -> bool:
+        series = [s for r in records if not r.failure and (s := r.series())]
+        if len(series) < 2:
+            return any(
+                median_interval(s, seed, 200).width > precision * float(np.median(s.values))
+                for s in series
+            )
+        pairs = (compare(("", ""), series[0], s, seed=seed, resamples=200) for s in series[1:])
+        return any(c.interval.width > precision * c.ratio for c in pairs)
+
+    return more
+
+
+def _measurements(
+    artifacts: Sequence[Candidate], target: Target, records: list[Record], seed: int
+) -> tuple[tuple[Measurement, ...], tuple[Failure, ...]]:
+    found, failures = [], []
+    for candidate, record in zip(artifacts, records, strict=False):
+        if record.failure:
+            failures.append(Failure(target.name, candidate.name, record.failure))
+        series = record.series()
+        if series is not None:
+            found.append(
+                measured(
+                    (candidate.name, candidate.label),
+                    candidate.path,
+                    target.name,
+                    series,
+                    tuple(record.facts),
+                    record.first_ns,
+                    threads=candidate.options.threads,
+                    batch=candidate.options.batch or 1,
+                    steady=record.steady,
+                    timing_valid=target.timing_valid,
+                    seed=seed,
+                )
+            )
+    return tuple(found), tuple(failures)
+
+
+def _judged(
+    measurements: tuple[Measurement, ...],
+    artifacts: Sequence[Candidate],
+    target: Target,
+    by: Judge,
+    progress: Progress | None,
+) -> tuple[tuple[Measurement, ...], tuple[Failure, ...]]:
+    """The measurements with their accuracy; each file is run once, whatever its threads."""
+    values: dict[Path, float] = {}
+    failures = []
+    options = {c.path: replace(c.options, batch=None) for c in artifacts}
+    watch = progress or Silent()
+    watch.stage(f"accuracy on {by.total} samples of {by.split}")
+    for done, (path, chosen) in enumerate(options.items(), 1):
+        try:
+            with target.open(path, chosen) as session:
+                values[path] = judge(session, by)
+        except DeviceError as error:
+            failures.append(Failure(target.name, path.name, error.format_message()))
+        watch.step(done, len(options), path.name)
+    return tuple(
+        replace(m, metric=by.metric, split=by.split, value=values.get(m.path)) for m in measurements
+    ), tuple(failures)

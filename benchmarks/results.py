@@ -1,0 +1,235 @@
+"""What a benchmark gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.intervals import Comparison, Interval, median_interval, outliers
+from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
+from edgepress.compress.files import gzip_size
+
+_CYCLES = "cycles"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One artifact measured on one device.
+
+    Attributes:
+        name: How it is called in comparisons: its path as given.
+        label: How it is called in tables.
+        path: The artifact.
+        device: The device's name.
+        threads: Threads of the runtime.
+        batch: Samples in one inference.
+        series: The raw samples.
+        interval: 95 % interval of the median, in the series' unit.
+        first_ns: The first inference after loading, median over the launches.
+        facts: What the device told beside the latency.
+        steady: Whether every launch got steady before it was measured.
+        timing_valid: Whether the times are those of real hardware.
+        metric: Name of the metric, or None without data.
+        value: The metric on `split`.
+        split: The data it was measured on.
+        energy_uj: Energy of one inference in microjoules, where the device has a counter.
+    """
+
+    name: str
+    label: str
+    path: Path
+    device: str
+    threads: int
+    batch: int
+    series: Series
+    interval: Interval
+    first_ns: float
+    facts: SessionFacts
+    steady: bool
+    timing_valid: bool = True
+    metric: str | None = None
+    value: float | None = None
+    split: str | None = None
+    energy_uj: float | None = None
+
+    @property
+    def median_ms(self) -> float:
+        """The median latency."""
+        return float(np.median(self.series.values)) / 1e6
+
+    def to_json(self) -> dict[str, Any]:
+        """A row of the `benchmark` document."""
+        ms = self.series.values / 1e6
+        p90, p95, p99 = (float(q) for q in np.quantile(ms, [0.9, 0.95, 0.99]))
+        return {
+            "artifact": self.name,
+            "label": self.label,
+            "path": str(self.path),
+            "format": self.path.suffix.lstrip(".").lower(),
+            "device": self.device,
+            "bytes": self.path.stat().st_size,
+            "gzip_bytes": gzip_size(self.path),
+            "runs": len(ms),
+            "threads": self.threads,
+            "batch": self.batch,
+            "load_ms": self.facts.load_ms,
+            "first_ms": self.first_ns / 1e6,
+            "min_ms": float(ms.min()),
+            "median_ms": self.median_ms,
+            "mean_ms": float(ms.mean()),
+            "std_ms": float(ms.std()),
+            "p90_ms": p90,
+            "p95_ms": p95,
+            "p99_ms": p99,
+            "max_ms": float(ms.max()),
+            "ci95_ms": [self.interval.low / 1e6, self.interval.high / 1e6],
+            "outliers": outliers(ms),
+            "throughput_per_s": self.batch * 1e3 / self.median_ms if self.median_ms else None,
+            "peak_memory_bytes": self.facts.peak_memory_bytes,
+            "resident_bytes": self.facts.resident_bytes,
+            "arena_bytes": self.facts.arena_bytes,
+            "energy_uj": self.energy_uj,
+            "metric": self.metric,
+            "value": self.value,
+            "split": self.split,
+            "runtime": self.facts.runtime,
+            "method": self.series.first.method,
+            "launches": len(self.series.launches),
+            "steady": self.steady,
+            "timing_valid": self.timing_valid,
+            "notes": list(self.facts.notes),
+            "samples_ms": [round(float(v), 6) for v in ms],
+        }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An artifact that a device could not measure, or a device that could not be reached."""
+
+    device: str
+    artifact: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DeviceResult:
+    """Everything from one device.
+
+    Attributes:
+        device: Its name.
+        url: Its address, or the name again.
+        timing_valid: Whether its times are those of real hardware.
+        environment: Its state before and after, or None where it can't say.
+        measurements: In the order of the artifacts.
+        comparisons: Of each pair.
+        noise: Smallest relative difference that this run could see, from an artifact against
+            itself; None where nothing was compared.
+        failures: What could not be measured.
+    """
+
+    device: str
+    url: str
+    timing_valid: bool
+    environment: Environment | None
+    measurements: tuple[Measurement, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    noise: float | None = None
+    failures: tuple[Failure, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """The device as in the `benchmark` document."""
+        state = self.environment.to_json() if self.environment else {"warnings": []}
+        return {
+            "name": self.device,
+            "url": self.url,
+            "timing_valid": self.timing_valid,
+            "smallest_difference": self.noise,
+            **state,
+        }
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """The outcome of one benchmark over one or more devices.
+
+    Attributes:
+        devices: One result each.
+        profiles: Time by operator, by artifact, where asked for.
+    """
+
+    devices: tuple[DeviceResult, ...]
+    profiles: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Of all devices."""
+        return tuple(m for device in self.devices for m in device.measurements)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Of all devices."""
+        return tuple(f for device in self.devices for f in device.failures)
+
+    def to_json(self) -> dict[str, Any]:
+        """The `benchmark` document; with several devices each row names its own."""
+        return {
+            "device": self.devices[0].describe(),
+            "devices": [device.describe() for device in self.devices],
+            "rows": [m.to_json() for m in self.measurements],
+            "comparisons": [
+                {**c.to_json(), "device": d.device} for d in self.devices for c in d.comparisons
+            ],
+            "failures": [vars(f) for f in self.failures],
+            "profiles": list(self.profiles),
+        }
+
+
+def measured(
+    names: tuple[str, str],
+    path: Path,
+    device: str,
+    series: Series,
+    facts: tuple[SessionFacts, ...],
+    first_ns: list[float],
+    *,
+    threads: int,
+    batch: int,
+    steady: bool,
+    timing_valid: bool,
+    seed: int,
+) -> Measurement:
+    """A measurement from the launches: medians of what each of them told."""
+    return Measurement(
+        *names,
+        path,
+        device,
+        threads,
+        batch,
+        series,
+        median_interval(series, seed),
+        float(np.median(first_ns)),
+        _typical(facts),
+        steady,
+        timing_valid,
+    )
+
+
+def _typical(facts: tuple[SessionFacts, ...]) -> SessionFacts:
+    """The median over launches of every figure that all of them told."""
+    if not facts:
+        return SessionFacts("unknown", notes=("the device failed before it told more",))
+
+    def median(field: str) -> Any:
+        values = [getattr(f, field) for f in facts if getattr(f, field) is not None]
+        return sorted(values)[len(values) // 2] if values else None
+
+    return replace(
+        facts[0],
+        load_ms=median("load_ms"),
+        peak_memory_bytes=median("peak_memory_bytes"),
+        resident_bytes=median("resident_bytes"),
+        notes=tuple(dict.fromkeys(note for f in facts for note in f.notes)),
+    )

@@ -1,0 +1,104 @@
+"""What a device is: something that opens an artifact and runs jobs on it.
+
+A new kind of device implements `Target` and `Session`, and gets one line in `deploy.targets`.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from edgepress.benchmarks.measurement import Samples, SessionFacts
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How an artifact is run.
+
+    Attributes:
+        threads: Threads of the runtime.
+        batch: Samples in one inference, where the artifact leaves that free.
+        xnnpack: Whether LiteRT applies XNNPACK by default.
+        delegates: LiteRT delegates as (library, options).
+        providers: ONNX Runtime's execution providers; the CPU's by default.
+        cpus: Cores that the process is bound to; all by default.
+        timeout: Seconds that one request may take.
+    """
+
+    threads: int = 1
+    batch: int | None = None
+    xnnpack: bool = True
+    delegates: tuple[tuple[str, dict[str, str]], ...] = ()
+    providers: tuple[str, ...] = ()
+    cpus: tuple[int, ...] = ()
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One uninterrupted stretch of inferences.
+
+    Attributes:
+        runs: How many count.
+        discard: How many run before, not counted: they bring code and weights into the caches.
+        max_seconds: When to stop early, after at least one.
+    """
+
+    runs: int
+    discard: int = 0
+    max_seconds: float = 1e6
+
+
+class Session(Protocol):
+    """An artifact loaded on a device. `run` is what matters."""
+
+    def run(self, job: Job) -> Samples:
+        """Run a job.
+
+        Raises:
+            DeviceError: The device failed.
+        """
+
+    def facts(self) -> SessionFacts:
+        """What is known beside the latency; asked after at least one inference."""
+
+    def predict(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs for real inputs, by name, (n, …) each.
+
+        Raises:
+            DeviceError: The device failed, or can't give outputs back.
+        """
+
+
+class Target(Protocol):
+    """A device."""
+
+    @property
+    def name(self) -> str:
+        """How the user calls it."""
+
+    @property
+    def timing_valid(self) -> bool:
+        """Whether its times are those of real hardware; an emulator's are never ranked."""
+
+    def environment(self) -> dict[str, Any]:
+        """The machine and its present state.
+
+        Raises:
+            DeviceError: The device can't be reached or lacks something; the hint is the cure.
+        """
+
+    def open(self, path: Path, options: RunOptions) -> AbstractContextManager[Session]:
+        """Load an artifact in a fresh process on the device; leaving removes every trace of it.
+
+        Raises:
+            DeviceError: The device can't be reached or can't load the artifact.
+            InputError: The device has no runtime for such a file.
+        """
+
+    def close(self) -> None:
+        """Hang up."""

@@ -1,0 +1,147 @@
+"""Benchmark artifacts on devices that are given by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgepress.benchmarks.accuracy import Judge
+from edgepress.benchmarks.measuring import Candidate, candidates, measure
+from edgepress.benchmarks.results import BenchmarkResult, DeviceResult, Failure
+from edgepress.benchmarks.runtime import runtime_for
+from edgepress.benchmarks.sampling import Plan
+from edgepress.benchmarks.target import RunOptions, Target
+from edgepress.compress.artifact import Artifact
+from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.targets import target_for
+
+if TYPE_CHECKING:
+    from edgepress.compress.data import Dataset
+
+_JUDGED_AT_ONCE = 512
+
+
+def benchmark(
+    artifacts: Iterable[Artifact | Path | str],
+    *,
+    devices: Sequence[str | Target] = ("local",),
+    runs: int = 200,
+    threads: int | Sequence[int] = 1,
+    batch: int | Sequence[int] | None = None,
+    data: Dataset | None = None,
+    precision: float | None = None,
+    max_seconds: float = 120.0,
+    launches: int = 5,
+    options: RunOptions | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> BenchmarkResult:
+    """Measure size, latency, memory and accuracy of artifacts, interleaved, on every device.
+
+    Args:
+        artifacts: `.tflite` and `.onnx` files, or what `export` gave.
+        devices: Names and addresses as `target_for` takes them, or targets.
+        runs: Inferences that count, of each artifact.
+        threads: Threads of the runtime, one number or several to measure each.
+        batch: Samples in one inference, one number or several; as in the file by default.
+        data: Data set for the accuracy, measured from the outputs of the device.
+        precision: Go on until the 95 % intervals are narrower than this share.
+        max_seconds: Time limit of the timing, for each device.
+        launches: Fresh processes over which the runs of an artifact are spread.
+        options: Runtime options beside threads and batch.
+        seed: Of the order and the bootstrap.
+        progress: Told what goes on.
+
+    Returns:
+        Rows, comparisons, and what failed. A device or an artifact that fails doesn't take the
+        others with it.
+
+    Raises:
+        InputError: An artifact is missing or is of no kind that can be run; an option is wrong.
+        DeviceError: Nothing at all could be measured.
+    """
+    paths = [Path(a.path if isinstance(a, Artifact) else a) for a in artifacts]
+    if not paths or not devices:
+        raise InputError("there is nothing to benchmark", "name at least one artifact and device")
+    if precision is not None and not 0 < precision < 1:
+        raise InputError(f"precision {precision} is not between 0 and 1", "1 % is 0.01")
+    for path in paths:
+        runtime_for(path)
+    chosen = candidates(paths, _several(threads), _several(batch), options or RunOptions())
+    plan = Plan(runs=runs, launches=launches, max_seconds=max_seconds, seed=seed)
+    targets = [d if not isinstance(d, str) else target_for(d) for d in devices]
+    judge = judge_for(data) if data is not None else None
+    results = _on_all(targets, chosen, plan, precision, judge, progress or Silent())
+    result = BenchmarkResult(tuple(results))
+    if not result.measurements:
+        raise DeviceError(result.failures[0].reason)
+    return result
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if any(v is not None and v < 1 for v in values):
+        raise InputError("threads and batch sizes must be 1 or more")
+    return values
+
+
+def _on_all(
+    targets: Sequence[Target],
+    chosen: Sequence[Candidate],
+    plan: Plan,
+    precision: float | None,
+    judge: Judge | None,
+    progress: Progress,
+) -> list[DeviceResult]:
+    """All devices at once: each is its own machine."""
+
+    def one(target: Target) -> DeviceResult:
+        watch = progress if len(targets) == 1 else _Prefixed(progress, target.name)
+        watch.stage(f"{len(chosen)} artifacts on {target.name}")
+        try:
+            return measure(chosen, target, plan, precision=precision, by=judge, progress=watch)
+        except DeviceError as error:
+            failure = Failure(target.name, "", error.format_message())
+            return DeviceResult(
+                target.name, target.name, target.timing_valid, None, (), failures=(failure,)
+            )
+        finally:
+            target.close()
+
+    with ThreadPoolExecutor(len(targets)) as pool:
+        return list(pool.map(one, targets))
+
+
+class _Prefixed:
+    """Progress of one of several devices."""
+
+    def __init__(self, progress: Progress, device: str) -> None:
+        self._progress, self._device = progress, device
+
+    def stage(self, text: str) -> None:
+        """Tell the stage: it names the device itself."""
+        self._progress.stage(text)
+
+    def step(self, done: int, total: int, text: str = "") -> None:
+        """Tell the step of this device."""
+        self._progress.step(done, total, f"{self._device}: {text}")
+
+
+def judge_for(data: Dataset) -> Judge:
+    """The accuracy's judge: the data's report split and its task's metric."""
+    split = data.report_split
+
+    def batches() -> Iterator[tuple[dict[str, Any], Any]]:
+        import tensorflow as tf
+
+        for inputs, targets in split.in_order(_JUDGED_AT_ONCE):
+            inputs = inputs if isinstance(inputs, dict) else {"input": inputs}
+            yield (
+                {name: value.numpy() for name, value in inputs.items()},
+                tf.nest.map_structure(lambda t: t.numpy(), targets),
+            )
+
+    return Judge(data.task.metric, split.name, batches, data.task.score, split.size)

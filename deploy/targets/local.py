@@ -1,0 +1,43 @@
+"""The machine that edgepress itself runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepress.benchmarks.host import read_environment
+from edgepress.benchmarks.session import RuntimeSession
+from edgepress.benchmarks.target import RunOptions
+from edgepress.compress.errors import InputError
+
+
+@dataclass(frozen=True)
+class LocalTarget:
+    """This machine; every artifact runs in a child process of its own."""
+
+    name: str = "local"
+    url: str = "local"
+    timing_valid: bool = True
+
+    def environment(self) -> dict[str, Any]:
+        """The machine and its present state."""
+        return read_environment()
+
+    def open(self, path: Path, options: RunOptions) -> RuntimeSession:
+        """Load an artifact in a new child process."""
+        return RuntimeSession(path, options)
+
+    def close(self) -> None:
+        """Nothing to hang up."""
+
+
+def local_target(url: str) -> LocalTarget:
+    """The target for the address `local`.
+
+    Raises:
+        InputError: Something follows the name.
+    """
+    if url != "local":
+        raise InputError(f"'{url}' is not a device", "this machine is called just 'local'")
+    return LocalTarget()
