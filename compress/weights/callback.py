@@ -42,10 +42,16 @@ class MaskEngine:
             for p, part in parts.items()
         ]
         joint = engine(_first_step, [v for p in parts.values() for v in p], None, (1, 1), "AVG")
-        self._make = tf.function(
-            lambda: tf.group([m.conditional_mask_update() for m in makers]), autograph=False
-        )
-        self._apply = tf.function(lambda: joint.weight_mask_op(), autograph=False)
+
+        def make() -> None:
+            for maker in makers:
+                maker.conditional_mask_update()
+
+        def apply() -> None:
+            joint.weight_mask_op()
+
+        self._make = tf.function(make, autograph=False)
+        self._apply = tf.function(apply, autograph=False)
 
     def make(self, zeros: Mapping[str, int]) -> None:
         """Make masks by magnitude, with about the given number of zeros in each kernel."""

@@ -59,7 +59,7 @@ _CONV_RECURRENT = (
 )
 
 # Layers that hold other layers (MultiHeadAttention, Bidirectional, TimeDistributed, recurrent
-# layers and their cells, nested models, layers of the user's) need no line: they are walked through.
+# layers and their cells, nested models, layers of the user's) need no line: they are walked.
 KERNELS: dict[type, tuple[KernelRule, ...]] = {
     layers.Dense: _DENSE,
     layers.EinsumDense: _EINSUM,
@@ -113,7 +113,7 @@ class PrunableWeight:
 
     def value(self) -> Float[np.ndarray, "..."]:
         """The weights."""
-        return np.asarray(keras.ops.convert_to_numpy(self.variable), np.float32)
+        return np.array(keras.ops.convert_to_numpy(self.variable)).astype(np.float32)
 
     def planes(self) -> Float[np.ndarray, "s i o"]:
         """The weights as planes (S, I, O)."""

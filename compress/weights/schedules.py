@@ -102,7 +102,8 @@ def turns(schedule: str, ramp: Ramp, total: int) -> Mapping[int, float]:
     steps = np.arange(total)
     changes, sparsities = SCHEDULES[schedule](steps, ramp)
     last = min(ramp.end, total - 1)
-    due = {int(s): float(sparsities[s]) for s in np.flatnonzero(changes & (steps < last))}
+    before = np.flatnonzero(changes & (steps < last))
+    due = {int(s): min(float(sparsities[s]), ramp.final) for s in before}
     return {**due, last: ramp.final}
 
 

@@ -1,0 +1,222 @@
+"""Unstructured pruning, start to end: masks, training with masks, and the account of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.accounting import kernel_sparsity, model_figures
+from edgepress.compress.data import Dataset
+from edgepress.compress.errors import InputError
+from edgepress.compress.finetune.copying import copy_model
+from edgepress.compress.progress import Progress, Silent
+from edgepress.compress.recipe import PruneSpec, TrainSpec
+from edgepress.compress.results import PruneResult, Removed
+from edgepress.compress.weights.callback import GradualMasks, HoldMasks
+from edgepress.compress.weights.criteria import SECOND_ORDER
+from edgepress.compress.weights.masks import Mask
+from edgepress.compress.weights.planning import MaskPlan, apply_masks, current_masks, plan_masks
+from edgepress.compress.weights.remarks import remarks
+from edgepress.compress.weights.schedules import Ramp, rounds, turns
+
+Masks = Mapping[str, Mask]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One pruning: the source stays, `model` changes."""
+
+    source: Any
+    model: Any
+    plan: MaskPlan
+    dataset: Dataset | None
+    spec: PruneSpec
+    seed: int
+    state_dir: Path | None
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the wall time of a block to a phase."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin
+
+    def fit(self, training: TrainSpec, callback: Any, name: str) -> None:
+        """Train with a mask callback and take its history over."""
+        from edgepress.compress.finetune.train import fit
+
+        with self.timed("recover"):
+            history = fit(
+                self.model,
+                self.dataset,
+                training,
+                seed=self.seed,
+                state_dir=self.state_dir / name if self.state_dir else None,
+                callbacks=(callback,),
+                teacher=self.source if self.spec.distill else None,
+                progress=self.progress,
+            )
+        for key, values in history.epochs.items():
+            self.history.setdefault(key, []).extend(values)
+
+
+def prune_weights(
+    model: Any,
+    dataset: Dataset | None,
+    spec: PruneSpec,
+    *,
+    seed: int = 0,
+    state_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> PruneResult:
+    """Set weights of a copy of a model to zero and recover its accuracy.
+
+    Args:
+        model: A built Keras model; it stays as it is.
+        dataset: What to train and measure on; without it nothing is trained or measured.
+        spec: What is removed, when, and the training.
+        seed: Makes the run repeatable.
+        state_dir: Folder for the training's checkpoints.
+        progress: Receives the progress.
+
+    Returns:
+        The pruned model, plain, with exactly the zeros that were asked for; and the account.
+
+    Raises:
+        InputError: An option is impossible for this model or without data.
+    """
+    _check(spec, dataset)
+    progress = progress or Silent()
+    copy = copy_model(model)
+    plan = plan_masks(copy, spec)
+    run = _Run(model, copy, plan, dataset, spec, seed, state_dir, progress)
+    with run.timed("measure"):
+        before = model_figures(model, dataset)
+    masks = _METHODS[spec.schedule](run)
+    apply_masks(plan.kernels, masks)
+    with run.timed("measure"):
+        after = model_figures(copy, dataset)
+        sparsity = kernel_sparsity(copy)
+    return PruneResult(
+        model=copy,
+        structure=spec.structure,
+        criterion=spec.criterion,
+        before=before,
+        after=after,
+        sparsity=sparsity,
+        removed=_removed(plan),
+        pinned=plan.pinned,
+        seconds=run.seconds,
+        history=run.history,
+        notes=remarks(plan, sparsity),
+    )
+
+
+def _one_shot(run: _Run) -> Masks:
+    """Masks once, from the trained weights; then recovery under them."""
+    run.progress.stage("prune")
+    with run.timed("prune"):
+        masks = _choose(run)
+        apply_masks(run.plan.kernels, masks)
+    _recover(run, masks, "recover")
+    return masks
+
+
+def _iterative(run: _Run) -> Masks:
+    """Several rounds, each followed by a recovery that starts from the full learning rate."""
+    masks: Masks = {}
+    for number, sparsity in enumerate(rounds(run.plan.final, run.spec.steps), 1):
+        run.progress.stage(f"prune, round {number} of {run.spec.steps}")
+        with run.timed("prune"):
+            masks = run.plan.masks(sparsity)
+            apply_masks(run.plan.kernels, masks)
+        _recover(run, masks, f"round-{number}")
+    return masks
+
+
+def _gradual(run: _Run) -> Masks:
+    """Masks on a schedule while the model trains."""
+    run.progress.stage("prune while training")
+    callback = GradualMasks(run.plan, _turns(run))
+    # The best epoch may lie before the ramp's end, where fewer weights were zero.
+    training = run.spec.recovery().model_copy(update={"restore_best": False})
+    run.fit(training, callback, "gradual")
+    return callback.masks()
+
+
+_METHODS: dict[str, Callable[[_Run], Masks]] = {
+    "one-shot": _one_shot,
+    "iterative": _iterative,
+    "constant": _gradual,
+    "polynomial": _gradual,
+}
+
+
+def _choose(run: _Run) -> Masks:
+    if run.spec.criterion != SECOND_ORDER:
+        return run.plan.masks(run.plan.final)
+    from edgepress.compress.weights.second_order import refit_and_mask
+
+    assert run.dataset is not None
+    samples = run.dataset.calibration(run.spec.calibration_samples, run.seed)
+    return refit_and_mask(run.source, run.model, run.plan, samples, run.progress)
+
+
+def _recover(run: _Run, masks: Masks, name: str) -> None:
+    if run.spec.recover_epochs:
+        run.progress.stage("recover")
+        run.fit(run.spec.recovery(), HoldMasks(run.plan.kernels, masks), name)
+
+
+def _turns(run: _Run) -> Mapping[int, float]:
+    """The turns of a gradual schedule in this training's steps."""
+    spec = run.spec
+    assert run.dataset is not None
+    total = spec.recover_epochs * run.dataset.training_split.steps(spec.recover_batch_size)
+    end = spec.end_step if spec.end_step is not None else max(1, total * 3 // 4)
+    if not spec.begin_step < min(end, total):
+        raise InputError(
+            f"begin_step {spec.begin_step} does not lie before the ramp's end: the training has"
+            f" {total} steps, the ramp ends at {min(end, total)}",
+            "give more recover_epochs or an earlier begin_step",
+        )
+    initial = min(spec.initial_sparsity, run.plan.final)
+    ramp = Ramp(run.plan.final, initial, spec.begin_step, end, spec.frequency, spec.power)
+    return turns(spec.schedule, ramp, total)
+
+
+def _check(spec: PruneSpec, dataset: Dataset | None) -> None:
+    """Refuse, before any work, what can't be done together."""
+    gradual = spec.schedule in ("constant", "polynomial")
+    if gradual and not spec.recover_epochs:
+        raise InputError(
+            f"schedule {spec.schedule} prunes during training, but recover_epochs is 0",
+            "give recover_epochs, or schedule one-shot",
+        )
+    if dataset is None and (spec.recover_epochs or spec.criterion == SECOND_ORDER):
+        what = "recover_epochs" if spec.recover_epochs else f"criterion {spec.criterion}"
+        raise InputError(f"{what} needs data", "give data, or prune one-shot by magnitude")
+    if spec.criterion == SECOND_ORDER and spec.schedule != "one-shot":
+        raise InputError(
+            f"criterion {spec.criterion} works one-shot, not with schedule {spec.schedule}",
+            "give schedule one-shot, or criterion magnitude",
+        )
+    if spec.schedule == "polynomial" and spec.sparsity and spec.initial_sparsity > spec.sparsity:
+        raise InputError(
+            f"initial_sparsity {spec.initial_sparsity:g} is above sparsity {spec.sparsity:g}",
+            "a ramp rises",
+        )
+
+
+def _removed(plan: MaskPlan) -> tuple[Removed, ...]:
+    held = current_masks(plan.kernels, plan.label)
+    return tuple(Removed(k.path, (k.layer_path,), held[k.path].zeros, k.size) for k in plan.kernels)
