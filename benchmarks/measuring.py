@@ -72,12 +72,19 @@ def candidates(
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
-    """File names where these differ, else as many folders before them as needed."""
-    for depth in range(1, max((len(p.resolve().parts) for p in paths), default=1) + 1):
-        names = ["/".join(p.resolve().parts[-depth:]) for p in paths]
-        if len(set(names)) == len(names):
-            return names
-    return [str(p) for p in paths]
+    """File names, each with as many folders before it as tell it from all others."""
+
+    def ends(path: Path, depth: int) -> str:
+        return "/".join(path.resolve().parts[-depth:])
+
+    names = []
+    for path in paths:
+        others = [p for p in paths if p is not path]
+        depth = 1
+        while any(ends(path, depth) == ends(other, depth) for other in others):
+            depth += 1
+        names.append(ends(path, depth))
+    return names
 
 
 def measure(

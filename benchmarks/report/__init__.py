@@ -1,1 +1,76 @@
-"""To be written."""
+"""Reports of runs: they read run.json and nothing else.
+
+`RENDERERS` is the table of formats: a new one is a function from named runs to text, and one line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgepress.benchmarks.report.html import render_html
+from edgepress.benchmarks.report.markdown import render_markdown
+from edgepress.compress.errors import InputError
+from edgepress.compress.files import atomic_output, check_output, read_json
+from edgepress.compress.registry import Table
+
+NamedRuns = Sequence[tuple[str, dict[str, Any]]]
+
+
+def _render_json(runs: NamedRuns) -> str:
+    return json.dumps(dict(runs), indent=2) + "\n"
+
+
+RENDERERS: Table[Callable[[NamedRuns], str]] = Table(
+    "report format",
+    {
+        ".html": render_html,
+        ".md": render_markdown,
+        ".json": _render_json,
+    },
+    entry_point_group="edgepress.reports",
+)
+
+
+def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -> Path:
+    """Write the report of one or more runs.
+
+    Args:
+        runs: RUN folders, or their run.json files.
+        output: The file; its ending says the format (`.html`, `.md`, `.json`).
+        force: Whether an existing file is replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: A run isn't one, the format is unknown, or the output can't be written.
+    """
+    target = check_output(Path(output), force)
+    render = RENDERERS[target.suffix.lower()]
+    if not runs:
+        raise InputError("there is no run to report on", "name at least one RUN folder")
+    text = render(_named([_read(Path(run)) for run in runs]))
+    with atomic_output(target, force=force) as temporary:
+        temporary.write_text(text, "utf-8")
+    return target
+
+
+def _read(path: Path) -> tuple[Path, dict[str, Any]]:
+    file = path / "run.json" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"'{path}' is not a RUN folder", "it must hold a run.json")
+    run = read_json(file)
+    if not isinstance(run, dict):
+        raise InputError(f"'{file}' is not the record of a run")
+    return file.absolute().parent, run
+
+
+def _named(runs: list[tuple[Path, dict[str, Any]]]) -> NamedRuns:
+    """Runs under the names of their folders, with their parents' where these are equal."""
+    names = [folder.name for folder, _ in runs]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder, _ in runs]
+    return [(name, run) for name, (_, run) in zip(names, runs, strict=True)]

@@ -1,0 +1,202 @@
+"""Reports: whole, safe, and robust against what a run doesn't have."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgepress.benchmarks.report import RENDERERS, report
+from edgepress.benchmarks.report.html import render_html
+from edgepress.benchmarks.report.markdown import render_markdown, terminal_tables
+from edgepress.benchmarks.report.wording import (
+    bytes_text,
+    change_text,
+    metric_change,
+    metric_text,
+    ms_text,
+    significant,
+)
+from edgepress.compress.errors import InputError
+
+
+def _row(path: str, size: int, median: float, value: float) -> dict[str, Any]:
+    samples = list(median * np.random.default_rng(size).lognormal(0, 0.1, 40))
+    return {
+        "artifact": path, "path": path, "label": Path(path).name, "format": "tflite",
+        "device": "local", "bytes": size, "gzip_bytes": size // 2, "runs": 40, "threads": 1,
+        "median_ms": median, "ci95_ms": [0.98 * median, 1.02 * median], "p90_ms": 1.2 * median,
+        "p99_ms": 1.5 * median, "first_ms": 2 * median, "load_ms": 1.0, "peak_memory_bytes": 10**7,
+        "arena_bytes": 4096, "metric": "accuracy", "split": "test", "value": value,
+        "timing_valid": True, "samples_ms": samples,
+    }  # fmt: skip
+
+
+def a_run() -> dict[str, Any]:
+    """A run with every part."""
+    figures = {"metric": "accuracy", "split": "test"}
+    stages = [
+        {"name": "00-source", "kind": "source", "params": 1000, "macs": 10**6, "raw_bytes": 9000,
+         "gzip_bytes": 8000, "median_ms": 0.5, "value": 0.9, "seconds": 1.0, "note": ""},
+        {"name": "01-prune", "kind": "prune", "params": 500, "macs": 4 * 10**5, "raw_bytes": 5000,
+         "gzip_bytes": 4500, "median_ms": 0.3, "value": 0.88, "seconds": 100.0, "note": "half gone",
+         "history": {"loss": [1.0, 0.5], "val_loss": [1.1, 0.6], "lr": [0.1, 0.01]}},
+    ]  # fmt: skip
+    verified = {"passed": True, "max_abs_error": 1e-6, "agreement": 1.0, "metric": "accuracy",
+                "split": "test", "value": 0.87, "source_value": 0.88}  # fmt: skip
+    return {
+        "edgepress": "0.1.0",
+        "model": "/some/where/net.keras",
+        "seed": 0,
+        "versions": {"python": "3.11"},
+        "machine": {"cpu": "a processor", "cores": 2},
+        "data": {"hash": "abc", "samples": {"test": 10}, "task": "classification"},
+        "warnings": ["the inputs look unscaled"],
+        "recipe": {"model": "net.keras"},
+        "before": {**figures, "params": 1000, "macs": 10**6, "value": 0.9},
+        "after": {**figures, "params": 500, "macs": 4 * 10**5, "value": 0.88},
+        "stages": stages,
+        "artifacts": [{"path": "/r/artifacts/net_int8.tflite", "format": "tflite", "bytes": 2000,
+                       "quantize": "int8", "gzip_bytes": 1500, "verified": verified}],
+        "skipped": [{"format": "onnx", "quantize": "int16x8", "reason": "there is no such thing"}],
+        "rejected": [],
+        "benchmark": {
+            "device": {"name": "local", "processor": "a processor", "cores": 2, "system": "Linux",
+                       "smallest_difference": 0.01, "warnings": ["the machine was busy"]},
+            "rows": [_row("/r/artifacts/net_int8.tflite", 2000, 0.2, 0.87),
+                     _row("/r/stages/00-source/model.tflite", 9000, 0.5, 0.9)],
+            "comparisons": [{"a": "/r/artifacts/net_int8.tflite",
+                             "b": "/r/artifacts/net_int8.tflite", "ratio": 1.0,
+                             "ci95": [0.9, 1.1], "verdict": "no difference shown"}],
+            "profiles": [{"artifact": "net_int8.tflite", "notes": ["an estimate"], "operators": [
+                {"name": "y", "operator": "CONV_2D", "ms": 0.1, "share": 0.9, "macs": 10**5,
+                 "gflops": 2.0, "bound": "compute"}]}],
+            "failures": [{"device": "local", "artifact": "x.onnx", "reason": "it crashed"}],
+        },
+        "accepted": True,
+    }  # fmt: skip
+
+
+class _Page(HTMLParser):
+    """Collects what a page refers to, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.scripts = 0
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.references += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_tells_the_whole_run() -> None:
+    page = _Page(render_html([("run", a_run())]))
+    for words in ("net.keras", "accepted", "87.00 %", "−3.00 points", "4.50× smaller", "half gone",
+                  "there is no such thing", "differences below 1.0 %", "machine was busy",
+                  "it crashed", "CONV_2D", "inputs look unscaled", "2.50× faster"):  # fmt: skip
+        assert words in page.text, words
+
+
+def test_the_page_needs_nothing_from_outside() -> None:
+    page = _Page(render_html([("run", a_run())]))
+    assert page.scripts == 0
+    assert all(reference.startswith("#") for reference in page.references)
+
+
+def test_pictures_take_the_colours_of_the_page() -> None:
+    text = render_html([("run", a_run())])
+    assert text.count("<svg") == 4
+    assert "var(--c0)" in text
+    assert not any(colour in text for colour in ("#010203", "#020304", "#0a0b00", "#000000"))
+
+
+@pytest.mark.parametrize("part", sorted(a_run()))
+def test_any_part_may_be_missing(part: str) -> None:
+    run = a_run()
+    del run[part]
+    assert "<h1>" in render_html([("run", run)])
+    assert render_markdown([("run", run)])
+
+
+def test_an_empty_run_is_still_a_page() -> None:
+    assert "edgepress" in render_html([("run", {})])
+
+
+def test_names_cannot_smuggle_markup() -> None:
+    run = a_run()
+    run["model"] = "<script>alert(1)</script>.keras"
+    run["benchmark"]["rows"][0]["label"] = "<script>alert(2)</script>"
+    assert _Page(render_html([("<script>", run)])).scripts == 0
+
+
+def test_emulated_times_are_marked_and_never_praised() -> None:
+    run = a_run()
+    for row in run["benchmark"]["rows"]:
+        row["timing_valid"] = False
+    text = _Page(render_html([("run", run)])).text
+    assert "not a real time" in text
+    assert "faster" not in text
+
+
+def test_several_runs_share_a_page(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(a_run()))
+    out = report([tmp_path / "one", tmp_path / "two"], tmp_path / "all.html")
+    text = _Page(out.read_text()).text
+    assert "2 runs compared" in text
+    assert "one" in text
+    assert "two" in text
+
+
+def test_every_format_renders(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(a_run()))
+    for ending in RENDERERS:
+        assert report([tmp_path], tmp_path / f"r{ending}").stat().st_size > 100
+    tables = terminal_tables(a_run())
+    assert tables
+
+
+def test_what_is_no_run_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    with pytest.raises(InputError, match="not a RUN folder"):
+        report([tmp_path], out)
+    with pytest.raises(InputError, match=r"unknown report format '\.pdf'"):
+        report([tmp_path], tmp_path / "r.pdf")
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(InputError, match="not the record"):
+        report([tmp_path], out)
+    assert not out.exists()
+    out.write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        report([tmp_path], out, force=False)
+
+
+@given(st.floats(1e-4, 1e6))
+def test_three_digits_are_kept(value: float) -> None:
+    told = float(significant(value).replace(" ", "").replace(" ", ""))
+    assert told == pytest.approx(value, rel=0.006)
+
+
+def test_numbers_read_as_people_write_them() -> None:
+    assert bytes_text(318144) == "318 kB"
+    assert bytes_text(None) == "–"
+    assert ms_text(0.0296) == "29.6 µs"
+    assert ms_text(12.34) == "12.3 ms"
+    assert metric_text("accuracy", 0.8719) == "87.19 %"
+    assert metric_text("mae", 0.012345) == "0.01235"
+    assert change_text(100, 50) == "−50.0 %"
+    assert metric_change("accuracy", 0.9, 0.88) == "−2.00 points"
+    assert metric_change("mse", 2.0, 3.0) == "+50.0 %"
