@@ -1,0 +1,128 @@
+"""What an exporter is: what it is given, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from edgepress.compress.errors import EdgepressError
+from edgepress.deploy.exporters.tracing import TracedModel, trace_model
+from edgepress.deploy.worker import Worker
+
+IO = Literal["float", "int8", "uint8"]
+Batch = Literal["auto", "dynamic"] | int
+
+
+class Unsupported(EdgepressError):
+    """A combination of model, format and precision that doesn't exist; says why."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices that hold for all files of one export.
+
+    Attributes:
+        io: Type of the inputs and outputs of integer files.
+        batch: "dynamic" leaves the batch size free, a number fixes it. "auto" leaves it free
+            unless the TFLite graph would have to compute with it (around every Reshape), which
+            costs operators and keeps XNNPACK from taking the graph whole; then it is 1.
+        opset: Of ONNX files, at most 18.
+        nchw: Whether ONNX files take images channels first.
+        calibration_method: How ONNX ranges are taken from samples: "min-max", "entropy",
+            "percentile". TFLite's converter knows min-max only.
+        select_ops: Whether TFLite files may use TensorFlow's own kernels.
+        shapes: Sizes without the batch by input name, where the model leaves sizes free.
+    """
+
+    io: IO = "float"
+    batch: Batch = "auto"
+    opset: int = 18
+    nchw: bool = False
+    calibration_method: str = "min-max"
+    select_ops: bool = False
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass
+class Job:
+    """One model to be exported, and what its files share.
+
+    Attributes:
+        model: The Keras model.
+        settings: The choices.
+        worker: Where converters run.
+        scratch: A folder for what files are made from.
+        probe: A few samples by graph input name.
+        calibration: The representative data set, a .npz by graph input name, or None.
+    """
+
+    model: Any
+    settings: Settings
+    worker: Worker
+    scratch: Path
+    probe: Path
+    calibration: Path | None
+
+    @cached_property
+    def free(self) -> TracedModel:
+        """The graph with a free batch size."""
+        return trace_model(self.model, self.scratch / "free", None, self.settings.shapes)
+
+    def fixed(self, batch: int) -> TracedModel:
+        """The graph with a fixed batch size."""
+        return self._traced(f"fixed-{batch}", self.model, batch)
+
+    def unrolled(self, batch: int) -> TracedModel:
+        """The graph with a fixed batch size and recurrent layers unrolled."""
+        from edgepress.deploy.exporters.recurrent import unroll
+
+        return self._traced(f"unrolled-{batch}", unroll(self.model), batch)
+
+    def _traced(self, name: str, model: Any, batch: int) -> TracedModel:
+        cache: dict[str, TracedModel] = self.__dict__.setdefault("_graphs", {})
+        if name not in cache:
+            cache[name] = trace_model(model, self.scratch / name, batch, self.settings.shapes)
+        return cache[name]
+
+
+class Write(Protocol):
+    """Writes one file."""
+
+    def __call__(self, job: Job, precision: str, out: Path) -> None:
+        """Write the model of `job` to `out`.
+
+        Raises:
+            Unsupported: The model has no such file.
+            DeviceError: The converter refused or crashed.
+        """
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """A file format.
+
+    Attributes:
+        suffix: Ending of its files.
+        precisions: Precisions that it has, by name.
+        integer_io: Those of them whose inputs and outputs can be integers.
+        write: Writes one file.
+        absent: Why it lacks a precision, by name, where there is more to say than that.
+    """
+
+    suffix: str
+    precisions: frozenset[str]
+    integer_io: frozenset[str]
+    write: Write
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def refusal(self, name: str, precision: str, io: IO) -> str:
+        """Why a combination doesn't exist; empty if it does."""
+        if precision not in self.precisions:
+            return self.absent.get(precision, f"{name} has no {precision}")
+        quantised = precision.startswith("int") and not precision.endswith("weights")
+        if io != "float" and quantised and precision not in self.integer_io:
+            return f"{name} {precision} has float inputs and outputs only"
+        return ""

@@ -1,0 +1,65 @@
+"""ONNX files: float32 from the graph, the other precisions from that file."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from edgepress.deploy.exporters.exporter import Job, Unsupported
+from edgepress.deploy.exporters.tracing import input_names
+
+
+def write_onnx(job: Job, precision: str, out: Path) -> None:
+    """Write an ONNX file.
+
+    Args:
+        job: The model and the choices.
+        precision: By name.
+        out: The file.
+
+    Raises:
+        Unsupported: The model has no such file.
+        DeviceError: A converter refused or crashed.
+    """
+    source = job.scratch / "float32.onnx"
+    if not source.exists():
+        _convert(job, source)
+    if precision == "float32":
+        shutil.copy(source, out)
+        return
+    request: dict[str, Any] = {"source": str(source), "out": str(out), "precision": precision}
+    if precision == "float16":
+        job.worker.ask("onnx-float16", request)
+        return
+    request["method"] = job.settings.calibration_method
+    if precision == "int8":
+        request["calibration"] = str(job.calibration)
+        request["nchw"] = _images(job) if job.settings.nchw else []
+    job.worker.ask("onnx-quantize", request)
+
+
+def _convert(job: Job, out: Path) -> None:
+    batch = job.settings.batch
+    source = job.free if batch in ("auto", "dynamic") else job.fixed(int(batch))
+    images = _images(job)
+    if job.settings.nchw and not images:
+        raise Unsupported("the model has no image input whose channels could come first")
+    job.worker.ask(
+        "onnx",
+        {
+            "source": str(source.folder),
+            "out": str(out),
+            "opset": job.settings.opset,
+            "nchw": images if job.settings.nchw else [],
+            "inputs": [spec.name for spec in source.inputs],
+            "outputs": [spec.name for spec in source.outputs],
+            "probe": str(job.probe),
+        },
+    )
+
+
+def _images(job: Job) -> list[str]:
+    """Graph names of the inputs that hold images."""
+    names = zip(input_names(job.model), job.model.inputs, strict=True)
+    return [name for name, tensor in names if len(tensor.shape) == 4]

@@ -1,0 +1,212 @@
+"""The child's part of ONNX: tf2onnx by the road that gives a right file, proved in ONNX Runtime.
+
+tf2onnx reports success for files that no runtime loads, so each road's file is loaded and run on
+probe samples before it is believed:
+
+1. from the function: right for nearly all, recurrent layers included;
+2. from the frozen graph: right where constants of the first road became inputs (Normalization).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.deploy.exporters.tracing import SIGNATURE
+
+HIGHEST_OPSET = 18
+_SAME = 1e-3
+
+
+def convert(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a SavedModel to ONNX.
+
+    Args:
+        request: `source` (SavedModel folder), `out` (file), `opset`, `nchw` (names of inputs that
+            the file takes channels first), `inputs` and `outputs` (names in order), `probe`
+            (.npz of samples by input name), `slim` (whether to clean the graph).
+
+    Returns:
+        `road`, `operators`, `opset` and `ir_version` of the file.
+
+    Raises:
+        ValueError: No road gives a file that computes what the graph does.
+    """
+    import onnx
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(request["source"])
+    function = loaded.signatures[SIGNATURE]
+    with np.load(request["probe"]) as file:
+        probe = {name: file[name] for name in file.files}
+    expected = function(**{name: tf.constant(array) for name, array in probe.items()})
+    want = [expected[name].numpy() for name in request["outputs"]]
+    problems = []
+    for road in (_from_function, _from_frozen_graph):
+        try:
+            model = _named(road(function, request), request)
+            _check(model, probe, want, request)
+        except Exception as error:
+            problems.append(f"{road.__name__.strip('_')}: {type(error).__name__}: {error}")
+            continue
+        if request.get("slim", True):
+            model = _slimmed(model, probe, want, request)
+        onnx.save(model, request["out"])
+        return {
+            "road": road.__name__.strip("_"),
+            "operators": sorted({node.op_type for node in model.graph.node}),
+            "opset": model.opset_import[0].version,
+            "ir_version": model.ir_version,
+        }
+    raise ValueError(" | ".join(" ".join(p.split())[:180] for p in problems))
+
+
+def _from_function(function: Any, request: Mapping[str, Any]) -> Any:
+    import tensorflow as tf
+    import tf2onnx
+
+    names = request["inputs"]
+    given = function.structured_input_signature[1]
+    signature = [tf.TensorSpec(given[n].shape, given[n].dtype, name=n) for n in names]
+    plain = tf.function(
+        lambda *tensors: function(**dict(zip(names, tensors, strict=True))),
+        input_signature=signature,
+        autograph=False,
+    )
+    return tf2onnx.convert.from_function(
+        plain,
+        input_signature=signature,
+        opset=request["opset"],
+        inputs_as_nchw=list(request.get("nchw") or ()),
+        custom_op_handlers=_handlers(),
+    )[0]
+
+
+def _from_frozen_graph(function: Any, request: Mapping[str, Any]) -> Any:
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    frozen = convert_variables_to_constants_v2(function)
+    tensors = {tensor.op.name: tensor for tensor in frozen.inputs}
+    # A mapping of outputs is flattened in the order of its sorted keys.
+    results = dict(zip(sorted(request["outputs"]), frozen.outputs, strict=True))
+    return tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=[tensors[n].name for n in request["inputs"]],
+        output_names=[results[n].name for n in request["outputs"]],
+        inputs_as_nchw=[tensors[n].name for n in request.get("nchw") or ()],
+        opset=request["opset"],
+        custom_op_handlers=_handlers(),
+    )[0]
+
+
+def _handlers() -> dict[str, tuple[Callable[..., Any], list[Any]]]:
+    """Operators that tf2onnx leaves as they are: the exact GELU's Erfc is 1 - Erf."""
+    return {"Erfc": (_complementary_error_function, [])}
+
+
+def _complementary_error_function(context: Any, node: Any, name: str, args: Any) -> Any:
+    from tf2onnx import utils
+
+    del name, args
+    kind = utils.map_onnx_to_numpy_type(context.get_dtype(node.output[0]))
+    one = context.make_const(utils.make_name("one"), np.array(1, kind))
+    node.type = "Erf"
+    difference = context.insert_new_node_on_output(
+        "Sub", node.output[0], name=utils.make_name("erfc")
+    )
+    context.replace_inputs(difference, [one.output[0], node.output[0]])
+    return node
+
+
+def _named(model: Any, request: Mapping[str, Any]) -> Any:
+    """The model with Keras's names for inputs and outputs, and "batch" for the free size."""
+    graph = model.graph
+    if len(graph.input) != len(request["inputs"]) or len(graph.output) != len(request["outputs"]):
+        raise ValueError("the file has other inputs or outputs than the model")
+    new = dict(
+        [*zip((i.name for i in graph.input), request["inputs"], strict=True),
+         *zip((o.name for o in graph.output), request["outputs"], strict=True)]
+    )  # fmt: skip
+    _rename(graph, {old: name for old, name in new.items() if old != name})
+    for value in (*graph.input, *graph.output):
+        sizes = value.type.tensor_type.shape.dim
+        if sizes and not sizes[0].dim_value:
+            sizes[0].dim_param = "batch"
+    model.producer_name = "edgepress"
+    return model
+
+
+def _rename(graph: Any, new: Mapping[str, str]) -> None:
+    """Rename tensors everywhere in a graph, in the bodies of loops and branches too."""
+    if not new:
+        return
+    # A name that the graph already uses for something else makes way first.
+    taken = {n for node in graph.node for n in node.output} | {t.name for t in graph.initializer}
+    clash = {n: f"{n}__inner" for n in set(new.values()) & taken if n not in new}
+    mapping = {**clash, **new}
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = mapping.get(value.name, value.name)
+    _rename_nodes(graph, mapping)
+
+
+def _rename_nodes(graph: Any, mapping: Mapping[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [mapping.get(n, n) for n in node.input]
+        node.output[:] = [mapping.get(n, n) for n in node.output]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _rename_nodes(inner, mapping)
+
+
+def _check(
+    model: Any,
+    probe: Mapping[str, NDArray[Any]],
+    want: list[NDArray[Any]],
+    request: Mapping[str, Any],
+) -> None:
+    """Let ONNX's checker, its shape inference and ONNX Runtime judge the model.
+
+    Raises:
+        Exception: One of them refuses it.
+        ValueError: Its outputs differ from the graph's.
+    """
+    import onnx
+    import onnxruntime as ort
+
+    onnx.checker.check_model(model, full_check=True)
+    options = ort.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    nchw = set(request.get("nchw") or ())
+    given = {n: np.moveaxis(a, -1, 1) if n in nchw else a for n, a in probe.items()}
+    got = session.run(None, given)
+    for name, a, b in zip(request["outputs"], got, want, strict=True):
+        scale = float(np.abs(b).max(initial=0)) or 1.0
+        if a.shape != b.shape or not np.allclose(a / scale, b / scale, atol=_SAME, equal_nan=True):
+            raise ValueError(f"output '{name}' differs from the graph's")
+
+
+def _slimmed(
+    model: Any,
+    probe: Mapping[str, NDArray[Any]],
+    want: list[NDArray[Any]],
+    request: Mapping[str, Any],
+) -> Any:
+    """The model with its graph cleaned by onnxslim, where that is installed and proves equal."""
+    try:
+        import onnxslim
+    except ImportError:
+        return model
+    try:
+        slim = onnxslim.slim(model)
+        _check(slim, probe, want, request)
+    except Exception as error:
+        print(f"onnxslim's graph isn't used: {error}")
+        return model
+    return slim if len(slim.graph.node) < len(model.graph.node) else model

@@ -1,0 +1,72 @@
+"""TFLite files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgepress.deploy.exporters.exporter import Job, Unsupported
+from edgepress.deploy.exporters.recurrent import loops
+from edgepress.deploy.exporters.tracing import TracedModel
+
+# Precisions whose quantiser crashes on loops.
+_NEEDS_UNROLLED = {"int8", "int16x8"}
+
+
+def write_tflite(job: Job, precision: str, out: Path) -> None:
+    """Write a TFLite file.
+
+    Args:
+        job: The model and the choices.
+        precision: By name.
+        out: The file.
+
+    Raises:
+        Unsupported: The model has no such file.
+        DeviceError: The converter refused or crashed.
+    """
+    source = graph_for(job, precision)
+    job.worker.ask(
+        "tflite",
+        {
+            "source": str(source.folder),
+            "out": str(out),
+            "precision": precision,
+            "io": job.settings.io,
+            "calibration": None if job.calibration is None else str(job.calibration),
+            "batch": source.inputs[0].shape[0] or 1,
+            "select_ops": job.settings.select_ops,
+        },
+    )
+
+
+def graph_for(job: Job, precision: str) -> TracedModel:
+    """The graph to convert: free batch where that costs nothing, else fixed; loops unrolled.
+
+    Raises:
+        Unsupported: A loop whose length isn't known.
+    """
+    batch = job.settings.batch
+    if not loops(job.model):
+        if batch == "dynamic" or (batch == "auto" and not job.free.counts_its_batch):
+            return job.free
+        return job.fixed(1 if batch == "auto" else int(batch))
+    if batch == "dynamic":
+        raise Unsupported("TFLite has no recurrent layers with a free batch size")
+    free = [t.name for t in job.model.inputs if None in _sizes(job, t)]
+    if free:
+        raise Unsupported(
+            f"a recurrent layer needs a fixed number of steps in TFLite, input '{free[0]}' has none",
+            "pass --shape",
+        )
+    size = 1 if batch == "auto" else int(batch)
+    if precision not in _NEEDS_UNROLLED:
+        return job.fixed(size)
+    try:
+        return job.unrolled(size)
+    except ValueError as error:
+        raise Unsupported(f"the recurrent layers can't be unrolled: {error}") from None
+
+
+def _sizes(job: Job, tensor: object) -> tuple[int | None, ...]:
+    name, shape = tensor.name, tuple(tensor.shape[1:])  # type: ignore[attr-defined]
+    return tuple(job.settings.shapes.get(name, shape))

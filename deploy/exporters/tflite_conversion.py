@@ -1,0 +1,129 @@
+"""The child's part of TFLite: TensorFlow's converter and a look at what it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.tflite_file import read_graph
+from edgepress.deploy.exporters.tracing import SIGNATURE
+
+# What a converter leaves behind that lost the weights: they stay outside the file.
+_OUTSIDE = {"READ_VARIABLE", "VAR_HANDLE", "ASSIGN_VARIABLE"}
+
+
+def convert(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a SavedModel to TFLite.
+
+    Args:
+        request: `source` (SavedModel folder), `out` (file), `precision` (by name), `io` ("float",
+            "int8" or "uint8"), `calibration` (.npz of samples by input name, or None), `batch`
+            (samples that the graph takes at once), `select_ops` (whether TensorFlow's own kernels may be used).
+
+    Returns:
+        The operators of the file.
+
+    Raises:
+        ValueError: The file would need variables from outside.
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        request["source"], signature_keys=[SIGNATURE]
+    )
+    _SETTINGS[request["precision"]](converter, request)
+    if request.get("select_ops"):
+        converter.target_spec.supported_ops = [
+            *converter.target_spec.supported_ops,
+            tf.lite.OpsSet.SELECT_TF_OPS,
+        ]
+    path = Path(request["out"])
+    path.write_bytes(converter.convert())
+    return {"operators": list(check_file(path))}
+
+
+def check_file(path: Path) -> tuple[str, ...]:
+    """The operators of a TFLite file that holds all it needs.
+
+    Raises:
+        ValueError: Its weights are outside.
+    """
+    graph = read_graph(path)
+    resources = [t.name for t in graph.tensors if t.type == "RESOURCE"]
+    if resources or _OUTSIDE & set(graph.operator_names):
+        raise ValueError(
+            "the converter left weights outside the file"
+            + (f" (resource tensor '{resources[0]}')" if resources else "")
+        )
+    return graph.operator_names
+
+
+def _float32(converter: Any, request: Mapping[str, Any]) -> None:
+    del converter, request
+
+
+def _float16(converter: Any, request: Mapping[str, Any]) -> None:
+    import tensorflow as tf
+
+    del request
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _dynamic(converter: Any, request: Mapping[str, Any]) -> None:
+    import tensorflow as tf
+
+    del request
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+
+def _int8(converter: Any, request: Mapping[str, Any]) -> None:
+    import tensorflow as tf
+
+    _calibrated(converter, request, tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
+    if request["io"] != "float":
+        kind = tf.dtypes.as_dtype(request["io"])
+        converter.inference_input_type = converter.inference_output_type = kind
+
+
+def _int16x8(converter: Any, request: Mapping[str, Any]) -> None:
+    import tensorflow as tf
+
+    _calibrated(
+        converter,
+        request,
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+    )
+    if request["io"] == "int16":
+        converter.inference_input_type = converter.inference_output_type = tf.int16
+
+
+def _calibrated(converter: Any, request: Mapping[str, Any], operators: Any) -> None:
+    import tensorflow as tf
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: _samples(
+        Path(request["calibration"]), request["batch"]
+    )
+    converter.target_spec.supported_ops = [operators]
+
+
+def _samples(path: Path, batch: int) -> Iterator[dict[str, Any]]:
+    """Samples in batches of the file's own size, by input name: a list would be taken in another order than Keras's."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    total = len(next(iter(arrays.values())))
+    for begin in range(0, total - batch + 1, batch):
+        yield {name: array[begin : begin + batch] for name, array in arrays.items()}
+
+
+_SETTINGS: dict[str, Callable[[Any, Mapping[str, Any]], None]] = {
+    "float32": _float32,
+    "float16": _float16,
+    "dynamic": _dynamic,
+    "int8": _int8,
+    "int16x8": _int16x8,
+}

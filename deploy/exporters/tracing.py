@@ -1,0 +1,180 @@
+"""From a Keras model to a graph on disk that converters read without the model's Python code.
+
+The graph is a SavedModel with one signature whose inputs and outputs are named as in Keras.
+Converters get it instead of the model, because that road keeps weights and names for every
+architecture: `TFLiteConverter.from_concrete_functions` with a Keras 3 model silently loses the
+weights, and tf2onnx's `from_keras` fails on Sequential models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.artifact import TensorSpec
+from edgepress.compress.errors import InputError
+
+SIGNATURE = "serving_default"
+# Operations in a traced graph that show that it computes with its own batch size. In TFLite they
+# become SHAPE, STRIDED_SLICE and PACK around every Reshape, or (loops) don't convert at all.
+_COUNTS_ITS_BATCH = {"Shape", "TensorListReserve"}
+
+
+@dataclass(frozen=True)
+class TracedModel:
+    """A model's graph on disk.
+
+    Attributes:
+        folder: The SavedModel.
+        inputs: Inputs in the order of the Keras model, by their names in the graph.
+        outputs: Outputs in the order of the Keras model.
+        counts_its_batch: Whether the graph computes with its batch size.
+    """
+
+    folder: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    counts_its_batch: bool
+
+
+def graph_names(names: Iterable[str]) -> list[str]:
+    """Names as a graph allows them: letters, digits and underscores, each only once.
+
+    >>> graph_names(["image:0", "2nd", "image.0"])
+    ['image_0', 'x2nd', 'image_0_1']
+    """
+    found: list[str] = []
+    for name in names:
+        base = re.sub(r"\W", "_", name) or "x"
+        base = base if base[0].isalpha() else f"x{base}"
+        unique, count = base, 0
+        while unique in found:
+            count += 1
+            unique = f"{base}_{count}"
+        found.append(unique)
+    return found
+
+
+def input_names(model: Any) -> list[str]:
+    """Graph names of a model's inputs, in its order."""
+    return graph_names(tensor.name for tensor in model.inputs)
+
+
+def output_names(model: Any) -> list[str]:
+    """Graph names of a model's outputs, in its order."""
+    from edgepress.compress.data.tasks import output_names as layer_names
+
+    names = list(layer_names(model))
+    missing = len(model.outputs) - len(names)
+    return graph_names([*names, *(f"output_{i}" for i in range(missing))])
+
+
+def trace_model(
+    model: Any,
+    folder: Path,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> TracedModel:
+    """Trace a model's inference and write the graph with its weights.
+
+    Args:
+        model: A built Keras model.
+        folder: Where the SavedModel goes.
+        batch: Batch size, or None to leave it free.
+        shapes: Sizes without the batch by input name, where the model leaves sizes free.
+
+    Returns:
+        The graph.
+
+    Raises:
+        InputError: The model can't be traced, or `shapes` don't fit it.
+    """
+    import tensorflow as tf
+
+    names = input_names(model)
+    specs = {
+        name: tf.TensorSpec((batch, *_shape(tensor, (shapes or {}))), tensor.dtype, name=name)
+        for name, tensor in zip(names, model.inputs, strict=True)
+    }
+    function = _function(model, names, specs)
+    holder = tf.Module()
+    holder.variables_of_model = [variable.value for variable in model.variables]
+    tf.saved_model.save(holder, str(folder), signatures={SIGNATURE: function})
+    results = function.structured_outputs
+    return TracedModel(
+        folder=folder,
+        inputs=tuple(_spec(name, specs[name]) for name in names),
+        outputs=tuple(_spec(name, results[name]) for name in output_names(model)),
+        counts_its_batch=bool(_operation_types(function) & _COUNTS_ITS_BATCH),
+    )
+
+
+def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any:
+    """The model's inference as a concrete function of named tensors."""
+    import tensorflow as tf
+
+    outputs = output_names(model)
+
+    def infer(**given: Any) -> dict[str, Any]:
+        tensors = [given[name] for name in names]
+        structure = tf.nest.pack_sequence_as(_input_structure(model), tensors)
+        flat = tf.nest.flatten(model(structure, training=False))
+        # Identity: an input that is also an output, or one output twice, keeps its own name.
+        return {name: tf.identity(t, name=name) for name, t in zip(outputs, flat, strict=True)}
+
+    try:
+        with _inlined_functions():
+            return tf.function(infer, autograph=False).get_concrete_function(**specs)
+    except Exception as error:
+        first = " ".join(str(error).split())[:300]
+        raise InputError(f"model '{model.name}' can't be traced: {first}") from error
+
+
+def _input_structure(model: Any) -> Any:
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is not None:
+        return structure
+    return model.inputs[0] if len(model.inputs) == 1 else list(model.inputs)
+
+
+@contextmanager
+def _inlined_functions() -> Iterator[None]:
+    """Trace through inner `tf.function`s.
+
+    Keras wraps grouped convolutions in one of its own (compiled by XLA); the call that it would
+    leave in the graph is an operator that no ONNX runtime knows.
+    """
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def _shape(tensor: Any, shapes: Mapping[str, Sequence[int]]) -> tuple[int | None, ...]:
+    own = tuple(tensor.shape[1:])
+    given = tuple(shapes.get(tensor.name, own))
+    fits = len(own) == len(given) and all(
+        o is None or o == g for o, g in zip(own, given, strict=True)
+    )
+    if not fits:
+        raise InputError(f"input '{tensor.name}' has shape {own}, which {given} doesn't fit")
+    return given
+
+
+def _spec(name: str, tensor: Any) -> TensorSpec:
+    return TensorSpec(name, tuple(tensor.shape), tensor.dtype.name)
+
+
+def _operation_types(function: Any) -> set[str]:
+    """Types of all operations of a function, inner functions included."""
+    definition = function.graph.as_graph_def()
+    nodes = [definition.node, *(f.node_def for f in definition.library.function)]
+    return {node.op for part in nodes for node in part}

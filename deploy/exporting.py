@@ -1,0 +1,353 @@
+"""Exporting: every combination of format and precision that exists, each proved before it is kept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.runtime import Runtime
+from edgepress.compress.artifact import Agreement, Artifact
+from edgepress.compress.errors import DeviceError, EdgepressError, InputError
+from edgepress.compress.files import atomic_output, check_output, gzip_size, sha256, write_json
+from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
+from edgepress.deploy.exporters.exporter import IO, Batch
+from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.worker import Worker
+
+_MAKERS = ("edgepress", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")
+_PROBE_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A combination that wasn't written, and why."""
+
+    format: str
+    quantize: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A file that was written, failed its verification and was withheld."""
+
+    format: str
+    quantize: str
+    reason: str
+    verified: Agreement | None
+
+
+@dataclass(frozen=True)
+class ExportResult(Sequence[Artifact]):
+    """What an export gave; as a sequence, its artifacts.
+
+    Attributes:
+        artifacts: The files, each verified.
+        skipped: Combinations that don't exist for this model, with reasons.
+        failed: Files that failed their verification; they aren't in the folder.
+    """
+
+    artifacts: tuple[Artifact, ...]
+    skipped: tuple[Skipped, ...] = ()
+    failed: tuple[Failed, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are files and none of those written failed."""
+        return bool(self.artifacts) and not self.failed
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.artifacts[index]
+
+    def __len__(self) -> int:
+        return len(self.artifacts)
+
+    def to_json(self) -> dict[str, Any]:
+        """`artifacts`, `skipped` and `failed` as JSON-able values."""
+        return {
+            "artifacts": [artifact.to_json() for artifact in self.artifacts],
+            "skipped": [vars(skipped) for skipped in self.skipped],
+            "failed": [
+                {**vars(f), "verified": f.verified.to_json() if f.verified else None}
+                for f in self.failed
+            ],
+        }
+
+
+def export(
+    model: Any,
+    out: Path | str,
+    formats: Sequence[str] = ("tflite", "onnx"),
+    quantize: Sequence[str] = ("float32",),
+    data: Any = None,
+    io: IO = "float",
+    *,
+    batch: Batch = "auto",
+    opset: int = 18,
+    nchw: bool = False,
+    calibration_samples: int = 256,
+    calibration_method: str = "min-max",
+    select_ops: bool = False,
+    shapes: dict[str, Sequence[int]] | None = None,
+    verify_samples: int | None = None,
+    timeout: float = 900.0,
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ExportResult:
+    """Write a model as files for devices, each compared with the model before it is kept.
+
+    Args:
+        model: A Keras model, or what `compress.load` takes.
+        out: Folder for the files; written whole or not at all.
+        formats: Names in `EXPORTERS`.
+        quantize: Names in `PRECISIONS`.
+        data: Data for calibration and for verifying by the task's metric; int8 needs it.
+        io: Type of the inputs and outputs of integer files: "float", "int8" or "uint8".
+        batch: "auto", "dynamic" or a number; see `Settings`.
+        opset: Of ONNX files, at most 18.
+        nchw: Whether ONNX files take images channels first.
+        calibration_samples: Samples that ranges are taken from; fewer than 200 clip.
+        calibration_method: "min-max", "entropy" or "percentile" (the last two for ONNX).
+        select_ops: Whether TFLite files may use TensorFlow's own kernels.
+        shapes: Sizes without the batch by input name, where the model leaves sizes free.
+        verify_samples: Samples compared; all of the data's report split by default, 64 random
+            ones without data.
+        timeout: Seconds that one conversion may take.
+        seed: Draws samples.
+        force: Whether an existing folder is replaced.
+        progress: Told of each file.
+
+    Returns:
+        The files, what was skipped and what failed.
+
+    Raises:
+        InputError: A name is unknown, an option has no use, or int8 is asked for without data.
+    """
+    from edgepress.compress.data import open_data
+    from edgepress.compress.models import load
+
+    out = check_output(out, force)
+    settings = Settings(io, batch, opset, nchw, calibration_method, select_ops, shapes or {})
+    formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
+    check_options(formats, quantize, settings, data is not None)
+    model = load(model)
+    dataset = None if data is None else open_data(data, model, seed)
+    with _prepared(model, dataset, settings, quantize, calibration_samples, timeout, seed) as job:
+        line = _Line(job, dataset, verify_samples, seed, progress or Silent())
+        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+            line.write_all(formats, quantize, Path(folder))
+            return _publish(line, Path(folder), out, force)
+
+
+def convert(model: Any, out: Path, format: str = "tflite", precision: str = "float32") -> str:
+    """Write one file without verifying it, such as the float file that a stage is measured by.
+
+    Args:
+        model: A Keras model.
+        out: The file.
+        format: Name in `EXPORTERS`.
+        precision: Name in `PRECISIONS` that needs no calibration.
+
+    Returns:
+        Why there is no such file; empty where there is.
+    """
+    with _prepared(model, None, Settings(), [precision], 0, 900.0, 0) as job:
+        try:
+            EXPORTERS[format].write(job, precision, out)
+        except EdgepressError as error:
+            return error.format_message()
+    return ""
+
+
+def check_options(
+    formats: Sequence[str], quantize: Sequence[str], settings: Settings, has_data: bool
+) -> None:
+    """Refuse, before any work, what can't be or would be ignored.
+
+    Raises:
+        InputError: Names the option.
+    """
+    exporters = [EXPORTERS[name] for name in formats]
+    calibrated = [name for name in quantize if PRECISIONS[name].calibrated]
+    if not formats or not quantize:
+        raise InputError("nothing to export: name at least one format and one precision")
+    if calibrated and not has_data:
+        raise InputError(
+            f"--quantize {calibrated[0]} takes the ranges of activations from samples",
+            "pass --data",
+        )
+    if settings.io not in ("float", "int8", "uint8"):
+        raise InputError(f"--io {settings.io}: must be float, int8 or uint8")
+    integers = {name for exporter in exporters for name in exporter.integer_io}
+    if settings.io != "float" and not integers & set(quantize):
+        raise InputError(
+            f"--io {settings.io} has no use: none of {', '.join(quantize)} has integer inputs",
+            "add --quantize int8 and --format tflite",
+        )
+    _check_onnx_options(formats, settings)
+
+
+def _check_onnx_options(formats: Sequence[str], settings: Settings) -> None:
+    if not 13 <= settings.opset <= 18:
+        raise InputError(f"--opset {settings.opset}: tf2onnx writes 13 to 18")
+    if settings.calibration_method not in ("min-max", "entropy", "percentile"):
+        raise InputError(
+            f"--calibration-method {settings.calibration_method}:"
+            " must be min-max, entropy or percentile"
+        )
+    if "onnx" in formats:
+        return
+    given = {
+        "--nchw": settings.nchw,
+        "--opset": settings.opset != 18,
+        "--calibration-method": settings.calibration_method != "min-max",
+    }
+    for option, used in given.items():
+        if used:
+            raise InputError(f"{option} has no use without --format onnx")
+
+
+@contextmanager
+def _prepared(
+    model: Any,
+    dataset: Any,
+    settings: Settings,
+    quantize: Sequence[str],
+    calibration_samples: int,
+    timeout: float,
+    seed: int,
+) -> Iterator[Job]:
+    """A job with its worker, a scratch folder, probe samples and calibration samples."""
+    from edgepress.deploy.exporters.plausible import plausible_inputs
+    from edgepress.deploy.exporters.tracing import input_names
+
+    names = dict(zip((t.name for t in model.inputs), input_names(model), strict=True))
+
+    def save(path: Path, arrays: dict[str, Any]) -> Path:
+        np.savez(path, allow_pickle=False, **{names[k]: v for k, v in arrays.items()})
+        return path
+
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder, Worker(timeout) as worker:
+        scratch, calibration = Path(folder), None
+        if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
+            arrays = dataset.calibration(calibration_samples, seed)
+            calibration = save(scratch / "calibration.npz", arrays)
+        count = settings.batch if isinstance(settings.batch, int) else _PROBE_SAMPLES
+        probe = plausible_inputs(model, count, seed, settings.shapes)
+        yield Job(model, settings, worker, scratch, save(scratch / "probe.npz", probe), calibration)
+
+
+@dataclass
+class _Line:
+    """One export while it runs."""
+
+    job: Job
+    dataset: Any
+    samples: int | None
+    seed: int
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.artifacts: list[Artifact] = []
+        self.skipped: list[Skipped] = []
+        self.failed: list[Failed] = []
+
+    @cached_property
+    def source(self) -> Any:
+        """What the model itself gives, computed once."""
+        from edgepress.deploy.verify import gather
+
+        shapes = self.job.settings.shapes
+        return gather(self.job.model, self.dataset, self.samples, self.seed, shapes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The model's identity."""
+        from edgepress.compress.models import fingerprint
+
+        return fingerprint(self.job.model)
+
+    def write_all(self, formats: Sequence[str], quantize: Sequence[str], folder: Path) -> None:
+        pairs = [(f, q) for f in formats for q in quantize]
+        for done, (name, precision) in enumerate(pairs):
+            self.progress.step(done, len(pairs), f"{name} {precision}")
+            self._one(name, EXPORTERS[name], precision, folder)
+        self.progress.step(len(pairs), len(pairs))
+
+    def _one(self, name: str, exporter: Exporter, precision: str, folder: Path) -> None:
+        refusal = exporter.refusal(name, precision, self.job.settings.io)
+        if refusal:
+            self.skipped.append(Skipped(name, precision, refusal))
+            return
+        path = folder / f"model_{precision}{exporter.suffix}"
+        try:
+            exporter.write(self.job, precision, path)
+        except EdgepressError as error:
+            self.skipped.append(Skipped(name, precision, error.format_message()))
+            return
+        try:
+            artifact = self._verified(name, precision, path)
+        except (DeviceError, InputError) as error:
+            self.failed.append(Failed(name, precision, error.format_message(), None))
+            return
+        agreement = artifact.verified
+        if agreement is not None and not agreement.passed:
+            self.failed.append(Failed(name, precision, agreement.reason, agreement))
+            return
+        self.artifacts.append(artifact)
+
+    def _verified(self, name: str, precision: str, path: Path) -> Artifact:
+        from edgepress.deploy.verify import compare
+
+        with Runtime(path) as runtime:
+            inputs, outputs = runtime.tensors()
+            agreement = compare(self.source, runtime, inputs, outputs, PRECISIONS[precision])
+        return Artifact(
+            path=path,
+            format=name,
+            quantize=precision,
+            bytes=path.stat().st_size,
+            gzip_bytes=gzip_size(path),
+            sha256=sha256(path),
+            inputs=inputs,
+            outputs=outputs,
+            source=self.fingerprint,
+            versions=made_by(),
+            verified=agreement,
+        )
+
+
+def _publish(line: _Line, folder: Path, out: Path, force: bool) -> ExportResult:
+    """Move the verified files to their place; without one, nothing is written."""
+    published = tuple(replace(a, path=out / a.path.name) for a in line.artifacts)
+    result = ExportResult(published, tuple(line.skipped), tuple(line.failed))
+    if not published:
+        return result
+    with atomic_output(out, force) as temporary:
+        temporary.mkdir()
+        for artifact in published:
+            name = artifact.path.name
+            (temporary / name).write_bytes((folder / name).read_bytes())
+        write_json(temporary / "export.json", result.to_json())
+    return result
+
+
+def made_by() -> dict[str, str]:
+    """Versions of the packages that have a hand in an export."""
+    found = {}
+    for name in _MAKERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,161 @@
+"""The child's part of ONNX precisions: ONNX Runtime's quantiser and its float16 conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_BATCH = 32
+
+
+def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Quantise a float ONNX file.
+
+    Static: QuantizeLinear/DequantizeLinear pairs, int8 per output channel for weights and int8 for
+    activations. Dynamic: int8 weights, activations quantised while running.
+
+    Args:
+        request: `source` and `out` (files), `precision` ("int8" or "dynamic"), `calibration`
+            (.npz of samples by input name, for int8), `method` (calibration method), `nchw`
+            (names of inputs that the file takes channels first).
+
+    Returns:
+        The operators of the file.
+    """
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    ready = Path(request["out"]).with_suffix(".prepared.onnx")
+    try:
+        quant_pre_process(request["source"], str(ready), skip_symbolic_shape=True)
+        if request["precision"] == "dynamic":
+            _dynamic(ready, request)
+        else:
+            _static(ready, request)
+    finally:
+        ready.unlink(missing_ok=True)
+    model = onnx.load(request["out"])
+    onnx.checker.check_model(model)
+    return {"operators": sorted({node.op_type for node in model.graph.node})}
+
+
+def _dynamic(source: Path, request: Mapping[str, Any]) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    # ConvInteger has no fast kernel in ONNX Runtime; convolutions stay in floats.
+    quantize_dynamic(
+        str(source),
+        request["out"],
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul", "Gemm", "LSTM", "GRU", "Attention", "Gather"],
+    )
+
+
+def _static(source: Path, request: Mapping[str, Any]) -> None:
+    from onnxruntime.quantization import (
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    methods = {
+        "min-max": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }
+    quantize_static(
+        str(source),
+        request["out"],
+        _Samples(Path(request["calibration"]), request.get("nchw", ())),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=methods[request.get("method", "min-max")],
+    )
+
+
+class _Samples:
+    """Calibration samples as the quantiser asks for them: a batch by input name, then None."""
+
+    def __init__(self, path: Path, channels_first: Collection[str]) -> None:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+        self._arrays = {
+            name: np.moveaxis(array, -1, 1) if name in channels_first else array
+            for name, array in arrays.items()
+        }
+        self._batches = self._all()
+
+    def _all(self) -> Iterator[dict[str, Any]]:
+        total = len(next(iter(self._arrays.values())))
+        for begin in range(0, total - total % _BATCH or total, _BATCH):
+            yield {name: a[begin : begin + _BATCH] for name, a in self._arrays.items()}
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next batch, or None."""
+        return next(self._batches, None)
+
+    def __iter__(self) -> _Samples:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        return next(self._batches)
+
+
+def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a float32 ONNX file to float16 with float32 inputs and outputs.
+
+    Args:
+        request: `source` and `out` (files).
+
+    Returns:
+        The operators of the file.
+    """
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = convert_float_to_float16(onnx.load(request["source"]), keep_io_types=True)
+    _sort(model.graph)
+    onnx.checker.check_model(model)
+    onnx.save(model, request["out"])
+    return {"operators": sorted({node.op_type for node in model.graph.node})}
+
+
+def _sort(graph: Any) -> None:
+    """Put nodes behind those whose outputs they read; the conversion adds its casts at the end."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    ordered: list[Any] = []
+    state: dict[int, bool] = {}  # node → whether it is placed; absent where it wasn't met yet
+    for start in graph.node:
+        stack = [start]
+        while stack:
+            node = stack[-1]
+            first = id(node) not in state
+            state.setdefault(id(node), False)
+            needed = [made_by[n] for n in _reads(node) if n in made_by] if first else []
+            waiting = [n for n in needed if id(n) not in state]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            stack.pop()
+            if not state[id(node)]:
+                state[id(node)] = True
+                ordered.append(node)
+    copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _reads(node: Any) -> Iterator[str]:
+    """Names that a node reads, in the bodies of loops and branches too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            for part in inner.node:
+                yield from _reads(part)

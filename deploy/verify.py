@@ -1,0 +1,316 @@
+"""Whether an artifact computes what its Keras source computes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.benchmarks.runtime import Runtime
+from edgepress.compress.artifact import Agreement, Artifact, TensorSpec
+from edgepress.compress.data.dataset import Dataset, Split
+from edgepress.compress.data.tasks import Task
+from edgepress.deploy.exporters.plausible import plausible_inputs
+from edgepress.deploy.pairing import Pairing, pair_inputs, pair_outputs
+from edgepress.deploy.quantize.precision import PRECISIONS, Precision
+
+Arrays = dict[str, NDArray[Any]]
+Outputs = list[NDArray[Any]]
+_CHUNK_BYTES = 32_000_000
+
+
+def verify(
+    model: Any,
+    artifact: Artifact | Path | str,
+    data: Any = None,
+    *,
+    precision: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    threads: int = 1,
+) -> Agreement:
+    """Compare an artifact with its Keras source on the same samples.
+
+    The artifact runs in its own runtime (LiteRT or ONNX Runtime), in a child process.
+
+    Args:
+        model: The Keras model.
+        artifact: What `export` gave, or a `.tflite` or `.onnx` file.
+        data: Data to compare on (its test split, else its validation split); without it, random
+            inputs in a plausible range are compared and no metric is measured.
+        precision: How the file stores numbers, which sets the tolerance; read from the file by
+            default.
+        samples: How many are compared; without data 64 by default, with data all.
+        seed: Draws the samples.
+        threads: Threads of the runtime.
+
+    Returns:
+        The comparison; `passed` is its verdict.
+
+    Raises:
+        InputError: The file's inputs or outputs aren't those of the model.
+        DeviceError: The runtime refuses the file or crashes.
+    """
+    from edgepress.compress.data import open_data
+
+    path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
+    with Runtime(path, threads=threads) as runtime:
+        inputs, outputs = runtime.tensors()
+        if precision is None:
+            given = artifact.quantize if isinstance(artifact, Artifact) else None
+            precision = given or guess_precision(path, runtime.describe()["operators"])
+        dataset = None if data is None else open_data(data, model, seed)
+        source = gather(model, dataset, samples, seed, shapes_of(model, inputs))
+        return compare(source, runtime, inputs, outputs, PRECISIONS[precision])
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceOutputs:
+    """What a Keras model gives for some samples: computed once, compared with many artifacts.
+
+    Attributes:
+        model: The model.
+        feed: Gives the samples anew, in chunks by input name; a large split is never in memory.
+        outputs: The model's outputs, each (n, …).
+        targets: What the task wants, or None without data.
+        task: The task, or None without data.
+        split: Name of the data's split, or None.
+        value: The task's metric on these samples, or None.
+    """
+
+    model: Any
+    feed: Callable[[], Iterator[Arrays]]
+    outputs: Outputs
+    targets: Any = None
+    task: Task | None = None
+    split: str | None = None
+    value: float | None = None
+
+
+def gather(
+    model: Any,
+    dataset: Dataset | None,
+    samples: int | None = None,
+    seed: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> SourceOutputs:
+    """Run the source on the samples that artifacts are compared on.
+
+    Args:
+        model: The Keras model.
+        dataset: The data, or None for random inputs.
+        samples: How many; None for 64 random ones, or all of the data's report split.
+        seed: Draws them.
+        shapes: Sizes by input name, where the model leaves sizes free.
+    """
+    if dataset is None:
+        inputs = plausible_inputs(model, samples or 64, seed, shapes)
+        return SourceOutputs(model, lambda: iter([inputs]), run_source(model, iter([inputs])))
+    split, task = dataset.report_split, dataset.task
+    if samples is not None and samples < split.size:
+        inputs, targets = split.sample(samples, seed)
+        outputs = run_source(model, iter([inputs]))
+        feed: Callable[[], Iterator[Arrays]] = lambda: iter([inputs])  # noqa: E731
+    else:
+        chunk = chunk_size(model)
+        targets = targets_of(split, chunk)
+        feed = lambda: chunks_of(model, split, chunk)  # noqa: E731
+        outputs = run_source(model, feed())
+    return SourceOutputs(
+        model, feed, outputs, targets, task, split.name, task.score(outputs, targets)
+    )
+
+
+def chunk_size(model: Any) -> int:
+    """Samples that fill about 32 MB."""
+    sizes = [[s or 32 for s in tensor.shape[1:]] for tensor in model.inputs]
+    return int(np.clip(_CHUNK_BYTES // max(4 * sum(math.prod(s) for s in sizes), 1), 16, 4096))
+
+
+def chunks_of(model: Any, split: Split, size: int) -> Iterator[Arrays]:
+    """All samples of a split in stored order, in chunks by input name."""
+    names = [tensor.name for tensor in model.inputs]
+    for inputs, _ in split.in_order(size).as_numpy_iterator():
+        yield inputs if isinstance(inputs, dict) else {names[0]: inputs}
+
+
+def targets_of(split: Split, size: int) -> Any:
+    """All targets of a split in stored order."""
+    import tensorflow as tf
+
+    parts = [targets for _, targets in split.in_order(size).as_numpy_iterator()]
+    return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def run_source(model: Any, chunks: Iterator[Arrays], batch_size: int = 128) -> Outputs:
+    """Outputs of a Keras model in its order, each (n, …)."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def infer(tensors: Any) -> Any:
+        return tf.nest.flatten(model(_structured(model, tensors), training=False))
+
+    parts = []
+    for chunk in chunks:
+        ordered = [chunk[tensor.name] for tensor in model.inputs]
+        for begin in range(0, len(ordered[0]), batch_size):
+            given = [tf.constant(a[begin : begin + batch_size]) for a in ordered]
+            parts.append([t.numpy() for t in infer(given)])
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _structured(model: Any, tensors: Any) -> Any:
+    import tensorflow as tf
+
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is not None:
+        return tf.nest.pack_sequence_as(structure, tensors)
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
+def compare(
+    source: SourceOutputs,
+    runtime: Runtime,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    precision: Precision,
+) -> Agreement:
+    """Run an artifact on the source's samples and judge the difference."""
+    pairing = pair_inputs(source.model, inputs)
+    parts = [runtime.predict(pairing.apply(chunk)) for chunk in source.feed()]
+    by_name = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    got = pair_outputs(source.model, source.outputs, outputs, by_name)
+    return judge(source, got, precision)
+
+
+def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreement:
+    """The verdict on an artifact's outputs.
+
+    Args:
+        source: The source's samples and outputs.
+        got: The artifact's outputs, in the source's order and shapes.
+        precision: Sets the bounds.
+    """
+    want = [w.astype(np.float64) for w in source.outputs]
+    have = [g.astype(np.float64) for g in got]
+    differences = [np.abs(h - w) for h, w in zip(have, want, strict=True)]
+    error = max(_relative(d, w, precision) for d, w in zip(differences, want, strict=True))
+    value = None
+    finite = all(np.isfinite(h).all() for h in have)
+    if source.task is not None and finite:
+        value = source.task.score(got, source.targets)
+    reason = _reason(source, precision, error, value, finite)
+    largest = max(float(d.max(initial=0)) for d in differences)
+    return Agreement(
+        passed=not reason,
+        max_abs_error=_json_safe(largest),
+        mean_abs_error=_json_safe(float(np.mean(np.concatenate([d.ravel() for d in differences])))),
+        agreement=_agreement(source, have, want, precision),
+        tolerance=precision.tolerance,
+        samples=len(want[0]),
+        metric=source.task.metric if source.task else None,
+        split=source.split,
+        value=value,
+        source_value=source.value,
+        reason=reason,
+    )
+
+
+def _json_safe(number: float) -> float:
+    """NaN and infinity as the largest float: JSON has neither."""
+    return number if np.isfinite(number) else float(np.finfo(np.float32).max)
+
+
+def _relative(difference: NDArray[Any], want: NDArray[Any], precision: Precision) -> float:
+    """The error that the precision bounds, in units of the source's outputs."""
+    largest = max(float(np.abs(want).max(initial=0)), 1e-7)
+    if precision.bounded == "largest":
+        error = float(difference.max(initial=0)) / largest
+    else:
+        # Outputs that hardly vary would make any rounding look large.
+        spread = max(float(np.std(want)), 0.05 * largest)
+        error = float(np.sqrt(np.mean(np.square(difference)))) / spread
+    return error if np.isfinite(error) else float("inf")
+
+
+def _reason(
+    source: SourceOutputs, precision: Precision, error: float, value: float | None, finite: bool
+) -> str:
+    """Why the artifact fails, empty if it passes."""
+    if not finite:
+        return "its outputs hold NaN or infinity"
+    if error > precision.tolerance:
+        what = "largest difference" if precision.bounded == "largest" else "noise"
+        return (
+            f"{what} {error:.3g} of the source's outputs, {precision.name} explains at most"
+            f" {precision.tolerance:g}"
+        )
+    task = source.task
+    if task is None or value is None or source.value is None or not task.higher_is_better:
+        return ""
+    if task.drop(source.value, value) > precision.max_drop:
+        return (
+            f"{task.metric} is {value:.4f}, the source has {source.value:.4f}: rounding to"
+            f" {precision.name} explains at most {precision.max_drop:g}"
+        )
+    return ""
+
+
+def _agreement(source: SourceOutputs, have: Outputs, want: Outputs, precision: Precision) -> float:
+    """Share of samples with the same decision, or for values within the tolerance."""
+    kind = source.task.kind if source.task else None
+    if kind in ("binary", "multi-label"):
+        logits = source.task.logits[0] if source.task else False
+        threshold = 0.0 if logits else 0.5
+        same = (have[0] > threshold) == (want[0] > threshold)
+        return float(same.reshape(len(same), -1).all(1).mean())
+    classes = want[0].ndim >= 2 and want[0].shape[-1] > 1
+    if kind == "classification" or (kind is None and want[0].ndim == 2 and classes):
+        return float((have[0].argmax(-1) == want[0].argmax(-1)).mean())
+    bound = precision.tolerance * max(float(np.abs(want[0]).max(initial=0)), 1e-7)
+    worst = np.abs(have[0] - want[0]).reshape(len(want[0]), -1).max(1)
+    return float((worst <= bound).mean())
+
+
+def shapes_of(model: Any, inputs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
+    """Sizes that an artifact fixes where its source leaves them free, by the source's names."""
+    pairing: Pairing = pair_inputs(model, inputs)
+    found = {}
+    for tensor, spec in zip(model.inputs, pairing.specs, strict=True):
+        sizes = spec.shape[1:]
+        if None in tensor.shape[1:] and None not in sizes:
+            found[tensor.name] = tuple(int(s) for s in sizes if s is not None)
+    return found
+
+
+def guess_precision(path: Path, operators: list[str]) -> str:
+    """How a file stores numbers, as far as the file tells.
+
+    Args:
+        path: A `.tflite` or `.onnx` file.
+        operators: Its operators.
+    """
+    if path.suffix == ".onnx":
+        kinds = set(operators)
+        if "QLinearConv" in kinds or "QuantizeLinear" in kinds:
+            return "int8"
+        return "dynamic" if kinds & {"MatMulInteger", "DynamicQuantizeLinear"} else "float16"
+    from edgepress.benchmarks.tflite_file import read_graph
+
+    graph = read_graph(path)
+    kept = {t.type for t in graph.tensors if t.constant}
+    moving = {t.type for t in graph.tensors if not t.constant}
+    if "INT8" in moving or "UINT8" in moving:
+        return "int8"
+    if "INT16" in moving:
+        return "int16x8"
+    if "INT4" in kept:
+        return "int4-weights"
+    if "INT8" in kept:
+        return "dynamic"
+    return "float16" if "FLOAT16" in kept else "float32"
