@@ -1,4 +1,4 @@
-"""Exporting: every combination of format and precision that exists, each proved before it is kept."""
+"""Exporting: every format and precision that exists, each file proved before it is kept."""
 
 from __future__ import annotations
 

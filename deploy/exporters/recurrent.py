@@ -15,8 +15,7 @@ MOST_STEPS = 256
 
 def flat_layers(model: Any) -> Iterator[Any]:
     """All layers of a model, those of nested models and wrappers included."""
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        yield layer
+    yield from model._flatten_layers(include_self=False, recursive=True)
 
 
 def recurrent_layers(model: Any) -> list[Any]:

@@ -55,7 +55,7 @@ def graph_for(job: Job, precision: str) -> TracedModel:
     free = [t.name for t in job.model.inputs if None in _sizes(job, t)]
     if free:
         raise Unsupported(
-            f"a recurrent layer needs a fixed number of steps in TFLite, input '{free[0]}' has none",
+            f"a recurrent layer in TFLite needs a fixed step count; input '{free[0]}' has none",
             "pass --shape",
         )
     size = 1 if batch == "auto" else int(batch)

@@ -21,7 +21,8 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `source` (SavedModel folder), `out` (file), `precision` (by name), `io` ("float",
             "int8" or "uint8"), `calibration` (.npz of samples by input name, or None), `batch`
-            (samples that the graph takes at once), `select_ops` (whether TensorFlow's own kernels may be used).
+            (samples that the graph takes at once), `select_ops` (whether TensorFlow's own kernels
+            may be used).
 
     Returns:
         The operators of the file.
@@ -112,7 +113,10 @@ def _calibrated(converter: Any, request: Mapping[str, Any], operators: Any) -> N
 
 
 def _samples(path: Path, batch: int) -> Iterator[dict[str, Any]]:
-    """Samples in batches of the file's own size, by input name: a list would be taken in another order than Keras's."""
+    """Samples in batches of the file's own size.
+
+    By input name: the converter takes a list in another order than that of the model's inputs.
+    """
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     total = len(next(iter(arrays.values())))
