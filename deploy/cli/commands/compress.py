@@ -34,7 +34,12 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
 @output_options(required=False, help="Folder of the run.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
 @spec_options(FinetuneSpec)
-@spec_options(PruneSpec, skip=("max_drop",), rename={"schedule": "prune-schedule"}, prefix="prune_")
+@spec_options(
+    PruneSpec,
+    skip=("max_drop", "calibration_samples"),
+    rename={"schedule": "prune-schedule"},
+    prefix="prune_",
+)
 @spec_options(AcceptSpec)
 @spec_options(ExportSpec, rename={"formats": "format"})
 @spec_options(BenchmarkSpec, rename={"devices": "device"})
@@ -90,6 +95,8 @@ def _settings(values: Values) -> dict[str, Any]:
     pruning = given(_unprefixed(values), PruneSpec)
     if tuning.get("schedule") in _PRUNE_SCHEDULES:
         pruning["schedule"] = tuning.pop("schedule")
+    if pruning and values["calibration_samples"]:
+        pruning["calibration_samples"] = values["calibration_samples"]
     if tuning:
         found["finetune"] = make_spec(FinetuneSpec, tuning)
     if pruning:

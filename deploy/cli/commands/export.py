@@ -1,0 +1,91 @@
+"""`edgepress export`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from edgepress.compress.errors import CheckFailed
+from edgepress.compress.files import check_output
+from edgepress.compress.specifying import make_spec
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    common_options,
+    data_options,
+    data_spec,
+    given,
+    keyword_values,
+    load_model,
+    model_argument,
+    output_options,
+    spec_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.recipe import ExportSpec
+
+
+@click.command()
+@model_argument
+@data_options(required=False)
+@output_options(help="Folder for the files.")
+@spec_options(ExportSpec, rename={"formats": "format"})
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Write MODEL as every combination of the formats and precisions that exists.
+
+    Each file is loaded again in its own runtime and compared with MODEL; one that departs is not
+    published and gives exit code 1. int8 needs --data for its calibration.
+    """
+    spec = make_spec(ExportSpec, given(values, ExportSpec))
+    data = data_spec(values)
+    output = check_output(values["output"], values["force"])
+    load_frameworks(values["verbose"])
+    from edgepress.compress import open_data
+    from edgepress.deploy.exporting import export
+
+    model = load_model(values)
+    dataset = None if data is None else open_data(data, model, values["seed"])
+    for warning in dataset.warnings if dataset else ():
+        display.say(f"note: {warning}")
+    with display.ConsoleProgress() as progress:
+        result = export(
+            model,
+            output,
+            data=dataset,
+            seed=values["seed"],
+            force=values["force"],
+            progress=progress,
+            **spec.model_dump(),
+        )
+    document = result.to_json()
+    if values["as_json"]:
+        display.print_json(document)
+    else:
+        show_export(document)
+    if document["failed"]:
+        first = document["failed"][0]
+        raise CheckFailed(
+            f"{first['format']} {first['quantize']} was not published: {first['reason']}"
+        )
+
+
+def show_export(document: dict[str, Any]) -> None:
+    """The files as a table, and what was left out."""
+    rows = []
+    for artifact in document["artifacts"]:
+        verified = artifact["verified"]
+        rows.append(
+            [artifact["path"], artifact["bytes"], artifact["gzip_bytes"],
+             "verified" if verified["passed"] else "failed", verified["max_abs_error"],
+             display.percent(verified["agreement"]), verified["value"], verified["source_value"]]
+        )  # fmt: skip
+    display.print_table(
+        "Exported files, each compared with its source",
+        ["file", "bytes", "gzip", "", "max error", "agreement", "metric", "source's"],
+        rows,
+    )
+    for skip in document["skipped"]:
+        click.echo(f"skipped {skip['format']} {skip['quantize']}: {skip['reason']}")
