@@ -1,1 +1,57 @@
-"""To be written."""
+"""Fine-tuning: what is trained, how, and a training that can be trusted and resumed.
+
+The names load on first use, so that listing schedules or optimizers costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgepress.compress.finetune.curves import draw_curves as draw_curves
+    from edgepress.compress.finetune.history import History as History
+    from edgepress.compress.finetune.optimizers import OPTIMIZERS as OPTIMIZERS
+    from edgepress.compress.finetune.running import FinetuneResult as FinetuneResult
+    from edgepress.compress.finetune.running import finetune as finetune
+    from edgepress.compress.finetune.running import finetune_as as finetune_as
+    from edgepress.compress.finetune.schedules import SCHEDULES as SCHEDULES
+    from edgepress.compress.finetune.train import fit as fit
+
+_HOMES = {
+    "OPTIMIZERS": "optimizers",
+    "SCHEDULES": "schedules",
+    "FinetuneResult": "running",
+    "History": "history",
+    "draw_curves": "curves",
+    "finetune": "running",
+    "finetune_as": "running",
+    "fit": "train",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgepress.compress.finetune' has no attribute '{name}'")
+    return getattr(import_module(f"edgepress.compress.finetune.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)
+
+
+class _CallablePackage(ModuleType):
+    """`compress.finetune` is this package and the function of its name; a call means the function."""
+
+    def __call__(self, model: Any, data: Any, **options: Any) -> FinetuneResult:
+        """See `finetune`."""
+        from edgepress.compress.finetune.running import finetune
+
+        return finetune(model, data, **options)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

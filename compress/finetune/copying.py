@@ -1,0 +1,59 @@
+"""Copies of models, so that a user's own object is never changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgepress.compress.errors import InputError
+
+
+def copy_model(model: Any) -> Any:
+    """A model of the same layers, names and weights that shares nothing with the given one.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        A new model, not compiled, with the same trainable flags.
+
+    Raises:
+        InputError: The model has no configuration that it can be built from again.
+    """
+    import keras
+
+    try:
+        if isinstance(model, keras.Sequential) or _is_functional(model):
+            copy = keras.models.clone_model(model)
+        else:
+            copy = type(model).from_config(model.get_config())
+            copy.build_from_config(model.get_build_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise InputError(
+            f"model '{model.name}' can't be copied: {error}",
+            "give its class get_config and from_config",
+        ) from error
+    copy_state(model, copy)
+    return copy
+
+
+def copy_state(source: Any, target: Any) -> None:
+    """Copy all variables (weights, seed generators) and what is trainable."""
+    for old, new in zip(source.variables, target.variables, strict=True):
+        new.assign(old)
+    copy_flags(source, target)
+
+
+def copy_flags(source: Any, target: Any) -> None:
+    """Make trainable of one model what is trainable of another of the same layers."""
+    for old, new in zip(_layers(source), _layers(target), strict=True):
+        new._trainable = old._trainable
+    for old, new in zip(source.weights, target.weights, strict=True):
+        new.trainable = old.trainable
+
+
+def _is_functional(model: Any) -> bool:
+    return hasattr(model, "_nodes_by_depth") and hasattr(model, "operations")
+
+
+def _layers(model: Any) -> list[Any]:
+    return [model, *model._flatten_layers(include_self=False)]

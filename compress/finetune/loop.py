@@ -1,0 +1,277 @@
+"""The training loop: epochs of steps, judged, checkpointed, resumable to the bit.
+
+Everything an epoch depends on is either drawn from (seed, epoch) or in the checkpoint: weights,
+optimizer, seed generators, callbacks. Schedule, plateau and early stopping are functions of the
+columns so far. So a training that was killed anywhere goes on from its last whole epoch to the
+very weights of one that never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from edgepress.compress.data import Dataset
+from edgepress.compress.errors import InputError
+from edgepress.compress.finetune.checkpoints import (
+    Checkpoints,
+    Resumable,
+    Snapshot,
+    assign,
+    numbered,
+    values,
+)
+from edgepress.compress.finetune.clock import Clock
+from edgepress.compress.finetune.history import Judge
+from edgepress.compress.finetune.optimizers import OPTIMIZERS
+from edgepress.compress.finetune.schedules import rate_at, schedule_of
+from edgepress.compress.finetune.steps import Objective, Validation, training_step
+from edgepress.compress.progress import Progress
+from edgepress.compress.recipe import TrainSpec
+
+Columns = dict[str, list[float]]
+
+
+class Diverged(Exception):
+    """A loss is NaN or infinite."""
+
+
+class Loop:
+    """One training of one model, in place.
+
+    Args:
+        model: What is trainable of it is trained.
+        dataset: Has a training split, and a validation split that choices are made by.
+        objective: What is minimised.
+        spec: How.
+        seed: Draws order, augmentation and dropout.
+        checkpoints: Where the state goes after each epoch.
+        callbacks: Keras callbacks; one with `state` and `restore` is resumed, and one whose
+            attribute `settled` is false keeps epochs from being the best.
+        progress: Is told of every step.
+
+    Attributes:
+        columns: Figures by name, one value for each whole epoch.
+        settled: For each whole epoch, whether it may be the best.
+        seconds: Wall time so far.
+        diverged: What to say where the loss became NaN; empty otherwise.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        dataset: Dataset,
+        objective: Objective,
+        spec: TrainSpec,
+        *,
+        seed: int,
+        checkpoints: Checkpoints,
+        callbacks: Sequence[Any],
+        progress: Progress,
+    ) -> None:
+        self.columns: Columns = {}
+        self.settled: list[bool] = []
+        self.seconds = 0.0
+        self.diverged = ""
+        self._model = model
+        self._split = dataset.training_split
+        self._spec = spec
+        self._seed = seed
+        self._checkpoints = checkpoints
+        self._callbacks = list(callbacks)
+        self._schedule = schedule_of(spec)
+        self._optimizer = OPTIMIZERS[spec.optimizer](spec)
+        self._metrics = dataset.task.keras_metrics()
+        self._steps = self._split.steps(spec.batch_size)
+        self._clock = Clock(progress, spec.epochs, self._steps)
+        self._validation = None
+        if dataset.val is not None:
+            self._validation = Validation(model, dataset.val, objective, spec.batch_size)
+        self.judge = _judge(dataset, bool(self._metrics))
+        self._step = self._compile(objective)
+        self._best: list[Any] = []
+        self._good: list[Any] = values(model.variables)
+
+    def _compile(self, objective: Objective) -> Callable[[Any, Any], Any]:
+        self._optimizer.build(self._model.trainable_variables)
+        signature = self._split.epoch(self._spec.batch_size, self._seed, 0).element_spec
+        return training_step(self._model, objective, self._optimizer, self._metrics, signature)
+
+    def run(self) -> None:
+        """Train all epochs that are left, and give the model the weights to keep."""
+        import keras
+
+        _seed_generators(self._model, self._seed)
+        hooks = keras.callbacks.CallbackList(self._callbacks, model=self._model)
+        self._model.stop_training = False
+        with _lent_optimizer(self._model, self._optimizer):
+            self._run(hooks)
+
+    def _run(self, hooks: Any) -> None:
+        hooks.on_train_begin()
+        self._resume()
+        try:
+            for epoch in range(len(self.settled), self._spec.epochs):
+                if self._ended():
+                    break
+                self._epoch(epoch, hooks)
+        except Diverged as reason:
+            self.diverged = str(reason)
+            assign(self._model.variables, self._good)
+        hooks.on_train_end()
+        if self._spec.restore_best and self._best:
+            assign(self._model.weights, self._best)
+
+    def _ended(self) -> bool:
+        patience = self._spec.early_stopping
+        stopped = bool(self._model.stop_training)
+        return stopped or self.judge.exhausted(self.columns, self.settled, patience)
+
+    def _epoch(self, epoch: int, hooks: Any) -> None:
+        import keras
+
+        began = time.monotonic()
+        keras.utils.set_random_seed((self._seed * 100_003 + epoch) % 2**32)
+        for metric in self._metrics:
+            metric.reset_state()
+        hooks.on_epoch_begin(epoch)
+        row = self._train(epoch, hooks)
+        row |= self._validate(epoch)
+        hooks.on_epoch_end(epoch, row)
+        self.seconds += time.monotonic() - began
+        self._keep({**row, "seconds": time.monotonic() - began})
+
+    def _train(self, epoch: int, hooks: Any) -> dict[str, float]:
+        """One pass over the training split; the figures of its training columns."""
+        batches = self._split.epoch(self._spec.batch_size, self._seed, epoch)
+        losses = self.columns.get(self.judge.loss, [])
+        total, rate = 0.0, math.nan
+        for number, (inputs, targets) in enumerate(batches):
+            done = epoch * self._steps + number
+            new = rate_at(self._schedule, done, self._steps, self._spec, losses)
+            if new != rate:
+                rate = new
+                self._optimizer.learning_rate.assign(rate)
+            if self._callbacks:
+                hooks.on_train_batch_begin(number)
+            loss = float(self._step(inputs, targets))
+            if not math.isfinite(loss):
+                raise Diverged(_divergence(loss, epoch, number, rate, self._spec))
+            total += loss
+            if self._callbacks:
+                hooks.on_train_batch_end(number, {"loss": loss})
+            self._clock.tick(epoch, number + 1, {"loss": total / (number + 1)})
+        row = {"loss": total / max(1, self._steps), "lr": rate}
+        return row | {metric.name: float(metric.result()) for metric in self._metrics}
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        if self._validation is None:
+            return {}
+        loss, metric = self._validation()
+        if not math.isfinite(loss):
+            raise Diverged(_divergence(loss, epoch, None, 0.0, self._spec))
+        return {"val_loss": loss, self.judge.metric: metric}
+
+    def _keep(self, row: dict[str, float]) -> None:
+        """Record a whole epoch: columns, best weights, checkpoint."""
+        for name, value in row.items():
+            self.columns.setdefault(name, []).append(value)
+        self.settled.append(all(getattr(c, "settled", True) for c in self._callbacks))
+        self._good = values(self._model.variables)
+        if self.judge.best(self.columns, self.settled) == len(self.settled) - 1:
+            self._best = values(self._model.weights)
+        self._checkpoints.write(self._snapshot())
+
+    def _snapshot(self) -> Snapshot:
+        arrays = numbered("model", self._good) | numbered("best", self._best)
+        arrays |= numbered("optimizer", values(self._optimizer.variables))
+        for i, callback in enumerate(self._callbacks):
+            if isinstance(callback, Resumable):
+                arrays |= {f"callback/{i}/{k}": v for k, v in callback.state().items()}
+        facts = {
+            "columns": self.columns,
+            "settled": self.settled,
+            "seconds": self.seconds,
+            "stop": bool(self._model.stop_training),
+        }
+        return Snapshot(arrays, _copied(facts))
+
+    def _resume(self) -> None:
+        snapshot = self._checkpoints.read()
+        if snapshot is None:
+            return
+        self.columns = snapshot.facts["columns"]
+        self.settled = snapshot.facts["settled"]
+        self.seconds = snapshot.facts["seconds"]
+        self._model.stop_training = snapshot.facts["stop"]
+        self._good = _in_order(snapshot, "model")
+        self._best = _in_order(snapshot, "best")
+        assign(self._model.variables, self._good)
+        assign(self._optimizer.variables, _in_order(snapshot, "optimizer"))
+        for i, callback in enumerate(self._callbacks):
+            if isinstance(callback, Resumable):
+                callback.restore(snapshot.group(f"callback/{i}"))
+
+
+@contextmanager
+def _lent_optimizer(model: Any, optimizer: Any) -> Iterator[None]:
+    """Callbacks look for the optimizer on the model; a saved model shall not carry it along."""
+    had = getattr(model, "optimizer", None)
+    model.optimizer = optimizer
+    try:
+        yield
+    finally:
+        model.optimizer = had
+
+
+def _copied(facts: dict[str, Any]) -> dict[str, Any]:
+    """Lists copied, for they grow while another thread writes them."""
+    columns = {name: list(column) for name, column in facts["columns"].items()}
+    return {**facts, "columns": columns, "settled": list(facts["settled"])}
+
+
+def _in_order(snapshot: Snapshot, prefix: str) -> list[Any]:
+    group = snapshot.group(prefix)
+    return [group[str(i)] for i in range(len(group))]
+
+
+def _judge(dataset: Dataset, has_metric: bool) -> Judge:
+    """By the validation split's metric; without one, by the training's metric or loss."""
+    metric, higher = dataset.task.metric, dataset.task.higher_is_better
+    if dataset.val is not None:
+        return Judge(f"val_{metric}", higher, "val_loss")
+    return Judge(metric, higher, "loss") if has_metric else Judge("loss", False, "loss")
+
+
+def _seed_generators(model: Any, seed: int) -> None:
+    """Start the model's dropout and noise from the seed; Keras draws a new start on every load."""
+    weights: Iterable[int] = {id(v) for v in model.weights}
+    generators = [v for v in model.variables if id(v) not in weights]
+    for i, state in enumerate(generators):
+        if state.name.endswith("seed_generator_state"):
+            state.assign([(seed * 7919 + i) % 2**31, 0])
+
+
+def _divergence(loss: float, epoch: int, step: int | None, rate: float, spec: TrainSpec) -> str:
+    where = f"epoch {epoch + 1}" + ("" if step is None else f", step {step + 1}")
+    at = f" at the learning rate {rate:.3g}" if rate else ""
+    clip = "" if spec.clipnorm else ", bound the gradient with clipnorm 1"
+    return (
+        f"the loss became {'NaN' if math.isnan(loss) else 'infinite'} in {where}{at}: take a rate"
+        f" of {spec.lr / 10:.3g} or lower, a warm-up of an epoch{clip}, and check that the inputs"
+        " are scaled as the model expects"
+    )
+
+
+def refuse_diverged(loop: Loop) -> None:
+    """Raise where a training diverged before it finished one epoch: there is nothing to keep.
+
+    Raises:
+        InputError: With the advice.
+    """
+    if loop.diverged and not loop.settled:
+        what, _, advice = loop.diverged.partition(": ")
+        raise InputError(what, advice)

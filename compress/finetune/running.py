@@ -1,0 +1,133 @@
+"""Fine-tuning as one call: copy, unfreeze, train, account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.data import open_data
+from edgepress.compress.finetune.copying import copy_flags, copy_model
+from edgepress.compress.finetune.history import History
+from edgepress.compress.finetune.select import unfreeze
+from edgepress.compress.finetune.train import fit
+from edgepress.compress.models import load
+from edgepress.compress.progress import Progress
+from edgepress.compress.recipe import FinetuneSpec
+from edgepress.compress.specifying import make_spec
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """A fine-tuned model and the account of it.
+
+    Attributes:
+        model: The new Keras model; what is trainable of it is what was trainable of the old one.
+        history: The training.
+        unfrozen: Paths of the layers that were trained, from input to output.
+    """
+
+    model: Any
+    history: History
+    unfrozen: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the model, by name."""
+        history = self.history
+        return {
+            "metric": history.metric,
+            "split": history.split,
+            "before": history.before,
+            "after": history.after,
+            "unfrozen": list(self.unfrozen),
+            "history": dict(history.epochs),
+            "seconds": history.seconds,
+            "best_epoch": history.best_epoch,
+            "stopped_early": history.stopped_early,
+            "diverged": history.diverged,
+            "notes": list(history.notes),
+        }
+
+
+def finetune(
+    model: Any,
+    data: Any,
+    *,
+    teacher: Any = None,
+    seed: int = 0,
+    state_dir: Path | None = None,
+    callbacks: Sequence[Any] = (),
+    progress: Progress | None = None,
+    **options: Any,
+) -> FinetuneResult:
+    """Fine-tune a copy of a model; the given one stays as it is.
+
+    Args:
+        model: A Keras model, or what `load` takes.
+        data: What `open_data` takes.
+        teacher: Model (or what `load` takes) whose outputs are learned beside the labels.
+        seed: Makes the run repeatable.
+        state_dir: Folder that a stopped run can be resumed from.
+        callbacks: Keras callbacks for the training.
+        progress: Is told of every step.
+        **options: The fields of `FinetuneSpec`: unfreeze, train_batchnorm, epochs, batch_size,
+            optimizer, lr, schedule, warmup, early_stopping, ….
+
+    Returns:
+        The new model, the history, and what was unfrozen.
+
+    Raises:
+        InputError: An option, the data or an unfreeze spec can't be used, or the loss became NaN
+            in the first epoch.
+        Stopped: The user interrupted.
+
+    Example:
+        >>> tuned = finetune(model, "data.npz", unfreeze=["top:2"], lr=1e-3)  # doctest: +SKIP
+    """
+    spec = make_spec(FinetuneSpec, options)
+    return finetune_as(
+        spec,
+        model,
+        data,
+        teacher=teacher,
+        seed=seed,
+        state_dir=state_dir,
+        callbacks=callbacks,
+        progress=progress,
+    )
+
+
+def finetune_as(
+    spec: FinetuneSpec,
+    model: Any,
+    data: Any,
+    *,
+    teacher: Any = None,
+    seed: int = 0,
+    state_dir: Path | None = None,
+    callbacks: Sequence[Any] = (),
+    progress: Progress | None = None,
+) -> FinetuneResult:
+    """Fine-tune a copy of a model as a checked spec says; see `finetune`.
+
+    The copy's layers are trainable afterwards as the given model's are, so that what comes next is
+    not bound by what was frozen here.
+    """
+    original = load(model)
+    dataset = open_data(data, original, seed)
+    taught_by = teacher if teacher is not None else spec.teacher
+    tuned = copy_model(original)
+    unfrozen = unfreeze(tuned, spec.unfreeze, spec.train_batchnorm)
+    history = fit(
+        tuned,
+        dataset,
+        spec,
+        seed=seed,
+        state_dir=state_dir,
+        callbacks=callbacks,
+        teacher=None if taught_by is None else load(taught_by),
+        progress=progress,
+    )
+    copy_flags(original, tuned)
+    return FinetuneResult(tuned, history, unfrozen)

@@ -1,0 +1,166 @@
+"""Training a model in place: for fine-tuning, and for recovery after pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.data import Dataset, evaluate
+from edgepress.compress.errors import InputError, Stopped
+from edgepress.compress.files import content_key
+from edgepress.compress.finetune.checkpoints import Checkpoints
+from edgepress.compress.finetune.distill import check_teacher
+from edgepress.compress.finetune.fused_norm import fused_batch_norm
+from edgepress.compress.finetune.history import History
+from edgepress.compress.finetune.loop import Loop, refuse_diverged
+from edgepress.compress.finetune.steps import Objective
+from edgepress.compress.models import fingerprint
+from edgepress.compress.progress import Progress, Silent
+from edgepress.compress.recipe import TrainSpec
+
+
+def fit(
+    model: Any,
+    dataset: Dataset,
+    spec: TrainSpec,
+    *,
+    seed: int = 0,
+    state_dir: Path | None = None,
+    callbacks: Sequence[Any] = (),
+    teacher: Any = None,
+    progress: Progress | None = None,
+) -> History:
+    """Train what is trainable of a model, in place.
+
+    The best epoch by the validation metric is kept (`restore_best`). With a `state_dir` the state
+    is written after every epoch, and a call with the same arguments goes on from it to the very
+    weights that an uninterrupted training gives.
+
+    Args:
+        model: A built Keras model that the caller owns.
+        dataset: Opened for this model.
+        spec: Epochs, optimizer, rate, schedule, ….
+        seed: Draws order, augmentation and dropout.
+        state_dir: Folder of the state, or None.
+        callbacks: Keras callbacks. One with `state` and `restore` is resumed; one whose attribute
+            `settled` is false keeps epochs from being the best.
+        teacher: Model whose outputs are learned beside the labels, or None.
+        progress: Is told of every step, with the time left.
+
+    Returns:
+        The account. Where the loss became NaN after a whole epoch, `diverged` says so, and the
+        model has the best (or last good) weights.
+
+    Raises:
+        InputError: Options don't go together, the data lacks a split, or the loss became NaN in
+            the first epoch; the model has the weights it came with then.
+        Stopped: The user interrupted; the last whole epoch's state stays in `state_dir`.
+    """
+    progress = progress or Silent()
+    _check(model, dataset, teacher)
+    split, task = dataset.report_split, dataset.task
+    objective = Objective(task, spec, teacher)
+    checkpoints = Checkpoints(state_dir, _key(model, dataset, spec, seed, teacher))
+    progress.stage("measuring the model before the training")
+    before = evaluate(model, split, task)
+    nothing = _nothing_to_train(model)
+    if nothing or spec.epochs == 0:
+        return History(task.metric, split.name, before, before, {}, 0.0, notes=nothing)
+    progress.stage(f"training {spec.epochs} epochs")
+    try:
+        loop = _run(model, dataset, objective, spec, seed, checkpoints, callbacks, progress)
+    except KeyboardInterrupt:
+        raise _stopped(checkpoints) from None
+    finally:
+        checkpoints.close()
+    refuse_diverged(loop)
+    return _account(loop, dataset, spec, before, evaluate(model, split, task))
+
+
+def _run(
+    model: Any,
+    dataset: Dataset,
+    objective: Objective,
+    spec: TrainSpec,
+    seed: int,
+    checkpoints: Checkpoints,
+    callbacks: Sequence[Any],
+    progress: Progress,
+) -> Loop:
+    """Train with the fused normalisation, the teacher's too."""
+    teacher = objective.teacher
+    with fused_batch_norm(model), fused_batch_norm(teacher) if teacher else nullcontext():
+        loop = Loop(
+            model,
+            dataset,
+            objective,
+            spec,
+            seed=seed,
+            checkpoints=checkpoints,
+            callbacks=callbacks,
+            progress=progress,
+        )
+        loop.run()
+    return loop
+
+
+def _check(model: Any, dataset: Dataset, teacher: Any) -> None:
+    if dataset.training_split.size == 0:
+        raise InputError("the training split is empty")
+    if teacher is not None:
+        check_teacher(teacher, model)
+
+
+def _key(model: Any, dataset: Dataset, spec: TrainSpec, seed: int, teacher: Any) -> str:
+    """Says which training a state belongs to."""
+    return content_key(
+        fingerprint(model),
+        [v.path for v in model.trainable_variables],
+        dataset.fingerprint,
+        spec.model_dump(mode="json"),
+        seed,
+        None if teacher is None else fingerprint(teacher),
+    )
+
+
+def _nothing_to_train(model: Any) -> tuple[str, ...]:
+    """A note where a training would leave every weight as it is."""
+    import keras
+
+    follows = any(
+        isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        for layer in model._flatten_layers()
+    )
+    if follows or model.trainable_variables:
+        return ()
+    return ("nothing is unfrozen, so nothing was trained",)
+
+
+def _stopped(checkpoints: Checkpoints) -> Stopped:
+    if checkpoints.where is None:
+        return Stopped(
+            "training stopped", "nothing was kept; with a state folder it can be resumed"
+        )
+    return Stopped(
+        "training stopped",
+        f"the last whole epoch is in '{checkpoints.where}'; the same call goes on from there",
+    )
+
+
+def _account(loop: Loop, dataset: Dataset, spec: TrainSpec, before: float, after: float) -> History:
+    best = loop.judge.best(loop.columns, loop.settled) if spec.restore_best else None
+    notes = [] if dataset.val else ["the data has no validation split: epochs were judged by train"]
+    return History(
+        metric=dataset.task.metric,
+        split=dataset.report_split.name,
+        before=before,
+        after=after,
+        epochs=loop.columns,
+        seconds=loop.seconds,
+        stopped_early=len(loop.settled) < spec.epochs,
+        best_epoch=len(loop.settled) if best is None else best + 1,
+        diverged=loop.diverged,
+        notes=tuple(notes),
+    )
