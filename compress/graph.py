@@ -1,0 +1,112 @@
+"""Walking a Keras model's graph: every call of every operation, nested models from within."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgepress.compress.errors import InputError
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a layer or operation in a graph.
+
+    Attributes:
+        path: Name of the layer, behind those of the nested models it lies in: `outer/inner`.
+        operation: The Keras layer or operation.
+        inputs: Shapes of the tensors it receives, batch first.
+        outputs: Shapes of the tensors it gives.
+    """
+
+    path: str
+    operation: Any
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+
+
+def graph_of(model: Any) -> Any:
+    """The object that holds a model's nodes: itself, or a Sequential's inner graph; else None."""
+    inner = getattr(model, "_functional", None)
+    if inner is not None:
+        return inner
+    return model if hasattr(model, "_nodes_by_depth") else None
+
+
+def require_graph(model: Any) -> Any:
+    """`graph_of`, or an error that says what to do.
+
+    Raises:
+        InputError: The model is a subclass without a graph, or was never built.
+    """
+    graph = graph_of(model)
+    if graph is None:
+        raise InputError(
+            f"model '{model.name}' has no graph of layers",
+            "build it from keras.Input, as a Functional or Sequential model",
+        )
+    return graph
+
+
+def nodes_of(graph: Any) -> list[Any]:
+    """The graph's nodes in an order in which each comes after what it depends on."""
+    by_depth = graph._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def walk(model: Any, prefix: str = "", shapes: Sequence[Shape] | None = None) -> Iterator[Call]:
+    """Every call in a model's graph, inputs left out, nested models entered.
+
+    Args:
+        model: A built Functional or Sequential model.
+        prefix: Put before the names.
+        shapes: Shapes of the inputs where they are known better than in the model itself (a nested
+            model that was built for images of any size).
+
+    Yields:
+        The calls in topological order; a shared layer once for each use.
+
+    Raises:
+        InputError: The model has no graph.
+    """
+    graph = require_graph(model)
+    known = _known_shapes(graph, shapes)
+    for node in nodes_of(graph):
+        if node.is_input:
+            continue
+        inputs = tuple(known[id(t)] for t in node.input_tensors)
+        outputs = _output_shapes(node, inputs)
+        known.update((id(t), s) for t, s in zip(node.output_tensors, outputs, strict=True))
+        path = prefix + node.operation.name
+        if graph_of(node.operation) is not None:
+            yield from walk(node.operation, f"{path}/", inputs)
+        else:
+            yield Call(path, node.operation, inputs, outputs)
+
+
+def _known_shapes(graph: Any, shapes: Sequence[Shape] | None) -> dict[int, Shape]:
+    own = [tuple(t.shape) for t in graph.inputs]
+    given = list(shapes) if shapes is not None else own
+    merged = [
+        tuple(b if a is None else a for a, b in zip(o, g, strict=True))
+        for o, g in zip(own, given, strict=True)
+    ]
+    return {id(t): s for t, s in zip(graph.inputs, merged, strict=True)}
+
+
+def _output_shapes(node: Any, inputs: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """The shapes that the graph recorded, or new ones where the inputs are known better."""
+    if inputs == tuple(tuple(t.shape) for t in node.input_tensors):
+        return tuple(tuple(t.shape) for t in node.output_tensors)
+    import keras
+
+    better = {
+        id(t): keras.KerasTensor(s, dtype=t.dtype)
+        for t, s in zip(node.input_tensors, inputs, strict=True)
+    }
+    args, kwargs = node.arguments.fill_in(better)
+    spec = node.operation.compute_output_spec(*args, **kwargs)
+    return tuple(tuple(t.shape) for t in keras.tree.flatten(spec))
