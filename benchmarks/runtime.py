@@ -50,6 +50,15 @@ def died(code: int, chatter: str) -> str:
     return f"{why}: {lines[-1].strip()[:300]}" if lines else why
 
 
+def _cure(error: str) -> str:
+    """What to do about an error of the runner, where that is known."""
+    if "ModuleNotFoundError" in error:
+        return "on the device: pip install numpy ai-edge-litert (or onnxruntime for .onnx)"
+    if "Select TensorFlow op" in error or "Encountered unresolved custom op" in error:
+        return "the runtime lacks an operator of this file: export without TensorFlow's own ops"
+    return ""
+
+
 class Channel(Protocol):
     """A running runner script and the way to it."""
 
@@ -223,7 +232,7 @@ class Runtime:
         except json.JSONDecodeError:
             raise DeviceError(f"'{self.path.name}': the runner said '{text[:100]}'") from None
         if not reply.pop("ok"):
-            raise DeviceError(f"'{self.path.name}': {reply['error']}")
+            raise DeviceError(f"'{self.path.name}': {reply['error']}", _cure(reply["error"]))
         return reply
 
     def describe(self) -> dict[str, Any]:

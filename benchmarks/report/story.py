@@ -308,7 +308,7 @@ def points(run: Run, name: str) -> list[Point]:
 
 
 def _is_first_stage(run: Run, row: Run) -> bool:
-    first = next(iter(run.get("stages") or ()), {})
+    first: Run = next(iter(run.get("stages") or ()), {})
     return Path(_path(row)).parent.name == first.get("name")
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from edgepress.benchmarks.target import Target
 from edgepress.compress.registry import Table
 from edgepress.deploy.targets.local import local_target
+from edgepress.deploy.targets.ssh import ssh_target
 
 TARGETS: Table[Callable[[str], Target]] = Table(
     "kind of device",
     {
         "local": local_target,
+        "ssh": ssh_target,
     },
     entry_point_group="edgepress.targets",
 )

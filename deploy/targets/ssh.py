@@ -1,0 +1,207 @@
+"""A board behind SSH: the runner script and the artifact go there, the figures come back.
+
+The board needs Python 3.10 or newer with NumPy and a LiteRT or ONNX Runtime wheel; nothing stays
+there. Options of the address: `key`, `known_hosts`, `python`, `wheels` (a local folder of wheels
+for the board, installed there for the time of the run), `emulated=1`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgepress.benchmarks import host
+from edgepress.benchmarks.runtime import RUNNER, died
+from edgepress.benchmarks.session import RuntimeSession
+from edgepress.benchmarks.target import RunOptions
+from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.files import sha256
+from edgepress.deploy.targets.addresses import Address, read_address
+from edgepress.deploy.targets.ssh_link import Link, in_words, load_asyncssh, wait_for
+
+T = TypeVar("T")
+
+_OPTIONS = ("key", "known_hosts", "python", "wheels", "emulated")
+
+
+def ssh_target(url: str) -> SshTarget:
+    """The board behind `ssh://user@host:port`.
+
+    Raises:
+        InputError: The address is malformed, or asyncssh isn't installed.
+    """
+    load_asyncssh()
+    return SshTarget(read_address(url, _OPTIONS))
+
+
+class SshTarget:
+    """A board behind SSH.
+
+    Args:
+        address: Where it is.
+        name: How the user calls it; the address by default.
+    """
+
+    def __init__(self, address: Address, name: str = "") -> None:
+        self.address = address
+        self.url = address.url
+        self.name = name or address.url
+        self.timing_valid = address.options.get("emulated", "0") in ("0", "no")
+        self._link = Link(address)
+        self._python = address.options.get("python", "python3")
+        self._prepared = False
+
+    def environment(self) -> dict[str, Any]:
+        """The board and its present state."""
+        return self.reach(self._environment())
+
+    def open(self, path: Path, options: RunOptions) -> RuntimeSession:
+        """Load an artifact in a fresh process on the board."""
+        self.reach(self._prepare())
+        return RuntimeSession(path, options, _SshChannel(self, options.timeout))
+
+    def close(self) -> None:
+        """Remove everything from the board and hang up; a lost board cleans up by itself."""
+        with suppress(DeviceError):
+            self.reach(self._link.close())
+
+    def reach(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work on the wire; what goes wrong there becomes one clear line."""
+        try:
+            return wait_for(work)
+        except (OSError, load_asyncssh().Error, TimeoutError) as error:
+            raise in_words(self.address, error) from None
+
+    async def _environment(self) -> dict[str, Any]:
+        await self._prepare()
+        script = await self._link.upload(Path(host.__file__), sha256(Path(host.__file__)))
+        code, out, err = await self._link.run(f"{self._python} {script}")
+        if code != 0:
+            raise self.no_python(code, err)
+        told: dict[str, Any] = json.loads(out.splitlines()[-1])
+        if told["machine"] != self._link.machine:
+            # Its shell and its Python disagree on the processor: Python runs in an emulator.
+            self.timing_valid = False
+        return told
+
+    async def _prepare(self) -> None:
+        """Install the wheels that came with the address, once."""
+        await self._link.open()
+        folder = self.address.options.get("wheels")
+        if folder is None or self._prepared:
+            return
+        wheels = sorted(Path(folder).expanduser().glob("*.whl"))
+        if not wheels:
+            raise InputError(f"'{folder}' holds no wheels", "pip download them for the board")
+        place = f"{self._link.folder}/wheels"
+        await self._link.run(f"mkdir {place}")
+        for wheel in wheels:
+            await self._link.send(wheel, f"{place}/{wheel.name}")
+        venv = f"{self._link.folder}/venv"
+        code, out, err = await self._link.run(
+            f"{self._python} -m venv {venv} && "
+            f"{venv}/bin/python -m pip install -q --no-index --no-deps {place}/*.whl",
+            timeout=600,
+        )
+        if code != 0:
+            last = (err or out).strip().splitlines()[-1:]
+            raise DeviceError(f"'{self.name}' could not install the wheels: {' '.join(last)}")
+        self._python, self._prepared = f"{venv}/bin/python", True
+
+    def no_python(self, code: int, chatter: str) -> DeviceError:
+        """What to say when Python didn't start there."""
+        if code == 127 or "not found" in chatter:
+            return DeviceError(
+                f"'{self.name}' has no {self._python}",
+                "install Python 3.10 or newer there, or name it: ssh://…?python=/path/to/python3",
+            )
+        return DeviceError(f"Python on '{self.name}' {died(code, chatter)}")
+
+    async def start_runner(self, limit: float) -> tuple[Any, str]:
+        """Start the runner in a folder of its own; give the process and the folder."""
+        script = await self._link.upload(RUNNER, sha256(RUNNER))
+        code, folder, err = await self._link.run(f"mktemp -d {self._link.folder}/s.XXXXXX")
+        if code != 0:
+            raise DeviceError(f"'{self.name}' has no room: {err.strip()}", "is its disk full?")
+        folder = folder.strip()
+        inner = f"echo $$ > {folder}/pid; exec {self._python} {script}"
+        command = f"exec timeout -k 2 {limit:g} sh -c {shlex.quote(inner)}"
+        return await self._link.start(command), folder
+
+    async def put(self, path: Path) -> str:
+        """Send a file, once."""
+        return await self._link.upload(path, sha256(path))
+
+    async def send(self, path: Path, remote: str) -> None:
+        """Send a file to a path there."""
+        await self._link.send(path, remote)
+
+    async def fetch(self, remote: str, target: Path) -> None:
+        """Get a file from there."""
+        await self._link.fetch(remote, target)
+
+    async def end_runner(self, process: Any, folder: str) -> None:
+        """Kill a runner, whatever it does, and remove its folder."""
+        self._link.ended()
+        process.close()
+        await self._link.run(f"kill -9 $(cat {folder}/pid) 2>/dev/null; rm -rf {folder}")
+
+
+class _SshChannel:
+    """The runner on a board."""
+
+    def __init__(self, target: SshTarget, timeout: float) -> None:
+        self._target = target
+        self._process, self._folder = target.reach(target.start_runner(4 * timeout))
+
+    def ask_line(self, line: str, timeout: float) -> str:
+        """Send one line, wait for one."""
+        return self._target.reach(self._ask(line, timeout))
+
+    async def _ask(self, line: str, timeout: float) -> str:
+        process = self._process
+        try:
+            process.stdin.write(line + "\n")
+            reply: str = await asyncio.wait_for(process.stdout.readline(), timeout)
+        except BrokenPipeError:
+            reply = ""
+        except TimeoutError:
+            raise DeviceError(f"no answer within {timeout:g} s; the runtime was stopped") from None
+        if reply:
+            return reply
+        chatter = await asyncio.wait_for(process.stderr.read(), 10)
+        await asyncio.wait_for(process.wait_closed(), 10)
+        code = process.exit_status
+        if code in (124, 137) or (process.exit_signal and process.exit_signal[0] == "KILL"):
+            raise DeviceError("the runtime was killed (out of memory, or the time limit?)")
+        if process.exit_signal:
+            raise DeviceError(f"the runtime crashed (SIG{process.exit_signal[0]})")
+        if code is None or code < 0:
+            raise DeviceError(f"the connection to '{self._target.name}' was lost")
+        raise self._target.no_python(code, chatter)
+
+    def put(self, path: Path) -> str:
+        """Send the file: artifacts once for all sessions, arrays into this session's folder."""
+        if path.suffix == ".npz":
+            remote = self.place(path.name)
+            self._target.reach(self._target.send(path, remote))
+            return remote
+        return self._target.reach(self._target.put(path))
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Get a file of the session's folder."""
+        self._target.reach(self._target.fetch(self.place(name), target))
+
+    def place(self, name: str) -> str:
+        """A path in the session's folder."""
+        return f"{self._folder}/{name}"
+
+    def close(self) -> None:
+        """End the runner; a broken connection has ended it already."""
+        with suppress(DeviceError):
+            self._target.reach(self._target.end_runner(self._process, self._folder))

@@ -1,0 +1,282 @@
+"""Boards behind SSH: a real sshd on loopback, the real runner, real faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sshd import SSHD, Server, make_key, sshd
+
+from edgepress.benchmarks.measuring import candidates, measure
+from edgepress.benchmarks.sampling import Plan
+from edgepress.benchmarks.target import Job, RunOptions
+from edgepress.compress.errors import DeviceError, InputError
+from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.targets import target_for
+from edgepress.deploy.targets.local import LocalTarget
+
+pytest.importorskip("asyncssh")
+pytestmark = pytest.mark.skipif(not SSHD, reason="openssh-server is not installed")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with sshd(tmp_path) as running:
+        yield running
+        assert _settles(lambda: list(running.temporary.iterdir()) == []), "left on the board"
+
+
+def _settles(condition: object, seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _alive(marker: str) -> list[int]:
+    """Processes whose command line holds the marker."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker in entry.read_text().replace("\0", " "):
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def _url(server: Server, port: int | None = None, **options: str) -> str:
+    return server.url(port, **{"python": sys.executable, **options})
+
+
+def test_a_board_measures_and_gives_outputs_back(server: Server, resnet_float: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
+    target = target_for(_url(server))
+    with LocalTarget().open(resnet_float, RunOptions()) as here:
+        (expected,) = here.predict({"x": x}).values()
+    assert target.environment()["cores"] == os.cpu_count()
+    with target.open(resnet_float, RunOptions(threads=2)) as session:
+        assert session.run(Job(5, discard=2)).n == 5
+        (got,) = session.predict({"x": x}).values()
+        assert session.facts().load_ms > 0
+    target.close()
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_many_artifacts_are_interleaved_over_one_board(
+    server: Server, resnet_float: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{i}.tflite" for i in range(7)]
+    for file in files:
+        file.write_bytes(resnet_float.read_bytes())
+    result = benchmark(files, devices=[_url(server)], runs=4, launches=1)
+    assert [m.path for m in result.measurements] == files
+    assert result.failures == ()
+    assert result.to_json()["device"]["url"].startswith("ssh://")
+    assert "key=" not in result.to_json()["device"]["name"]
+
+
+def test_a_changed_host_key_is_refused(server: Server, resnet_float: Path, tmp_path: Path) -> None:
+    other = make_key(tmp_path / "other")
+    known = tmp_path / "known"
+    known.write_text(f"[127.0.0.1]:{server.ports[0]} {other}\n")
+    with pytest.raises(DeviceError, match="host key") as caught:
+        benchmark([resnet_float], devices=[_url(server, known_hosts=str(known))], runs=1)
+    assert caught.value.exit_code == 3
+    known.write_text("")
+    with pytest.raises(DeviceError, match="ssh-keyscan"):
+        benchmark([resnet_float], devices=[_url(server, known_hosts=str(known))], runs=1)
+
+
+def test_a_wrong_key_is_refused(server: Server, resnet_float: Path, tmp_path: Path) -> None:
+    make_key(tmp_path / "stranger")
+    with pytest.raises(DeviceError, match=r"refused the login.*ssh-copy-id"):
+        benchmark([resnet_float], devices=[_url(server, key=str(tmp_path / "stranger"))], runs=1)
+
+
+def test_a_board_without_python_says_what_to_do(server: Server, resnet_float: Path) -> None:
+    with pytest.raises(DeviceError, match="has no python9"):
+        benchmark([resnet_float], devices=[_url(server, python="python9")], runs=1)
+
+
+def test_a_board_without_the_runtime_says_what_to_install(
+    server: Server, resnet_float: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    with pytest.raises(DeviceError, match="pip install numpy ai-edge-litert"):
+        benchmark([resnet_float], devices=[_url(server, python=str(bare))], runs=1, launches=1)
+
+
+def test_nobody_there(resnet_float: Path) -> None:
+    with pytest.raises(DeviceError, match="can't be reached"):
+        benchmark([resnet_float], devices=["ssh://nobody@127.0.0.1:1"], runs=1)
+
+
+def test_a_killed_runner_is_reported_and_results_so_far_are_kept(
+    server: Server, resnet_float: Path, resnet_int8: Path
+) -> None:
+    target = target_for(_url(server))
+    chosen = candidates([resnet_float, resnet_int8], (1,), (None,), RunOptions())
+
+    class Killer:
+        """Kills the first artifact's runner once some rounds are over."""
+
+        def stage(self, text: str) -> None:
+            pass
+
+        def step(self, done: int, total: int, text: str = "") -> None:
+            if done == 3:
+                pids = sorted(_alive(f"{server.temporary}"))
+                runners = [
+                    p for p in pids if "runner.py" in _command(p) and "sh -c" not in _command(p)
+                ]
+                os.kill(runners[0], signal.SIGKILL)
+
+    result = measure(chosen, target, Plan(runs=40, launches=1, rounds=8), progress=Killer())
+    target.close()
+    (failure,) = result.failures
+    assert "killed" in failure.reason
+    by_name = {m.name: m.series.values.size for m in result.measurements}
+    assert by_name[failure.artifact] == 15
+    assert set(by_name.values()) == {15, 40}
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def test_a_pulled_cable_is_one_line_and_leaves_nothing_running(
+    server: Server, resnet_float: Path
+) -> None:
+    target = target_for(_url(server))
+    with target.open(resnet_float, RunOptions()) as session:
+        session.run(Job(1))
+        for pid in _children(server.pid):
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(DeviceError, match="lost"):
+            session.run(Job(1))
+    target.close()
+    assert _settles(lambda: not _alive(f"{server.temporary}/"))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_the_time_limit_ends_the_remote_process_too(server: Server, shared_data: Path) -> None:
+    heavy = shared_data / "models/tflite/basic_pitch_nmp.tflite"
+    target = target_for(_url(server))
+    with target.open(heavy, RunOptions()) as session:
+        with pytest.raises(DeviceError, match=r"within 0\.3 s"):
+            session.runtime.ask({"do": "time", "n": 10**6}, timeout=0.3)
+        assert [p for p in _alive(str(server.temporary)) if "runner.py" in _command(p)]
+    assert _settles(
+        lambda: not [p for p in _alive(str(server.temporary)) if "runner.py" in _command(p)]
+    )
+    target.close()
+
+
+def test_two_runs_on_one_board_exclude_each_other(server: Server, resnet_float: Path) -> None:
+    first = target_for(_url(server))
+    first.environment()
+    with pytest.raises(DeviceError, match="measured by another run"):
+        benchmark([resnet_float], devices=[_url(server)], runs=1)
+    first.close()
+    assert benchmark([resnet_float], devices=[_url(server)], runs=1).measurements
+
+
+def test_a_full_disk_is_named(server: Server, resnet_float: Path, tmp_path: Path) -> None:
+    disk = server.temporary
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        with pytest.raises(DeviceError, match="disk full"):
+            benchmark([resnet_float], devices=[_url(server)], runs=1, launches=1)
+    finally:
+        _settles(lambda: not _alive(f"{disk}/"))
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_wheels_are_installed_for_the_run_only(
+    server: Server, resnet_float: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "wheels"
+    empty.mkdir()
+    with pytest.raises(InputError, match="holds no wheels"):
+        benchmark([resnet_float], devices=[_url(server, wheels=str(empty))], runs=1)
+
+
+def test_addresses_are_checked() -> None:
+    for url, words in {
+        "ssh://": "not an address",
+        "ssh://host/path": "not an address",
+        "ssh://host:port": "not an address",
+        "ssh://host?colour=red": "unknown option 'colour'",
+        "ssh://host?key=": "no value",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            target_for(url)
+
+
+@pytest.mark.slow
+def test_fifty_boards_at_once_and_one_is_killed(tmp_path: Path, resnet_float: Path) -> None:
+    with ExitStack() as stack:
+        boards = {}
+        for i in range(5):  # one sshd listens on 16 ports at most
+            folder = tmp_path / str(i)
+            folder.mkdir()
+            server = stack.enter_context(sshd(folder, ports=10))
+            boards.update({port: _url(server, port) for port in server.ports})
+        victim = list(boards)[17]
+        killer = threading.Thread(target=_kill_runner, args=(tmp_path, victim))
+        killer.start()
+        result = benchmark([resnet_float], devices=list(boards.values()), runs=10, launches=1)
+        killer.join()
+    done = {m.device for m in result.measurements if len(m.series.values) == 10}
+    assert [int(d.url.rsplit(":", 1)[1]) for d in result.devices] == list(boards)
+    failed = {int(f.device.rsplit(":", 1)[1]): f.reason for f in result.failures}
+    assert list(failed) == [victim], failed
+    assert len(done) == 49
+    assert {m.device for m in result.measurements} | {f.device for f in result.failures} == {
+        d.device for d in result.devices
+    }
+
+
+def _kill_runner(folder: Path, port: int) -> None:
+    """Kill the runner that was started through one port, as soon as there is one."""
+    end = time.monotonic() + 200
+    while time.monotonic() < end:
+        for pid in _alive(str(folder)):
+            if "runner.py" in _command(pid) and _on_port(pid, port):
+                os.kill(pid, signal.SIGKILL)
+                return
+        time.sleep(0.01)
+
+
+def _on_port(pid: int, port: int) -> bool:
+    try:
+        told = Path(f"/proc/{pid}/environ").read_text(errors="replace")
+    except OSError:
+        return False
+    return any(v.startswith("SSH_CONNECTION=") and v.endswith(f" {port}") for v in told.split("\0"))
