@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -103,6 +104,7 @@ def export(
     seed: int = 0,
     force: bool = False,
     progress: Progress | None = None,
+    worker: Worker | None = None,
 ) -> ExportResult:
     """Write a model as files for devices, each compared with the model before it is kept.
 
@@ -126,6 +128,7 @@ def export(
         seed: Draws samples.
         force: Whether an existing folder is replaced.
         progress: Told of each file.
+        worker: Where conversions run, for many exports in a row; one for this export by default.
 
     Returns:
         The files, what was skipped and what failed.
@@ -142,14 +145,23 @@ def export(
     check_options(formats, quantize, settings, data is not None)
     model = load(model)
     dataset = None if data is None else open_data(data, model, seed)
-    with _prepared(model, dataset, settings, quantize, calibration_samples, timeout, seed) as job:
+    with (
+        _working(worker, timeout) as worker,
+        _prepared(model, dataset, settings, quantize, calibration_samples, worker, seed) as job,
+    ):
         line = _Line(job, dataset, verify_samples, seed, progress or Silent())
         with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
             line.write_all(formats, quantize, Path(folder))
-            return _publish(line, Path(folder), out, force)
+            return _publish(line, out, force)
 
 
-def convert(model: Any, out: Path, format: str = "tflite", precision: str = "float32") -> str:
+def convert(
+    model: Any,
+    out: Path,
+    format: str = "tflite",
+    precision: str = "float32",
+    worker: Worker | None = None,
+) -> str:
     """Write one file without verifying it, such as the float file that a stage is measured by.
 
     Args:
@@ -157,11 +169,15 @@ def convert(model: Any, out: Path, format: str = "tflite", precision: str = "flo
         out: The file.
         format: Name in `EXPORTERS`.
         precision: Name in `PRECISIONS` that needs no calibration.
+        worker: Where the conversion runs; one of its own by default.
 
     Returns:
         Why there is no such file; empty where there is.
     """
-    with _prepared(model, None, Settings(), [precision], 0, 900.0, 0) as job:
+    with (
+        _working(worker, 900.0) as worker,
+        _prepared(model, None, Settings(), [precision], 0, worker, 0) as job,
+    ):
         try:
             EXPORTERS[format].write(job, precision, out)
         except EdgepressError as error:
@@ -218,16 +234,26 @@ def _check_onnx_options(formats: Sequence[str], settings: Settings) -> None:
 
 
 @contextmanager
+def _working(worker: Worker | None, timeout: float) -> Iterator[Worker]:
+    """The given worker, left running, or a new one for this block."""
+    if worker is not None:
+        yield worker
+        return
+    with Worker(timeout) as own:
+        yield own
+
+
+@contextmanager
 def _prepared(
     model: Any,
     dataset: Any,
     settings: Settings,
     quantize: Sequence[str],
     calibration_samples: int,
-    timeout: float,
+    worker: Worker,
     seed: int,
 ) -> Iterator[Job]:
-    """A job with its worker, a scratch folder, probe samples and calibration samples."""
+    """A job with a scratch folder, probe samples and calibration samples."""
     from edgepress.deploy.exporters.plausible import plausible_inputs
     from edgepress.deploy.exporters.tracing import input_names
 
@@ -237,7 +263,7 @@ def _prepared(
         np.savez(path, allow_pickle=False, **{names[k]: v for k, v in arrays.items()})
         return path
 
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder, Worker(timeout) as worker:
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
         scratch, calibration = Path(folder), None
         if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
             arrays = dataset.calibration(calibration_samples, seed)
@@ -261,6 +287,7 @@ class _Line:
         self.artifacts: list[Artifact] = []
         self.skipped: list[Skipped] = []
         self.failed: list[Failed] = []
+        self.files: list[Path] = []
 
     @cached_property
     def source(self) -> Any:
@@ -291,12 +318,12 @@ class _Line:
             return
         path = folder / f"model_{precision}{exporter.suffix}"
         try:
-            exporter.write(self.job, precision, path)
+            written = exporter.write(self.job, precision, path)
         except EdgepressError as error:
             self.skipped.append(Skipped(name, precision, error.format_message()))
             return
         try:
-            artifact = self._verified(name, precision, path)
+            artifact = self._verified(name, precision, path, written.runnable)
         except (DeviceError, InputError) as error:
             self.failed.append(Failed(name, precision, error.format_message(), None))
             return
@@ -305,19 +332,20 @@ class _Line:
             self.failed.append(Failed(name, precision, agreement.reason, agreement))
             return
         self.artifacts.append(artifact)
+        self.files += [path, *written.beside]
 
-    def _verified(self, name: str, precision: str, path: Path) -> Artifact:
+    def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
         from edgepress.deploy.verify import compare
 
-        with Runtime(path) as runtime:
+        with Runtime(runnable) as runtime:
             inputs, outputs = runtime.tensors()
             agreement = compare(self.source, runtime, inputs, outputs, PRECISIONS[precision])
         return Artifact(
             path=path,
             format=name,
             quantize=precision,
-            bytes=path.stat().st_size,
-            gzip_bytes=gzip_size(path),
+            bytes=runnable.stat().st_size,
+            gzip_bytes=gzip_size(runnable),
             sha256=sha256(path),
             inputs=inputs,
             outputs=outputs,
@@ -327,7 +355,7 @@ class _Line:
         )
 
 
-def _publish(line: _Line, folder: Path, out: Path, force: bool) -> ExportResult:
+def _publish(line: _Line, out: Path, force: bool) -> ExportResult:
     """Move the verified files to their place; without one, nothing is written."""
     published = tuple(replace(a, path=out / a.path.name) for a in line.artifacts)
     result = ExportResult(published, tuple(line.skipped), tuple(line.failed))
@@ -335,9 +363,8 @@ def _publish(line: _Line, folder: Path, out: Path, force: bool) -> ExportResult:
         return result
     with atomic_output(out, force) as temporary:
         temporary.mkdir()
-        for artifact in published:
-            name = artifact.path.name
-            (temporary / name).write_bytes((folder / name).read_bytes())
+        for file in line.files:
+            shutil.copy(file, temporary / file.name)
         write_json(temporary / "export.json", result.to_json())
     return result
 

@@ -16,6 +16,7 @@ from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
 from edgepress.deploy.run_folder import RunFolder, open_run
 from edgepress.deploy.stages import Stage, Work, model_stages
 from edgepress.deploy.surroundings import machine, versions
+from edgepress.deploy.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,10 @@ class _Line:
 
     def run(self, folder: RunFolder) -> RunResult:
         self.folder = folder
+        with Worker() as self.worker:
+            return self._run()
+
+    def _run(self) -> RunResult:
         write_recipe(self.recipe, self.folder.recipe)
         model, stages = self.original, []
         for number, stage in enumerate(model_stages(self.recipe)):
@@ -149,7 +154,7 @@ class _Line:
         task, split = self.dataset.task, self.dataset.report_split
         cost = model_cost(model)
         file = folder / "model.tflite"
-        problem = convert(model, file, "tflite", "float32")
+        problem = convert(model, file, "tflite", "float32", self.worker)
         return {
             "params": cost.params,
             "macs": cost.macs,
@@ -177,14 +182,12 @@ class _Line:
             exported = export(
                 model,
                 self.folder.artifacts,
-                formats=spec.formats,
-                quantize=spec.quantize,
-                io=spec.io,
+                **spec.model_dump(),
                 data=self.dataset,
-                calibration_samples=spec.calibration_samples,
                 seed=self.recipe.seed,
                 force=True,
                 progress=self.progress,
+                worker=self.worker,
             )
             result.update({"name": name, "kind": "export", **exported.to_json()})
             result["seconds"] = time.monotonic() - began

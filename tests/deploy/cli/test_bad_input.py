@@ -1,0 +1,84 @@
+"""Bad input: one line that names the culprit, exit code 2, nothing written or lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from edgepress.deploy.cli import main
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a model, good data, and many kinds of bad files."""
+    monkeypatch.chdir(tmp_path)
+    x = keras.Input((4,))
+    hidden = keras.layers.Dense(8, activation="relu", name="hidden")(x)
+    keras.Model(x, keras.layers.Dense(3, activation="softmax", name="out")(hidden)).save("m.keras")
+    rows = RANDOM.normal(size=(40, 4)).astype(np.float32)
+    labels = np.arange(40) % 3
+    np.savez("good.npz", x=rows, y=labels)
+    np.savez("wide.npz", x=np.ones((40, 5)), y=labels)
+    np.savez("labels.npz", x=rows, y=labels + 3)
+    np.savez("nan.npz", x=np.where(np.arange(40)[:, None] == 7, np.nan, rows), y=labels)
+    Path("empty").mkdir()
+    Path("text.keras").write_text("no model")
+    Path("text.h5").write_text("no model")
+    Path("cut.keras").write_bytes(Path("m.keras").read_bytes()[:-400])
+    Path("taken.keras").write_text("mine")
+    return tmp_path
+
+
+TUNE = ["finetune", "m.keras", "--data", "good.npz", "-o", "out.keras", "--epochs", "1"]
+CASES = {
+    "no such model": (["finetune", "no.keras", *TUNE[2:]], "'no.keras' does not exist"),
+    "text as archive": (["finetune", "text.keras", *TUNE[2:]], "'text.keras' is not a whole"),
+    "text as hdf5": (["finetune", "text.h5", *TUNE[2:]], "'text.h5' is not a Keras model"),
+    "truncated": (["finetune", "cut.keras", *TUNE[2:]], "'cut.keras' is not a whole"),
+    "no such data": ([*TUNE, "--data", "no.npz"], "'no.npz' does not exist"),
+    "other shape": ([*TUNE, "--data", "wide.npz"], "samples have shape (5,)"),
+    "labels": ([*TUNE, "--data", "labels.npz"], "labels run from 3 to 5"),
+    "NaN": ([*TUNE, "--data", "nan.npz"], "in sample 7"),
+    "empty folder": ([*TUNE, "--data", "empty"], "'empty' is empty"),
+    "unknown layer": ([*TUNE, "--unfreeze", "hiden"], "hiden"),
+    "unknown optimizer": ([*TUNE, "--optimizer", "adm"], "adm"),
+    "unknown schedule": ([*TUNE, "--schedule", "cosin"], "cosin"),
+    "unknown loss": ([*TUNE, "--loss", "msee"], "msee"),
+    "unknown metric": ([*TUNE, "--metric", "acuracy"], "acuracy"),
+    "unknown augmentation": ([*TUNE, "--augment", "flop"], "flop"),
+    "output exists": ([*TUNE, "-o", "taken.keras"], "'taken.keras' exists already"),
+    "output below a file": ([*TUNE, "-o", "m.keras/out.keras"], "is not a folder"),
+    "negative epochs": ([*TUNE, "--epochs", "-1"], "--epochs -1"),
+    "sparsity above 1": (
+        ["prune", "m.keras", "-o", "out.keras", "--sparsity", "1"], "--sparsity 1"
+    ),
+    "unknown criterion": (
+        ["prune", "m.keras", "-o", "out.keras", "--sparsity", "0.5", "--criterion", "l3"], "l3"
+    ),
+    "int8 without data": (
+        ["export", "m.keras", "-o", "out", "--quantize", "int8"], "pass --data"
+    ),
+    "unknown format": (["export", "m.keras", "-o", "out", "--format", "tflit"], "tflit"),
+    "unknown precision": (["export", "m.keras", "-o", "out", "--quantize", "int9"], "int9"),
+    "artifact as model": (["inspect", "m.tflite"], "does not exist"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_line_and_nothing_changes(
+    name: str, place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words, says = CASES[name]
+    before = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    out, err = capfd.readouterr()
+    lines = [line for line in err.splitlines() if line.startswith("edgepress: error: ")]
+    assert (end.value.code, out, len(lines)) == (2, "", 1), err
+    assert says in lines[0]
+    assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
