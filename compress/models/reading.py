@@ -109,7 +109,11 @@ def _check_archive(path: Path) -> None:
 def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Any:
     import keras
 
-    if path.is_dir():
+    # Importing them registers the layers that a carried and saved model may hold.
+    from edgepress.compress.models import custom, local_layers  # noqa: F401
+    from edgepress.compress.models.legacy import is_older
+
+    if is_older(path):
         return _carry(path, objects, None)
     try:
         return keras.models.load_model(
@@ -126,10 +130,10 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Any:
 
 def _carry(path: Path, objects: dict[str, Any], error: Exception | None) -> Any:
     """Carry a file over that Keras 3 refuses."""
-    from edgepress.compress.models import legacy
+    from edgepress.compress.models.legacy import carry
 
     try:
-        return legacy.carry(path, objects).model
+        return carry(path, objects).model
     except InputError:
         raise
     except Exception as failure:

@@ -1,0 +1,310 @@
+"""Layers and activations of the Keras world that Keras 3 doesn't have, with their exact formulas.
+
+They are registered under the package name "edgepress", so that a saved model that holds one is
+loaded again wherever this module has been imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+_register = keras.saving.register_keras_serializable
+
+
+@_register("edgepress")
+def keras2_hard_sigmoid(x: Any) -> Any:
+    """The hard sigmoid of Keras 1 and 2: `clip(0.2·x + 0.5, 0, 1)`; Keras 3's slope is 1/6.
+
+    Args:
+        x: Tensor.
+
+    Returns:
+        Tensor of the same shape, 0 to 1.
+
+    Source: Keras 2.3, keras/activations.py.
+    """
+    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+@_register("edgepress")
+def tfa_gelu(x: Any) -> Any:
+    """TensorFlow Addons' GELU before 0.12: the tanh approximation.
+
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+    """
+    return ops.gelu(x, approximate=True)
+
+
+@_register("edgepress")
+def lisht(x: Any) -> Any:
+    """Linearly scaled hyperbolic tangent, `x·tanh(x)`.
+
+    Source: Roy et al., "LiSHT", 2019.
+    """
+    return x * ops.tanh(x)
+
+
+@_register("edgepress")
+def snake(x: Any) -> Any:
+    """`x + sin²(x)`, the snake function of frequency 1.
+
+    Source: Ziyin et al., "Neural Networks Fail to Learn Periodic Functions", 2020.
+    """
+    return x + ops.square(ops.sin(x))
+
+
+# Saved names whose formula differs from Keras 3's function of that name, or that it lacks.
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "hard_sigmoid": keras2_hard_sigmoid,
+    "lisht": lisht,
+    "snake": snake,
+}
+
+
+@_register("edgepress")
+class ThresholdedReLU(keras.layers.Layer):
+    """`x` where `x > theta`, else 0.
+
+    Args:
+        theta: Threshold, at least 0.
+    """
+
+    def __init__(self, theta: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.theta = float(theta)
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        """Apply the threshold."""
+        return inputs * ops.cast(inputs > self.theta, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Settings for saving."""
+        return {**super().get_config(), "theta": self.theta}
+
+
+@_register("edgepress")
+class ParametricSoftplus(keras.layers.Layer):
+    """Keras 1's `alpha·log(1 + exp(beta·x))` with learned alpha and beta of one sample's shape."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Make alpha and beta."""
+        shape = tuple(input_shape[1:])
+        self.alphas = self.add_weight(shape=shape, name="alphas", initializer="ones")
+        self.betas = self.add_weight(shape=shape, name="betas", initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        """Apply the function."""
+        return ops.softplus(self.betas * inputs) * self.alphas
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+
+@_register("edgepress")
+class SReLU(keras.layers.Layer):
+    """S-shaped rectified linear unit of Keras 1 and keras-contrib.
+
+    Args:
+        shared_axes: Axes (from 1) along which the four parameters are shared.
+
+    Source: Jin et al., "Deep Learning with S-shaped Rectified Linear Activation Units", 2015.
+    """
+
+    def __init__(self, shared_axes: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shared_axes = [int(axis) for axis in shared_axes or ()]
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Make the parameters: left and right thresholds and slopes."""
+        shape = [1 if axis in self.shared_axes else size for axis, size in enumerate(input_shape)][
+            1:
+        ]
+        self.t_left = self.add_weight(shape=shape, name="t_left", initializer="zeros")
+        self.a_left = self.add_weight(shape=shape, name="a_left", initializer="zeros")
+        self.t_right = self.add_weight(shape=shape, name="t_right", initializer="ones")
+        self.a_right = self.add_weight(shape=shape, name="a_right", initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        """Apply the three pieces."""
+        right = self.t_left + ops.abs(self.t_right)
+        below = self.t_left + self.a_left * (inputs - self.t_left)
+        above = right + self.a_right * (inputs - right)
+        middle = ops.where(inputs < right, inputs, above)
+        return ops.where(inputs > self.t_left, middle, below)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Settings for saving."""
+        return {**super().get_config(), "shared_axes": self.shared_axes}
+
+
+@_register("edgepress")
+class Highway(keras.layers.Layer):
+    """Keras 1's highway layer: `t·activation(x·W + b) + (1 - t)·x`, `t = sigmoid(x·Wc + bc)`.
+
+    Args:
+        activation: Activation of the transformed part.
+        use_bias: Whether b and bc exist.
+
+    Source: Srivastava et al., "Highway Networks", 2015.
+    """
+
+    def __init__(self, activation: Any = "linear", use_bias: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+
+    def build(self, input_shape: Any) -> None:
+        """Make the two square kernels and their biases."""
+        size = input_shape[-1]
+        self.kernel = self.add_weight(shape=(size, size), name="kernel")
+        self.carry_kernel = self.add_weight(shape=(size, size), name="carry_kernel")
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(size,), name="bias", initializer="zeros")
+            self.carry_bias = self.add_weight(shape=(size,), name="carry_bias", initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        """Mix the transformed input with the input."""
+        gate = ops.matmul(inputs, self.carry_kernel)
+        moved = ops.matmul(inputs, self.kernel)
+        if self.use_bias:
+            gate, moved = gate + self.carry_bias, moved + self.bias
+        gate = ops.sigmoid(gate)
+        return self.activation(moved) * gate + (1.0 - gate) * inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Settings for saving."""
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "activation": activation, "use_bias": self.use_bias}
+
+
+@_register("edgepress")
+class MaxoutDense(keras.layers.Layer):
+    """Keras 1's maxout: the maximum over `features` linear maps to `units` values.
+
+    Args:
+        units: Size of the output.
+        features: Number of linear maps.
+        use_bias: Whether each map has a bias.
+
+    Source: Goodfellow et al., "Maxout Networks", 2013.
+    """
+
+    def __init__(self, units: int, features: int = 4, use_bias: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units, self.features, self.use_bias = units, features, use_bias
+
+    def build(self, input_shape: Any) -> None:
+        """Make the kernel (features, inputs, units)."""
+        shape = (self.features, input_shape[-1], self.units)
+        self.kernel = self.add_weight(shape=shape, name="kernel")
+        if self.use_bias:
+            sizes = (self.features, self.units)
+            self.bias = self.add_weight(shape=sizes, name="bias", initializer="zeros")
+
+    def call(self, inputs: Any) -> Any:
+        """The maximum of the maps."""
+        output = ops.einsum("bi,fio->bfo", inputs, self.kernel)
+        if self.use_bias:
+            output = output + self.bias
+        return ops.max(output, axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """(batch, units)."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """Settings for saving."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "features": self.features,
+            "use_bias": self.use_bias,
+        }
+
+
+@_register("edgepress")
+class ContribInstanceNormalization(keras.layers.Layer):
+    """keras-contrib's InstanceNormalization, which divides by `std + epsilon`.
+
+    Args:
+        axis: Axis that keeps its own statistics; None takes them over the whole sample.
+        epsilon: Added to the standard deviation.
+        center: Whether beta is added.
+        scale: Whether gamma multiplies.
+
+    Source: Ulyanov et al., "Instance Normalization", 2016; keras-contrib 2.0.8.
+    """
+
+    def __init__(
+        self,
+        axis: int | None = None,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.axis, self.epsilon, self.center, self.scale = axis, epsilon, center, scale
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Make gamma and beta."""
+        shape = (1,) if self.axis is None else (input_shape[self.axis],)
+        if self.scale:
+            self.gamma = self.add_weight(shape=shape, name="gamma", initializer="ones")
+        if self.center:
+            self.beta = self.add_weight(shape=shape, name="beta", initializer="zeros")
+
+    def call(self, inputs: Any) -> Any:
+        """Normalise each sample."""
+        rank = len(inputs.shape)
+        kept = None if self.axis is None else self.axis % rank
+        axes = [axis for axis in range(1, rank) if axis != kept]
+        mean = ops.mean(inputs, axis=axes, keepdims=True)
+        deviation = ops.std(inputs, axis=axes, keepdims=True) + self.epsilon
+        output = (inputs - mean) / deviation
+        shape = [1] * rank
+        if kept is not None:
+            shape[kept] = inputs.shape[kept]
+        if self.scale:
+            output = output * ops.reshape(self.gamma, shape)
+        if self.center:
+            output = output + ops.reshape(self.beta, shape)
+        return output
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Settings for saving."""
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+        }

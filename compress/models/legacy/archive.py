@@ -1,0 +1,70 @@
+"""Reading the `.keras` archives that tf_keras (Keras 2.12 and later) writes."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Weight, plain
+
+
+def read_archive(path: Path) -> Saved:
+    """Read a `.keras` archive.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The configuration and the weights, by their place in the archive.
+
+    Raises:
+        InputError: The archive is damaged or holds no model.
+    """
+    import h5py
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = plain(json.loads(archive.read("config.json")))
+            metadata = json.loads(archive.read("metadata.json"))
+            stored = archive.read("model.weights.h5")
+        with h5py.File(io.BytesIO(stored), "r") as file:
+            root = _tree(file)
+    except (zipfile.BadZipFile, OSError, KeyError, EOFError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"'{path}' is not a whole .keras archive: {error}", "copy or download it again"
+        ) from None
+    return Saved(
+        model=config,
+        weights={"": root},
+        keras=str(metadata.get("keras_version", "2.")),
+        backend="tensorflow",
+        what=f"a .keras archive of Keras {metadata.get('keras_version', '2')}",
+        training=config.get("compile_config"),
+    )
+
+
+def archive_version(path: Path) -> str:
+    """The version of Keras that wrote a `.keras` archive; empty where it doesn't say."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
+    except (zipfile.BadZipFile, OSError, KeyError, EOFError, json.JSONDecodeError):
+        return ""
+
+
+def _tree(group: Any) -> LayerWeights:
+    own = group.get("vars", {})
+    return LayerWeights(
+        own=tuple(Weight("", np.asarray(own[key])) for key in sorted(own, key=int)),
+        children={
+            name: _tree(child)
+            for name, child in group.items()
+            if name != "vars" and hasattr(child, "keys")
+        },
+    )

@@ -1,0 +1,344 @@
+"""From saved configurations to Keras 3 layers and models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.models.legacy import keras1, layers, parts
+from edgepress.compress.models.legacy.operations import Operation, operation
+from edgepress.compress.models.legacy.wiring import (
+    Wiring,
+    call_layer,
+    crop,
+    crops_everything,
+)
+
+Config = dict[str, Any]
+_MODELS = ("Functional", "Model", "Network", "Sequential", "Graph", "Container")
+_OPERATIONS = (
+    "TFOpLambda",
+    "SlicingOpLambda",
+    "TensorFlowOpLayer",
+    "ClassMethod",
+    "InstanceMethod",
+)
+_FOLDED = {"WeightNormalization": "its weight normalisation is folded into the kernel"}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A layer of a model: what it was saved as and what it became."""
+
+    name: str
+    class_name: str
+    config: Mapping[str, Any]
+    layer: Any
+
+
+class Builder:
+    """Builds models and keeps what was changed.
+
+    Args:
+        objects: The user's own classes and functions, by name.
+        old: Whether the configuration is in Keras 1's terms.
+    """
+
+    def __init__(self, objects: Mapping[str, Any], old: bool = False) -> None:
+        self.objects = objects
+        self.old = old
+        self.notes: list[str] = []
+        self.members: dict[int, list[Member]] = {}
+
+    def remark(self, layer: str, text: str) -> None:
+        """Note a change, once."""
+        note = f"{layer}: {text}"
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def model(self, spec: Mapping[str, Any]) -> Any:
+        """Build a model from `{class_name, config}`.
+
+        Raises:
+            InputError: A layer is unknown, or the configuration isn't a model's.
+        """
+        config = spec["config"]
+        class_name = str(spec["class_name"])
+        if isinstance(config, list) or (
+            "layers" in config and "input_layers" not in config and "layers" in config
+        ):
+            return self._sequential(config)
+        if not isinstance(config, dict) or "layers" not in config:
+            raise InputError(
+                f"the model is a subclass '{class_name}' whose code is not in the file",
+                "give file.py:function that builds it and loads its weights",
+            )
+        if class_name not in _MODELS:
+            self.remark(class_name, "a subclass of Model, read as the functional model it holds")
+        return self._functional(config)
+
+    def layer(self, spec: Mapping[str, Any]) -> Any:
+        """Build a layer (or an `Operation`) from its saved `{class_name, config}`."""
+        class_name = parts.own_name(str(spec["class_name"]))
+        config = spec.get("config")
+        own = self._own(spec, class_name)
+        if own is not None:
+            return own
+        if class_name in _MODELS or isinstance(config, list) or "input_layers" in (config or {}):
+            return self.model({"class_name": class_name, "config": config})
+        config = dict(config or {})
+        if class_name in _OPERATIONS:
+            return operation(class_name, config)
+        made = self._made(class_name, config)
+        if config.get("trainable") is False:
+            made.trainable = False
+        return made
+
+    def _own(self, spec: Mapping[str, Any], class_name: str) -> Any:
+        """The user's layer of this class, or the user's function for a Lambda of this name."""
+        import keras
+
+        config = spec.get("config")
+        if not isinstance(config, dict):
+            return None
+        registered = str(spec.get("registered_name") or class_name)
+        found = self.objects.get(registered) or self.objects.get(class_name)
+        if found is None and class_name == "Lambda":
+            found = self.objects.get(str(config.get("name"))) or self.objects.get(
+                str(config.get("function"))
+            )
+        if found is None:
+            return None
+        name = _safe(str(config.get("name", class_name)))
+        if not isinstance(found, type):
+            return keras.layers.Lambda(found, name=name)
+        cls: Any = found
+        kept = {k: v for k, v in config.items() if k not in ("batch_input_shape", "dtype")}
+        return cls.from_config({**kept, "name": name})
+
+    def _made(self, class_name: str, config: Config) -> Any:
+        name = str(config.get("name", class_name))
+        if class_name == "Merge":
+            return self._merge(config)
+        if class_name in _FOLDED or class_name == "SpectralNormalization":
+            return self._wrapped_weight(class_name, config)
+        new, config = self._changed(class_name, config)
+        cls = layers.find_class(new)
+        if cls is None:
+            raise InputError(
+                f"layer '{name}' is of class '{class_name}', which Keras doesn't have",
+                f"pass a file that defines {class_name} with --custom-objects file.py",
+            )
+        if new != class_name:
+            self.remark(name, f"{class_name} became {cls.__name__}")
+
+        def remark(text: str) -> None:
+            self.remark(name, text)
+
+        config = self._inner(config)
+        causal = config.pop("causal", False)
+        config = layers.translate_parts(config, self.objects, remark)
+        made = cls(**{**layers.fitted(cls, config, remark), "name": _safe(name)})
+        return _Causal(made) if causal and new.endswith("Attention") else made
+
+    def _changed(self, class_name: str, config: Config) -> tuple[str, Config]:
+        if self.old:
+            class_name, config = keras1.change(class_name, config)
+        if class_name in layers.LAYERS:
+            return layers.LAYERS[class_name](config)
+        return class_name, config
+
+    def _inner(self, config: Config) -> Config:
+        """Build the layers that a wrapper or a recurrent layer holds."""
+        made = dict(config)
+        for key in ("layer", "backward_layer", "cell"):
+            if isinstance(made.get(key), dict):
+                made[key] = self.layer(made[key])
+            elif key in made and made[key] is None:
+                del made[key]
+        if isinstance(made.get("cells"), list):
+            made["cells"] = [self.layer(cell) for cell in made["cells"]]
+        return made
+
+    def _wrapped_weight(self, class_name: str, config: Config) -> Any:
+        """Wrappers that change a kernel only while training: the layer itself, kernel as used."""
+        inner = dict(config["layer"])
+        inner["config"] = {**inner["config"], "name": config.get("name")}
+        text = _FOLDED.get(class_name, "the kernel is kept as last normalised")
+        self.remark(str(config.get("name")), text)
+        return self.layer(inner)
+
+    def _merge(self, config: Config) -> Any:
+        import keras
+
+        try:
+            class_name, made = keras1.merge(config)
+        except (KeyError, TypeError):
+            raise InputError(
+                f"layer '{config.get('name')}' merges by Python code stored in the file; "
+                "code in old files is never run",
+                "only merging by sum, mul, concat, ave, max, dot and cos is carried over",
+            ) from None
+        self.remark(str(config.get("name")), f"Merge became {class_name}")
+        return getattr(keras.layers, class_name)(**made)
+
+    def _input(self, config: Mapping[str, Any], name: str) -> Any:
+        import keras
+
+        shape = config.get("batch_input_shape") or config.get("batch_shape")
+        if shape is None:
+            raise InputError(
+                f"input '{name}' has no shape in the file",
+                "build the model in a function with defined inputs and give file.py:function",
+            )
+        if config.get("ragged"):
+            raise InputError(
+                f"input '{name}' is ragged, which Keras 3 doesn't have",
+                "save the model with dense, padded inputs",
+            )
+        kind = parts.dtype(config.get("dtype") or config.get("input_dtype")) or "float32"
+        if kind.startswith("mixed"):
+            kind = "float32"
+        sparse = bool(config.get("sparse"))
+        return keras.Input(batch_shape=tuple(shape), dtype=kind, sparse=sparse, name=_safe(name))
+
+    def _sequential(self, config: Any) -> Any:
+        """A Sequential model; one that merges branches or holds bare operations is functional."""
+        import keras
+
+        specs = list(config) if isinstance(config, list) else list(config["layers"])
+        name = None if isinstance(config, list) else config.get("name")
+        name = _safe(name) if name else None
+        if specs and specs[0]["class_name"] == "Merge":
+            return self._branches(specs, name)
+        start, specs, members = self._start(config, specs)
+        for spec in specs:
+            members.append(self._member(spec))
+        found = [member.layer for member in members if member.layer is not None]
+        if start is None and found and getattr(found[0], "inputs", None):
+            start = keras.Input(
+                batch_shape=found[0].inputs[0].shape, dtype=found[0].inputs[0].dtype
+            )
+        model = keras.Sequential([*([start] if start is not None else []), *found], name=name)
+        self.members[id(model)] = members
+        return model
+
+    def _start(self, config: Any, specs: list[Any]) -> tuple[Any, list[Any], list[Member]]:
+        """The input of a Sequential, where the file says it, and the layers behind it."""
+        if not specs:
+            return None, specs, []
+        first = specs[0]["config"]
+        if specs[0]["class_name"] == "InputLayer":
+            tensor = self._input(first, str(first.get("name", "input")))
+            return tensor, specs[1:], [Member(str(first.get("name")), "InputLayer", first, None)]
+        shape = first.get("batch_input_shape") if isinstance(first, dict) else None
+        if shape is None and isinstance(config, dict):
+            shape = config.get("build_input_shape")
+        if shape is None and self.old and first.get("input_dim") is not None:
+            shape = [None, first["input_dim"]]
+        if shape is None:
+            return None, specs, []
+        kind = {"dtype": first.get("input_dtype") or first.get("dtype")}
+        name = f"{first.get('name', 'model')}_input"
+        return self._input({**kind, "batch_input_shape": shape}, name), specs, []
+
+    def _member(self, spec: Mapping[str, Any]) -> Member:
+        config = spec.get("config")
+        name = spec.get("name") or (config.get("name") if isinstance(config, dict) else None)
+        layer = self.layer(spec)
+        known: Mapping[str, Any] = config if isinstance(config, dict) else {}
+        return Member(str(name or layer.name), str(spec["class_name"]), known, layer)
+
+    def _branches(self, specs: list[Any], name: str | None) -> Any:
+        """Keras 1's Sequential that begins with a Merge of models: a functional model."""
+        import keras
+
+        members: list[Member] = []
+        inputs: list[Any] = []
+        ends = []
+        for branch in specs[0]["config"]["layers"]:
+            inner = self.model(branch)
+            members += self.members[id(inner)]
+            tensor = keras.Input(batch_shape=inner.inputs[0].shape, dtype=inner.inputs[0].dtype)
+            inputs.append(tensor)
+            for layer in inner.layers:
+                tensor = layer(tensor)
+            ends.append(tensor)
+        tensor = self._merge(specs[0]["config"])(ends)
+        for spec in specs[1:]:
+            member = self._member(spec)
+            members.append(member)
+            tensor = member.layer(tensor)
+        model = keras.Model(inputs, tensor, name=name)
+        self.members[id(model)] = members
+        return model
+
+    def _functional(self, config: Config) -> Any:
+        import keras
+
+        specs = [_named(spec) for spec in config["layers"]]
+        wiring = Wiring(specs, str(config.get("name", "model")))
+        wiring.count_outputs([config["input_layers"], config["output_layers"]])
+        members: dict[str, Member] = {}
+        for spec in specs:
+            name = str(spec["name"])
+            if spec["class_name"] == "InputLayer":
+                tensor = self._input(spec["config"], name)
+                wiring.outputs[name].append([tensor])
+                members[name] = Member(name, "InputLayer", spec["config"], None)
+            else:
+                members[name] = self._member(spec)
+
+        def called(spec: Mapping[str, Any], inputs: Any, arguments: dict[str, Any]) -> list[Any]:
+            layer = members[str(spec["name"])].layer
+            if isinstance(layer, Operation | _Causal):
+                return layer.apply(inputs, arguments)
+            if crops_everything(layer, inputs):
+                self.remark(str(spec["name"]), "crops the whole input away, as it did")
+                return [crop(layer, inputs)]
+            return call_layer(layer, inputs, arguments)
+
+        wiring.run([s for s in specs if s["class_name"] != "InputLayer"], called)
+        ends = {
+            key: _single(wiring.resolve(config[key])) for key in ("input_layers", "output_layers")
+        }
+        given = config.get("name")
+        model = keras.Model(
+            ends["input_layers"], ends["output_layers"], name=_safe(given) if given else None
+        )
+        self.members[id(model)] = list(members.values())
+        return model
+
+
+class _Causal:
+    """An attention layer that was saved as causal: today that is an argument of its call."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        self.name = layer.name
+
+    @property
+    def weights(self) -> Any:
+        return self.layer.weights
+
+    def apply(self, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
+        return call_layer(self.layer, inputs, {**arguments, "use_causal_mask": True})
+
+
+def _named(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved layer with its name on top, where Keras 1 has it in the configuration only."""
+    config = spec.get("config")
+    inner = config.get("name") if isinstance(config, dict) else None
+    return {**spec, "name": str(spec.get("name") or inner)}
+
+
+def _safe(name: Any) -> str:
+    """A name that Keras 3 takes: without slashes."""
+    return str(name).replace("/", "_")
+
+
+def _single(value: Any) -> Any:
+    """One tensor instead of a list of one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value

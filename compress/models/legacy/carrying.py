@@ -1,0 +1,85 @@
+"""Carrying a file of another Keras into Keras 3."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.models.legacy.archive import archive_version, read_archive
+from edgepress.compress.models.legacy.building import Builder
+from edgepress.compress.models.legacy.hdf5 import hdf5_version, read_hdf5
+from edgepress.compress.models.legacy.saved import Saved
+from edgepress.compress.models.legacy.savedmodel import read_saved_model
+from edgepress.compress.models.legacy.weights import move
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A model that was carried over.
+
+    Args:
+        model: The Keras 3 model.
+        notes: What was translated, one sentence each.
+    """
+
+    model: Any
+    notes: tuple[str, ...]
+
+
+def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> Carried:
+    """Carry a Keras 1, Keras 2 or tf.keras model into Keras 3.
+
+    Args:
+        path: `.h5`, `.hdf5` or `.keras` file, or a SavedModel folder.
+        custom_objects: The user's own layers and functions, by name.
+
+    Returns:
+        The model, not compiled, and what was changed on the way.
+
+    Raises:
+        InputError: It holds no model, runs Python code, or holds a layer that isn't known.
+    """
+    import keras
+
+    objects = dict(custom_objects or {})
+    saved = _read(Path(path))
+    with keras.saving.custom_object_scope(objects):
+        builder = Builder(objects, saved.is_keras1)
+        model = builder.model(saved.model)
+        move(model, builder, saved)
+    return Carried(model, (f"read from {saved.what}", *saved.notes, *_notes(saved, builder)))
+
+
+def is_older(path: Path) -> bool:
+    """Whether a file was written by a Keras before 3, as far as it says.
+
+    Keras 3 loads some of them, but with changed formulas (its hard sigmoid, for one), so they are
+    carried over even where Keras 3 wouldn't refuse them.
+
+    Args:
+        path: A model file or folder.
+    """
+    if path.is_dir():
+        return True
+    if zipfile.is_zipfile(path):
+        return archive_version(path).startswith("2.")
+    return not hdf5_version(path).startswith("3.")
+
+
+def _read(path: Path) -> Saved:
+    if path.is_dir():
+        return read_saved_model(path)
+    return read_archive(path) if zipfile.is_zipfile(path) else read_hdf5(path)
+
+
+def _notes(saved: Saved, builder: Builder) -> list[str]:
+    notes = list(builder.notes)
+    if saved.backend == "theano":
+        notes.append(
+            "written by Theano: kernels are taken as they are, not flipped; if the outputs look "
+            "wrong, flip the kernels of the convolutions"
+        )
+    return notes

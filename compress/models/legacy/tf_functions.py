@@ -1,0 +1,387 @@
+"""TensorFlow's public functions by name, in terms of `keras.ops`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.models.legacy import tf_shapes as shapes
+
+# Functions whose first argument is a list even when it holds one tensor.
+TAKE_LISTS = frozenset({"concat", "stack", "add_n", "parallel_stack", "concatenate"})
+
+_REDUCTIONS = ("sum", "mean", "max", "min", "prod", "all", "any", "std")
+
+
+def like(value: Any, other: Any) -> Any:
+    """A saved constant as an array of the other operand's dtype; tensors stay as they are."""
+    import keras
+
+    if isinstance(value, list):
+        dtype = getattr(other, "dtype", None)
+        return np.asarray(value, dtype=keras.backend.standardize_dtype(dtype) if dtype else None)
+    return value
+
+
+def _binary(name: str) -> Callable[..., Any]:
+    def call(x: Any = None, y: Any = None, a: Any = None, b: Any = None) -> Any:
+        from keras import ops
+
+        left, right = (x if x is not None else a), (y if y is not None else b)
+        if isinstance(left, shapes.Size) or isinstance(right, shapes.Size):
+            return shapes.Size.combine(getattr(np, name), left, right)
+        return getattr(ops, name)(like(left, right), like(right, left))
+
+    return call
+
+
+def _unary(name: str) -> Callable[..., Any]:
+    def call(x: Any) -> Any:
+        from keras import ops
+
+        return getattr(ops, name)(x)
+
+    return call
+
+
+def _reduction(name: str) -> Callable[..., Any]:
+    def call(x: Any, axis: Any = None, keepdims: bool = False, **old: Any) -> Any:
+        from keras import ops
+
+        axis = old.pop("reduction_indices", axis)
+        keep = bool(old.pop("keep_dims", keepdims))
+        axis = tuple(axis) if isinstance(axis, list) else axis
+        return getattr(ops, name)(x, axis=axis, keepdims=keep)
+
+    return call
+
+
+def _arg(name: str) -> Callable[..., Any]:
+    def call(x: Any, axis: Any = None, output_type: Any = None, dimension: Any = None) -> Any:
+        from keras import ops
+
+        axis = dimension if axis is None else axis
+        return ops.cast(getattr(ops, name)(x, axis=0 if axis is None else axis), "int64")
+
+    return call
+
+
+def _softmax(name: str) -> Callable[..., Any]:
+    def call(x: Any, axis: int | None = -1, dim: int | None = None) -> Any:
+        from keras import ops
+
+        axis = dim if dim is not None else axis
+        return getattr(ops, name)(x, axis=-1 if axis is None else axis)
+
+    return call
+
+
+def _add_n(values: Any) -> Any:
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total
+
+
+def _clip(
+    x: Any, clip_value_min: Any = None, clip_value_max: Any = None, **keras_names: Any
+) -> Any:
+    from keras import ops
+
+    low = keras_names.get("min_value", clip_value_min)
+    high = keras_names.get("max_value", clip_value_max)
+    return ops.clip(x, low, high)
+
+
+def _cast(x: Any, dtype: Any) -> Any:
+    from keras import ops
+
+    return ops.cast(x, dtype if isinstance(dtype, str) else str(np.dtype(dtype)))
+
+
+def _matmul(
+    a: Any = None,
+    b: Any = None,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    x: Any = None,
+    y: Any = None,
+    **flags: Any,
+) -> Any:
+    from keras import ops
+
+    if any(flags.get(key) for key in ("adjoint_a", "adjoint_b")):
+        raise InputError("matmul with an adjoint is not carried over", "use transpose_a or _b")
+    left, right = (a if a is not None else x), (b if b is not None else y)
+    left, right = like(left, right), like(right, left)
+    left = ops.swapaxes(left, -1, -2) if transpose_a else left
+    right = ops.swapaxes(right, -1, -2) if transpose_b else right
+    return ops.matmul(left, right)
+
+
+def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    from keras import ops
+
+    return ops.where(condition, like(x, y), like(y, x))
+
+
+def _leaky_relu(x: Any, alpha: float = 0.2) -> Any:
+    from keras import ops
+
+    return ops.leaky_relu(x, negative_slope=alpha)
+
+
+def _gelu(x: Any, approximate: bool = False) -> Any:
+    from keras import ops
+
+    return ops.gelu(x, approximate=approximate)
+
+
+def _relu(
+    x: Any, alpha: float = 0.0, max_value: Any = None, threshold: float = 0.0, **_n: Any
+) -> Any:
+    import keras
+
+    return keras.activations.relu(x, negative_slope=alpha, max_value=max_value, threshold=threshold)
+
+
+def _silu(x: Any, beta: float = 1.0) -> Any:
+    from keras import ops
+
+    return ops.silu(x) if beta == 1.0 else x * ops.sigmoid(beta * x)
+
+
+def _l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, dim: Any = None) -> Any:
+    from keras import ops
+
+    axis = dim if axis is None else axis
+    axis = tuple(axis) if isinstance(axis, list) else axis
+    square = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(square, epsilon))
+
+
+def _norm(x: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = False) -> Any:
+    from keras import ops
+
+    axis = tuple(axis) if isinstance(axis, list) else axis
+    if ord in ("euclidean", 2):
+        return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims))
+    if ord == 1:
+        return ops.sum(ops.abs(x), axis=axis, keepdims=keepdims)
+    raise InputError(f"tf.norm with ord={ord} is not carried over", "use ord 1 or 2")
+
+
+def _resize(x: Any, size: Any, method: str = "bilinear", **flags: Any) -> Any:
+    from keras import ops
+
+    if any(flags.get(key) for key in ("preserve_aspect_ratio", "antialias")):
+        raise InputError("tf.image.resize with antialias is not carried over", "use Resizing")
+    method = str(method).lower()
+    return ops.image.resize(x, size, interpolation=method, data_format="channels_last")
+
+
+def _squared_difference(x: Any, y: Any) -> Any:
+    from keras import ops
+
+    return ops.square(ops.subtract(like(x, y), like(y, x)))
+
+
+def _identity(x: Any, **_flags: Any) -> Any:
+    return x
+
+
+def _divide_no_nan(x: Any, y: Any) -> Any:
+    from keras import ops
+
+    return ops.divide_no_nan(like(x, y), like(y, x))
+
+
+def _cumsum(x: Any, axis: int = 0, **flags: Any) -> Any:
+    from keras import ops
+
+    if flags.get("exclusive") or flags.get("reverse"):
+        raise InputError("tf.cumsum in reverse is not carried over", "flip the tensor instead")
+    return ops.cumsum(x, axis=axis)
+
+
+def _bias_add(x: Any, bias: Any, data_format: Any = None) -> Any:
+    from keras import ops
+
+    return ops.add(x, like(bias, x))
+
+
+def _top_k(x: Any, k: int = 1, sorted: bool = True) -> Any:
+    from keras import ops
+
+    return ops.top_k(x, k, sorted=sorted)
+
+
+def _response(
+    x: Any, depth_radius: int = 5, bias: float = 1, alpha: float = 1, beta: float = 0.5
+) -> Any:
+    """Local response normalisation over the last axis.
+
+    Source: Krizhevsky et al., "ImageNet Classification", 2012, as TensorFlow defines it.
+    """
+    from keras import ops
+
+    rank, depth = len(x.shape), x.shape[-1]
+    padded = ops.pad(ops.square(x), [[0, 0]] * (rank - 1) + [[depth_radius, depth_radius]])
+    total = _add_n([padded[..., i : i + depth] for i in range(2 * depth_radius + 1)])
+    return x / ops.power(bias + alpha * total, beta)
+
+
+def _euclidean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _norm(x, axis=axis, keepdims=keepdims)
+
+
+def _normalize(x: Any, ord: Any = "euclidean", axis: Any = None) -> Any:
+    size = _norm(x, ord, axis, keepdims=True)
+    return x / size, size
+
+
+def _crelu(x: Any, axis: int = -1) -> Any:
+    from keras import ops
+
+    return ops.relu(ops.concatenate([x, -x], axis=axis))
+
+
+def _resize_bilinear(x: Any, size: Any, **flags: Any) -> Any:
+    if flags.get("align_corners") or not flags.get("half_pixel_centers"):
+        raise InputError("TensorFlow 1's image resizing is not carried over", "use Resizing")
+    return _resize(x, size)
+
+
+def _hard_sigmoid(x: Any) -> Any:
+    from edgepress.compress.models.custom import keras2_hard_sigmoid
+
+    return keras2_hard_sigmoid(x)
+
+
+def _one_hot(x: Any, depth: int | None = None, num_classes: int | None = None, **rest: Any) -> Any:
+    from keras import ops
+
+    if any(value not in (None, 0, 1, -1, "float32") for value in rest.values()):
+        raise InputError("tf.one_hot with own values is not carried over", "multiply instead")
+    return ops.one_hot(x, depth if depth is not None else num_classes)
+
+
+def _same_names(kind: Callable[[str], Callable[..., Any]], names: str) -> dict[str, Any]:
+    return {name: kind(name) for name in names.split()}
+
+
+@cache
+def table() -> dict[str, Callable[..., Any]]:
+    """Function by the last part of TensorFlow's public name."""
+    return {
+        **_same_names(
+            _binary,
+            "add subtract multiply divide maximum minimum floor_divide mod arctan2 equal "
+            "not_equal greater greater_equal less less_equal logical_and logical_or logical_xor",
+        ),
+        **_same_names(
+            _unary,
+            "abs exp log log1p sqrt rsqrt square sign floor ceil round sin cos tan sinh cosh "
+            "tanh sigmoid softplus softsign relu6 selu elu erf reciprocal negative expm1 "
+            "logical_not isnan isinf isfinite zeros_like ones_like log_sigmoid hard_silu mish",
+        ),
+        "truediv": _binary("divide"),
+        "div": _binary("divide"),
+        "realdiv": _binary("divide"),
+        "floordiv": _binary("floor_divide"),
+        "floormod": _binary("mod"),
+        "pow": _binary("power"),
+        "atan2": _binary("arctan2"),
+        "__ne__": _binary("not_equal"),
+        "__eq__": _binary("equal"),
+        "and": _binary("logical_and"),
+        "or": _binary("logical_or"),
+        "neg": _unary("negative"),
+        "asin": _unary("arcsin"),
+        "acos": _unary("arccos"),
+        "atan": _unary("arctan"),
+        "lgamma": _unary("lgamma"),
+        "squared_difference": _squared_difference,
+        "divide_no_nan": _divide_no_nan,
+        "multiply_no_nan": _binary("multiply"),
+        **{
+            f"reduce_{n}": _reduction(n)
+            for n in ["sum", "mean", "max", "min", "prod", "all", "any", "std"]
+        },
+        "reduce_variance": _reduction("var"),
+        "reduce_logsumexp": _reduction("logsumexp"),
+        **{name: _reduction(name) for name in (*_REDUCTIONS, "var", "logsumexp")},
+        "argmax": _arg("argmax"),
+        "argmin": _arg("argmin"),
+        "softmax": _softmax("softmax"),
+        "log_softmax": _softmax("log_softmax"),
+        "relu": _relu,
+        "leaky_relu": _leaky_relu,
+        "gelu": _gelu,
+        "silu": _silu,
+        "swish": _silu,
+        "hard_sigmoid": _hard_sigmoid,
+        "getitem": shapes.getitem,
+        "concat": shapes.concat,
+        "concatenate": shapes.concat,
+        "stack": shapes.stack,
+        "add_n": _add_n,
+        "reshape": shapes.reshape,
+        "transpose": shapes.transpose,
+        "permute_dimensions": lambda x, pattern: shapes.transpose(x, pattern),
+        "squeeze": shapes.squeeze,
+        "expand_dims": shapes.expand,
+        "split": shapes.split,
+        "unstack": shapes.unstack,
+        "clip_by_value": _clip,
+        "clip": _clip,
+        "cast": _cast,
+        "matmul": _matmul,
+        "dot": _matmul,
+        "pad": shapes.pad,
+        "tile": shapes.tile,
+        "gather": shapes.gather,
+        "where": _where,
+        "l2_normalize": _l2_normalize,
+        "norm": _norm,
+        "resize": _resize,
+        "repeat": shapes.repeat,
+        "identity": _identity,
+        "stop_gradient": _identity,
+        "ensure_shape": lambda x, shape=None: x,
+        "convert_to_tensor": _identity,
+        "cumsum": _cumsum,
+        "bias_add": _bias_add,
+        "reverse": shapes.reverse,
+        "top_k": _top_k,
+        "shape": shapes.shape_of,
+        "max_pool": shapes.pool("max_pool"),
+        **{f"max_pool{n}d": shapes.pool("max_pool") for n in (1, 2, 3)},
+        "avg_pool": shapes.pool("average_pool"),
+        **{f"avg_pool{n}d": shapes.pool("average_pool") for n in (1, 2, 3)},
+        "depth_to_space": shapes.depth_to_space,
+        "space_to_depth": shapes.space_to_depth,
+        "local_response_normalization": _response,
+        "lrn": _response,
+        "flip_left_right": shapes.flip(-2),
+        "flip_up_down": shapes.flip(-3),
+        "slice": shapes.cut,
+        "reduce_euclidean_norm": _euclidean,
+        "normalize": _normalize,
+        "crelu": _crelu,
+        "roll": shapes.roll,
+        "resize_bilinear": _resize_bilinear,
+        "floor_div": _binary("floor_divide"),
+        "eq": _binary("equal"),
+        "ne": _binary("not_equal"),
+        "one_hot": _one_hot,
+    }
+
+
+def find(symbol: str) -> Callable[..., Any] | None:
+    """The function for a public TensorFlow or Keras name ("math.reduce_mean"), None if unknown."""
+    return table().get(symbol.rpartition(".")[2])

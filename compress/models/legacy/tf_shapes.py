@@ -1,0 +1,271 @@
+"""TensorFlow's functions on shapes, indices and windows, in terms of `keras.ops`.
+
+Arguments have TensorFlow's names; `tf_functions.table()` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.errors import InputError
+
+
+@dataclass(frozen=True)
+class Size:
+    """A shape, or one entry of it, while the graph is built; None where it's known only later."""
+
+    value: Any
+
+    @staticmethod
+    def combine(function: Callable[..., Any], left: Any, right: Any) -> Size:
+        """Arithmetic on sizes; what depends on an open size is open."""
+        values = [v.value if isinstance(v, Size) else v for v in (left, right)]
+        if any(v is None or (isinstance(v, tuple) and None in v) for v in values):
+            return Size(None)
+        result = np.asarray(function(*values))
+        return Size(result.tolist() if result.ndim == 0 else tuple(result.tolist()))
+
+
+def sizes(value: Any) -> list[int]:
+    """A shape argument with the one open entry as -1.
+
+    Raises:
+        InputError: More than one entry is open.
+    """
+    value = list(value.value) if isinstance(value, Size) else list(value)
+    plain = [v.value if isinstance(v, Size) else v for v in value]
+    found = [-1 if v is None else int(v) for v in plain]
+    if found.count(-1) > 1:
+        raise InputError("a shape with two open sizes is not carried over", "fix one of them")
+    return found
+
+
+def slices(saved: Any) -> Any:
+    """An index as saved: `{start, stop, step}` is a slice."""
+    if isinstance(saved, dict):
+        if saved.get("class_name") == "__ellipsis__":
+            return Ellipsis
+        return slice(saved.get("start"), saved.get("stop"), saved.get("step"))
+    if isinstance(saved, list):
+        return tuple(slices(item) for item in saved)
+    return saved
+
+
+def getitem(x: Any, slice_spec: Any = None) -> Any:
+    """Index a tensor, or a shape."""
+    index = slices(slice_spec)
+    return Size(x.value[index]) if isinstance(x, Size) else index_tensor(x, index)
+
+
+def index_tensor(x: Any, index: Any) -> Any:
+    """Index a tensor; new axes are added behind the slicing, where Keras 3 can't mix them.
+
+    Args:
+        x: Tensor.
+        index: Integer, slice, ellipsis, None, or a tuple of them.
+
+    Returns:
+        What TensorFlow's indexing gives.
+    """
+    from keras import ops
+
+    parts = list(index) if isinstance(index, tuple) else [index]
+    if None not in parts:
+        return x[tuple(parts)]
+    used = sum(1 for part in parts if part is not None and part is not Ellipsis)
+    full: list[Any] = []
+    for part in parts:
+        full += [slice(None)] * (len(x.shape) - used) if part is Ellipsis else [part]
+    x = x[tuple(part for part in full if part is not None)]
+    place = 0
+    for part in full:
+        if part is None:
+            x = ops.expand_dims(x, place)
+        place += not isinstance(part, int)
+    return x
+
+
+def shape_of(x: Any, **_flags: Any) -> Size:
+    """The shape of a tensor."""
+    return Size(tuple(x.shape))
+
+
+def concat(values: Any, axis: int = -1) -> Any:
+    """Join tensors, or shapes."""
+    from keras import ops
+
+    if any(isinstance(value, Size) for value in values):
+        return Size(tuple(n for v in values for n in (v.value if isinstance(v, Size) else v)))
+    return ops.concatenate(values, axis=axis)
+
+
+def stack(values: Any, axis: int = 0) -> Any:
+    """Stack tensors on a new axis, or sizes to a shape."""
+    from keras import ops
+
+    if any(isinstance(value, Size) for value in values):
+        return Size(tuple(v.value if isinstance(v, Size) else v for v in values))
+    return ops.stack(values, axis=axis)
+
+
+def reshape(x: Any, shape: Any) -> Any:
+    """Reshape; one size may be open."""
+    from keras import ops
+
+    return ops.reshape(x, sizes(shape))
+
+
+def transpose(x: Any, perm: Any = None, conjugate: bool = False) -> Any:
+    """Permute the axes."""
+    from keras import ops
+
+    return ops.transpose(x, axes=perm)
+
+
+def squeeze(x: Any, axis: Any = None, squeeze_dims: Any = None) -> Any:
+    """Remove axes of size 1."""
+    from keras import ops
+
+    axis = squeeze_dims if axis is None else axis
+    return ops.squeeze(x, axis=tuple(axis) if isinstance(axis, list) else axis)
+
+
+def expand(x: Any, axis: int | None = None, dim: int | None = None) -> Any:
+    """Insert an axis of size 1."""
+    from keras import ops
+
+    return ops.expand_dims(x, axis=axis if axis is not None else dim)
+
+
+def split(x: Any, num_or_size_splits: Any, axis: int = 0, num: Any = None) -> Any:
+    """Split into equal parts, or into parts of given sizes."""
+    from keras import ops
+
+    if isinstance(num_or_size_splits, list):
+        num_or_size_splits = np.cumsum(num_or_size_splits)[:-1].tolist()
+    return ops.split(x, num_or_size_splits, axis=axis)
+
+
+def unstack(x: Any, num: Any = None, axis: int = 0) -> Any:
+    """Split along an axis and remove it."""
+    from keras import ops
+
+    return ops.unstack(x, num, axis)
+
+
+def pad(x: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Any:
+    """Pad with a constant, or by reflection."""
+    from keras import ops
+
+    mode = mode.lower()
+    value = {"constant_values": constant_values} if mode == "constant" else {}
+    return ops.pad(x, paddings, mode=mode, **value)
+
+
+def tile(x: Any, multiples: Any = None, n: Any = None) -> Any:
+    """Repeat the whole tensor along each axis."""
+    from keras import ops
+
+    return ops.tile(x, multiples if multiples is not None else n)
+
+
+def gather(x: Any, indices: Any, axis: Any = None, **_flags: Any) -> Any:
+    """Take entries along an axis."""
+    from keras import ops
+
+    return ops.take(
+        x, np.asarray(indices) if isinstance(indices, list) else indices, axis=axis or 0
+    )
+
+
+def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
+    """Repeat entries along an axis."""
+    from keras import ops
+
+    return ops.repeat(x, repeats, axis=axis)
+
+
+def pool(name: str) -> Callable[..., Any]:
+    """A pooling function with TensorFlow's arguments."""
+
+    def call(x: Any, ksize: Any, strides: Any = None, padding: str = "VALID", **flags: Any) -> Any:
+        from keras import ops
+
+        first = str(flags.get("data_format") or "").startswith("NC")
+        rank = len(x.shape) - 2
+        return getattr(ops, name)(
+            x,
+            _window(ksize, rank, first),
+            strides=_window(ksize if strides is None else strides, rank, first),
+            padding=padding.lower(),
+            data_format="channels_first" if first else "channels_last",
+        )
+
+    return call
+
+
+def _window(value: Any, rank: int, first: bool) -> tuple[int, ...]:
+    """A window given as one number, one a side, or with its batch and channel entries."""
+    if isinstance(value, int):
+        return (value,) * rank
+    if len(value) == 1:
+        return tuple(value) * rank
+    return tuple(value) if len(value) == rank else tuple(value[2:] if first else value[1:-1])
+
+
+def depth_to_space(x: Any, block_size: int, data_format: str = "NHWC") -> Any:
+    """Channels to square blocks of pixels (channels last)."""
+    from keras import ops
+
+    _, rows, columns, depth = x.shape
+    left = depth // block_size**2
+    x = ops.reshape(x, (-1, rows, columns, block_size, block_size, left))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, rows * block_size, columns * block_size, left))
+
+
+def space_to_depth(x: Any, block_size: int, data_format: str = "NHWC") -> Any:
+    """Square blocks of pixels to channels (channels last)."""
+    from keras import ops
+
+    _, rows, columns, depth = x.shape
+    rows, columns = rows // block_size, columns // block_size
+    x = ops.reshape(x, (-1, rows, block_size, columns, block_size, depth))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, rows, columns, depth * block_size**2))
+
+
+def flip(axis: int) -> Callable[..., Any]:
+    """A function that mirrors an image along an axis."""
+
+    def call(x: Any) -> Any:
+        from keras import ops
+
+        return ops.flip(x, axis=axis)
+
+    return call
+
+
+def cut(x: Any, begin: Any, size: Any) -> Any:
+    """A part from `begin`, of a given size; -1 is the rest."""
+    pairs = zip(begin, size, strict=True)
+    return x[tuple(slice(b, None if n == -1 else b + n) for b, n in pairs)]
+
+
+def reverse(x: Any, axis: Any = None, axes: Any = None) -> Any:
+    """Reverse the order along axes."""
+    from keras import ops
+
+    axis = axis if axis is not None else axes
+    return ops.flip(x, axis=tuple(axis) if isinstance(axis, list) else axis)
+
+
+def roll(x: Any, shift: Any, axis: Any) -> Any:
+    """Shift entries along an axis, around its end."""
+    from keras import ops
+
+    return ops.roll(x, shift, axis=axis)
