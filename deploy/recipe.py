@@ -21,6 +21,11 @@ def parse_list(value: Any) -> Any:
     return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
 
 
+def parse_batch(value: Any) -> Any:
+    """Read a number as one; `auto` and `dynamic` stay text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 List = Annotated[tuple[str, ...], BeforeValidator(parse_list), Field(min_length=1)]
 
 
@@ -28,16 +33,29 @@ class ExportSpec(Spec):
     """Which files are written.
 
     Attributes:
-        formats: File formats: tflite, onnx.
-        quantize: Precisions: float32, float16, dynamic, int8, int16x8.
+        formats: File formats: tflite, onnx, c.
+        quantize: Precisions: float32, float16, dynamic, int8, int16x8, int8-weights, int4-weights.
         io: Type of an int8 file's inputs and outputs.
-        calibration_samples: Samples of the representative data set.
+        batch: Batch size of the files: dynamic, a number, or auto (free unless that costs
+            operators in a TFLite graph, then 1).
+        opset: Of ONNX files, 13 to 18.
+        nchw: Whether ONNX files take images channels first.
+        calibration_samples: Samples of the representative data set; fewer than 200 clip.
+        calibration_method: How ONNX ranges are taken from samples.
+        select_ops: Whether TFLite files may use TensorFlow's own kernels.
+        verify_samples: Samples each file is compared on; all of the report split by default.
     """
 
     formats: List = ("tflite", "onnx")
     quantize: List = ("float32", "int8")
-    io: Literal["float", "int8"] = "float"
+    io: Literal["float", "int8", "uint8"] = "float"
+    batch: Annotated[int | Literal["auto", "dynamic"], BeforeValidator(parse_batch)] = "auto"
+    opset: int = Field(18, ge=13, le=18)
+    nchw: bool = False
     calibration_samples: int = Field(256, ge=1)
+    calibration_method: Literal["min-max", "entropy", "percentile"] = "min-max"
+    select_ops: bool = False
+    verify_samples: int | None = Field(None, ge=1)
 
 
 class BenchmarkSpec(Spec):

@@ -88,11 +88,29 @@ class Job:
         return cache[name]
 
 
+@dataclass(frozen=True)
+class Written:
+    """What an exporter wrote.
+
+    Attributes:
+        runnable: The file that a runtime loads: `out` itself, or what `out` was made from.
+        beside: Further files, in the folder of `out`.
+        notes: What people should know of the files.
+    """
+
+    runnable: Path
+    beside: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Write(Protocol):
     """Writes one file."""
 
-    def __call__(self, job: Job, precision: str, out: Path) -> None:
+    def __call__(self, job: Job, precision: str, out: Path) -> Written:
         """Write the model of `job` to `out`.
+
+        Returns:
+            What was written.
 
         Raises:
             Unsupported: The model has no such file.

@@ -6,17 +6,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from edgepress.deploy.exporters.exporter import Job, Unsupported
+from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.tracing import input_names
 
 
-def write_onnx(job: Job, precision: str, out: Path) -> None:
+def write_onnx(job: Job, precision: str, out: Path) -> Written:
     """Write an ONNX file.
 
     Args:
         job: The model and the choices.
         precision: By name.
         out: The file.
+
+    Returns:
+        The file.
 
     Raises:
         Unsupported: The model has no such file.
@@ -27,16 +30,17 @@ def write_onnx(job: Job, precision: str, out: Path) -> None:
         _convert(job, source)
     if precision == "float32":
         shutil.copy(source, out)
-        return
+        return Written(out)
     request: dict[str, Any] = {"source": str(source), "out": str(out), "precision": precision}
     if precision == "float16":
         job.worker.ask("onnx-float16", request)
-        return
+        return Written(out)
     request["method"] = job.settings.calibration_method
     if precision == "int8":
         request["calibration"] = str(job.calibration)
         request["nchw"] = _images(job) if job.settings.nchw else []
     job.worker.ask("onnx-quantize", request)
+    return Written(out)
 
 
 def _convert(job: Job, out: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from edgepress.compress.registry import Table
+from edgepress.deploy.exporters.c_source import write_c
 from edgepress.deploy.exporters.exporter import Exporter
 from edgepress.deploy.exporters.onnx import write_onnx
 from edgepress.deploy.exporters.tflite import write_tflite
+from edgepress.deploy.quantize.precision import PRECISIONS
 
 TFLITE = Exporter(
     suffix=".tflite",
-    precisions=frozenset({"float32", "float16", "dynamic", "int8", "int16x8"}),
+    precisions=frozenset(PRECISIONS),
     integer_io=frozenset({"int8"}),
     write=write_tflite,
 )
@@ -21,9 +23,25 @@ ONNX = Exporter(
     write=write_onnx,
     absent={
         "int16x8": "ONNX Runtime has no kernels for int16 activations with int8 weights",
+        **dict.fromkeys(
+            ("int8-weights", "int4-weights"), "weight-only quantisation is TFLite's; take dynamic"
+        ),
+    },
+)
+
+C_SOURCE = Exporter(
+    suffix=".cc",
+    precisions=frozenset({"float32", "int8", "int16x8"}),
+    integer_io=frozenset({"int8"}),
+    write=write_c,
+    absent={
+        "float16": "TensorFlow Lite Micro has no kernels for float16 weights",
+        "dynamic": "TensorFlow Lite Micro has no kernels for float inputs with int8 weights",
+        "int8-weights": "TensorFlow Lite Micro has no kernels for float inputs with int8 weights",
+        "int4-weights": "TensorFlow Lite Micro has no kernels for float inputs with int4 weights",
     },
 )
 
 EXPORTERS: Table[Exporter] = Table(
-    "format", {"tflite": TFLITE, "onnx": ONNX}, "edgepress.exporters"
+    "format", {"tflite": TFLITE, "onnx": ONNX, "c": C_SOURCE}, "edgepress.exporters"
 )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgepress.deploy.exporters.exporter import Job, Unsupported
+from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.recurrent import loops
 from edgepress.deploy.exporters.tracing import TracedModel
 
 # Precisions whose quantiser crashes on loops.
 _NEEDS_UNROLLED = {"int8", "int16x8"}
+_WEIGHTS_ONLY = {"int8-weights", "int4-weights"}
 
 
-def write_tflite(job: Job, precision: str, out: Path) -> None:
+def write_tflite(job: Job, precision: str, out: Path) -> Written:
     """Write a TFLite file.
 
     Args:
@@ -20,10 +21,16 @@ def write_tflite(job: Job, precision: str, out: Path) -> None:
         precision: By name.
         out: The file.
 
+    Returns:
+        The file.
+
     Raises:
         Unsupported: The model has no such file.
         DeviceError: The converter refused or crashed.
     """
+    if precision in _WEIGHTS_ONLY:
+        _write_float_then_weights(job, precision, out)
+        return Written(out)
     source = graph_for(job, precision)
     job.worker.ask(
         "tflite",
@@ -37,6 +44,15 @@ def write_tflite(job: Job, precision: str, out: Path) -> None:
             "select_ops": job.settings.select_ops,
         },
     )
+    return Written(out)
+
+
+def _write_float_then_weights(job: Job, precision: str, out: Path) -> None:
+    source = job.scratch / "float32.tflite"
+    if not source.exists():
+        write_tflite(job, "float32", source)
+    request = {"source": str(source), "out": str(out), "precision": precision}
+    job.worker.ask("tflite-weights", request)
 
 
 def graph_for(job: Job, precision: str) -> TracedModel:

@@ -49,7 +49,7 @@ def graph_names(names: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for name in names:
-        base = re.sub(r"\W", "_", name) or "x"
+        base = re.sub(r"\W", "_", name, flags=re.ASCII) or "x"
         base = base if base[0].isalpha() else f"x{base}"
         unique, count = base, 0
         while unique in found:

@@ -39,8 +39,10 @@ def command(values: Values) -> None:
     Each file is loaded again in its own runtime and compared with MODEL; one that departs is not
     published and gives exit code 1. int8 needs --data for its calibration.
     """
-    spec = make_spec(ExportSpec, given(values, ExportSpec))
-    data = data_spec(values)
+    data, options = data_spec(values), given(values, ExportSpec)
+    if data is None:
+        options.setdefault("quantize", "float32")
+    spec = make_spec(ExportSpec, options)
     output = check_output(values["output"], values["force"])
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data
@@ -69,6 +71,11 @@ def command(values: Values) -> None:
         first = document["failed"][0]
         raise CheckFailed(
             f"{first['format']} {first['quantize']} was not published: {first['reason']}"
+        )
+    if not document["artifacts"]:
+        first = document["skipped"][0]
+        raise CheckFailed(
+            f"nothing was exported: {first['format']} {first['quantize']}: {first['reason']}"
         )
 
 

@@ -1,0 +1,35 @@
+"""One converter child for all export tests: TensorFlow takes seconds to load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from edgepress.deploy.exporters.plausible import plausible_inputs
+from edgepress.deploy.verify import run_source
+from edgepress.deploy.worker import Worker
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Worker]:
+    with Worker(timeout=240) as worker:
+        yield worker
+
+
+@pytest.fixture
+def own_data():
+    """Data for a model: random inputs, what the model itself says of them as targets."""
+
+    def make(model, samples=240, seed=0):
+        from edgepress.compress.data.tasks import output_names
+
+        inputs = plausible_inputs(model, samples, seed)
+        outputs = run_source(model, iter([inputs]))
+        outputs = [np.asarray(o, np.float32) for o in outputs]
+        x = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+        y = dict(zip(output_names(model), outputs, strict=True)) if len(outputs) > 1 else outputs[0]
+        return {"train": (x, y), "val": (x, y)}
+
+    return make

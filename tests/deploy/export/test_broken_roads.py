@@ -1,0 +1,134 @@
+"""Roads that other tools take and that fail, some without a word: none of them gets through."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from edgepress.compress.errors import DeviceError, EdgepressError
+from edgepress.deploy.exporters.recurrent import loops, unroll
+from edgepress.deploy.exporters.tflite_conversion import check_file
+from edgepress.deploy.exporters.tracing import trace_model
+from edgepress.deploy.exporting import export
+from edgepress.deploy.verify import verify
+
+
+def conv():
+    keras.utils.set_random_seed(3)
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(8, 3, activation="relu")(image)
+    return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+def test_a_file_whose_weights_were_lost_is_refused(tmp_path):
+    model = conv()
+    function = tf.function(lambda x: model(x, training=False)).get_concrete_function(
+        tf.TensorSpec((1, 8, 8, 3))
+    )
+    path = tmp_path / "lost.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], model).convert())
+    try:
+        agreement = verify(model, path)
+    except EdgepressError:
+        agreement = None
+    assert agreement is None or not agreement.passed
+
+
+def test_a_file_with_variables_outside_is_refused(tmp_path):
+    """A graph that assigns a variable keeps it as a resource."""
+
+    class Counter(tf.Module):
+        def __init__(self):
+            self.count = tf.Variable(tf.zeros((1, 3)))
+
+        @tf.function(input_signature=[tf.TensorSpec((1, 3))])
+        def __call__(self, x):
+            return self.count.assign_add(x)
+
+    module = Counter()
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.__call__)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "m"))
+    converter.experimental_enable_resource_variables = True
+    path = tmp_path / "m.tflite"
+    path.write_bytes(converter.convert())
+    with pytest.raises(ValueError, match="outside the file"):
+        check_file(path)
+
+
+def test_quantising_a_loop_crashes_the_child_not_us(tmp_path, worker):
+    series = keras.Input((6, 3), name="series")
+    model = keras.Model(series, layers.LSTM(4)(series))
+    traced = trace_model(model, tmp_path / "loop", batch=1)
+    samples = tmp_path / "samples.npz"
+    np.savez(samples, series=np.random.default_rng(0).normal(size=(8, 6, 3)).astype("float32"))
+    request = {
+        "source": str(traced.folder), "out": str(tmp_path / "x.tflite"), "precision": "int8",
+        "io": "float", "calibration": str(samples), "batch": 1,
+    }  # fmt: skip
+    with pytest.raises(DeviceError) as caught:
+        worker.ask("tflite", request)
+    assert "SIGSEGV" in caught.value.message
+    assert str(worker.log_path) in caught.value.hint
+    worker.ask("tflite", {**request, "precision": "float32"})
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_unrolling_changes_nothing(kind, both_ways):
+    series = keras.Input((6, 3))
+    layer = kind(4, return_sequences=True)
+    model = keras.Model(series, (layers.Bidirectional(layer) if both_ways else layer)(series))
+    flat = unroll(model)
+    x = np.random.default_rng(0).normal(size=(5, 6, 3)).astype("float32")
+    np.testing.assert_allclose(flat(x), model(x), atol=1e-6)
+    assert loops(model)
+    assert not loops(flat)
+
+
+def test_a_free_step_count_is_named_as_the_reason(tmp_path, worker):
+    series = keras.Input((None, 3), name="series")
+    model = keras.Model(series, layers.Dense(2)(layers.GRU(4)(series)))
+    result = export(model, tmp_path / "out", ("tflite", "onnx"), worker=worker)
+    assert [a.format for a in result] == ["onnx"]
+    [skipped] = result.skipped
+    assert "series" in skipped.reason
+    fixed = export(model, tmp_path / "fixed", ("tflite",), shapes={"series": (9, 3)}, worker=worker)
+    assert fixed[0].inputs[0].shape == (1, 9, 3)
+
+
+def test_a_network_that_int8_ruins_is_withheld(tmp_path, worker):
+    """One input a thousand times larger than the rest takes all levels; the rest decides."""
+    values = keras.Input((4,), name="values")
+    large = layers.Lambda(lambda v: v * [[1e4, 1.0, 1.0, 1.0]])(values)
+    x = layers.Dense(3, use_bias=False)(large)
+    model = keras.Model(values, x)
+    model.layers[-1].set_weights(
+        [np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], "float32")]
+    )
+    x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
+    data = {"train": (x, x[:, 1:]), "val": (x, x[:, 1:])}
+    out = tmp_path / "out"
+    result = export(model, out, ("tflite",), ("float32", "int8"), data, worker=worker)
+    [failed] = result.failed
+    assert failed.quantize == "int8"
+    assert not failed.verified.passed
+    assert "noise" in failed.reason
+    assert not result.passed
+    assert sorted(p.name for p in out.iterdir()) == ["export.json", "model_float32.tflite"]
+
+
+def test_another_models_file_is_refused(tmp_path, worker):
+    model = conv()
+    [artifact] = export(model, tmp_path / "out", ("tflite",), worker=worker)
+    keras.utils.set_random_seed(4)
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(8, 3, activation="relu")(image)
+    other = keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    assert verify(model, artifact).passed
+    assert not verify(other, artifact).passed
+    wider = keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
+    with pytest.raises(EdgepressError, match="don't fit"):
+        verify(wider, artifact)

@@ -1,0 +1,111 @@
+"""C++ sources for microcontrollers hold the file byte for byte and compile."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import keras
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import layers
+
+from edgepress.benchmarks.memory import plan_arena
+from edgepress.deploy.exporters.c_source import array_source, c_name
+from edgepress.deploy.exporting import export
+
+# The part of TFLM's interface that the generated sources use, enough to compile against.
+TFLM = {
+    "tensorflow/lite/micro/micro_mutable_op_resolver.h": """#pragma once
+enum TfLiteStatus { kTfLiteOk, kTfLiteError };
+namespace tflite { template <unsigned N> struct MicroMutableOpResolver {
+  %s }; }
+""",
+    "tensorflow/lite/schema/schema_generated.h": """#pragma once
+namespace tflite { struct Model {}; inline const Model* GetModel(const void* p) {
+  return static_cast<const Model*>(p); } }
+""",
+    "tensorflow/lite/micro/micro_interpreter.h": """#pragma once
+#include <cstddef>
+struct TfLiteTensor { union { char* raw; } data; std::size_t bytes; };
+namespace tflite { struct Model; struct MicroInterpreter {
+  template <class R> MicroInterpreter(const Model*, R&, unsigned char*, std::size_t) {}
+  TfLiteStatus AllocateTensors() { return kTfLiteOk; } TfLiteStatus Invoke() { return kTfLiteOk; }
+  char byte[1]; TfLiteTensor tensor{{byte}, 1};
+  TfLiteTensor* input(unsigned) { return &tensor; } TfLiteTensor* output(unsigned) {
+  return &tensor; } std::size_t inputs_size() { return 1; } }; }
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory, worker):
+    import numpy as np
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((12, 12, 3), name="image")
+    x = layers.ReLU()(layers.DepthwiseConv2D(3)(layers.Conv2D(8, 3)(image)))
+    model = keras.Model(image, layers.Dense(4, activation="softmax")(layers.Flatten()(x)))
+    x = np.random.default_rng(0).normal(size=(240, 12, 12, 3)).astype("float32")
+    y = np.asarray(model(x))
+    folder = tmp_path_factory.mktemp("c") / "out"
+    result = export(model, folder, ("c", "tflite"), ("int8",), {"train": (x, y), "val": (x, y)},
+                    "int8", worker=worker)  # fmt: skip
+    assert result.passed
+    return folder
+
+
+def compile_with(compiler, folder, *flags):
+    calls = re.findall(r"resolver\.(\w+)\(\)", (folder / "model_int8_tflm.h").read_text())
+    stubs = " ".join(f"TfLiteStatus {call}() {{ return kTfLiteOk; }}" for call in calls)
+    for name, text in TFLM.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("%s", stubs))
+    command = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-I", str(folder), *flags]
+    subprocess.run([*command], cwd=folder, check=True, capture_output=True, text=True)
+
+
+def test_the_array_is_the_file_and_the_example_runs(sources, tmp_path):
+    if not shutil.which("g++"):
+        pytest.skip("g++ is not installed")
+    folder = shutil.copytree(sources, tmp_path / "c")
+    (folder / "dump.cc").write_text(
+        '#include <cstdio>\n#include "model_int8.h"\n'
+        "int main() { std::fwrite(model_int8, 1, model_int8_len, stdout); }\n"
+    )
+    compile_with("g++", folder, "dump.cc", "model_int8.cc", "-o", "dump")
+    got = subprocess.run([folder / "dump"], check=True, capture_output=True).stdout
+    assert got == (folder / "model_int8.tflite").read_bytes()
+    compile_with("g++", folder, "model_int8_main.cc", "model_int8.cc", "-o", "example")
+    assert subprocess.run([folder / "example"], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_the_sources_compile_for_a_microcontroller(sources, tmp_path):
+    if not shutil.which("arm-none-eabi-g++"):
+        pytest.skip("arm-none-eabi-g++ is not installed")
+    folder = shutil.copytree(sources, tmp_path / "c")
+    flags = ("-mcpu=cortex-m4", "-mthumb", "-c", "model_int8.cc", "model_int8_main.cc")
+    compile_with("arm-none-eabi-g++", folder, *flags)
+
+
+def test_the_arena_holds_at_least_the_planned_activations(sources):
+    text = (sources / "model_int8_tflm.h").read_text()
+    arena = int(re.search(r"arena_bytes = (\d+)", text)[1])
+    planned = plan_arena(sources / "model_int8.tflite").arena_bytes
+    assert planned <= arena <= 20 * planned + 65536
+
+
+@given(data=st.binary(min_size=1, max_size=100))
+def test_every_byte_is_in_the_array(data):
+    text = array_source("model", "model.h", data)
+    body = text[text.index("{") : text.index("}")]
+    assert bytes(int(b, 16) for b in re.findall(r"0x(\w\w)", body)) == data
+
+
+@given(text=st.text(min_size=1))
+def test_names_are_identifiers(text):
+    assert re.fullmatch(r"[A-Za-z_]\w*", c_name(text), re.ASCII)

@@ -1,0 +1,43 @@
+"""The converters' child process: limits, crashes, and what is said of them."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+from keras import layers
+
+from edgepress.compress.errors import DeviceError
+from edgepress.deploy.exporters.tracing import trace_model
+from edgepress.deploy.worker import TASKS, Refused, Worker, task_function
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_a_function(task):
+    assert callable(task_function(task))
+
+
+def test_a_refusal_names_the_log(worker, tmp_path):
+    with pytest.raises(Refused) as caught:
+        worker.ask("tflite", {"source": str(tmp_path / "none"), "out": "x", "precision": "float32"})
+    assert caught.value.exit_code == 3
+    assert worker.log_path.exists()
+    assert "\n" not in caught.value.format_message()
+
+
+def test_a_conversion_that_takes_too_long_is_stopped(tmp_path):
+    with Worker(timeout=0.3) as hasty, pytest.raises(DeviceError, match=r"longer than 0\.3 s"):
+        hasty.ask("tflite", {"source": str(tmp_path), "out": "x", "precision": "float32"})
+
+
+def test_a_conversion_that_needs_too_much_memory_fails_alone(tmp_path):
+    values = keras.Input((8,))
+    traced = trace_model(keras.Model(values, layers.Dense(2)(values)), tmp_path / "m")
+    request = {"source": str(traced.folder), "out": str(tmp_path / "x"), "precision": "float32"}
+    with Worker(timeout=120, memory_bytes=60_000_000) as small, pytest.raises(DeviceError):
+        small.ask("tflite", request)
+
+
+def test_the_log_is_kept_only_after_a_failure(tmp_path):
+    with Worker() as unused:
+        path = unused.log_path
+    assert not path.exists()
