@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from edgepress.benchmarks.runtime import Runtime
-from edgepress.compress.artifact import Agreement, Artifact
+from edgepress.compress.artifact import Artifact
 from edgepress.compress.errors import DeviceError, EdgepressError, InputError
 from edgepress.compress.files import atomic_output, check_output, gzip_size, sha256, write_json
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.export_result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
 from edgepress.deploy.exporters.exporter import IO, Batch
 from edgepress.deploy.quantize import PRECISIONS
@@ -26,62 +27,6 @@ from edgepress.deploy.worker import Worker
 
 _MAKERS = ("edgepress", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")
 _PROBE_SAMPLES = 4
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A combination that wasn't written, and why."""
-
-    format: str
-    quantize: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A file that was written, failed its verification and was withheld."""
-
-    format: str
-    quantize: str
-    reason: str
-    verified: Agreement | None
-
-
-@dataclass(frozen=True)
-class ExportResult(Sequence[Artifact]):
-    """What an export gave; as a sequence, its artifacts.
-
-    Attributes:
-        artifacts: The files, each verified.
-        skipped: Combinations that don't exist for this model, with reasons.
-        failed: Files that failed their verification; they aren't in the folder.
-    """
-
-    artifacts: tuple[Artifact, ...]
-    skipped: tuple[Skipped, ...] = ()
-    failed: tuple[Failed, ...] = field(default=())
-
-    @property
-    def passed(self) -> bool:
-        """Whether there are files and none of those written failed."""
-        return bool(self.artifacts) and not self.failed
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.artifacts[index]
-
-    def __len__(self) -> int:
-        return len(self.artifacts)
-
-    def to_json(self) -> dict[str, Any]:
-        """`artifacts`, `skipped` and `failed` as JSON-able values."""
-        return {
-            "artifacts": [artifact.to_json() for artifact in self.artifacts],
-            "skipped": [vars(skipped) for skipped in self.skipped],
-            "failed": [
-                {**vars(f), "verified": f.verified.to_json() if f.verified else None}
-                for f in self.failed
-            ],
-        }
 
 
 def export(
@@ -288,6 +233,7 @@ class _Line:
         self.skipped: list[Skipped] = []
         self.failed: list[Failed] = []
         self.files: list[Path] = []
+        self.notes: list[str] = []
 
     @cached_property
     def source(self) -> Any:
@@ -319,6 +265,9 @@ class _Line:
         path = folder / f"model_{precision}{exporter.suffix}"
         try:
             written = exporter.write(self.job, precision, path)
+        except DeviceError as error:
+            self.skipped.append(Skipped(name, precision, error.message))
+            return
         except EdgepressError as error:
             self.skipped.append(Skipped(name, precision, error.format_message()))
             return
@@ -333,6 +282,7 @@ class _Line:
             return
         self.artifacts.append(artifact)
         self.files += [path, *written.beside]
+        self.notes += [f"{path.name}: {note}" for note in written.notes]
 
     def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
         from edgepress.deploy.verify import compare
@@ -358,7 +308,13 @@ class _Line:
 def _publish(line: _Line, out: Path, force: bool) -> ExportResult:
     """Move the verified files to their place; without one, nothing is written."""
     published = tuple(replace(a, path=out / a.path.name) for a in line.artifacts)
-    result = ExportResult(published, tuple(line.skipped), tuple(line.failed))
+    result = ExportResult(
+        published,
+        tuple(line.skipped),
+        tuple(line.failed),
+        tuple(line.notes),
+        line.job.worker.kept_log,
+    )
     if not published:
         return result
     with atomic_output(out, force) as temporary:

@@ -63,7 +63,7 @@ def verify(
         inputs, outputs = runtime.tensors()
         if precision is None:
             given = artifact.quantize if isinstance(artifact, Artifact) else None
-            precision = given or guess_precision(path, runtime.describe()["operators"])
+            precision = given or guess_precision(path)
         dataset = None if data is None else open_data(data, model, seed)
         source = gather(model, dataset, samples, seed, shapes_of(model, inputs))
         return compare(source, runtime, inputs, outputs, PRECISIONS[precision])
@@ -288,18 +288,14 @@ def shapes_of(model: Any, inputs: tuple[TensorSpec, ...]) -> dict[str, tuple[int
     return found
 
 
-def guess_precision(path: Path, operators: list[str]) -> str:
+def guess_precision(path: Path) -> str:
     """How a file stores numbers, as far as the file tells.
 
     Args:
         path: A `.tflite` or `.onnx` file.
-        operators: Its operators.
     """
     if path.suffix == ".onnx":
-        kinds = set(operators)
-        if "QLinearConv" in kinds or "QuantizeLinear" in kinds:
-            return "int8"
-        return "dynamic" if kinds & {"MatMulInteger", "DynamicQuantizeLinear"} else "float16"
+        return _onnx_precision(path)
     from edgepress.benchmarks.tflite_file import read_graph
 
     graph = read_graph(path)
@@ -313,4 +309,17 @@ def guess_precision(path: Path, operators: list[str]) -> str:
         return "int4-weights"
     if "INT8" in kept:
         return "dynamic"
+    return "float16" if "FLOAT16" in kept else "float32"
+
+
+def _onnx_precision(path: Path) -> str:
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    operators = {node.op_type for node in graph.node}
+    kept = {onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in graph.initializer}
+    if operators & {"MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM"}:
+        return "dynamic"
+    if operators & {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}:
+        return "int8"
     return "float16" if "FLOAT16" in kept else "float32"

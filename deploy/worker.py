@@ -109,6 +109,11 @@ class Worker:
             raise Refused(answer["error"], f"log: {self.log_path}")
         return answer
 
+    @property
+    def kept_log(self) -> Path | None:
+        """The log, where it will be kept because a task failed."""
+        return self.log_path if self._keep_log else None
+
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(

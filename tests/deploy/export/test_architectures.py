@@ -10,6 +10,7 @@ from keras import layers
 from edgepress.deploy.exporters import EXPORTERS
 from edgepress.deploy.exporting import export
 from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.verify import guess_precision
 
 TFLITE_AND_ONNX = ("tflite", "onnx")
 
@@ -190,3 +191,15 @@ def test_weights_alone_in_few_bits(tmp_path, worker):
     check(result, ("tflite",), precisions)
     sizes = [artifact.bytes for artifact in result]
     assert sizes[0] > 2 * sizes[1] > 3 * sizes[2]
+
+
+def test_the_precision_of_a_file_is_read_from_it(tmp_path, worker, own_data):
+    keras.utils.set_random_seed(0)
+    series = keras.Input((10, 32), name="series")
+    x = layers.Dense(64, activation="relu")(layers.Flatten()(series))
+    model = keras.Model(series, layers.Dense(40)(x))
+    precisions = ("float32", "float16", "dynamic", "int8")
+    result = export(model, tmp_path / "out", TFLITE_AND_ONNX, precisions, own_data(model),
+                    worker=worker)  # fmt: skip
+    assert result.passed
+    assert [guess_precision(a.path) for a in result] == [a.quantize for a in result]
