@@ -22,8 +22,10 @@ def copy_model(model: Any) -> Any:
     import keras
 
     try:
-        if isinstance(model, keras.Sequential) or _is_functional(model):
+        if isinstance(model, keras.Sequential):
             copy = keras.models.clone_model(model)
+        elif _is_functional(model):
+            copy = keras.models.clone_model(model, input_tensors=fresh_inputs(model))
         else:
             copy = type(model).from_config(model.get_config())
             copy.build_from_config(model.get_build_config())
@@ -32,8 +34,26 @@ def copy_model(model: Any) -> Any:
             f"model '{model.name}' can't be copied: {error}",
             "give its class get_config and from_config",
         ) from error
+    forget_compilation(copy)
     copy_state(model, copy)
     return copy
+
+
+def fresh_inputs(model: Any) -> Any:
+    """New inputs of a functional model, under the old names (which `clone_model` changes)."""
+    import keras
+
+    def again(tensor: Any) -> Any:
+        name = tensor._keras_history.operation.name
+        return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
+
+    return keras.tree.map_structure(again, model.input)
+
+
+def forget_compilation(model: Any) -> None:
+    """Undo that `clone_model` compiles the copy of a compiled model."""
+    model.compiled = False
+    model.optimizer = None
 
 
 def copy_state(source: Any, target: Any) -> None:

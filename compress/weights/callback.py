@@ -130,6 +130,11 @@ class GradualMasks(keras.callbacks.Callback):
         self._engine.apply()
         self._step += 1
 
+    @property
+    def settled(self) -> bool:
+        """Whether the final sparsity is reached; a model of before can't be the one to keep."""
+        return self._step > max(self._turns)
+
     def masks(self) -> dict[str, Mask]:
         """The masks as they are."""
         return self._engine.masks(self._plan.label)

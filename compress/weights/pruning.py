@@ -147,9 +147,7 @@ def _gradual(run: _Run) -> Masks:
     """Masks on a schedule while the model trains."""
     run.progress.stage("prune while training")
     callback = GradualMasks(run.plan, _turns(run))
-    # The best epoch may lie before the ramp's end, where fewer weights were zero.
-    training = run.spec.recovery().model_copy(update={"restore_best": False})
-    run.fit(training, callback, "gradual")
+    run.fit(run.spec.recovery(), callback, "gradual")
     return callback.masks()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import keras
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(
@@ -13,9 +15,6 @@ install_import_hook(
     ],
     "beartype.beartype",
 )
-
-import keras
-import pytest
 
 layers = keras.layers
 Build = Callable[[], keras.Model]

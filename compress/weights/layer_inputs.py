@@ -1,0 +1,118 @@
+"""What a layer receives while a model runs, as the rows of a least-squares problem."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import keras
+import numpy as np
+from jaxtyping import Float
+
+from edgepress.compress.weights.prunable import PrunableWeight
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Turns a layer's input into rows: each row times the kernel's matrix is one output vector.
+
+    Attributes:
+        groups: Groups of a grouped convolution, else 1; each has rows of its own.
+        rows: From the layer's input and the group's number to (n, S x I) rows.
+    """
+
+    groups: int
+    rows: Any
+
+
+def reader_for(kernel: PrunableWeight) -> Reader | None:
+    """The reader of a kernel, or None where its layer isn't a matrix product over one input."""
+    layer = kernel.layer
+    if isinstance(layer, keras.layers.Dense):
+        return Reader(1, lambda inputs, _group: inputs.reshape(-1, inputs.shape[-1]))
+    if isinstance(layer, keras.layers.EinsumDense):
+        return _einsum_reader(layer)
+    kinds = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+    kind = next((k for k in kinds if isinstance(layer, k)), None)
+    if kind is None or layer.data_format == "channels_first":
+        return None
+    return _patch_reader(kind, layer, kernel.shape)
+
+
+def _einsum_reader(layer: Any) -> Reader | None:
+    """Readable where input, kernel and result name the summed and the made axes in one order."""
+    operands, result = layer.equation.replace(" ", "").split("->")
+    inputs, kernel = operands.split(",")
+    summed = "".join(label for label in kernel if label not in result)
+    made = kernel[len(summed) :]
+    if not summed or not inputs.endswith(summed) or kernel != summed + made or made not in result:
+        return None
+    axes = len(summed)
+    return Reader(1, lambda value, _group: value.reshape(-1, prod(value.shape[-axes:])))
+
+
+def _patch_reader(kind: type, layer: Any, shape: tuple[int, ...]) -> Reader:
+    """A convolution whose kernel is the identity gives the patches that the layer sees."""
+    size = prod(shape[:-1])
+    patches = kind(
+        size,
+        layer.kernel_size,
+        strides=layer.strides,
+        padding=layer.padding,
+        dilation_rate=layer.dilation_rate,
+        use_bias=False,
+    )
+    channels = shape[-2]
+    patches.build((None, *([None] * (len(shape) - 2)), channels))
+    patches.kernel.assign(np.eye(size, dtype=np.float32).reshape(*shape[:-1], size))
+
+    def rows(inputs: Any, group: int) -> Any:
+        part = inputs[..., group * channels : (group + 1) * channels]
+        return np.asarray(patches(part)).reshape(-1, size)
+
+    return Reader(layer.groups, rows)
+
+
+@contextmanager
+def recorded(layer: Any) -> Iterator[list[Any]]:
+    """The inputs that a layer is called with inside the block, one entry for each call."""
+    inputs: list[Any] = []
+    call = layer.call
+
+    def record(value: Any, *args: Any, **options: Any) -> Any:
+        inputs.append(value)
+        return call(value, *args, **options)
+
+    object.__setattr__(layer, "call", record)
+    try:
+        yield inputs
+    finally:
+        object.__delattr__(layer, "call")
+
+
+def batches(samples: Mapping[str, Float[np.ndarray, "..."]]) -> Iterator[Any]:
+    """Samples in batches as a model takes them: one array, or a mapping by input name."""
+    size = len(next(iter(samples.values())))
+    for start in range(0, size, BATCH):
+        part = {name: array[start : start + BATCH] for name, array in samples.items()}
+        yield next(iter(part.values())) if len(part) == 1 else part
+
+
+def inputs_of(model: Any, layer: Any, batch: Any) -> list[Any] | None:
+    """The arrays that a layer receives for one batch, or None where they can't be seen.
+
+    They can't where the layer runs inside a loop (TimeDistributed, a recurrent cell).
+    """
+    with recorded(layer) as inputs, warnings.catch_warnings():
+        # A model saved with a list of one input runs as well on the input itself, but says so.
+        warnings.filterwarnings("ignore", "The structure of `inputs`")
+        model(batch, training=False)
+    if not inputs or not all(hasattr(value, "numpy") for value in inputs):
+        return None
+    return [value.numpy().astype(np.float32) for value in inputs]
