@@ -45,7 +45,7 @@ def __dir__() -> list[str]:
 
 
 class _CallablePackage(ModuleType):
-    """`compress.finetune` is this package and the function of its name; a call means the function."""
+    """`compress.finetune` is this package and a function; calling it means the function."""
 
     def __call__(self, model: Any, data: Any, **options: Any) -> FinetuneResult:
         """See `finetune`."""

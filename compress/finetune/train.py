@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,12 +12,12 @@ from edgepress.compress.data import Dataset, evaluate
 from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.files import content_key
 from edgepress.compress.finetune.checkpoints import Checkpoints
+from edgepress.compress.finetune.determinism import deterministic_operations
 from edgepress.compress.finetune.distill import check_teacher
 from edgepress.compress.finetune.fused_norm import fused_batch_norm
 from edgepress.compress.finetune.history import History
 from edgepress.compress.finetune.loop import Loop, refuse_diverged
 from edgepress.compress.finetune.steps import Objective
-from edgepress.compress.models import fingerprint
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import TrainSpec
 
@@ -89,9 +90,10 @@ def _run(
     callbacks: Sequence[Any],
     progress: Progress,
 ) -> Loop:
-    """Train with the fused normalisation, the teacher's too."""
+    """Train deterministically, with the fused normalisation in model and teacher."""
     teacher = objective.teacher
-    with fused_batch_norm(model), fused_batch_norm(teacher) if teacher else nullcontext():
+    fused_teacher = fused_batch_norm(teacher) if teacher else nullcontext()
+    with deterministic_operations(), fused_batch_norm(model), fused_teacher:
         loop = Loop(
             model,
             dataset,
@@ -116,13 +118,22 @@ def _check(model: Any, dataset: Dataset, teacher: Any) -> None:
 def _key(model: Any, dataset: Dataset, spec: TrainSpec, seed: int, teacher: Any) -> str:
     """Says which training a state belongs to."""
     return content_key(
-        fingerprint(model),
-        [v.path for v in model.trainable_variables],
+        _weights_hash(model),
+        [v.trainable for v in model.weights],
         dataset.fingerprint,
         spec.model_dump(mode="json"),
         seed,
-        None if teacher is None else fingerprint(teacher),
+        None if teacher is None else _weights_hash(teacher),
     )
+
+
+def _weights_hash(model: Any) -> str:
+    """Hash of the weights alone: names that Keras counts up differ from process to process."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        digest.update(f"{variable.shape}".encode())
+        digest.update(variable.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _nothing_to_train(model: Any) -> tuple[str, ...]:

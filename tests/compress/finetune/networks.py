@@ -41,9 +41,8 @@ def encoder_decoder() -> Any:
     """The seed's kind of network: convolutions down and up, image to image."""
     x = inputs = keras.Input((16, 16, 1), name="data_input")
     for i in range(1, 4):
-        x = layers.Conv2D(4, 3, strides=2 if i > 1 else 1, padding="same", name=f"encoder_conv{i}")(
-            x
-        )
+        strides = 2 if i > 1 else 1
+        x = layers.Conv2D(4, 3, strides, padding="same", name=f"encoder_conv{i}")(x)
         x = layers.BatchNormalization(name=f"encoder_bn{i}")(x)
         x = layers.ReLU(name=f"encoder_relu{i}")(x)
     for i in range(4, 7):
