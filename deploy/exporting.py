@@ -215,7 +215,18 @@ def _prepared(
             calibration = save(scratch / "calibration.npz", arrays)
         count = settings.batch if isinstance(settings.batch, int) else _PROBE_SAMPLES
         probe = plausible_inputs(model, count, seed, settings.shapes)
-        yield Job(model, settings, worker, scratch, save(scratch / "probe.npz", probe), calibration)
+        saved = save(scratch / "probe.npz", probe)
+        sizes = _data_sizes(model, dataset)
+        yield Job(model, settings, worker, scratch, saved, calibration, sizes)
+
+
+def _data_sizes(model: Any, dataset: Any) -> dict[str, Sequence[int]]:
+    """Sizes of the data's samples by input name, where the model leaves sizes free."""
+    free = [tensor.name for tensor in model.inputs if None in tensor.shape[1:]]
+    if dataset is None or not free:
+        return {}
+    sample = dataset.calibration(1)
+    return {name: sample[name].shape[1:] for name in free}
 
 
 @dataclass

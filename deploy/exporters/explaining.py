@@ -7,7 +7,7 @@ import re
 # (pattern in the converter's text, sentence; groups of the pattern fill it)
 _MEANINGS: tuple[tuple[str, str], ...] = (
     (
-        r"16x8 not yet supported for op: '(\w+)'",
+        r"16x8(?:-bit)? not yet supported for op: '(\w+)'",
         "TFLite has no 16-bit version of the operator {0}",
     ),
     (

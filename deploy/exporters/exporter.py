@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -57,6 +56,7 @@ class Job:
         scratch: A folder for what files are made from.
         probe: A few samples by graph input name.
         calibration: The representative data set, a .npz by graph input name, or None.
+        data_sizes: Sizes of the data's samples by input name, where the model leaves them free.
     """
 
     model: Any
@@ -65,27 +65,35 @@ class Job:
     scratch: Path
     probe: Path
     calibration: Path | None
+    data_sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    _graphs: dict[str, TracedModel] = field(default_factory=dict)
 
-    @cached_property
-    def free(self) -> TracedModel:
-        """The graph with a free batch size."""
-        return trace_model(self.model, self.scratch / "free", None, self.settings.shapes)
+    def graph(
+        self, batch: int | None, settled: bool = False, unrolled: bool = False
+    ) -> TracedModel:
+        """The model's graph, traced once for each kind.
 
-    def fixed(self, batch: int) -> TracedModel:
-        """The graph with a fixed batch size."""
-        return self._traced(f"fixed-{batch}", self.model, batch)
+        Args:
+            batch: Batch size, or None to leave it free.
+            settled: Whether other free sizes are those of the data.
+            unrolled: Whether recurrent layers are unrolled.
 
-    def unrolled(self, batch: int) -> TracedModel:
-        """The graph with a fixed batch size and recurrent layers unrolled."""
+        Raises:
+            ValueError: The recurrent layers can't be unrolled.
+        """
         from edgepress.deploy.exporters.recurrent import unroll
 
-        return self._traced(f"unrolled-{batch}", unroll(self.model), batch)
+        key = f"{batch}-{settled}-{unrolled}"
+        if key not in self._graphs:
+            model = unroll(self.model) if unrolled else self.model
+            shapes = self.sizes if settled else self.settings.shapes
+            self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes)
+        return self._graphs[key]
 
-    def _traced(self, name: str, model: Any, batch: int) -> TracedModel:
-        cache: dict[str, TracedModel] = self.__dict__.setdefault("_graphs", {})
-        if name not in cache:
-            cache[name] = trace_model(model, self.scratch / name, batch, self.settings.shapes)
-        return cache[name]
+    @property
+    def sizes(self) -> dict[str, Sequence[int]]:
+        """Sizes by input name, where the model leaves them free: as asked, else the data's."""
+        return {**self.data_sizes, **self.settings.shapes}
 
 
 @dataclass(frozen=True)

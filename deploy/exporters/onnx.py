@@ -45,7 +45,7 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
 
 def _convert(job: Job, out: Path) -> None:
     batch = job.settings.batch
-    source = job.free if batch in ("auto", "dynamic") else job.fixed(int(batch))
+    source = job.graph(None if batch in ("auto", "dynamic") else int(batch))
     images = _images(job)
     if job.settings.nchw and not images:
         raise Unsupported("the model has no image input whose channels could come first")

@@ -63,26 +63,22 @@ def graph_for(job: Job, precision: str) -> TracedModel:
     """
     batch = job.settings.batch
     if not loops(job.model):
-        if batch == "dynamic" or (batch == "auto" and not job.free.counts_its_batch):
-            return job.free
-        return job.fixed(1 if batch == "auto" else int(batch))
+        if batch == "dynamic":
+            return job.graph(None, settled=True)
+        if batch != "auto":
+            return job.graph(int(batch), settled=True)
+        free = job.graph(None, settled=True)
+        return job.graph(1, settled=True) if free.counts_its_batch else free
     if batch == "dynamic":
         raise Unsupported("TFLite has no recurrent layers with a free batch size")
-    free = [t.name for t in job.model.inputs if None in _sizes(job, t)]
-    if free:
+    endless = [t.name for t in job.model.inputs if None in job.sizes.get(t.name, t.shape[1:])]
+    if endless:
         raise Unsupported(
-            f"a recurrent layer in TFLite needs a fixed step count; input '{free[0]}' has none",
-            "pass --shape",
+            f"a recurrent layer in TFLite needs a fixed step count; input '{endless[0]}' has none",
+            "pass --shape or --data",
         )
-    size = 1 if batch == "auto" else int(batch)
-    if precision not in _NEEDS_UNROLLED:
-        return job.fixed(size)
     try:
-        return job.unrolled(size)
+        size = 1 if batch == "auto" else int(batch)
+        return job.graph(size, settled=True, unrolled=precision in _NEEDS_UNROLLED)
     except ValueError as error:
         raise Unsupported(f"the recurrent layers can't be unrolled: {error}") from None
-
-
-def _sizes(job: Job, tensor: object) -> tuple[int | None, ...]:
-    name, shape = tensor.name, tuple(tensor.shape[1:])  # type: ignore[attr-defined]
-    return tuple(job.settings.shapes.get(name, shape))
