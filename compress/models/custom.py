@@ -308,3 +308,39 @@ class ContribInstanceNormalization(keras.layers.Layer):
             "center": self.center,
             "scale": self.scale,
         }
+
+
+@_register("edgepress")
+class SavedParameter(keras.layers.Layer):
+    """An array as a layer: gives the array, whatever it is called on.
+
+    Args:
+        shape: Shape of the array.
+    """
+
+    def __init__(self, shape: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shape = tuple(shape)
+
+    def build(self, input_shape: Any) -> None:  # noqa: ARG002
+        """Make the array."""
+        self.value = self.add_weight(
+            shape=self.shape,
+            name="value",
+            initializer="zeros",
+            dtype=self.variable_dtype,
+            trainable=self.trainable,
+        )
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:  # noqa: ARG002
+        """The array; the input only places the layer in the graph."""
+        return ops.convert_to_tensor(self.value)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:  # noqa: ARG002
+        """The array's own shape."""
+        return self.shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Settings for saving."""
+        return {**super().get_config(), "shape": list(self.shape)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy import keras1, layers, parts
 from edgepress.compress.models.legacy.operations import Operation, operation
+from edgepress.compress.models.legacy.traced import Traced
 from edgepress.compress.models.legacy.wiring import (
     Wiring,
     call_layer,
@@ -44,11 +45,18 @@ class Builder:
     Args:
         objects: The user's own classes and functions, by name.
         old: Whether the configuration is in Keras 1's terms.
+        traced: Gives the traced function of a layer, where the file holds them.
     """
 
-    def __init__(self, objects: Mapping[str, Any], old: bool = False) -> None:
+    def __init__(
+        self,
+        objects: Mapping[str, Any],
+        old: bool = False,
+        traced: Callable[[str], Any] | None = None,
+    ) -> None:
         self.objects = objects
         self.old = old
+        self.traced = traced
         self.notes: list[str] = []
         self.members: dict[int, list[Member]] = {}
 
@@ -92,6 +100,8 @@ class Builder:
         if class_name in _OPERATIONS:
             return operation(class_name, config)
         made = self._made(class_name, config)
+        if isinstance(made, Traced):
+            return made
         if config.get("trainable") is False:
             made.trainable = False
         return made
@@ -126,6 +136,10 @@ class Builder:
             return self._wrapped_weight(class_name, config)
         new, config = self._changed(class_name, config)
         cls = layers.find_class(new)
+        found = self.traced(name) if cls is None and self.traced else None
+        if found is not None:
+            self.remark(name, f"{class_name} is unknown; rebuilt from the graph traced of it")
+            return found
         if cls is None:
             raise InputError(
                 f"layer '{name}' is of class '{class_name}', which Keras doesn't have",
@@ -218,12 +232,35 @@ class Builder:
             members.append(self._member(spec))
         found = [member.layer for member in members if member.layer is not None]
         if start is None and found and getattr(found[0], "inputs", None):
-            start = keras.Input(
-                batch_shape=found[0].inputs[0].shape, dtype=found[0].inputs[0].dtype
-            )
-        model = keras.Sequential([*([start] if start is not None else []), *found], name=name)
+            first = found[0].inputs[0]
+            start = keras.Input(batch_shape=first.shape, dtype=first.dtype)
+        plain = all(isinstance(layer, keras.Layer) for layer in found)
+        crops = any(type(layer).__name__.startswith("Cropping") for layer in found)
+        if start is not None and (crops or not plain):
+            model = self._chain(start, members, name)
+        else:
+            model = keras.Sequential([*([start] if start is not None else []), *found], name=name)
         self.members[id(model)] = members
         return model
+
+    def _chain(self, start: Any, members: list[Member], name: str | None) -> Any:
+        """A functional model of layers one after the other, some of which are bare operations."""
+        import keras
+
+        tensor = start
+        for member in members:
+            if member.layer is not None:
+                tensor = _single(self._called(member.name, member.layer, tensor, {}))
+        return keras.Model(start, tensor, name=name)
+
+    def _called(self, name: str, layer: Any, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
+        """The outputs of a layer or an operation, flat."""
+        if isinstance(layer, Operation | Traced | _Causal):
+            return layer.apply(inputs, arguments)
+        if crops_everything(layer, inputs):
+            self.remark(name, "crops the whole input away, as it did")
+            return [crop(layer, inputs)]
+        return call_layer(layer, inputs, arguments)
 
     def _start(self, config: Any, specs: list[Any]) -> tuple[Any, list[Any], list[Member]]:
         """The input of a Sequential, where the file says it, and the layers behind it."""
@@ -292,13 +329,8 @@ class Builder:
                 members[name] = self._member(spec)
 
         def called(spec: Mapping[str, Any], inputs: Any, arguments: dict[str, Any]) -> list[Any]:
-            layer = members[str(spec["name"])].layer
-            if isinstance(layer, Operation | _Causal):
-                return layer.apply(inputs, arguments)
-            if crops_everything(layer, inputs):
-                self.remark(str(spec["name"]), "crops the whole input away, as it did")
-                return [crop(layer, inputs)]
-            return call_layer(layer, inputs, arguments)
+            name = str(spec["name"])
+            return self._called(name, members[name].layer, inputs, arguments)
 
         wiring.run([s for s in specs if s["class_name"] != "InputLayer"], called)
         ends = {

@@ -47,7 +47,7 @@ def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> 
     objects = dict(custom_objects or {})
     saved = _read(Path(path))
     with keras.saving.custom_object_scope(objects):
-        builder = Builder(objects, saved.is_keras1)
+        builder = Builder(objects, saved.is_keras1, saved.traced)
         model = builder.model(saved.model)
         move(model, builder, saved)
     return Carried(model, (f"read from {saved.what}", *saved.notes, *_notes(saved, builder)))

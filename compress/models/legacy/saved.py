@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,7 @@ class Saved:
         what: What the file is, for messages and notes.
         training: Saved `compile` arguments, where present.
         notes: What was remarked while reading.
+        traced: Gives the traced function of a layer by its name, None where there is none.
     """
 
     model: dict[str, Any]
@@ -67,6 +68,7 @@ class Saved:
     what: str
     training: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    traced: Callable[[str], Any] | None = None
 
     @property
     def is_keras1(self) -> bool:

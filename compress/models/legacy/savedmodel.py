@@ -11,6 +11,7 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Weight, plain
+from edgepress.compress.models.legacy.traced import Capture, Traced
 
 _WAY_ON = (
     "it can't be fine-tuned or pruned; export, verify and benchmark take its TFLite or ONNX form"
@@ -37,13 +38,16 @@ def read_saved_model(path: Path) -> Saved:
             f"'{path}' is a folder but not a SavedModel: it has no saved_model.pb",
             "give a .keras or .h5 file, or the folder that model.save() wrote",
         )
-    graph, version = _object_graph(path)
+    meta = _meta_graph(path)
+    graph = meta.object_graph_def
+    version = meta.meta_info_def.tensorflow_version
     metadata = _metadata(path, graph)
     root = metadata.get(0)
     model = None if root is None else _model(root)
     if model is None:
         raise InputError(f"'{path}' is a SavedModel that holds no Keras model", _WAY_ON)
-    reader = _Reader(path, graph, metadata)
+    reader = _Reader(path, meta, metadata)
+    library = {f.signature.name: f for f in meta.graph_def.library.function}
     return Saved(
         model=model,
         weights=reader.network(0).children,
@@ -51,22 +55,22 @@ def read_saved_model(path: Path) -> Saved:
         backend="tensorflow",
         what=f"a SavedModel of TensorFlow {version}",
         training=(root or {}).get("training_config"),
+        traced=lambda name: reader.traced(name, library),
     )
 
 
-def _object_graph(path: Path) -> tuple[Any, str]:
+def _meta_graph(path: Path) -> Any:
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     message = SavedModel()
     try:
         message.ParseFromString((path / "saved_model.pb").read_bytes())
-        found = message.meta_graphs[0]
+        return message.meta_graphs[0]
     except (DecodeError, IndexError):
         raise InputError(
             f"'{path / 'saved_model.pb'}' is damaged", "copy or download the folder again"
         ) from None
-    return found.object_graph_def, found.meta_info_def.tensorflow_version
 
 
 def _metadata(path: Path, graph: Any) -> dict[int, dict[str, Any]]:
@@ -135,11 +139,13 @@ def _model(root: Mapping[str, Any]) -> dict[str, Any] | None:
 class _Reader:
     """Finds variables in the object graph and their values in the checkpoint."""
 
-    def __init__(self, path: Path, graph: Any, metadata: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(self, path: Path, meta: Any, metadata: Mapping[int, Mapping[str, Any]]) -> None:
         from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
         from tensorflow.python.training import py_checkpoint_reader
 
-        self.nodes = graph.nodes
+        self.graph = meta.object_graph_def
+        self.nodes = self.graph.nodes
+        self.outer = meta.graph_def.node
         self.metadata = metadata
         prefix = path / "variables" / "variables"
         try:
@@ -202,3 +208,52 @@ class _Reader:
         if key is None:
             raise InputError(f"the checkpoint holds no value of '{name}'", "save the model again")
         return Weight(str(name), np.asarray(self.reader.get_tensor(key)))
+
+    def traced(self, name: str, library: Mapping[str, Any]) -> Traced | None:
+        """The traced call of the layer of a name, for inference."""
+        layer = next((n for n, saved in self.metadata.items() if saved.get("name") == name), None)
+        place = None if layer is None else self.child(layer, "__call__")
+        if place is None:
+            return None
+        for concrete in self._concrete(place):
+            function = library.get(concrete)
+            if function is not None:
+                bound = self.graph.concrete_functions[concrete].bound_inputs
+                return Traced(name, function, library, [self._capture(node) for node in bound])
+        return None
+
+    def _concrete(self, node: int) -> list[str]:
+        """Names of a function's traces: those that weren't traced for training come first."""
+        names = list(self.nodes[node].function.concrete_functions)
+
+        def trains(name: str) -> bool:
+            found = self.graph.concrete_functions[name].canonicalized_input_signature
+            return "bool_value: true" in str(found)
+
+        return sorted(names, key=trains)
+
+    def _capture(self, node: int) -> Capture:
+        """A variable or a constant that a traced function holds."""
+        saved = self.nodes[node]
+        kind = saved.WhichOneof("kind")
+        if kind == "variable":
+            weight = self.variable(node)
+            return Capture(weight.name, weight.value, bool(saved.variable.trainable))
+        if kind == "constant":
+            value = self.constants().get(saved.constant.operation)
+            if value is not None:
+                return Capture(saved.constant.operation, value, trainable=False)
+        raise InputError(
+            f"a layer's traced function holds a {kind}, which is not carried over",
+            "pass a file that defines the layer's class with --custom-objects file.py",
+        )
+
+    def constants(self) -> dict[str, Any]:
+        """The constants of the outer graph that functions capture, by node name."""
+        from tensorflow import make_ndarray
+
+        return {
+            node.name: np.asarray(make_ndarray(node.attr["value"].tensor))
+            for node in self.outer
+            if node.op == "Const"
+        }

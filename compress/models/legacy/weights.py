@@ -45,7 +45,13 @@ class _Mover:
         Raises:
             InputError: A variable got no array.
         """
-        left = [v.path for v in _variables(model) if id(v) not in self.given]
+        left = [
+            variable.path
+            for layer in model.layers
+            if type(layer).__name__ != "SavedParameter"
+            for variable in _variables(layer)
+            if id(variable) not in self.given
+        ]
         if left:
             raise InputError(
                 f"the file holds no weights for {', '.join(left[:3])}",
@@ -94,6 +100,11 @@ class _Mover:
 
     def member(self, member: Member, weights: LayerWeights) -> None:
         """Move one layer's arrays."""
+        if not any(True for _ in weights.arrays()):
+            raise InputError(
+                f"the file holds no weights for {member.name}",
+                "it was saved before the layers were built, or was cut short",
+            )
         layer = getattr(member.layer, "layer", None) if _is_wrapper(member) else None
         layer = layer if layer is not None else member.layer
         inner = self.members(layer)

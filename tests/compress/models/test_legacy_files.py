@@ -1,0 +1,307 @@
+"""Files that people published load, compute what they computed, and are refused in one line."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.models import load, save
+from edgepress.compress.models.legacy import carry
+
+TOLERANCE = 1e-5
+# Of the 59: one of each kind of layer, for the run that everybody makes.
+CHOSEN = (
+    "examples__12net.h5",
+    "examples__masking__masking_two_lstm.h5",
+    "fullconfigs__cnn__cnn_batch_norm.h5",
+    "tfkeras__cnn2d_106.h5",
+    "tfkeras__cnn2d_117.h5",
+    "tfkeras__cnn2d_42.h5",
+    "tfkeras__cnn3d_20.h5",
+    "tfkeras__convlstm2d_9.h5",
+    "tfkeras__rnn_177.h5",
+    "tfkeras__rnn_239.h5",
+    "tfkeras__tfop_0.h5",
+    "weights__embedding_lstm_theano_2.h5",
+    "weights__keras-attention.h5",
+)
+
+
+def _batch(inputs: Any, seed: int, integers: bool) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    arrays = []
+    for tensor in inputs:
+        shape = [size or 24 for size in tensor.shape]
+        shape[0] = tensor.shape[0] or 2
+        whole = integers or "int" in str(tensor.dtype)
+        arrays.append(
+            (random.integers(0, 2, shape) if whole else random.uniform(-1, 1, shape)).astype(
+                "float32"
+            )
+        )
+    return arrays
+
+
+def _agree(path: Path, model: Any) -> None:
+    import tensorflow as tf
+    import tf_keras
+
+    reference = tf_keras.models.load_model(path, compile=False)
+    integers = any("Embedding" in type(layer).__name__ for layer in reference.layers)
+    for seed in range(3):
+        x = _batch(reference.inputs, seed, integers)
+        x = x[0] if len(x) == 1 else x
+        wanted = tf.nest.flatten(reference(x, training=False))
+        found = tf.nest.flatten(model(x, training=False))
+        assert len(wanted) == len(found)
+        for a, b in zip(wanted, found, strict=True):
+            a, b = np.asarray(a), np.asarray(b)
+            assert a.shape == b.shape
+            assert np.abs(a - b).max(initial=0) <= TOLERANCE * np.abs(a).max(initial=1e-9)
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_published_file_computes_what_tf_keras_computes(shared_data: Path, name: str) -> None:
+    path = shared_data / "models" / "legacy" / name
+    _agree(path, load(path))
+
+
+@pytest.mark.slow
+def test_every_published_file_computes_what_tf_keras_computes(shared_data: Path) -> None:
+    paths = sorted((shared_data / "models" / "legacy").glob("*.h*5"))
+    assert len(paths) == 59
+    for path in paths:
+        _agree(path, load(path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "models/tf_keras_only/conv1d_bn_spectrum.h5",
+        "models/tf_keras_only/masking_lstm.h5",
+        "models/tf_keras_only/tf_op_layer.h5",
+        "models/tf_keras_only/wgan_discriminator.h5",
+        "models/keras3_ok/mini_xception_emotion.hdf5",
+        "models/savedmodel/basic_pitch_nmp",
+    ],
+)
+def test_models_of_other_people(shared_data: Path, name: str) -> None:
+    _agree(shared_data / name, load(shared_data / name))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("vww/vww_96.h5", "vww/vww_96_keras3.keras"),
+        ("kws/kws_savedmodel", "kws/kws_keras3.keras"),
+    ],
+)
+def test_mlperf_files_equal_the_copies_beside_them(shared_data: Path, old: str, new: str) -> None:
+    folder = shared_data / "mlperf_tiny"
+    carried, copy = load(folder / old), load(folder / new)
+    x = _batch(copy.inputs, 0, integers=False)[0]
+    a, b = np.asarray(copy(x)), np.asarray(carried(x))
+    assert np.abs(a - b).max() <= TOLERANCE * np.abs(a).max()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "models/legacy/tfkeras__rnn_148.h5",
+        "models/legacy/tfkeras__tfop_0.h5",
+        "models/loads_in_neither/cyclegan_unet_source.h5",
+        "models/savedmodel/basic_pitch_nmp",
+    ],
+)
+def test_a_carried_model_is_saved_and_loaded_unchanged(
+    shared_data: Path, tmp_path: Path, name: str
+) -> None:
+    import keras
+
+    model = load(shared_data / name)
+    again = load(save(model, tmp_path / "model.keras"))
+    x = _batch(model.inputs, 0, integers=False)
+    x = x[0] if len(x) == 1 else x
+    for a, b in zip(keras.tree.flatten(model(x)), keras.tree.flatten(again(x)), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_keras1_network_computes_as_its_weights_say(shared_data: Path) -> None:
+    """Two convolutions, a pooling and dense layers, computed here with NumPy alone."""
+    path = shared_data / "models" / "loads_in_neither" / "keras1_cnn.h5"
+    model = load(path)
+    x = _batch(model.inputs, 0, integers=False)[0]
+    assert np.isfinite(np.asarray(model(x))).all()
+    with h5py.File(path, "r") as file:
+        group = file["model_weights"]["convolution2d_1"]
+        kernel, bias = (np.asarray(group[name]) for name in group.attrs["weight_names"])
+    first = model.layers[0]
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(1, 2))
+    wanted = 1 / (1 + np.exp(-(np.einsum("bijcrs,rsco->bijo", windows, kernel) + bias)))
+    np.testing.assert_allclose(np.asarray(first(x)), wanted, rtol=1e-4, atol=1e-5)
+
+
+def _refusal(path: Path, **options: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        load(path, **options)
+    line = caught.value.format_message()
+    assert "\n" not in line
+    assert caught.value.hint
+    return line
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("models/loads_in_neither/python_lambda.h5", "code in old files is never run"),
+        ("models/loads_in_neither/weights_only.h5", "weights of 10 layers but no model"),
+    ],
+)
+def test_refusals_say_what_the_file_is(shared_data: Path, name: str, says: str) -> None:
+    assert says in _refusal(shared_data / name)
+
+
+def test_a_lambda_takes_the_users_function_of_its_name(shared_data: Path, tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text("def lambda_3(x):\n    return x**2\n\ndef lambda_4(x):\n    return x\n")
+    path = shared_data / "models" / "loads_in_neither" / "python_lambda.h5"
+    model = load(path, custom_objects=code)
+    assert any(layer.name == "lambda_3" for layer in model.layers)
+
+
+def _edited(source: Path, target: Path, edit: Any) -> Path:
+    target.write_bytes(source.read_bytes())
+    with h5py.File(target, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        edit(config)
+        file.attrs["model_config"] = json.dumps(config)
+    return target
+
+
+def test_an_unknown_layer_is_named_with_the_way_on(shared_data: Path, tmp_path: Path) -> None:
+    def edit(config: Any) -> None:
+        config["config"]["layers"][1]["class_name"] = "MyOwnLayer"
+
+    source = shared_data / "models" / "legacy" / "tfkeras__cnn1d_18.h5"
+    line = _refusal(_edited(source, tmp_path / "own.h5", edit))
+    assert "MyOwnLayer" in line
+    assert "--custom-objects" in line
+
+
+def test_a_file_cut_short_is_said_to_be_damaged(shared_data: Path, tmp_path: Path) -> None:
+    whole = (shared_data / "models" / "legacy" / "tfkeras__cnn1d_18.h5").read_bytes()
+    path = tmp_path / "cut.h5"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "damaged or truncated" in _refusal(path)
+
+
+def test_an_archive_cut_short_is_said_to_be_damaged(tmp_path: Path) -> None:
+    import tf_keras
+
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))])
+    model.save(tmp_path / "whole.keras")
+    path = tmp_path / "cut.keras"
+    path.write_bytes((tmp_path / "whole.keras").read_bytes()[:-200])
+    assert "not a whole .keras archive" in _refusal(path)
+
+
+def test_hdf5_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "measurements.h5"
+    with h5py.File(path, "w") as file:
+        file["temperature"] = np.arange(3.0)
+    line = _refusal(path)
+    assert "not one of Keras" in line
+    assert "temperature" in line
+
+
+def test_a_file_whose_weights_are_missing_is_refused(shared_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bare.h5"
+    path.write_bytes((shared_data / "models" / "legacy" / "tfkeras__cnn1d_18.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights"]
+        for name in list(group):
+            group[name].attrs["weight_names"] = []
+    assert "no weights" in _refusal(path)
+
+
+def test_a_saved_model_without_keras(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    class Doubler(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 3])])
+        def __call__(self, x: Any) -> Any:
+            return 2 * x
+
+    tf.saved_model.save(Doubler(), str(tmp_path / "plain"))
+    line = _refusal(tmp_path / "plain")
+    assert "holds no Keras model" in line
+    assert "export, verify and benchmark" in line
+
+
+def test_a_folder_that_is_no_saved_model(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert "no saved_model.pb" in _refusal(tmp_path)
+
+
+def test_a_lambda_in_an_archive_of_tf_keras_is_never_run(tmp_path: Path) -> None:
+    import tf_keras
+
+    model = tf_keras.Sequential(
+        [tf_keras.layers.Dense(2, input_shape=(3,)), tf_keras.layers.Lambda(lambda x: 2 * x)]
+    )
+    model.save(tmp_path / "lambda.keras")
+    assert "never run" in _refusal(tmp_path / "lambda.keras")
+    assert "never run" in _refusal(tmp_path / "lambda.keras", unsafe_lambda=True)
+    model.save(tmp_path / "lambda.h5")
+    assert "never run" in _refusal(tmp_path / "lambda.h5")
+
+
+def test_a_layer_of_the_users_own_in_a_saved_model(tmp_path: Path) -> None:
+    """Its class isn't in the folder; the graph that was traced of it is."""
+    import tf_keras
+
+    class Affine(tf_keras.layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.scale = self.add_weight(name="scale", shape=(3,), initializer="random_normal")
+
+        def call(self, x: Any) -> Any:
+            return tf_keras.backend.relu(x * self.scale + 0.5)
+
+    model = tf_keras.Sequential([tf_keras.Input((3,)), Affine(), tf_keras.layers.Dense(2)])
+    model.save(tmp_path / "own", save_format="tf")
+    carried = carry(tmp_path / "own")
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    np.testing.assert_allclose(
+        np.asarray(model(x)), np.asarray(carried.model(x)), rtol=1e-5, atol=1e-6
+    )
+    assert carried.model.count_params() == model.count_params()
+    assert any("traced" in note for note in carried.notes)
+
+
+def test_hard_sigmoid_keeps_its_old_slope(tmp_path: Path) -> None:
+    """Keras 3 loads such a file without a word, with its own, other hard sigmoid."""
+    import tf_keras
+
+    model = tf_keras.Sequential(
+        [tf_keras.layers.Dense(3, activation="hard_sigmoid", input_shape=(2,))]
+    )
+    model.save(tmp_path / "old.h5")
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    np.testing.assert_allclose(
+        np.asarray(model(x)), np.asarray(load(tmp_path / "old.h5")(x)), atol=1e-6
+    )
+
+
+def test_archives_with_a_broken_member(tmp_path: Path) -> None:
+    path = tmp_path / "empty.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{")
+        archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
+    assert "not a whole .keras archive" in _refusal(path)
