@@ -22,6 +22,7 @@ from edgepress.compress.progress import Progress, Silent
 from edgepress.deploy.export_result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
 from edgepress.deploy.exporters.exporter import IO, Batch
+from edgepress.deploy.exporters.preflight import Obstacle, preflight
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.worker import Worker
 
@@ -244,6 +245,7 @@ class _Line:
         self.skipped: list[Skipped] = []
         self.failed: list[Failed] = []
         self.files: list[Path] = []
+        self.obstacles: tuple[Obstacle, ...] = ()
         self.notes: list[str] = []
 
     @cached_property
@@ -262,6 +264,7 @@ class _Line:
         return fingerprint(self.job.model)
 
     def write_all(self, formats: Sequence[str], quantize: Sequence[str], folder: Path) -> None:
+        self.obstacles = preflight(self.job, formats)
         pairs = [(f, q) for f in formats for q in quantize]
         for done, (name, precision) in enumerate(pairs):
             self.progress.step(done, len(pairs), f"{name} {precision}")
@@ -270,6 +273,9 @@ class _Line:
 
     def _one(self, name: str, exporter: Exporter, precision: str, folder: Path) -> None:
         refusal = exporter.refusal(name, precision, self.job.settings.io)
+        refusal = refusal or next(
+            (o.reason for o in self.obstacles if o.concerns(name, precision)), ""
+        )
         if refusal:
             self.skipped.append(Skipped(name, precision, refusal))
             return

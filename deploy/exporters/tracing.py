@@ -32,13 +32,19 @@ class TracedModel:
         folder: The SavedModel.
         inputs: Inputs in the order of the Keras model, by their names in the graph.
         outputs: Outputs in the order of the Keras model.
-        counts_its_batch: Whether the graph computes with its batch size.
+        operations: TensorFlow operations of the graph, each with the name of its first node,
+            which begins with the layers that it is in.
     """
 
     folder: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    counts_its_batch: bool
+    operations: Mapping[str, str]
+
+    @property
+    def counts_its_batch(self) -> bool:
+        """Whether the graph computes with its batch size."""
+        return not _COUNTS_ITS_BATCH.isdisjoint(self.operations)
 
 
 def graph_names(names: Iterable[str]) -> list[str]:
@@ -109,7 +115,7 @@ def trace_model(
         folder=folder,
         inputs=tuple(_spec(name, specs[name]) for name in names),
         outputs=tuple(_spec(name, results[name]) for name in output_names(model)),
-        counts_its_batch=bool(_operation_types(function) & _COUNTS_ITS_BATCH),
+        operations=_operations(function),
     )
 
 
@@ -173,8 +179,11 @@ def _spec(name: str, tensor: Any) -> TensorSpec:
     return TensorSpec(name, tuple(tensor.shape), tensor.dtype.name)
 
 
-def _operation_types(function: Any) -> set[str]:
-    """Types of all operations of a function, inner functions included."""
+def _operations(function: Any) -> dict[str, str]:
+    """All operations of a function by type with their first node, inner functions included."""
     definition = function.graph.as_graph_def()
-    nodes = [definition.node, *(f.node_def for f in definition.library.function)]
-    return {node.op for part in nodes for node in part}
+    found: dict[str, str] = {}
+    for nodes in (definition.node, *(f.node_def for f in definition.library.function)):
+        for node in nodes:
+            found.setdefault(node.op, node.name)
+    return found

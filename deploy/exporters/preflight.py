@@ -1,0 +1,115 @@
+"""What in a model won't convert, found by looking at its graph: no converter has to crash first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgepress.deploy.exporters.exporter import Job
+from edgepress.deploy.exporters.recurrent import flat_layers
+
+# TensorFlow operations that TFLite has no operator for, each tried with the converter.
+_NOT_IN_TFLITE = frozenset({
+    "AdjustContrastv2", "Asin", "Cholesky", "CropAndResize", "Cumprod", "Dilation2D",
+    "ExtractImagePatches", "ImageProjectiveTransformV3", "LowerBound", "MatrixDeterminant",
+    "MatrixDiagPartV3", "MatrixInverse", "MaxPool3D", "MaxPoolWithArgmax", "Qr", "ResizeArea",
+    "ResizeBicubic", "Sinh", "Svd", "Tan", "UpperBound",
+})  # fmt: skip
+
+# Layers with an operator that TFLite has no 16-bit version of.
+_NOT_IN_16_BITS = {
+    "Embedding": "an index as input can't be calibrated",
+    "GroupNormalization": "the operator NEG has no 16-bit version",
+    "LayerNormalization": "the operator NEG has no 16-bit version",
+    "Masking": "the operator NOT_EQUAL has no 16-bit version",
+    "PReLU": "the operator PRELU has no 16-bit version",
+    "RMSNormalization": "the operator SQUARE has no 16-bit version",
+}
+
+# What tf2onnx folds away or what edgepress gives it a handler for.
+_SETTLED_BEFORE_ONNX = frozenset({
+    "Assert", "Const", "Erfc", "Identity", "IdentityN", "NoOp", "PartitionedCall", "Placeholder",
+    "ReadVariableOp", "StatefulPartitionedCall", "VarHandleOp",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Something in a model that a format has no place for.
+
+    Attributes:
+        format: The format.
+        quantize: The precision, or "" for all of the format's.
+        layer: The layer, as far as the graph tells.
+        reason: One sentence that names the operation.
+    """
+
+    format: str
+    quantize: str
+    layer: str
+    reason: str
+
+    def concerns(self, format: str, precision: str) -> bool:
+        """Whether it stands in the way of one combination."""
+        return self.format == format and self.quantize in ("", precision)
+
+
+def preflight(job: Job, formats: Sequence[str]) -> tuple[Obstacle, ...]:
+    """Find what won't convert.
+
+    Args:
+        job: The model and the choices.
+        formats: Formats to look at.
+
+    Returns:
+        The obstacles; the formats without any remain.
+    """
+    found: list[Obstacle] = []
+    if {"tflite", "c"} & set(formats):
+        found += _tflite(job, [f for f in formats if f in ("tflite", "c")])
+    if "onnx" in formats:
+        found += _onnx(job)
+    return tuple(found)
+
+
+def _tflite(job: Job, formats: Sequence[str]) -> Iterator[Obstacle]:
+    operations = job.graph(None).operations
+    missing = sorted(_NOT_IN_TFLITE & operations.keys())
+    kinds = {type(layer).__name__: layer.name for layer in flat_layers(job.model)}
+    for name in formats:
+        for operation in () if job.settings.select_ops and name == "tflite" else missing:
+            layer = layer_of(job.model, operations[operation])
+            reason = f"TFLite has no operator for {operation} (in '{layer}')"
+            hint = "; pass --select-ops to use TensorFlow's own kernels" if name == "tflite" else ""
+            yield Obstacle(name, "", layer, reason + hint)
+        for kind in _NOT_IN_16_BITS.keys() & kinds.keys():
+            reason = f"layer '{kinds[kind]}' ({kind}): {_NOT_IN_16_BITS[kind]} in TFLite"
+            yield Obstacle(name, "int16x8", kinds[kind], reason)
+
+
+def _onnx(job: Job) -> Iterator[Obstacle]:
+    operations = job.graph(None).operations
+    for operation in sorted(operations.keys() - _onnx_knows() - _SETTLED_BEFORE_ONNX):
+        layer = layer_of(job.model, operations[operation])
+        yield Obstacle("onnx", "", layer, f"tf2onnx can't convert {operation} (in '{layer}')")
+
+
+def _onnx_knows() -> set[str]:
+    """TensorFlow operations that tf2onnx has a handler or a rewriter for."""
+    import tf2onnx.tfonnx  # noqa: F401  registers the handlers
+    from tf2onnx.handler import tf_op
+
+    by_version = (names for versions in tf_op.get_opsets().values() for names in versions)
+    known = {name for names in by_version for name in names}
+    # Loops, branches and random numbers are rewritten as patterns of several operations.
+    return known | {"If", "StatelessIf", "While", "StatelessWhile", "RandomStandardNormal"}
+
+
+def layer_of(model: Any, node: str) -> str:
+    """The innermost layer whose name is in a node's, else the node itself."""
+    names = {layer.name for layer in flat_layers(model)}
+    parts = [part for part in node.split("/") if part.rsplit("_", 1)[0] in names or part in names]
+    if not parts:
+        return node
+    return parts[-1] if parts[-1] in names else parts[-1].rsplit("_", 1)[0]

@@ -1,0 +1,78 @@
+"""What won't convert is known, and the layer named, before a converter is asked."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from edgepress.compress.errors import DeviceError
+from edgepress.deploy.exporters import EXPORTERS, Job, Settings
+from edgepress.deploy.exporters.plausible import plausible_inputs
+from edgepress.deploy.exporters.preflight import preflight
+from edgepress.deploy.exporting import export
+
+
+def job(model, tmp_path, worker, **settings):
+    return Job(model, Settings(**settings), worker, tmp_path, tmp_path / "probe.npz", None)
+
+
+@pytest.fixture(scope="module")
+def bicubic():
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Lambda(lambda v: tf.image.resize(v, (4, 4), "bicubic"), name="smaller")(image)
+    return keras.Model(image, layers.Conv2D(2, 3)(x))
+
+
+def test_the_operation_and_its_layer_are_named(bicubic, tmp_path, worker):
+    found = preflight(job(bicubic, tmp_path, worker), ("tflite", "onnx", "c"))
+    assert {o.format for o in found} >= {"tflite", "c"}
+    for obstacle in found:
+        assert obstacle.layer == "smaller"
+        assert "ResizeBicubic" in obstacle.reason
+
+
+def test_select_ops_take_a_format_s_obstacle_away(bicubic, tmp_path, worker):
+    found = preflight(job(bicubic, tmp_path, worker, select_ops=True), ("tflite", "c"))
+    assert [o.format for o in found] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.PReLU(), (4, 4, 3)),
+        (layers.LayerNormalization(), (5, 4)),
+        (layers.GroupNormalization(2), (4, 4, 4)),
+        (layers.RMSNormalization(), (5, 4)),
+    ],
+    ids=lambda v: type(v).__name__ if isinstance(v, keras.Layer) else "",
+)
+@pytest.mark.slow
+def test_layers_said_to_have_no_16_bits_have_none(layer, shape, tmp_path, worker):
+    """What the preflight says is what the converter says."""
+    inputs = keras.Input(shape, name="x")
+    work = job(keras.Model(inputs, layer(inputs)), tmp_path, worker)
+    [obstacle] = preflight(work, ("tflite",))
+    assert obstacle.concerns("tflite", "int16x8")
+    assert not obstacle.concerns("tflite", "int8")
+    work.calibration = tmp_path / "calibration.npz"
+    np.savez(work.calibration, **plausible_inputs(work.model, 16))
+    operator = obstacle.reason.split("operator ")[1].split()[0]
+    with pytest.raises(DeviceError, match=operator):
+        EXPORTERS["tflite"].write(work, "int16x8", tmp_path / "x.tflite")
+
+
+def test_a_network_without_obstacles_has_none(tmp_path, worker):
+    image = keras.Input((8, 8, 4), name="image")
+    x = layers.Conv2D(8, 3, groups=2, activation="gelu")(image)
+    x = layers.LSTM(4)(layers.Reshape((6, 48))(x))
+    assert preflight(job(keras.Model(image, x), tmp_path, worker), ("tflite", "onnx", "c")) == ()
+
+
+def test_an_obstacle_becomes_the_reason_of_a_skip(bicubic, tmp_path, worker):
+    result = export(bicubic, tmp_path / "out", ("tflite",), worker=worker)
+    assert not result
+    assert "smaller" in result.skipped[0].reason
+    assert not (tmp_path / "out").exists()
