@@ -85,7 +85,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    wide = None if sys.stdout.isatty() else 140
+    wide = None if sys.stdout.isatty() else 160
     Console(width=wide).print(table)
 
 

@@ -88,17 +88,19 @@ def _dataset(values: Values) -> Any:
 
 def show_benchmark(document: dict[str, Any]) -> None:
     """Rows and comparisons as tables."""
-    device = document["device"]
+    device, rows = document["device"], document["rows"]
+    several = len(document["devices"]) > 1
+    metric = next((r["metric"] for r in rows if r["value"] is not None), None)
     display.print_table(
         f"On {', '.join(d['name'] for d in document['devices'])}",
-        ["file", "device", "bytes", "gzip", "median ms", "95 % interval", "p90", "p99", "first",
-         "peak memory", "arena", "metric"],
+        ["file", "bytes", "gzip", "median ms", "95 % interval", "p90", "p99", "first ms",
+         "peak memory", "arena", metric or "metric"],
         [
-            [row["label"], row["device"], row["bytes"], row["gzip_bytes"], row["median_ms"],
-             "{:.4g} to {:.4g}".format(*row["ci95_ms"]), row["p90_ms"], row["p99_ms"],
-             row["first_ms"], row["peak_memory_bytes"], row["arena_bytes"],
-             f"{row['metric']} {row['value']:.4f}" if row["value"] is not None else None]
-            for row in document["rows"]
+            [f"{row['label']} ({row['device']})" if several else row["label"], row["bytes"],
+             row["gzip_bytes"], row["median_ms"], "{:.4g} to {:.4g}".format(*row["ci95_ms"]),
+             row["p90_ms"], row["p99_ms"], row["first_ms"], row["peak_memory_bytes"],
+             row["arena_bytes"], row["value"]]
+            for row in rows
         ],
     )  # fmt: skip
     display.print_table(

@@ -37,7 +37,7 @@ def command(values: Values) -> None:
     if not artifact.is_file():
         raise InputError(f"artifact '{artifact}' does not exist")
     load_frameworks(values["verbose"])
-    from edgepress.deploy import verify
+    from edgepress.deploy.verify import verify
 
     result = verify(load_model(values), artifact, data, seed=values["seed"])
     if values["as_json"]:
