@@ -123,7 +123,7 @@ def measure(
     environment = Environment(before, _state(target, before))
     comparisons, noise = _compared(records, plan.seed) if target.timing_valid else ((), None)
     measurements, failures = _measurements(artifacts, target, records, plan.seed)
-    if by is not None:
+    if by is not None and target.gives_outputs:
         measurements, missed = _judged(measurements, artifacts, target, by, progress)
         failures += missed
     return DeviceResult(

@@ -85,6 +85,10 @@ class Target(Protocol):
     def timing_valid(self) -> bool:
         """Whether its times are those of real hardware; an emulator's are never ranked."""
 
+    @property
+    def gives_outputs(self) -> bool:
+        """Whether outputs come back, so that the accuracy can be measured on it."""
+
     def environment(self) -> dict[str, Any]:
         """The machine and its present state.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edgepress.benchmarks.target import Target
 from edgepress.compress.registry import Table
+from edgepress.deploy.targets.android import android_target
 from edgepress.deploy.targets.local import local_target
 from edgepress.deploy.targets.ssh import ssh_target
 
@@ -14,6 +15,7 @@ TARGETS: Table[Callable[[str], Target]] = Table(
     {
         "local": local_target,
         "ssh": ssh_target,
+        "adb": android_target,
     },
     entry_point_group="edgepress.targets",
 )

@@ -19,7 +19,9 @@ T = TypeVar("T")
 _SESSIONS_PER_CONNECTION = 7
 
 # Logins are heavy work for this machine; more than a few at once only make all of them late.
-_LOGINS_AT_ONCE = 8
+_LOGINS_AT_ONCE = 4
+# A board that let us in is there; a shell may still take long to start on a busy one.
+_FIRST_WORD_SECONDS = 90.0
 
 # Holds the board's lock and its temporary folder for as long as the connection lives, and removes
 # both whatever ends it: the end of its input, a hang-up or a signal.
@@ -132,7 +134,8 @@ class Link:
                 return
             connection = await self._connect()
             self._keeper = await connection.create_process(f"sh -c {shlex.quote(_KEEPER)}")
-            told = (await asyncio.wait_for(self._keeper.stdout.readline(), self._timeout)).split()
+            word = self._keeper.stdout.readline()
+            told = (await asyncio.wait_for(word, _FIRST_WORD_SECONDS)).split()
             if len(told) != 3 or told[0] != "ready":
                 raise await self._refusal(told)
             self._sftp = await connection.start_sftp_client()
@@ -160,7 +163,7 @@ class Link:
         if "known_hosts" in options:
             chosen["known_hosts"] = str(Path(options["known_hosts"]).expanduser())
         login = asyncssh.connect(
-            self.address.host, keepalive_interval=5, keepalive_count_max=3, **chosen
+            self.address.host, keepalive_interval=10, keepalive_count_max=3, **chosen
         )
         async with _logins():
             connection = await asyncio.wait_for(login, self._timeout)
@@ -179,7 +182,7 @@ class Link:
         """One started command is over."""
         self._sessions -= 1
 
-    async def run(self, command: str, timeout: float = 30.0) -> tuple[int, str, str]:
+    async def run(self, command: str, timeout: float = 90.0) -> tuple[int, str, str]:
         """Run a short command on the board under a time limit that holds there too.
 
         Returns:

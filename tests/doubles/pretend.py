@@ -53,6 +53,7 @@ class PretendTarget:
 
     name: str = "pretend"
     timing_valid: bool = True
+    gives_outputs: bool = True
     launch_noise: float = 0.01
     seed: int = 0
     fail_after: dict[str, int] = field(default_factory=dict)

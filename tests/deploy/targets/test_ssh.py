@@ -268,7 +268,8 @@ def _kill_runner(folder: Path, port: int) -> None:
     end = time.monotonic() + 200
     while time.monotonic() < end:
         for pid in _alive(str(folder)):
-            if "runner.py" in _command(pid) and _on_port(pid, port):
+            command = _command(pid)
+            if "runner.py" in command and "sh -c" not in command and _on_port(pid, port):
                 os.kill(pid, signal.SIGKILL)
                 return
         time.sleep(0.01)

@@ -1,0 +1,265 @@
+"""An Android device behind `adb`, with TensorFlow's own `benchmark_model` binary.
+
+The address is `adb:SERIAL` or `adb:HOST:PORT`. Options: `benchmark_model` (the binary for the
+device, a local file; needed), `cores` (a CPU mask in hexadecimal, for taskset: the big or the
+little ones), `emulated=1`.
+
+Source: flags and output of tensorflow/lite/tools/benchmark (README.md, benchmark_model.cc); the
+adb program's shell_v2, which alone carries exit codes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgepress.benchmarks.measurement import Samples, SessionFacts
+from edgepress.benchmarks.memory import plan_arena
+from edgepress.benchmarks.target import Job, RunOptions
+from edgepress.compress.errors import DeviceError, InputError
+from edgepress.deploy.targets.addresses import split_options
+from edgepress.deploy.targets.benchmark_model import Report, parse_report
+
+_OPTIONS = ("benchmark_model", "cores", "emulated")
+_HOME = "/data/local/tmp"
+_NO_BINARY = (
+    "get benchmark_model for the device's processor from TensorFlow Lite's site, then: "
+    "edgepress devices add NAME 'adb:SERIAL?benchmark_model=/path/to/it'"
+)
+
+
+def android_target(url: str) -> AndroidTarget:
+    """The device behind `adb:SERIAL` or `adb:HOST:PORT`.
+
+    Raises:
+        InputError: The address is malformed, adb is missing, or the binary isn't there.
+    """
+    bare, options = split_options(url, _OPTIONS)
+    serial = bare.partition(":")[2]
+    if not re.fullmatch(r"[\w.:-]+", serial):
+        raise InputError(f"'{url}' is not a device", "the form is adb:SERIAL or adb:HOST:PORT")
+    if shutil.which("adb") is None:
+        raise InputError("Android devices need the program adb", "apt install adb")
+    binary = Path(options.get("benchmark_model", "")).expanduser()
+    if not options.get("benchmark_model"):
+        raise InputError(f"'{bare}' needs a benchmark_model binary", _NO_BINARY)
+    if not binary.is_file():
+        raise InputError(f"'{binary}' (benchmark_model of '{bare}') does not exist")
+    cores = options.get("cores", "")
+    if cores and not re.fullmatch(r"[0-9a-fA-F]+", cores):
+        raise InputError(f"cores '{cores}' is not a CPU mask", "give hexadecimal, such as f0")
+    emulated = options.get("emulated", "0") not in ("0", "no")
+    return AndroidTarget(bare, serial, binary, cores, not emulated)
+
+
+@dataclass
+class AndroidTarget:
+    """An Android device.
+
+    Attributes:
+        url: Its address.
+        serial: Its serial number, or host and port.
+        binary: The benchmark_model that is run there.
+        cores: CPU mask in hexadecimal, or "".
+        timing_valid: Whether it is a real device.
+        gives_outputs: No: benchmark_model keeps them for itself.
+    """
+
+    url: str
+    serial: str
+    binary: Path
+    cores: str = ""
+    timing_valid: bool = True
+    gives_outputs: bool = False
+
+    def __post_init__(self) -> None:
+        self.name = self.url
+        self.folder = ""
+
+    def environment(self) -> dict[str, Any]:
+        """The device and its present state; connects and takes the lock the first time."""
+        self._open()
+        properties = ("ro.product.model", "ro.product.cpu.abi", "ro.build.version.release",
+                      "ro.soc.model")  # fmt: skip
+        model, abi, release, soc = (self.shell(f"getprop {p}").strip() for p in properties)
+        load = self.shell("cat /proc/loadavg 2>/dev/null || true").split()[:3]
+        heat = self.shell("cat /sys/class/thermal/thermal_zone0/temp 2>/dev/null || true").strip()
+        count = self.shell("nproc 2>/dev/null || true").strip()
+        return {
+            "machine": abi,
+            "system": f"Android {release}",
+            "processor": " ".join(filter(None, (model, soc))),
+            "cores": int(count) if count.isdigit() else None,
+            "load": [float(v) for v in load] if len(load) == 3 else None,
+            "temperature_c": int(heat) / 1000 if heat.isdigit() else None,
+        }
+
+    def _open(self) -> None:
+        """Connect, check that exit codes arrive, take the lock, send the binary."""
+        if self.folder:
+            return
+        if re.search(r":\d+$", self.serial):
+            self._adb("connect", self.serial)
+        features = self._adb("-s", self.serial, "features")
+        if "shell_v2" not in features:
+            raise DeviceError(
+                f"'{self.name}' has an old adb daemon that loses exit codes",
+                "Android 7 or newer is needed",
+            )
+        lock = f"{_HOME}/edgepress.lock"
+        code, _, _ = self.try_shell(f"mkdir {lock}")
+        if code != 0:
+            raise DeviceError(
+                f"'{self.name}' is being measured by another run",
+                f"if that one is gone: adb -s {self.serial} shell rmdir {lock}",
+            )
+        self.folder = f"{_HOME}/edgepress-{uuid.uuid4().hex[:8]}"
+        self.shell(f"mkdir {self.folder}")
+        self.push(self.binary, "benchmark_model")
+        self.shell(f"chmod 755 {self.folder}/benchmark_model")
+
+    def open(self, path: Path, options: RunOptions) -> AndroidSession:
+        """Send an artifact to the device."""
+        if path.suffix.lower() != ".tflite":
+            raise DeviceError(f"'{path.name}' can't run on '{self.name}'", "give a .tflite file")
+        self._open()
+        return AndroidSession(self, path, options)
+
+    def close(self) -> None:
+        """Remove everything from the device."""
+        if self.folder:
+            self.try_shell(f"rm -rf {self.folder} {_HOME}/edgepress.lock")
+            self.folder = ""
+
+    def push(self, path: Path, name: str) -> str:
+        """Send a file into our folder there; give its path."""
+        remote = f"{self.folder}/{name}"
+        self._adb("-s", self.serial, "push", str(path), remote, timeout=600)
+        return remote
+
+    def shell(self, command: str, timeout: float = 60.0) -> str:
+        """Run a command there and give its output.
+
+        Raises:
+            DeviceError: It failed, or the device is gone.
+        """
+        code, out, err = self.try_shell(command, timeout)
+        if code != 0:
+            last = (err or out).strip().splitlines()[-1:] or [f"exit code {code}"]
+            raise DeviceError(f"'{self.name}': '{command.split()[0]}' failed: {last[0]}")
+        return out
+
+    def try_shell(self, command: str, timeout: float = 60.0) -> tuple[int, str, str]:
+        """Run a command there; exit code, standard output, standard error."""
+        return self._run(["-s", self.serial, "shell", command], timeout)
+
+    def _adb(self, *arguments: str, timeout: float = 60.0) -> str:
+        code, out, err = self._run(list(arguments), timeout)
+        # `adb connect` tells its failures on standard output, with exit code 0.
+        if code != 0 or re.search(r"^(failed|cannot|unable) ", out):
+            last = (err or out).strip().splitlines()[-1:] or [f"exit code {code}"]
+            hint = "is its cable in, USB debugging on, and this computer allowed on its screen?"
+            raise DeviceError(f"adb: {last[0].removeprefix('adb: ')}", hint)
+        return out
+
+    def _run(self, arguments: list[str], timeout: float) -> tuple[int, str, str]:
+        try:
+            done = subprocess.run(
+                ["adb", *arguments],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                stdin=subprocess.DEVNULL,
+                env=os.environ,
+            )
+        except subprocess.TimeoutExpired:
+            raise DeviceError(f"'{self.name}' did not answer within {timeout:g} s") from None
+        return done.returncode, done.stdout, done.stderr
+
+
+class AndroidSession:
+    """An artifact on an Android device; every job is a run of benchmark_model."""
+
+    def __init__(self, target: AndroidTarget, path: Path, options: RunOptions) -> None:
+        self.target, self.path, self.options = target, path, options
+        self._remote = ""
+        self._last: Report | None = None
+
+    def __enter__(self) -> AndroidSession:
+        self._remote = self.target.push(self.path, f"{uuid.uuid4().hex[:6]}.tflite")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.target.try_shell(f"rm -f {self._remote}")
+
+    def run(self, job: Job) -> Samples:
+        """Run benchmark_model once; it tells the mean of the job, not each inference."""
+        seconds = min(job.max_seconds, self.options.timeout)
+        prefix = f"taskset {self.target.cores} " if self.target.cores else ""
+        flags = {
+            "graph": self._remote,
+            "num_threads": self.options.threads,
+            "warmup_runs": max(1, job.discard),
+            "warmup_min_secs": 0,
+            "num_runs": job.runs,
+            "min_secs": 0,
+            "max_secs": max(1, round(seconds)),
+            "use_xnnpack": str(self.options.xnnpack).lower(),
+            "report_peak_memory_footprint": "true",
+        }
+        words = [shlex.quote(f"--{name}={value}") for name, value in flags.items()]
+        limit = self.options.timeout
+        # timeout(1) of toybox ends the process there too, should we go away.
+        command = (
+            f"timeout {limit:g} {prefix}{self.target.folder}/benchmark_model {' '.join(words)} 2>&1"
+        )
+        code, out, err = self.target.try_shell(command, limit + 30)
+        if code != 0:
+            raise DeviceError(f"'{self.path.name}': {_failure(code, out or err)}")
+        self._last = parse_report(out)
+        return Samples(
+            "latency",
+            "ns",
+            "mean of one benchmark_model run each",
+            (self._last.mean_us * 1e3,),
+            () if self._last.first_us is None else (self._last.first_us * 1e3,),
+        )
+
+    def facts(self) -> SessionFacts:
+        """What the last run told."""
+        last = self._last
+        plan = plan_arena(self.path)
+        return SessionFacts(
+            runtime="benchmark_model",
+            load_ms=last.init_us / 1e3 if last and last.init_us is not None else None,
+            peak_memory_bytes=last.peak_bytes if last else None,
+            arena_bytes=plan.arena_bytes,
+            notes=("each value is the mean of one run of benchmark_model", *plan.warnings),
+        )
+
+    def predict(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
+        """Not possible: benchmark_model gives no outputs."""
+        raise DeviceError(
+            f"'{self.target.name}' can't give outputs back, so accuracy isn't measured there",
+            "measure the accuracy of the same file with --device local",
+        )
+
+
+def _failure(code: int, output: str) -> str:
+    if code == 124:
+        return "benchmark_model ran past its time limit and was stopped"
+    if code in (137, 9):
+        return "benchmark_model was killed (out of memory?)"
+    lines = [line for line in output.strip().splitlines() if line]
+    told = next((x for x in lines if x.startswith("ERROR")), lines[-1] if lines else "no output")
+    return f"benchmark_model failed with code {code}: {told.strip()}"

