@@ -145,7 +145,11 @@ def _carry(path: Path, objects: dict[str, Any], error: Exception | None) -> Any:
 
 
 def _built(model: Any, source: str) -> Any:
-    if not model.built or not getattr(model, "inputs", None):
+    if model.built and not getattr(model, "inputs", None):
+        from edgepress.compress.models.flatten import flatten
+
+        return flatten(model)
+    if not model.built:
         raise InputError(
             f"'{source}' is a model without defined inputs",
             "call it once on example data, or build it with the functional API",
