@@ -2,7 +2,7 @@
 
     python benchmarks/studies/masked_step.py [--model resnet8.h5] [--rounds 60] [--steps 5]
 
-All variants take turns, `--steps` steps each, for `--rounds` rounds, so that whatever else the
+All variants take turns in random order, `--steps` steps each, for `--rounds` rounds, so that whatever else the
 machine does meets all of them alike. The legacy variants (tf_keras plain, tf_keras with
 `prune_low_magnitude`) run in a child process of their own, which waits while the others work. The
 model is ResNet-8 of MLPerf Tiny: `--model`, or `mlperf_tiny/ic/resnet8.h5` below
@@ -191,9 +191,9 @@ def measure(path: Path, rounds: int, steps: int) -> Taken:
         for name in names:
             once(name, 5)
         taken: Taken = {name: [] for name in names}
-        for number in range(rounds):
-            turn = number % len(names)
-            for name in names[turn:] + names[:turn]:
+        random = np.random.default_rng(0)
+        for _ in range(rounds):
+            for name in random.permutation(names):
                 taken[name].append(once(name, steps))
     child.close()
     return taken
