@@ -1,0 +1,292 @@
+"""How many units each group keeps, so that a budget is met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.structure.budget import Budget
+from edgepress.compress.structure.groups import Alive, Channels, Group
+
+Scores = Mapping[str, NDArray[np.float64]]
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """The widths that one group may have, and the order in which its units go.
+
+    Attributes:
+        group: The group.
+        order: Its units, the least important first.
+        scores: Their scores in that order.
+        widths: Allowed widths, the full one first, falling.
+    """
+
+    group: Group
+    order: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    widths: tuple[int, ...]
+
+    def width_for(self, removed: int) -> int:
+        """The allowed width when this many units would go: never more go than that."""
+        wanted = self.group.size - removed
+        return min((w for w in self.widths if w >= wanted), default=self.widths[0])
+
+
+def multiple_for(size: int, round_to: int) -> int:
+    """The multiple that a group's widths are kept at.
+
+    A narrow group can't afford steps of 8: a step is at most an eighth of the group, as a power of
+    two (16 channels go in steps of 2, 64 and more in steps of 8).
+    """
+    step = round_to
+    while step > 1 and step > size // 8:
+        step //= 2
+    return max(step, 1)
+
+
+def widths_for(size: int, step: int, floor: int) -> tuple[int, ...]:
+    """Allowed widths of a group, falling.
+
+    Args:
+        size: Full width, always allowed.
+        step: Other widths are multiples of this.
+        floor: Fewest units that stay.
+    """
+    lowest = max(1, min(floor, size))
+    steps = [w for w in range(size - 1, 0, -1) if w % step == 0 and w >= lowest]
+    return (size, *steps)
+
+
+def ladders_of(
+    channels: Channels, scores: Scores, spec: PruneSpec, divisor: int = 1
+) -> list[Ladder]:
+    """A ladder for each group that can be pruned and has a choice."""
+    found = []
+    for group in channels.groups:
+        if not group.prunable or group.size < 2:
+            continue
+        step = max(1, multiple_for(group.size, spec.round_to) // divisor)
+        order = np.argsort(scores[group.name], kind="stable")
+        widths = widths_for(group.size, step, spec.min_channels)
+        ranked = scores[group.name][order]
+        found.append(Ladder(group, group.units[order], ranked, widths))
+    return found
+
+
+def alive_for(channels: Channels, ladders: Sequence[Ladder], widths: Mapping[str, int]) -> Alive:
+    """The units that stay when each group has a width."""
+    alive = channels.all_alive()
+    for ladder in ladders:
+        alive[ladder.order[: ladder.group.size - widths[ladder.group.name]]] = False
+    return alive
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What a budget counts, and how much of it may stay.
+
+    Attributes:
+        what: "MACs", "parameters" or "channels".
+        limit: How much may stay.
+        count: From units to the amount.
+    """
+
+    what: str
+    limit: float
+    count: Callable[[Alive], float]
+
+
+def target_of(channels: Channels, spec: PruneSpec, budget: Budget) -> Target:
+    """The budget of a pruning step; a number up to 1 is a share of what there is."""
+    everything = channels.all_alive()
+    if spec.target_macs is not None:
+        return _limited("MACs", spec.target_macs, budget.macs, everything)
+    if spec.target_params is not None:
+        return _limited("parameters", spec.target_params, budget.params, everything)
+    free = np.zeros(channels.count, bool)
+    for group in channels.groups:
+        if group.prunable:
+            free[group.units] = True
+    kept = round(int(free.sum()) * (1 - (spec.sparsity or 0.0)))
+    return Target("channels", kept, lambda alive: int((alive & free).sum()))
+
+
+def _limited(what: str, given: float, count: Callable[[Alive], float], full: Alive) -> Target:
+    return Target(what, given * count(full) if given <= 1 else given, count)
+
+
+def allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Alive:
+    """Choose the units that stay.
+
+    Args:
+        channels: The model's units.
+        scores: For each group (by name) the importance of its units, comparable between groups.
+        spec: Budget, allocation, floors and multiples.
+        budget: Counts MACs and parameters.
+
+    Returns:
+        (units,) whether each stays: within the budget, and not below it by more than 5 %.
+
+    Raises:
+        InputError: The budget can't be reached; says the lowest reachable value and what holds it.
+    """
+    target = target_of(channels, spec, budget)
+    best = None
+    for divisor in (1, 2, 4, 8, 16):
+        ladders = ladders_of(channels, scores, spec, divisor)
+        overrides = _overrides(channels, ladders, spec)
+        alive = _fit(channels, ladders, overrides, target, spec)
+        if alive is not None:
+            best = alive
+            if target.count(alive) >= target.limit * (1 - TOLERANCE):
+                return alive
+        if divisor >= spec.round_to:
+            break
+    if best is None:
+        _refuse(channels, spec, target, scores)
+    assert best is not None
+    return best
+
+
+def _fit(
+    channels: Channels,
+    ladders: Sequence[Ladder],
+    overrides: Mapping[str, int],
+    target: Target,
+    spec: PruneSpec,
+) -> Alive | None:
+    """The least removal on the chosen path that meets the target, then refilled up to it."""
+    free = [ladder for ladder in ladders if ladder.group.name not in overrides]
+    path = _PATHS.get(spec.allocation, _by_rank)(free)
+
+    def alive_at(point: int) -> Alive:
+        return alive_for(channels, ladders, {**overrides, **path.widths(point)})
+
+    low, high = 0, path.length
+    if target.count(alive_at(high)) > target.limit:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if target.count(alive_at(middle)) <= target.limit:
+            high = middle
+        else:
+            low = middle + 1
+    widths = _refilled(channels, ladders, {**overrides, **path.widths(low)}, free, target)
+    return alive_for(channels, ladders, widths)
+
+
+def _refilled(
+    channels: Channels,
+    ladders: Sequence[Ladder],
+    widths: dict[str, int],
+    free: Sequence[Ladder],
+    target: Target,
+) -> dict[str, int]:
+    """Give back steps that still fit, the most important ones first."""
+    while True:
+        wider = []
+        for ladder in free:
+            name = ladder.group.name
+            above = [w for w in ladder.widths if w > widths[name]]
+            if above:
+                regained = ladder.scores[ladder.group.size - above[-1]]
+                wider.append((float(regained), name, above[-1]))
+        for _, name, width in sorted(wider, reverse=True):
+            tried = {**widths, name: width}
+            if target.count(alive_for(channels, ladders, tried)) <= target.limit:
+                widths = tried
+                break
+        else:
+            return widths
+
+
+class _Path:
+    """A sequence of removals; point 0 removes nothing, the last point all that may go."""
+
+    def __init__(self, length: int, widths: Callable[[int], dict[str, int]]) -> None:
+        self.length = length
+        self.widths = widths
+
+
+def _by_rank(ladders: Sequence[Ladder]) -> _Path:
+    """All units of all groups in one ranking."""
+    if not ladders:
+        return _Path(0, lambda _: {})
+    scores = np.concatenate([ladder.scores for ladder in ladders])
+    owner = np.concatenate([np.full(x.group.size, i) for i, x in enumerate(ladders)])
+    ranked = owner[np.argsort(scores, kind="stable")]
+
+    def widths(point: int) -> dict[str, int]:
+        removed = np.bincount(ranked[:point], minlength=len(ladders))
+        return {
+            x.group.name: x.width_for(min(int(n), x.group.size - x.widths[-1]))
+            for x, n in zip(ladders, removed, strict=True)
+        }
+
+    return _Path(len(ranked), widths)
+
+
+def _by_share(ladders: Sequence[Ladder]) -> _Path:
+    """The same share of every group, in thousandths."""
+
+    def widths(point: int) -> dict[str, int]:
+        return {
+            x.group.name: x.width_for(
+                min(round(x.group.size * point / 1000), x.group.size - x.widths[-1])
+            )
+            for x in ladders
+        }
+
+    return _Path(1000, widths)
+
+
+_PATHS: dict[str, Callable[[Sequence[Ladder]], _Path]] = {
+    "global": _by_rank,
+    "uniform": _by_share,
+}
+
+
+def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: PruneSpec) -> dict[str, int]:
+    """Widths that `per_layer` fixes; the first glob that matches one of a group's layers counts."""
+    from edgepress.compress.weights.prunable import check_globs, matches
+
+    paths = [path for group in channels.groups for path in group.layers]
+    check_globs("per_layer", list(spec.per_layer), paths)
+    fixed = {}
+    for glob, sparsity in spec.per_layer.items():
+        if not 0 <= sparsity < 1:
+            raise InputError(f"per_layer '{glob}': sparsity {sparsity:g} is not between 0 and 1")
+        for ladder in ladders:
+            name = ladder.group.name
+            if name not in fixed and any(matches(p, [glob]) for p in ladder.group.layers):
+                fixed[name] = ladder.width_for(round(ladder.group.size * sparsity))
+    return fixed
+
+
+def _refuse(channels: Channels, spec: PruneSpec, target: Target, scores: Scores) -> Any:
+    """Say what the lowest reachable value is and what holds it."""
+    ladders = ladders_of(channels, scores, spec, spec.round_to)
+    overrides = _overrides(channels, ladders, spec)
+    widths = {x.group.name: overrides.get(x.group.name, x.widths[-1]) for x in ladders}
+    lowest = target.count(alive_for(channels, ladders, widths))
+    full = target.count(channels.all_alive())
+    held = [g for g in channels.groups if not g.prunable]
+    held.sort(key=lambda g: -g.size)
+    reasons = list(dict.fromkeys(g.reason for g in held))[:2]
+    if overrides:
+        reasons.insert(0, "per_layer fixes " + ", ".join(list(overrides)[:3]))
+    if spec.min_channels > 1:
+        reasons.insert(0, f"min_channels is {spec.min_channels}")
+    raise InputError(
+        f"{target.limit:,.0f} {target.what} can't be reached: the lowest is {lowest:,.0f}"
+        f" ({lowest / full:.2f} of {full:,.0f}); what holds it: {'; '.join(reasons)}",
+        "ask for more, or free what holds it",
+    )

@@ -1,0 +1,99 @@
+"""What criteria may look at: weights by unit, and what was observed on data."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from edgepress.compress.structure.groups import Channels, Group, Units
+from edgepress.compress.structure.importance.observations import Observations, observe
+
+Rows = NDArray[np.float64]
+_REDUCE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max}
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a criterion may look at.
+
+    Attributes:
+        channels: The model's units.
+        reduction: How coupled layers combine: "sum", "mean" or "max".
+        seed: For random scores.
+        samples: (n, …) array for each input, or None.
+        targets: The samples' targets, or None.
+        task: Gives the loss, or None.
+    """
+
+    channels: Channels
+    reduction: str = "mean"
+    seed: int = 0
+    samples: Mapping[str, Any] | None = None
+    targets: Any = None
+    task: Any = None
+    _values: dict[int, Rows] = field(default_factory=dict)
+
+    def value(self, weight: Any) -> Rows:
+        """A weight's values in float64."""
+        if id(weight) not in self._values:
+            self._values[id(weight)] = np.asarray(weight.numpy(), np.float64)
+        return self._values[id(weight)]
+
+    def bound(self, group: Group, *roles: str) -> Iterator[tuple[Any, Units]]:
+        """Bindings of some roles that hold units of a group, with the unit of each position."""
+        first, last = group.units[0], group.units[-1]
+        for binding, units in self.channels.bound:
+            if binding.role in roles and units.size and units.max() >= first:
+                inside = np.isin(units, group.units) if units.min() <= last else np.zeros(1, bool)
+                if inside.any():
+                    yield binding, np.where(inside, units, -1)
+
+    def makers(self, group: Group) -> Iterator[tuple[Rows, Units]]:
+        """For each kernel that makes a group's units: (positions, numbers) and the units."""
+        for binding, units in self.bound(group, "makes"):
+            if len(binding.weight.shape) > 1 and "bias" not in binding.weight.name:
+                value = np.moveaxis(self.value(binding.weight), binding.axis, 0)
+                yield value.reshape(len(units), -1), units
+
+    def scales(self, group: Group) -> Iterator[tuple[Rows, Units]]:
+        """For each normalisation that a group passes: its scales and the units."""
+        for binding, units in self.bound(group, "carries"):
+            if binding.weight.name == "gamma":
+                yield self.value(binding.weight).ravel(), units
+
+    def per_unit(
+        self, group: Group, units: Units, values: Float[np.ndarray, "p"]
+    ) -> Float[np.ndarray, "u"]:
+        """Sum of the values at each unit's positions; -1 marks positions of other groups."""
+        here = units >= 0
+        places = np.searchsorted(group.units, units[here])
+        return np.bincount(places, weights=values[here], minlength=group.size)
+
+    def combine(self, parts: Sequence[Float[np.ndarray, "u"]]) -> Float[np.ndarray, "u"]:
+        """Scores of coupled layers as one, each brought to mean 1 first."""
+        scaled = [p / max(float(p.mean()), 1e-30) for p in parts]
+        return np.asarray(_REDUCE[self.reduction](np.stack(scaled), axis=0), np.float64)
+
+    def random(self, group: Group) -> np.random.Generator:
+        """A generator of a group's own."""
+        return np.random.default_rng((self.seed, zlib.crc32(group.name.encode())))
+
+    @cached_property
+    def observations(self) -> Observations:
+        """What was seen when the samples ran through the model; observed on first use."""
+        assert self.samples is not None
+        return observe(self.channels, self.samples)
+
+    @cached_property
+    def taylor(self) -> Float[np.ndarray, "u"]:
+        """First-order effect on the loss of each unit's removal; measured on first use."""
+        from edgepress.compress.structure.importance.gradients import unit_effects
+
+        return unit_effects(self.channels, self.samples or {}, self.targets, self.task)

@@ -1,0 +1,86 @@
+"""Criteria that look at the weights alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+def _norms(group: Any, evidence: Any, norm: Callable[[Any], Vector]) -> Vector:
+    """A norm of the weights that make each unit, coupled layers combined.
+
+    Args:
+        group: The group.
+        evidence: Gives the weights.
+        norm: From (positions, numbers) to (positions,).
+    """
+    parts = [evidence.per_unit(group, units, norm(rows)) for rows, units in evidence.makers(group)]
+    return evidence.combine(parts)
+
+
+def l1(group: Any, evidence: Any) -> Vector:
+    """Sum of the absolute weights that make a unit.
+
+    Source: Li et al., "Pruning filters for efficient ConvNets" (2017).
+    """
+    return _norms(group, evidence, lambda rows: np.abs(rows).sum(1))
+
+
+def l2(group: Any, evidence: Any) -> Vector:
+    """Euclidean norm of the weights that make a unit.
+
+    Source: He et al., "Soft filter pruning" (2018).
+    """
+    return _norms(group, evidence, lambda rows: np.sqrt((rows**2).sum(1)))
+
+
+def bn_scale(group: Any, evidence: Any) -> Vector:
+    """Absolute scale of the batch normalisation that a unit passes; L1 where there is none.
+
+    Source: Liu et al., "Learning efficient convolutional networks through network slimming" (2017).
+    """
+    parts = [
+        evidence.per_unit(group, units, np.abs(gamma)) for gamma, units in evidence.scales(group)
+    ]
+    return evidence.combine(parts) if parts else l1(group, evidence)
+
+
+def fpgm(group: Any, evidence: Any) -> Vector:
+    """Sum of the distances from a unit's weights to those of all others: near ones are redundant.
+
+    Source: He et al., "Filter pruning via geometric median for deep convolutional neural networks
+    acceleration" (2019).
+    """
+
+    def distances(rows: Any) -> Vector:
+        squares = (rows**2).sum(1)
+        gaps = squares[:, None] + squares[None] - 2 * rows @ rows.T
+        return np.asarray(np.sqrt(np.maximum(gaps, 0)).sum(1))
+
+    return _norms(group, evidence, distances)
+
+
+def lamp(group: Any, evidence: Any) -> Vector:
+    """A unit's share of the squared weights of those in its group that are at least as large.
+
+    The last unit of every group scores 1, so a global ranking never empties one.
+
+    Source: Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning" (2021), carried
+    over from weights to units.
+    """
+    squares = l2(group, evidence) ** 2
+    order = np.argsort(squares, kind="stable")
+    above = np.cumsum(squares[order][::-1])[::-1]
+    scores = np.empty_like(squares)
+    scores[order] = squares[order] / np.maximum(above, 1e-30)
+    return scores
+
+
+def random(group: Any, evidence: Any) -> Vector:
+    """Drawn from the seed: what every other criterion has to beat."""
+    return np.asarray(evidence.random(group).random(group.size))

@@ -1,0 +1,238 @@
+"""Layers that make channels from channels: dense, convolutions of all kinds, embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.structure.ids import Ids, IntVector
+from edgepress.compress.structure.rules.rule import Rule, Sizes
+from edgepress.compress.structure.trace import Site
+
+# Activations that mix the channels, so that removing one changes the others.
+MIXING = frozenset({"softmax", "log_softmax", "sparsemax", "sparse_softmax", "glu"})
+
+
+def mixes(layer: Any) -> bool:
+    """Whether a layer's activation looks at more than one channel."""
+    activation = getattr(layer, "activation", None)
+    name = getattr(activation, "__name__", type(activation).__name__)
+    return name.lower() in MIXING
+
+
+def made(site: Site, layer: Any, ids: IntVector, axis: int) -> Ids:
+    """The output of a kernel, its channels pinned where the activation mixes them."""
+    if mixes(layer):
+        site.pin(ids, "{} ends in an activation over all its channels")
+    return site.placed(ids, axis)
+
+
+def channel_axis(layer: Any) -> int:
+    """Where a convolution-like layer's channels lie: 1 or -1."""
+    return 1 if getattr(layer, "data_format", "") == "channels_first" else -1
+
+
+def has_lora(layer: Any) -> bool:
+    """Whether low-rank adapters or quantisation hide the kernel."""
+    return bool(getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None))
+
+
+def refuse_hidden(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids | None:
+    """Pin what meets a layer whose kernel isn't a plain array; None for a plain one."""
+    if not has_lora(layer):
+        return None
+    reason = "{} carries adapters or a quantised kernel"
+    for ids in inputs:
+        site.pin(ids, reason)
+    return site.pinned(reason.replace("{}", f"'{site.path}'"))
+
+
+def trace_dense(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """Rows of the kernel are the incoming channels, columns the outgoing ones."""
+    hidden = refuse_hidden(layer, inputs, site)
+    if hidden is not None:
+        return hidden
+    site.uses(layer.kernel, 0, site.along(inputs[0], -1))
+    ids = site.fresh(layer.kernel, 1)
+    site.makes(layer.kernel, 1, ids)
+    site.makes(layer.bias, 0, ids)
+    return made(site, layer, ids, -1)
+
+
+def resize_dense(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+    """`units`."""
+    config["units"] = sizes.weight(layer.kernel)[1]
+
+
+def trace_convolution(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """As dense, at every place; groups stay equal, or are single channels that pass."""
+    hidden = refuse_hidden(layer, inputs, site)
+    if hidden is not None:
+        return hidden
+    axis = channel_axis(layer)
+    given = site.along(inputs[0], axis)
+    if layer.groups == 1:
+        site.uses(layer.kernel, -2, given)
+        ids = site.fresh(layer.kernel, -1)
+    elif layer.groups == len(given):
+        ids = np.repeat(given, layer.filters // layer.groups)
+    else:
+        site.uses(layer.kernel, -2, _tied(site, given, layer.groups))
+        ids = site.fresh(layer.kernel, -1)
+        _tied(site, ids, layer.groups)
+    role = site.carries if layer.groups == len(given) > 1 else site.makes
+    role(layer.kernel, -1, ids)
+    role(layer.bias, 0, ids)
+    return made(site, layer, ids, axis)
+
+
+def _tied(site: Site, ids: IntVector, groups: int) -> IntVector:
+    """Unite the channels at matching positions of each group."""
+    return site.trace.classes.unite_across(ids.reshape(groups, -1), 1)
+
+
+def resize_convolution(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+    """`filters`, and `groups` where each group is one channel."""
+    config["filters"] = sizes.weight(layer.kernel)[-1]
+    if layer.groups > 1 and layer.kernel.shape[-2] == 1:
+        config["groups"] = sizes.input()[channel_axis(layer)]
+
+
+def trace_transposed(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """A convolution whose kernel has its output axis before its input axis."""
+    axis = channel_axis(layer)
+    site.uses(layer.kernel, -1, site.along(inputs[0], axis))
+    ids = site.fresh(layer.kernel, -2)
+    site.makes(layer.kernel, -2, ids)
+    site.makes(layer.bias, 0, ids)
+    return made(site, layer, ids, axis)
+
+
+def resize_transposed(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+    """`filters`."""
+    config["filters"] = sizes.weight(layer.kernel)[-2]
+
+
+def trace_depthwise(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """Channels pass, each as many times as the depth multiplier says."""
+    axis = channel_axis(layer)
+    given = site.along(inputs[0], axis)
+    if len(given) == 1:
+        # One channel in: the multiplier is a number of filters like any other.
+        ids = site.fresh(layer.kernel, -1)
+        site.makes(layer.kernel, -1, ids)
+        site.makes(layer.bias, 0, ids)
+        return made(site, layer, ids, axis)
+    site.carries(layer.kernel, -2, given)
+    ids = np.repeat(given, layer.depth_multiplier)
+    site.carries(layer.bias, 0, ids)
+    return made(site, layer, ids, axis)
+
+
+def resize_depthwise(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+    """`depth_multiplier`."""
+    config["depth_multiplier"] = sizes.weight(layer.kernel)[-1]
+
+
+def trace_separable(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """A depthwise convolution, then a 1x1 convolution that uses what it makes."""
+    axis = channel_axis(layer)
+    given = site.along(inputs[0], axis)
+    if len(given) == 1:
+        middle = site.fresh(layer.depthwise_kernel, -1)
+        site.makes(layer.depthwise_kernel, -1, middle)
+    else:
+        site.carries(layer.depthwise_kernel, -2, given)
+        middle = np.repeat(given, layer.depth_multiplier)
+    site.uses(layer.pointwise_kernel, -2, middle)
+    ids = site.fresh(layer.pointwise_kernel, -1)
+    site.makes(layer.pointwise_kernel, -1, ids)
+    site.makes(layer.bias, 0, ids)
+    return made(site, layer, ids, axis)
+
+
+def resize_separable(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+    """`filters` and `depth_multiplier`."""
+    config["filters"] = sizes.weight(layer.pointwise_kernel)[-1]
+    config["depth_multiplier"] = sizes.weight(layer.depthwise_kernel)[-1]
+
+
+def trace_embedding(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """The table's columns are channels; its rows belong to the vocabulary and stay."""
+    hidden = refuse_hidden(layer, inputs, site)
+    if hidden is not None:
+        return hidden
+    ids = site.fresh(layer.embeddings, 1)
+    site.makes(layer.embeddings, 1, ids)
+    return site.placed(ids, -1)
+
+
+def resize_embedding(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+    """`output_dim`."""
+    config["output_dim"] = sizes.weight(layer.embeddings)[1]
+
+
+def trace_einsum_dense(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """Letters of the kernel: summed over (used), new in the output (made), or passing."""
+    hidden = refuse_hidden(layer, inputs, site)
+    if hidden is not None:
+        return hidden
+    given, kernel, result = _letters(layer.equation)
+    summed = [c for c in kernel if c in given and c not in result]
+    if summed:
+        letter = _longest(inputs[0], given, summed)
+        ids = site.along(inputs[0], _place(given, letter))
+        site.uses(layer.kernel, kernel.index(letter), ids)
+    passing = [c for c in kernel if c in given and c in result]
+    if passing:
+        site.pin(inputs[0], "{} has a kernel of its own for each of these channels")
+    new = [c for c in kernel if c not in given]
+    if not new:
+        return site.pinned(f"'{site.path}' makes no channels of its own")
+    letter = new[-1]
+    place = kernel.index(letter)
+    ids = site.fresh(layer.kernel, place)
+    site.makes(layer.kernel, place, ids)
+    if layer.bias is not None and letter in (layer.bias_axes or ""):
+        axes = [c for c in result if c in layer.bias_axes]
+        site.makes(layer.bias, axes.index(letter) - len(axes), ids)
+    return made(site, layer, ids, _place(result, letter))
+
+
+def _longest(ids: Ids, given: str, letters: list[str]) -> str:
+    """Of the letters that are summed over, the one along which the most channels lie."""
+    return max(letters, key=lambda c: (ids.array.shape[_place(given, c)], given.index(c)))
+
+
+def _letters(equation: str) -> tuple[str, str, str]:
+    left, result = equation.replace(" ", "").split("->")
+    given, kernel = left.split(",")
+    return given, kernel, result
+
+
+def _place(letters: str, letter: str) -> int:
+    """Axis of a letter, from the end, so that an ellipsis at the front doesn't matter."""
+    return letters.replace("...", "").index(letter) - len(letters.replace("...", ""))
+
+
+def resize_einsum_dense(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+    """`output_shape`, at the letter that the kernel makes."""
+    given, kernel, result = _letters(layer.equation)
+    new = [c for c in kernel if c not in given]
+    if not new:
+        return
+    place = _place(result, new[-1])
+    shape = config["output_shape"]
+    shape = [shape] if isinstance(shape, int) else list(shape)
+    shape[place] = sizes.weight(layer.kernel)[kernel.index(new[-1])]
+    config["output_shape"] = tuple(shape)
+
+
+DENSE = Rule(trace_dense, resize_dense)
+EINSUM_DENSE = Rule(trace_einsum_dense, resize_einsum_dense)
+CONVOLUTION = Rule(trace_convolution, resize_convolution)
+TRANSPOSED = Rule(trace_transposed, resize_transposed)
+DEPTHWISE = Rule(trace_depthwise, resize_depthwise)
+SEPARABLE = Rule(trace_separable, resize_separable)
+EMBEDDING = Rule(trace_embedding, resize_embedding)

@@ -1,0 +1,91 @@
+"""Layers and operations in which tensors meet element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.structure.ids import Ids
+from edgepress.compress.structure.rules.rule import Rule
+from edgepress.compress.structure.trace import Site
+
+
+def meet(inputs: Sequence[Ids], site: Site) -> Ids:
+    """Unite the channels that meet in an element-wise operation.
+
+    A tensor that is one wide where the others have channels (a spatial attention map, a scalar) is
+    spread over them: it ties nothing, and its own channel stays.
+    """
+    if len({i.rank for i in inputs}) > 1:
+        return _refuse(inputs, site, "{} joins tensors of different rank")
+    shape = site.shapes[0]
+    narrow = [i for i in inputs if _is_spread(i, inputs)]
+    main = [i for i in inputs if all(i is not n for n in narrow)]
+    for ids in narrow:
+        site.pin(ids, "{} spreads it over other channels")
+    if not main or any(ids.array.size > 1 for ids in narrow):
+        return _refuse(inputs, site, "{} spreads tensors over each other")
+    for other in main[1:]:
+        site.trace.classes.unite(*np.broadcast_arrays(main[0].array, other.array))
+    widest = np.broadcast_arrays(*(i.array for i in main))[0]
+    return Ids(widest, shape)
+
+
+def _is_spread(ids: Ids, others: Sequence[Ids]) -> bool:
+    """Whether a tensor has length 1 on an axis along which another has channels."""
+    return any(
+        ids.shape[axis] == 1 and other.array.shape[axis] > 1
+        for other in others
+        for axis in range(1, ids.rank)
+    )
+
+
+def _refuse(inputs: Sequence[Ids], site: Site, reason: str) -> Ids:
+    for ids in inputs:
+        site.pin(ids, reason)
+    return site.pinned(reason.replace("{}", f"'{site.path}'"))
+
+
+def trace_meeting(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """Add, Multiply, Maximum, …"""
+    return meet(inputs, site)
+
+
+def trace_operator(_operation: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """`x + y` of keras.ops, where one side may be a constant."""
+    constants = [
+        a
+        for a in (*site.node.arguments.args, *site.node.arguments.kwargs.values())
+        if hasattr(a, "shape") and not _is_symbolic(a) and np.prod(a.shape) > 1
+    ]
+    if constants:
+        return _refuse(inputs, site, "{} joins it with a constant array")
+    if len(inputs) == 1:
+        return Ids(inputs[0].array, site.shapes[0])
+    return meet(inputs, site)
+
+
+def _is_symbolic(value: Any) -> bool:
+    return hasattr(value, "_keras_history")
+
+
+def trace_dot(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """A product of two activations sums over what it joins."""
+    return _refuse(inputs, site, "{} multiplies tensors with each other")
+
+
+def trace_unknown(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> list[Ids]:
+    """No rule: everything that goes in or comes out stays."""
+    reason = f"{{}} is a {type(site.layer).__name__}, for which there is no rule"
+    for ids in inputs:
+        site.pin(ids, reason)
+    told = reason.replace("{}", f"'{site.path}'")
+    return [site.pinned(told, index) for index in range(len(site.shapes))]
+
+
+MEETING = Rule(trace_meeting)
+OPERATOR = Rule(trace_operator)
+DOT = Rule(trace_dot)
+UNKNOWN = Rule(trace_unknown)

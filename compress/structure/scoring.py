@@ -1,0 +1,97 @@
+"""Scores of all groups by one criterion, comparable with each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.data import Dataset
+from edgepress.compress.errors import InputError
+from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.structure.budget import Budget
+from edgepress.compress.structure.groups import Channels, Group
+from edgepress.compress.structure.importance import CRITERIA, Criterion
+from edgepress.compress.structure.importance.evidence import Evidence
+
+Scores = dict[str, NDArray[np.float64]]
+
+
+def evidence_for(
+    channels: Channels, criterion: Criterion, spec: PruneSpec, dataset: Dataset | None, seed: int
+) -> Evidence:
+    """What a criterion needs, drawn from the data.
+
+    Raises:
+        InputError: It needs data, and there is none.
+    """
+    if criterion.needs and dataset is None:
+        raise InputError(
+            f"criterion {spec.criterion} looks at data, and none is given",
+            "give data, or a criterion of weights: l1, l2, bn-scale, fpgm, lamp",
+        )
+    samples = targets = task = None
+    if criterion.needs and dataset is not None:
+        split = dataset.train or dataset.val or dataset.report_split
+        samples, targets = split.sample(spec.calibration_samples, seed)
+        task = dataset.task
+    return Evidence(channels, spec.group_reduction, seed, samples, targets, task)
+
+
+def score_groups(
+    channels: Channels,
+    spec: PruneSpec,
+    dataset: Dataset | None,
+    budget: Budget,
+    seed: int = 0,
+) -> Scores:
+    """Score every group that can be pruned.
+
+    Args:
+        channels: The model's units.
+        spec: Names the criterion and how coupled layers combine.
+        dataset: For criteria that look at data.
+        budget: Says what a unit of each group costs.
+        seed: Draws samples and random scores.
+
+    Returns:
+        For each group by name (units,) scores. Those of a criterion whose scores have no unit are
+        divided by the group's mean; then all are divided by what a unit costs, so that a ranking
+        of all groups together buys the most savings for the least importance.
+
+    Raises:
+        InputError: The criterion is unknown, or needs data.
+    """
+    criterion = CRITERIA[spec.criterion]
+    evidence = evidence_for(channels, criterion, spec, dataset, seed)
+    scores: Scores = {}
+    for group in channels.groups:
+        if group.prunable:
+            found = np.asarray(criterion.score(group, evidence), np.float64)
+            if not criterion.comparable:
+                found = found / max(float(found.mean()), 1e-30)
+            scores[group.name] = found
+    return _per_cost(channels, scores, spec, budget)
+
+
+def _per_cost(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Scores:
+    """Divide by the share of the budget that one unit of a group takes."""
+    if spec.sparsity is not None or spec.allocation != "global":
+        return scores
+    count = budget.params if spec.target_params is not None else budget.macs
+    full = count(channels.all_alive())
+    return {
+        name: found / _unit_share(channels, _by_name(channels, name), count, full)
+        for name, found in scores.items()
+    }
+
+
+def _by_name(channels: Channels, name: str) -> Group:
+    return next(g for g in channels.groups if g.name == name)
+
+
+def _unit_share(channels: Channels, group: Group, count: Any, full: float) -> float:
+    alive = channels.all_alive()
+    alive[group.units[0]] = False
+    return max((full - count(alive)) / full, 1e-12)

@@ -1,0 +1,199 @@
+"""Removing units for real: a new, smaller model; the given one stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.graph import graph_of, nodes_of
+from edgepress.compress.structure.groups import Alive, Channels
+from edgepress.compress.structure.rules import rule_for
+from edgepress.compress.structure.trace import Visit
+
+
+@dataclass(frozen=True, eq=False)
+class CallSizes:
+    """What is left at one call; see `rules.rule.Sizes`."""
+
+    channels: Channels
+    alive: Alive
+    visit: Visit
+
+    def weight(self, weight: Any) -> tuple[int, ...]:
+        """Shape that is left of a weight."""
+        return tuple(len(kept) for kept in self.channels.kept(weight, self.alive))
+
+    def input(self, index: int = 0) -> tuple[int | None, ...]:
+        """Shape that is left of an input."""
+        return self.channels.shape(self.visit.inputs[index], self.alive)
+
+    def output(self, index: int = 0) -> tuple[int | None, ...]:
+        """Shape that is left of an output."""
+        return self.channels.shape(self.visit.outputs[index], self.alive)
+
+    def kept(self, axis: int) -> Alive:
+        """Which positions of an axis of the first input stay."""
+        ids = self.visit.inputs[0]
+        return self.channels.kept_along(ids, ids.axis(axis), self.alive)
+
+
+@dataclass(eq=False)
+class _Rebuild:
+    """One rebuilding of a model, its nested models and layers, each object once."""
+
+    channels: Channels
+    alive: Alive
+    visits: dict[int, Visit]
+    made: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+
+    def model(self, model: Any) -> Any:
+        """A new model, or the one made before for the same object."""
+        import keras
+
+        if id(model) in self.made:
+            return self.made[id(model)][1]
+        graph = graph_of(model)
+        entries = self.channels.trace.entries[id(graph)]
+        inputs = {
+            id(tensor): self._entry(tensor, ids)
+            for tensor, ids in zip(graph.inputs, entries, strict=True)
+        }
+        if isinstance(model, keras.Sequential):
+            (first,) = inputs.values()
+            new = keras.Sequential([first, *self._stack(model, graph)], name=model.name)
+        else:
+            new = self._functional(model, graph, inputs)
+        self.made[id(model)] = (model, new)
+        return new
+
+    def _entry(self, tensor: Any, ids: Any) -> Any:
+        import keras
+
+        source = tensor._keras_history.operation
+        config = source.get_config()
+        config["batch_shape"] = (tensor.shape[0], *self.channels.shape(ids, self.alive)[1:])
+        return keras.layers.InputLayer.from_config(config).output
+
+    def _stack(self, model: Any, graph: Any) -> list[Any]:
+        """The layers of a Sequential; operations that make masks come back by themselves."""
+        nodes = {id(node.operation): node for node in nodes_of(graph) if not node.is_input}
+        return [self._operation(nodes[id(layer)]) for layer in model.layers]
+
+    def _functional(self, model: Any, graph: Any, tensors: dict[int, Any]) -> Any:
+        import keras
+
+        inputs = dict(tensors)
+        for node in nodes_of(graph):
+            if node.is_input:
+                continue
+            outputs = keras.tree.flatten(self._call(node, tensors))
+            tensors.update((id(o), n) for o, n in zip(node.output_tensors, outputs, strict=True))
+        return keras.Model(
+            keras.tree.map_structure(lambda t: inputs[id(t)], graph._inputs_struct),
+            keras.tree.map_structure(lambda t: tensors[id(t)], graph._outputs_struct),
+            name=model.name,
+        )
+
+    def _call(self, node: Any, tensors: dict[int, Any]) -> Any:
+        import keras
+
+        operation = self._operation(node)
+        args, kwargs = node.arguments.fill_in(tensors)
+        if not isinstance(operation, keras.Layer):
+            visit = self.visits[id(node)]
+            operation = copy.copy(operation)
+            operation._inbound_nodes, operation._outbound_nodes = [], []
+            revise = rule_for(node.operation).revise
+            if revise is not None:
+                args = list(args)
+                revise(operation, args, CallSizes(self.channels, self.alive, visit))
+        return operation(*args, **kwargs)
+
+    def _operation(self, node: Any) -> Any:
+        """The new layer or nested model for a node; an operation as it is."""
+        import keras
+
+        old = node.operation
+        if graph_of(old) is not None:
+            return self.model(old)
+        if not isinstance(old, keras.Layer):
+            return old
+        if id(old) not in self.made:
+            self.made[id(old)] = (old, self._layer(old, self.visits[id(node)]))
+        return self.made[id(old)][1]
+
+    def _layer(self, old: Any, visit: Visit) -> Any:
+        try:
+            config = copy.deepcopy(old.get_config())
+        except NotImplementedError as error:
+            raise InputError(
+                f"layer '{visit.call.path}' can't be rebuilt: {type(old).__name__} has no"
+                " get_config",
+                "give the class get_config, or protect it and what feeds it",
+            ) from error
+        resize = rule_for(old).resize
+        if resize is not None:
+            resize(old, config, CallSizes(self.channels, self.alive, visit))
+        return type(old).from_config(config)
+
+
+def remove(channels: Channels, alive: Alive) -> Any:
+    """A model without the units that aren't alive.
+
+    Args:
+        channels: The model's units.
+        alive: (units,) whether each stays.
+
+    Returns:
+        A new model with the weights that are left. It isn't compiled.
+
+    Raises:
+        InputError: A layer can't be built again from its configuration.
+    """
+    visits: dict[int, Visit] = {}
+    for visit in channels.trace.visits:
+        visits.setdefault(id(visit.node), visit)
+    rebuild = _Rebuild(channels, alive, visits)
+    new = rebuild.model(channels.model)
+    for old_part, new_part in rebuild.made.values():
+        _copy_flags(old_part, new_part)
+        if graph_of(old_part) is None:
+            _copy_weights(channels, alive, old_part, new_part)
+    return new
+
+
+def _copy_weights(channels: Channels, alive: Alive, old: Any, new: Any) -> None:
+    for before, after in zip(old.variables, new.variables, strict=True):
+        after.assign(sliced(before, channels.kept(before, alive)))
+    adjust = rule_for(old).adjust
+    if adjust is not None:
+        adjust(old, new)
+
+
+def sliced(weight: Any, kept: list[Any]) -> Any:
+    """A weight's values at the kept positions of each axis."""
+    value = np.asarray(weight)
+    for axis, positions in enumerate(kept):
+        if len(positions) != value.shape[axis]:
+            value = value.take(positions, axis)
+    return value
+
+
+def _copy_flags(old: Any, new: Any) -> None:
+    """Which layers and weights training changes."""
+    new._trainable = old._trainable
+    if graph_of(old) is not None:
+        return
+    pairs = zip(
+        old._flatten_layers(include_self=False),
+        new._flatten_layers(include_self=False),
+        strict=True,
+    )
+    for before, after in pairs:
+        after._trainable = before._trainable
+    for before, after in zip(old.weights, new.weights, strict=True):
+        after.trainable = before.trainable
