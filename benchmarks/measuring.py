@@ -114,6 +114,8 @@ def measure(
         DeviceError: The device can't be reached.
     """
     before = target.environment()
+    if target.estimated:
+        plan, precision = replace(plan, runs=1, launches=1), None
     entrants = [_entrant(target, c) for c in artifacts]
     if len(artifacts) > 1 and target.timing_valid:
         entrants.append(_entrant(target, replace(artifacts[0], name=_TWIN)))

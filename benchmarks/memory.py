@@ -131,4 +131,6 @@ def _warnings(graph: TFLiteGraph) -> tuple[str, ...]:
         found.append("control flow: only the main graph is planned")
     if any(t.type == "RESOURCE" for t in graph.tensors):
         found.append("resource variables are not counted")
+    if any("LSTM" in name or name == "SVDF" for name in graph.operator_names):
+        found.append("the scratch memory of recurrent kernels is not counted")
     return tuple(found)

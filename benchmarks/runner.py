@@ -345,6 +345,9 @@ def end_profile(runtime: Any, _: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+ACTIONS: dict[str, Any] = {"time": measure_times, "predict": predict, "profile": end_profile}
+
+
 def answer(request: dict[str, Any], loaded: list[Any]) -> dict[str, Any]:
     """Carry out one request; `loaded` holds the runtime once there is one."""
     do = request["do"]
@@ -367,8 +370,7 @@ def answer(request: dict[str, Any], loaded: list[Any]) -> dict[str, Any]:
             "outputs": runtime.outputs,
             "operators": runtime.operators(),
         }
-    actions = {"time": measure_times, "predict": predict, "profile": end_profile}
-    return actions[do](runtime, request)
+    return ACTIONS[do](runtime, request)
 
 
 def main() -> None:

@@ -83,14 +83,18 @@ class Channel(Protocol):
 
 
 class LocalChannel:
-    """The runner as a child process of this one."""
+    """The runner as a child process of this one.
 
-    def __init__(self, python: str = sys.executable) -> None:
+    Args:
+        arguments: What Python is called with.
+    """
+
+    # -P: the folder of the script holds modules whose names the standard library also has.
+    def __init__(self, arguments: Sequence[str] = ("-P", str(RUNNER))) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="edgepress-")
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
-        # -P: the folder of the script holds modules whose names the standard library also has.
         self._process = subprocess.Popen(
-            [python, "-P", str(RUNNER)],
+            [sys.executable, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -160,6 +164,7 @@ class Runtime:
         batch: Batch size that timing uses, where the model's is free.
         cpus: Cores that the process is bound to; all by default.
         channel: The way to the runner; a local child process by default.
+        runtime: Name of the runtime in the runner; by the file's suffix by default.
     """
 
     def __init__(
@@ -174,9 +179,10 @@ class Runtime:
         batch: int | None = None,
         cpus: Sequence[int] = (),
         channel: Channel | None = None,
+        runtime: str | None = None,
     ) -> None:
         self.path = Path(path)
-        runtime = runtime_for(self.path)
+        runtime = runtime or runtime_for(self.path)
         if not self.path.is_file():
             raise InputError(f"'{self.path}' does not exist")
         self.timeout = timeout

@@ -86,6 +86,10 @@ class Target(Protocol):
         """Whether its times are those of real hardware; an emulator's are never ranked."""
 
     @property
+    def estimated(self) -> bool:
+        """Whether its times come from a model of the hardware, the same at every run."""
+
+    @property
     def gives_outputs(self) -> bool:
         """Whether outputs come back, so that the accuracy can be measured on it."""
 

@@ -8,6 +8,7 @@ from edgepress.benchmarks.target import Target
 from edgepress.compress.registry import Table
 from edgepress.deploy.targets.android import android_target
 from edgepress.deploy.targets.local import local_target
+from edgepress.deploy.targets.micro import micro_target
 from edgepress.deploy.targets.ssh import ssh_target
 
 TARGETS: Table[Callable[[str], Target]] = Table(
@@ -16,6 +17,7 @@ TARGETS: Table[Callable[[str], Target]] = Table(
         "local": local_target,
         "ssh": ssh_target,
         "adb": android_target,
+        "mcu": micro_target,
     },
     entry_point_group="edgepress.targets",
 )

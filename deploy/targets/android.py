@@ -71,6 +71,7 @@ class AndroidTarget:
         binary: The benchmark_model that is run there.
         cores: CPU mask in hexadecimal, or "".
         timing_valid: Whether it is a real device.
+        estimated: No: something runs there.
         gives_outputs: No: benchmark_model keeps them for itself.
     """
 
@@ -79,6 +80,7 @@ class AndroidTarget:
     binary: Path
     cores: str = ""
     timing_valid: bool = True
+    estimated: bool = False
     gives_outputs: bool = False
 
     def __post_init__(self) -> None:

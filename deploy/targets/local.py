@@ -19,6 +19,7 @@ class LocalTarget:
     name: str = "local"
     url: str = "local"
     timing_valid: bool = True
+    estimated: bool = False
     gives_outputs: bool = True
 
     def environment(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ T = TypeVar("T")
 # sshd allows 10 sessions in one connection by default (MaxSessions).
 _SESSIONS_PER_CONNECTION = 7
 
+_CREATING = threading.Lock()
+
 # Logins are heavy work for this machine; more than a few at once only make all of them late.
 _LOGINS_AT_ONCE = 4
 # A board that let us in is there; a shell may still take long to start on a busy one.
@@ -43,11 +45,16 @@ cat > /dev/null
 
 
 @cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """The loop of all boards, in a thread of its own."""
+def _only_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="edgepress-ssh", daemon=True).start()
     return loop
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The loop of all boards, in a thread of its own."""
+    with _CREATING:  # many boards ask at the same moment, and a cache alone would make many loops
+        return _only_loop()
 
 
 @cache

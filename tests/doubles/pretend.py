@@ -53,6 +53,7 @@ class PretendTarget:
 
     name: str = "pretend"
     timing_valid: bool = True
+    estimated: bool = False
     gives_outputs: bool = True
     launch_noise: float = 0.01
     seed: int = 0
