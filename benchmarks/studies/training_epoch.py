@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/studies/training_epoch.py resnet8.h5 [ROUNDS]
 
-Images are random: an epoch's time does not depend on them. Every round trains 40 steps of 64 in each
-of the three; the first round compiles and is left out. Prints the best and the median seconds and
-the processor seconds, and their ratios to Keras.
+Images are random: an epoch's time does not depend on them. Every round trains 40 steps of 64 in
+each of the three; the first round compiles and is left out. Prints the best and the median seconds
+and the processor seconds, and their ratios to Keras.
 """
 
 from __future__ import annotations
@@ -46,9 +46,13 @@ class Rounds(keras.callbacks.Callback):
         self._began = (0.0, 0.0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the clock."""
+        del epoch, logs
         self._began = (time.perf_counter(), time.process_time())
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Stop it, and give each peer its turn."""
+        del epoch, logs
         wall, processor = self._began
         self.times["edgepress"].append(
             (time.perf_counter() - wall, time.process_time() - processor)
@@ -86,7 +90,8 @@ def report(times: Times) -> None:
         print(
             f"{name:10} best {min(wall):6.3f} s  median {statistics.median(wall):6.3f} s"
             f" (x{statistics.median(wall) / base[0]:.2f})  processor"
-            f" {statistics.median(processor):6.3f} s (x{statistics.median(processor) / base[1]:.2f})"
+            f" {statistics.median(processor):6.3f} s"
+            f" (x{statistics.median(processor) / base[1]:.2f})"
         )
 
 

@@ -11,9 +11,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgepress.compress.finetune.advice import Advice as Advice
+    from edgepress.compress.finetune.advice import advise as advise
     from edgepress.compress.finetune.curves import draw_curves as draw_curves
     from edgepress.compress.finetune.history import History as History
+    from edgepress.compress.finetune.lr_range import LrRange as LrRange
+    from edgepress.compress.finetune.lr_range import draw_range as draw_range
+    from edgepress.compress.finetune.lr_range import lr_find as lr_find
     from edgepress.compress.finetune.optimizers import OPTIMIZERS as OPTIMIZERS
+    from edgepress.compress.finetune.progressive import UnfreezeSearch as UnfreezeSearch
+    from edgepress.compress.finetune.progressive import draw_search as draw_search
+    from edgepress.compress.finetune.progressive import unfreeze_search as unfreeze_search
     from edgepress.compress.finetune.running import FinetuneResult as FinetuneResult
     from edgepress.compress.finetune.running import finetune as finetune
     from edgepress.compress.finetune.running import finetune_as as finetune_as
@@ -21,9 +29,17 @@ if TYPE_CHECKING:
     from edgepress.compress.finetune.train import fit as fit
 
 _HOMES = {
+    "Advice": "advice",
+    "advise": "advice",
+    "LrRange": "lr_range",
     "OPTIMIZERS": "optimizers",
     "SCHEDULES": "schedules",
     "FinetuneResult": "running",
+    "UnfreezeSearch": "progressive",
+    "draw_range": "lr_range",
+    "draw_search": "progressive",
+    "lr_find": "lr_range",
+    "unfreeze_search": "progressive",
     "History": "history",
     "draw_curves": "curves",
     "finetune": "running",

@@ -104,7 +104,7 @@ class Loop:
         """Train all epochs that are left, and give the model the weights to keep."""
         import keras
 
-        _seed_generators(self._model, self._seed)
+        seed_generators(self._model, self._seed)
         hooks = keras.callbacks.CallbackList(self._callbacks, model=self._model)
         self._model.stop_training = False
         with _lent_optimizer(self._model, self._optimizer):
@@ -246,7 +246,7 @@ def _judge(dataset: Dataset, has_metric: bool) -> Judge:
     return Judge(metric, higher, "loss") if has_metric else Judge("loss", False, "loss")
 
 
-def _seed_generators(model: Any, seed: int) -> None:
+def seed_generators(model: Any, seed: int) -> None:
     """Start the model's dropout and noise from the seed; Keras draws a new start on every load."""
     weights: Iterable[int] = {id(v) for v in model.weights}
     generators = [v for v in model.variables if id(v) not in weights]

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgepress.compress.data import open_data
 from edgepress.compress.finetune.copying import copy_flags, copy_model
+from edgepress.compress.finetune.diagnosis import diagnose
 from edgepress.compress.finetune.history import History
 from edgepress.compress.finetune.select import unfreeze
 from edgepress.compress.finetune.train import fit
@@ -46,6 +47,7 @@ class FinetuneResult:
             "best_epoch": history.best_epoch,
             "stopped_early": history.stopped_early,
             "diverged": history.diverged,
+            "diagnosis": [vars(d) for d in diagnose(history.epochs, history.diverged)],
             "notes": list(history.notes),
         }
 

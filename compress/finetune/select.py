@@ -15,7 +15,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.parts import middle_slice, named_slice
 from edgepress.compress.registry import near_names
 
-_NORMALISATIONS = frozenset(
+NORMALISATIONS = frozenset(
     {
         "BatchNormalization",
         "GroupNormalization",
@@ -130,7 +130,7 @@ def _match(spec: str, learning: Sequence[LayerRef], layers: Sequence[LayerRef]) 
         if spec == "middle":
             return set(middle_slice("", paths, spec))
         if spec == "norm":
-            found = {ref.path for ref in learning if ref.kinds & _NORMALISATIONS}
+            found = {ref.path for ref in learning if ref.kinds & NORMALISATIONS}
             return _some(found, spec, "the model has no normalisation layer with weights")
     if word in ("top", "bottom") and colon:
         n = _count(argument, spec, len(paths))

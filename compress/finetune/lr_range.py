@@ -1,0 +1,242 @@
+"""The learning-rate range test: raise the rate step by step and watch the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.data import Dataset, open_data
+from edgepress.compress.errors import InputError
+from edgepress.compress.finetune.checkpoints import assign, values
+from edgepress.compress.finetune.copying import copy_model
+from edgepress.compress.finetune.curves import save_figure
+from edgepress.compress.finetune.determinism import deterministic_operations
+from edgepress.compress.finetune.fused_norm import fused_batch_norm
+from edgepress.compress.finetune.loop import seed_generators
+from edgepress.compress.finetune.optimizers import OPTIMIZERS
+from edgepress.compress.finetune.select import unfreeze
+from edgepress.compress.finetune.steps import Objective, training_step
+from edgepress.compress.models import load
+from edgepress.compress.progress import Progress, Silent
+from edgepress.compress.recipe import FinetuneSpec
+from edgepress.compress.specifying import make_spec
+
+Array = NDArray[np.float64]
+
+# The loss has diverged at this multiple of its smoothed minimum.
+_DIVERGED = 4.0
+
+
+@dataclass(frozen=True)
+class LrRange:
+    """What a range test found.
+
+    Attributes:
+        rates: Learning rate of each step.
+        losses: Loss of each step's batch.
+        smoothed: The same without the batches' noise.
+        suggestion: The rate to train with: where the smoothed loss falls steepest, at most a tenth
+            of `minimum`.
+        steepest: Where the smoothed loss falls steepest.
+        minimum: Where the smoothed loss is lowest.
+        diverged: Whether the test ended because the loss had grown, and so covers the whole range
+            of useful rates.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    suggestion: float
+    steepest: float
+    minimum: float
+    diverged: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, by name."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
+
+def lr_find(
+    model: Any,
+    data: Any,
+    *,
+    lowest: float = 1e-7,
+    highest: float = 10.0,
+    steps: int = 100,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> LrRange:
+    """Find a learning rate by a range test on a copy of a model; the given one stays as it is.
+
+    Args:
+        model: A Keras model, or what `load` takes.
+        data: What `open_data` takes.
+        lowest: First rate, above 0.
+        highest: Last rate; the test ends before it when the loss diverges.
+        steps: Steps from the one to the other.
+        seed: Makes the test repeatable.
+        progress: Is told of every step.
+        **options: Fields of `FinetuneSpec` that the training will have: unfreeze, optimizer,
+            batch_size, momentum, ….
+
+    Returns:
+        The curve and the suggestion.
+
+    Raises:
+        InputError: The range, an option or the data can't be used.
+
+    Source: Smith, "Cyclical learning rates for training neural networks" (WACV 2017); exponential
+        growth and smoothing after Gugger and Howard (fastai).
+    """
+    spec = make_spec(FinetuneSpec, options)
+    _check(lowest, highest, steps)
+    original = load(model)
+    dataset = open_data(data, original, seed)
+    tried = copy_model(original)
+    unfreeze(tried, spec.unfreeze, spec.train_batchnorm)
+    return measure_range(tried, dataset, spec, lowest, highest, steps, seed, progress)
+
+
+def _check(lowest: float, highest: float, steps: int) -> None:
+    if not 0 < lowest < highest:
+        raise InputError(f"the range of rates {lowest:g} to {highest:g} is empty or not positive")
+    if steps < 10:
+        raise InputError(f"{steps} steps are too few for a range test", "take 10 or more")
+
+
+def measure_range(
+    model: Any,
+    dataset: Dataset,
+    spec: FinetuneSpec,
+    lowest: float,
+    highest: float,
+    steps: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> LrRange:
+    """Run the test on a model that the caller owns; its variables are restored to the bit."""
+    before = values(model.variables)
+    seed_generators(model, seed)
+    rates = np.geomspace(lowest, highest, steps)
+    try:
+        with deterministic_operations(), fused_batch_norm(model):
+            losses = _losses(model, dataset, spec, rates, seed, progress or Silent())
+    finally:
+        assign(model.variables, before)
+    return _judged(rates[: len(losses)], np.asarray(losses), len(losses) < steps)
+
+
+def _losses(
+    model: Any,
+    dataset: Dataset,
+    spec: FinetuneSpec,
+    rates: Array,
+    seed: int,
+    progress: Progress,
+) -> list[float]:
+    """Losses of a training whose rate rises, until the end or until they diverge."""
+    import keras
+
+    split = dataset.training_split
+    optimizer = OPTIMIZERS[spec.optimizer](spec)
+    optimizer.build(model.trainable_variables)
+    epoch = split.epoch(spec.batch_size, seed, 0)
+    step = training_step(model, Objective(dataset.task, spec), optimizer, [], epoch.element_spec)
+    keras.utils.set_random_seed(seed)
+    progress.stage("learning-rate range test")
+    losses: list[float] = []
+    for number in range(math.ceil(len(rates) / split.steps(spec.batch_size))):
+        for inputs, targets in split.epoch(spec.batch_size, seed, number):
+            optimizer.learning_rate.assign(rates[len(losses)])
+            losses.append(float(step(inputs, targets)))
+            progress.step(len(losses), len(rates), f"rate {rates[len(losses) - 1]:.2g}")
+            if len(losses) == len(rates) or _has_diverged(losses):
+                return losses
+    return losses
+
+
+def _has_diverged(losses: Sequence[float]) -> bool:
+    if not math.isfinite(losses[-1]):
+        return True
+    smoothed = smooth(np.asarray(losses))
+    return len(losses) > 5 and bool(smoothed[-1] > _DIVERGED * smoothed.min() + 1e-12)
+
+
+def smooth(losses: Array, keep: float = 0.9) -> Array:
+    """Exponential moving average, corrected for its start at 0.
+
+    Args:
+        losses: (n,) finite losses.
+        keep: Weight of the average so far, 0 to 1.
+
+    Returns:
+        (n,) averages, between the smallest and the largest loss.
+
+    Source: the bias correction of Kingma and Ba, "Adam" (ICLR 2015), section 3.
+    """
+    averages = np.empty(len(losses))
+    average = 0.0
+    for i, loss in enumerate(losses):
+        average = keep * average + (1 - keep) * loss
+        averages[i] = average / (1 - keep ** (i + 1))
+    return averages
+
+
+def _judged(rates: Array, losses: Array, diverged: bool) -> LrRange:
+    finite = np.isfinite(losses)
+    rates, losses = rates[finite], losses[finite]
+    if len(rates) < 3:
+        raise InputError(
+            f"the loss is not finite at the rate {rates[-1] if len(rates) else 0:.2g} already",
+            "begin the range lower, and check the data",
+        )
+    smoothed = smooth(losses)
+    lowest = int(smoothed.argmin())
+    slopes = np.gradient(smoothed, np.log(rates))
+    # Behind the minimum the loss only falls again by accident.
+    steepest = float(rates[int(slopes[: max(lowest, 1) + 1].argmin())])
+    minimum = float(rates[lowest])
+    return LrRange(
+        rates=tuple(rates.tolist()),
+        losses=tuple(losses.tolist()),
+        smoothed=tuple(smoothed.tolist()),
+        suggestion=min(steepest, minimum / 10),
+        steepest=steepest,
+        minimum=minimum,
+        diverged=diverged,
+    )
+
+
+def draw_range(found: LrRange, path: Path | str) -> Path:
+    """Draw loss against rate with the suggestion marked.
+
+    Args:
+        found: The test.
+        path: A `.png`, `.svg` or `.pdf` file; replaced where it exists.
+
+    Returns:
+        The path.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(found.rates, found.losses, color="0.8", label="loss")
+    axes.plot(found.rates, found.smoothed, label="smoothed")
+    axes.axvline(found.suggestion, color="C1", label=f"suggestion {found.suggestion:.2g}")
+    axes.axvline(found.minimum, color="C2", linestyle=":", label=f"minimum {found.minimum:.2g}")
+    low, high = min(found.smoothed), found.smoothed[0]
+    margin = max(high - low, 0.1 * abs(high), 1e-9)
+    axes.set_ylim(low - 0.2 * margin, high + margin)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.legend(frameon=False)
+    return save_figure(figure, Path(path))
