@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import Candidate, candidates, measure
+from edgepress.benchmarks.profile import profile_artifact
 from edgepress.benchmarks.results import BenchmarkResult, DeviceResult, Failure
 from edgepress.benchmarks.runtime import runtime_for
 from edgepress.benchmarks.sampling import Plan
@@ -36,6 +37,7 @@ def benchmark(
     max_seconds: float = 120.0,
     launches: int = 5,
     options: RunOptions | None = None,
+    profile: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> BenchmarkResult:
@@ -52,6 +54,7 @@ def benchmark(
         max_seconds: Time limit of the timing, for each device.
         launches: Fresh processes over which the runs of an artifact are spread.
         options: Runtime options beside threads and batch.
+        profile: Whether this machine also measures the time of each operator.
         seed: Of the order and the bootstrap.
         progress: Told what goes on.
 
@@ -78,7 +81,12 @@ def benchmark(
     result = BenchmarkResult(tuple(results))
     if not result.measurements:
         raise DeviceError(result.failures[0].reason)
-    return result
+    if not profile:
+        return result
+    (progress or Silent()).stage("time by operator on this machine")
+    measured = dict.fromkeys(m.path for m in result.measurements)
+    profiles = tuple(profile_artifact(p, chosen[0].options.threads).to_json() for p in measured)
+    return BenchmarkResult(result.devices, profiles)
 
 
 def _several(value: Any) -> tuple[Any, ...]:

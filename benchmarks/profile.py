@@ -1,0 +1,221 @@
+"""Where the time goes: by operator, with the work that it does and what bounds it.
+
+Source of the bound: Williams, Waterman & Patterson, Roofline (2009): an operator is bound by memory
+where its operations for each byte moved are fewer than the machine's peak allows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepress.benchmarks import peak
+from edgepress.benchmarks.cutting import cut_operators
+from edgepress.benchmarks.runtime import Runtime, runtime_for
+from edgepress.benchmarks.tflite_file import Operator, TFLiteGraph, read_graph
+from edgepress.compress.errors import DeviceError
+
+_PASSES = 5
+_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class OperatorCost:
+    """One operator.
+
+    Attributes:
+        name: Its output.
+        operator: Its kind.
+        ms: Its time.
+        share: Of the sum over all operators.
+        macs: Multiply-accumulates, where it is of a kind that has them.
+        gflops: Achieved, two for each MAC.
+        bound: "compute" or "memory", or None where its MACs aren't known.
+    """
+
+    name: str
+    operator: str
+    ms: float
+    share: float
+    macs: int | None = None
+    gflops: float | None = None
+    bound: str | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An artifact by operator.
+
+    Attributes:
+        artifact: The file.
+        method: How it was got.
+        whole_ms: The whole file's time, measured beside.
+        operators: In the order in which they run.
+        peak: The machine's measured best: "gflops" and "gbytes_per_s".
+        notes: Remarks, one line each.
+    """
+
+    artifact: str
+    method: str
+    whole_ms: float
+    operators: tuple[OperatorCost, ...]
+    peak: dict[str, float]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return {**vars(self), "operators": [vars(o) for o in self.operators]}
+
+
+def profile_artifact(path: Path, threads: int = 1, runs: int = 50) -> Profile:
+    """Profile a file on this machine.
+
+    Args:
+        path: A `.tflite` or `.onnx` file.
+        threads: Threads of the runtime.
+        runs: Inferences of the whole file.
+
+    Returns:
+        Its operators.
+
+    Raises:
+        DeviceError: The runtime failed.
+    """
+    kind = runtime_for(path)
+    best = machine_peak(threads)
+    if kind == "litert":
+        return _profile_tflite(path, threads, runs, best)
+    return _profile_onnx(path, threads, runs, best)
+
+
+def machine_peak(threads: int) -> dict[str, float]:
+    """The machine's measured best with so many threads, from a process of its own."""
+    count = str(threads)
+    limits = {"OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    done = subprocess.run(
+        [sys.executable, "-P", peak.__file__],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **limits},
+    )
+    if done.returncode != 0:
+        raise DeviceError("the machine's peak could not be measured")
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _profile_tflite(path: Path, threads: int, runs: int, best: dict[str, float]) -> Profile:
+    graph = read_graph(path)
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+        files = cut_operators(path, Path(folder))
+        times, refused = _time_alone({-1: path, **files}, threads, runs)
+    whole = times.pop(-1)
+    total = sum(times.values())
+    costs = tuple(
+        _cost(graph, graph.operators[i], ms, total, best) for i, ms in sorted(times.items())
+    )
+    notes = [
+        f"isolated-operator estimate: the operators sum up to {total / whole:.0%} of the whole"
+    ]
+    missing = len(graph.operators) - len(costs)
+    if missing:
+        notes.append(f"{missing} operators can't run alone and are not in it")
+    notes += [f"operator {i}: {why}" for i, why in refused.items()]
+    method = "each operator cut into a file of its own and timed"
+    return Profile(str(path), method, whole, costs, best, tuple(notes))
+
+
+def _time_alone(
+    files: dict[int, Path], threads: int, runs: int
+) -> tuple[dict[int, float], dict[int, str]]:
+    """Milliseconds of each file, in passes over all of them, and what was refused."""
+    samples: dict[int, list[float]] = {}
+    refused: dict[int, str] = {}
+    request = {"do": "load", "runtime": "litert", "threads": threads}
+    with Runtime(files[-1], threads) as runtime:
+        for _ in range(_PASSES):
+            for i, file in files.items():
+                if i in refused:
+                    continue
+                try:
+                    runtime.ask({**request, "path": str(file)})
+                    raw = runtime.ask(
+                        {"do": "time", "n": runs, "discard": 3, "max_seconds": _SECONDS}
+                    )["ns"]
+                except DeviceError as error:
+                    if i == -1:
+                        raise
+                    refused[i] = error.message
+                    continue
+                samples.setdefault(i, []).append(statistics.median(raw) / 1e6)
+    return {i: statistics.median(v) for i, v in samples.items() if i not in refused}, refused
+
+
+def _cost(
+    graph: TFLiteGraph, operator: Operator, ms: float, total: float, best: dict[str, float]
+) -> OperatorCost:
+    macs = operator_macs(graph, operator)
+    name = graph.tensors[operator.outputs[0]].name
+    share = ms / total if total else 0.0
+    if macs is None or ms <= 0:
+        return OperatorCost(name, operator.name, ms, share)
+    moved = sum(graph.tensors[i].bytes for i in (*operator.inputs, *operator.outputs) if i >= 0)
+    ridge = best["gflops"] / best["gbytes_per_s"]
+    bound = "memory" if 2 * macs / max(1, moved) < ridge else "compute"
+    return OperatorCost(name, operator.name, ms, share, macs, 2 * macs / ms / 1e6, bound)
+
+
+def operator_macs(graph: TFLiteGraph, operator: Operator) -> int | None:
+    """Multiply-accumulates of an operator, or None for kinds that have none to speak of.
+
+    Weights are [out, height, width, in] in convolutions, [1, height, width, out] in depthwise ones
+    and [out, in] in fully connected layers.
+    """
+    shapes = [graph.tensors[i].shape for i in operator.inputs if i >= 0]
+    out = math.prod(graph.tensors[operator.outputs[0]].shape)
+    if operator.name == "CONV_2D":
+        return out * math.prod(shapes[1][1:])
+    if operator.name == "DEPTHWISE_CONV_2D":
+        return out * math.prod(shapes[1][1:3])
+    if operator.name == "FULLY_CONNECTED":
+        return out * shapes[1][-1]
+    if operator.name == "TRANSPOSE_CONV":
+        return math.prod(shapes[2]) * math.prod(shapes[1][:3])
+    if operator.name == "BATCH_MATMUL":
+        return out * shapes[0][-1]
+    return None
+
+
+def _profile_onnx(path: Path, threads: int, runs: int, best: dict[str, float]) -> Profile:
+    """ONNX Runtime's own profiler; the whole is timed without it."""
+    with Runtime(path, threads) as runtime:
+        runtime.time(10)
+        whole = statistics.median(runtime.time(runs)) / 1e6
+        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+            runtime.ask(
+                {
+                    "do": "load",
+                    "runtime": "onnxruntime",
+                    "threads": threads,
+                    "path": str(path),
+                    "profile": f"{folder}/p",
+                }
+            )
+            runtime.time(runs)
+            events = runtime.ask({"do": "profile"})["events"]
+    nodes: dict[tuple[str, str], list[float]] = {}
+    for event in events:
+        nodes.setdefault((event["node"], event["op"]), []).append(event["us"] / 1e3)
+    medians = {key: statistics.median(values) for key, values in nodes.items()}
+    total = sum(medians.values()) or 1.0
+    costs = tuple(OperatorCost(n, op, ms, ms / total) for (n, op), ms in medians.items())
+    note = f"the nodes sum up to {total / whole:.0%} of the whole; fusion renames nodes"
+    return Profile(str(path), "ONNX Runtime's profiler", whole, costs, best, (note,))
