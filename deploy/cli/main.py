@@ -14,7 +14,10 @@ import click
 # that they import nothing heavy.
 COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("inspect", "Show layers, parameters, MACs, sparsity and what can be pruned."),
+    "advise": ("advise", "Say which layers to unfreeze and which rate to start from."),
+    "lr-find": ("lr_find", "Find a learning rate by a range test."),
     "finetune": ("finetune", "Train chosen layers on your data."),
+    "unfreeze-search": ("unfreeze_search", "Find by experiment how deep to unfreeze."),
     "prune": ("prune", "Remove weights or whole channels, then recover the accuracy."),
     "strip": ("strip", "Remove what only training needed."),
     "export": ("export", "Write TFLite and ONNX files, each verified against the model."),
