@@ -2,10 +2,10 @@
 
     python benchmarks/studies/masked_step.py [--model resnet8.h5] [--rounds 60] [--steps 5]
 
-All variants take turns in random order, `--steps` steps each, for `--rounds` rounds, so that whatever else the
-machine does meets all of them alike. The legacy variants (tf_keras plain, tf_keras with
-`prune_low_magnitude`) run in a child process of their own, which waits while the others work. The
-model is ResNet-8 of MLPerf Tiny: `--model`, or `mlperf_tiny/ic/resnet8.h5` below
+All variants take turns in random order, `--steps` steps each, for `--rounds` rounds, so that
+whatever else the machine does meets all of them alike. The legacy variants (tf_keras plain,
+tf_keras with `prune_low_magnitude`) run in a child process of their own, which waits while the
+others work. The model is ResNet-8 of MLPerf Tiny: `--model`, or `mlperf_tiny/ic/resnet8.h5` below
 `$EDGEPRESS_SHARED_DATA`.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,22 +95,22 @@ def recorded(layer: Any) -> Iterator[list[Any]]:
         object.__delattr__(layer, "call")
 
 
-def batches(samples: Mapping[str, Float[np.ndarray, "..."]]) -> Iterator[Any]:
-    """Samples in batches as a model takes them: one array, or a mapping by input name."""
-    size = len(next(iter(samples.values())))
-    for start in range(0, size, BATCH):
-        part = {name: array[start : start + BATCH] for name, array in samples.items()}
-        yield next(iter(part.values())) if len(part) == 1 else part
+def batches(model: Any, samples: Mapping[str, Float[np.ndarray, "..."]]) -> Iterator[Any]:
+    """Samples, given by input name, in batches of the structure that a model takes."""
+    names = [tensor._keras_history.operation.name for tensor in model.inputs]
+    arrays = [samples[name] for name in names] if len(names) > 1 else list(samples.values())
+    for start in range(0, len(arrays[0]), BATCH):
+        parts = [array[start : start + BATCH] for array in arrays]
+        single = isinstance(model, keras.Sequential)
+        yield parts[0] if single else keras.tree.pack_sequence_as(model.input, parts)
 
 
 def inputs_of(model: Any, layer: Any, batch: Any) -> list[Any] | None:
     """The arrays that a layer receives for one batch, or None where they can't be seen.
 
-    They can't where the layer runs inside a loop (TimeDistributed, a recurrent cell).
+    They can't where the layer runs inside a compiled function or loop.
     """
-    with recorded(layer) as inputs, warnings.catch_warnings():
-        # A model saved with a list of one input runs as well on the input itself, but says so.
-        warnings.filterwarnings("ignore", "The structure of `inputs`")
+    with recorded(layer) as inputs:
         model(batch, training=False)
     if not inputs or not all(hasattr(value, "numpy") for value in inputs):
         return None

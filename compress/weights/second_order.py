@@ -29,9 +29,10 @@ from edgepress.compress.weights.planning import MaskPlan, apply_masks
 from edgepress.compress.weights.prunable import PrunableWeight, walk_layers
 
 _DAMPING = 0.01
-_STAGES = 8
-# Operations that inverting a Hessian for each output may cost; beyond, all outputs share one.
-_BUDGET = 1.5e11
+# Stages in which a mask grows: as many as the inverses for each output allow within the budget of
+# operations; where that is below the fewest, all outputs share one inverse.
+_FEWEST, _MOST = 6, 32
+_BUDGET = 1e11
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def refit_and_mask(
     """Choose masks from data and refit what stays; changes the weights of `model`.
 
     Kernels that aren't a matrix product over one visible input (recurrent, embeddings, transposed
-    convolutions, inside TimeDistributed) are masked by magnitude.
+    and separable convolutions) are masked by magnitude.
 
     Args:
         source: The dense model.
@@ -101,7 +102,7 @@ def _normals(
     size = _weights(kernel).shape[0]
     gram = np.zeros((reader.groups, size, size))
     cross = np.zeros_like(gram)
-    for batch in batches(samples):
+    for batch in batches(source, samples):
         now, then = inputs_of(model, kernel.layer, batch), inputs_of(source, dense_layer, batch)
         if now is None or then is None:
             return []
@@ -139,12 +140,14 @@ def _prune_kernel(
     keep = np.ones(weights.shape, bool)
     mask = None
     final = zeros / kernel.size
-    for stage in range(1, _STAGES + 1):
-        share = (1 - (1 - final) ** (stage / _STAGES)) / final if final else 1.0
+    affordable = int(_BUDGET / (weights.shape[1] * float(weights.shape[0]) ** 3))
+    stages = min(max(affordable, _FEWEST), _MOST)
+    for stage in range(1, stages + 1):
+        share = (1 - (1 - final) ** (stage / stages)) / final if final else 1.0
         scores = np.empty_like(weights)
         for normal in normals:
             o = normal.outputs
-            scores[:, o] = _scores(normal.hessian, weights[:, o], keep[:, o])
+            scores[:, o] = _scores(normal.hessian, weights[:, o], keep[:, o], affordable < _FEWEST)
         planes = scores[:rows].reshape(shape)
         mask = plan.mask(kernel, planes, round(zeros * share), share)
         keep[:rows] = kernel.layout.planes(mask.array).reshape(rows, -1)
@@ -160,14 +163,14 @@ def _scores(
     hessian: Float[np.ndarray, "r r"],
     weights: Float[np.ndarray, "r o"],
     keep: Bool[np.ndarray, "r o"],
+    share_inverse: bool,
 ) -> Float[np.ndarray, "r o"]:
     """What removing each weight costs; below zero where it is already gone."""
-    outputs = weights.shape[1]
     scores = np.full(weights.shape, -1.0)
-    if keep.all() or _STAGES * outputs * float(len(hessian)) ** 3 > _BUDGET:
+    if share_inverse or keep.all():
         variance = np.diag(np.linalg.inv(hessian))[:, None]
         return np.where(keep, weights**2 / variance, scores)
-    for o in range(outputs):
+    for o in range(weights.shape[1]):
         kept = np.flatnonzero(keep[:, o])
         variance = np.diag(np.linalg.inv(hessian[np.ix_(kept, kept)]))
         scores[kept, o] = weights[kept, o] ** 2 / variance
