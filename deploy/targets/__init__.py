@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgepress.benchmarks.target import Target
-from edgepress.compress.registry import Table
+from edgepress.compress.errors import InputError
+from edgepress.compress.registry import Table, near_names
 from edgepress.deploy.targets.android import android_target
+from edgepress.deploy.targets.devices_file import add_device, check_device, list_devices
 from edgepress.deploy.targets.local import local_target
 from edgepress.deploy.targets.micro import micro_target
+from edgepress.deploy.targets.named import Named
 from edgepress.deploy.targets.ssh import ssh_target
+
+__all__ = ["TARGETS", "add_device", "check_device", "list_devices", "target_for"]
 
 TARGETS: Table[Callable[[str], Target]] = Table(
     "kind of device",
@@ -27,7 +32,8 @@ def target_for(device: str) -> Target:
     """The device behind a name or an address.
 
     Args:
-        device: `local`, `ssh://user@host:port`, `adb:SERIAL`, `mcu:…`.
+        device: `local`, `ssh://user@host:port`, `adb:SERIAL`, `mcu:…`, or a name from the user's
+            devices file.
 
     Returns:
         The target, not yet contacted.
@@ -35,4 +41,11 @@ def target_for(device: str) -> Target:
     Raises:
         InputError: There is no such kind of device, or the address is malformed.
     """
-    return TARGETS[device.partition(":")[0]](device)
+    known = list_devices() if ":" not in device and device not in TARGETS else {}
+    if device in known:
+        return Named(device, target_for(known[device]))
+    kind = device.partition(":")[0]
+    if kind not in TARGETS:
+        hint = near_names(kind, [*TARGETS, *known])
+        raise InputError(f"unknown device '{device}'", hint)
+    return TARGETS[kind](device)

@@ -106,7 +106,7 @@ def test_bad_input_is_refused_before_any_work(kws: list[Path], tmp_path: Path) -
         benchmark(kws, runs=0)
     with pytest.raises(InputError, match="1 or more"):
         benchmark(kws, threads=0)
-    with pytest.raises(InputError, match="unknown kind of device 'lokal'"):
+    with pytest.raises(InputError, match="unknown device 'lokal'"):
         target_for("lokal")
     with pytest.raises(InputError, match="nothing to benchmark"):
         benchmark([])

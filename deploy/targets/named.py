@@ -1,0 +1,50 @@
+"""A device under the name that the user gave it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from edgepress.benchmarks.target import RunOptions, Session, Target
+
+
+class Named:
+    """A target that answers to another name.
+
+    Args:
+        name: The user's name for it.
+        target: The device.
+    """
+
+    def __init__(self, name: str, target: Target) -> None:
+        self.name = name
+        self.url: str = getattr(target, "url", target.name)
+        self._target = target
+
+    @property
+    def timing_valid(self) -> bool:
+        """As the device."""
+        return self._target.timing_valid
+
+    @property
+    def estimated(self) -> bool:
+        """As the device."""
+        return self._target.estimated
+
+    @property
+    def gives_outputs(self) -> bool:
+        """As the device."""
+        return self._target.gives_outputs
+
+    def environment(self) -> dict[str, Any]:
+        """As the device."""
+        return self._target.environment()
+
+    def open(self, path: Path, options: RunOptions) -> AbstractContextManager[Session]:
+        """As the device."""
+        return self._target.open(path, options)
+
+    def close(self) -> None:
+        """As the device."""
+        self._target.close()
