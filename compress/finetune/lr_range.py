@@ -165,28 +165,24 @@ def _losses(
 def _has_diverged(losses: Sequence[float]) -> bool:
     if not math.isfinite(losses[-1]):
         return True
-    smoothed = smooth(np.asarray(losses))
-    return len(losses) > 5 and bool(smoothed[-1] > _DIVERGED * smoothed.min() + 1e-12)
+    smoothed = smooth(np.asarray(losses), len(losses) / 20)
+    recent = float(np.mean(losses[-3:]))
+    return len(losses) > 5 and recent > _DIVERGED * float(smoothed.min()) + 1e-12
 
 
-def smooth(losses: Array, keep: float = 0.9) -> Array:
-    """Exponential moving average, corrected for its start at 0.
+def smooth(losses: Array, width: float) -> Array:
+    """Averages weighted by a bell of a given width, which unlike running ones don't lag behind.
 
     Args:
         losses: (n,) finite losses.
-        keep: Weight of the average so far, 0 to 1.
+        width: Standard deviation of the bell in steps, above 0.
 
     Returns:
         (n,) averages, between the smallest and the largest loss.
-
-    Source: the bias correction of Kingma and Ba, "Adam" (ICLR 2015), section 3.
     """
-    averages = np.empty(len(losses))
-    average = 0.0
-    for i, loss in enumerate(losses):
-        average = keep * average + (1 - keep) * loss
-        averages[i] = average / (1 - keep ** (i + 1))
-    return averages
+    steps = np.arange(len(losses))
+    bell = np.exp(-0.5 * ((steps[:, None] - steps[None, :]) / max(width, 1e-3)) ** 2)
+    return np.asarray(bell @ losses / bell.sum(1))
 
 
 def _judged(rates: Array, losses: Array, diverged: bool) -> LrRange:
@@ -197,11 +193,12 @@ def _judged(rates: Array, losses: Array, diverged: bool) -> LrRange:
             f"the loss is not finite at the rate {rates[-1] if len(rates) else 0:.2g} already",
             "begin the range lower, and check the data",
         )
-    smoothed = smooth(losses)
+    smoothed = smooth(losses, len(losses) / 20)
     lowest = int(smoothed.argmin())
     slopes = np.gradient(smoothed, np.log(rates))
-    # Behind the minimum the loss only falls again by accident.
-    steepest = float(rates[int(slopes[: max(lowest, 1) + 1].argmin())])
+    # Behind the minimum the loss only falls again by accident; the first steps are all noise.
+    first = min(len(rates) // 10, lowest)
+    steepest = float(rates[first + int(slopes[first : lowest + 1].argmin())])
     minimum = float(rates[lowest])
     return LrRange(
         rates=tuple(rates.tolist()),

@@ -89,7 +89,7 @@ def _rows(model: Any, dataset: Dataset, split: Split, seed: int) -> tuple[Array,
     """(rows, features) before the head and (rows,) classes or (rows, values), standardisable."""
     inputs, targets = split.sample(_ROWS // 2, seed)
     given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    features = np.asarray(_feature_model(model).predict(given, verbose=0, batch_size=256))
+    features = _features(_feature_model(model), given)
     y = np.asarray(_first(targets, dataset))
     random = np.random.default_rng(seed)
     if features.ndim > 2 and y.ndim >= features.ndim - 1 and y.shape[1:-1] == features.shape[1:-1]:
@@ -99,6 +99,18 @@ def _rows(model: Any, dataset: Dataset, split: Split, seed: int) -> tuple[Array,
         chosen = np.random.default_rng(0).permutation(features.shape[1])[:_FEATURES]
         features = features[:, chosen]
     return features, _classes_or_values(y, dataset)
+
+
+def _features(model: Any, inputs: Any) -> Array:
+    """A model's output for arrays, batch by batch."""
+    import keras
+
+    n = len(keras.tree.flatten(inputs)[0])
+    parts = []
+    for i in range(0, n, 256):
+        batch = keras.tree.map_structure(lambda a, i=i: a[i : i + 256], inputs)
+        parts.append(np.asarray(keras.ops.convert_to_numpy(model(batch, training=False))))
+    return np.concatenate(parts)
 
 
 def _pixels(features: Array, y: Array, random: np.random.Generator) -> tuple[Array, Array]:

@@ -15,11 +15,10 @@ from edgepress.compress.finetune.lr_range import draw_range, lr_find, measure_ra
 from edgepress.compress.recipe import FinetuneSpec
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 0.99))
-def test_smoothing_stays_between_the_extremes(losses: list[float], keep: float) -> None:
-    found = smooth(np.asarray(losses), keep)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0.01, 10))
+def test_smoothing_stays_between_the_extremes(losses: list[float], width: float) -> None:
+    found = smooth(np.asarray(losses), width)
     slack = 1e-6 * max(1.0, max(map(abs, losses)))
-    assert found[0] == pytest.approx(losses[0], abs=slack)
     assert min(losses) - slack <= found.min()
     assert found.max() <= max(losses) + slack
 
