@@ -1,0 +1,101 @@
+"""Results over time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgepress.benchmarks.history import changes, earlier, keep, recall
+from edgepress.benchmarks.report.ci import render_github, render_junit
+from edgepress.compress.errors import InputError
+
+
+def document(median: float = 1.0, size: int = 1000, **row: Any) -> dict[str, Any]:
+    return {
+        "device": {"name": "local", "smallest_difference": 0.02},
+        "rows": [
+            {"artifact": "/x/net.tflite", "label": "net.tflite", "device": "local", "threads": 1,
+             "batch": 1, "runs": 50, "median_ms": median, "bytes": size, "arena_bytes": 64,
+             "ci95_ms": [0.99 * median, 1.01 * median], "timing_valid": True, **row}
+        ],
+        "failures": [],
+    }  # fmt: skip
+
+
+def _verdicts(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str]:
+    return {change.quantity: change.verdict for change in changes(before, after)}
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    assert keep(file, document(1.0), "first") == 1
+    assert keep(file, document(2.0)) == 2
+    assert recall(file) == document(2.0)
+    assert recall(file, "first") == recall(file, "1") == document(1.0)
+    assert earlier(file) == document(2.0)
+    with pytest.raises(InputError, match="no run 'third'"):
+        recall(file, "third")
+
+
+def test_a_run_folder_and_a_json_file_can_be_compared_with(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"benchmark": document()}))
+    (tmp_path / "b.json").write_text(json.dumps(document()))
+    assert earlier(tmp_path) == earlier(tmp_path / "b.json") == document()
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="holds no benchmark"):
+        earlier(tmp_path)
+    (tmp_path / "bad.db").write_bytes(b"SQLite format 3\0 and then nonsense")
+    with pytest.raises(InputError, match=r"bad\.db"):
+        earlier(tmp_path / "bad.db")
+
+
+def test_slower_beyond_noise_is_a_regression() -> None:
+    assert _verdicts(document(1.0), document(1.2))["latency"] == "regression"
+    assert _verdicts(document(1.2), document(1.0))["latency"] == "improvement"
+    assert _verdicts(document(1.0), document(1.025))["latency"] == "same"
+    noisy = document(1.2, ci95_ms=[0.9, 1.4])
+    assert _verdicts(document(1.0), noisy)["latency"] == "same"
+
+
+def test_sizes_are_exact() -> None:
+    assert _verdicts(document(size=1000), document(size=1100))["size"] == "regression"
+    assert _verdicts(document(size=1000), document(size=900))["size"] == "improvement"
+    assert _verdicts(document(), document())["size"] == "same"
+
+
+def test_an_emulator_has_no_regressions_of_time() -> None:
+    assert "latency" not in _verdicts(document(1.0), document(9.0, timing_valid=False))
+
+
+def test_only_the_same_is_compared() -> None:
+    with pytest.raises(InputError, match="none of these"):
+        changes(document(), document(threads=4))
+
+
+@given(st.floats(0.001, 1000), st.floats(0.001, 1000))
+def test_the_verdict_is_the_opposite_the_other_way_round(a: float, b: float) -> None:
+    opposite = {"regression": "improvement", "improvement": "regression", "same": "same"}
+    forth = _verdicts(document(a), document(b))["latency"]
+    back = _verdicts(document(b), document(a))["latency"]
+    # A ratio of 1.031 is beyond 3 % one way, 0.970 within it the other way.
+    if abs(a / b - 1) > 0.035:
+        assert back == opposite[forth]
+
+
+def test_ci_servers_read_it() -> None:
+    told = document(1.2)
+    told["failures"] = [{"device": "pi", "artifact": "", "reason": "is not there"}]
+    suite = ElementTree.fromstring(render_junit(told, changes(document(1.0), told)))
+    assert suite.get("failures") == "2"
+    messages = [f.get("message") for f in suite.iter("failure")]
+    assert messages[0] == "is not there"
+    assert "+20.0%" in str(messages[1])
+    entries = json.loads(render_github(told))
+    assert {entry["unit"] for entry in entries} == {"ms", "bytes"}
+    assert all(isinstance(entry["value"], int | float) for entry in entries)
