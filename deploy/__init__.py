@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from edgepress.deploy.benchmarking import benchmark as benchmark
     from edgepress.deploy.exporting import export as export
     from edgepress.deploy.pipeline import run as run
-    from edgepress.deploy.verify import verify as verify
+    from edgepress.deploy.verifying import verify as verify
 
 _HOMES = {
     "benchmark": "benchmarking",
     "export": "exporting",
     "run": "pipeline",
-    "verify": "verify",
+    "verify": "verifying",
 }
 
 __all__ = list(_HOMES)

@@ -251,7 +251,7 @@ class _Line:
     @cached_property
     def source(self) -> Any:
         """What the model itself gives, computed once."""
-        from edgepress.deploy.verify import gather
+        from edgepress.deploy.verifying import gather
 
         shapes = self.job.settings.shapes
         return gather(self.job.model, self.dataset, self.samples, self.seed, shapes)
@@ -302,7 +302,7 @@ class _Line:
         self.notes += [f"{path.name}: {note}" for note in written.notes]
 
     def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
-        from edgepress.deploy.verify import compare
+        from edgepress.deploy.verifying import compare
 
         with Runtime(runnable) as runtime:
             inputs, outputs = runtime.tensors()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgepress.compress.errors import CheckFailed, InputError
+from edgepress.compress.files import check_output
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
@@ -24,6 +26,8 @@ from edgepress.deploy.cli.quiet import load_frameworks
 @model_argument
 @click.argument("artifact", metavar="ARTIFACT", type=click.Path(path_type=Path))
 @data_options(required=False)
+@click.option("--layers", is_flag=True, help="Compare layer by layer; name the first to depart.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Picture of --layers, a .png file.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -36,12 +40,19 @@ def command(values: Values) -> None:
     artifact = values["artifact"]
     if not artifact.is_file():
         raise InputError(f"artifact '{artifact}' does not exist")
+    if values["plot"] and not values["layers"]:
+        raise InputError("--plot draws the layers", "pass --layers")
+    if values["plot"]:
+        check_output(values["plot"], force=True)
     load_frameworks(values["verbose"])
-    from edgepress.deploy.verify import verify
+    from edgepress.deploy.verifying import verify
 
-    result = verify(load_model(values), artifact, data, seed=values["seed"])
+    model = load_model(values)
+    result = verify(model, artifact, data, seed=values["seed"])
+    report = _compare_layers(model, artifact, data, values) if values["layers"] else None
     if values["as_json"]:
-        display.print_json(result.to_json())
+        layers = {"layers": report.to_json()} if report else {}
+        display.print_json({**result.to_json(), **layers})
     else:
         display.print_table(
             f"{artifact} against {values['model']}, {result.samples:,} samples",
@@ -55,5 +66,30 @@ def command(values: Values) -> None:
                 ["verdict", "verified" if result.passed else "failed"],
             ],
         )
+        if report:
+            _show_layers(report)
     if not result.passed:
         raise CheckFailed(f"'{artifact}' departs from its source: {result.reason}")
+
+
+def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> Any:
+    from edgepress.deploy.layerwise import compare_layers, draw_layers
+
+    report = compare_layers(model, artifact, data, seed=values["seed"])
+    if values["plot"]:
+        draw_layers(report, values["plot"])
+    return report
+
+
+def _show_layers(report: Any) -> None:
+    display.print_table(
+        f"Layer by layer; below {report.threshold_db:.0f} dB a layer departs",
+        ["layer", "type", "SQNR dB", "max error", "likely cause"],
+        [[r.layer, r.type, r.sqnr_db, r.max_abs_error, r.cause] for r in report.layers],
+    )
+    if report.fused:
+        click.echo(f"fused into a neighbour: {', '.join(report.fused)}")
+    if report.worst:
+        click.echo(f"worst: {report.worst.layer}, {report.worst.sqnr_db:.1f} dB")
+    first = report.first
+    click.echo(f"first to depart: {first.layer if first else 'none'}")

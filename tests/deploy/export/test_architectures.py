@@ -10,7 +10,7 @@ from keras import layers
 from edgepress.deploy.exporters import EXPORTERS
 from edgepress.deploy.exporting import export
 from edgepress.deploy.quantize import PRECISIONS
-from edgepress.deploy.verify import guess_precision
+from edgepress.deploy.verifying import guess_precision
 
 TFLITE_AND_ONNX = ("tflite", "onnx")
 

@@ -91,3 +91,13 @@ def test_what_converters_say_is_put_in_words():
     said = "error: Quantization to 16x8-bit not yet supported for op: 'NEG'. Something."
     assert explain(said) == "TFLite has no 16-bit version of the operator NEG"
     assert explain("all is well") == ""
+
+
+def test_the_functions_keep_their_names_whatever_was_imported(model, tmp_path, worker):
+    """A module of a function's name would take its place in the package once imported."""
+    from edgepress import deploy
+
+    deploy.export(model, tmp_path / "out", ["onnx"], worker=worker)
+    assert callable(deploy.export)
+    assert callable(deploy.verify)
+    assert deploy.verify(model, tmp_path / "out" / "model_float32.onnx").passed

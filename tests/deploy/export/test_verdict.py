@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from keras import layers
 
@@ -15,7 +15,7 @@ from edgepress.deploy.exporters.plausible import plausible_inputs
 from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.pairing import pair_inputs, pair_outputs
 from edgepress.deploy.quantize import PRECISIONS
-from edgepress.deploy.verify import SourceOutputs, judge
+from edgepress.deploy.verifying import SourceOutputs, judge
 
 NAMES = st.lists(st.text(min_size=1, max_size=8), max_size=6)
 
@@ -61,6 +61,7 @@ def test_outputs_of_nothing_but_zeros_fail(name):
 @given(seed=st.integers(0, 100), noise=st.floats(0.5, 2))
 @settings(max_examples=20, deadline=None)
 def test_the_tolerance_is_where_the_verdict_turns(seed, noise):
+    assume(abs(noise - 1) > 1e-6)
     precision = PRECISIONS["float32"]
     want = outputs(seed).astype("float64")
     have = want.copy()

@@ -277,7 +277,7 @@ def _agreement(source: SourceOutputs, have: Outputs, want: Outputs, precision: P
     return float((worst <= bound).mean())
 
 
-def shapes_of(model: Any, inputs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
+def shapes_of(model: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
     """Sizes that an artifact fixes where its source leaves them free, by the source's names."""
     pairing: Pairing = pair_inputs(model, inputs)
     found = {}
