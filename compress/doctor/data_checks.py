@@ -1,0 +1,242 @@
+"""What a model makes of the data it is given: range, preprocessing, dead layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.data import Dataset
+from edgepress.compress.doctor.findings import Finding
+
+Array = NDArray[Any]
+_SAMPLES = 200
+_CHUNK = 50
+# A preprocessing is called wrong when another one gives this much more of a score (0 to 1), or
+# takes this share off an error.
+_BETTER = 0.15
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Another reading of the same inputs.
+
+    Attributes:
+        text: What it is, for the message.
+        options: The options that apply it.
+        apply: From inputs as given to inputs as read otherwise.
+    """
+
+    text: str
+    options: str
+    apply: Callable[[Array], Array]
+
+
+PREPROCESSINGS = (
+    Preprocessing("divided by 255", "--scale 1/255", lambda x: x / 255),
+    Preprocessing("multiplied by 255", "--scale 255", lambda x: x * 255),
+    Preprocessing(
+        "from 0..255 to -1..1", "--scale 1/127.5 --mean 1 --std 1", lambda x: x / 127.5 - 1
+    ),
+    Preprocessing("from 0..1 to -1..1", "--mean 0.5 --std 0.5", lambda x: x * 2 - 1),
+    Preprocessing("with blue and red swapped", "an own data function", lambda x: x[..., ::-1]),
+)
+
+
+def check_data(model: Any, dataset: Dataset, seed: int = 0) -> list[Finding]:
+    """Findings about a model on its data.
+
+    Args:
+        model: A built Keras model.
+        dataset: Data opened for it.
+        seed: Draws the samples.
+
+    Returns:
+        The findings, in the order of the checks.
+    """
+    split = dataset.test or dataset.val or dataset.training_split
+    inputs, targets = split.sample(_SAMPLES, seed)
+    found = [Finding("warning", "data", "", text) for text in dataset.warnings]
+    found += scaled_twice(model, dataset)
+    found += logits(dataset)
+    found += preprocessing(model, dataset, inputs, targets)
+    found += dead_layers(model, inputs)
+    return found
+
+
+def scaled_twice(model: Any, dataset: Dataset) -> Iterator[Finding]:
+    """Inputs between 0 and 1 into a model that divides by 255 itself."""
+    from edgepress.compress.data.preparation import own_rescaling
+
+    rescaling = own_rescaling(model)
+    low, high = dataset.input_range
+    if rescaling is None:
+        return
+    name, factor = rescaling
+    yield Finding(
+        "note",
+        "input",
+        name,
+        f"'{name}' in the model preprocesses its input: give it the raw values",
+    )
+    if 0 < factor < 0.1 and max(abs(low), abs(high)) <= 1.5:
+        yield Finding(
+            "problem",
+            "input",
+            name,
+            f"the inputs run from {low:g} to {high:g} and '{name}' scales them by {factor:g} again",
+            "leave out --scale, or give the raw 0..255 values",
+        )
+
+
+def logits(dataset: Dataset) -> Iterator[Finding]:
+    """Classifiers without a softmax or sigmoid at the end."""
+    for name, bare in zip(dataset.task.output_names, dataset.task.logits, strict=True):
+        if bare and dataset.task.kind != "regression":
+            yield Finding(
+                "note",
+                "output",
+                name,
+                f"output '{name}' has no softmax or sigmoid",
+                "the loss is taken from logits; an exported file gives logits too",
+            )
+
+
+def outputs_of(model: Any, inputs: Mapping[str, Array]) -> list[Array]:
+    """A model's outputs on samples, in inference mode.
+
+    Args:
+        model: A Keras model.
+        inputs: Arrays by input name, (samples, …).
+
+    Returns:
+        An array for each output.
+    """
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def run(batch: Any) -> Any:
+        return tf.nest.flatten(model(batch, training=False))
+
+    parts: list[list[Array]] = []
+    size = len(next(iter(inputs.values())))
+    for start in range(0, size, _CHUNK):
+        batch = {key: tf.constant(array[start : start + _CHUNK]) for key, array in inputs.items()}
+        given = next(iter(batch.values())) if len(batch) == 1 else batch
+        parts.append([np.asarray(part) for part in run(given)])
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def preprocessing(
+    model: Any, dataset: Dataset, inputs: Mapping[str, Array], targets: Any
+) -> Iterator[Finding]:
+    """Whether the inputs, read otherwise, would make the model much better."""
+    task = dataset.task
+    samples = len(next(iter(inputs.values())))
+    given = task.score(outputs_of(model, inputs), targets)
+    yield Finding(
+        "note", "data", "", f"{task.metric} {given:.4g} on {samples} samples, as the data is given"
+    )
+    best: tuple[float, Preprocessing] | None = None
+    for other in _applicable(inputs):
+        changed = {
+            key: other.apply(array).astype(array.dtype) if _is_float(array) else array
+            for key, array in inputs.items()
+        }
+        value = task.score(outputs_of(model, changed), targets)
+        if best is None or task.better(value, best[0]):
+            best = (value, other)
+    if best is not None and task.drop(best[0], given) > _BETTER:
+        value, other = best
+        yield Finding(
+            "problem",
+            "input",
+            "",
+            f"{task.metric} is {given:.4g} as the data is given, and {value:.4g} with the inputs "
+            f"{other.text}: the preprocessing is wrong",
+            f"pass {other.options}",
+        )
+    elif task.kind == "classification" and _is_chance(given, targets):
+        yield Finding(
+            "warning",
+            "data",
+            "",
+            f"{task.metric} {given:.4g} is no better than guessing",
+            "the model is untrained, the labels are numbered otherwise, or a preprocessing lacks",
+        )
+
+
+def _is_float(array: Array) -> bool:
+    return bool(np.issubdtype(array.dtype, np.floating))
+
+
+def _applicable(inputs: Mapping[str, Array]) -> Iterator[Preprocessing]:
+    """The readings that make sense for the range and form of the inputs."""
+    images = [a for a in inputs.values() if a.ndim == 4 and _is_float(a)]
+    if not images:
+        return
+    high = max(float(np.abs(image).max()) for image in images)
+    colour = all(image.shape[-1] == 3 for image in images)
+    for other in PREPROCESSINGS:
+        large = other.text in ("divided by 255", "from 0..255 to -1..1")
+        swap = other.text.startswith("with blue")
+        if (swap and colour) or (not swap and large == (high > 1.5)):
+            yield other
+
+
+def _is_chance(value: float, targets: Any) -> bool:
+    """Whether an accuracy is about that of always naming the commonest class."""
+    if not isinstance(targets, np.ndarray):
+        return False
+    labels = targets.argmax(-1) if targets.ndim > 1 and targets.shape[-1] > 1 else targets.ravel()
+    share = np.bincount(labels.astype(int)).max() / len(labels)
+    return value <= share + 2 * np.sqrt(share * (1 - share) / len(labels))
+
+
+def dead_layers(model: Any, inputs: Mapping[str, Array]) -> Iterator[Finding]:
+    """Rectified channels that stay at zero on every sample."""
+    import keras
+
+    tensors = _rectified(model)
+    if not tensors:
+        return
+    watched = keras.Model(model.inputs, list(tensors.values()))
+    for name, values in zip(tensors, outputs_of(watched, inputs), strict=True):
+        channels = values.reshape(-1, values.shape[-1])
+        dead = int((~channels.any(axis=0)).sum())
+        total = channels.shape[1]
+        if dead == total:
+            yield Finding(
+                "problem",
+                "weights",
+                name,
+                f"'{name}' gives zero for every sample: what comes before it is lost",
+                "check the preprocessing; the layer may have died in training",
+            )
+        elif dead:
+            yield Finding(
+                "note",
+                "weights",
+                name,
+                f"{dead} of {total} channels of '{name}' are zero on all samples",
+                "prune --structure channels finds such channels",
+            )
+
+
+def _rectified(model: Any) -> dict[str, Any]:
+    """Outputs of the layers that end in a ReLU, by the layer's name."""
+    from edgepress.compress.graph import nodes_of, require_graph
+
+    found: dict[str, Any] = {}
+    for node in nodes_of(require_graph(model)):
+        operation = node.operation
+        function = getattr(getattr(operation, "activation", None), "__name__", "")
+        plain = type(operation).__name__ in ("ReLU", "Relu") and not getattr(
+            operation, "negative_slope", 0
+        )
+        if (plain or function in ("relu", "relu6")) and len(node.output_tensors) == 1:
+            found.setdefault(operation.name, node.output_tensors[0])
+    return found
