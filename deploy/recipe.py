@@ -58,6 +58,13 @@ class ExportSpec(Spec):
     verify_samples: int | None = Field(None, ge=1)
 
 
+def parse_share(text: Any) -> Any:
+    """Read `1%` or `0.01` as a share."""
+    if isinstance(text, str) and text.strip().endswith("%"):
+        return float(text.strip()[:-1]) / 100
+    return text
+
+
 class BenchmarkSpec(Spec):
     """What is measured and where.
 
@@ -65,11 +72,20 @@ class BenchmarkSpec(Spec):
         devices: Devices: local, or a name or address.
         runs: Timed inferences of each file.
         threads: Threads of the runtime.
+        batch: Samples in one inference; as in the file by default.
+        precision: Go on beyond the runs until every 95 % interval is narrower than this share of
+            its value, as 1% or 0.01.
+        max_seconds: Time limit of the timing, for each device.
+        profile: Whether this machine also measures the time of each operator.
     """
 
     devices: List = ("local",)
     runs: int = Field(200, ge=1)
     threads: int = Field(1, ge=1)
+    batch: int | None = Field(None, ge=1)
+    precision: Annotated[float, BeforeValidator(parse_share)] | None = Field(None, gt=0, lt=1)
+    max_seconds: float = Field(120.0, gt=0)
+    profile: bool = False
 
 
 class AcceptSpec(Spec):

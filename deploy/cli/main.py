@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Write TFLite and ONNX files, each verified against the model."),
     "verify": ("verify", "Compare an exported file with the model it was made from."),
     "benchmark": ("benchmark", "Measure size, latency, memory and accuracy."),
+    "devices": ("devices", "List, name and check the devices to measure on."),
     "compress": ("compress", "The whole line: fine-tune, prune, export, verify, benchmark."),
     "report": ("report", "Make one HTML page of one or more runs."),
     "demo": ("demo", "Run the whole line on handwritten digits; needs no file."),

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from edgepress.compress.errors import DeviceError, InputError
-from edgepress.compress.files import check_output, write_json
+from edgepress.benchmarks.history import Change, changes, earlier, keep
+from edgepress.benchmarks.report.ci import render_github, render_junit
+from edgepress.compress.errors import CheckFailed, DeviceError, InputError
+from edgepress.compress.files import atomic_output, check_output, write_json
 from edgepress.compress.specifying import make_spec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
@@ -30,6 +32,22 @@ from edgepress.deploy.recipe import BenchmarkSpec
 )
 @spec_options(BenchmarkSpec, rename={"devices": "device"})
 @click.option("--model", metavar="MODEL", help="Keras source; needed with --data.")
+@click.option(
+    "--against",
+    metavar="EARLIER",
+    type=click.Path(path_type=Path),
+    help="An earlier result (RUN folder, .json or history): exit code 1 on a regression.",
+)
+@click.option(
+    "--history", type=click.Path(path_type=Path), help="SQLite file that this result is added to."
+)
+@click.option("--label", default="", help="Name of this result in the history, such as a commit.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit's XML here.")
+@click.option(
+    "--github",
+    type=click.Path(path_type=Path),
+    help="Also write JSON for GitHub's benchmark action.",
+)
 @data_options(required=False)
 @output_options(required=False, help="Also write the JSON document to this file.")
 @common_options
@@ -48,6 +66,7 @@ def command(values: Values) -> None:
             raise InputError(f"artifact '{path}' does not exist")
     if values["output"]:
         check_output(values["output"], values["force"])
+    before = earlier(values["against"]) if values["against"] else None
     dataset = _dataset(values)
     with display.ConsoleProgress() as progress:
         result = benchmark(
@@ -60,6 +79,10 @@ def command(values: Values) -> None:
     document = result.to_json()
     if values["output"]:
         write_json(values["output"], document, force=values["force"])
+    found = changes(before, document) if before is not None else []
+    if before is not None:
+        document["changes"] = [change.to_json() for change in found]
+    _keep(values, document, found)
     if values["as_json"]:
         display.print_json(document)
     else:
@@ -67,6 +90,23 @@ def command(values: Values) -> None:
     if document["failures"]:
         first = document["failures"][0]
         raise DeviceError(f"{first['device']}: {first['artifact']} failed: {first['reason']}")
+    worse = [change for change in found if change.verdict == "regression"]
+    if worse:
+        raise CheckFailed(
+            f"{worse[0].quantity} of {worse[0].artifact} grew from {worse[0].before:.4g} to"
+            f" {worse[0].after:.4g} ({worse[0].reason})"
+        )
+
+
+def _keep(values: Values, document: dict[str, Any], found: list[Change]) -> None:
+    """Add the result to the history, and tell CI servers."""
+    if values["history"]:
+        keep(values["history"], document, values["label"])
+    for option, render in (("junit", lambda: render_junit(document, found)),
+                           ("github", lambda: render_github(document))):  # fmt: skip
+        if values[option]:
+            with atomic_output(values[option], force=True) as temporary:
+                temporary.write_text(render(), "utf-8")
 
 
 def _dataset(values: Values) -> Any:
@@ -103,15 +143,34 @@ def show_benchmark(document: dict[str, Any]) -> None:
             for row in rows
         ],
     )  # fmt: skip
-    display.print_table(
-        "Ratios of time",
-        ["a", "b", "b / a", "95 % interval"],
-        [
-            [Path(c["a"]).name, Path(c["b"]).name, c["ratio"],
-             "{:.3f} to {:.3f}".format(*c["ci95"])]
-            for c in document["comparisons"]
-        ],
-    )  # fmt: skip
+    if document["comparisons"]:
+        labels = {row["artifact"]: row["label"] for row in rows}
+        display.print_table(
+            "Ratios of time",
+            ["a", "b", "b / a", "95 % interval", "verdict"],
+            [
+                [labels.get(c["a"], c["a"]), labels.get(c["b"], c["b"]), c["ratio"],
+                 "{:.3f} to {:.3f}".format(*c["ci95"]), c["verdict"]]
+                for c in document["comparisons"]
+            ],
+        )  # fmt: skip
+    for profile in document["profiles"]:
+        display.print_table(
+            f"Time by operator: {Path(profile['artifact']).name}",
+            ["output", "operator", "ms", "share", "MACs", "GFLOP/s", "bound by"],
+            [
+                [op["name"][-60:], op["operator"], op["ms"], f"{op['share']:.1%}", op["macs"],
+                 op["gflops"], op["bound"]]
+                for op in sorted(profile["operators"], key=lambda o: -o["ms"])[:20]
+            ],
+        )  # fmt: skip
+        for note in profile["notes"]:
+            click.echo(f"note: {note}")
+    for change in document.get("changes", []):
+        click.echo(
+            f"{change['verdict']}: {change['quantity']} of {change['artifact']}"
+            f" {change['before']:.6g} -> {change['after']:.6g} ({change['reason']})"
+        )
     if device.get("smallest_difference"):
         click.echo(
             f"smallest difference that this run can see: {device['smallest_difference']:.1%}"

@@ -1,0 +1,71 @@
+"""`edgepress devices`."""
+
+from __future__ import annotations
+
+import click
+
+from edgepress.compress.errors import DeviceError
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import Values, common_options, keyword_values
+
+
+@click.group()
+def command() -> None:
+    """List, name and check the devices that `benchmark --device` takes."""
+
+
+@command.command("list")
+@common_options
+@keyword_values
+def list_command(values: Values) -> None:
+    """Show the devices of your devices file, and the kinds of addresses there are."""
+    from edgepress.deploy.targets import list_devices
+    from edgepress.deploy.targets.devices_file import devices_file
+
+    devices = {"local": "local", **list_devices()}
+    if values["as_json"]:
+        display.print_json({"file": str(devices_file()), "devices": devices})
+        return
+    display.print_table("Devices", ["name", "address"], list(devices.items()))
+    click.echo(f"file: {devices_file()}")
+    click.echo(
+        "addresses: ssh://user@host:port  adb:SERIAL?benchmark_model=FILE  mcu:tflm"
+        "  mcu:ethos-u55-128  mcu:/dev/ttyUSB0"
+    )
+
+
+@command.command("add")
+@click.argument("name")
+@click.argument("url")
+@click.option("--force", is_flag=True, help="Replace a device of that name.")
+@common_options
+@keyword_values
+def add_command(values: Values) -> None:
+    """Call the device at URL by NAME."""
+    from edgepress.deploy.targets import add_device
+
+    path = add_device(values["name"], values["url"], values["force"])
+    if values["as_json"]:
+        display.print_json({"file": str(path), "name": values["name"], "url": values["url"]})
+        return
+    click.echo(
+        f"'{values['name']}' is in {path}; prove it: edgepress devices check {values['name']}"
+    )
+
+
+@command.command("check")
+@click.argument("device")
+@common_options
+@keyword_values
+def check_command(values: Values) -> None:
+    """Prove in about two seconds that DEVICE is ready; exit code 3 where it is not."""
+    from edgepress.deploy.targets import check_device
+
+    check = check_device(values["device"])
+    if values["as_json"]:
+        display.print_json(check.to_json())
+    elif check.ok:
+        rows = [[k, v] for k, v in check.environment.items() if v not in (None, "")]
+        display.print_table(f"{check.device} is ready ({check.seconds:.1f} s)", ["", ""], rows)
+    if not check.ok:
+        raise DeviceError(f"'{check.device}' is not ready: {check.problem}", check.cure)
