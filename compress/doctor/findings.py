@@ -16,7 +16,7 @@ class Finding:
     Attributes:
         severity: "problem" (results will be wrong or a step will fail), "warning" (likely not what
             was meant) or "note".
-        topic: "weights", "pruning", "graph", "input", "output", "data" or "export".
+        topic: "weights", "pruning", "graph", "input", "output", "data", "export" or "environment".
         where: Layer or input it is about; may be empty.
         message: One sentence.
         hint: What to do; may be empty.

@@ -1,0 +1,118 @@
+"""The whole diagnosis: the model and its data, what won't export, and the environment."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.doctor import Diagnosis, Finding, ranked
+from edgepress.compress.doctor import doctor as examine
+
+_PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;]+)$")
+
+
+def doctor(
+    model: Any, data: Any = None, formats: Sequence[str] = ("tflite", "onnx"), seed: int = 0
+) -> Diagnosis:
+    """Look for everything that will be a problem later.
+
+    Args:
+        model: A Keras model, or what `compress.load` takes.
+        data: Data as `open_data` takes it.
+        formats: File formats to look ahead to, names in `EXPORTERS`.
+        seed: Draws samples.
+
+    Returns:
+        The findings, the worst first.
+
+    Raises:
+        InputError: The model or the data can't be opened.
+    """
+    from edgepress.compress.models import load
+
+    model = load(model)
+    found = [*examine(model, data, seed).findings]
+    found += [*export_findings(model, formats), *environment()]
+    return Diagnosis(str(model.name), ranked(found))
+
+
+def export_findings(model: Any, formats: Sequence[str]) -> Iterator[Finding]:
+    """What stands in the way of exporting, without running a converter.
+
+    Args:
+        model: A built Keras model.
+        formats: Names in `EXPORTERS`.
+
+    Yields:
+        A finding for each obstacle.
+    """
+    from edgepress.deploy.exporters import Job, Settings
+    from edgepress.deploy.exporters.preflight import preflight
+    from edgepress.deploy.exporters.recurrent import loops
+    from edgepress.deploy.worker import Worker
+
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder, Worker() as worker:
+        scratch = Path(folder)
+        job = Job(model, Settings(), worker, scratch, scratch / "probe.npz", None)
+        try:
+            obstacles = preflight(job, formats)
+        except Exception as error:
+            first = str(error).strip().splitlines() or [type(error).__name__]
+            yield Finding(
+                "problem", "export", "", f"the graph can't be traced for export: {first[0][:200]}"
+            )
+            return
+    for obstacle in obstacles:
+        whole = not obstacle.quantize
+        name = f"{obstacle.format} {obstacle.quantize}".strip()
+        yield Finding(
+            "problem" if whole else "note",
+            "export",
+            obstacle.layer,
+            f"{name}: {obstacle.reason}",
+            "" if whole else "the other precisions are not concerned",
+        )
+    looping = [layer.name for layer in loops(model)]
+    if looping and "tflite" in formats:
+        yield Finding(
+            "note",
+            "export",
+            looping[0],
+            f"'{looping[0]}' loops over time steps: TFLite files get a fixed batch and length",
+        )
+
+
+def environment(requirements: Sequence[str] | None = None) -> Iterator[Finding]:
+    """Installed packages that aren't the releases edgepress was proved with.
+
+    Args:
+        requirements: Requirements with exact releases ("keras==3.15.1"); edgepress's own by
+            default.
+
+    Yields:
+        A finding for each package that is missing or of another release.
+    """
+    for requirement in requires("edgepress") or [] if requirements is None else requirements:
+        pin = _PIN.match(requirement.replace(" ", ""))
+        if pin is None:
+            continue
+        name, wanted = pin.groups()
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            yield Finding(
+                "problem", "environment", name, f"{name} is not installed", f"install {name}"
+            )
+            continue
+        if installed != wanted:
+            yield Finding(
+                "warning",
+                "environment",
+                name,
+                f"{name} {installed} is installed; edgepress was proved with {wanted}",
+                f"pip install {name}=={wanted}",
+            )
