@@ -27,7 +27,7 @@ _HOMES = {
     "strip": "stripping",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0604
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

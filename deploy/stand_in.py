@@ -54,7 +54,7 @@ def _real_type(spec: TensorSpec) -> str:
 def _shape_layer(spec: TensorSpec, activation: Any) -> Any:
     import keras
 
-    class Signature(keras.layers.Layer):  # type: ignore[misc]
+    class Signature(keras.layers.Layer):
         """Stands for everything between inputs and one output."""
 
         def compute_output_spec(self, inputs: Any) -> Any:
