@@ -122,9 +122,7 @@ class TrainSpec(Spec):
     lr_every: int = Field(10, ge=1)
     lr_growth: float = Field(1.0, ge=1)
     lr_power: float = Field(1.0, gt=0)
-    lr_points: Annotated[
-        tuple[tuple[float, float], ...], BeforeValidator(parse_points)
-    ] = ()
+    lr_points: Annotated[tuple[tuple[float, float], ...], BeforeValidator(parse_points)] = ()
     lr_patience: int = Field(5, ge=0)
     min_lr: float = Field(1e-6, ge=0)
     early_stopping: int | None = Field(None, ge=1)
@@ -141,11 +139,14 @@ class FinetuneSpec(TrainSpec):
         unfreeze: What is trained; see `finetune.select`.
         train_batchnorm: Whether batch normalisation in frozen parts follows the new data.
         teacher: Model file whose outputs are learned beside the labels.
+        feature_cache: Whether what lies below the lowest unfrozen layer is computed once for each
+            sample, where nothing random comes before it.
     """
 
     unfreeze: Names = ("all",)
     train_batchnorm: bool = False
     teacher: str | None = None
+    feature_cache: bool = True
 
 
 class PruneSpec(Spec):
@@ -158,7 +159,8 @@ class PruneSpec(Spec):
         target_params: Parameters kept, as a share or a number.
         criterion: Importance criterion by name.
         schedule: "one-shot" (after training), or during training "constant", "polynomial",
-            "iterative".
+            "iterative"; "moving" prunes at once, then exchanges weak weights for those of strong
+            gradient every `frequency` steps.
         initial_sparsity: Where a polynomial schedule begins.
         begin_step: First training step at which masks are updated.
         end_step: Step at which a polynomial schedule reaches `sparsity`; by default three
@@ -194,7 +196,7 @@ class PruneSpec(Spec):
     target_macs: float | None = Field(None, gt=0)
     target_params: float | None = Field(None, gt=0)
     criterion: str = "l1"
-    schedule: Literal["one-shot", "constant", "polynomial", "iterative"] = "one-shot"
+    schedule: Literal["one-shot", "constant", "polynomial", "iterative", "moving"] = "one-shot"
     initial_sparsity: float = Field(0.0, ge=0, lt=1)
     begin_step: int = Field(0, ge=0)
     end_step: int | None = Field(None, ge=1)

@@ -54,6 +54,7 @@ class _Run:
         """Train with a mask callback and take its history over."""
         from edgepress.compress.finetune.train import fit
 
+        assert self.dataset is not None
         with self.timed("recover"):
             history = fit(
                 self.model,
@@ -151,8 +152,28 @@ def _gradual(run: _Run) -> Masks:
     return callback.masks()
 
 
+def _moving(run: _Run) -> Masks:
+    """Masks once, then moved by gradients while the model trains."""
+    from edgepress.compress.weights.regrow import RegrownMasks, loss_gradients
+
+    spec, kernels = run.spec, run.plan.kernels
+    assert run.dataset is not None
+    run.progress.stage("prune, then train with moving masks")
+    with run.timed("prune"):
+        masks = _choose(run)
+        apply_masks(kernels, masks)
+    gradients = loss_gradients(
+        run.model, run.dataset, kernels, 4 * spec.recover_batch_size, run.seed
+    )
+    _, end = _steps(run)
+    callback = RegrownMasks(kernels, masks, gradients, spec.frequency, end)
+    run.fit(spec.recovery(), callback, "moving")
+    return callback.masks()
+
+
 _METHODS: dict[str, Callable[[_Run], Masks]] = {
     "one-shot": _one_shot,
+    "moving": _moving,
     "iterative": _iterative,
     "constant": _gradual,
     "polynomial": _gradual,
@@ -178,9 +199,7 @@ def _recover(run: _Run, masks: Masks, name: str) -> None:
 def _turns(run: _Run) -> Mapping[int, float]:
     """The turns of a gradual schedule in this training's steps."""
     spec = run.spec
-    assert run.dataset is not None
-    total = spec.recover_epochs * run.dataset.training_split.steps(spec.recover_batch_size)
-    end = spec.end_step if spec.end_step is not None else max(1, total * 3 // 4)
+    total, end = _steps(run)
     if not spec.begin_step < min(end, total):
         raise InputError(
             f"begin_step {spec.begin_step} does not lie before the ramp's end: the training has"
@@ -192,9 +211,17 @@ def _turns(run: _Run) -> Mapping[int, float]:
     return turns(spec.schedule, ramp, total)
 
 
+def _steps(run: _Run) -> tuple[int, int]:
+    """Steps of the training, and the one after which masks don't change any more."""
+    assert run.dataset is not None
+    spec = run.spec
+    total = spec.recover_epochs * run.dataset.training_split.steps(spec.recover_batch_size)
+    return total, spec.end_step if spec.end_step is not None else max(1, total * 3 // 4)
+
+
 def _check(spec: PruneSpec, dataset: Dataset | None) -> None:
     """Refuse, before any work, what can't be done together."""
-    gradual = spec.schedule in ("constant", "polynomial")
+    gradual = spec.schedule in ("constant", "polynomial", "moving")
     if gradual and not spec.recover_epochs:
         raise InputError(
             f"schedule {spec.schedule} prunes during training, but recover_epochs is 0",
@@ -203,7 +230,12 @@ def _check(spec: PruneSpec, dataset: Dataset | None) -> None:
     if dataset is None and (spec.recover_epochs or spec.criterion == SECOND_ORDER):
         what = "recover_epochs" if spec.recover_epochs else f"criterion {spec.criterion}"
         raise InputError(f"{what} needs data", "give data, or prune one-shot by magnitude")
-    if spec.criterion == SECOND_ORDER and spec.schedule != "one-shot":
+    if spec.schedule == "moving" and spec.structure != "weights":
+        raise InputError(
+            f"schedule moving is for structure weights, not {spec.structure}",
+            "give schedule one-shot, polynomial or iterative",
+        )
+    if spec.criterion == SECOND_ORDER and spec.schedule not in ("one-shot", "moving"):
         raise InputError(
             f"criterion {spec.criterion} works one-shot, not with schedule {spec.schedule}",
             "give schedule one-shot, or criterion magnitude",

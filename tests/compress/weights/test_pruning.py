@@ -90,6 +90,7 @@ CASES = {
     "iterative": {"schedule": "iterative", "steps": 2},
     "constant": {"schedule": "constant", "begin_step": 2, "frequency": 3},
     "polynomial": {"schedule": "polynomial", "frequency": 2},
+    "moving": {"schedule": "moving", "frequency": 2},
     "second-order": {"criterion": "second-order", "calibration_samples": 32},
     "blocks": {"structure": "blocks", "block": "2x2"},
     "nm": {"structure": "nm", "schedule": "polynomial", "frequency": 4},
@@ -145,7 +146,7 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("case", ["one-shot", "polynomial", "iterative"])
+@pytest.mark.parametrize("case", ["one-shot", "polynomial", "iterative", "moving"])
 def test_a_stopped_pruning_goes_on_to_the_same_bits(images, tmp_path, case):
     from edgepress.compress.errors import Stopped
 
@@ -195,6 +196,7 @@ def test_pruning_again_keeps_the_zeros_there_are():
     [
         ({"schedule": "polynomial"}, "prunes during training, but recover_epochs is 0"),
         ({"recover_epochs": 1}, "recover_epochs needs data"),
+        ({"schedule": "moving"}, "prunes during training, but recover_epochs is 0"),
         ({"criterion": "second-order"}, "criterion second-order needs data"),
         ({"criterion": "l7"}, "unknown weight criterion 'l7'"),
         ({"protect": ["nothing"]}, "protect 'nothing' matches no layer"),
@@ -213,6 +215,13 @@ def test_a_ramp_that_cannot_begin_is_refused(images):
     model = classifier()
     spec = PruneSpec(sparsity=0.5, schedule="polynomial", begin_step=500, recover_epochs=1)
     with pytest.raises(InputError, match="begin_step 500 does not lie before the ramp's end"):
+        prune_weights(model, open_data(images, model), spec)
+
+
+def test_masks_of_a_pattern_cannot_move(images):
+    model = classifier()
+    spec = PruneSpec(structure="nm", pattern="2:4", schedule="moving", recover_epochs=1)
+    with pytest.raises(InputError, match="schedule moving is for structure weights, not nm"):
         prune_weights(model, open_data(images, model), spec)
 
 
