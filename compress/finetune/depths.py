@@ -43,7 +43,7 @@ def _from_graph(model: Any, paths: dict[int, str]) -> list[list[str]]:
 
     found: list[list[str]] = [[]]
     waiting: Counter[int] = Counter(id(t) for t in model.outputs)
-    nodes = _nodes(model)
+    nodes = graph_nodes(model)
     for node in nodes:
         waiting.update(id(t) for t in node.input_tensors)
     alive: set[int] = set()
@@ -71,7 +71,7 @@ def _without_repeats(found: list[list[str]]) -> list[list[str]]:
     return [block for block in unique if block]
 
 
-def _nodes(model: Any) -> list[Any]:
+def graph_nodes(model: Any) -> list[Any]:
     """The nodes of a functional model in topological order; none where it has no graph."""
     by_depth = getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", {})
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]

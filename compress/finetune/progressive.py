@@ -12,8 +12,8 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import copy_flags, copy_model
 from edgepress.compress.finetune.curves import save_figure
 from edgepress.compress.finetune.depths import blocks
+from edgepress.compress.finetune.running import fit_unfrozen
 from edgepress.compress.finetune.select import unfreeze
-from edgepress.compress.finetune.train import fit
 from edgepress.compress.models import load
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import FinetuneSpec
@@ -88,7 +88,7 @@ class _Trials:
         trainable = sum(int(v.value.shape.num_elements()) for v in model.trainable_variables)
         folder = None if self.state_dir is None else self.state_dir / name.replace(" ", "-")
         self.progress.stage(f"unfreeze {name}")
-        history = fit(
+        history = fit_unfrozen(
             model,
             self.dataset,
             self.spec,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.data import open_data
+from edgepress.compress.data import Dataset, open_data
 from edgepress.compress.finetune.copying import copy_flags, copy_model
 from edgepress.compress.finetune.diagnosis import diagnose
+from edgepress.compress.finetune.feature_cache import cache_features
 from edgepress.compress.finetune.history import History
 from edgepress.compress.finetune.select import unfreeze
 from edgepress.compress.finetune.train import fit
@@ -121,7 +122,7 @@ def finetune_as(
     taught_by = teacher if teacher is not None else spec.teacher
     tuned = copy_model(original)
     unfrozen = unfreeze(tuned, spec.unfreeze, spec.train_batchnorm)
-    history = fit(
+    history = fit_unfrozen(
         tuned,
         dataset,
         spec,
@@ -133,3 +134,32 @@ def finetune_as(
     )
     copy_flags(original, tuned)
     return FinetuneResult(tuned, history, unfrozen)
+
+
+def fit_unfrozen(
+    model: Any,
+    dataset: Dataset,
+    spec: FinetuneSpec,
+    *,
+    seed: int,
+    state_dir: Path | None = None,
+    callbacks: Sequence[Any] = (),
+    teacher: Any = None,
+    progress: Progress | None = None,
+) -> History:
+    """`fit`, with the features of the frozen part computed once where that is possible."""
+    cached = None
+    # Callbacks expect the whole model, and a teacher the samples themselves.
+    if spec.feature_cache and not callbacks and teacher is None:
+        cached = cache_features(model, dataset, spec.epochs, progress)
+    trained, seen = cached or (model, dataset)
+    return fit(
+        trained,
+        seen,
+        spec,
+        seed=seed,
+        state_dir=state_dir,
+        callbacks=callbacks,
+        teacher=teacher,
+        progress=progress,
+    )
