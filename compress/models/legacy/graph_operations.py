@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -110,7 +109,7 @@ def evaluate(node: Node, inputs: Sequence[Any]) -> Any:
     Raises:
         InputError: The operation isn't in the table.
     """
-    entry = table().get(node.op)
+    entry = OPERATIONS.get(node.op)
     if entry is None:
         raise InputError(
             f"'{node.name}' is the TensorFlow operation {node.op}, which has no known counterpart",
@@ -121,14 +120,14 @@ def evaluate(node: Node, inputs: Sequence[Any]) -> Any:
 
 def _simple(name: str) -> Callable[..., Any]:
     """A function of `tf_functions` that takes tensors only."""
-    return lambda node, *tensors: f.table()[name](*tensors)
+    return lambda node, *tensors: f.FUNCTIONS[name](*tensors)
 
 
 def _reduce(name: str) -> Callable[..., Any]:
     def call(node: Node, x: Any, axis: Any) -> Any:
         keep = node.number("keep_dims", False)
         axis = _list(axis)
-        return f.table()[name](x, axis=axis, keepdims=keep)
+        return f.FUNCTIONS[name](x, axis=axis, keepdims=keep)
 
     return call
 
@@ -237,11 +236,11 @@ def _squeeze(node: Node, x: Any) -> Any:
 def _matmul(node: Node, a: Any, b: Any) -> Any:
     left = node.number("transpose_a", False) or node.number("adj_x", False)
     right = node.number("transpose_b", False) or node.number("adj_y", False)
-    return f.table()["matmul"](a, b, transpose_a=left, transpose_b=right)
+    return f.FUNCTIONS["matmul"](a, b, transpose_a=left, transpose_b=right)
 
 
 def _cast(node: Node, x: Any) -> Any:
-    return f.table()["cast"](x, _DTYPES[node.text("DstT", "DT_FLOAT")])
+    return f.FUNCTIONS["cast"](x, _DTYPES[node.text("DstT", "DT_FLOAT")])
 
 
 def _gather(node: Node, x: Any, indices: Any, axis: Any = 0) -> Any:
@@ -256,85 +255,82 @@ def _resize(method: str) -> Callable[..., Any]:
             raise InputError(
                 f"'{node.name}' resizes with TensorFlow 1's grid", "use UpSampling2D or Resizing"
             )
-        return f.table()["resize"](x, _list(size), method=method)
+        return f.FUNCTIONS["resize"](x, _list(size), method=method)
 
     return call
 
 
 def _pad(node: Node, x: Any, paddings: Any, value: Any = 0) -> Any:
-    return f.table()["pad"](x, _list(paddings), constant_values=value)
+    return f.FUNCTIONS["pad"](x, _list(paddings), constant_values=value)
 
 
 def _mirror(node: Node, x: Any, paddings: Any) -> Any:
-    return f.table()["pad"](x, _list(paddings), mode=node.text("mode", "REFLECT"))
+    return f.FUNCTIONS["pad"](x, _list(paddings), mode=node.text("mode", "REFLECT"))
 
 
-@cache
-def table() -> dict[str, Callable[..., Any]]:
-    """Function by TensorFlow operation."""
-    simple = {
-        "Add": "add", "AddV2": "add", "Sub": "subtract", "Mul": "multiply", "RealDiv": "truediv",
-        "Div": "truediv", "Maximum": "maximum", "Minimum": "minimum", "Pow": "pow",
-        "FloorDiv": "floordiv", "FloorMod": "floormod", "SquaredDifference": "squared_difference",
-        "DivNoNan": "divide_no_nan", "Equal": "equal", "NotEqual": "not_equal",
-        "Greater": "greater", "GreaterEqual": "greater_equal", "Less": "less",
-        "LessEqual": "less_equal", "LogicalAnd": "logical_and", "LogicalOr": "logical_or",
-        "LogicalNot": "logical_not", "Abs": "abs", "Exp": "exp", "Expm1": "expm1", "Log": "log",
-        "Log1p": "log1p", "Sqrt": "sqrt", "Rsqrt": "rsqrt", "Square": "square", "Neg": "neg",
-        "Sign": "sign", "Floor": "floor", "Ceil": "ceil", "Round": "round", "Sin": "sin",
-        "Cos": "cos", "Tan": "tan", "Tanh": "tanh", "Sigmoid": "sigmoid", "Erf": "erf",
-        "Reciprocal": "reciprocal", "Relu": "relu", "Relu6": "relu6", "Elu": "elu",
-        "Selu": "selu", "Softplus": "softplus", "Softsign": "softsign", "Softmax": "softmax",
-        "LogSoftmax": "log_softmax", "ZerosLike": "zeros_like", "OnesLike": "ones_like",
-        "SelectV2": "where", "Select": "where", "Identity": "identity",
-        "StopGradient": "identity", "BiasAdd": "bias_add",
-    }  # fmt: skip
-    reductions = {
-        "Sum": "reduce_sum", "Mean": "reduce_mean", "Max": "reduce_max", "Min": "reduce_min",
-        "Prod": "reduce_prod", "All": "reduce_all", "Any": "reduce_any",
-    }  # fmt: skip
-    get = f.table()
-    return {
-        **{op: _simple(name) for op, name in simple.items()},
-        **{op: _reduce(name) for op, name in reductions.items()},
-        "LeakyRelu": lambda node, x: get["leaky_relu"](x, alpha=node.number("alpha", 0.2)),
-        "ArgMax": lambda node, x, axis: get["argmax"](x, axis=_list(axis)),
-        "ArgMin": lambda node, x, axis: get["argmin"](x, axis=_list(axis)),
-        "Reshape": lambda node, x, shape: get["reshape"](x, _list(shape)),
-        "Transpose": lambda node, x, perm: get["transpose"](x, _list(perm)),
-        "ExpandDims": lambda node, x, axis: get["expand_dims"](x, axis=_list(axis)),
-        "Squeeze": _squeeze,
-        "ConcatV2": lambda node, *xs: get["concat"](list(xs[:-1]), axis=_list(xs[-1])),
-        "Pack": lambda node, *xs: get["stack"](list(xs), axis=node.number("axis", 0)),
-        "Unpack": lambda node, x: get["unstack"](x, axis=node.number("axis", 0)),
-        "Split": lambda node, axis, x: get["split"](
-            x, node.number("num_split", 1), axis=_list(axis)
-        ),
-        "SplitV": lambda node, x, sizes, axis: get["split"](x, _list(sizes), axis=_list(axis)),
-        "StridedSlice": _strided,
-        "Slice": _slice,
-        "Tile": lambda node, x, multiples: get["tile"](x, _list(multiples)),
-        "GatherV2": _gather,
-        "Gather": _gather,
-        "MatMul": _matmul,
-        "BatchMatMul": _matmul,
-        "BatchMatMulV2": _matmul,
-        "BatchMatMulV3": _matmul,
-        "Cast": _cast,
-        "Pad": _pad,
-        "PadV2": _pad,
-        "MirrorPad": _mirror,
-        "ClipByValue": lambda node, x, low, high: get["clip"](x, low, high),
-        "Cumsum": lambda node, x, axis: get["cumsum"](x, axis=_list(axis)),
-        "ReverseV2": lambda node, x, axis: get["reverse"](x, axis=_list(axis)),
-        "AddN": lambda node, *xs: get["add_n"](list(xs)),
-        "Shape": lambda node, x: get["shape"](x),
-        "DepthToSpace": lambda node, x: get["depth_to_space"](x, node.number("block_size", 2)),
-        "SpaceToDepth": lambda node, x: get["space_to_depth"](x, node.number("block_size", 2)),
-        "Conv2D": _conv,
-        "DepthwiseConv2dNative": _depthwise,
-        "MaxPool": _pool("max_pool"),
-        "AvgPool": _pool("average_pool"),
-        "ResizeBilinear": _resize("bilinear"),
-        "ResizeNearestNeighbor": _resize("nearest"),
-    }
+_SIMPLE = {
+    "Add": "add", "AddV2": "add", "Sub": "subtract", "Mul": "multiply", "RealDiv": "truediv",
+    "Div": "truediv", "Maximum": "maximum", "Minimum": "minimum", "Pow": "pow",
+    "FloorDiv": "floordiv", "FloorMod": "floormod", "SquaredDifference": "squared_difference",
+    "DivNoNan": "divide_no_nan", "Equal": "equal", "NotEqual": "not_equal",
+    "Greater": "greater", "GreaterEqual": "greater_equal", "Less": "less",
+    "LessEqual": "less_equal", "LogicalAnd": "logical_and", "LogicalOr": "logical_or",
+    "LogicalNot": "logical_not", "Abs": "abs", "Exp": "exp", "Expm1": "expm1", "Log": "log",
+    "Log1p": "log1p", "Sqrt": "sqrt", "Rsqrt": "rsqrt", "Square": "square", "Neg": "neg",
+    "Sign": "sign", "Floor": "floor", "Ceil": "ceil", "Round": "round", "Sin": "sin",
+    "Cos": "cos", "Tan": "tan", "Tanh": "tanh", "Sigmoid": "sigmoid", "Erf": "erf",
+    "Reciprocal": "reciprocal", "Relu": "relu", "Relu6": "relu6", "Elu": "elu",
+    "Selu": "selu", "Softplus": "softplus", "Softsign": "softsign", "Softmax": "softmax",
+    "LogSoftmax": "log_softmax", "ZerosLike": "zeros_like", "OnesLike": "ones_like",
+    "SelectV2": "where", "Select": "where", "Identity": "identity",
+    "StopGradient": "identity", "BiasAdd": "bias_add",
+}  # fmt: skip
+_REDUCTIONS = {
+    "Sum": "reduce_sum", "Mean": "reduce_mean", "Max": "reduce_max", "Min": "reduce_min",
+    "Prod": "reduce_prod", "All": "reduce_all", "Any": "reduce_any",
+}  # fmt: skip
+# Function by TensorFlow operation.
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    **{op: _simple(name) for op, name in _SIMPLE.items()},
+    **{op: _reduce(name) for op, name in _REDUCTIONS.items()},
+    "LeakyRelu": lambda node, x: f.FUNCTIONS["leaky_relu"](x, alpha=node.number("alpha", 0.2)),
+    "ArgMax": lambda node, x, axis: f.FUNCTIONS["argmax"](x, axis=_list(axis)),
+    "ArgMin": lambda node, x, axis: f.FUNCTIONS["argmin"](x, axis=_list(axis)),
+    "Reshape": lambda node, x, shape: f.FUNCTIONS["reshape"](x, _list(shape)),
+    "Transpose": lambda node, x, perm: f.FUNCTIONS["transpose"](x, _list(perm)),
+    "ExpandDims": lambda node, x, axis: f.FUNCTIONS["expand_dims"](x, axis=_list(axis)),
+    "Squeeze": _squeeze,
+    "ConcatV2": lambda node, *xs: f.FUNCTIONS["concat"](list(xs[:-1]), axis=_list(xs[-1])),
+    "Pack": lambda node, *xs: f.FUNCTIONS["stack"](list(xs), axis=node.number("axis", 0)),
+    "Unpack": lambda node, x: f.FUNCTIONS["unstack"](x, axis=node.number("axis", 0)),
+    "Split": lambda node, axis, x: f.FUNCTIONS["split"](
+        x, node.number("num_split", 1), axis=_list(axis)
+    ),
+    "SplitV": lambda node, x, sizes, axis: f.FUNCTIONS["split"](x, _list(sizes), axis=_list(axis)),
+    "StridedSlice": _strided,
+    "Slice": _slice,
+    "Tile": lambda node, x, multiples: f.FUNCTIONS["tile"](x, _list(multiples)),
+    "GatherV2": _gather,
+    "Gather": _gather,
+    "MatMul": _matmul,
+    "BatchMatMul": _matmul,
+    "BatchMatMulV2": _matmul,
+    "BatchMatMulV3": _matmul,
+    "Cast": _cast,
+    "Pad": _pad,
+    "PadV2": _pad,
+    "MirrorPad": _mirror,
+    "ClipByValue": lambda node, x, low, high: f.FUNCTIONS["clip"](x, low, high),
+    "Cumsum": lambda node, x, axis: f.FUNCTIONS["cumsum"](x, axis=_list(axis)),
+    "ReverseV2": lambda node, x, axis: f.FUNCTIONS["reverse"](x, axis=_list(axis)),
+    "AddN": lambda node, *xs: f.FUNCTIONS["add_n"](list(xs)),
+    "Shape": lambda node, x: f.FUNCTIONS["shape"](x),
+    "DepthToSpace": lambda node, x: f.FUNCTIONS["depth_to_space"](x, node.number("block_size", 2)),
+    "SpaceToDepth": lambda node, x: f.FUNCTIONS["space_to_depth"](x, node.number("block_size", 2)),
+    "Conv2D": _conv,
+    "DepthwiseConv2dNative": _depthwise,
+    "MaxPool": _pool("max_pool"),
+    "AvgPool": _pool("average_pool"),
+    "ResizeBilinear": _resize("bilinear"),
+    "ResizeNearestNeighbor": _resize("nearest"),
+}

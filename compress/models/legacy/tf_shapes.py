@@ -1,6 +1,6 @@
 """TensorFlow's functions on shapes, indices and windows, in terms of `keras.ops`.
 
-Arguments have TensorFlow's names; `tf_functions.table()` lists them.
+Arguments have TensorFlow's names; `tf_functions.FUNCTIONS` lists them.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import tensorflow as tf  # noqa: E402
 L = tf_keras.layers
 TOLERANCE = 1e-5
 QUICK = settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
