@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arm_board import DEBOOTSTRAP, QEMU, build_board
 from sshd import SSHD, Server, make_key, sshd
 
 from edgepress.benchmarks.measuring import candidates, measure
+from edgepress.benchmarks.runtime import Runtime
 from edgepress.benchmarks.sampling import Plan
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.compress.errors import DeviceError, InputError
@@ -237,6 +239,36 @@ def test_addresses_are_checked() -> None:
     }.items():
         with pytest.raises(InputError, match=words):
             target_for(url)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (QEMU and DEBOOTSTRAP), reason="qemu-user-static or debootstrap is missing")
+def test_an_arm_board_computes_what_this_machine_computes(
+    server: Server,
+    resnet_float: Path,
+    resnet_int8: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    kept = os.environ.get("EDGEPRESS_ARM_ROOT")
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("arm")
+    try:
+        python = build_board(folder)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"the arm64 packages can't be had: {error}")
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    with Runtime(resnet_int8) as here:
+        (expected,) = here.predict({"x": x}).values()
+    url = _url(server, python=str(python))
+    target = target_for(url)
+    told = target.environment()
+    with target.open(resnet_int8, RunOptions()) as session:
+        (got,) = session.predict({"x": x}).values()
+    target.close()
+    assert told["machine"] == "aarch64"
+    np.testing.assert_array_equal(got, expected)
+    result = benchmark([resnet_float, resnet_int8], devices=[url], runs=5, launches=1)
+    assert not any(row["timing_valid"] for row in result.to_json()["rows"])
+    assert result.to_json()["comparisons"] == []
 
 
 @pytest.mark.slow
