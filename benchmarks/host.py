@@ -59,5 +59,11 @@ def read_energy() -> dict[str, int]:
     return counters
 
 
+def energy_between(before: dict[str, int], after: dict[str, int]) -> int | None:
+    """Microjoules used between two readings; None without counters or where one ran over."""
+    used = [after[name] - value for name, value in before.items() if name in after]
+    return sum(used) if used and min(used) >= 0 else None
+
+
 if __name__ == "__main__":
     print(json.dumps(read_environment()))

@@ -90,6 +90,7 @@ class SessionFacts:
             imports.
         resident_bytes: Resident size of the process after loading and a first inference.
         arena_bytes: Memory for activations.
+        energy_uj: Energy of one inference in microjoules, of the whole processor.
         notes: Remarks, one line each.
     """
 
@@ -98,6 +99,7 @@ class SessionFacts:
     peak_memory_bytes: int | None = None
     resident_bytes: int | None = None
     arena_bytes: int | None = None
+    energy_uj: float | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -12,8 +12,6 @@ from edgepress.benchmarks.intervals import Comparison, Interval, median_interval
 from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
 from edgepress.compress.files import gzip_size
 
-_CYCLES = "cycles"
-
 
 @dataclass(frozen=True)
 class Measurement:
@@ -35,7 +33,6 @@ class Measurement:
         metric: Name of the metric, or None without data.
         value: The metric on `split`.
         split: The data it was measured on.
-        energy_uj: Energy of one inference in microjoules, where the device has a counter.
     """
 
     name: str
@@ -53,7 +50,6 @@ class Measurement:
     metric: str | None = None
     value: float | None = None
     split: str | None = None
-    energy_uj: float | None = None
 
     @property
     def median_ms(self) -> float:
@@ -91,7 +87,7 @@ class Measurement:
             "peak_memory_bytes": self.facts.peak_memory_bytes,
             "resident_bytes": self.facts.resident_bytes,
             "arena_bytes": self.facts.arena_bytes,
-            "energy_uj": self.energy_uj,
+            "energy_uj": self.facts.energy_uj,
             "metric": self.metric,
             "value": self.value,
             "split": self.split,
@@ -231,5 +227,6 @@ def _typical(facts: tuple[SessionFacts, ...]) -> SessionFacts:
         load_ms=median("load_ms"),
         peak_memory_bytes=median("peak_memory_bytes"),
         resident_bytes=median("resident_bytes"),
+        energy_uj=median("energy_uj"),
         notes=tuple(dict.fromkeys(note for f in facts for note in f.notes)),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from edgepress.benchmarks.host import energy_between, read_energy
 from edgepress.benchmarks.measurement import Samples, SessionFacts
 from edgepress.benchmarks.memory import plan_arena
 from edgepress.benchmarks.runtime import Channel, Runtime
@@ -30,6 +31,8 @@ class RuntimeSession:
 
     def __init__(self, path: Path, options: RunOptions, channel: Channel | None = None) -> None:
         self.path, self.options = path, options
+        self._here = channel is None
+        self._energy: list[tuple[int, int]] = []
         self.runtime = Runtime(
             path,
             threads=options.threads,
@@ -57,7 +60,11 @@ class RuntimeSession:
             "discard": job.discard,
             "max_seconds": job.max_seconds,
         }
+        before = read_energy() if self._here else {}
         reply = self.runtime.ask(request)
+        used = energy_between(before, read_energy()) if before else None
+        if used is not None:
+            self._energy.append((used, len(reply["ns"]) + len(reply["discarded_ns"])))
         return Samples(
             "latency",
             "ns",
@@ -77,8 +84,14 @@ class RuntimeSession:
             peak_memory_bytes=memory["peak_bytes"] - memory["baseline_peak_bytes"],
             resident_bytes=memory["resident_bytes"],
             arena_bytes=plan.arena_bytes if plan else None,
+            energy_uj=self._energy_each(),
             notes=(plan.warnings if plan else ()) + self._delegation(),
         )
+
+    def _energy_each(self) -> float | None:
+        """Microjoules of one inference, by the processor's counters over all jobs."""
+        runs = sum(count for _, count in self._energy)
+        return sum(used for used, _ in self._energy) / runs if runs else None
 
     def _delegation(self) -> tuple[str, ...]:
         """Whether XNNPACK, when asked for, took anything over."""

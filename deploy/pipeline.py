@@ -200,7 +200,8 @@ class _Line:
         from edgepress.deploy.benchmarking import benchmark
 
         spec = self.recipe.benchmark
-        artifacts = [Path(a["path"]) for a in exported["artifacts"]]
+        paths = [Path(a["path"]) for a in exported["artifacts"]]
+        artifacts = [p for p in paths if p.suffix in (".tflite", ".onnx")]  # C sources don't run
         files = {s["name"]: self.folder.stage(s["name"]) / "model.tflite" for s in stages}
         present = {name: path for name, path in files.items() if path.exists()}
         self.progress.stage(f"benchmark on {', '.join(spec.devices)}")
