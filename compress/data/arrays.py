@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,20 @@ class ArraySource:
         """A `tf.data.Dataset` of batches in the given order."""
         import tensorflow as tf
 
-        stored = tf.nest.map_structure(tf.constant, (self.inputs, self.targets))
+        stored = self._tensors
         indices = np.arange(self.size) if order is None else order
         return (
             tf.data.Dataset.from_tensor_slices(indices)
             .batch(batch_size)
             .map(lambda chosen: tf.nest.map_structure(lambda a: tf.gather(a, chosen), stored))
         )
+
+    @cached_property
+    def _tensors(self) -> Any:
+        """The arrays as tensors, copied once rather than in every epoch."""
+        import tensorflow as tf
+
+        return tf.nest.map_structure(tf.constant, (self.inputs, self.targets))
 
     def labels(self) -> Array | None:
         """(samples,) class of each sample, where the targets are classes."""
