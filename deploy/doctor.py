@@ -32,10 +32,12 @@ def doctor(
     Raises:
         InputError: The model or the data can't be opened.
     """
-    from edgepress.compress.models import load
+    from edgepress.compress.models import load_noted
 
-    model = load(model)
-    found = [*examine(model, data, seed).findings]
+    loaded = load_noted(model)
+    model = loaded.model
+    found = [Finding("note", "graph", "", note) for note in loaded.notes]
+    found += examine(model, data, seed).findings
     found += [*export_findings(model, formats), *environment()]
     return Diagnosis(str(model.name), ranked(found))
 

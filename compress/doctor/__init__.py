@@ -25,10 +25,12 @@ def doctor(model: Any, data: Any = None, seed: int = 0) -> Diagnosis:
     """
     from edgepress.compress.data import open_data
     from edgepress.compress.doctor.model_checks import MODEL_CHECKS
-    from edgepress.compress.models import load
+    from edgepress.compress.models import load_noted
 
-    model = load(model)
-    found = [finding for check in MODEL_CHECKS for finding in check(model)]
+    loaded = load_noted(model)
+    model = loaded.model
+    found = [Finding("note", "graph", "", note) for note in loaded.notes]
+    found += [finding for check in MODEL_CHECKS for finding in check(model)]
     if data is not None:
         from edgepress.compress.doctor.data_checks import check_data
 

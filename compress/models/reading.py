@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,19 @@ from edgepress.compress.models.user_code import call_reference, custom_objects_o
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ARTIFACTS = {".tflite": "a TFLite file", ".onnx": "an ONNX file"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model and what was changed to load it.
+
+    Attributes:
+        model: The Keras model.
+        notes: What was translated, for files of an older Keras; else empty.
+    """
+
+    model: Any
+    notes: tuple[str, ...] = ()
 
 
 def load(
@@ -36,17 +50,38 @@ def load(
     Raises:
         InputError: There is no such file, it is no model, or it can't be loaded.
     """
+    return load_noted(source, custom_objects, unsafe_lambda).model
+
+
+def load_noted(
+    source: Any,
+    custom_objects: Path | str | Mapping[str, Any] | None = None,
+    unsafe_lambda: bool = False,
+) -> Loaded:
+    """Load a Keras model as `load` does, and tell what was translated.
+
+    Args:
+        source: As for `load`.
+        custom_objects: As for `load`.
+        unsafe_lambda: As for `load`.
+
+    Returns:
+        The model and the notes.
+
+    Raises:
+        InputError: As for `load`.
+    """
     import keras
 
     if isinstance(source, keras.Model):
-        return source
+        return Loaded(source)
     text = str(source)
     if not Path(text).exists() and is_reference(text):
-        return _built(_returned_model(text), text)
+        return Loaded(_built(_returned_model(text), text))
     path = Path(text)
     _check_file(path)
-    objects = _objects(custom_objects)
-    return _built(_load_file(path, objects, unsafe_lambda), text)
+    found = _load_file(path, _objects(custom_objects), unsafe_lambda)
+    return Loaded(_built(found.model, text), found.notes)
 
 
 def _objects(custom_objects: Path | str | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -106,7 +141,7 @@ def _check_archive(path: Path) -> None:
         raise InputError(f"'{path}' is not a Keras model: {what}")
 
 
-def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Any:
+def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Loaded:
     import keras
 
     # Importing them registers the layers that a carried and saved model may hold.
@@ -114,10 +149,12 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Any:
     from edgepress.compress.models.legacy import is_older
 
     if is_older(path):
-        return _carry(path, objects, None)
+        return _carry(path, objects)
     try:
-        return keras.models.load_model(
-            path, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
+        return Loaded(
+            keras.models.load_model(
+                path, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
+            )
         )
     except Exception as error:
         if path.suffix == ".keras" and "Lambda" in str(error) and "deseriali" in str(error):
@@ -125,23 +162,28 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Any:
                 f"'{path}' holds a Lambda layer, whose Python code would run on loading",
                 "if you trust the file, pass --unsafe-lambda",
             ) from None
-        return _carry(path, objects, error)
+        raise _refusal(path, error) from error
 
 
-def _carry(path: Path, objects: dict[str, Any], error: Exception | None) -> Any:
-    """Carry a file over that Keras 3 refuses."""
+def _carry(path: Path, objects: dict[str, Any]) -> Loaded:
+    """Carry a file of an older Keras over."""
     from edgepress.compress.models.legacy import carry
 
     try:
-        return carry(path, objects).model
+        carried = carry(path, objects)
     except InputError:
         raise
-    except Exception as failure:
-        first = f"{type(error or failure).__name__}: {error or failure}".splitlines()[0][:300]
-        raise InputError(
-            f"'{path}' can't be loaded: {first}",
-            "layers of your own are named with --custom-objects file.py",
-        ) from failure
+    except Exception as error:
+        raise _refusal(path, error) from error
+    return Loaded(carried.model, carried.notes)
+
+
+def _refusal(path: Path, error: Exception) -> InputError:
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    return InputError(
+        f"'{path}' can't be loaded: {type(error).__name__}: {lines[0][:300]}",
+        "layers of your own are named with --custom-objects file.py",
+    )
 
 
 def _built(model: Any, source: str) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.archive import archive_version, read_archive
 from edgepress.compress.models.legacy.building import Builder
 from edgepress.compress.models.legacy.hdf5 import hdf5_version, read_hdf5
@@ -48,8 +49,14 @@ def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> 
     saved = _read(Path(path))
     with keras.saving.custom_object_scope(objects):
         builder = Builder(objects, saved.is_keras1, saved.traced)
-        model = builder.model(saved.model)
-        move(model, builder, saved)
+        try:
+            model = builder.model(saved.model)
+            move(model, builder, saved)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise InputError(
+                f"'{path}' holds a configuration that isn't whole: {type(error).__name__} {error}",
+                "save the model again, or build it in a function and give file.py:function",
+            ) from error
     return Carried(model, (f"read from {saved.what}", *saved.notes, *_notes(saved, builder)))
 
 
@@ -77,6 +84,8 @@ def _read(path: Path) -> Saved:
 
 def _notes(saved: Saved, builder: Builder) -> list[str]:
     notes = list(builder.notes)
+    if saved.training:
+        notes.append("the optimizer's state is left behind: training starts anew")
     if saved.backend == "theano":
         notes.append(
             "written by Theano: kernels are taken as they are, not flipped; if the outputs look "

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models import load, save
+from edgepress.compress.models import load, load_noted, save
 from edgepress.compress.models.legacy import carry
 
 TOLERANCE = 1e-5
@@ -305,3 +305,38 @@ def test_archives_with_a_broken_member(tmp_path: Path) -> None:
         archive.writestr("config.json", "{")
         archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
     assert "not a whole .keras archive" in _refusal(path)
+
+
+@pytest.mark.parametrize("edit", ["class_name", "config"])
+def test_a_configuration_that_lacks_a_part(shared_data: Path, tmp_path: Path, edit: str) -> None:
+    def cut(config: Any) -> None:
+        del config["config"]["layers"][1][edit]
+
+    source = shared_data / "models" / "legacy" / "tfkeras__cnn1d_18.h5"
+    assert "isn't whole" in _refusal(_edited(source, tmp_path / "cut.h5", cut))
+
+
+def test_what_was_translated_is_told(shared_data: Path) -> None:
+    path = shared_data / "models" / "legacy" / "tfkeras__rnn_148.h5"
+    notes = load_noted(path).notes
+    assert any("hard_sigmoid" in note for note in notes)
+    assert notes[0].startswith("read from an HDF5 file of Keras")
+
+
+def test_training_mode_computes_the_same(tmp_path: Path) -> None:
+    import tf_keras
+
+    model = tf_keras.Sequential(
+        [
+            tf_keras.layers.Conv2D(4, 3, input_shape=(6, 6, 2)),
+            tf_keras.layers.BatchNormalization(momentum=0.5),
+            tf_keras.layers.Dense(3, activation="relu"),
+        ]
+    )
+    model.save(tmp_path / "old.h5")
+    carried = load(tmp_path / "old.h5")
+    x = np.random.default_rng(0).normal(2, 3, (8, 6, 6, 2)).astype("float32")
+    wanted, found = np.asarray(model(x, training=True)), np.asarray(carried(x, training=True))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    means = model.layers[1].moving_mean.numpy(), carried.layers[1].moving_mean.numpy()
+    np.testing.assert_allclose(*means, rtol=1e-4, atol=1e-5)
