@@ -19,6 +19,7 @@ from edgepress.compress.artifact import Artifact
 from edgepress.compress.errors import DeviceError, EdgepressError, InputError
 from edgepress.compress.files import atomic_output, check_output, gzip_size, sha256, write_json
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.export_options import TRAINED_FORMATS, check_options
 from edgepress.deploy.export_result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
 from edgepress.deploy.exporters.exporter import IO, Batch
@@ -45,6 +46,7 @@ def export(
     calibration_method: str = "min-max",
     select_ops: bool = False,
     shapes: dict[str, Sequence[int]] | None = None,
+    qat_epochs: int = 0,
     verify_samples: int | None = None,
     timeout: float = 900.0,
     seed: int = 0,
@@ -68,6 +70,8 @@ def export(
         calibration_method: "min-max", "entropy" or "percentile" (the last two for ONNX).
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
+        qat_epochs: Epochs of quantisation-aware training before int8 files of tflite and c; those
+            files are compared with the trained model.
         verify_samples: Samples compared; all of the data's report split by default, 64 random
             ones without data.
         timeout: Seconds that one conversion may take.
@@ -88,17 +92,35 @@ def export(
     out = check_output(out, force)
     settings = Settings(io, batch, opset, nchw, calibration_method, select_ops, shapes or {})
     formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
-    check_options(formats, quantize, settings, data is not None)
+    check_options(formats, quantize, settings, data is not None, qat_epochs)
     model = load(model)
     dataset = None if data is None else open_data(data, model, seed)
+    progress = progress or Silent()
+    pairs = [(f, q) for f in formats for q in quantize]
+    trained = [(f, q) for f, q in pairs if qat_epochs and q == "int8" and f in TRAINED_FORMATS]
     with (
         _working(worker, timeout) as worker,
-        _prepared(model, dataset, settings, quantize, calibration_samples, worker, seed) as job,
+        tempfile.TemporaryDirectory(prefix="edgepress-") as folder,
     ):
-        line = _Line(job, dataset, verify_samples, seed, progress or Silent())
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-            line.write_all(formats, quantize, Path(folder))
-            return _publish(line, out, force)
+        lines = []
+        for part, source in ((trained, None), ([p for p in pairs if p not in trained], model)):
+            if not part:
+                continue
+            source = source or _train(model, dataset, qat_epochs, seed, progress)
+            precisions = [q for _, q in part]
+            with _prepared(
+                source, dataset, settings, precisions, calibration_samples, worker, seed
+            ) as job:
+                line = _Line(job, dataset, verify_samples, seed, progress)
+                line.write_all(part, Path(folder))
+                lines.append(line)
+        return _publish(lines, worker, out, force)
+
+
+def _train(model: Any, dataset: Any, epochs: int, seed: int, progress: Progress) -> Any:
+    from edgepress.deploy.quantize.qat import train_quantised
+
+    return train_quantised(model, dataset, epochs, seed=seed, progress=progress)
 
 
 def convert(
@@ -129,54 +151,6 @@ def convert(
         except EdgepressError as error:
             return error.format_message()
     return ""
-
-
-def check_options(
-    formats: Sequence[str], quantize: Sequence[str], settings: Settings, has_data: bool
-) -> None:
-    """Refuse, before any work, what can't be or would be ignored.
-
-    Raises:
-        InputError: Names the option.
-    """
-    exporters = [EXPORTERS[name] for name in formats]
-    calibrated = [name for name in quantize if PRECISIONS[name].calibrated]
-    if not formats or not quantize:
-        raise InputError("nothing to export: name at least one format and one precision")
-    if calibrated and not has_data:
-        raise InputError(
-            f"--quantize {calibrated[0]} takes the ranges of activations from samples",
-            "pass --data",
-        )
-    if settings.io not in ("float", "int8", "uint8"):
-        raise InputError(f"--io {settings.io}: must be float, int8 or uint8")
-    integers = {name for exporter in exporters for name in exporter.integer_io}
-    if settings.io != "float" and not integers & set(quantize):
-        raise InputError(
-            f"--io {settings.io} has no use: none of {', '.join(quantize)} has integer inputs",
-            "add --quantize int8 and --format tflite",
-        )
-    _check_onnx_options(formats, settings)
-
-
-def _check_onnx_options(formats: Sequence[str], settings: Settings) -> None:
-    if not 13 <= settings.opset <= 18:
-        raise InputError(f"--opset {settings.opset}: tf2onnx writes 13 to 18")
-    if settings.calibration_method not in ("min-max", "entropy", "percentile"):
-        raise InputError(
-            f"--calibration-method {settings.calibration_method}:"
-            " must be min-max, entropy or percentile"
-        )
-    if "onnx" in formats:
-        return
-    given = {
-        "--nchw": settings.nchw,
-        "--opset": settings.opset != 18,
-        "--calibration-method": settings.calibration_method != "min-max",
-    }
-    for option, used in given.items():
-        if used:
-            raise InputError(f"{option} has no use without --format onnx")
 
 
 @contextmanager
@@ -263,9 +237,9 @@ class _Line:
 
         return fingerprint(self.job.model)
 
-    def write_all(self, formats: Sequence[str], quantize: Sequence[str], folder: Path) -> None:
-        self.obstacles = preflight(self.job, formats)
-        pairs = [(f, q) for f in formats for q in quantize]
+    def write_all(self, pairs: Sequence[tuple[str, str]], folder: Path) -> None:
+        """Write and verify each format and precision into a folder."""
+        self.obstacles = preflight(self.job, [name for name, _ in pairs])
         for done, (name, precision) in enumerate(pairs):
             self.progress.step(done, len(pairs), f"{name} {precision}")
             self._one(name, EXPORTERS[name], precision, folder)
@@ -322,21 +296,21 @@ class _Line:
         )
 
 
-def _publish(line: _Line, out: Path, force: bool) -> ExportResult:
+def _publish(lines: Sequence[_Line], worker: Worker, out: Path, force: bool) -> ExportResult:
     """Move the verified files to their place; without one, nothing is written."""
-    published = tuple(replace(a, path=out / a.path.name) for a in line.artifacts)
+    published = tuple(replace(a, path=out / a.path.name) for line in lines for a in line.artifacts)
     result = ExportResult(
         published,
-        tuple(line.skipped),
-        tuple(line.failed),
-        tuple(line.notes),
-        line.job.worker.kept_log,
+        tuple(skipped for line in lines for skipped in line.skipped),
+        tuple(failed for line in lines for failed in line.failed),
+        tuple(note for line in lines for note in line.notes),
+        worker.kept_log,
     )
     if not published:
         return result
     with atomic_output(out, force) as temporary:
         temporary.mkdir()
-        for file in line.files:
+        for file in (file for line in lines for file in line.files):
             shutil.copy(file, temporary / file.name)
         write_json(temporary / "export.json", result.to_json())
     return result

@@ -43,6 +43,7 @@ class ExportSpec(Spec):
         calibration_samples: Samples of the representative data set; fewer than 200 clip.
         calibration_method: How ONNX ranges are taken from samples.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
+        qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
         verify_samples: Samples each file is compared on; all of the report split by default.
     """
 
@@ -55,6 +56,7 @@ class ExportSpec(Spec):
     calibration_samples: int = Field(256, ge=1)
     calibration_method: Literal["min-max", "entropy", "percentile"] = "min-max"
     select_ops: bool = False
+    qat_epochs: int = Field(0, ge=0)
     verify_samples: int | None = Field(None, ge=1)
 
 

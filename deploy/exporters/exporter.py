@@ -91,6 +91,13 @@ class Job:
         return self._graphs[key]
 
     @property
+    def carries_ranges(self) -> bool:
+        """Whether the model says itself in which range each activation lies."""
+        from edgepress.deploy.quantize.qat import is_quantisation_aware
+
+        return is_quantisation_aware(self.model)
+
+    @property
     def sizes(self) -> dict[str, Sequence[int]]:
         """Sizes by input name, where the model leaves them free: as asked, else the data's."""
         return {**self.data_sizes, **self.settings.shapes}

@@ -106,6 +106,8 @@ def _calibrated(converter: Any, request: Mapping[str, Any], operators: Any) -> N
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if request["calibration"] is None:  # the graph itself carries the ranges
+        return
     converter.representative_dataset = lambda: _samples(
         Path(request["calibration"]), request["batch"]
     )

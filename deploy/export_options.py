@@ -1,0 +1,76 @@
+"""Options of an export that can't be, or that nothing would heed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgepress.compress.errors import InputError
+from edgepress.deploy.exporters import EXPORTERS, Settings
+from edgepress.deploy.quantize import PRECISIONS
+
+# Formats whose int8 files can come from quantisation-aware training.
+TRAINED_FORMATS = frozenset({"tflite", "c"})
+
+
+def check_options(
+    formats: Sequence[str],
+    quantize: Sequence[str],
+    settings: Settings,
+    has_data: bool,
+    qat_epochs: int = 0,
+) -> None:
+    """Refuse, before any work, what can't be or would be ignored.
+
+    Args:
+        formats: Names of formats.
+        quantize: Names of precisions.
+        settings: The choices.
+        has_data: Whether there is data.
+        qat_epochs: Epochs of training for int8.
+
+    Raises:
+        InputError: Names the option.
+    """
+    exporters = [EXPORTERS[name] for name in formats]
+    calibrated = [name for name in quantize if PRECISIONS[name].calibrated]
+    if not formats or not quantize:
+        raise InputError("nothing to export: name at least one format and one precision")
+    if calibrated and not has_data:
+        raise InputError(
+            f"--quantize {calibrated[0]} takes the ranges of activations from samples",
+            "pass --data",
+        )
+    if settings.io not in ("float", "int8", "uint8"):
+        raise InputError(f"--io {settings.io}: must be float, int8 or uint8")
+    integers = {name for exporter in exporters for name in exporter.integer_io}
+    if settings.io != "float" and not integers & set(quantize):
+        raise InputError(
+            f"--io {settings.io} has no use: none of {', '.join(quantize)} has integer inputs",
+            "add --quantize int8 and --format tflite",
+        )
+    if qat_epochs and not ("int8" in quantize and TRAINED_FORMATS & set(formats)):
+        raise InputError(
+            "--qat-epochs has no use: it trains for int8 files of tflite or c",
+            "add --quantize int8",
+        )
+    _check_onnx_options(formats, settings)
+
+
+def _check_onnx_options(formats: Sequence[str], settings: Settings) -> None:
+    if not 13 <= settings.opset <= 18:
+        raise InputError(f"--opset {settings.opset}: tf2onnx writes 13 to 18")
+    if settings.calibration_method not in ("min-max", "entropy", "percentile"):
+        raise InputError(
+            f"--calibration-method {settings.calibration_method}:"
+            " must be min-max, entropy or percentile"
+        )
+    if "onnx" in formats:
+        return
+    given = {
+        "--nchw": settings.nchw,
+        "--opset": settings.opset != 18,
+        "--calibration-method": settings.calibration_method != "min-max",
+    }
+    for option, used in given.items():
+        if used:
+            raise InputError(f"{option} has no use without --format onnx")

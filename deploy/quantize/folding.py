@@ -1,0 +1,76 @@
+"""Batch normalisation folded into the layer before it, as converters do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.deploy.quantize.rewriting import producers, readers, rewrite
+
+# Layers with a kernel → the axis of the kernel that counts outputs.
+_OUTPUT_AXIS = {"Conv1D": -1, "Conv2D": -1, "Conv3D": -1, "Dense": -1, "Conv2DTranspose": 2}
+
+
+def fold_batch_norms(model: Any) -> Any:
+    """A model of the same function without the batch normalisations that can be folded.
+
+    Args:
+        model: A functional or Sequential Keras model.
+
+    Returns:
+        A new model: kernels scaled by gamma / sqrt(variance + epsilon), biases shifted. Layers
+        keep their names. A normalisation stays where it follows something else than a linear
+        layer, or where that layer is read elsewhere too.
+    """
+    import keras
+
+    made_by, read_by = producers(model), readers(model)
+    before: Any
+    swaps: dict[str, list[Any]] = {}
+    weights: dict[str, list[NDArray[Any]]] = {}
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        before = made_by.get(id(layer._inbound_nodes[0].input_tensors[0]))
+        if _can_fold(before, layer, read_by):
+            config = {**before.get_config(), "use_bias": True}
+            swaps[before.name] = [type(before).from_config(config)]
+            swaps[layer.name] = []
+            weights[before.name] = _folded(before, layer)
+    small = rewrite(model, swaps)
+    for name, values in weights.items():
+        small.get_layer(name).set_weights(values)
+    return small
+
+
+def _can_fold(before: Any, norm: Any, read_by: dict[str, list[Any]]) -> bool:
+    kind = type(before).__name__
+    return (
+        (kind in _OUTPUT_AXIS or kind == "DepthwiseConv2D")
+        and before.activation.__name__ == "linear"
+        and len(before._inbound_nodes) == 1
+        and len(norm._inbound_nodes) == 1
+        and read_by[before.name] == [norm]
+        and norm.axis in (-1, len(before.output.shape) - 1)
+    )
+
+
+def _folded(layer: Any, norm: Any) -> list[NDArray[Any]]:
+    kernel, bias = layer.get_weights()[0], 0.0
+    if layer.use_bias:
+        bias = layer.get_weights()[1]
+    mean, variance = (np.asarray(v) for v in (norm.moving_mean, norm.moving_variance))
+    scale = 1.0 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * np.asarray(norm.gamma)
+    shift = np.asarray(norm.beta) if norm.center else 0.0
+    if type(layer).__name__ == "DepthwiseConv2D":
+        factor = scale.reshape(kernel.shape[-2:])
+    else:
+        sizes = [1] * kernel.ndim
+        sizes[_OUTPUT_AXIS[type(layer).__name__]] = -1
+        factor = scale.reshape(sizes)
+    folded = [kernel * factor, (bias - mean) * scale + shift]
+    return [array.astype(kernel.dtype) for array in folded]

@@ -1,0 +1,138 @@
+"""Training for int8: folding changes nothing, zeros stay, the file computes what was trained."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from edgepress.benchmarks.runtime import Runtime
+from edgepress.compress.data import open_data
+from edgepress.compress.errors import InputError
+from edgepress.deploy.exporting import export
+from edgepress.deploy.quantize.fake_quant import on_grid
+from edgepress.deploy.quantize.folding import fold_batch_norms
+from edgepress.deploy.quantize.qat import (
+    quantisation_aware,
+    strip_quantisation,
+    train_quantised,
+)
+
+
+def network(seed=0):
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((12, 12, 3), name="image")
+    x = layers.Conv2D(8, 3, use_bias=False, padding="same", name="first")(image)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    y = layers.DepthwiseConv2D(3, padding="same", name="second")(x)
+    y = layers.ReLU()(layers.BatchNormalization(scale=False)(y))
+    x = layers.ReLU()(layers.Add()([x, layers.BatchNormalization()(layers.Conv2D(8, 1)(y))]))
+    x = layers.Flatten()(layers.MaxPooling2D(3)(x))
+    model = keras.Model(image, layers.Dense(4, activation="softmax", name="class")(x))
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 2, w.shape) for w in layer.get_weights()])
+    return model
+
+
+def data(model, samples=256):
+    x = np.random.default_rng(1).normal(size=(samples, 12, 12, 3)).astype("float32")
+    y = np.asarray(model(x)).argmax(-1)
+    return {"train": (x, y), "val": (x, y)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_folding_changes_nothing(seed):
+    model = network(seed)
+    folded = fold_batch_norms(model)
+    x = np.random.default_rng(0).normal(size=(6, 12, 12, 3)).astype("float32")
+    np.testing.assert_allclose(folded(x), model(x), atol=2e-5)
+    assert not [x for x in folded.layers if isinstance(x, layers.BatchNormalization)]
+
+
+def test_a_normalisation_that_can_not_be_folded_stays():
+    image = keras.Input((6, 6, 3))
+    x = layers.Conv2D(4, 3)(image)
+    model = keras.Model(image, layers.Add()([x, layers.BatchNormalization()(x)]))
+    folded = fold_batch_norms(model)
+    x = np.ones((2, 6, 6, 3), "float32")
+    np.testing.assert_allclose(folded(x), model(x), atol=1e-6)
+    assert [x for x in folded.layers if isinstance(x, layers.BatchNormalization)]
+
+
+@given(seed=st.integers(0, 1000), scale=st.floats(1e-3, 1e3))
+@settings(max_examples=30, deadline=None)
+def test_the_grid_has_255_levels_and_rounding_again_changes_nothing(seed, scale):
+    kernel = (np.random.default_rng(seed).normal(size=(3, 3, 2, 5)) * scale).astype("float32")
+    once = np.asarray(on_grid(kernel, (-1,)))
+    np.testing.assert_allclose(on_grid(once, (-1,)), once, rtol=1e-5)
+    step = np.abs(kernel).max((0, 1, 2)) / 127
+    assert (np.abs(once - kernel) <= step * 0.5001).all()
+    levels = once / step
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
+
+
+def test_the_file_computes_what_was_trained(tmp_path, worker):
+    """On every sample within one quantum of the output, before the softmax spreads it."""
+    model = network()
+    head = keras.Model(model.inputs, keras.layers.Dense(4, name="logits")(model.layers[-2].output))
+    samples = data(model)
+    dataset = open_data(samples, head)
+    trained = train_quantised(head, dataset, 1, seed=3)
+    result = export(trained, tmp_path / "out", ("tflite",), ("int8",), samples, worker=worker)
+    [artifact] = result
+    x = samples["val"][0]
+    with Runtime(artifact.path) as runtime:
+        got = next(iter(runtime.predict({"image": x}).values()))
+    want = np.asarray(trained(x))
+    quantum = (want.max() - want.min()) / 255
+    off = np.abs(got - want) / quantum
+    assert np.quantile(off, 0.99) < 1.01
+    assert off.max() < 3.01
+
+
+def test_pruned_kernels_stay_pruned():
+    model = network()
+    kernel = model.get_layer("first").get_weights()[0]
+    kernel[np.abs(kernel) < np.median(np.abs(kernel))] = 0
+    model.get_layer("first").set_weights([kernel])
+    trained = train_quantised(model, open_data(data(model), model), 1)
+    plain = strip_quantisation(trained)
+    assert ((plain.get_layer("first").get_weights()[0] == 0) | (kernel != 0)).all()
+    assert {type(x).__module__.split(".")[0] for x in plain.layers} == {"keras"}
+
+
+def test_the_source_stays_as_it_is():
+    model = network()
+    before = [w.copy() for w in model.get_weights()]
+    train_quantised(model, open_data(data(model), model), 1)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_layer_without_a_counterpart_is_named():
+    series = keras.Input((6, 4), name="series")
+    model = keras.Model(series, layers.Dense(2)(layers.LSTM(3, name="memory")(series)))
+    with pytest.raises(InputError, match="memory"):
+        quantisation_aware(model, {"series": np.zeros((4, 6, 4), "float32")})
+
+
+def test_training_is_part_of_an_export(tmp_path, worker):
+    model = network()
+    result = export(model, tmp_path / "out", ("tflite", "onnx"), ("float32", "int8"), data(model),
+                    "int8", qat_epochs=1, worker=worker)  # fmt: skip
+    assert result.passed
+    files = {(a.format, a.quantize): a for a in result}
+    assert [(s.format, s.quantize) for s in result.skipped] == [("onnx", "int8")]
+    assert files["onnx", "float32"].source == files["tflite", "float32"].source
+    assert files["onnx", "float32"].source != files["tflite", "int8"].source
+    assert files["tflite", "int8"].inputs[0].dtype == "int8"
+
+
+def test_training_for_nothing_is_refused(tmp_path):
+    model = network()
+    with pytest.raises(InputError, match="--qat-epochs has no use"):
+        export(model, tmp_path / "out", ("onnx",), ("int8",), data(model), qat_epochs=1)
