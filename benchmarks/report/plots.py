@@ -183,7 +183,7 @@ def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
     """Which curves share a panel."""
     panels: dict[str, list[str]] = {}
     for name, values in history.items():
-        if not values or not all(isinstance(v, int | float) for v in values):
+        if name == "seconds" or not values or not all(isinstance(v, int | float) for v in values):
             continue
         base = name.removeprefix("val_")
         title = "learning rate" if base in ("lr", "learning_rate") else base

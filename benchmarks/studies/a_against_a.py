@@ -20,10 +20,9 @@ from pathlib import Path
 
 from edgepress.benchmarks.intervals import Interval, compare
 from edgepress.benchmarks.measurement import Series
-from edgepress.benchmarks.measuring import candidates
 from edgepress.benchmarks.sampling import Entrant, Plan, sample
+from edgepress.benchmarks.session import RuntimeSession
 from edgepress.benchmarks.target import RunOptions
-from edgepress.deploy.targets.local import LocalTarget
 
 
 @contextmanager
@@ -41,11 +40,11 @@ def loaded_core(core: int) -> Iterator[None]:
 
 def measure_pair(files: list[Path], seed: int) -> tuple[Series, Series]:
     """Both files, interleaved, as `edgepress benchmark` does it."""
-    target = LocalTarget()
-    entrants = [
-        Entrant(c.name, lambda c=c: target.open(c.path, c.options))  # type: ignore[misc]
-        for c in candidates(files, (1,), (None,), RunOptions())
-    ]
+
+    def entrant(file: Path) -> Entrant:
+        return Entrant(file.name, lambda: RuntimeSession(file, RunOptions()))
+
+    entrants = [entrant(file) for file in files]
     a, b = (record.series() for record in sample(entrants, Plan(seed=seed)))
     if a is None or b is None:
         raise SystemExit("the runtime failed")
