@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("verify", "Compare an exported file with the model it was made from."),
     "benchmark": ("benchmark", "Measure size, latency, memory and accuracy."),
     "devices": ("devices", "List, name and check the devices to measure on."),
+    "doctor": ("doctor", "Find what will be a problem later, in seconds."),
     "compress": ("compress", "The whole line: fine-tune, prune, export, verify, benchmark."),
     "report": ("report", "Make one HTML page of one or more runs."),
     "demo": ("demo", "Run the whole line on handwritten digits; needs no file."),
