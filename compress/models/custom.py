@@ -32,7 +32,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
 
 @_register("edgepress")
 def tfa_gelu(x: Any) -> Any:
-    """TensorFlow Addons' GELU before 0.12: the tanh approximation.
+    """TensorFlow Addons' GELU, which is the tanh approximation unless told otherwise.
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
     """

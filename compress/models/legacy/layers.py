@@ -126,6 +126,12 @@ def _instance_norm(config: Config) -> tuple[str, Config]:
     return "ContribInstanceNormalization", config
 
 
+def _gelu(config: Config) -> tuple[str, Config]:
+    """TensorFlow Addons' layer, which approximates unless told otherwise."""
+    exact = not config.pop("approximate", True)
+    return "Activation", {**config, "activation": "gelu" if exact else "Addons>gelu"}
+
+
 def _attention(name: str) -> Change:
     def change(config: Config) -> tuple[str, Config]:
         if name == "AdditiveAttention":
@@ -181,6 +187,7 @@ LAYERS: Table[Change] = Table(
         "SyncBatchNormalization": _sync_batch_norm,
         "LayerNormalization": _layer_norm,
         "InstanceNormalization": _instance_norm,
+        "GELU": _gelu,
         "LeakyReLU": _same("LeakyReLU", alpha="negative_slope"),
         "ThresholdedReLU": _same("ThresholdedReLU"),
         "GRU": _recurrent("GRU"),

@@ -31,6 +31,9 @@ _ACTIVATIONS = {
     "leaky_relu_v2": "leaky_relu",
     "swish": "silu",
     "log_softmax_v2": "log_softmax",
+    "hardshrink": "hard_shrink",
+    "softshrink": "soft_shrink",
+    "tanhshrink": "tanh_shrink",
 }
 
 
@@ -64,6 +67,8 @@ def activation(value: Any, objects: Mapping[str, Any], remark: Callable[[str], N
     short = own_name(name)
     if short in objects:
         return objects[short]
+    if name == "Addons>gelu":
+        return custom.tfa_gelu
     if short in custom.ACTIVATIONS:
         remark(f"activation '{short}' keeps its old formula ({custom.ACTIVATIONS[short].__name__})")
         return custom.ACTIVATIONS[short]
