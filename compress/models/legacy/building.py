@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.legacy import keras1, layers, parts
+from edgepress.compress.models.legacy import keras1, layers, parts, tfmot
 from edgepress.compress.models.legacy.operations import Operation, operation
 from edgepress.compress.models.legacy.traced import Traced
 from edgepress.compress.models.legacy.wiring import (
@@ -26,7 +26,10 @@ _OPERATIONS = (
     "ClassMethod",
     "InstanceMethod",
 )
-_FOLDED = {"WeightNormalization": "its weight normalisation is folded into the kernel"}
+_FOLDED = {
+    "WeightNormalization": "its weight normalisation is folded into the kernel",
+    **tfmot.WRAPPERS,
+}
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,7 @@ class Builder:
         name = spec.get("name") or (config.get("name") if isinstance(config, dict) else None)
         layer = self.layer(spec)
         known: Mapping[str, Any] = config if isinstance(config, dict) else {}
-        return Member(str(name or layer.name), str(spec["class_name"]), known, layer)
+        return Member(str(name or layer.name), parts.own_name(spec["class_name"]), known, layer)
 
     def _branches(self, specs: list[Any], name: str | None) -> Any:
         """Keras 1's Sequential that begins with a Merge of models: a functional model."""

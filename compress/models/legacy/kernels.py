@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.compress.models.legacy import tfmot
 from edgepress.compress.models.legacy.saved import Saved, Tensor, Weight
 
 _LEAVES = {
@@ -53,6 +54,8 @@ def convert(member: Any, layer: Any, arrays: Sequence[Weight], saved: Saved) -> 
         Arrays in the layer's order and layout.
     """
     found = list(arrays)
+    if member.class_name in tfmot.WRAPPERS:
+        return convert(_inner(member), layer, tfmot.unwrap(found), saved)
     kind = type(layer).__name__
     if kind in ("Bidirectional", "TimeDistributed"):
         return _wrapped(member, layer, found, saved)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.legacy import kernels
+from edgepress.compress.models.legacy import kernels, tfmot
 from edgepress.compress.models.legacy.building import Builder, Member
 from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Weight
 
@@ -185,6 +185,10 @@ class _Mover:
 
     def _tree_member(self, member: Member, weights: LayerWeights) -> None:
         """One layer: inner parts by attribute where they have the same names, else in order."""
+        if member.class_name in tfmot.WRAPPERS:
+            if list(_variables(member.layer)):
+                self.leaf(member, member.layer, tfmot.from_archive(member.class_name, weights))
+            return
         if any(True for _ in weights.arrays()):
             if weights.own and not any(c for c in weights.children.values() if list(c.arrays())):
                 self.leaf(member, member.layer, list(weights.own))
