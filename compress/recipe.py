@@ -165,7 +165,8 @@ class PruneSpec(Spec):
         begin_step: First training step at which masks are updated.
         end_step: Step at which a polynomial schedule reaches `sparsity`; by default three
             quarters of the training.
-        frequency: Steps between two mask updates.
+        frequency: Steps between two mask updates; by default 100, or less where the ramp is short,
+            so that it has about 30 of them.
         power: Exponent of the polynomial.
         steps: Rounds of an iterative pruning, with recovery between.
         protect: Layers (names or globs) that stay as they are.
@@ -200,7 +201,7 @@ class PruneSpec(Spec):
     initial_sparsity: float = Field(0.0, ge=0, lt=1)
     begin_step: int = Field(0, ge=0)
     end_step: int | None = Field(None, ge=1)
-    frequency: int = Field(100, ge=1)
+    frequency: int | None = Field(None, ge=1)
     power: float = Field(3.0, gt=0)
     steps: int = Field(1, ge=1)
     protect: Names = ()

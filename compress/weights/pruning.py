@@ -166,7 +166,7 @@ def _moving(run: _Run) -> Masks:
         run.model, run.dataset, kernels, 4 * spec.recover_batch_size, run.seed
     )
     _, end = _steps(run)
-    callback = RegrownMasks(kernels, masks, gradients, spec.frequency, end)
+    callback = RegrownMasks(kernels, masks, gradients, _frequency(spec, end), end)
     run.fit(spec.recovery(), callback, "moving")
     return callback.masks()
 
@@ -207,7 +207,8 @@ def _turns(run: _Run) -> Mapping[int, float]:
             "give more recover_epochs or an earlier begin_step",
         )
     initial = min(spec.initial_sparsity, run.plan.final)
-    ramp = Ramp(run.plan.final, initial, spec.begin_step, end, spec.frequency, spec.power)
+    frequency = _frequency(spec, end)
+    ramp = Ramp(run.plan.final, initial, spec.begin_step, end, frequency, spec.power)
     return turns(spec.schedule, ramp, total)
 
 
@@ -217,6 +218,11 @@ def _steps(run: _Run) -> tuple[int, int]:
     spec = run.spec
     total = spec.recover_epochs * run.dataset.training_split.steps(spec.recover_batch_size)
     return total, spec.end_step if spec.end_step is not None else max(1, total * 3 // 4)
+
+
+def _frequency(spec: PruneSpec, end: int) -> int:
+    """Steps between two turns: TFMOT's 100, unless so few turns would make a ramp of cliffs."""
+    return spec.frequency or min(100, max(1, (end - spec.begin_step) // 30))
 
 
 def _check(spec: PruneSpec, dataset: Dataset | None) -> None:
