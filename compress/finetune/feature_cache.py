@@ -112,9 +112,14 @@ def _memory() -> float:
 def _cut(model: Any, boundary: list[Any]) -> tuple[Any, Any]:
     import keras
 
-    frozen = keras.Model(model.inputs, boundary, name="frozen")
-    rest = keras.Model(boundary, model.outputs, name=model.name)
+    frozen = keras.Model(_lone(model.inputs), boundary, name="frozen")
+    rest = keras.Model(_lone(boundary), _lone(model.outputs), name=model.name)
     return frozen, rest
+
+
+def _lone(tensors: list[Any]) -> Any:
+    """One tensor as itself: Keras warns of a tensor where it was told to expect a list."""
+    return tensors[0] if len(tensors) == 1 else list(tensors)
 
 
 def _features(frozen: Any, rest: Any, split: Split) -> Split:

@@ -55,7 +55,9 @@ def test_equals_keras(options: Any, training: bool, n: int, side: int, channels:
     with fused_batch_norm(fused) as count:
         found = pass_through(fused, x, training)
     assert count == 1
-    np.testing.assert_allclose(found[0], expected[0], rtol=2e-4, atol=2e-4)
+    # Keras shifts after scaling, so where values hardly vary its own rounding is scaled up.
+    scale = float(np.abs(x).max() / np.sqrt(x.var((0, 1, 2)).min() + options["epsilon"]))
+    np.testing.assert_allclose(found[0], expected[0], rtol=2e-4, atol=2e-4 + 1e-6 * scale)
     if n * side * side > 1:
         bound = 2e-3 * max(1.0, float(np.abs(expected[1]).max()))
         np.testing.assert_allclose(found[1], expected[1], atol=bound)
