@@ -311,6 +311,41 @@ class ContribInstanceNormalization(keras.layers.Layer):
 
 
 @_register("edgepress")
+class LayerScale(keras.layers.Layer):
+    """ConvNeXt's learned factor for each channel.
+
+    Args:
+        init_values: Initial factor.
+        projection_dim: Number of channels.
+
+    Source: Touvron et al., "Going deeper with Image Transformers", 2021.
+    """
+
+    def __init__(self, init_values: float, projection_dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.init_values, self.projection_dim = init_values, projection_dim
+
+    def build(self, input_shape: Any) -> None:  # noqa: ARG002
+        """Make the factors."""
+        start = keras.initializers.Constant(self.init_values)
+        shape = (self.projection_dim,)
+        self.gamma = self.add_weight(shape=shape, name="gamma", initializer=start)
+
+    def call(self, inputs: Any) -> Any:
+        """Scale each channel."""
+        return inputs * self.gamma
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Settings for saving."""
+        own = {"init_values": self.init_values, "projection_dim": self.projection_dim}
+        return {**super().get_config(), **own}
+
+
+@_register("edgepress")
 class SavedParameter(keras.layers.Layer):
     """An array as a layer: gives the array, whatever it is called on.
 

@@ -126,6 +126,14 @@ def _instance_norm(config: Config) -> tuple[str, Config]:
     return "ContribInstanceNormalization", config
 
 
+def _stochastic_depth(config: Config) -> tuple[str, Config]:
+    """ConvNeXt's: whole samples of an image batch are dropped while training."""
+    if "drop_path_rate" not in config:
+        return "StochasticDepth", config
+    rate = config.pop("drop_path_rate")
+    return "Dropout", {**config, "rate": rate, "noise_shape": (None, 1, 1, 1)}
+
+
 def _gelu(config: Config) -> tuple[str, Config]:
     """TensorFlow Addons' layer, which approximates unless told otherwise."""
     exact = not config.pop("approximate", True)
@@ -188,6 +196,7 @@ LAYERS: Table[Change] = Table(
         "LayerNormalization": _layer_norm,
         "InstanceNormalization": _instance_norm,
         "GELU": _gelu,
+        "StochasticDepth": _stochastic_depth,
         "LeakyReLU": _same("LeakyReLU", alpha="negative_slope"),
         "ThresholdedReLU": _same("ThresholdedReLU"),
         "GRU": _recurrent("GRU"),

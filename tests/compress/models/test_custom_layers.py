@@ -89,6 +89,7 @@ def test_instance_normalization_of_keras_contrib(axis: int | None) -> None:
         custom.ThresholdedReLU(0.3),
         custom.SReLU(),
         custom.Highway(),
+        custom.LayerScale(0.3, 4),
         custom.MaxoutDense(3),
         custom.ContribInstanceNormalization(axis=-1),
         custom.ParametricSoftplus(),

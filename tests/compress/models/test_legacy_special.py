@@ -337,3 +337,27 @@ def test_hdf5_only(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["keras", "saved_model"])
 def test_other_formats(name: str, form: str, tmp_path: Path) -> None:
     _check(name, CASES[name], tmp_path, form)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    (
+        "MobileNetV2",
+        "MobileNetV3Small",
+        "EfficientNetB0",
+        "DenseNet121",
+        "NASNetMobile",
+        "Xception",
+        "ConvNeXtTiny",
+        "RegNetX002",
+    ),
+)
+def test_published_architectures(name: str, tmp_path: Path) -> None:
+    tf_keras.backend.clear_session()
+    make = getattr(tf_keras.applications, name)
+    model = make(weights=None, input_shape=(96, 96, 3), classes=5)
+    carried = carry(_save(model, tmp_path, "h5")).model
+    x = np.random.default_rng(0).uniform(0, 255, (2, 96, 96, 3)).astype("float32")
+    wanted, found = np.asarray(model(x, training=False)), np.asarray(carried(x, training=False))
+    assert np.abs(wanted - found).max() <= 1e-5 * np.abs(wanted).max()
