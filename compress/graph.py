@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,3 +110,23 @@ def _output_shapes(node: Any, inputs: tuple[Shape, ...]) -> tuple[Shape, ...]:
     args, kwargs = node.arguments.fill_in(better)
     spec = node.operation.compute_output_spec(*args, **kwargs)
     return tuple(tuple(t.shape) for t in keras.tree.flatten(spec))
+
+
+def needed(graph: Any, replaced: Mapping[int, Any]) -> list[Any]:
+    """The nodes that the outputs still need when some tensors are replaced, in order."""
+    makers = {id(t): n for n in nodes_of(graph) for t in n.output_tensors}
+    waiting = [resolve(t, replaced) for t in graph.outputs]
+    seen: set[int] = set()
+    while waiting:
+        node = makers.get(id(waiting.pop()))
+        if node is not None and id(node) not in seen:
+            seen.add(id(node))
+            waiting += [resolve(t, replaced) for t in node.input_tensors]
+    return [n for n in nodes_of(graph) if id(n) in seen]
+
+
+def resolve(tensor: Any, replaced: Mapping[int, Any]) -> Any:
+    """What finally stands for a tensor."""
+    while id(tensor) in replaced:
+        tensor = replaced[id(tensor)]
+    return tensor

@@ -157,7 +157,8 @@ class PruneSpec(Spec):
         sparsity: Share removed: of weights for unstructured, of channels for structured pruning.
         target_macs: MACs kept, as a share (below or equal 1) or a number.
         target_params: Parameters kept, as a share or a number.
-        criterion: Importance criterion by name.
+        criterion: Importance criterion by name. "auto", the default for channels and layers, is
+            "taylor" with data and "l1" without; the default for weights is "l1".
         schedule: "one-shot" (after training), or during training "constant", "polynomial",
             "iterative"; "moving" prunes at once, then exchanges weak weights for those of strong
             gradient every `frequency` steps.
@@ -214,7 +215,7 @@ class PruneSpec(Spec):
     round_to: int = Field(8, ge=1)
     min_channels: int = Field(1, ge=1)
     repair: bool = True
-    calibration_samples: int = Field(256, ge=1)
+    calibration_samples: int = Field(512, ge=1)
     recover_epochs: int = Field(0, ge=0)
     recover_optimizer: str = "adam"
     recover_lr: float = Field(1e-3, gt=0)
@@ -222,6 +223,14 @@ class PruneSpec(Spec):
     recover_batch_size: int = Field(64, ge=1)
     distill: bool = True
     max_drop: float | None = Field(None, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _criterion_of_structure(cls, value: Any) -> Any:
+        """Whole units have criteria of their own, so their default is another one."""
+        if isinstance(value, dict) and value.get("structure") in ("channels", "layers"):
+            return {"criterion": "auto", **value}
+        return value
 
     @model_validator(mode="after")
     def _one_target(self) -> PruneSpec:

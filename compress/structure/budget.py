@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from edgepress.compress.cost import call_macs
 from edgepress.compress.graph import Call
 from edgepress.compress.structure.groups import Alive, Channels
+from edgepress.compress.structure.trace import Visit
 
 
 class Budget:
@@ -28,13 +30,17 @@ class Budget:
         lengths = [len(units) for _, units in bound]
         self._starts = np.cumsum([0, *lengths[:-1]]) if bound else np.zeros(0, np.int64)
         self._units = np.concatenate([u for _, u in bound]) if bound else np.zeros(0, np.int64)
+        self._channels = channels
         self._calls: list[Call] = []
+        self._products: list[Visit] = []
         self._fixed = 0
         moving = {key for key, _ in self._keys}
         for visit in channels.trace.visits:
             weights = getattr(visit.call.operation, "weights", ())
             if any(id(w) in moving for w in weights):
                 self._calls.append(visit.call)
+            elif not weights and call_macs(visit.call):
+                self._products.append(visit)
             else:
                 self._fixed += call_macs(visit.call)
         self._weights = {id(w): tuple(w.shape) for w in channels.model.weights}
@@ -56,7 +62,14 @@ class Budget:
         def shape(weight: Any) -> tuple[int, ...]:
             return tuple(shapes[id(weight)])
 
-        return self._fixed + sum(call_macs(call, shape) for call in self._calls)
+        products = (self._product(visit, alive) for visit in self._products)
+        return self._fixed + sum(call_macs(c, shape) for c in self._calls) + sum(products)
+
+    def _product(self, visit: Visit, alive: Alive) -> int:
+        """A product of two tensors, at the sizes that are left of them."""
+        inputs = tuple(self._channels.shape(ids, alive) for ids in visit.inputs)
+        outputs = tuple(self._channels.shape(ids, alive) for ids in visit.outputs)
+        return call_macs(replace(visit.call, inputs=inputs, outputs=outputs))
 
     def params(self, alive: Alive) -> int:
         """Numbers in all weights with the units that are alive."""

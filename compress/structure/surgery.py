@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.graph import graph_of, nodes_of
+from edgepress.compress.graph import graph_of, needed, resolve
 from edgepress.compress.structure.groups import Alive, Channels
 from edgepress.compress.structure.rules import rule_for
 from edgepress.compress.structure.trace import Visit
@@ -48,6 +49,7 @@ class _Rebuild:
     channels: Channels
     alive: Alive
     visits: dict[int, Visit]
+    replaced: Mapping[int, Any] = field(default_factory=dict)
     made: dict[int, tuple[Any, Any]] = field(default_factory=dict)
 
     def model(self, model: Any) -> Any:
@@ -80,25 +82,28 @@ class _Rebuild:
 
     def _stack(self, model: Any, graph: Any) -> list[Any]:
         """The layers of a Sequential; operations that make masks come back by themselves."""
-        nodes = {id(node.operation): node for node in nodes_of(graph) if not node.is_input}
-        return [self._operation(nodes[id(layer)]) for layer in model.layers]
+        nodes = {id(n.operation): n for n in needed(graph, self.replaced) if not n.is_input}
+        return [self._operation(nodes[id(x)]) for x in model.layers if id(x) in nodes]
 
     def _functional(self, model: Any, graph: Any, tensors: dict[int, Any]) -> Any:
         import keras
 
         inputs = dict(tensors)
-        for node in nodes_of(graph):
+        for node in needed(graph, self.replaced):
             if node.is_input:
                 continue
-            outputs = keras.tree.flatten(self._call(node, tensors))
+            for tensor in node.input_tensors:
+                tensors[id(tensor)] = tensors[id(resolve(tensor, self.replaced))]
+            outputs = keras.tree.flatten(self.call(node, tensors))
             tensors.update((id(o), n) for o, n in zip(node.output_tensors, outputs, strict=True))
-        return keras.Model(
-            keras.tree.map_structure(lambda t: inputs[id(t)], graph._inputs_struct),
-            keras.tree.map_structure(lambda t: tensors[id(t)], graph._outputs_struct),
-            name=model.name,
+        outputs = keras.tree.map_structure(
+            lambda t: tensors[id(resolve(t, self.replaced))], graph._outputs_struct
         )
+        given = keras.tree.map_structure(lambda t: inputs[id(t)], graph._inputs_struct)
+        return keras.Model(given, outputs, name=model.name)
 
-    def _call(self, node: Any, tensors: dict[int, Any]) -> Any:
+    def call(self, node: Any, tensors: dict[int, Any]) -> Any:
+        """Make the new version of a call, symbolic tensors or real ones."""
         import keras
 
         operation = self._operation(node)
@@ -141,7 +146,35 @@ class _Rebuild:
         return type(old).from_config(config)
 
 
-def remove(channels: Channels, alive: Alive) -> Any:
+@dataclass(frozen=True, eq=False)
+class Surgery:
+    """A model and what is left of it.
+
+    Attributes:
+        channels: The original's units.
+        alive: (units,) whether each stayed.
+        model: The pruned model.
+    """
+
+    channels: Channels
+    alive: Alive
+    model: Any
+    _rebuild: _Rebuild
+
+    def layer(self, old: Any) -> Any:
+        """The pruned twin of a layer."""
+        return self._rebuild.made[id(old)][1]
+
+    def kept(self, weight: Any) -> list[Any]:
+        """For each axis of an original weight, the positions that stayed."""
+        return self.channels.kept(weight, self.alive)
+
+    def call(self, node: Any, tensors: dict[int, Any]) -> Any:
+        """Make the pruned twin of a call of the original graph on given tensors."""
+        return self._rebuild.call(node, tensors)
+
+
+def remove(channels: Channels, alive: Alive) -> Surgery:
     """A model without the units that aren't alive.
 
     Args:
@@ -149,21 +182,42 @@ def remove(channels: Channels, alive: Alive) -> Any:
         alive: (units,) whether each stays.
 
     Returns:
-        A new model with the weights that are left. It isn't compiled.
+        The new model, not compiled, with the weights that are left; and what became of what.
 
     Raises:
         InputError: A layer can't be built again from its configuration.
     """
+    return _operate(_Rebuild(channels, alive, _visits(channels)))
+
+
+def rebuild_without(channels: Channels, replaced: Mapping[int, Any]) -> Surgery:
+    """A model in which some tensors are replaced by others of the same shape.
+
+    Args:
+        channels: The model's units; all stay.
+        replaced: By identity of a tensor, what takes its place.
+
+    Returns:
+        The new model without the layers that nothing needs any more.
+    """
+    return _operate(_Rebuild(channels, channels.all_alive(), _visits(channels), replaced))
+
+
+def _visits(channels: Channels) -> dict[int, Visit]:
     visits: dict[int, Visit] = {}
     for visit in channels.trace.visits:
         visits.setdefault(id(visit.node), visit)
-    rebuild = _Rebuild(channels, alive, visits)
+    return visits
+
+
+def _operate(rebuild: _Rebuild) -> Surgery:
+    channels, alive = rebuild.channels, rebuild.alive
     new = rebuild.model(channels.model)
     for old_part, new_part in rebuild.made.values():
         _copy_flags(old_part, new_part)
         if graph_of(old_part) is None:
             _copy_weights(channels, alive, old_part, new_part)
-    return new
+    return Surgery(channels, alive, new, rebuild)
 
 
 def _copy_weights(channels: Channels, alive: Alive, old: Any, new: Any) -> None:

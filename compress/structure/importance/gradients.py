@@ -47,7 +47,7 @@ def unit_effects(
             for weight in weights:
                 tape.watch(weight)
             outputs = _outputs(model, [x[here] for x in inputs])
-            loss = _loss(task, wanted, outputs)
+            loss = task_loss(task, wanted, outputs)
         gradients = dict(zip(watched, tape.gradient(loss, weights), strict=True))
         effects += _summed(channels, made, gradients) ** 2
         batches += 1
@@ -67,7 +67,8 @@ def _outputs(model: Any, inputs: list[Any]) -> list[Any]:
     return list(tf.nest.flatten(model(structure, training=False)))
 
 
-def _loss(task: Any, targets: Any, outputs: list[Any]) -> Any:
+def task_loss(task: Any, targets: Any, outputs: list[Any]) -> Any:
+    """The task's loss of some outputs, summed over them."""
     losses = task.keras_loss()
     losses = losses if isinstance(losses, list) else [losses]
     if isinstance(targets, dict):

@@ -71,9 +71,19 @@ def _flipped_array(operation: Any, array: Any) -> Any:
 FLIP = _moved(_flipped_array, lambda o, _: [0] if o.axis is None else _axes(o.axis))
 
 
+def rewrite(operation: Any, name: str, value: Any) -> None:
+    """Set an argument of an operation, and in the configuration that it will be saved with."""
+    from keras.src.saving.serialization_lib import SerializableDict
+
+    setattr(operation, name, value)
+    saved = getattr(operation, "_auto_config", None)
+    if saved is not None:
+        operation._auto_config = SerializableDict(**{**saved.config, name: value})
+
+
 def revise_reshape(operation: Any, _arguments: list[Any], sizes: Sizes) -> None:
     """`newshape`; an open length, the batch among them, as -1."""
-    operation.newshape = tuple(-1 if n is None else n for n in sizes.output())
+    rewrite(operation, "newshape", tuple(-1 if n is None else n for n in sizes.output()))
 
 
 def _key(arguments: Sequence[Any], rank: int) -> list[Any]:
@@ -164,7 +174,8 @@ def revise_split(operation: Any, _arguments: list[Any], sizes: Sizes) -> None:
     kept = sizes.kept(operation.axis)
     if not kept.all():
         cuts = _sections(operation, len(kept))
-        operation.indices_or_sections = tuple(int(kept[:c].sum()) for c in cuts)
+        moved = tuple(int(kept[:c].sum()) for c in cuts)
+        rewrite(operation, "indices_or_sections", moved)
 
 
 def trace_stack(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:

@@ -1,0 +1,146 @@
+"""`inspect`: what a model consists of, what it costs, and what can be pruned."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.cost import LayerCost, layer_costs
+from edgepress.compress.graph import graph_of
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer in numbers; see `cost.LayerCost`. `sparsity`: share of zeros in its kernels."""
+
+    name: str
+    type: str
+    params: int
+    macs: int
+    trainable: bool
+    sparsity: float
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """Channels that are ranked together.
+
+    Attributes:
+        id: Name of the group: the first layer that makes its channels.
+        channels: How many there are.
+        layers: All layers that make them.
+        prunable: Whether they can be removed.
+        reason: Why not, or None.
+    """
+
+    id: str
+    channels: int
+    layers: tuple[str, ...]
+    prunable: bool
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A model in numbers.
+
+    Attributes:
+        params: Numbers in its weights.
+        trainable_params: Those that training changes.
+        macs: Multiply-accumulates of one inference at batch 1.
+        bytes: Size as a `.keras` file without optimizer state.
+        sparsity: Share of zeros in all kernels.
+        layers: Layer by layer.
+        groups: Channel groups; empty for a model without a graph of layers.
+    """
+
+    params: int
+    trainable_params: int
+    macs: int
+    bytes: int
+    sparsity: float
+    layers: tuple[LayerReport, ...]
+    groups: tuple[GroupReport, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dataclasses.asdict(self)
+
+
+def inspect(model: Any) -> Inspection:
+    """Look at a model without changing it.
+
+    Args:
+        model: Keras model, or anything that `load` takes.
+
+    Returns:
+        Costs, layers and channel groups.
+
+    Raises:
+        InputError: It can't be loaded.
+    """
+    from edgepress.compress.models import load
+    from edgepress.compress.models.writing import saved_bytes
+
+    model = load(model)
+    costs = layer_costs(model)
+    zeros = _zeros_by_layer(model)
+    return Inspection(
+        params=model.count_params(),
+        trainable_params=sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+        macs=sum(cost.macs for cost in costs),
+        bytes=saved_bytes(model),
+        sparsity=_share(zeros.values()),
+        layers=tuple(_layer(cost, zeros) for cost in costs),
+        groups=_groups(model),
+    )
+
+
+def _zeros_by_layer(model: Any) -> dict[str, tuple[int, int]]:
+    """For each layer with kernels: (zeros, weights)."""
+    from edgepress.compress.weights.masks import count_zeros
+    from edgepress.compress.weights.prunable import find_kernels
+
+    kernels, _ = find_kernels(model, depthwise=True)
+    found: dict[str, tuple[int, int]] = {}
+    for kernel in kernels:
+        zeros, weights = count_zeros([kernel.value()])
+        before = found.get(kernel.layer_path, (0, 0))
+        found[kernel.layer_path] = (before[0] + zeros, before[1] + weights)
+    return found
+
+
+def _share(counts: Any) -> float:
+    zeros, weights = (sum(part) for part in zip((0, 0), *counts, strict=True))
+    return zeros / weights if weights else 0.0
+
+
+def _layer(cost: LayerCost, zeros: dict[str, tuple[int, int]]) -> LayerReport:
+    """One layer; kernels of layers inside a wrapper count as the wrapper's."""
+    inside = [
+        c for path, c in zeros.items() if path == cost.name or path.startswith(f"{cost.name}/")
+    ]
+    return LayerReport(
+        name=cost.name,
+        type=cost.type,
+        params=cost.params,
+        macs=cost.macs,
+        trainable=cost.trainable,
+        sparsity=_share(inside),
+        activation_bytes=cost.activation_bytes,
+    )
+
+
+def _groups(model: Any) -> tuple[GroupReport, ...]:
+    from edgepress.compress.structure.groups import find_channels
+
+    if graph_of(model) is None:
+        return ()
+    return tuple(
+        GroupReport(g.name, g.size, g.layers, g.prunable, g.reason or None)
+        for g in find_channels(model).groups
+    )
