@@ -11,7 +11,7 @@ Jones, Rigorous Benchmarking in Reasonable Time (2013).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from edgepress.benchmarks.measurement import Series
 Floats = NDArray[np.float64]
 
 _RESAMPLES = 1000
+_AT_ONCE = 2_000_000  # values drawn in one go
 
 
 @dataclass(frozen=True)
@@ -74,38 +75,62 @@ class Comparison:
         }
 
 
-def bootstrap(
-    launches: Sequence[Sequence[Floats]],
-    statistic: Callable[[Floats], float],
-    seed: int = 0,
-    resamples: int = _RESAMPLES,
+def bootstrap_median(
+    launches: Sequence[Sequence[Floats]], seed: int = 0, resamples: int = _RESAMPLES
 ) -> Interval:
-    """95 % interval of a statistic of nested samples, by the percentile method.
+    """95 % interval of the median of nested samples, by the percentile method.
 
     Args:
         launches: For each launch its rounds, each an array of values.
-        statistic: From an array of values to a number.
         seed: Of the draws.
         resamples: How many times to draw.
 
     Returns:
-        The interval; it holds the statistic of the samples themselves.
+        The interval; it holds the median of the samples themselves.
     """
     rng = np.random.default_rng(seed)
-    drawn = np.empty(resamples)
-    for i in range(resamples):
-        picked = [launches[k] for k in rng.integers(0, len(launches), len(launches))]
-        rounds = [r[k] for r in picked for k in rng.integers(0, len(r), len(r))]
-        drawn[i] = statistic(np.concatenate(rounds))
-    own = statistic(np.concatenate([values for rounds in launches for values in rounds]))
+    regular = _as_box(launches)
+    if regular is not None:
+        drawn = _draw_from_box(regular, rng, resamples)
+    else:
+        drawn = np.array([_draw_once(launches, rng) for _ in range(resamples)])
+    own = float(np.median(np.concatenate([v for rounds in launches for v in rounds])))
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(min(float(low), own), max(float(high), own))
 
 
-def median_interval(series: Series, seed: int = 0, resamples: int = _RESAMPLES) -> Interval:
+def _as_box(launches: Sequence[Sequence[Floats]]) -> Floats | None:
+    """(launches, rounds, values) where all rounds are alike in size, else None."""
+    sizes = {len(values) for rounds in launches for values in rounds}
+    if len(sizes) > 1 or len({len(rounds) for rounds in launches}) > 1:
+        return None
+    return np.array([list(rounds) for rounds in launches])
+
+
+def _draw_from_box(box: Floats, rng: np.random.Generator, resamples: int) -> Floats:
+    """Medians of many resamples at once, in parts that fit the memory."""
+    launches, rounds, _ = box.shape
+    at_once = max(1, _AT_ONCE // box.size)
+    medians = []
+    for begin in range(0, resamples, at_once):
+        count = min(at_once, resamples - begin)
+        chosen = rng.integers(0, launches, (count, launches, 1))
+        within = rng.integers(0, rounds, (count, launches, rounds))
+        medians.append(np.median(box[chosen, within].reshape(count, -1), axis=1))
+    return np.concatenate(medians)
+
+
+def _draw_once(launches: Sequence[Sequence[Floats]], rng: np.random.Generator) -> float:
+    """The median of one resample of launches that differ in size."""
+    picked = [launches[k] for k in rng.integers(0, len(launches), len(launches))]
+    rounds = [r[k] for r in picked for k in rng.integers(0, len(r), len(r))]
+    return float(np.median(np.concatenate(rounds)))
+
+
+def median_interval(series: Series, seed: int = 0) -> Interval:
     """95 % interval of the median of a series, in its unit."""
     nested = [[np.array(s.values) for s in rounds] for rounds in series.launches]
-    return bootstrap(nested, lambda values: float(np.median(values)), seed, resamples)
+    return bootstrap_median(nested, seed)
 
 
 def compare(
@@ -114,7 +139,6 @@ def compare(
     b: Series,
     noise: float = 0.0,
     seed: int = 0,
-    resamples: int = _RESAMPLES,
 ) -> Comparison:
     """Compare two series whose rounds alternated.
 
@@ -124,7 +148,6 @@ def compare(
         b: The second; its rounds were taken right after (or before) those of `a`.
         noise: Smallest relative difference that means something, from A against A.
         seed: Of the bootstrap.
-        resamples: How many times to draw.
 
     Returns:
         The comparison: ratio of the medians, paired by round.
@@ -136,7 +159,7 @@ def compare(
         ]
         for p, q in zip(a.launches, b.launches, strict=False)
     ]
-    logs = bootstrap(paired, lambda values: float(np.median(values)), seed, resamples)
+    logs = bootstrap_median(paired, seed)
     ratio = float(np.exp(np.median(np.concatenate([r for rounds in paired for r in rounds]))))
     interval = Interval(float(np.exp(logs.low)), float(np.exp(logs.high)))
     return Comparison(*names, ratio, interval, _verdict(ratio, interval, noise))

@@ -171,10 +171,10 @@ def _until(precision: float, seed: int) -> Callable[[Sequence[Record]], bool]:
         series = [s for r in records if not r.failure and (s := r.series())]
         if len(series) < 2:
             return any(
-                median_interval(s, seed, 200).width > precision * float(np.median(s.values))
+                median_interval(s, seed).width > precision * float(np.median(s.values))
                 for s in series
             )
-        pairs = (compare(("", ""), series[0], s, seed=seed, resamples=200) for s in series[1:])
+        pairs = (compare(("", ""), series[0], s, seed=seed) for s in series[1:])
         return any(c.interval.width > precision * c.ratio for c in pairs)
 
     return more

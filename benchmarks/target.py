@@ -90,6 +90,10 @@ class Target(Protocol):
         """Whether its times come from a model of the hardware, the same at every run."""
 
     @property
+    def on_this_machine(self) -> bool:
+        """Whether it works on this machine, so that no two such may run at once."""
+
+    @property
     def gives_outputs(self) -> bool:
         """Whether outputs come back, so that the accuracy can be measured on it."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from edgepress.benchmarks.runtime import runtime_for
 from edgepress.benchmarks.sampling import Plan
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.artifact import Artifact
-from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.errors import DeviceError, InputError, Stopped
 from edgepress.compress.progress import Progress, Silent
 from edgepress.deploy.targets import target_for
 
@@ -104,37 +106,57 @@ def _on_all(
     judge: Judge | None,
     progress: Progress,
 ) -> list[DeviceResult]:
-    """All devices at once: each is its own machine."""
+    """All devices at once, but those that share this machine one after the other."""
+
+    stop, this_machine = threading.Event(), threading.Lock()
 
     def one(target: Target) -> DeviceResult:
-        watch = progress if len(targets) == 1 else _Prefixed(progress, target.name)
-        watch.stage(f"{len(chosen)} artifacts on {target.name}")
+        alone = len(targets) == 1
+        watch = progress if alone else _OneOfMany(progress, target.name, stop)
         try:
-            return measure(chosen, target, plan, precision=precision, by=judge, progress=watch)
+            with this_machine if target.on_this_machine else nullcontext():
+                watch.stage(f"{len(chosen)} artifacts on {target.name}")
+                return measure(chosen, target, plan, precision=precision, by=judge, progress=watch)
         except DeviceError as error:
-            failure = Failure(target.name, "", error.format_message())
-            return DeviceResult(
-                target.name, target.name, target.timing_valid, None, (), failures=(failure,)
-            )
+            return _unreached(target, error)
         finally:
             target.close()
 
+    if len(targets) == 1:
+        return [one(targets[0])]
     with ThreadPoolExecutor(len(targets)) as pool:
-        return list(pool.map(one, targets))
+        try:
+            return list(pool.map(one, targets))
+        except BaseException:
+            stop.set()  # the others end after their present round, and clean up
+            raise
 
 
-class _Prefixed:
-    """Progress of one of several devices."""
+def _unreached(target: Target, error: DeviceError) -> DeviceResult:
+    failure = Failure(target.name, "", error.format_message())
+    return DeviceResult(
+        target.name, target.name, target.timing_valid, None, (), failures=(failure,)
+    )
 
-    def __init__(self, progress: Progress, device: str) -> None:
-        self._progress, self._device = progress, device
+
+class _OneOfMany:
+    """Progress of one of several devices, and the place where it learns that all should stop."""
+
+    def __init__(self, progress: Progress, device: str, stop: threading.Event) -> None:
+        self._progress, self._device, self._stop = progress, device, stop
 
     def stage(self, text: str) -> None:
         """Tell the stage: it names the device itself."""
         self._progress.stage(text)
 
     def step(self, done: int, total: int, text: str = "") -> None:
-        """Tell the step of this device."""
+        """Tell the step of this device.
+
+        Raises:
+            Stopped: The user stopped the run.
+        """
+        if self._stop.is_set():
+            raise Stopped("the benchmark was stopped")
         self._progress.step(done, total, f"{self._device}: {text}")
 
 

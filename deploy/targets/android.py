@@ -72,6 +72,7 @@ class AndroidTarget:
         cores: CPU mask in hexadecimal, or "".
         timing_valid: Whether it is a real device.
         estimated: No: something runs there.
+        on_this_machine: No.
         gives_outputs: No: benchmark_model keeps them for itself.
     """
 
@@ -81,6 +82,7 @@ class AndroidTarget:
     cores: str = ""
     timing_valid: bool = True
     estimated: bool = False
+    on_this_machine: bool = False
     gives_outputs: bool = False
 
     def __post_init__(self) -> None:

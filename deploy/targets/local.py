@@ -20,6 +20,7 @@ class LocalTarget:
     url: str = "local"
     timing_valid: bool = True
     estimated: bool = False
+    on_this_machine: bool = True
     gives_outputs: bool = True
 
     def environment(self) -> dict[str, Any]:

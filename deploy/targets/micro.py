@@ -76,6 +76,7 @@ class TflmTarget:
     url: str = "mcu:tflm"
     timing_valid: bool = False
     estimated: bool = False
+    on_this_machine: bool = True
     gives_outputs: bool = True
 
     def environment(self) -> dict[str, Any]:
@@ -143,6 +144,7 @@ class EthosTarget:
     accelerator: str
     timing_valid: bool = False
     estimated: bool = True
+    on_this_machine: bool = True
     gives_outputs: bool = False
 
     @property

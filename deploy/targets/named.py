@@ -33,6 +33,11 @@ class Named:
         return self._target.estimated
 
     @property
+    def on_this_machine(self) -> bool:
+        """As the device."""
+        return self._target.on_this_machine
+
+    @property
     def gives_outputs(self) -> bool:
         """As the device."""
         return self._target.gives_outputs

@@ -73,6 +73,7 @@ class SerialTarget:
         self.name = self.url = name
         self.timing_valid = timing_valid
         self.estimated = False
+        self.on_this_machine = False
         self.gives_outputs = True
         self._port, self._baud = port, baud
         self._line: int | None = None

@@ -53,6 +53,7 @@ class SshTarget:
         self.name = name or address.url
         self.timing_valid = address.options.get("emulated", "0") in ("0", "no")
         self.estimated = False
+        self.on_this_machine = False
         self.gives_outputs = True
         self._link = Link(address)
         self._python = address.options.get("python", "python3")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgepress.benchmarks.intervals import (
     Interval,
-    bootstrap,
+    bootstrap_median,
     compare,
     median_interval,
     outliers,
@@ -100,8 +100,17 @@ def test_more_launches_narrow_the_interval() -> None:
     rng = np.random.default_rng(0)
     few = [[rng.normal(100, 5, 4)] for _ in range(3)]
     many = [[rng.normal(100, 5, 4)] for _ in range(100)]
-    widths = [bootstrap(n, lambda v: float(np.median(v))).width for n in (few, many)]
+    widths = [bootstrap_median(n).width for n in (few, many)]
     assert widths[1] < widths[0]
+
+
+def test_uneven_rounds_give_what_even_ones_give() -> None:
+    rng = np.random.default_rng(1)
+    even = [[rng.normal(100, 5, 6) for _ in range(8)] for _ in range(6)]
+    uneven = [rounds[:-1] if i == 0 else rounds for i, rounds in enumerate(even)]
+    a, b = bootstrap_median(even), bootstrap_median(uneven)
+    assert abs(a.low - b.low) < 1
+    assert abs(a.high - b.high) < 1
 
 
 def test_outliers_are_counted() -> None:

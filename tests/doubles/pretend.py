@@ -54,6 +54,7 @@ class PretendTarget:
     name: str = "pretend"
     timing_valid: bool = True
     estimated: bool = False
+    on_this_machine: bool = False
     gives_outputs: bool = True
     launch_noise: float = 0.01
     seed: int = 0

@@ -123,3 +123,27 @@ def test_a_tflite_file_is_measured_without_tensorflow(kws: list[Path]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_several_devices_are_rows_that_name_theirs(kws: list[Path]) -> None:
+    told = benchmark(
+        kws[:1], devices=[LocalTarget("one"), LocalTarget("two")], runs=3, launches=1
+    ).to_json()
+    assert [d["name"] for d in told["devices"]] == [r["device"] for r in told["rows"]]
+    assert told["device"] == told["devices"][0]
+
+
+def test_a_stop_ends_every_device(kws: list[Path]) -> None:
+    class Impatient:
+        """Stops the run at the first step of one device."""
+
+        def stage(self, text: str) -> None:
+            pass
+
+        def step(self, done: int, total: int, text: str = "") -> None:
+            if text.startswith("one") and done == 1:
+                raise KeyboardInterrupt
+
+    devices = [LocalTarget("one"), LocalTarget("two")]
+    with pytest.raises(KeyboardInterrupt):
+        benchmark(kws, devices=devices, runs=10**6, max_seconds=100, progress=Impatient())
