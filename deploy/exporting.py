@@ -47,6 +47,7 @@ def export(
     select_ops: bool = False,
     shapes: dict[str, Sequence[int]] | None = None,
     qat_epochs: int = 0,
+    max_drop: float | None = None,
     verify_samples: int | None = None,
     timeout: float = 900.0,
     seed: int = 0,
@@ -72,6 +73,8 @@ def export(
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
         qat_epochs: Epochs of quantisation-aware training before int8 files of tflite and c; those
             files are compared with the trained model.
+        max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
+            that lose most are kept in floats until it holds.
         verify_samples: Samples compared; all of the data's report split by default, 64 random
             ones without data.
         timeout: Seconds that one conversion may take.
@@ -92,7 +95,7 @@ def export(
     out = check_output(out, force)
     settings = Settings(io, batch, opset, nchw, calibration_method, select_ops, shapes or {})
     formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
-    check_options(formats, quantize, settings, data is not None, qat_epochs)
+    check_options(formats, quantize, settings, data is not None, qat_epochs, max_drop)
     model = load(model)
     dataset = None if data is None else open_data(data, model, seed)
     progress = progress or Silent()
@@ -111,7 +114,7 @@ def export(
             with _prepared(
                 source, dataset, settings, precisions, calibration_samples, worker, seed
             ) as job:
-                line = _Line(job, dataset, verify_samples, seed, progress)
+                line = _Line(job, dataset, verify_samples, seed, progress, max_drop)
                 line.write_all(part, Path(folder))
                 lines.append(line)
         return _publish(lines, worker, out, force)
@@ -213,6 +216,7 @@ class _Line:
     samples: int | None
     seed: int
     progress: Progress
+    max_drop: float | None = None
 
     def __post_init__(self) -> None:
         self.artifacts: list[Artifact] = []
@@ -267,6 +271,8 @@ class _Line:
         except (DeviceError, InputError) as error:
             self.failed.append(Failed(name, precision, error.format_message(), None))
             return
+        if self.max_drop is not None and (name, precision) == ("tflite", "int8"):
+            artifact = self._mixed(artifact)
         agreement = artifact.verified
         if agreement is not None and not agreement.passed:
             self.failed.append(Failed(name, precision, agreement.reason, agreement))
@@ -274,6 +280,19 @@ class _Line:
         self.artifacts.append(artifact)
         self.files += [path, *written.beside]
         self.notes += [f"{path.name}: {note}" for note in written.notes]
+
+    def _mixed(self, artifact: Artifact) -> Artifact:
+        from edgepress.deploy.mixing import keep_floor
+
+        kept, notes = keep_floor(
+            self.job,
+            artifact,
+            lambda path: self._verified("tflite", "int8", path, path),
+            self.dataset.task.drop,
+            self.max_drop or 0.0,
+        )
+        self.notes += notes
+        return kept
 
     def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
         from edgepress.deploy.verifying import compare

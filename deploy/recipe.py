@@ -44,6 +44,8 @@ class ExportSpec(Spec):
         calibration_method: How ONNX ranges are taken from samples.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
+        max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
+            that lose most are kept in floats until it holds.
         verify_samples: Samples each file is compared on; all of the report split by default.
     """
 
@@ -57,6 +59,7 @@ class ExportSpec(Spec):
     calibration_method: Literal["min-max", "entropy", "percentile"] = "min-max"
     select_ops: bool = False
     qat_epochs: int = Field(0, ge=0)
+    max_drop: float | None = Field(None, ge=0)
     verify_samples: int | None = Field(None, ge=1)
 
 

@@ -33,6 +33,7 @@ TASKS: dict[str, str] = {
     "onnx-quantize": "edgepress.deploy.quantize.onnx_quantization:quantize",
     "onnx-float16": "edgepress.deploy.quantize.onnx_quantization:to_float16",
     "tflite-weights": "edgepress.deploy.quantize.tflite_weights:quantize",
+    "tflite-mixed": "edgepress.deploy.quantize.tflite_mixed:convert",
     "tflm-arena": "edgepress.deploy.exporters.tflm:measure_arena",
 }
 

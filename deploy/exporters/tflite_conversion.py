@@ -108,13 +108,13 @@ def _calibrated(converter: Any, request: Mapping[str, Any], operators: Any) -> N
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if request["calibration"] is None:  # the graph itself carries the ranges
         return
-    converter.representative_dataset = lambda: _samples(
+    converter.representative_dataset = lambda: samples_of(
         Path(request["calibration"]), request["batch"]
     )
     converter.target_spec.supported_ops = [operators]
 
 
-def _samples(path: Path, batch: int) -> Iterator[dict[str, Any]]:
+def samples_of(path: Path, batch: int) -> Iterator[dict[str, Any]]:
     """Samples in batches of the file's own size.
 
     By input name: the converter takes a list in another order than that of the model's inputs.

@@ -132,3 +132,32 @@ def test_another_models_file_is_refused(tmp_path, worker):
     wider = keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
     with pytest.raises(EdgepressError, match="don't fit"):
         verify(wider, artifact)
+
+
+@pytest.mark.slow
+def test_layers_that_int8_ruins_stay_in_floats_where_a_floor_is_set(tmp_path, worker):
+    keras.utils.set_random_seed(0)
+    values = keras.Input((8,), name="values")
+    x = layers.Dense(16, activation="relu", name="wide")(values)
+    x = layers.Dense(16, name="outlier")(x)
+    model = keras.Model(values, layers.Dense(3, name="class")(x))
+    kernel, bias = model.get_layer("outlier").get_weights()
+    kernel[:, 0] *= 3000  # one channel takes all levels of the layer's only scale …
+    model.get_layer("outlier").set_weights([kernel, bias])
+    kernel, bias = model.get_layer("class").get_weights()
+    kernel[0] = 0  # … and decides nothing
+    model.get_layer("class").set_weights([kernel, bias])
+    x = np.random.default_rng(0).normal(size=(300, 8)).astype("float32")
+    y = np.asarray(model(x)).argmax(-1)
+    data = {"train": (x, y), "val": (x, y)}
+    plain = export(model, tmp_path / "a", ("tflite",), ("int8",), data, worker=worker)
+    assert plain.failed
+    mixed = export(model, tmp_path / "b", ("tflite",), ("float32", "int8"), data, worker=worker,
+                   max_drop=0.03)  # fmt: skip
+    assert mixed.passed
+    artifact = next(a for a in mixed if a.quantize == "int8")
+    assert artifact.verified.value >= 0.97
+    assert len([note for note in mixed.notes if "in floats: " in note]) >= 2
+    assert {p.name for p in (tmp_path / "b").iterdir()} == {
+        "export.json", "model_float32.tflite", "model_int8.tflite",
+    }  # fmt: skip
