@@ -39,11 +39,12 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """What `compress --json` prints."""
         keys = ("before", "after", "stages", "artifacts", "skipped", "benchmark", "accepted")
+        folder = RunFolder(self.folder)
+        shown = {k: self.record[k] for k in (*keys, "rejected")}
         return {
-            "run": str(self.folder),
-            "report": str(RunFolder(self.folder).report),
-            **{k: self.record[k] for k in keys},
-            "rejected": self.record["rejected"],
+            "run": str(folder.path),
+            "report": str(folder.report),
+            **folder.absolute(shown),
         }
 
 
@@ -113,7 +114,7 @@ class _Line:
             stages.append(record)
         exported = self._export(model, len(stages))
         measured = self._benchmark(exported, stages)
-        record = self._record(stages, exported, measured)
+        record = self.folder.relative(self._record(stages, exported, measured))
         write_json(self.folder.record, record)
         self._report()
         return RunResult(self.folder.path, record)

@@ -7,17 +7,18 @@ from typing import Any
 
 # Differences of measured time below this share are not told from noise here.
 _VISIBLE = 0.05
+_SPARSE = ("weights", "blocks", "nm")
 
 
 def receipt(stages: list[dict[str, Any]], measured: dict[str, Any]) -> list[dict[str, Any]]:
-    """Stages with their time and a note on what they brought.
+    """Stages with their time and what they brought in words.
 
     Args:
         stages: What each stage left, in order.
         measured: The benchmark of the stages' float files.
 
     Returns:
-        The stages, each with `median_ms` and `note`.
+        The stages, each with `median_ms`, `note` on size and work, and `time_note` on time.
     """
     times = {Path(row["artifact"]).parent.name: row["median_ms"] for row in measured["rows"]}
     lines: list[dict[str, Any]] = []
@@ -25,20 +26,22 @@ def receipt(stages: list[dict[str, Any]], measured: dict[str, Any]) -> list[dict
         line = {k: v for k, v in stage.items() if k != "key"}
         line["median_ms"] = times.get(stage["name"])
         line["note"] = _note(lines[-1], line) if lines else ""
+        line["time_note"] = _time_note(lines[-1], line) if lines else ""
         lines.append(line)
     return lines
 
 
 def _note(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """One sentence about a stage."""
+    """One sentence about a stage's size and work."""
     kind, structure = after["kind"], after.get("structure")
     if kind == "finetune":
         return "fine-tuning changes weights, not shapes: size and time stay"
     if kind == "strip":
         return _strip_note(before, after)
-    if structure in ("weights", "blocks", "nm"):
+    if structure in _SPARSE:
         return _sparse_note(before, after)
-    return _structure_note(before, after)
+    macs, size = (_share(before[k], after[k]) for k in ("macs", "params"))
+    return f"{macs:.0%} of the MACs and {size:.0%} of the parameters are gone for real"
 
 
 def _strip_note(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -52,27 +55,39 @@ def _sparse_note(before: dict[str, Any], after: dict[str, Any]) -> str:
     zeros = after.get("sparsity", 0.0)
     return (
         f"{zeros:.0%} zeros don't make a dense file smaller, but its gzip by {gzip:.0%};"
-        " LiteRT and ONNX Runtime have no sparse kernels for these layers, so the time stays:"
-        " for speed use --structure channels, for size --quantize int8"
+        " for a smaller file use --quantize int8"
     )
 
 
-def _structure_note(before: dict[str, Any], after: dict[str, Any]) -> str:
-    macs = _share(before["macs"], after["macs"])
+def _time_note(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """One sentence about a stage's time, where there is something to say."""
+    if after["kind"] in ("finetune", "strip"):
+        return ""
     if not before.get("median_ms") or not after.get("median_ms"):
-        return f"{macs:.0%} of the MACs are gone; the time wasn't measured"
+        return "the time wasn't measured"
     faster = _share(before["median_ms"], after["median_ms"])
+    if after.get("structure") in _SPARSE:
+        if faster >= _VISIBLE:
+            return f"{faster:.0%} of the time is gone"
+        return (
+            "the time stayed: LiteRT and ONNX Runtime multiply by these zeros as by any number;"
+            " for speed use --structure channels"
+        )
+    return _structure_time(_share(before["macs"], after["macs"]), faster)
+
+
+def _structure_time(macs: float, faster: float) -> str:
     if faster < _VISIBLE:
         return (
-            f"{macs:.0%} of the MACs are gone, the time stayed: it isn't in the layers that were"
-            " cut; benchmark --profile shows where it is"
+            "the time stayed: it isn't in the layers that were cut; benchmark --profile shows"
+            " where it is"
         )
     if faster < macs / 2:
         return (
-            f"{macs:.0%} of the MACs brought {faster:.0%} of the time: the rest is memory traffic"
-            " and the fixed cost of each operator"
+            f"{faster:.0%} of the time is gone; the rest is memory traffic and the fixed cost of"
+            " each operator"
         )
-    return f"{macs:.0%} of the MACs brought {faster:.0%} of the time"
+    return f"{faster:.0%} of the time is gone"
 
 
 def _share(before: float | None, after: float | None) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,18 @@ class RunFolder:
         result: dict[str, Any] = read_json(path)
         return result if result.get("key") == key else None
 
+    def relative(self, value: Any) -> Any:
+        """A JSON-able value with paths inside the folder made relative to it.
+
+        So `run.json` holds the same wherever the run lies, and can be moved with it.
+        """
+        return _map_text(value, lambda text: text.removeprefix(f"{self.path}/"))
+
+    def absolute(self, value: Any) -> Any:
+        """The inverse of `relative`."""
+        inside = ("artifacts/", "stages/")
+        return _map_text(value, lambda t: f"{self.path}/{t}" if t.startswith(inside) else t)
+
     @contextmanager
     def writing(self, name: str, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Write a stage: a folder that appears when whole, and a result to fill in.
@@ -74,6 +86,14 @@ class RunFolder:
             yield folder, result
             write_json(folder / _RESULT, result)
         shutil.rmtree(self.state(name), ignore_errors=True)
+
+
+def _map_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {k: _map_text(v, change) for k, v in value.items()}
+    return [_map_text(v, change) for v in value] if isinstance(value, list) else value
 
 
 def open_run(path: Path, resume: bool, force: bool) -> RunFolder:

@@ -152,7 +152,8 @@ def receipt(run: Run) -> Grid | None:
             )
         )
     columns = ("stage", "file", "gzip", "parameters", "MACs", "latency", metric or "metric", "took")
-    notes = tuple(f"{s.get('name')}: {s['note']}" for s in stages if s.get("note"))
+    said = {s.get("name"): [s[k] for k in ("note", "time_note") if s.get(k)] for s in stages}
+    notes = tuple(f"{name}: {'; '.join(words)}" for name, words in said.items() if words)
     return Grid(columns, tuple(rows), notes)
 
 

@@ -64,8 +64,9 @@ def _show(result: RunResult) -> None:
         ],
     )  # fmt: skip
     for stage in record["stages"]:
-        if stage["note"]:
-            click.echo(f"  {stage['name']}: {stage['note']}")
+        words = "; ".join(filter(None, (stage["note"], stage["time_note"])))
+        if words:
+            click.echo(f"  {stage['name']}: {words}")
     _show_artifacts(record)
     for warning in record["warnings"]:
         click.echo(f"note: {warning}")

@@ -1,0 +1,194 @@
+"""The whole line on the embedded digits: verified, resumable, repeatable, honest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from edgepress.benchmarks.runtime import Runtime
+from edgepress.compress.errors import InputError
+from edgepress.deploy import run
+from edgepress.deploy.demo import digits
+from edgepress.deploy.recipe import Recipe
+
+NETWORK = """
+import keras
+from keras import layers
+
+from edgepress.deploy.demo import digits
+
+
+def network():
+    keras.utils.set_random_seed(1)
+    x = inputs = keras.Input((8, 8, 1), name="image")
+    x = layers.Conv2D(16, 3, padding="same", activation="relu", name="first")(x)
+    x = layers.MaxPooling2D()(x)
+    x = layers.Conv2D(16, 3, padding="same", activation="relu", name="second")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(10, activation="softmax", name="digit")(x))
+    data = digits()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(data["x_train"] / 16, data["y_train"], batch_size=16, epochs=8, verbose=0)
+    return model
+"""
+
+
+def recipe(folder: Path, **changes: Any) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "model": str(folder / "model.keras"),
+            "data": {"spec": "edgepress.deploy.demo:digits", "scale": "1/16"},
+            "finetune": {"unfreeze": ["top:1"], "epochs": 1},
+            "prune": [
+                {"structure": "channels", "target_macs": 0.5, "recover_epochs": 3},
+                {"structure": "weights", "sparsity": 0.5, "recover_epochs": 2},
+            ],
+            "export": {"formats": ["tflite", "onnx"], "quantize": ["float32", "int8"]},
+            "benchmark": {"runs": 20},
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    names: dict[str, Any] = {}
+    exec(NETWORK, names)
+    names["network"]().save(folder / "model.keras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    run(recipe(model_folder), folder)
+    return folder
+
+
+def record(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return found
+
+
+def test_every_stage_is_accounted_for(finished: Path) -> None:
+    found = record(finished)
+    assert [s["kind"] for s in found["stages"]] == ["source", "finetune", "prune", "prune", "strip"]
+    source, _, channels, weights, strip = found["stages"]
+    assert abs(channels["macs"] / source["macs"] - 0.5) <= 0.05
+    assert weights["sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert strip["gzip_bytes"] < channels["gzip_bytes"] < source["gzip_bytes"]
+    assert all(s["note"] for s in found["stages"][1:])
+    assert all(s["median_ms"] > 0 for s in found["stages"])
+    assert (finished / "report.html").stat().st_size > 10_000
+
+
+def test_artifacts_are_verified_and_score_what_an_independent_loop_measures(finished: Path) -> None:
+    found = record(finished)
+    assert {(a["format"], a["quantize"]) for a in found["artifacts"]} == {
+        (f, q) for f in ("tflite", "onnx") for q in ("float32", "int8")
+    }
+    data = digits()
+    for artifact in found["artifacts"]:
+        assert artifact["verified"]["passed"]
+        with Runtime(finished / artifact["path"]) as runtime:
+            name = runtime.tensors()[0][0].name
+            outputs = runtime.predict({name: (data["x_test"] / 16).astype(np.float32)})
+        right = next(iter(outputs.values())).argmax(1) == data["y_test"]
+        assert artifact["verified"]["value"] == pytest.approx(right.mean(), abs=1e-3)
+
+
+def timeless(value: Any) -> Any:
+    """A record without times."""
+    varying = ("_ms", "time_note")
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if not k.endswith(varying) and "seconds" not in k}
+        return {k: timeless(v) for k, v in kept.items()}
+    return [timeless(v) for v in value] if isinstance(value, list) else value
+
+
+def test_the_same_seed_gives_the_same_run(
+    finished: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    run(recipe(model_folder), tmp_path / "again")
+    first, second = record(finished), record(tmp_path / "again")
+    for found in (first, second):
+        del found["benchmark"]
+    assert timeless(first) == timeless(second)
+    for stage in first["stages"]:
+        a, b = (keras.models.load_model(f / "stages" / stage["name"] / "model.keras")
+                for f in (finished, tmp_path / "again"))  # fmt: skip
+        for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+class Interrupt:
+    """Progress that presses Ctrl-C when a stage begins."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+
+    def stage(self, text: str) -> None:
+        if self.at in text:
+            raise KeyboardInterrupt
+
+    def step(self, done: int, total: int, text: str = "") -> None:
+        pass
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(
+    finished: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe(model_folder), folder, progress=Interrupt("prune weights"))
+    kept = {p.name: p.stat().st_mtime_ns for p in (folder / "stages").glob("0*")}
+    assert [name[3:] for name in sorted(kept)] == ["source", "finetune", "prune-channels"]
+    run(None, folder, resume=True)
+    after = {p.name: p.stat().st_mtime_ns for p in (folder / "stages").glob("0*")}
+    assert kept.items() <= after.items()
+    a, b = (keras.models.load_model(f / "stages" / "04-strip" / "model.keras")
+            for f in (finished, folder))  # fmt: skip
+    for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_drop_beyond_the_floor_is_not_accepted(model_folder: Path, tmp_path: Path) -> None:
+    harsh = recipe(
+        model_folder,
+        finetune=None,
+        prune=[{"structure": "weights", "sparsity": 0.97}],
+        export={"formats": ["tflite"], "quantize": ["float32"]},
+        accept={"max_drop": 0.01},
+    )
+    result = run(harsh, tmp_path / "run")
+    assert not result.accepted
+    assert result.record["artifacts"][0]["verified"]["passed"]
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(InputError, match="photos"):
+            run(recipe(model_folder), tmp_path / "photos", force=force)
+    assert (tmp_path / "photos" / "one.jpg").read_text() == "mine"
+
+
+def test_changed_settings_redo_only_what_follows_them(
+    finished: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    changed = recipe(model_folder)
+    steps = (changed.prune[0], changed.prune[1].model_copy(update={"sparsity": 0.25}))
+    before = (folder / "stages" / "02-prune-channels").stat().st_ino
+    result = run(changed.model_copy(update={"prune": steps}), folder, resume=True)
+    assert (folder / "stages" / "02-prune-channels").stat().st_ino == before
+    assert result.record["stages"][3]["sparsity"] == pytest.approx(0.25, abs=0.01)
