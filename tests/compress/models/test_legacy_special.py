@@ -342,7 +342,7 @@ def test_other_formats(name: str, form: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    (
+    [
         "MobileNetV2",
         "MobileNetV3Small",
         "EfficientNetB0",
@@ -351,7 +351,7 @@ def test_other_formats(name: str, form: str, tmp_path: Path) -> None:
         "Xception",
         "ConvNeXtTiny",
         "RegNetX002",
-    ),
+    ],
 )
 def test_published_architectures(name: str, tmp_path: Path) -> None:
     tf_keras.backend.clear_session()
