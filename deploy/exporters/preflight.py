@@ -107,9 +107,13 @@ def _onnx_knows() -> set[str]:
 
 
 def layer_of(model: Any, node: str) -> str:
-    """The innermost layer whose name is in a node's, else the node itself."""
+    """The innermost layer whose name is in a node's, else the node itself.
+
+    Tracing numbers layers once more: `conv_1` stands for the layer `conv`, `conv_1_2` for `conv_1`.
+    """
     names = {layer.name for layer in flat_layers(model)}
-    parts = [part for part in node.split("/") if part.rsplit("_", 1)[0] in names or part in names]
-    if not parts:
-        return node
-    return parts[-1] if parts[-1] in names else parts[-1].rsplit("_", 1)[0]
+    for part in reversed(node.split("/")):
+        for name in (part.rsplit("_", 1)[0], part):
+            if name in names:
+                return name
+    return node
