@@ -18,7 +18,7 @@ def check_options(
     settings: Settings,
     has_data: bool,
     qat_epochs: int = 0,
-    max_drop: float | None = None,
+    int8_max_drop: float | None = None,
 ) -> None:
     """Refuse, before any work, what can't be or would be ignored.
 
@@ -28,7 +28,7 @@ def check_options(
         settings: The choices.
         has_data: Whether there is data.
         qat_epochs: Epochs of training for int8.
-        max_drop: Bound on what an int8 TFLite file loses.
+        int8_max_drop: Bound on what an int8 TFLite file loses.
 
     Raises:
         InputError: Names the option.
@@ -55,14 +55,14 @@ def check_options(
             "--qat-epochs has no use: it trains for int8 files of tflite or c",
             "add --quantize int8",
         )
-    if max_drop is not None and not ("int8" in quantize and "tflite" in formats):
+    if int8_max_drop is not None and not ("int8" in quantize and "tflite" in formats):
         raise InputError(
-            "--max-drop has no use: it bounds what int8 TFLite files lose",
+            "--int8-max-drop has no use: it bounds what int8 TFLite files lose",
             "add --quantize int8 --format tflite",
         )
-    if max_drop is not None and settings.io != "float":
+    if int8_max_drop is not None and settings.io != "float":
         raise InputError(
-            f"--max-drop needs --io float: layers kept in floats don't go with --io {settings.io}"
+            f"--int8-max-drop needs --io float: layers kept in floats don't go with --io {settings.io}"
         )
     _check_onnx_options(formats, settings)
 

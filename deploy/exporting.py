@@ -47,7 +47,7 @@ def export(
     select_ops: bool = False,
     shapes: dict[str, Sequence[int]] | None = None,
     qat_epochs: int = 0,
-    max_drop: float | None = None,
+    int8_max_drop: float | None = None,
     verify_samples: int | None = None,
     timeout: float = 900.0,
     seed: int = 0,
@@ -73,7 +73,7 @@ def export(
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
         qat_epochs: Epochs of quantisation-aware training before int8 files of tflite and c; those
             files are compared with the trained model.
-        max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
+        int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
             that lose most are kept in floats until it holds.
         verify_samples: Samples compared; all of the data's report split by default, 64 random
             ones without data.
@@ -95,7 +95,7 @@ def export(
     out = check_output(out, force)
     settings = Settings(io, batch, opset, nchw, calibration_method, select_ops, shapes or {})
     formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
-    check_options(formats, quantize, settings, data is not None, qat_epochs, max_drop)
+    check_options(formats, quantize, settings, data is not None, qat_epochs, int8_max_drop)
     model = load(model)
     dataset = None if data is None else open_data(data, model, seed)
     progress = progress or Silent()
@@ -114,7 +114,7 @@ def export(
             with _prepared(
                 source, dataset, settings, precisions, calibration_samples, worker, seed
             ) as job:
-                line = _Line(job, dataset, verify_samples, seed, progress, max_drop)
+                line = _Line(job, dataset, verify_samples, seed, progress, int8_max_drop)
                 line.write_all(part, Path(folder))
                 lines.append(line)
         return _publish(lines, worker, out, force)

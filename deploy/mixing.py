@@ -47,7 +47,7 @@ def keep_floor(
             best = verify(artifact.path)
         tried, keep = keep, min(2 * keep, layers)
     if _lost(best, drop) > max_drop:
-        notes.append(f"{artifact.path.name}: no number of layers in floats keeps --max-drop")
+        notes.append(f"{artifact.path.name}: no number of layers in floats keeps --int8-max-drop")
     return best, notes
 
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
+from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec, parse_size
 from edgepress.compress.specifying import explain, hint
 
 
@@ -26,6 +26,7 @@ def parse_batch(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+Sizes = Annotated[tuple[int, ...], BeforeValidator(parse_size)]
 List = Annotated[tuple[str, ...], BeforeValidator(parse_list), Field(min_length=1)]
 
 
@@ -43,8 +44,9 @@ class ExportSpec(Spec):
         calibration_samples: Samples of the representative data set; fewer than 200 clip.
         calibration_method: How ONNX ranges are taken from samples.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
+        shapes: Sizes of inputs that the model leaves free, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
-        max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
+        int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
             that lose most are kept in floats until it holds.
         verify_samples: Samples each file is compared on; all of the report split by default.
     """
@@ -58,8 +60,9 @@ class ExportSpec(Spec):
     calibration_samples: int = Field(256, ge=1)
     calibration_method: Literal["min-max", "entropy", "percentile"] = "min-max"
     select_ops: bool = False
+    shapes: dict[str, Sizes] = Field(default_factory=dict)
     qat_epochs: int = Field(0, ge=0)
-    max_drop: float | None = Field(None, ge=0)
+    int8_max_drop: float | None = Field(None, ge=0)
     verify_samples: int | None = Field(None, ge=1)
 
 

@@ -41,7 +41,7 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
     prefix="prune_",
 )
 @spec_options(AcceptSpec)
-@spec_options(ExportSpec, rename={"formats": "format"})
+@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape"})
 @spec_options(BenchmarkSpec, rename={"devices": "device"})
 @click.option("--custom-objects", type=click.Path(), help="Python file with your own layers.")
 @click.option("--unsafe-lambda", is_flag=True, help="Let Lambda layers run their Python code.")

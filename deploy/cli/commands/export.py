@@ -30,7 +30,7 @@ from edgepress.deploy.recipe import ExportSpec
 @model_argument
 @data_options(required=False)
 @output_options(help="Folder for the files.")
-@spec_options(ExportSpec, rename={"formats": "format"})
+@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape"})
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -67,6 +67,8 @@ def command(values: Values) -> None:
         display.print_json(document)
     else:
         show_export(document)
+    if result.log:
+        display.say(f"note: what the converters printed: {result.log}")
     if document["failed"]:
         first = document["failed"][0]
         raise CheckFailed(
@@ -94,5 +96,7 @@ def show_export(document: dict[str, Any]) -> None:
         ["file", "bytes", "gzip", "", "max error", "agreement", "metric", "source's"],
         rows,
     )
+    for note in document["notes"]:
+        click.echo(f"note: {note}")
     for skip in document["skipped"]:
         click.echo(f"skipped {skip['format']} {skip['quantize']}: {skip['reason']}")

@@ -153,7 +153,7 @@ def test_layers_that_int8_ruins_stay_in_floats_where_a_floor_is_set(tmp_path, wo
     plain = export(model, tmp_path / "a", ("tflite",), ("int8",), data, worker=worker)
     assert plain.failed
     mixed = export(model, tmp_path / "b", ("tflite",), ("float32", "int8"), data, worker=worker,
-                   max_drop=0.03)  # fmt: skip
+                   int8_max_drop=0.03)  # fmt: skip
     assert mixed.passed
     artifact = next(a for a in mixed if a.quantize == "int8")
     assert artifact.verified.value >= 0.97

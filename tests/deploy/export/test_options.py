@@ -101,3 +101,16 @@ def test_the_functions_keep_their_names_whatever_was_imported(model, tmp_path, w
     assert callable(deploy.export)
     assert callable(deploy.verify)
     assert deploy.verify(model, tmp_path / "out" / "model_float32.onnx").passed
+
+
+def test_the_command_takes_every_option_of_the_function():
+    import inspect
+
+    from edgepress.deploy.recipe import ExportSpec
+
+    taken = inspect.signature(export).parameters
+    for name, field in ExportSpec.model_fields.items():
+        assert name in taken
+        default = taken[name].default
+        if name not in ("formats", "quantize", "shapes"):
+            assert field.get_default() == default
