@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.accounting import kernel_sparsity, model_figures
+from edgepress.compress.accounting import model_figures
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.progress import Progress, Silent
@@ -19,7 +19,9 @@ from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Channels, find_channels
 from edgepress.compress.structure.plan import choose
 from edgepress.compress.structure.repair import repair
+from edgepress.compress.structure.replay import affordable
 from edgepress.compress.structure.surgery import remove
+from edgepress.compress.weights.counting import kernel_sparsity
 
 # What "auto" stands for: with data, and without.
 AUTO = ("taylor", "l1")
@@ -57,7 +59,8 @@ class StructuredRun:
             surgery = remove(channels, alive)
         if self.dataset is not None and spec.repair:
             with self.timed("repair"):
-                samples = self.dataset.calibration(spec.calibration_samples, self.seed)
+                count = affordable(model, spec.calibration_samples)
+                samples = self.dataset.calibration(count, self.seed)
                 repair(surgery, samples, self.seed)
         return self.finish(surgery.model, name)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.accounting import kernel_sparsity, model_figures
+from edgepress.compress.accounting import model_figures
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import copy_model
@@ -17,6 +17,7 @@ from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec, TrainSpec
 from edgepress.compress.results import PruneResult, Removed
 from edgepress.compress.weights.callback import GradualMasks, HoldMasks
+from edgepress.compress.weights.counting import kernel_sparsity
 from edgepress.compress.weights.criteria import SECOND_ORDER
 from edgepress.compress.weights.masks import Mask
 from edgepress.compress.weights.planning import MaskPlan, apply_masks, current_masks, plan_masks
