@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras.src.applications.convnext import LayerScale
 
 from edgepress.compress.graph import Call, Shape, graph_of, walk
 
@@ -254,6 +255,7 @@ FORMULAS: dict[type, Formula] = {
     layers.UnitNormalization: _nothing,
     layers.Normalization: _nothing,
     layers.PReLU: _nothing,
+    LayerScale: _nothing,
 }
 # Operations of keras.ops are known by their names: their classes are not public.
 OPERATIONS: dict[str, Formula] = {"Matmul": _matmul}

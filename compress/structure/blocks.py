@@ -23,7 +23,7 @@ from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import PruneResult, Removed
 from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.replay import feed
+from edgepress.compress.structure.replay import affordable, feed
 from edgepress.compress.structure.surgery import rebuild_without
 
 # Operations of which one input can stand for the result.
@@ -197,7 +197,7 @@ def choose_blocks(
     blocks = find_blocks(model, spec.protect)
     saving, wanted, total = _wanted(model, blocks, spec)
     split = dataset.train or dataset.val or dataset.report_split
-    samples, targets = split.sample(spec.calibration_samples, seed)
+    samples, targets = split.sample(affordable(model, spec.calibration_samples), seed)
     judge = _Judge(model, feed(model, samples), targets, dataset.task)
     chosen: list[Block] = []
     replaced: dict[int, Any] = {}

@@ -6,11 +6,26 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edgepress.compress.cost import layer_costs
 from edgepress.compress.graph import graph_of, nodes_of
 from edgepress.compress.structure.trace import Visit, channel_tensors
 
 Tensors = dict[int, Any]
+# Most memory that the largest tensor of a run may take, and fewest samples that are run at all.
+_MOST_BYTES = 256 * 2**20
+_FEWEST = 16
 Watch = Callable[[Visit, list[Any], list[Any]], None]
+
+
+def affordable(model: Any, samples: int) -> int:
+    """How many samples can run through a model at once.
+
+    Args:
+        model: The model.
+        samples: How many are wanted.
+    """
+    largest = max((c.activation_bytes // max(c.uses, 1) for c in layer_costs(model)), default=1)
+    return min(samples, max(_FEWEST, _MOST_BYTES // max(largest, 1)))
 
 
 def feed(model: Any, samples: Mapping[str, Any]) -> list[Any]:

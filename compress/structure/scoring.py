@@ -14,6 +14,7 @@ from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Channels, Group
 from edgepress.compress.structure.importance import CRITERIA, Criterion
 from edgepress.compress.structure.importance.evidence import Evidence
+from edgepress.compress.structure.replay import affordable
 
 Scores = dict[str, NDArray[np.float64]]
 
@@ -34,7 +35,8 @@ def evidence_for(
     samples = targets = task = None
     if criterion.needs and dataset is not None:
         split = dataset.train or dataset.val or dataset.report_split
-        samples, targets = split.sample(spec.calibration_samples, seed)
+        count = affordable(channels.model, spec.calibration_samples)
+        samples, targets = split.sample(count, seed)
         task = dataset.task
     return Evidence(channels, spec.group_reduction, seed, samples, targets, task)
 

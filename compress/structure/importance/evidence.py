@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgepress.compress.structure.groups import Channels, Group, Units
 from edgepress.compress.structure.importance.observations import Observations, observe
 
-Rows = NDArray[np.float64]
+Rows = NDArray[np.float32]
 _REDUCE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max}
 
 
@@ -41,19 +41,31 @@ class Evidence:
     _values: dict[int, Rows] = field(default_factory=dict)
 
     def value(self, weight: Any) -> Rows:
-        """A weight's values in float64."""
+        """A weight's values."""
         if id(weight) not in self._values:
-            self._values[id(weight)] = np.asarray(weight.numpy(), np.float64)
+            self._values[id(weight)] = np.asarray(weight.numpy(), np.float32)
         return self._values[id(weight)]
 
-    def bound(self, group: Group, *roles: str) -> Iterator[tuple[Any, Units]]:
-        """Bindings of some roles that hold units of a group, with the unit of each position."""
-        first, last = group.units[0], group.units[-1]
+    @cached_property
+    def _by_group(self) -> dict[str, list[tuple[Any, Units]]]:
+        """For each group, the bindings that hold units of it."""
+        groups = self.channels.groups
+        owner = np.full(self.channels.count, -1, np.int64)
+        for number, group in enumerate(groups):
+            owner[group.units] = number
+        found: dict[str, list[tuple[Any, Units]]] = {g.name: [] for g in groups}
         for binding, units in self.channels.bound:
-            if binding.role in roles and units.size and units.max() >= first:
-                inside = np.isin(units, group.units) if units.min() <= last else np.zeros(1, bool)
-                if inside.any():
-                    yield binding, np.where(inside, units, -1)
+            owners = owner[units]
+            for number in np.unique(owners[owners >= 0]):
+                held = np.where(owners == number, units, -1)
+                found[groups[number].name].append((binding, held))
+        return found
+
+    def bound(self, group: Group, role: str) -> Iterator[tuple[Any, Units]]:
+        """Bindings of a role that hold units of a group; -1 marks positions of other groups."""
+        for binding, units in self._by_group[group.name]:
+            if binding.role == role:
+                yield binding, units
 
     def makers(self, group: Group) -> Iterator[tuple[Rows, Units]]:
         """For each kernel that makes a group's units: (positions, numbers) and the units."""
@@ -74,7 +86,7 @@ class Evidence:
         """Sum of the values at each unit's positions; -1 marks positions of other groups."""
         here = units >= 0
         places = np.searchsorted(group.units, units[here])
-        return np.bincount(places, weights=values[here], minlength=group.size)
+        return np.bincount(places, weights=values[here].astype(np.float64), minlength=group.size)
 
     def combine(self, parts: Sequence[Float[np.ndarray, "u"]]) -> Float[np.ndarray, "u"]:
         """Scores of coupled layers as one, each brought to mean 1 first."""
