@@ -34,8 +34,8 @@ prepare() {
     find_python >/dev/null || install_system_packages python3 python3-venv
   fi
   python="$(find_python)" || { echo "Python 3.11, 3.12 or 3.13 is needed" >&2; exit 2; }
-  stamp="$("$python" -V) [$extras] $(sha256sum pyproject.toml)"
-  [ "$(cat "$VENV/.edgepress" 2>/dev/null)" = "$stamp" ] && return
+  stamp="$("$python" -V) [$extras] $(sha256sum pyproject.toml | cut -c-16)"
+  grep -Fxq -- "$stamp" "$VENV/.edgepress" 2>/dev/null && return
   echo "making the environment $VENV (some minutes the first time)" >&2
   if [ ! -x "$VENV/bin/python" ] && ! "$python" -m venv "$VENV" 2>/dev/null; then
     rm -rf "$VENV"
@@ -43,5 +43,5 @@ prepare() {
     "$python" -m venv "$VENV"
   fi
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
-  echo "$stamp" >"$VENV/.edgepress"
+  echo "$stamp" >>"$VENV/.edgepress"
 }
