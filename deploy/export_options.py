@@ -62,7 +62,8 @@ def check_options(
         )
     if int8_max_drop is not None and settings.io != "float":
         raise InputError(
-            f"--int8-max-drop needs --io float: layers kept in floats don't go with --io {settings.io}"
+            f"--int8-max-drop keeps layers in floats, which --io {settings.io} has no place for",
+            "pass --io float",
         )
     _check_onnx_options(formats, settings)
 

@@ -39,7 +39,7 @@ def export(
     data: Any = None,
     io: IO = "float",
     *,
-    batch: Batch = "auto",
+    graph_batch: Batch = "auto",
     opset: int = 18,
     nchw: bool = False,
     calibration_samples: int = 256,
@@ -64,7 +64,7 @@ def export(
         quantize: Names in `PRECISIONS`.
         data: Data for calibration and for verifying by the task's metric; int8 needs it.
         io: Type of the inputs and outputs of integer files: "float", "int8" or "uint8".
-        batch: "auto", "dynamic" or a number; see `Settings`.
+        graph_batch: Batch size of the files: "auto", "dynamic" or a number; see `Settings`.
         opset: Of ONNX files, at most 18.
         nchw: Whether ONNX files take images channels first.
         calibration_samples: Samples that ranges are taken from; fewer than 200 clip.
@@ -93,7 +93,7 @@ def export(
     from edgepress.compress.models import load
 
     out = check_output(out, force)
-    settings = Settings(io, batch, opset, nchw, calibration_method, select_ops, shapes or {})
+    settings = Settings(io, graph_batch, opset, nchw, calibration_method, select_ops, shapes or {})
     formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
     check_options(formats, quantize, settings, data is not None, qat_epochs, int8_max_drop)
     model = load(model)

@@ -37,7 +37,7 @@ class ExportSpec(Spec):
         formats: File formats: tflite, onnx, c.
         quantize: Precisions: float32, float16, dynamic, int8, int16x8, int8-weights, int4-weights.
         io: Type of an int8 file's inputs and outputs.
-        batch: Batch size of the files: dynamic, a number, or auto (free unless that costs
+        graph_batch: Batch size of the files: dynamic, a number, or auto (free unless that costs
             operators in a TFLite graph, then 1).
         opset: Of ONNX files, 13 to 18.
         nchw: Whether ONNX files take images channels first.
@@ -54,7 +54,7 @@ class ExportSpec(Spec):
     formats: List = ("tflite", "onnx")
     quantize: List = ("float32", "int8")
     io: Literal["float", "int8", "uint8"] = "float"
-    batch: Annotated[int | Literal["auto", "dynamic"], BeforeValidator(parse_batch)] = "auto"
+    graph_batch: Annotated[int | Literal["auto", "dynamic"], BeforeValidator(parse_batch)] = "auto"
     opset: int = Field(18, ge=13, le=18)
     nchw: bool = False
     calibration_samples: int = Field(256, ge=1)

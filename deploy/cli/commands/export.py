@@ -30,7 +30,7 @@ from edgepress.deploy.recipe import ExportSpec
 @model_argument
 @data_options(required=False)
 @output_options(help="Folder for the files.")
-@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape"})
+@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape", "graph_batch": "batch"})
 @common_options
 @keyword_values
 def command(values: Values) -> None:

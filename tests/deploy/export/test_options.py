@@ -76,7 +76,7 @@ def test_an_onnx_file_channels_first_and_of_an_older_opset(model, tmp_path, work
 
 @pytest.mark.parametrize("batch", ["dynamic", 3])
 def test_the_batch_is_as_asked(model, tmp_path, worker, batch):
-    result = export(model, tmp_path / "out", batch=batch, worker=worker)
+    result = export(model, tmp_path / "out", graph_batch=batch, worker=worker)
     assert result.passed
     size = None if batch == "dynamic" else batch
     assert [a.inputs[0].shape[0] for a in result] == [size, size]
