@@ -170,7 +170,7 @@ def array_source(
     Raises:
         InputError: Names, shapes or lengths don't fit, values are NaN, or there are no samples.
     """
-    by_name = _name_inputs(inputs, model, where)
+    by_name = _name_inputs(_padded(inputs, model), model, where)
     fitted = {t.name: _fit(by_name[t.name], t, where, resized) for t in model.inputs}
     prepared = _fit_targets(targets, model, where)
     source = ArraySource(fitted, prepared)
@@ -180,6 +180,19 @@ def array_source(
     if source.size == 0:
         raise InputError(f"{where}: there are no samples")
     return source
+
+
+def _padded(inputs: Any, model: Any) -> Any:
+    """Lists of sequences of different length as one array, padded behind with the mask's value."""
+    if isinstance(inputs, Mapping):
+        return {name: _padded(value, model) for name, value in inputs.items()}
+    if not isinstance(inputs, list) or len({len(np.shape(s)) and len(s) for s in inputs}) < 2:
+        return inputs
+    import keras
+
+    masks = [layer.mask_value for layer in model.layers if type(layer).__name__ == "Masking"]
+    value = masks[0] if masks else 0.0
+    return keras.utils.pad_sequences(inputs, dtype="float32", padding="post", value=value)
 
 
 def _fit_targets(targets: Any, model: Any, where: str) -> Any:

@@ -18,6 +18,7 @@ from edgepress.compress.data.arrays import (
     split_arrays,
 )
 from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
+from edgepress.compress.data.checks import shared_samples, uneven_classes
 from edgepress.compress.data.dataset import Dataset, Source, Split
 from edgepress.compress.data.folders import (
     class_folder_source,
@@ -26,11 +27,11 @@ from edgepress.compress.data.folders import (
     folder_splits,
     pair_source,
 )
-from edgepress.compress.data.preparation import Preparation, own_rescaling, preparation_for
+from edgepress.compress.data.preparation import own_rescaling, preparation_for
 from edgepress.compress.data.splitting import split_indices
 from edgepress.compress.data.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.tables import read_table
-from edgepress.compress.data.tasks import infer_task
+from edgepress.compress.data.tasks import Task, infer_task
 from edgepress.compress.errors import InputError
 from edgepress.compress.files import sha256
 from edgepress.compress.models.user_code import call_reference, is_reference
@@ -46,6 +47,7 @@ class _Opened:
     sources: dict[str, Any]
     fingerprint: str
     class_names: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
 
 def open_data(data: Any, model: Any, seed: int = 0) -> Dataset:
@@ -69,7 +71,7 @@ def open_data(data: Any, model: Any, seed: int = 0) -> Dataset:
     preparation = preparation_for(model, spec)
     opened = _open(spec, model)
     sources = _with_validation(opened.sources, spec, seed)
-    task = infer_task(model, _some_targets(sources, preparation), spec.loss, spec.metric)
+    task = _infer(model, sources, spec)
     image_targets = task.kind == "image-to-image"
     augmentation = parse_augmentation(spec.augment, model, image_targets)
     splits = {
@@ -85,7 +87,7 @@ def open_data(data: Any, model: Any, seed: int = 0) -> Dataset:
         fingerprint=_spec_hash(opened.fingerprint, spec),
         input_range=(low, high),
         class_names=opened.class_names,
-        warnings=tuple(_warnings(spec, model, low, high, splits)),
+        warnings=(*opened.notes, *_warnings(spec, model, low, high, sources, opened.class_names)),
     )
 
 
@@ -108,9 +110,9 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
     if path.suffix == ".npz":
         return _open_arrays(read_npz(path), model, f"'{path}'", sha256(path), spec)
     if path.suffix in (".csv", ".parquet"):
-        inputs, targets, names = read_table(path, spec.target, model)
-        source = array_source(inputs, targets, model, f"'{path}'")
-        return _Opened({"all": source}, sha256(path), names)
+        table = read_table(path, spec.target, model)
+        source = array_source(table.inputs, table.targets, model, f"'{path}'")
+        return _Opened({"all": source}, sha256(path), table.class_names, table.notes)
     raise InputError(f"'{path}' is no kind of data that is read", f"give {_FORMS}")
 
 
@@ -126,7 +128,7 @@ def _called(reference: str) -> Mapping[str, Any]:
 
 def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpec) -> _Opened:
     if not data.keys() & set(SPLITS):
-        arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray)}
+        arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray | list | Mapping)}
         return _open_arrays(arrays, model, where, _arrays_hash(arrays), spec)
     sources: dict[str, Any] = {}
     for name in SPLITS:
@@ -187,17 +189,23 @@ def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict
     return {**sources, "train": train.part(kept), "val": train.part(aside)}
 
 
-def _some_targets(sources: dict[str, Source], preparation: Preparation) -> Any:
-    """Targets that the task is inferred from: all in memory, or those of a first batch."""
-    del preparation
-    for source in sources.values():
-        if isinstance(source, ArraySource):
-            return source.targets
-    first = next(iter(sources.values()))
-    labels = first.labels()
+def _infer(model: Any, sources: dict[str, Source], spec: DataSpec) -> Task:
+    """The task; where targets lie in memory, those of every split are checked."""
+    tasks = [
+        infer_task(model, targets, spec.loss, spec.metric)
+        for targets in (_some_targets(source) for source in sources.values())
+    ]
+    return tasks[0]
+
+
+def _some_targets(source: Source) -> Any:
+    """Targets of a split: all in memory, or those of a first batch."""
+    if isinstance(source, ArraySource):
+        return source.targets
+    labels = source.labels()
     if labels is not None:
         return labels
-    return next(first.batches(None, 256).as_numpy_iterator())[1]
+    return next(source.batches(None, 256).as_numpy_iterator())[1]
 
 
 def _range(splits: dict[str, Split]) -> tuple[float, float]:
@@ -210,9 +218,15 @@ def _range(splits: dict[str, Split]) -> tuple[float, float]:
 
 
 def _warnings(
-    spec: DataSpec, model: Any, low: float, high: float, splits: dict[str, Split]
+    spec: DataSpec,
+    model: Any,
+    low: float,
+    high: float,
+    sources: dict[str, Source],
+    names: tuple[str, ...],
 ) -> list[str]:
-    found = []
+    found = [*uneven_classes(sources["train"], names)] if "train" in sources else []
+    found += shared_samples(sources)
     if high > 32 and spec.scale is None and spec.std is None and own_rescaling(model) is None:
         found.append(
             f"inputs run from {low:g} to {high:g} and the model does not rescale them; if it was"
@@ -220,7 +234,7 @@ def _warnings(
         )
     if high <= 1 / 100 and low >= -1 / 100:
         found.append(f"inputs run from {low:g} to {high:g}: were they scaled twice?")
-    if "test" not in splits and "val" in splits:
+    if "test" not in sources and "val" in sources:
         found.append("the data has no test split: figures come from the validation split")
     return found
 
@@ -234,10 +248,19 @@ def _spec_hash(content: str, spec: DataSpec) -> str:
 def _arrays_hash(arrays: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
+        if isinstance(arrays[name], list | Mapping):
+            digest.update(f"{name}{_arrays_hash(_numbered(arrays[name]))}".encode())
+            continue
         value = np.ascontiguousarray(arrays[name])
         digest.update(f"{name}{value.shape}{value.dtype}".encode())
         digest.update(value.tobytes() if value.dtype != object else b"")
     return digest.hexdigest()
+
+
+def _numbered(values: Any) -> Mapping[str, Any]:
+    if isinstance(values, Mapping):
+        return values
+    return {f"{number:09d}": np.asarray(value) for number, value in enumerate(values)}
 
 
 def _sources_hash(sources: dict[str, Any]) -> str:

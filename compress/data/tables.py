@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,29 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.registry import near_names
 
 
-def read_table(path: Path, target: str | None, model: Any) -> tuple[Any, Any, tuple[str, ...]]:
-    """Inputs, targets and class names of a table.
+@dataclass(frozen=True)
+class Table:
+    """A table as a model takes it.
+
+    Attributes:
+        inputs: (samples, columns) array, or one for each input by name.
+        targets: (samples,) values or class indices.
+        class_names: Names of the classes, where the target holds text.
+        notes: What was done to columns that aren't plain numbers, one line each.
+    """
+
+    inputs: Any
+    targets: Any
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_table(path: Path, target: str | None, model: Any) -> Table:
+    """Read a table for a model.
 
     A model with one input gets all other columns in file order; one with several inputs gets the
-    columns that carry their names (or `NAME_0`, `NAME_1`, …).
+    columns that carry their names (or `NAME_0`, `NAME_1`, …). Text becomes the number of its
+    category in alphabetical order, a gap becomes its column's median; notes say so.
 
     Args:
         path: A `.csv` or `.parquet` file.
@@ -23,23 +42,26 @@ def read_table(path: Path, target: str | None, model: Any) -> tuple[Any, Any, tu
         model: The Keras model.
 
     Returns:
-        (samples, columns) array or a mapping by input name, (samples,) targets, class names.
+        The table.
 
     Raises:
-        InputError: The target isn't named or isn't there, columns aren't numbers, or have gaps.
+        InputError: The target isn't named or isn't there or has gaps, or a column is neither
+            numbers nor text.
     """
     frame = _read(path)
     if target is None:
         raise InputError(f"'{path}' is a table", "name its target with --target COLUMN")
     if target not in frame.columns:
         raise InputError(f"'{path}' has no column '{target}'", near_names(target, frame.columns))
+    notes: list[str] = []
     features = frame.drop(columns=target)
-    _check_numbers(path, features)
+    for column in features.columns:
+        features[column] = _numbers(path, features[column], notes)
     targets, names = _targets(path, frame[target])
     if len(model.inputs) == 1:
-        return features.to_numpy(np.float32), targets, names
+        return Table(features.to_numpy(np.float32), targets, names, tuple(notes))
     inputs = {t.name: _columns(path, features, t.name) for t in model.inputs}
-    return inputs, targets, names
+    return Table(inputs, targets, names, tuple(notes))
 
 
 def _read(path: Path) -> Any:
@@ -55,17 +77,34 @@ def _read(path: Path) -> Any:
         raise InputError(f"'{path}' can't be read as a table: {error}") from None
 
 
-def _check_numbers(path: Path, features: Any) -> None:
-    for column in features.columns:
-        values = features[column]
-        if values.dtype.kind not in "iufb":
-            raise InputError(
-                f"'{path}': column '{column}' holds {values.dtype}, not numbers",
-                "encode it as numbers, or leave it out",
-            )
-        if values.isna().any():
-            row = int(values.isna().to_numpy().argmax())
-            raise InputError(f"'{path}': column '{column}' has a gap in row {row}", "fill it")
+def _numbers(path: Path, values: Any, notes: list[str]) -> Any:
+    """A column as numbers without gaps."""
+    name = values.name
+    if values.dtype.kind == "b":
+        return values.astype(np.float32)
+    if values.dtype.kind not in "iuf":
+        values = _categories(path, values, notes)
+    gaps = int(values.isna().sum())
+    if gaps == len(values):
+        raise InputError(f"'{path}': column '{name}' is empty", "leave it out")
+    if gaps:
+        median = float(values.median())
+        notes.append(f"column '{name}': {gaps} gaps filled with its median {median:g}")
+        values = values.fillna(median)
+    return values
+
+
+def _categories(path: Path, values: Any, notes: list[str]) -> Any:
+    present = values.dropna()
+    if not all(isinstance(v, str) for v in present):
+        raise InputError(
+            f"'{path}': column '{values.name}' holds {values.dtype}, neither numbers nor text",
+            "encode it as numbers, or leave it out",
+        )
+    names = sorted(present.unique())
+    shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    notes.append(f"column '{values.name}': text read as 0 to {len(names) - 1} ({shown})")
+    return values.map({name: number for number, name in enumerate(names)})
 
 
 def _targets(path: Path, column: Any) -> tuple[Any, tuple[str, ...]]:

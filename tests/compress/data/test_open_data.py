@@ -260,3 +260,44 @@ def test_bad_files_are_one_clear_line(tmp_path: Path) -> None:
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=message):
             open_data(tmp_path / name, dense())
+
+
+def test_tables_with_text_and_gaps_say_what_was_done(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    rows = [f"{'' if i == 3 else i},{('red', 'blue')[i % 2]},{i % 2}" for i in range(20)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,colour,y", *rows]))
+    data = open_data(DataSpec(spec=tmp_path / "t.csv", target="y"), dense(2, 2))
+    assert any("'size': 1 gaps filled with its median" in w for w in data.warnings)
+    assert any("'colour': text read as 0 to 1 (blue, red)" in w for w in data.warnings)
+    x, y = data.train.sample(100)
+    np.testing.assert_array_equal(x["x"][:, 1], 1 - y)
+
+
+def test_uneven_classes_and_shared_samples_are_told() -> None:
+    x = RANDOM.normal(size=(60, 4)).astype(np.float32)
+    y = np.repeat([0, 1, 2], [50, 6, 4])
+    data = open_data({"x_train": x, "y_train": y, "x_test": x[:5], "y_test": y[:5]}, dense())
+    assert any("classes are uneven: class 2 has" in w for w in data.warnings)
+    assert any("samples of the test split are in the training split" in w for w in data.warnings)
+    clean = open_data({"x": x, "y": np.arange(60) % 3}, dense())
+    assert not any("uneven" in w or "training split too" in w for w in clean.warnings)
+
+
+def test_labels_of_every_split_are_checked() -> None:
+    a = arrays()
+    bad = {"x_train": a["x"], "y_train": a["y"], "x_test": a["x"], "y_test": a["y"] + 9}
+    with pytest.raises(InputError, match="labels run from 9 to 11"):
+        open_data(bad, dense())
+
+
+def test_sequences_of_different_length_are_padded_with_the_mask() -> None:
+    x = keras.Input((None, 2))
+    masked = keras.layers.Masking(mask_value=-1.0)(x)
+    y = keras.layers.Dense(2, activation="softmax")(keras.layers.GRU(3)(masked))
+    model = keras.Model(x, y)
+    sequences = [RANDOM.normal(size=(3 + i % 4, 2)) for i in range(20)]
+    data = open_data({"x": sequences, "y": np.arange(20) % 2}, model)
+    inputs, _ = data.train.sample(100)
+    padded = inputs[model.inputs[0].name]
+    assert padded.shape[1:] == (6, 2)
+    assert set(np.unique((padded == -1).all(-1).sum(1))) <= {0, 1, 2, 3}

@@ -1,0 +1,68 @@
+"""What is suspicious about a data set: uneven classes, and samples that two splits share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.data.arrays import ArraySource
+from edgepress.compress.data.folders import ImageSource
+
+# A class this many times larger than another is worth a word.
+_UNEVEN = 4
+# Splits beyond this are not searched for shared samples: it would take longer than it is worth.
+_MOST_COMPARED = 200_000
+
+
+def uneven_classes(source: Any, names: Sequence[str]) -> Iterator[str]:
+    """A remark where the largest class of a split is many times the smallest."""
+    labels = source.labels()
+    if labels is None or not len(labels):
+        return
+    classes, counts = np.unique(labels, return_counts=True)
+    few, many = int(counts.argmin()), int(counts.argmax())
+    if counts[many] < _UNEVEN * counts[few]:
+        return
+
+    def named(place: int) -> str:
+        number = int(classes[place])
+        return f"'{names[number]}'" if number < len(names) else f"class {number}"
+
+    yield (
+        f"classes are uneven: {named(few)} has {counts[few]} training samples, {named(many)}"
+        f" {counts[many]}; accuracy says little about the small ones"
+    )
+
+
+def shared_samples(sources: Mapping[str, Any]) -> Iterator[str]:
+    """A remark for each later split that holds samples of the training split, byte for byte."""
+    if "train" not in sources:
+        return
+    seen = _digests(sources["train"])
+    for name in ("val", "test"):
+        found = _digests(sources[name]) if name in sources and seen else set()
+        both = len(seen & found)
+        if both:
+            yield (
+                f"{both} samples of the {name} split are in the training split too: its figures"
+                " flatter the model"
+            )
+
+
+def _digests(source: Any) -> set[bytes]:
+    if source.size > _MOST_COMPARED:
+        return set()
+    if isinstance(source, ArraySource):
+        rows = zip(*source.inputs.values(), strict=True)
+        return {_digest(b"".join(np.ascontiguousarray(a).tobytes() for a in row)) for row in rows}
+    if isinstance(source, ImageSource):
+        return {_digest(Path(path).read_bytes()) for path in source.paths}
+    return set()
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
