@@ -179,8 +179,38 @@ def _fit(
             high = middle
         else:
             low = middle + 1
-    widths = _refilled(channels, ladders, {**overrides, **path.widths(low)}, free, target)
-    return alive_for(channels, ladders, widths)
+    below = {**overrides, **path.widths(max(low - 1, 0))}
+    found = _trimmed(channels, ladders, below, free, target)
+    if found is None:
+        found = _refilled(channels, ladders, {**overrides, **path.widths(low)}, free, target)
+    return alive_for(channels, ladders, found)
+
+
+def _trimmed(
+    channels: Channels,
+    ladders: Sequence[Ladder],
+    widths: dict[str, int],
+    free: Sequence[Ladder],
+    target: Target,
+) -> dict[str, int] | None:
+    """From just above the target, the next steps in rank that don't overshoot it; else None."""
+    lowest = target.limit * (1 - TOLERANCE)
+    while target.count(alive_for(channels, ladders, widths)) > target.limit:
+        narrower = []
+        for ladder in free:
+            name = ladder.group.name
+            below = [w for w in ladder.widths if w < widths[name]]
+            if below:
+                lost = ladder.scores[ladder.group.size - below[0] - 1]
+                narrower.append((float(lost), name, below[0]))
+        for _, name, width in sorted(narrower):
+            tried = {**widths, name: width}
+            if target.count(alive_for(channels, ladders, tried)) >= lowest:
+                widths = tried
+                break
+        else:
+            return None
+    return widths
 
 
 def _refilled(

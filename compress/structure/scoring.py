@@ -58,9 +58,9 @@ def score_groups(
         seed: Draws samples and random scores.
 
     Returns:
-        For each group by name (units,) scores. Those of a criterion whose scores have no unit are
-        divided by the group's mean; then all are divided by what a unit costs, so that a ranking
-        of all groups together buys the most savings for the least importance.
+        For each group by name (units,) scores. Those of a criterion whose scores differ in scale
+        between groups are divided by the group's mean; the others by what a unit costs, so that a
+        ranking of all groups together buys the most savings for the least importance.
 
     Raises:
         InputError: The criterion is unknown, or needs data.
@@ -74,7 +74,7 @@ def score_groups(
             if not criterion.comparable:
                 found = found / max(float(found.mean()), 1e-30)
             scores[group.name] = found
-    return _per_cost(channels, scores, spec, budget)
+    return _per_cost(channels, scores, spec, budget) if criterion.comparable else scores
 
 
 def _per_cost(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Scores:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 
 
-def _norms(group: Any, evidence: Any, norm: Callable[[Any], Vector]) -> Vector:
+def _norms(group: Any, evidence: Any, norm: Callable[[Any], Any]) -> Vector:
     """A norm of the weights that make each unit, coupled layers combined.
 
     Args:
@@ -58,6 +58,7 @@ def fpgm(group: Any, evidence: Any) -> Vector:
     """
 
     def distances(rows: Any) -> Vector:
+        rows = rows.astype(np.float64)
         squares = (rows**2).sum(1)
         gaps = squares[:, None] + squares[None] - 2 * rows @ rows.T
         return np.asarray(np.sqrt(np.maximum(gaps, 0)).sum(1))

@@ -1,0 +1,160 @@
+"""Budgets are met, floors hold, and what can't be reached is said."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+from architectures import MODELS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgepress.compress.cost import model_cost
+from edgepress.compress.errors import InputError
+from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.structure.allocate import ladders_of, multiple_for, widths_for
+from edgepress.compress.structure.groups import find_channels
+from edgepress.compress.structure.importance import CRITERIA
+from edgepress.compress.structure.plan import PruningPlan, apply_plan, make_plan
+
+L = keras.layers
+
+
+def network(width: int = 32) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    i = keras.Input((12, 12, 3))
+    x = L.Conv2D(width, 3, padding="same", name="stem")(i)
+    for n in range(2):
+        y = L.ReLU()(
+            L.BatchNormalization()(L.Conv2D(2 * width, 3, padding="same", name=f"wide{n}")(x))
+        )
+        x = L.Add()([x, L.Conv2D(width, 1, name=f"back{n}")(y)])
+    x = L.Dense(24, activation="relu", name="head")(L.GlobalAveragePooling2D()(x))
+    return keras.Model(i, L.Dense(5, name="out")(x))
+
+
+def spec(**options: object) -> PruneSpec:
+    return PruneSpec(structure="channels", criterion="l1", **options)
+
+
+@pytest.mark.parametrize("allocation", ["global", "uniform"])
+@pytest.mark.parametrize("target", [0.9, 0.5, 0.2])
+@pytest.mark.parametrize("what", ["macs", "params"])
+def test_targets_are_met_within_five_percent(what: str, target: float, allocation: str) -> None:
+    model = network()
+    plan = make_plan(model, spec(**{f"target_{what}": target, "allocation": allocation}))
+    before, after = getattr(plan, what)
+    assert 0.95 * target <= after / before <= target
+    small = apply_plan(model, plan)
+    assert getattr(model_cost(small), what) == after
+
+
+def test_absolute_targets_and_shares_of_channels() -> None:
+    model = network()
+    macs = model_cost(model).macs
+    assert make_plan(model, spec(target_macs=macs * 0.5)).macs[1] <= macs * 0.5
+    plan = make_plan(model, spec(sparsity=0.25))
+    free = sum(g.size for g in find_channels(model).groups if g.prunable)
+    kept = free - sum(r.removed for r in plan.removals())
+    assert 0.95 * 0.75 * free <= kept <= 0.75 * free
+
+
+@pytest.mark.parametrize("width", [16, 24, 32, 64, 128])
+def test_small_networks_reach_their_target_too(width: int) -> None:
+    plan = make_plan(network(width), spec(target_macs=0.5))
+    assert 0.475 <= plan.macs[1] / plan.macs[0] <= 0.5
+
+
+@pytest.mark.parametrize(("size", "round_to", "step"), [(16, 8, 2), (64, 8, 8), (512, 16, 16)])
+def test_multiples_fit_the_width(size: int, round_to: int, step: int) -> None:
+    assert multiple_for(size, round_to) == step
+
+
+@given(st.integers(1, 300), st.integers(1, 32), st.integers(1, 40))
+def test_widths_fall_from_full_to_the_floor(size: int, step: int, floor: int) -> None:
+    widths = widths_for(size, step, floor)
+    assert widths[0] == size
+    assert all(a > b for a, b in itertools.pairwise(widths))
+    assert all(w % step == 0 and w >= min(floor, size) for w in widths[1:])
+
+
+def test_floors_protection_and_overrides_hold() -> None:
+    model = network()
+    plan = make_plan(
+        model,
+        spec(
+            target_macs=0.8,
+            min_channels=8,
+            protect=["head"],
+            per_layer={"wide0": 0.5, "wide1": 0.0},
+        ),
+    )
+    small = apply_plan(model, plan)
+    widths = {
+        n: small.get_layer(n).weights[0].shape[-1] for n in ("stem", "wide0", "wide1", "head")
+    }
+    assert widths["wide0"] == 32
+    assert widths["wide1"] == 64
+    assert widths["head"] == 24
+    assert widths["stem"] >= 8
+    # A protected layer stays as it is, so what feeds it stays too.
+    assert small.get_layer("head").kernel.shape == model.get_layer("head").kernel.shape
+
+
+def test_what_cant_be_reached_is_said() -> None:
+    model = network()
+    with pytest.raises(InputError, match=r"the lowest is [\d,]+ \(0\.\d+ of .*min_channels is 16"):
+        make_plan(model, spec(target_macs=0.05, min_channels=16))
+    with pytest.raises(InputError, match=r"lowest is .*'stem' is protected"):
+        make_plan(model, spec(target_macs=0.01, protect=["stem"]))
+    with pytest.raises(InputError, match="matches no layer"):
+        make_plan(model, spec(target_macs=0.5, protect=["sten"]))
+    with pytest.raises(InputError, match="no channels that can be removed"):
+        make_plan(keras.Sequential([keras.Input((4,)), L.Dense(3)]), spec(sparsity=0.5))
+    with pytest.raises(InputError, match="unknown criterion 'l3'"):
+        make_plan(model, PruneSpec(structure="channels", sparsity=0.5, criterion="l3"))
+    with pytest.raises(InputError, match="taylor looks at data"):
+        make_plan(model, PruneSpec(structure="channels", sparsity=0.5, criterion="taylor"))
+
+
+def test_a_plan_is_small_json_and_fits_only_its_model() -> None:
+    model = network()
+    plan = make_plan(model, spec(target_macs=0.5))
+    text = json.dumps(plan.to_json())
+    assert len(text) < 4000
+    assert PruningPlan.from_json(json.loads(text)) == plan
+    again = make_plan(model, spec(target_macs=0.5))
+    assert again == plan
+    with pytest.raises(InputError, match="another model"):
+        apply_plan(network(16), plan)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sampled_from(sorted(MODELS)), st.floats(0.3, 0.95))
+def test_no_plan_empties_a_layer(name: str, sparsity: float) -> None:
+    model = MODELS[name]()
+    try:
+        plan = make_plan(model, spec(sparsity=sparsity))
+    except InputError as error:
+        if "can't be reached" not in error.message:
+            raise
+        return
+    small = apply_plan(model, plan)
+    assert all(0 not in w.shape for w in small.weights)
+    assert [t.shape for t in small.outputs] == [t.shape for t in model.outputs]
+
+
+@pytest.mark.parametrize("name", [n for n, c in CRITERIA.items() if not c.needs])
+def test_ladders_go_from_least_to_most_important(name: str) -> None:
+    from edgepress.compress.structure.budget import Budget
+    from edgepress.compress.structure.scoring import score_groups
+
+    channels = find_channels(network())
+    chosen = PruneSpec(structure="channels", sparsity=0.5, criterion=name)
+    scores = score_groups(channels, chosen, None, Budget(channels))
+    for ladder in ladders_of(channels, scores, chosen):
+        assert (np.diff(ladder.scores) >= 0).all()
+        assert set(ladder.order) == set(ladder.group.units)

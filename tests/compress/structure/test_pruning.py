@@ -1,0 +1,186 @@
+"""The whole of it on a small data set: criteria, repair, recovery, rounds, blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from edgepress.compress.data import Dataset, evaluate, open_data
+from edgepress.compress.errors import InputError
+from edgepress.compress.inspection import inspect
+from edgepress.compress.models.fingerprints import fingerprint
+from edgepress.compress.pruning import prune
+from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.structure.blocks import find_blocks
+from edgepress.compress.structure.budget import Budget
+from edgepress.compress.structure.groups import find_channels
+from edgepress.compress.structure.importance import CRITERIA
+from edgepress.compress.structure.repair import refit, repair
+from edgepress.compress.structure.scoring import score_groups
+from edgepress.compress.structure.surgery import remove
+
+L = keras.layers
+
+
+def _arrays() -> dict[str, Any]:
+    """Eight-by-eight images of four classes: which quarter is brightest."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 900)
+    x = rng.normal(size=(900, 8, 8, 1)).astype("float32")
+    for image, label in zip(x, y, strict=True):
+        row, column = divmod(int(label), 2)
+        image[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 0.7
+    return {"x_train": x[:600], "y_train": y[:600], "x_test": x[600:], "y_test": y[600:]}
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[keras.Model, Dataset]:
+    keras.utils.set_random_seed(1)
+    i = keras.Input((8, 8, 1))
+    x = L.ReLU()(L.BatchNormalization()(L.Conv2D(16, 3, padding="same", use_bias=False)(i)))
+    y = L.ReLU()(L.Conv2D(16, 3, padding="same", name="branch")(x))
+    x = L.ReLU()(L.Add()([x, L.Conv2D(16, 3, padding="same", name="back")(y)]))
+    x = L.Dense(16, activation="relu", name="hidden")(L.Flatten()(L.MaxPooling2D()(x)))
+    model = keras.Model(i, L.Dense(4, activation="softmax", name="out")(x))
+    arrays = _arrays()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(arrays["x_train"], arrays["y_train"], epochs=6, batch_size=50, verbose=0)
+    model.optimizer = None
+    return model, open_data(arrays, model)
+
+
+def test_refit_finds_the_kernel_that_made_the_outputs() -> None:
+    rng = np.random.default_rng(0)
+    inputs, kernel = rng.normal(size=(400, 6)), rng.normal(size=(6, 3))
+    found, offset = refit(inputs, inputs @ kernel + 2, np.zeros((6, 3)), ridge=0.0)
+    assert np.allclose(found, kernel, atol=1e-6)
+    assert np.allclose(offset, 2, atol=1e-6)
+
+
+def test_refit_absorbs_the_mean_of_what_is_gone() -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.normal((0, 3), size=(500, 2))
+    _, offset = refit(inputs[:, :1], inputs @ np.array([[1.0], [2.0]]), np.array([[1.0]]))
+    assert offset == pytest.approx(6, abs=0.3)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_criterion_scores_every_group(
+    criterion: str, trained: tuple[keras.Model, Dataset]
+) -> None:
+    model, data = trained
+    channels = find_channels(model)
+    spec = PruneSpec(structure="channels", sparsity=0.5, criterion=criterion)
+    scores = score_groups(channels, spec, data, Budget(channels))
+    for group in channels.groups:
+        if group.prunable:
+            found = scores[group.name]
+            assert found.shape == (group.size,)
+            assert np.isfinite(found).all()
+            assert (found >= 0).all()
+            assert found.std() > 0
+
+
+@pytest.mark.parametrize("criterion", [c for c in CRITERIA if c not in ("random", "apoz", "lamp")])
+def test_a_dead_channel_goes_first(criterion: str, trained: tuple[keras.Model, Dataset]) -> None:
+    model, data = keras.models.clone_model(trained[0]), trained[1]
+    model.set_weights(trained[0].get_weights())
+    branch = model.get_layer("branch")
+    kernel, bias = (np.array(w) for w in branch.get_weights())
+    kernel[..., 5], bias[5] = 0, 0
+    if criterion == "fpgm":
+        kernel[..., 5] = kernel.mean(-1)
+    branch.set_weights([kernel, bias])
+    channels = find_channels(model)
+    spec = PruneSpec(structure="channels", sparsity=0.5, criterion=criterion)
+    scores = score_groups(channels, spec, data, Budget(channels))
+    assert int(np.argmin(scores["branch"])) == 5
+
+
+def test_repair_helps_without_training(trained: tuple[keras.Model, Dataset]) -> None:
+    model, data = trained
+    before = fingerprint(model)
+    channels = find_channels(model)
+    rng = np.random.default_rng(0)
+    alive = channels.all_alive()
+    for group in channels.groups:
+        if group.prunable:
+            alive[rng.choice(group.units, group.size // 2, replace=False)] = False
+    cut, mended = remove(channels, alive), remove(channels, alive)
+    repaired = repair(mended, data.calibration(300))
+    assert "back" in repaired
+    values = [evaluate(s.model, data.report_split, data.task) for s in (cut, mended)]
+    assert values[1] > values[0] + 0.1
+    assert fingerprint(model) == before
+
+
+def test_repair_of_an_uncut_model_changes_nothing(trained: tuple[keras.Model, Dataset]) -> None:
+    model, data = trained
+    channels = find_channels(model)
+    twin = remove(channels, channels.all_alive())
+    assert repair(twin, data.calibration(100)) == ()
+    samples = data.calibration(50, 1)
+    inputs = next(iter(samples.values()))
+    assert np.allclose(model(inputs), twin.model(inputs), atol=1e-3)
+
+
+def test_prune_reports_what_it_did(trained: tuple[keras.Model, Dataset]) -> None:
+    model, data = trained
+    result = prune(model, data, structure="channels", target_macs=0.5, recover_epochs=2)
+    found = result.to_json()
+    assert found["criterion"] == "taylor"
+    assert 0.45 <= found["after"]["macs"] / found["before"]["macs"] <= 0.5
+    assert found["after"]["value"] > 0.6
+    assert found["after"]["split"] == "test"
+    assert found["removed"]
+    assert found["pinned"][-1]["layer"] == "out"
+    assert found["history"]["loss"]
+
+
+def test_prune_in_rounds_and_without_data(trained: tuple[keras.Model, Dataset]) -> None:
+    model, data = trained
+    rounds = prune(model, data, structure="channels", target_params=0.4, steps=2)
+    assert 0.36 <= rounds.after.params / rounds.before.params <= 0.4
+    bare = prune(model, structure="channels", sparsity=0.5)
+    assert (bare.criterion, bare.after.value) == ("l1", None)
+    again = prune(model, structure="channels", sparsity=0.5)
+    assert fingerprint(bare.model) == fingerprint(again.model)
+    assert "without data" in " ".join(bare.notes)
+    with pytest.raises(InputError, match="recover_epochs needs data"):
+        prune(model, structure="channels", sparsity=0.5, recover_epochs=1)
+
+
+def test_blocks_are_found_and_removed_for_real(trained: tuple[keras.Model, Dataset]) -> None:
+    model, data = trained
+    blocks = {b.name: b for b in find_blocks(model)}
+    assert {"branch", "back"} <= set(blocks)
+    (add,) = [b for name, b in blocks.items() if name.startswith("add")]
+    assert set(add.layers) >= {"branch", "back"}
+    result = prune(model, data, structure="layers", target_macs=0.6)
+    assert result.after.macs <= 0.6 * result.before.macs
+    gone = {layer for r in result.removed for layer in r.layers}
+    assert not gone & {layer.name for layer in result.model.layers}
+    with pytest.raises(InputError, match="measures what each layer is worth"):
+        prune(model, structure="layers", target_macs=0.6)
+    with pytest.raises(InputError, match="every block that can go keeps"):
+        prune(model, data, structure="layers", target_macs=0.01)
+
+
+def test_inspect_has_the_fields_that_checks_read(trained: tuple[keras.Model, Dataset]) -> None:
+    found = inspect(trained[0]).to_json()
+    assert found["params"] == trained[0].count_params()
+    assert found["macs"] == sum(layer["macs"] for layer in found["layers"])
+    assert {"name", "type", "params", "macs", "trainable", "sparsity"} <= set(found["layers"][0])
+    groups = {g["id"]: g for g in found["groups"]}
+    assert groups["branch"] == {
+        "id": "branch",
+        "channels": 16,
+        "layers": ("branch",),
+        "prunable": True,
+        "reason": None,
+    }
+    assert not groups["out"]["prunable"]
+    assert "over all its channels" in groups["out"]["reason"]
