@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgepress.compress.models import save as save
     from edgepress.compress.pruning import prune as prune
     from edgepress.compress.stripping import strip as strip
+    from edgepress.compress.structure.sensitivity import sensitivity as sensitivity
 
 _HOMES = {
     "load": "models",
@@ -24,6 +25,7 @@ _HOMES = {
     "inspect": "inspection",
     "finetune": "finetune",
     "prune": "pruning",
+    "sensitivity": "structure.sensitivity",
     "strip": "stripping",
 }
 

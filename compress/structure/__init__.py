@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgepress.compress.structure.explanation import explain as explain
     from edgepress.compress.structure.plan import PruningPlan as PruningPlan
     from edgepress.compress.structure.plan import apply_plan as apply_plan
     from edgepress.compress.structure.plan import make_plan as make_plan
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from edgepress.compress.structure.rules import register_rule as register_rule
 
 _HOMES = {
+    "explain": "explanation",
     "PruningPlan": "plan",
     "apply_plan": "plan",
     "make_plan": "plan",

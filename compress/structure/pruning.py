@@ -142,7 +142,7 @@ def prune_channels(
     Raises:
         InputError: The budget can't be reached, or an option is impossible.
     """
-    spec = _resolved(spec, dataset)
+    spec = resolved(spec, dataset)
     run = StructuredRun(model, dataset, spec, seed, state_dir, progress or Silent())
     channels = find_channels(model, spec.protect)
     before = run.figures(model)
@@ -154,7 +154,7 @@ def prune_channels(
     return run.result(small, before, _removed(channels, small), pinned, notes)
 
 
-def _resolved(spec: PruneSpec, dataset: Dataset | None) -> PruneSpec:
+def resolved(spec: PruneSpec, dataset: Dataset | None) -> PruneSpec:
     """The spec with "auto" filled in, checked against the data."""
     if spec.criterion == "auto":
         spec = spec.model_copy(update={"criterion": AUTO[dataset is None]})
