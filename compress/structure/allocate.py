@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,8 @@ def ladders_of(
             continue
         step = max(1, multiple_for(group.size, spec.round_to) // divisor)
         order = np.argsort(scores[group.name], kind="stable")
-        widths = widths_for(group.size, step, spec.min_channels)
+        floor = max(spec.min_channels, math.ceil(group.size * spec.min_share))
+        widths = widths_for(group.size, step, floor)
         ranked = scores[group.name][order]
         found.append(Ladder(group, group.units[order], ranked, widths))
     return found
@@ -139,6 +141,16 @@ def allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget
         InputError: The budget can't be reached; says the lowest reachable value and what holds it.
     """
     target = target_of(channels, spec, budget)
+    for share in sorted({spec.min_share, 0.0}, reverse=True):
+        alive = _allocate(channels, scores, spec.model_copy(update={"min_share": share}), budget)
+        if alive is not None:
+            return alive
+    _refuse(channels, spec.model_copy(update={"min_share": 0.0}), target, scores)
+
+
+def _allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Alive | None:
+    """The units that stay with the floors of a spec, or None where the target lies below them."""
+    target = target_of(channels, spec, budget)
     best = None
     for divisor in (1, 2, 4, 8, 16):
         ladders = ladders_of(channels, scores, spec, divisor)
@@ -150,9 +162,6 @@ def allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget
                 return alive
         if divisor >= spec.round_to:
             break
-    if best is None:
-        _refuse(channels, spec, target, scores)
-    assert best is not None
     return best
 
 
@@ -179,11 +188,11 @@ def _fit(
             high = middle
         else:
             low = middle + 1
-    below = {**overrides, **path.widths(max(low - 1, 0))}
-    found = _trimmed(channels, ladders, below, free, target)
-    if found is None:
-        found = _refilled(channels, ladders, {**overrides, **path.widths(low)}, free, target)
-    return alive_for(channels, ladders, found)
+    found = {**overrides, **path.widths(low)}
+    if target.count(alive_for(channels, ladders, found)) < target.limit * (1 - TOLERANCE):
+        above = {**overrides, **path.widths(max(low - 1, 0))}
+        found = _trimmed(channels, ladders, above, free, target) or found
+    return alive_for(channels, ladders, _refilled(channels, ladders, found, free, target))
 
 
 def _trimmed(
@@ -301,7 +310,7 @@ def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: PruneSpec) -
     return fixed
 
 
-def _refuse(channels: Channels, spec: PruneSpec, target: Target, scores: Scores) -> Any:
+def _refuse(channels: Channels, spec: PruneSpec, target: Target, scores: Scores) -> NoReturn:
     """Say what the lowest reachable value is and what holds it."""
     ladders = ladders_of(channels, scores, spec, spec.round_to)
     overrides = _overrides(channels, ladders, spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,18 +58,33 @@ class RowSampler:
         Returns:
             (rows, taps x channels), the same places for every call with the same sizes.
         """
-        parts = list(self._parts(layer, inputs))
+        return self._drawn(inputs, lambda part: _patches(layer, part))
+
+    def points(self, values: Any, axis: int) -> Rows:
+        """The channel vectors of a tensor at the places of the rows of the layer that makes it.
+
+        Args:
+            values: (n, …) tensor of the layer's output shape.
+            axis: Its channel axis.
+        """
+        return self._drawn(values, lambda part: channel_vectors(part, axis))
+
+    def _drawn(self, values: Any, rows_of: Callable[[Any], NDArray[np.float32]]) -> Rows:
+        random = np.random.default_rng(self._seed)
+        count = len(values)
+        wanted = -(-self._most // -(-count // _BATCH))
+        parts = []
+        for start in range(0, count, _BATCH):
+            rows = rows_of(values[start : start + _BATCH])
+            chosen = random.choice(len(rows), min(len(rows), wanted), replace=False)
+            parts.append(rows[np.sort(chosen)])
         return np.concatenate(parts).astype(np.float64)
 
-    def _parts(self, layer: Any, inputs: Any) -> Iterator[NDArray[np.float32]]:
-        random = np.random.default_rng(self._seed)
-        count = len(inputs)
-        batches = -(-count // _BATCH)
-        for start in range(0, count, _BATCH):
-            rows = _patches(layer, inputs[start : start + _BATCH])
-            wanted = min(len(rows), -(-self._most // batches))
-            chosen = random.choice(len(rows), wanted, replace=False)
-            yield rows[np.sort(chosen)]
+
+def channel_vectors(values: Any, axis: int) -> NDArray[np.float32]:
+    """A tensor as (places, channels)."""
+    flat = np.moveaxis(np.asarray(values, np.float32), axis, -1)
+    return flat.reshape(-1, flat.shape[-1])
 
 
 def _patches(layer: Any, inputs: Any) -> NDArray[np.float32]:
