@@ -182,6 +182,8 @@ class PruneSpec(Spec):
         group_reduction: How importances of coupled layers combine: "sum", "mean" or "max".
         round_to: Widths are kept at multiples of this.
         min_channels: Fewest channels that a group keeps.
+        min_share: Smallest share of its channels that a group keeps, as long as the target can be
+            reached so: a ranking over all layers may otherwise choke one of them.
         repair: Refit of the remaining weights on calibration data after removal.
         calibration_samples: Samples for data-driven criteria and repair.
         recover_epochs: Epochs of training after (one-shot) or during pruning.
@@ -214,6 +216,7 @@ class PruneSpec(Spec):
     group_reduction: Literal["sum", "mean", "max"] = "mean"
     round_to: int = Field(8, ge=1)
     min_channels: int = Field(1, ge=1)
+    min_share: float = Field(0.25, ge=0, lt=1)
     repair: bool = True
     calibration_samples: int = Field(512, ge=1)
     recover_epochs: int = Field(0, ge=0)

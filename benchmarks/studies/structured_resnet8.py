@@ -52,16 +52,26 @@ def main() -> None:
     print(f"{'allocation':10} {'criterion':15} {'widths':20} {'cut':>7} {'repaired':>9}")
     for allocation in ("uniform", "global"):
         for criterion in CRITERIA:
-            options = {"allocation": allocation, "criterion": criterion, "target_macs": 0.5}
-            step = PruneSpec(structure="channels", **options)
+            step = PruneSpec(
+                structure="channels",
+                allocation=allocation,
+                criterion=criterion,
+                target_macs=0.5,
+            )
             widths, cut, mended = cut_and_repair(model, data, step, 0)
             print(
                 f"{allocation:10} {criterion:15} {widths:20} {cut:7.4f} {mended:9.4f}", flush=True
             )
     for seed in range(given.seeds if given.recover else 0):
         began = time.perf_counter()
-        options = {"structure": "channels", "target_macs": 0.5, "recover_epochs": given.recover}
-        result = prune(model, data, seed=seed, **options)
+        result = prune(
+            model,
+            data,
+            seed=seed,
+            structure="channels",
+            target_macs=0.5,
+            recover_epochs=given.recover,
+        )
         took = time.perf_counter() - began
         print(f"recovered, seed {seed}: {result.after.value:.4f} in {took:.0f} s", flush=True)
 

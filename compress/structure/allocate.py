@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +144,7 @@ def allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget
         alive = _allocate(channels, scores, spec.model_copy(update={"min_share": share}), budget)
         if alive is not None:
             return alive
-    _refuse(channels, spec.model_copy(update={"min_share": 0.0}), target, scores)
+    raise _refusal(channels, spec.model_copy(update={"min_share": 0.0}), target, scores)
 
 
 def _allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Alive | None:
@@ -310,7 +309,7 @@ def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: PruneSpec) -
     return fixed
 
 
-def _refuse(channels: Channels, spec: PruneSpec, target: Target, scores: Scores) -> NoReturn:
+def _refusal(channels: Channels, spec: PruneSpec, target: Target, scores: Scores) -> InputError:
     """Say what the lowest reachable value is and what holds it."""
     ladders = ladders_of(channels, scores, spec, spec.round_to)
     overrides = _overrides(channels, ladders, spec)
@@ -324,7 +323,7 @@ def _refuse(channels: Channels, spec: PruneSpec, target: Target, scores: Scores)
         reasons.insert(0, "per_layer fixes " + ", ".join(list(overrides)[:3]))
     if spec.min_channels > 1:
         reasons.insert(0, f"min_channels is {spec.min_channels}")
-    raise InputError(
+    return InputError(
         f"{target.limit:,.0f} {target.what} can't be reached: the lowest is {lowest:,.0f}"
         f" ({lowest / full:.2f} of {full:,.0f}); what holds it: {'; '.join(reasons)}",
         "ask for more, or free what holds it",
