@@ -66,7 +66,9 @@ def main(path: str, rounds: int) -> None:
     x = random.integers(0, 256, (SAMPLES, 32, 32, 3), dtype=np.uint8)
     y = random.integers(0, 10, SAMPLES)
     model = copy_model(load(path))
-    dataset = open_data({"train": (x, y), "test": (x[:64], y[:64])}, model)
+    # A small validation split of its own: Keras's epochs below have none.
+    few = (x[:64], y[:64])
+    dataset = open_data({"train": (x, y), "val": few, "test": few}, model)
     batches = dataset.training_split.epoch(64, 0, 0)
 
     plain = copy_model(model)
