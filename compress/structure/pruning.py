@@ -62,12 +62,12 @@ class StructuredRun:
                 count = affordable(model, spec.calibration_samples)
                 samples = self.dataset.calibration(count, self.seed)
                 repair(surgery, samples, self.seed)
-        return self.finish(surgery.model, name)
+        return self.finish(surgery.model, spec, name)
 
-    def finish(self, model: Any, name: str) -> Any:
+    def finish(self, model: Any, spec: PruneSpec, name: str) -> Any:
         """Recover a model in place, where that is asked for."""
-        if self.dataset is not None and self.spec.recover_epochs:
-            self._recover(model, name)
+        if self.dataset is not None and spec.recover_epochs:
+            self._recover(model, spec, name)
         return model
 
     def figures(self, model: Any) -> ModelFigures:
@@ -99,7 +99,7 @@ class StructuredRun:
             notes=tuple(notes),
         )
 
-    def _recover(self, model: Any, name: str) -> None:
+    def _recover(self, model: Any, spec: PruneSpec, name: str) -> None:
         from edgepress.compress.finetune.train import fit
 
         assert self.dataset is not None
@@ -107,7 +107,7 @@ class StructuredRun:
             history = fit(
                 model,
                 self.dataset,
-                self.spec.recovery(),
+                spec.recovery(),
                 seed=self.seed,
                 state_dir=self.state_dir / name if self.state_dir else None,
                 teacher=self.source if self.spec.distill else None,
@@ -171,6 +171,8 @@ def resolved(spec: PruneSpec, dataset: Dataset | None) -> PruneSpec:
 def rounds_of(spec: PruneSpec, macs: int, params: int) -> list[PruneSpec]:
     """The steps of an iterative pruning: each keeps the same share of what the last one left.
 
+    Half of the epochs go to the last step's recovery, the rest in equal parts to those before it.
+
     Args:
         spec: The whole step.
         macs: The model's MACs.
@@ -179,7 +181,7 @@ def rounds_of(spec: PruneSpec, macs: int, params: int) -> list[PruneSpec]:
     parts = []
     for number in range(1, spec.steps + 1):
         share = number / spec.steps
-        update: dict[str, float] = {}
+        update: dict[str, float] = {"recover_epochs": _epochs(spec, number)}
         if spec.target_macs is not None:
             update["target_macs"] = _between(spec.target_macs, macs, share)
         elif spec.target_params is not None:
@@ -189,6 +191,12 @@ def rounds_of(spec: PruneSpec, macs: int, params: int) -> list[PruneSpec]:
             update["sparsity"] = 1 - kept ** (1 / spec.steps)
         parts.append(spec.model_copy(update=update))
     return parts
+
+
+def _epochs(spec: PruneSpec, number: int) -> int:
+    """Epochs of recovery after one of the steps; all of them together are what was asked for."""
+    early = spec.recover_epochs // 2 // max(spec.steps - 1, 1)
+    return early if number < spec.steps else spec.recover_epochs - early * (spec.steps - 1)
 
 
 def _between(target: float, full: int, share: float) -> float:

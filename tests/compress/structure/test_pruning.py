@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from edgepress.compress.structure.blocks import find_blocks
 from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import find_channels
 from edgepress.compress.structure.importance import CRITERIA
+from edgepress.compress.structure.pruning import rounds_of
 from edgepress.compress.structure.repair import refit, repair
 from edgepress.compress.structure.scoring import score_groups
 from edgepress.compress.structure.surgery import remove
@@ -151,6 +153,19 @@ def test_prune_in_rounds_and_without_data(trained: tuple[keras.Model, Dataset]) 
     assert "without data" in " ".join(bare.notes)
     with pytest.raises(InputError, match="recover_epochs needs data"):
         prune(model, structure="channels", sparsity=0.5, recover_epochs=1)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+@pytest.mark.parametrize("epochs", [0, 1, 7, 24])
+def test_rounds_share_the_epochs_and_end_at_the_target(steps: int, epochs: int) -> None:
+    spec = PruneSpec(structure="channels", target_macs=0.3, steps=steps, recover_epochs=epochs)
+    rounds = rounds_of(spec, 10_000, 100)
+    assert sum(r.recover_epochs for r in rounds) == epochs
+    assert rounds[-1].recover_epochs == max(r.recover_epochs for r in rounds)
+    targets = [r.target_macs for r in rounds]
+    assert targets[-1] == pytest.approx(3000)
+    shares = [b / a for a, b in itertools.pairwise([10_000, *targets])]
+    assert shares == pytest.approx([0.3 ** (1 / steps)] * steps)
 
 
 def test_blocks_are_found_and_removed_for_real(trained: tuple[keras.Model, Dataset]) -> None:
