@@ -22,10 +22,13 @@ class Loaded:
     Attributes:
         model: The Keras model.
         notes: What was translated, for files of an older Keras; else empty.
+        optimizer: For HDF5 files of an older Keras: the saved optimizer with its state, built for
+            `model`, to train on with `model.compile(optimizer, …)`; None where none was carried.
     """
 
     model: Any
     notes: tuple[str, ...] = ()
+    optimizer: Any = None
 
 
 def load(
@@ -66,7 +69,7 @@ def load_noted(
         unsafe_lambda: As for `load`.
 
     Returns:
-        The model and the notes.
+        The model, the notes and, where the file holds one that can be carried, the optimizer.
 
     Raises:
         InputError: As for `load`.
@@ -81,7 +84,7 @@ def load_noted(
     path = Path(text)
     _check_file(path)
     found = _load_file(path, _objects(custom_objects), unsafe_lambda)
-    return Loaded(_built(found.model, text), found.notes)
+    return Loaded(_built(found.model, text), found.notes, found.optimizer)
 
 
 def _objects(custom_objects: Path | str | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def _carry(path: Path, objects: dict[str, Any]) -> Loaded:
         raise
     except Exception as error:
         raise _refusal(path, error) from error
-    return Loaded(carried.model, carried.notes)
+    return Loaded(carried.model, carried.notes, carried.optimizer)
 
 
 def _refusal(path: Path, error: Exception) -> InputError:

@@ -77,9 +77,7 @@ class Builder:
         """
         config = spec["config"]
         class_name = str(spec["class_name"])
-        if isinstance(config, list) or (
-            "layers" in config and "input_layers" not in config and "layers" in config
-        ):
+        if isinstance(config, list) or ("layers" in config and "input_layers" not in config):
             return self._sequential(config)
         if not isinstance(config, dict) or "layers" not in config:
             raise InputError(
@@ -158,7 +156,7 @@ class Builder:
         causal = config.pop("causal", False)
         config = layers.translate_parts(config, self.objects, remark)
         made = cls(**{**layers.fitted(cls, config, remark), "name": _safe(name)})
-        return _Causal(made) if causal and new.endswith("Attention") else made
+        return CausalAttention(made) if causal and new.endswith("Attention") else made
 
     def _changed(self, class_name: str, config: Config) -> tuple[str, Config]:
         if self.old:
@@ -258,7 +256,7 @@ class Builder:
 
     def _called(self, name: str, layer: Any, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
         """The outputs of a layer or an operation, flat."""
-        if isinstance(layer, Operation | Traced | _Causal):
+        if isinstance(layer, Operation | Traced | CausalAttention):
             return layer.apply(inputs, arguments)
         if crops_everything(layer, inputs):
             self.remark(name, "crops the whole input away, as it did")
@@ -347,7 +345,7 @@ class Builder:
         return model
 
 
-class _Causal:
+class CausalAttention:
     """An attention layer that was saved as causal: today that is an argument of its call."""
 
     def __init__(self, layer: Any) -> None:
@@ -356,9 +354,11 @@ class _Causal:
 
     @property
     def weights(self) -> Any:
+        """The layer's."""
         return self.layer.weights
 
     def apply(self, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
+        """Call the layer on symbolic tensors."""
         return call_layer(self.layer, inputs, {**arguments, "use_causal_mask": True})
 
 

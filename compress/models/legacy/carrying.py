@@ -12,6 +12,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.archive import archive_version, read_archive
 from edgepress.compress.models.legacy.building import Builder
 from edgepress.compress.models.legacy.hdf5 import hdf5_version, read_hdf5
+from edgepress.compress.models.legacy.optimizers import carry_optimizer
 from edgepress.compress.models.legacy.saved import Saved
 from edgepress.compress.models.legacy.savedmodel import read_saved_model
 from edgepress.compress.models.legacy.weights import move
@@ -24,10 +25,12 @@ class Carried:
     Args:
         model: The Keras 3 model.
         notes: What was translated, one sentence each.
+        optimizer: Its optimizer as it was saved, built; None where no state was carried.
     """
 
     model: Any
     notes: tuple[str, ...]
+    optimizer: Any = None
 
 
 def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> Carried:
@@ -57,7 +60,9 @@ def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> 
                 f"'{path}' holds a configuration that isn't whole: {type(error).__name__} {error}",
                 "save the model again, or build it in a function and give file.py:function",
             ) from error
-    return Carried(model, (f"read from {saved.what}", *saved.notes, *_notes(saved, builder)))
+    optimizer, remarks = carry_optimizer(model, builder, saved)
+    notes = (f"read from {saved.what}", *saved.notes, *_notes(saved, builder), *remarks)
+    return Carried(model, notes, optimizer)
 
 
 def is_older(path: Path) -> bool:
@@ -83,12 +88,21 @@ def _read(path: Path) -> Saved:
 
 
 def _notes(saved: Saved, builder: Builder) -> list[str]:
-    notes = list(builder.notes)
-    if saved.training:
-        notes.append("the optimizer's state is left behind: training starts anew")
-    if saved.backend == "theano":
-        notes.append(
-            "written by Theano: kernels are taken as they are, not flipped; if the outputs look "
-            "wrong, flip the kernels of the convolutions"
-        )
-    return notes
+    """What the builder remarked, and what to know of kernels that Theano may have written.
+
+    Theano's convolutions flip the kernel. Keras names its backend from version 2 on.
+    """
+    members = [member for found in builder.members.values() for member in found]
+    convolved = [member for member in members if "Conv" in member.class_name]
+    first = [m for m in convolved if m.config.get("dim_ordering") == "th"]
+    if saved.backend == "theano" and convolved:
+        text = "written by Theano"
+    elif saved.is_keras1 and not saved.backend and first:
+        text = "Keras 1 doesn't say its backend; the order 'th' hints at Theano"
+    else:
+        return builder.notes
+    return [
+        *builder.notes,
+        f"{text}: kernels are taken as they are, not flipped; if the outputs look wrong, flip the "
+        "kernels of the convolutions",
+    ]

@@ -71,6 +71,7 @@ def _read(path: Path, file: Any) -> Saved:
         backend=_text(attrs.get("backend", "")),
         what=f"an HDF5 file of Keras {version}",
         training=plain(json.loads(_text(training))) if training is not None else None,
+        optimizer=_arrays(file["optimizer_weights"]) if "optimizer_weights" in file else (),
     )
 
 
@@ -96,8 +97,12 @@ def _weights(group: Any) -> dict[str, LayerWeights]:
 
 
 def _layer(group: Any) -> LayerWeights:
+    return LayerWeights(flat=_arrays(group))
+
+
+def _arrays(group: Any) -> tuple[Weight, ...]:
     names = _names(group, "weight_names")
-    return LayerWeights(flat=tuple(Weight(name, np.asarray(group[name])) for name in names))
+    return tuple(Weight(name, np.asarray(group[name])) for name in names)
 
 
 def _no_model(path: Path, file: Any) -> InputError:

@@ -57,6 +57,7 @@ class Saved:
         backend: "tensorflow", "theano", … where the file says so.
         what: What the file is, for messages and notes.
         training: Saved `compile` arguments, where present.
+        optimizer: Arrays of the optimizer in the saved order, where they are read.
         notes: What was remarked while reading.
         traced: Gives the traced function of a layer by its name, None where there is none.
     """
@@ -67,6 +68,7 @@ class Saved:
     backend: str
     what: str
     training: Mapping[str, Any] | None = None
+    optimizer: tuple[Weight, ...] = ()
     notes: tuple[str, ...] = ()
     traced: Callable[[str], Any] | None = None
 

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy import kernels, tfmot
-from edgepress.compress.models.legacy.building import Builder, Member
-from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Weight
+from edgepress.compress.models.legacy.building import Builder, CausalAttention, Member
+from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Tensor, Weight
+
+Give = Callable[[Any, Tensor], None]
 
 
-def move(model: Any, builder: Builder, saved: Saved) -> None:
+def _assign(variable: Any, array: Tensor) -> None:
+    variable.assign(array.astype(variable.dtype))
+
+
+def move(model: Any, builder: Builder, saved: Saved, give: Give = _assign) -> None:
     """Give a built model the saved weights.
 
     Args:
         model: The model that `builder` made of `saved`.
         builder: Knows which layer became what.
         saved: The arrays.
+        give: Takes each variable and its array.
 
     Raises:
         InputError: A layer's arrays are missing or don't fit it.
     """
-    mover = _Mover(builder, saved)
+    mover = _Mover(builder, saved, give)
     if "" in saved.weights:
         mover.tree(model, saved.weights[""])
     else:
@@ -33,9 +40,10 @@ def move(model: Any, builder: Builder, saved: Saved) -> None:
 
 
 class _Mover:
-    def __init__(self, builder: Builder, saved: Saved) -> None:
+    def __init__(self, builder: Builder, saved: Saved, give: Give) -> None:
         self.builder = builder
         self.saved = saved
+        self.give = give
         self.done: set[int] = set()
         self.given: set[int] = set()
 
@@ -68,7 +76,7 @@ class _Mover:
         if [a.value.shape for a in arrays] != shapes:
             arrays = _reordered(name, variables, arrays)
         for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(np.asarray(array.value).astype(variable.dtype))
+            self.give(variable, np.asarray(array.value))
             self.given.add(id(variable))
 
     def members(self, model: Any) -> list[Member]:
@@ -105,8 +113,7 @@ class _Mover:
                 f"the file holds no weights for {member.name}",
                 "it was saved before the layers were built, or was cut short",
             )
-        layer = getattr(member.layer, "layer", None) if _is_wrapper(member) else None
-        layer = layer if layer is not None else member.layer
+        layer = held_layer(member)
         inner = self.members(layer)
         if inner and weights.flat is not None:
             self.flat_model(layer, list(weights.flat), member.name)
@@ -198,7 +205,7 @@ class _Mover:
     def _tree_leaf(self, target: Any, weights: LayerWeights) -> None:
         own = [*target._trainable_variables, *target._non_trainable_variables]
         if weights.own:
-            own = [v for v in own if not _is_seed(v)]
+            own = [v for v in own if not is_seed(v)]
             self.assign(target.name, own, list(weights.own))
         for key, child in weights.children.items():
             inner = getattr(target, key, None)
@@ -229,8 +236,9 @@ def _container_names(parts: Sequence[Any]) -> list[tuple[str, Any]]:
     return named
 
 
-def _is_wrapper(member: Member) -> bool:
-    return type(member.layer).__name__ == "_Causal"
+def held_layer(member: Member) -> Any:
+    """The Keras layer that a member became."""
+    return member.layer.layer if isinstance(member.layer, CausalAttention) else member.layer
 
 
 def _nested_model(layer: Any, known: Mapping[int, Any]) -> Any:
@@ -239,13 +247,14 @@ def _nested_model(layer: Any, known: Mapping[int, Any]) -> Any:
     return inner if inner is not None and id(inner) in known else None
 
 
-def _is_seed(variable: Any) -> bool:
+def is_seed(variable: Any) -> bool:
+    """Whether a variable is the state of a random generator."""
     return "seed_generator" in variable.path
 
 
 def _variables(layer: Any) -> list[Any]:
     """A layer's variables in Keras's order, without the state of random generators."""
-    return [v for v in layer.weights if not _is_seed(v)] if layer is not None else []
+    return [v for v in layer.weights if not is_seed(v)] if layer is not None else []
 
 
 def _reordered(name: str, variables: Sequence[Any], arrays: Sequence[Weight]) -> list[Weight]:

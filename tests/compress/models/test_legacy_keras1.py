@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models import load
+from edgepress.compress.models import load, load_noted
 
 tf_keras = pytest.importorskip("tf_keras")
 L = tf_keras.layers
@@ -357,3 +357,22 @@ def test_a_merge_by_python_code_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path / "k1.h5", "Sequential", [merge], [])
     with pytest.raises(InputError, match="never run"):
         load(path)
+
+
+@pytest.mark.parametrize("ordering", ["tf", "th"])
+def test_kernels_that_theano_may_have_written_are_noted(tmp_path: Path, ordering: str) -> None:
+    shape = [None, 6, 7, 3] if ordering == "tf" else [None, 3, 6, 7]
+    sizes = {"nb_filter": 5, "nb_row": 3, "nb_col": 2, "dim_ordering": ordering}
+    layer = _layer("Convolution2D", batch_input_shape=shape, **sizes, **CONV)
+    kernel = RANDOM.normal(size=(3, 2, 3, 5) if ordering == "tf" else (5, 3, 3, 2))
+    arrays = [kernel, np.zeros(5)]
+    path = _write(tmp_path / "k1.h5", "Sequential", [layer], [("layer_1", arrays)])
+    noted = any("flip the kernels" in note for note in load_noted(path).notes)
+    assert noted == (ordering == "th")
+
+
+def test_a_file_of_theano_is_noted_where_it_convolves(shared_data: Path) -> None:
+    folder = shared_data / "models" / "legacy"
+    for name, noted in (("conv2d_theano_2.h5", True), ("embedding_lstm_theano_2.h5", False)):
+        notes = load_noted(folder / f"weights__{name}").notes
+        assert any("written by Theano" in note for note in notes) == noted
