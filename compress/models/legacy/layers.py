@@ -181,6 +181,25 @@ def _random_crop(config: Config) -> tuple[str, Config]:
     return "Resizing", {**kept, "crop_to_aspect_ratio": True}
 
 
+def _vocabulary(name: str) -> Change:
+    """A lookup; its words are carried where the configuration lists them."""
+
+    def change(config: Config) -> tuple[str, Config]:
+        words = config.get("vocabulary")
+        if not isinstance(words, list | tuple):
+            where = "in a table" if words is None else "in a file"
+            raise InputError(
+                f"layer '{config.get('name')}' ({name}) has its vocabulary {where} outside of the "
+                "configuration, which is not carried over",
+                "build the model in a function, with vocabulary=[…], and give file.py:function",
+            )
+        for key in ("vocabulary_size", "has_input_vocabulary"):
+            config.pop(key, None)
+        return name, config
+
+    return change
+
+
 def _identity(config: Config) -> tuple[str, Config]:
     return "Identity", {key: config[key] for key in ("name", "dtype") if key in config}
 
@@ -215,6 +234,9 @@ LAYERS: Table[Change] = Table(
         "AdditiveAttention": _attention("AdditiveAttention"),
         "MultiHeadAttention": _multi_head,
         "Normalization": _normalization,
+        "IntegerLookup": _vocabulary("IntegerLookup"),
+        "StringLookup": _vocabulary("StringLookup"),
+        "TextVectorization": _vocabulary("TextVectorization"),
         "Convolution1D": _same("Conv1D"),
         "Convolution2D": _same("Conv2D"),
         "Convolution3D": _same("Conv3D"),
