@@ -188,7 +188,7 @@ class PruneSpec(Spec):
         calibration_samples: Samples for data-driven criteria and repair.
         recover_epochs: Epochs of training after (one-shot) or during pruning.
         recover_optimizer: Optimizer of the recovery.
-        recover_lr: Its learning rate.
+        recover_lr: Its learning rate; 0.002 by default after channels and layers.
         recover_schedule: Its schedule.
         recover_batch_size: Its batch size.
         distill: Whether the recovery learns from the unpruned model's outputs.
@@ -230,9 +230,9 @@ class PruneSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _criterion_of_structure(cls, value: Any) -> Any:
-        """Whole units have criteria of their own, so their default is another one."""
+        """Whole units have criteria of their own, and more to recover from: other defaults."""
         if isinstance(value, dict) and value.get("structure") in ("channels", "layers"):
-            return {"criterion": "auto", **value}
+            return {"criterion": "auto", "recover_lr": 2e-3, **value}
         return value
 
     @model_validator(mode="after")

@@ -174,7 +174,8 @@ def _groups(
     signature = np.zeros(count, np.uint64)
     random = np.random.default_rng(0).integers(1, 2**63, len(bound), dtype=np.uint64)
     for (_, units), mark in zip(bound, random, strict=True):
-        signature[np.unique(units)] += mark
+        # An indexed addition counts a repeated index once, which is what is wanted here.
+        signature[units] += mark
     free = np.array([not r for r in reasons], bool)
     signature[free] ^= np.uint64(1)
     _, first, label = np.unique(signature, return_index=True, return_inverse=True)
@@ -193,7 +194,9 @@ def _makers(
     makers: list[dict[str, None]] = [{} for _ in range(count)]
     for binding, units in bound:
         if binding.role == "makes":
-            for group in np.unique(label[units]):
+            held = label[units]
+            same = held.size and (held == held[0]).all()
+            for group in held[:1] if same else np.unique(held):
                 makers[group][binding.layer] = None
     return makers
 

@@ -90,6 +90,9 @@ def make_plan(
     Raises:
         InputError: The budget can't be reached, or an option doesn't fit the model.
     """
+    from edgepress.compress.structure.pruning import resolved
+
+    spec = resolved(spec, dataset)
     channels = find_channels(model, spec.protect)
     budget = Budget(channels)
     return plan_channels(channels, choose(channels, spec, dataset, budget, seed), spec, budget)

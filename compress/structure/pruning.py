@@ -160,11 +160,13 @@ def resolved(spec: PruneSpec, dataset: Dataset | None) -> PruneSpec:
         spec = spec.model_copy(update={"criterion": AUTO[dataset is None]})
     if dataset is None and spec.recover_epochs:
         raise InputError("recover_epochs needs data", "give data, or recover_epochs 0")
-    if spec.schedule in ("constant", "polynomial"):
+    if spec.schedule not in ("one-shot", "iterative"):
         raise InputError(
             f"schedule {spec.schedule} removes weights little by little; channels go at once",
             "give schedule one-shot, or iterative with steps",
         )
+    if spec.schedule == "iterative" and spec.steps == 1:
+        raise InputError("schedule iterative has one step only", "give steps, such as 3")
     return spec
 
 

@@ -56,8 +56,11 @@ class Evidence:
         found: dict[str, list[tuple[Any, Units]]] = {g.name: [] for g in groups}
         for binding, units in self.channels.bound:
             owners = owner[units]
-            for number in np.unique(owners[owners >= 0]):
-                held = np.where(owners == number, units, -1)
+            same = owners.size and (owners == owners[0]).all()
+            for number in owners[:1] if same else np.unique(owners):
+                if number < 0:
+                    continue
+                held = units if same else np.where(owners == number, units, -1)
                 found[groups[number].name].append((binding, held))
         return found
 

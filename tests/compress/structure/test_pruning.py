@@ -151,6 +151,10 @@ def test_prune_in_rounds_and_without_data(trained: tuple[keras.Model, Dataset]) 
     again = prune(model, structure="channels", sparsity=0.5)
     assert fingerprint(bare.model) == fingerprint(again.model)
     assert "without data" in " ".join(bare.notes)
+    with pytest.raises(InputError, match="channels go at once"):
+        prune(model, structure="channels", sparsity=0.5, schedule="polynomial")
+    with pytest.raises(InputError, match="one step only"):
+        prune(model, structure="channels", sparsity=0.5, schedule="iterative")
     with pytest.raises(InputError, match="recover_epochs needs data"):
         prune(model, structure="channels", sparsity=0.5, recover_epochs=1)
 
