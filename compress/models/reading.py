@@ -109,7 +109,7 @@ def _check_file(path: Path) -> None:
     if not path.exists():
         raise InputError(
             f"model '{path}' does not exist",
-            "give a .keras or .h5 file, or file.py:function returning a model",
+            "give a .keras or .h5 file, a SavedModel folder, or file.py:function returning a model",
         )
     if path.suffix in _ARTIFACTS:
         raise InputError(

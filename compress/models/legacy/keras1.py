@@ -120,14 +120,6 @@ def _rate(name: str, old: str, new: str = "rate") -> Change:
     return change
 
 
-def _pad1d(name: str) -> Change:
-    def change(config: Config) -> tuple[str, Config]:
-        made = modern(config)
-        return name, made
-
-    return change
-
-
 def _pad2d(config: Config) -> tuple[str, Config]:
     made = modern(config)
     padding = made.get("padding", (1, 1))
@@ -204,9 +196,9 @@ KERAS1: Table[Change] = Table(
         "SpatialDropout3D": _rate("SpatialDropout3D", "p"),
         "GaussianDropout": _rate("GaussianDropout", "p"),
         "GaussianNoise": _rate("GaussianNoise", "sigma", "stddev"),
-        "ZeroPadding1D": _pad1d("ZeroPadding1D"),
+        "ZeroPadding1D": _plain("ZeroPadding1D"),
         "ZeroPadding2D": _pad2d,
-        "Cropping1D": _pad1d("Cropping1D"),
+        "Cropping1D": _plain("Cropping1D"),
         "UpSampling1D": _upsampling1d,
         "LeakyReLU": _rate("LeakyReLU", "alpha", "negative_slope"),
         "PReLU": _rate("PReLU", "kernel_initializer", "alpha_initializer"),

@@ -215,11 +215,6 @@ def _k1_conv_lstm(layer: Any, arrays: list[Weight]) -> list[Weight]:
     return [*gates, joined[2]]
 
 
-def _k1_highway(layer: Any, arrays: list[Weight]) -> list[Weight]:
-    """Keras 1 holds W, W_carry, b, b_carry."""
-    return arrays
-
-
 # What Keras 1 held otherwise. Gates: LSTM i, c, f, o → i, f, c, o; GRU z, r, h.
 KERAS1: dict[str, Callable[[Any, list[Weight]], list[Weight]]] = {
     "Conv1D": _k1_conv1d,
@@ -229,5 +224,4 @@ KERAS1: dict[str, Callable[[Any, list[Weight]], list[Weight]]] = {
     "LSTM": lambda layer, arrays: _joined(arrays, (0, 2, 1, 3)),
     "GRU": lambda layer, arrays: _joined(arrays, (0, 1, 2)),
     "ConvLSTM2D": _k1_conv_lstm,
-    "Highway": _k1_highway,
 }

@@ -140,30 +140,14 @@ def _gelu(config: Config) -> tuple[str, Config]:
     return "Activation", {**config, "activation": "gelu" if exact else "Addons>gelu"}
 
 
-def _attention(name: str) -> Change:
-    def change(config: Config) -> tuple[str, Config]:
-        if name == "AdditiveAttention":
-            config.pop("score_mode", None)
-        return name, config
-
-    return change
+def _additive_attention(config: Config) -> tuple[str, Config]:
+    config.pop("score_mode", None)
+    return "AdditiveAttention", config
 
 
 def _embedding(config: Config) -> tuple[str, Config]:
     config.pop("input_length", None)
     return "Embedding", config
-
-
-def _normalization(config: Config) -> tuple[str, Config]:
-    axis = config.get("axis")
-    config["axis"] = tuple(axis) if isinstance(axis, list) else axis
-    return "Normalization", config
-
-
-def _multi_head(config: Config) -> tuple[str, Config]:
-    axes = config.get("attention_axes")
-    config["attention_axes"] = tuple(axes) if isinstance(axes, list) else axes
-    return "MultiHeadAttention", config
 
 
 def _lambda(config: Config) -> tuple[str, Config]:
@@ -217,7 +201,6 @@ LAYERS: Table[Change] = Table(
         "GELU": _gelu,
         "StochasticDepth": _stochastic_depth,
         "LeakyReLU": _same("LeakyReLU", alpha="negative_slope"),
-        "ThresholdedReLU": _same("ThresholdedReLU"),
         "GRU": _recurrent("GRU"),
         "GRUV1": _recurrent("GRU"),
         "GRUV2": _recurrent("GRU"),
@@ -230,10 +213,7 @@ LAYERS: Table[Change] = Table(
         "CuDNNLSTM": _cudnn("LSTM"),
         "CuDNNGRU": _cudnn("GRU"),
         "Embedding": _embedding,
-        "Attention": _attention("Attention"),
-        "AdditiveAttention": _attention("AdditiveAttention"),
-        "MultiHeadAttention": _multi_head,
-        "Normalization": _normalization,
+        "AdditiveAttention": _additive_attention,
         "IntegerLookup": _vocabulary("IntegerLookup"),
         "StringLookup": _vocabulary("StringLookup"),
         "TextVectorization": _vocabulary("TextVectorization"),

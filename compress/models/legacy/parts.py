@@ -13,7 +13,6 @@ _INITIALIZERS = {
     "uniform": "random_uniform",
     "zero": "zeros",
     "one": "ones",
-    "glorot_normal": "glorot_normal",
     "NormalInitializer": "random_normal",
 }
 _CONSTRAINTS = {
@@ -120,7 +119,7 @@ def initializer(value: Any, objects: Mapping[str, Any], remark: Callable[[str], 
         return keras.initializers.get({"class_name": name, "config": config})
     except (ValueError, TypeError):
         remark(f"initializer '{name}' is unknown and left out: the weights come from the file")
-        return "glorot_uniform" if name != "zeros" else "zeros"
+        return "glorot_uniform"
 
 
 def regularizer(value: Any, objects: Mapping[str, Any], remark: Callable[[str], None]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,7 @@ class _Reader:
             weight = self.variable(node)
             return Capture(weight.name, weight.value, bool(saved.variable.trainable))
         if kind == "constant":
-            value = self.constants().get(saved.constant.operation)
+            value = self.constants.get(saved.constant.operation)
             if value is not None:
                 return Capture(saved.constant.operation, value, trainable=False)
         raise InputError(
@@ -248,6 +249,7 @@ class _Reader:
             "pass a file that defines the layer's class with --custom-objects file.py",
         )
 
+    @cached_property
     def constants(self) -> dict[str, Any]:
         """The constants of the outer graph that functions capture, by node name."""
         from tensorflow import make_ndarray

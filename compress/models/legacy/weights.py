@@ -87,7 +87,7 @@ class _Mover:
         """Move arrays that are grouped by layer name."""
         members = self.members(model)
         given = [m for m in members if m.name in weights]
-        owners = [m for m in members if list(_variables(m.layer))]
+        owners = [m for m in members if _variables(m.layer)]
         missing = [m.name for m in owners if m.name not in weights]
         if missing and len(given) < len(owners):
             weights = self._by_place(owners, weights, missing)
@@ -137,7 +137,7 @@ class _Mover:
 
     def _grouped(self, model: Any, arrays: list[Weight]) -> dict[str, list[Weight]] | None:
         """Arrays by the layer that their names contain; None where names don't tell."""
-        owners = {m.name: m for m in self.members(model) if list(_variables(m.layer))}
+        owners = {m.name: m for m in self.members(model) if _variables(m.layer)}
         grouped: dict[str, list[Weight]] = {}
         for array in arrays:
             owner = next((part for part in array.name.split("/")[:-1] if part in owners), None)
@@ -145,14 +145,14 @@ class _Mover:
                 return None
             grouped.setdefault(owner, []).append(array)
         fits = all(
-            len(grouped.get(name, ())) == len(list(_variables(member.layer)))
+            len(grouped.get(name, ())) == len(_variables(member.layer))
             for name, member in owners.items()
         )
         return grouped if fits else None
 
     def _in_order(self, model: Any, arrays: list[Weight], name: str) -> dict[str, list[Weight]]:
         """Arrays in the old order: what trains, layer by layer, then what doesn't."""
-        owners = [m for m in self.members(model) if list(_variables(m.layer))]
+        owners = [m for m in self.members(model) if _variables(m.layer)]
         trained = [len(m.layer.trainable_weights) for m in owners]
         fixed = [len(m.layer.non_trainable_weights) for m in owners]
         if sum(trained) + sum(fixed) != len(arrays):
@@ -193,7 +193,7 @@ class _Mover:
     def _tree_member(self, member: Member, weights: LayerWeights) -> None:
         """One layer: inner parts by attribute where they have the same names, else in order."""
         if member.class_name in tfmot.WRAPPERS:
-            if list(_variables(member.layer)):
+            if _variables(member.layer):
                 self.leaf(member, member.layer, tfmot.from_archive(member.class_name, weights))
             return
         if any(True for _ in weights.arrays()):
@@ -219,7 +219,7 @@ class _Mover:
     def leaf(self, member: Member, layer: Any, arrays: list[Weight]) -> None:
         """Move the arrays of a plain layer."""
         arrays = kernels.convert(member, layer, arrays, self.saved)
-        self.assign(member.name, list(_variables(layer)), arrays)
+        self.assign(member.name, _variables(layer), arrays)
         finalize = getattr(layer, "finalize_state", None)
         if finalize is not None:
             finalize()
