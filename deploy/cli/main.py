@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lr-find": ("lr_find", "Find a learning rate by a range test."),
     "finetune": ("finetune", "Train chosen layers on your data."),
     "unfreeze-search": ("unfreeze_search", "Find by experiment how deep to unfreeze."),
+    "sensitivity": ("sensitivity", "Show how much each channel group matters to the metric."),
     "prune": ("prune", "Remove weights or whole channels, then recover the accuracy."),
     "strip": ("strip", "Remove what only training needed."),
     "export": ("export", "Write TFLite and ONNX files, each verified against the model."),

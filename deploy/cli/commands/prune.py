@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ from edgepress.deploy.cli.training_state import training_state
 @click.command()
 @model_argument
 @data_options(required=False)
-@output_options(help="The pruned model, a .keras file.")
+@output_options(required=False, help="The pruned model, a .keras file.")
 @spec_options(PruneSpec)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
+@click.option("--dry-run", is_flag=True, help="Show the plan for the channels and stop.")
+@click.option("--explain", metavar="LAYER", help="Show why channels of LAYER go, and stop.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -44,6 +47,11 @@ def command(values: Values) -> None:
     """
     spec = make_spec(PruneSpec, given(values, PruneSpec))
     data = data_spec(values)
+    if values["dry_run"] or values["explain"]:
+        _preview(values, spec, data)
+        return
+    if values["output"] is None:
+        raise click.UsageError("Missing option '-o' / '--output'")
     from edgepress.compress.models.writing import check_model_output
 
     output = check_model_output(values["output"], values["force"])
@@ -62,6 +70,44 @@ def command(values: Values) -> None:
         save(result.model, output, values["force"])
     _show(values, result, output)
     _check_drop(spec, dataset, result)
+
+
+def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
+    """The plan, or the explanation of one layer; nothing is built or written."""
+    if spec.structure != "channels":
+        raise click.UsageError("--dry-run and --explain are for --structure channels")
+    load_frameworks(values["verbose"])
+    from edgepress.compress import open_data
+
+    model = load_model(values)
+    dataset = None if data is None else open_data(data, model, values["seed"])
+    if values["explain"]:
+        _explain(values, spec, model, dataset)
+        return
+    from edgepress.compress.structure import make_plan
+
+    plan = make_plan(model, spec, dataset, values["seed"])
+    if values["as_json"]:
+        display.print_json(plan.to_json())
+        return
+    display.print_table(
+        f"Plan for {values['model']}: MACs {plan.macs[0]:,} to {plan.macs[1]:,}, parameters"
+        f" {plan.params[0]:,} to {plan.params[1]:,}",
+        ["group", "layers", "removed", "of"],
+        [[r.group, ", ".join(r.layers), r.removed, r.of] for r in plan.removals()],
+    )
+
+
+def _explain(values: Values, spec: PruneSpec, model: Any, dataset: Any) -> None:
+    from edgepress.compress.structure.explanation import explain
+
+    found = explain(model, values["explain"], spec, dataset, values["seed"])
+    if values["as_json"]:
+        display.print_json([dataclasses.asdict(e) for e in found])
+        return
+    for explanation in found:
+        for line in explanation.lines():
+            click.echo(line)
 
 
 def _show(values: Values, result: PruneResult, output: Path) -> None:

@@ -82,3 +82,19 @@ def test_one_line_and_nothing_changes(
     assert (end.value.code, out, len(lines)) == (2, "", 1), err
     assert says in lines[0]
     assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
+
+
+def test_a_plan_is_shown_without_writing_anything(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["prune", "m.keras", "--structure", "channels", "--target-params", "0.6", "--json"]
+    for more, key in ((["--dry-run"], '"cuts"'), (["--explain", "hidden"], '"passengers"')):
+        main_exit(asked + more)
+        assert key in capfd.readouterr().out
+    assert not list(place.glob("out*"))
+
+
+def main_exit(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 0
