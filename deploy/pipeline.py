@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.errors import InputError
+from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.files import check_output, content_key, write_json
 from edgepress.compress.progress import Progress, Silent
 from edgepress.deploy.receipt import receipt
@@ -206,15 +206,20 @@ class _Line:
         files = {s["name"]: self.folder.stage(s["name"]) / "model.tflite" for s in stages}
         present = {name: path for name, path in files.items() if path.exists()}
         self.progress.stage(f"benchmark on {', '.join(spec.devices)}")
-        return benchmark(
-            [*artifacts, *present.values()],
-            devices=spec.devices,
-            runs=spec.runs,
-            threads=spec.threads,
-            data=self.dataset,
-            seed=self.recipe.seed,
-            progress=self.progress,
-        ).to_json()
+        try:
+            return benchmark(
+                [*artifacts, *present.values()],
+                devices=spec.devices,
+                runs=spec.runs,
+                threads=spec.threads,
+                data=self.dataset,
+                seed=self.recipe.seed,
+                progress=self.progress,
+            ).to_json()
+        except DeviceError as error:
+            # The models and files are whole: the run keeps them, and says what wasn't measured.
+            failure = {"device": spec.devices[0], "artifact": "", "reason": str(error.message)}
+            return {"device": {}, "rows": [], "comparisons": [], "failures": [failure]}
 
     def _record(
         self,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgepress.compress.errors import CheckFailed, Stopped
+from edgepress.compress.errors import CheckFailed, DeviceError, Stopped
 from edgepress.deploy.cli import display
 from edgepress.deploy.pipeline import RunResult, run
 from edgepress.deploy.recipe import Recipe
@@ -33,12 +33,18 @@ def finish(result: RunResult, as_json: bool) -> None:
     """Show a run that is done.
 
     Raises:
+        DeviceError: A device could not measure something; everything else is done and shown.
         CheckFailed: An artifact was not accepted.
     """
     if as_json:
         display.print_json(result.to_json())
     else:
         _show(result)
+    failures = result.record["benchmark"]["failures"]
+    if failures:
+        first = failures[0]
+        what = f"{first['device']} {first['artifact']}".strip()
+        raise DeviceError(f"{what} was not measured: {first['reason']}", "all else is done")
     if not result.accepted:
         raise CheckFailed(_why(result.record))
 

@@ -192,3 +192,18 @@ def test_changed_settings_redo_only_what_follows_them(
     result = run(changed.model_copy(update={"prune": steps}), folder, resume=True)
     assert (folder / "stages" / "02-prune-channels").stat().st_ino == before
     assert result.record["stages"][3]["sparsity"] == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_device_that_fails_costs_only_its_figures(model_folder: Path, tmp_path: Path) -> None:
+    absent = recipe(
+        model_folder,
+        finetune=None,
+        prune=[{"structure": "weights", "sparsity": 0.5}],
+        export={"formats": ["tflite"], "quantize": ["float32"]},
+        benchmark={"devices": ["ssh://nobody@127.0.0.1:1"], "runs": 10},
+    )
+    result = run(absent, tmp_path / "run")
+    assert result.record["artifacts"][0]["verified"]["passed"]
+    assert result.record["stages"][0]["median_ms"] is None
+    assert "127.0.0.1:1" in result.record["benchmark"]["failures"][0]["reason"]
+    assert (tmp_path / "run" / "report.html").exists()
