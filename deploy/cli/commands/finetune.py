@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgepress.compress.errors import CheckFailed
 from edgepress.compress.recipe import FinetuneSpec
 from edgepress.compress.specifying import make_spec
 from edgepress.deploy.cli import display
@@ -61,6 +62,11 @@ def command(values: Values) -> None:
         write_json(output.with_suffix(".json"), document)
         draw_curves(document["history"], output.with_suffix(".png"))
     _show(values, document, output)
+    if document["diverged"]:
+        raise CheckFailed(
+            f"the training diverged: {document['diverged']}",
+            f"'{output}' has the last good weights",
+        )
 
 
 def _show(values: Values, document: dict[str, Any], output: Path) -> None:
@@ -72,5 +78,12 @@ def _show(values: Values, document: dict[str, Any], output: Path) -> None:
         ["", "before", "after"],
         [[f"{document['metric']} ({document['split']})", document["before"], document["after"]]],
     )
+    for note in [*document["notes"], *map(_advice, document.get("diagnosis", []))]:
+        click.echo(f"note: {note}")
     click.echo(f"trained layers: {', '.join(document['unfrozen']) or 'none'}")
     click.echo(f"wrote {output}, {output.with_suffix('.json')}, {output.with_suffix('.png')}")
+
+
+def _advice(diagnosis: dict[str, Any]) -> str:
+    """A diagnosis of the curves as a remark."""
+    return f"{diagnosis['finding']} from epoch {diagnosis['epoch']}: {diagnosis['advice']}"
