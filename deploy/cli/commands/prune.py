@@ -68,6 +68,8 @@ def command(values: Values) -> None:
             spec, model, dataset, seed=values["seed"], state_dir=state, progress=progress
         )
         save(result.model, output, values["force"])
+    if dataset is not None and not spec.recover_epochs:
+        display.say("note: nothing was trained after pruning; --recover-epochs 10 recovers most")
     _show(values, result, output)
     _check_drop(spec, dataset, result)
 
