@@ -32,10 +32,17 @@ class MetricFunction(Protocol):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric and its direction."""
+    """A metric and its direction.
+
+    Attributes:
+        score: The function.
+        higher_is_better: Its direction.
+        by_value: Whether targets must have the outputs' shape: class numbers won't do.
+    """
 
     score: MetricFunction
     higher_is_better: bool
+    by_value: bool = False
 
 
 def _classes(targets: Array, outputs: Array) -> Array:
@@ -118,13 +125,13 @@ METRICS: Table[Metric] = Table(
     {
         "accuracy": Metric(accuracy, True),
         "top5_accuracy": Metric(top5_accuracy, True),
-        "binary_accuracy": Metric(binary_accuracy, True),
-        "iou": Metric(iou, True),
-        "r2": Metric(r2, True),
-        "psnr": Metric(psnr, True),
-        "mae": Metric(mae, False),
-        "mse": Metric(mse, False),
-        "rmse": Metric(rmse, False),
+        "binary_accuracy": Metric(binary_accuracy, True, by_value=True),
+        "iou": Metric(iou, True, by_value=True),
+        "r2": Metric(r2, True, by_value=True),
+        "psnr": Metric(psnr, True, by_value=True),
+        "mae": Metric(mae, False, by_value=True),
+        "mse": Metric(mse, False, by_value=True),
+        "rmse": Metric(rmse, False, by_value=True),
     },
     "edgepress.metrics",
 )

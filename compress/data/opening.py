@@ -87,7 +87,11 @@ def open_data(data: Any, model: Any, seed: int = 0) -> Dataset:
         fingerprint=_spec_hash(opened.fingerprint, spec),
         input_range=(low, high),
         class_names=opened.class_names,
-        warnings=(*opened.notes, *_warnings(spec, model, low, high, sources, opened.class_names)),
+        warnings=(
+            *opened.notes,
+            *_warnings(spec, model, low, high, sources, opened.class_names),
+            *_left_out(task),
+        ),
     )
 
 
@@ -237,6 +241,16 @@ def _warnings(
     if "test" not in sources and "val" in sources:
         found.append("the data has no test split: figures come from the validation split")
     return found
+
+
+def _left_out(task: Task) -> list[str]:
+    """What the one metric says nothing of."""
+    if not task.unscored:
+        return []
+    return [
+        f"{task.metric} says nothing of the output {', '.join(task.unscored)}, which is trained and"
+        " compared all the same; --metric chooses another"
+    ]
 
 
 def _spec_hash(content: str, spec: DataSpec) -> str:

@@ -14,6 +14,10 @@ from edgepress.compress.errors import InputError
 
 Kind = Literal["classification", "binary", "multi-label", "regression", "image-to-image"]
 Array = NDArray[Any]
+Inferred = tuple[Kind, str, str, bool]  # kind, loss, metric, logits
+
+# The loss of outputs whose targets are class numbers.
+_BY_NUMBER = "sparse_categorical_crossentropy"
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Task:
         metric: Name in `METRICS`; outputs that share it are averaged.
         logits: For each output, whether it comes before its softmax or sigmoid.
         output_names: Names of the model's outputs.
+        scored: For each output, whether the metric is taken over it; all where empty. One number
+            can't say how classes and values do, so the first output's metric leaves others out.
     """
 
     kind: Kind
@@ -33,6 +39,13 @@ class Task:
     metric: str
     logits: tuple[bool, ...]
     output_names: tuple[str, ...]
+    scored: tuple[bool, ...] = ()
+
+    @property
+    def unscored(self) -> tuple[str, ...]:
+        """Outputs that the metric says nothing of."""
+        flags = self.scored or (True,) * len(self.output_names)
+        return tuple(n for n, scored in zip(self.output_names, flags, strict=True) if not scored)
 
     @property
     def loss(self) -> str:
@@ -73,11 +86,15 @@ class Task:
             targets: (samples, …) array, or a mapping or sequence with one for each output.
 
         Returns:
-            The metric, averaged over outputs.
+            The metric, averaged over the outputs that it is taken over.
         """
-        pairs = zip(_as_list(outputs), self._target_list(targets), self.logits, strict=True)
+        outputs = _as_list(outputs)
+        flags = self.scored or (True,) * len(outputs)
+        parts = zip(outputs, self._target_list(targets), self.logits, flags, strict=True)
         metric = METRICS[self.metric].score
-        return float(np.mean([metric(np.asarray(o), np.asarray(t), g) for o, t, g in pairs]))
+        return float(
+            np.mean([metric(np.asarray(o), np.asarray(t), g) for o, t, g, taken in parts if taken])
+        )
 
     def _target_list(self, targets: Any) -> list[Array]:
         if isinstance(targets, dict):
@@ -145,22 +162,47 @@ def infer_task(
         for name, tensor, target in zip(names, model.outputs, arrays, strict=True)
     ]
     if loss is not None:
-        _keras_loss(loss, False)
-    metrics = {part[2] for part in parts}
-    chosen = metric or (metrics.pop() if len(metrics) == 1 else "mae")
-    METRICS[chosen]
+        for name, part in zip(names, parts, strict=True):
+            _check_loss(loss, name, part[1])
+    chosen = metric or parts[0][2]
     return Task(
         kind=parts[0][0],
         losses=tuple(loss or part[1] for part in parts),
         metric=chosen,
         logits=tuple(part[3] for part in parts),
         output_names=names,
+        scored=_scored(chosen, names, parts),
     )
 
 
-def _infer_output(
-    name: str, shape: Sequence[int | None], logits: bool, targets: Array
-) -> tuple[Kind, str, str, bool]:
+def _scored(metric: str, names: Sequence[str], parts: Sequence[Inferred]) -> tuple[bool, ...]:
+    """Over which outputs a metric is taken: those it is natural for, else those it fits."""
+    by_value = METRICS[metric].by_value
+    natural = tuple(part[2] == metric for part in parts)
+    fits = tuple(not (by_value and part[1] == _BY_NUMBER) for part in parts)
+    if not any(fits):
+        raise InputError(
+            f"metric '{metric}' compares values, but the targets of output '{names[0]}' are class"
+            " numbers",
+            f"take {parts[0][2]}, or give one-hot targets",
+        )
+    return natural if any(natural) else fits
+
+
+def _check_loss(loss: str, name: str, inferred: str) -> None:
+    """Refuse a loss that would compare class numbers with probabilities, or the reverse."""
+    _keras_loss(loss, False)
+    if ("sparse" in loss.lower()) == (inferred == _BY_NUMBER):
+        return
+    numbers = inferred == _BY_NUMBER
+    wants, has = ("values", "class numbers") if numbers else ("class numbers", "values")
+    raise InputError(
+        f"loss '{loss}' takes {wants}, but the targets of output '{name}' are {has}",
+        f"take {inferred}" + (", or give one-hot targets" if numbers else ""),
+    )
+
+
+def _infer_output(name: str, shape: Sequence[int | None], logits: bool, targets: Array) -> Inferred:
     """Kind, loss, metric and logits flag of one output."""
     whole = np.issubdtype(targets.dtype, np.integer) or np.issubdtype(targets.dtype, np.bool_)
     zero_one = bool(np.isin(targets[:1000], (0, 1)).all())
@@ -168,7 +210,7 @@ def _infer_output(
     if shape[-1] != 1 and whole and _is_index_shape(targets.shape, shape):
         _check_labels(name, targets, shape[-1])
         kind: Kind = "image-to-image" if dense else "classification"
-        return kind, "sparse_categorical_crossentropy", "accuracy", logits
+        return kind, _BY_NUMBER, "accuracy", logits
     _check_target_shape(name, targets, shape)
     if shape[-1] == 1 and zero_one and (whole or not logits):
         if dense:

@@ -120,6 +120,45 @@ def test_task_is_inferred(
     assert (task.kind, task.loss, task.metric) == (kind, loss, metric)
 
 
+@pytest.mark.parametrize(
+    ("targets", "choice", "says"),
+    [
+        (LABELS % 3, {"metric": "mae"}, "metric 'mae' compares values"),
+        (LABELS % 3, {"loss": "mse"}, "loss 'mse' takes values"),
+        (LABELS % 3, {"loss": "categorical_crossentropy"}, "are class numbers"),
+        (np.eye(3)[LABELS % 3], {"loss": SPARSE}, "takes class numbers"),
+    ],
+)
+def test_a_loss_or_metric_that_does_not_fit_the_targets_is_refused(
+    targets: np.ndarray, choice: dict[str, str], says: str
+) -> None:
+    x = RANDOM.normal(size=(30, 4)).astype(np.float32)
+    with pytest.raises(InputError, match=says):
+        open_data(DataSpec(spec={"x": x, "y": targets}, **choice), dense())
+
+
+@pytest.mark.parametrize(
+    ("metric", "left_out", "expected"), [(None, "value", 1 / 3), ("mae", "kind", 0.5)]
+)
+def test_classes_and_values_together_are_scored_by_one_of_them(
+    metric: str | None, left_out: str, expected: float
+) -> None:
+    x = keras.Input((4,))
+    kind = keras.layers.Dense(3, activation="softmax", name="kind")(x)
+    model = keras.Model(x, [kind, keras.layers.Dense(1, name="value")(x)])
+    arrays = {
+        "x": RANDOM.normal(size=(30, 4)),
+        "y__kind": LABELS % 3,
+        "y__value": np.zeros(30),
+    }
+    data = open_data(DataSpec(spec=arrays, metric=metric), model)
+    assert data.task.unscored == (left_out,)
+    assert any(f"output {left_out}" in warning for warning in data.warnings)
+    outputs = [np.eye(3)[np.zeros(30, int)], np.full((30, 1), 0.5)]
+    targets = {"kind": LABELS % 3, "value": np.zeros(30)}
+    assert data.task.score(outputs, targets) == pytest.approx(expected)
+
+
 def test_image_to_image_masks() -> None:
     x = keras.Input((8, 8, 1))
     model = keras.Model(x, keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(x))
