@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,8 @@ class DeviceResult:
 
 
 @dataclass(frozen=True)
-class BenchmarkResult:
-    """The outcome of one benchmark over one or more devices.
+class BenchmarkResult(Sequence[Measurement]):
+    """The outcome of one benchmark over one or more devices: a sequence of its measurements.
 
     Attributes:
         devices: One result each.
@@ -168,6 +169,12 @@ class BenchmarkResult:
     def failures(self) -> tuple[Failure, ...]:
         """Of all devices."""
         return tuple(f for device in self.devices for f in device.failures)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.measurements[index]
+
+    def __len__(self) -> int:
+        return len(self.measurements)
 
     def to_json(self) -> dict[str, Any]:
         """The `benchmark` document; with several devices each row names its own."""

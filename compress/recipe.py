@@ -13,7 +13,12 @@ UNSTRUCTURED: tuple[Structure, ...] = ("weights", "blocks", "nm", "kernels")
 
 def parse_number(text: Any) -> Any:
     """Read `1/255` or `0.5` as a number; leave what isn't text alone."""
-    return float(Fraction(text.replace(" ", ""))) if isinstance(text, str) else text
+    if not isinstance(text, str):
+        return text
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("write a number, such as 0.5 or 1/255") from None
 
 
 def parse_numbers(text: Any) -> Any:
@@ -25,7 +30,12 @@ def parse_numbers(text: Any) -> Any:
 
 def parse_size(text: Any) -> Any:
     """Read `96x96` as (height, width)."""
-    return tuple(int(part) for part in text.lower().split("x")) if isinstance(text, str) else text
+    if not isinstance(text, str):
+        return text
+    parts = text.lower().split("x")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ValueError("write whole numbers with an x between them, such as 96x96")
+    return tuple(int(part) for part in parts)
 
 
 def parse_points(text: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.files import check_output, content_key, write_json
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.foreseeing import check_recipe
 from edgepress.deploy.receipt import receipt
 from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
 from edgepress.deploy.run_folder import RunFolder, open_run
@@ -97,6 +98,7 @@ class _Line:
         self.original = load(recipe.model, recipe.custom_objects, recipe.unsafe_lambda)
         self.dataset = open_data(recipe.data, self.original, recipe.seed)
         self.dataset.report_split  # noqa: B018  raises before any work where there is none
+        check_recipe(recipe, self.dataset)
         self.key = content_key(
             fingerprint(self.original), self.dataset.fingerprint, recipe.seed, versions()
         )

@@ -112,9 +112,16 @@ def _prune_stage(spec: PruneSpec) -> Stage:
             draw_curves(result.history, work.folder / "curves.png")
         return result.model, result.to_json()
 
-    targets = ("sparsity", "target_macs", "target_params")
-    name, value = next((n, getattr(spec, n)) for n in targets if getattr(spec, n) is not None)
-    title = f"prune {spec.structure} to {name.replace('_', ' ')} {value:g}"
+    title = f"prune {spec.structure} to {_target(spec)}"
     if spec.recover_epochs:
         title += f", recover for {spec.recover_epochs} epochs"
     return Stage(f"prune-{spec.structure}", "prune", title, spec.model_dump(mode="json"), run)
+
+
+def _target(spec: PruneSpec) -> str:
+    """What a step aims at, in words."""
+    for name in ("sparsity", "target_macs", "target_params"):
+        value = getattr(spec, name)
+        if value is not None:
+            return f"{name.replace('_', ' ')} {value:g}"
+    return f"pattern {spec.pattern}"

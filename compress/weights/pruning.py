@@ -18,7 +18,7 @@ from edgepress.compress.recipe import PruneSpec, TrainSpec
 from edgepress.compress.results import PruneResult, Removed
 from edgepress.compress.weights.callback import GradualMasks, HoldMasks
 from edgepress.compress.weights.counting import kernel_sparsity
-from edgepress.compress.weights.criteria import SECOND_ORDER
+from edgepress.compress.weights.criteria import SECOND_ORDER, WEIGHT_CRITERIA
 from edgepress.compress.weights.masks import Mask
 from edgepress.compress.weights.planning import MaskPlan, apply_masks, current_masks, plan_masks
 from edgepress.compress.weights.remarks import remarks
@@ -96,7 +96,7 @@ def prune_weights(
     Raises:
         InputError: An option is impossible for this model or without data.
     """
-    _check(spec, dataset)
+    check_spec(spec, dataset)
     progress = progress or Silent()
     copy = copy_model(model)
     plan = plan_masks(copy, spec)
@@ -226,8 +226,18 @@ def _frequency(spec: PruneSpec, end: int) -> int:
     return spec.frequency or min(100, max(1, (end - spec.begin_step) // 30))
 
 
-def _check(spec: PruneSpec, dataset: Dataset | None) -> None:
-    """Refuse, before any work, what can't be done together."""
+def check_spec(spec: PruneSpec, dataset: Dataset | None) -> None:
+    """Refuse, before any work, what doesn't exist or can't be done together.
+
+    Args:
+        spec: An unstructured step.
+        dataset: The data, or None.
+
+    Raises:
+        InputError: Names the option.
+    """
+    if spec.criterion != SECOND_ORDER:
+        WEIGHT_CRITERIA[spec.criterion]
     gradual = spec.schedule in ("constant", "polynomial", "moving")
     if gradual and not spec.recover_epochs:
         raise InputError(

@@ -16,6 +16,7 @@ from edgepress.compress.errors import InputError
 from edgepress.deploy import run
 from edgepress.deploy.demo import digits
 from edgepress.deploy.recipe import Recipe
+from edgepress.deploy.stages import model_stages
 
 NETWORK = """
 import keras
@@ -207,3 +208,26 @@ def test_a_device_that_fails_costs_only_its_figures(model_folder: Path, tmp_path
     assert result.record["stages"][0]["median_ms"] is None
     assert "127.0.0.1:1" in result.record["benchmark"]["failures"][0]["reason"]
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_what_would_fail_at_the_end_is_refused_at_the_beginning(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    steps = [
+        {"structure": "channels", "target_macs": 0.5},
+        {"structure": "weights", "sparsity": 0.5, "criterion": "tailor"},
+    ]
+    for changes, says in (
+        ({"benchmark": {"devices": ["phone"]}}, "phone"),
+        ({"prune": steps}, "tailor"),
+        ({"export": {"formats": ["tflit"]}}, "tflit"),
+        ({"finetune": {"optimizer": "adm"}}, "adm"),
+    ):
+        with pytest.raises(InputError, match=says):
+            run(recipe(model_folder, **changes), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_pattern_is_target_enough(model_folder: Path) -> None:
+    changed = recipe(model_folder, prune=[{"structure": "nm", "pattern": "2:4"}])
+    assert [s.title for s in model_stages(changed)][2] == "prune nm to pattern 2:4"

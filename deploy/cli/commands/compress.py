@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import FinetuneSpec, PruneSpec
+from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec
 from edgepress.compress.specifying import make_spec
 from edgepress.deploy.cli.options import (
     Values,
@@ -56,32 +57,54 @@ def command(values: Values) -> None:
     """
     resume, output = values["resume"], values["output"]
     if resume is not None:
-        if values["source"] or output:
-            raise click.UsageError("--resume RUN takes neither a model nor -o")
-        recipe: Recipe = read_recipe(resume / "recipe.yaml") if resume.is_dir() else _no_run(resume)
+        recipe = _resumed(values)
+    elif values["source"] is None:
+        raise click.UsageError("missing MODEL or RECIPE.yaml")
+    elif output is None:
+        raise click.UsageError("missing -o, the folder of the run")
     else:
-        if values["source"] is None:
-            raise click.UsageError("missing MODEL or RECIPE.yaml")
-        if output is None:
-            raise click.UsageError("missing -o, the folder of the run")
         recipe = _recipe(values)
     load_frameworks(values["verbose"])
     result = run_line(recipe, resume or output, resume is not None, values["force"])
     finish(result, values["as_json"])
 
 
-def _no_run(path: Path) -> Recipe:
-    raise InputError(f"'{path}' holds no run to resume")
+def _resumed(values: Values) -> Recipe:
+    """The recipe of a run that goes on: the one in its folder, or one that is given anew."""
+    resume = values["resume"]
+    if not resume.is_dir():
+        raise InputError(f"'{resume}' holds no run to resume")
+    if values["output"] not in (None, resume):
+        raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
+    if values["source"] is not None:
+        return _recipe(values)
+    found = sorted({*_settings(values), *_given("data", "seed", *DataSpec.model_fields)})
+    if found:
+        raise click.UsageError(
+            f"--resume takes the settings from the run's own recipe: drop --{found[0]}, or give"
+            " MODEL too"
+        )
+    return read_recipe(resume / "recipe.yaml")
+
+
+def _given(*names: str) -> list[str]:
+    """Those options that stand on the command line."""
+    context = click.get_current_context()
+    return [n for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
 
 
 def _recipe(values: Values) -> Recipe:
     source = values["source"]
     settings = _settings(values)
     if source.endswith(_RECIPE_ENDINGS):
-        if settings or values["data"]:
-            name = next(iter(settings), "data")
-            raise click.UsageError(f"a recipe says everything itself: drop the options ({name})")
-        return read_recipe(Path(source))
+        found = [*settings, *_given("data", *DataSpec.model_fields)]
+        if found:
+            raise click.UsageError(
+                f"a recipe says everything itself: drop the options ({found[0]})"
+            )
+        recipe = read_recipe(Path(source))
+        seed = {"seed": values["seed"]} if _given("seed") else {}
+        return recipe.model_copy(update=seed)
     data = data_spec(values)
     if data is None:
         raise click.UsageError("missing --data")

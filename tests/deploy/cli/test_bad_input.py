@@ -31,10 +31,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("text.h5").write_text("no model")
     Path("cut.keras").write_bytes(Path("m.keras").read_bytes()[:-400])
     Path("taken.keras").write_text("mine")
+    Path("r.yaml").write_text(RECIPE)
     return tmp_path
 
 
+RECIPE = """model: m.keras
+data: good.npz
+prune:
+  - {structure: weights, sparsty: 0.5}
+"""
 TUNE = ["finetune", "m.keras", "--data", "good.npz", "-o", "out.keras", "--epochs", "1"]
+LINE = ["compress", "m.keras", "--data", "good.npz", "-o", "out"]
 CASES = {
     "no such model": (["finetune", "no.keras", *TUNE[2:]], "'no.keras' does not exist"),
     "text as archive": (["finetune", "text.keras", *TUNE[2:]], "'text.keras' is not a whole"),
@@ -65,6 +72,25 @@ CASES = {
     ),
     "unknown format": (["export", "m.keras", "-o", "out", "--format", "tflit"], "tflit"),
     "unknown precision": (["export", "m.keras", "-o", "out", "--quantize", "int9"], "int9"),
+    "a scale by nothing": ([*TUNE, "--scale", "1/0"], "write a number, such as 0.5 or 1/255"),
+    "a size in words": ([*TUNE, "--resize", "big"], "such as 96x96"),
+    "loss of values for classes": ([*TUNE, "--loss", "mse"], "take sparse_categorical"),
+    "metric of values for classes": ([*TUNE, "--metric", "rmse"], "take accuracy"),
+    "unknown device": ([*LINE, "--device", "phone"], "unknown device 'phone'"),
+    "unknown weight criterion": ([*LINE, "--sparsity", "0.5", "--criterion", "l3"], "l3"),
+    "unknown channel criterion": (
+        [*LINE, "--structure", "channels", "--target-macs", "0.5", "--criterion", "talor"], "talor"
+    ),
+    "unknown schedule of recovery": (
+        [*LINE, "--sparsity", "0.5", "--recover-epochs", "1", "--recover-schedule", "cosin"],
+        "cosin",
+    ),
+    "unknown precision of a run": ([*LINE, "--quantize", "int9"], "int9"),
+    "a recipe and options": (["compress", "r.yaml", "-o", "out", "--epochs", "3"], "drop options"),
+    "a recipe and data options": (["compress", "r.yaml", "-o", "out", "--scale", "2"], "(scale)"),
+    "unknown key": (["compress", "r.yaml", "-o", "out"], "r.yaml:4: unknown option"),
+    "resume with another seed": (["compress", "--resume", "empty", "--seed", "3"], "drop --seed"),
+    "resume elsewhere": (["compress", "--resume", "empty", "-o", "out"], "drop -o"),
     "artifact as model": (["inspect", "m.tflite"], "does not exist"),
 }  # fmt: skip
 

@@ -1,0 +1,67 @@
+"""What a recipe would stumble over after hours of training, found before the first minute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgepress.compress.recipe import UNSTRUCTURED, PruneSpec, TrainSpec
+from edgepress.deploy.recipe import ExportSpec, Recipe
+
+
+def check_recipe(recipe: Recipe, dataset: Any) -> None:
+    """Refuse names that don't exist and options that can't go together, of every step.
+
+    Args:
+        recipe: The whole line.
+        dataset: Its open data.
+
+    Raises:
+        InputError: Names the option.
+    """
+    from edgepress.deploy.targets import target_for
+
+    if recipe.finetune is not None:
+        _check_training(recipe.finetune)
+    for step in recipe.prune:
+        _check_training(step.recovery())
+        _check_pruning(step, dataset)
+    _check_export(recipe.export)
+    for device in recipe.benchmark.devices:
+        target_for(device)
+
+
+def _check_training(spec: TrainSpec) -> None:
+    from edgepress.compress.finetune.optimizers import OPTIMIZERS
+    from edgepress.compress.finetune.schedules import schedule_of
+
+    OPTIMIZERS[spec.optimizer]
+    schedule_of(spec)
+
+
+def _check_pruning(spec: PruneSpec, dataset: Any) -> None:
+    if spec.structure in UNSTRUCTURED:
+        from edgepress.compress.weights.pruning import check_spec
+
+        check_spec(spec, dataset)
+        return
+    from edgepress.compress.structure.importance import CRITERIA
+    from edgepress.compress.structure.pruning import resolved
+
+    CRITERIA[resolved(spec, dataset).criterion]
+
+
+def _check_export(spec: ExportSpec) -> None:
+    from edgepress.deploy.export_options import check_options
+    from edgepress.deploy.exporters import Settings
+
+    settings = Settings(
+        spec.io,
+        spec.graph_batch,
+        spec.opset,
+        spec.nchw,
+        spec.calibration_method,
+        spec.select_ops,
+        spec.shapes,
+    )
+    qat, drop = spec.qat_epochs, spec.int8_max_drop
+    check_options(spec.formats, spec.quantize, settings, True, qat, drop)
