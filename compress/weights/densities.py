@@ -128,10 +128,9 @@ def _rank(
 ) -> list[int]:
     sizes = np.concatenate([k.sizes for k in kernels])
     owner = np.repeat(np.arange(len(kernels)), [len(k.sizes) for k in kernels])
-    guarded = [s.copy() for s in scores]
-    for values in guarded:
-        values[np.argmax(values)] = np.inf
-    order = np.argsort(np.concatenate(guarded), kind="stable")
+    best = np.cumsum([0, *(len(s) for s in scores[:-1])]) + [int(np.argmax(s)) for s in scores]
+    order = np.argsort(np.concatenate(scores), kind="stable")
+    order = order[~np.isin(order, best)]
     cut = order[: prefix_nearest(sizes[order], round(sparsity * sizes.sum()))]
     zeros = np.bincount(owner[cut], weights=sizes[cut], minlength=len(kernels))
     return [int(z) for z in zeros]

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -142,9 +146,12 @@ def test_a_state_that_is_restored_goes_on_as_if_nothing_had_happened():
 
 
 def test_importing_the_engine_leaves_child_processes_on_keras_3():
-    import os
-
-    from edgepress.compress.weights.callback import pruning_engine
-
-    pruning_engine()
-    assert os.environ.get("TF_USE_LEGACY_KERAS") in (None, "0")
+    script = (
+        "import os\n"
+        "from edgepress.compress.weights.callback import pruning_engine\n"
+        "pruning_engine()\n"
+        "assert os.environ.get('TF_USE_LEGACY_KERAS') in (None, '0')\n"
+    )
+    clean = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
+    done = subprocess.run([sys.executable, "-c", script], env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
