@@ -18,7 +18,8 @@ def receipt(stages: list[dict[str, Any]], measured: dict[str, Any]) -> list[dict
         measured: The benchmark of the stages' float files.
 
     Returns:
-        The stages, each with `median_ms`, `note` on size and work, and `time_note` on time.
+        The stages, each with `median_ms`, `change` since the stage before, `note` on size and work,
+        and `time_note` on time.
     """
     times = {Path(row["artifact"]).parent.name: row["median_ms"] for row in measured["rows"]}
     lines: list[dict[str, Any]] = []
@@ -27,8 +28,18 @@ def receipt(stages: list[dict[str, Any]], measured: dict[str, Any]) -> list[dict
         line["median_ms"] = times.get(stage["name"])
         line["note"] = _note(lines[-1], line) if lines else ""
         line["time_note"] = _time_note(lines[-1], line) if lines else ""
+        line["change"] = _change(lines[-1], line) if lines else {}
         lines.append(line)
     return lines
+
+
+def _change(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
+    """Relative change of each figure since the stage before; -0.5 is half."""
+    return {
+        figure: -_share(before[figure], after[figure])
+        for figure in ("params", "macs", "raw_bytes", "gzip_bytes", "median_ms")
+        if before.get(figure) and after.get(figure) is not None
+    }
 
 
 def _note(before: dict[str, Any], after: dict[str, Any]) -> str:

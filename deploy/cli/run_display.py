@@ -12,6 +12,8 @@ from edgepress.deploy.cli import display
 from edgepress.deploy.pipeline import RunResult, run
 from edgepress.deploy.recipe import Recipe
 
+_FIGURES = ("params", "macs", "raw_bytes", "gzip_bytes", "median_ms")
+
 
 def run_line(recipe: Recipe, output: Path, resume: bool, force: bool) -> RunResult:
     """Run the whole line with its progress on standard error.
@@ -63,12 +65,8 @@ def _show(result: RunResult) -> None:
     display.print_table(
         "What each stage brought (as a float32 TFLite file)",
         ["stage", "params", "MACs", "bytes", "gzip", "ms", record["before"]["metric"]],
-        [
-            [s["name"], s["params"], s["macs"], s["raw_bytes"], s["gzip_bytes"], s["median_ms"],
-             s["value"]]
-            for s in record["stages"]
-        ],
-    )  # fmt: skip
+        [[s["name"], *(_changed(s, f) for f in _FIGURES), s["value"]] for s in record["stages"]],
+    )
     for stage in record["stages"]:
         words = "; ".join(filter(None, (stage["note"], stage["time_note"])))
         if words:
@@ -80,6 +78,17 @@ def _show(result: RunResult) -> None:
         click.echo(f"skipped {skip['format']} {skip['quantize']}: {skip['reason']}")
     folder = result.folder
     click.echo(f"report: {folder / 'report.html'}   everything measured: {folder / 'run.json'}")
+
+
+def _changed(stage: dict[str, Any], figure: str) -> str:
+    """A figure with its change since the stage before."""
+    value, change = stage[figure], stage["change"].get(figure)
+    if value is None:
+        return "-"
+    text = f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+    # A smaller change of a time is not told from noise.
+    visible = 0.03 if figure == "median_ms" else 0.005
+    return text if change is None or abs(change) < visible else f"{text} ({change:+.0%})"
 
 
 def _show_artifacts(record: dict[str, Any]) -> None:
