@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
 from edgepress.deploy.exporters.exporter import IO, Batch
 from edgepress.deploy.exporters.preflight import Obstacle, preflight
 from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.surroundings import versions
 from edgepress.deploy.worker import Worker
 
-_MAKERS = ("edgepress", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")
 _PROBE_SAMPLES = 4
 
 
@@ -310,7 +309,7 @@ class _Line:
             inputs=inputs,
             outputs=outputs,
             source=self.fingerprint,
-            versions=made_by(),
+            versions=versions(),
             verified=agreement,
         )
 
@@ -333,14 +332,3 @@ def _publish(lines: Sequence[_Line], worker: Worker, out: Path, force: bool) -> 
             shutil.copy(file, temporary / file.name)
         write_json(temporary / "export.json", result.to_json())
     return result
-
-
-def made_by() -> dict[str, str]:
-    """Versions of the packages that have a hand in an export."""
-    found = {}
-    for name in _MAKERS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

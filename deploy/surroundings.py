@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from edgepress.benchmarks.host import read_environment
 
 _PACKAGES = (
     "edgepress",
@@ -33,20 +33,6 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The machine that this process runs on."""
-    return {
-        "system": platform.platform(),
-        "architecture": platform.machine(),
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-    }
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()
+    """The machine that this process runs on, without its present state."""
+    found = read_environment()
+    return {name: found[name] for name in ("system", "machine", "processor", "cores")}
