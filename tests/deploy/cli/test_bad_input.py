@@ -86,7 +86,9 @@ CASES = {
         "cosin",
     ),
     "unknown precision of a run": ([*LINE, "--quantize", "int9"], "int9"),
-    "a recipe and options": (["compress", "r.yaml", "-o", "out", "--epochs", "3"], "drop the options"),
+    "a recipe and options": (
+        ["compress", "r.yaml", "-o", "out", "--epochs", "3"], "drop the options"
+    ),
     "a recipe and data options": (["compress", "r.yaml", "-o", "out", "--scale", "2"], "(scale)"),
     "unknown key": (["compress", "r.yaml", "-o", "out"], "r.yaml:4: unknown option"),
     "resume with another seed": (["compress", "--resume", "empty", "--seed", "3"], "drop --seed"),
