@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,7 +16,14 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    # A copy, since the build leaves its own folders beside the sources.
+    copy = folder / "copy"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for name in ("compress", "benchmarks", "deploy"):
+        shutil.copytree(ROOT / name, copy / name)
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(copy)]
     subprocess.run(command, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 
