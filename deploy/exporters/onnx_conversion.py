@@ -9,7 +9,8 @@ probe samples before it is believed:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,44 @@ def _named(model: Any, request: Mapping[str, Any]) -> Any:
         if sizes and not sizes[0].dim_value:
             sizes[0].dim_param = "batch"
     model.producer_name = "edgepress"
+    _renumber(graph)
     return model
+
+
+_COUNTED = re.compile(r"__\d+(?=:\d+$|$)")
+
+
+def _renumber(graph: Any) -> None:
+    """Number tensors and nodes in the graph's order: the same model gives the same file.
+
+    tf2onnx counts in the order of sets of objects, which changes from process to process. Graphs
+    with loops or branches keep their numbers: names inside would clash.
+    """
+    if any(a.g.node or a.graphs for node in graph.node for a in node.attribute):
+        return
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    used = dict.fromkeys(name for node in graph.node for name in (*node.input, *node.output))
+    names = [name for name in used if name not in fixed and _COUNTED.search(name)]
+    _rename(graph, _counted(names, fixed))
+    nodes = _counted([n.name for n in graph.node if _COUNTED.search(n.name)], set())
+    for node in graph.node:
+        node.name = nodes.get(node.name, node.name)
+    place = {name: i for i, name in enumerate(n for node in graph.node for n in node.input)}
+    ordered = sorted(graph.initializer, key=lambda t: place.get(t.name, -1))
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
+
+
+def _counted(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """New names that end in the place of the old ones, but are none of the taken."""
+    new: dict[str, str] = {}
+    number = 0
+    for name in names:
+        number += 1
+        while _COUNTED.sub(f"__{number}", name) in taken:
+            number += 1
+        new[name] = _COUNTED.sub(f"__{number}", name)
+    return new
 
 
 def _rename(graph: Any, new: Mapping[str, str]) -> None:

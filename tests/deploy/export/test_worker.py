@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.exporters.tracing import trace_model
+from edgepress.deploy.exporting import convert
 from edgepress.deploy.worker import TASKS, Refused, Worker, task_function
 
 
@@ -41,3 +43,24 @@ def test_the_log_is_kept_only_after_a_failure(tmp_path):
     with Worker() as unused:
         path = unused.log_path
     assert not path.exists()
+
+
+def test_every_child_writes_the_same_bytes(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(13, 3, padding="same", name="c1"),
+            layers.BatchNormalization(name="bn1"),
+            layers.ReLU(),
+            layers.Conv2D(14, 3, activation="relu", name="c2"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10, activation="softmax", name="out"),
+        ]
+    )
+    random = np.random.default_rng(0)  # equal weights, such as zeros, would be merged
+    model.set_weights([random.uniform(0.5, 1, w.shape) for w in model.get_weights()])
+    files = []
+    for number in range(5):  # the order of sets of objects changes from process to process
+        files.append(tmp_path / f"{number}.onnx")
+        assert convert(model, files[-1], "onnx", "float32") == ""
+    assert len({file.read_bytes() for file in files}) == 1
