@@ -11,6 +11,7 @@ from typing import Any
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.files import check_output, content_key, write_json
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.accepting import unmet
 from edgepress.deploy.foreseeing import check_recipe
 from edgepress.deploy.receipt import receipt
 from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
@@ -41,7 +42,7 @@ class RunResult:
         """What `compress --json` prints."""
         keys = ("before", "after", "stages", "artifacts", "skipped", "benchmark", "accepted")
         folder = RunFolder(self.folder)
-        shown = {k: self.record[k] for k in (*keys, "rejected")}
+        shown = {k: self.record[k] for k in (*keys, "rejected", "unmet")}
         return {
             "run": str(folder.path),
             "report": str(folder.report),
@@ -231,6 +232,7 @@ class _Line:
     ) -> dict[str, Any]:
         figures = ("params", "macs", "bytes", "metric", "split", "value", "raw_bytes", "gzip_bytes")
         artifacts, rejected = exported["artifacts"], exported.get("failed", [])
+        failed = unmet(self.recipe, self.dataset.task, stages, artifacts)
         return {
             "edgepress": versions()["edgepress"],
             "model": self.recipe.model,
@@ -247,16 +249,9 @@ class _Line:
             "skipped": exported["skipped"],
             "rejected": rejected,
             "benchmark": measured,
-            "accepted": not rejected and self._within_drop(stages[0]["value"], artifacts),
+            "unmet": failed,
+            "accepted": not rejected and not failed,
         }
-
-    def _within_drop(self, before: float, artifacts: list[dict[str, Any]]) -> bool:
-        allowed = self.recipe.accept.max_drop
-        if allowed is None:
-            return True
-        values = [(a.get("verified") or {}).get("value") for a in artifacts]
-        drop = self.dataset.task.drop
-        return all(v is not None and drop(before, v) <= allowed + 1e-9 for v in values)
 
     def _report(self) -> None:
         from edgepress.benchmarks.report import report

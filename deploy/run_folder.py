@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,6 +112,7 @@ def open_run(path: Path, resume: bool, force: bool) -> RunFolder:
     if resume:
         if not folder.recipe.is_file():
             raise InputError(f"'{path}' holds no run to resume", "its recipe.yaml is missing")
+        _sweep(folder)
         return folder
     check_output(path, force)
     if path.exists():
@@ -120,3 +122,19 @@ def open_run(path: Path, resume: bool, force: bool) -> RunFolder:
         shutil.rmtree(path)
     path.mkdir(parents=True)
     return folder
+
+
+# What `atomic_output` writes under until it is whole.
+_HALF_WRITTEN = re.compile(r"^\..+\.[0-9a-f]{8}(\.old|\.[a-z]+)?$")
+
+
+def _sweep(folder: RunFolder) -> None:
+    """Remove what a run that was killed left half-written."""
+    for place in (folder.path, folder.path / "stages"):
+        for path in place.iterdir() if place.is_dir() else ():
+            if not _HALF_WRITTEN.match(path.name):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -56,8 +56,7 @@ def _why(record: dict[str, Any]) -> str:
     if rejected:
         first = rejected[0]
         return f"{first['format']} {first['quantize']} was not published: {first['reason']}"
-    drop = record["recipe"]["accept"]["max_drop"]
-    return f"an exported file lost more than --max-drop {drop:g} allows"
+    return str(record["unmet"][0])
 
 
 def _show(result: RunResult) -> None:

@@ -170,7 +170,31 @@ def test_a_drop_beyond_the_floor_is_not_accepted(model_folder: Path, tmp_path: P
     )
     result = run(harsh, tmp_path / "run")
     assert not result.accepted
+    assert "tflite float32" in result.record["unmet"][0]
     assert result.record["artifacts"][0]["verified"]["passed"]
+
+
+def test_a_pruning_step_keeps_to_its_own_floor(model_folder: Path, tmp_path: Path) -> None:
+    harsh = recipe(
+        model_folder,
+        finetune=None,
+        prune=[{"structure": "weights", "sparsity": 0.97, "max_drop": 0.01}],
+        export={"formats": ["tflite"], "quantize": ["float32"]},
+    )
+    result = run(harsh, tmp_path / "run")
+    assert not result.accepted
+    assert "01-prune-weights" in result.record["unmet"][0]
+
+
+def test_what_a_killed_run_left_half_written_is_swept(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "stages" / ".02-prune-channels.aba61ec1").mkdir()
+    (folder / ".run.0123abcd.json").write_text("{")
+    (folder / ".gitignore").write_text("mine")
+    run(None, folder, resume=True)
+    hidden = sorted(p.name for p in folder.rglob(".*"))
+    assert hidden == [".gitignore"]
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(model_folder: Path, tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ def command(values: Values) -> None:
     """
     spec = make_spec(PruneSpec, given(values, PruneSpec))
     data = data_spec(values)
+    if spec.max_drop is not None and data is None:
+        raise click.UsageError("--max-drop needs --data: the fall is measured")
     if values["dry_run"] or values["explain"]:
         _preview(values, spec, data)
         return

@@ -93,6 +93,9 @@ CASES = {
     "unknown key": (["compress", "r.yaml", "-o", "out"], "r.yaml:4: unknown option"),
     "resume with another seed": (["compress", "--resume", "empty", "--seed", "3"], "drop --seed"),
     "resume elsewhere": (["compress", "--resume", "empty", "-o", "out"], "drop -o"),
+    "a floor without data": (
+        ["prune", "m.keras", "-o", "o.keras", "--sparsity", "0.5", "--max-drop", "0"], "--data"
+    ),
     "artifact as model": (["inspect", "m.tflite"], "does not exist"),
 }  # fmt: skip
 
