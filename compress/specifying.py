@@ -40,6 +40,8 @@ def explain(problem: Mapping[str, Any]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"unknown option '{place}'"
+    if problem["type"] == "missing":
+        return f"'{place}' is missing"
     if not place:
         return message[:1].lower() + message[1:]
     option = "--" + place.split(".")[0].replace("_", "-") if "." not in place else place

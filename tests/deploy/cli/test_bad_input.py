@@ -32,6 +32,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("cut.keras").write_bytes(Path("m.keras").read_bytes()[:-400])
     Path("taken.keras").write_text("mine")
     Path("r.yaml").write_text(RECIPE)
+    Path("bare.yaml").write_text("data: good.npz")
     return tmp_path
 
 
@@ -91,6 +92,7 @@ CASES = {
     ),
     "a recipe and data options": (["compress", "r.yaml", "-o", "out", "--scale", "2"], "(scale)"),
     "unknown key": (["compress", "r.yaml", "-o", "out"], "r.yaml:4: unknown option"),
+    "no model in a recipe": (["compress", "bare.yaml", "-o", "out"], "'model' is missing"),
     "resume with another seed": (["compress", "--resume", "empty", "--seed", "3"], "drop --seed"),
     "resume elsewhere": (["compress", "--resume", "empty", "-o", "out"], "drop -o"),
     "a floor without data": (
