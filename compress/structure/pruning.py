@@ -150,8 +150,13 @@ def prune_channels(
     for number, part in enumerate(rounds_of(spec, before.macs, before.params), 1):
         small = run.round(small, part, "recover" if spec.steps == 1 else f"round-{number}")
     pinned = tuple(Pinned(g.layers[0], g.reason) for g in channels.groups if g.reason)
-    notes = _notes(channels, spec, dataset)
-    return run.result(small, before, _removed(channels, small), pinned, notes)
+    notes, removed = _notes(channels, spec, dataset), _removed(channels, small)
+    if not removed and spec.sparsity is None:
+        notes.append(
+            f"nothing was removed: with {before.macs:,} MACs and {before.params:,} parameters the"
+            " model is within the target already"
+        )
+    return run.result(small, before, removed, pinned, notes)
 
 
 def resolved(spec: PruneSpec, dataset: Dataset | None) -> PruneSpec:

@@ -203,3 +203,11 @@ def test_inspect_has_the_fields_that_checks_read(trained: tuple[keras.Model, Dat
     }
     assert not groups["out"]["prunable"]
     assert "over all its channels" in groups["out"]["reason"]
+
+
+def test_a_target_above_the_model_says_that_nothing_was_to_do(
+    trained: tuple[keras.Model, Dataset],
+) -> None:
+    result = prune(trained[0], structure="channels", target_macs=1e9)
+    assert (result.removed, result.after.macs) == ((), result.before.macs)
+    assert any("within the target already" in note for note in result.notes)
