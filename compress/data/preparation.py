@@ -19,7 +19,6 @@ class Preparation:
         mean: Subtracted after scaling, one number or one for each channel.
         std: Divisor after that.
         resize: (height, width) or None.
-        resize_targets: Whether targets are images that follow the inputs' size.
     """
 
     dtypes: dict[str, str]
