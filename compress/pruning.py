@@ -53,9 +53,11 @@ def prune_as(
 ) -> PruneResult:
     """`prune` with the options as a spec."""
     from edgepress.compress.data import open_data
-    from edgepress.compress.models import load
+    from edgepress.compress.models import load, restore_compilation
 
     source = load(model)
+    if source is not model:
+        restore_compilation(source, model)
     dataset = None if data is None else open_data(data, source, seed)
     how = _pruner(spec.structure)
     return how(source, dataset, spec, seed=seed, state_dir=state_dir, progress=progress)

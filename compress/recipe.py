@@ -169,16 +169,21 @@ class PruneSpec(Spec):
         target_params: Parameters kept, as a share or a number.
         criterion: Importance criterion by name. "auto", the default for channels and layers, is
             "taylor" with data and "l1" without; the default for weights is "l1".
-        schedule: "one-shot" (after training), or during training "constant", "polynomial",
-            "iterative"; "moving" prunes at once, then exchanges weak weights for those of strong
-            gradient every `frequency` steps.
+        schedule: "one-shot" (after training), "iterative", or during training "constant" and
+            "polynomial": weights are set to zero along the schedule; channels that will go shrink
+            under a penalty along it, then are removed. "moving" sets weights to zero at once, then
+            exchanges weak ones for those of strong gradient every `frequency` steps.
         initial_sparsity: Where a polynomial schedule begins.
-        begin_step: First training step at which masks are updated.
-        end_step: Step at which a polynomial schedule reaches `sparsity`; by default three
-            quarters of the training.
+        begin_step: First training step at which masks are updated, or channels shrink.
+        end_step: Step at which a polynomial schedule reaches `sparsity` (or `penalty`); by default
+            three quarters of the training.
         frequency: Steps between two mask updates; by default 100, or less where the ramp is short,
             so that it has about 30 of them.
         power: Exponent of the polynomial.
+        penalty: For channels that go during training: the share of their weights that each step
+            takes away when the penalty has grown to its full strength; 1 sets them to zero.
+        penalty_epochs: How many of `recover_epochs` pass under the penalty, before the removal;
+            the rest follows it. Half by default.
         steps: Rounds of an iterative pruning, with recovery between.
         protect: Layers (names or globs) that stay as they are.
         per_layer: Sparsity by layer glob, before the global one.
@@ -216,6 +221,8 @@ class PruneSpec(Spec):
     end_step: int | None = Field(None, ge=1)
     frequency: int | None = Field(None, ge=1)
     power: float = Field(3.0, gt=0)
+    penalty: float = Field(0.1, gt=0, le=1)
+    penalty_epochs: int | None = Field(None, ge=1)
     steps: int = Field(1, ge=1)
     protect: Names = ()
     per_layer: dict[str, float] = Field(default_factory=dict)
@@ -258,6 +265,16 @@ class PruneSpec(Spec):
             raise ValueError(f"allocation {self.allocation} is for unstructured pruning")
         if self.pattern and self.structure != "nm":
             raise ValueError(f"pattern {self.pattern} is for structure nm, not {self.structure}")
+        return self
+
+    @model_validator(mode="after")
+    def _penalty_in_place(self) -> PruneSpec:
+        shrinking = self.structure == "channels" and self.schedule in ("constant", "polynomial")
+        for name in ("penalty", "penalty_epochs"):
+            if name in self.model_fields_set and not shrinking:
+                raise ValueError(
+                    f"{name} is for structure channels with schedule constant or polynomial"
+                )
         return self
 
     def recovery(self) -> TrainSpec:

@@ -26,6 +26,7 @@ from edgepress.compress.finetune.checkpoints import (
 )
 from edgepress.compress.finetune.clock import Clock
 from edgepress.compress.finetune.history import Judge
+from edgepress.compress.finetune.optimizer_state import carries, copy_slots
 from edgepress.compress.finetune.optimizers import OPTIMIZERS
 from edgepress.compress.finetune.schedules import rate_at, schedule_of
 from edgepress.compress.finetune.steps import Objective, Validation, training_step
@@ -52,6 +53,8 @@ class Loop:
         callbacks: Keras callbacks; one with `state` and `restore` is resumed, and one whose
             attribute `settled` is false keeps epochs from being the best.
         progress: Is told of every step.
+        optimizer: A built optimizer whose state the training starts from and which gets the state
+            that it ends with, where it is of the class that the spec names; or None.
 
     Attributes:
         columns: Figures by name, one value for each whole epoch.
@@ -71,6 +74,7 @@ class Loop:
         checkpoints: Checkpoints,
         callbacks: Sequence[Any],
         progress: Progress,
+        optimizer: Any = None,
     ) -> None:
         self.columns: Columns = {}
         self.settled: list[bool] = []
@@ -84,6 +88,7 @@ class Loop:
         self._callbacks = list(callbacks)
         self._schedule = schedule_of(spec)
         self._optimizer = OPTIMIZERS[spec.optimizer](spec)
+        self._given = optimizer if carries(optimizer, self._optimizer) else None
         self._metrics = dataset.task.keras_metrics()
         self._steps = self._split.steps(spec.batch_size)
         self._clock = Clock(progress, spec.epochs, self._steps)
@@ -97,6 +102,8 @@ class Loop:
 
     def _compile(self, objective: Objective) -> Callable[[Any, Any], Any]:
         self._optimizer.build(self._model.trainable_variables)
+        if self._given is not None:
+            copy_slots(self._given, self._optimizer, self._model)
         signature = self._split.epoch(self._spec.batch_size, self._seed, 0).element_spec
         return training_step(self._model, objective, self._optimizer, self._metrics, signature)
 
@@ -109,6 +116,8 @@ class Loop:
         self._model.stop_training = False
         with _lent_optimizer(self._model, self._optimizer):
             self._run(hooks)
+        if self._given is not None:
+            copy_slots(self._optimizer, self._given, self._model)
 
     def _run(self, hooks: Any) -> None:
         hooks.on_train_begin()

@@ -17,6 +17,8 @@ from edgepress.compress.finetune.distill import check_teacher
 from edgepress.compress.finetune.fused_norm import fused_batch_norm
 from edgepress.compress.finetune.history import History
 from edgepress.compress.finetune.loop import Loop, refuse_diverged
+from edgepress.compress.finetune.optimizer_state import carries, slots_hash
+from edgepress.compress.finetune.optimizers import OPTIMIZERS
 from edgepress.compress.finetune.steps import Objective
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import TrainSpec
@@ -32,6 +34,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     teacher: Any = None,
     progress: Progress | None = None,
+    optimizer: Any = None,
 ) -> History:
     """Train what is trainable of a model, in place.
 
@@ -49,6 +52,9 @@ def fit(
             `settled` is false keeps epochs from being the best.
         teacher: Model whose outputs are learned beside the labels, or None.
         progress: Is told of every step, with the time left.
+        optimizer: A built Keras optimizer whose state (moments, count of steps) the training
+            starts from and which has the state at its end afterwards, where it is of the class
+            that the spec names; another one is left alone. None starts afresh.
 
     Returns:
         The account. Where the loss became NaN after a whole epoch, `diverged` says so, and the
@@ -63,7 +69,7 @@ def fit(
     _check(model, dataset, teacher)
     split, task = dataset.report_split, dataset.task
     objective = Objective(task, spec, teacher)
-    checkpoints = Checkpoints(state_dir, _key(model, dataset, spec, seed, teacher))
+    checkpoints = Checkpoints(state_dir, _key(model, dataset, spec, seed, teacher, optimizer))
     progress.stage("measuring the model before the training")
     before = evaluate(model, split, task)
     nothing = _nothing_to_train(model)
@@ -71,7 +77,9 @@ def fit(
         return History(task.metric, split.name, before, before, {}, 0.0, notes=nothing)
     progress.stage(f"training {spec.epochs} epochs")
     try:
-        loop = _run(model, dataset, objective, spec, seed, checkpoints, callbacks, progress)
+        loop = _run(
+            model, dataset, objective, spec, seed, checkpoints, callbacks, progress, optimizer
+        )
     except KeyboardInterrupt:
         raise _stopped(checkpoints) from None
     finally:
@@ -89,6 +97,7 @@ def _run(
     checkpoints: Checkpoints,
     callbacks: Sequence[Any],
     progress: Progress,
+    optimizer: Any,
 ) -> Loop:
     """Train deterministically, with the fused normalisation in model and teacher."""
     teacher = objective.teacher
@@ -103,6 +112,7 @@ def _run(
             checkpoints=checkpoints,
             callbacks=callbacks,
             progress=progress,
+            optimizer=optimizer,
         )
         loop.run()
     return loop
@@ -115,8 +125,11 @@ def _check(model: Any, dataset: Dataset, teacher: Any) -> None:
         check_teacher(teacher, model)
 
 
-def _key(model: Any, dataset: Dataset, spec: TrainSpec, seed: int, teacher: Any) -> str:
+def _key(
+    model: Any, dataset: Dataset, spec: TrainSpec, seed: int, teacher: Any, optimizer: Any
+) -> str:
     """Says which training a state belongs to."""
+    carried = carries(optimizer, OPTIMIZERS[spec.optimizer](spec))
     return content_key(
         _weights_hash(model),
         [v.trainable for v in model.weights],
@@ -124,6 +137,7 @@ def _key(model: Any, dataset: Dataset, spec: TrainSpec, seed: int, teacher: Any)
         spec.model_dump(mode="json"),
         seed,
         None if teacher is None else _weights_hash(teacher),
+        slots_hash(optimizer, model) if carried else None,
     )
 
 

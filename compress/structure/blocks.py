@@ -181,7 +181,7 @@ def prune_layers(
         chosen = choose_blocks(model, spec, dataset, seed, run.progress)
         replaced = {id(b.tensor): b.stand_in for b in chosen}
         surgery = rebuild_without(find_channels(model), replaced)
-    small = run.finish(surgery.model, spec, "recover")
+    small = run.finish(surgery, spec, "recover")
     removed = [Removed(b.name, b.layers, len(b.layers), len(b.layers)) for b in chosen]
     return run.result(small, before, tuple(removed), ())
 

@@ -10,26 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.accounting import model_figures
-from edgepress.compress.data import Dataset
+from edgepress.compress.data import Dataset, evaluate
 from edgepress.compress.errors import InputError
+from edgepress.compress.finetune.copying import copy_model
 from edgepress.compress.progress import Progress, Silent
-from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.recipe import PruneSpec, TrainSpec
 from edgepress.compress.results import ModelFigures, Pinned, PruneResult, Removed
 from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Channels, find_channels
 from edgepress.compress.structure.plan import choose
 from edgepress.compress.structure.repair import repair
 from edgepress.compress.structure.replay import affordable
-from edgepress.compress.structure.surgery import remove
+from edgepress.compress.structure.slots import carry_optimizer, compile_like, copy_optimizer
+from edgepress.compress.structure.surgery import Surgery, remove
 from edgepress.compress.weights.counting import kernel_sparsity
 
 # What "auto" stands for: with data, and without.
 AUTO = ("taylor", "l1")
+DURING_TRAINING = ("constant", "polynomial")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class StructuredRun:
-    """One pruning; the source stays as it is."""
+    """One pruning; the source stays as it is.
+
+    Attributes:
+        optimizer: Built for the model as it is now, with the state that training goes on from;
+            None until there is one.
+        notes: Remarks for the user.
+    """
 
     source: Any
     dataset: Dataset | None
@@ -39,6 +48,8 @@ class StructuredRun:
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    optimizer: Any = None
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -57,18 +68,71 @@ class StructuredRun:
             budget = Budget(channels)
             alive = choose(channels, spec, self.dataset, budget, self.seed)
             surgery = remove(channels, alive)
-        if self.dataset is not None and spec.repair:
-            with self.timed("repair"):
-                count = affordable(model, spec.calibration_samples)
-                samples = self.dataset.calibration(count, self.seed)
-                repair(surgery, samples, self.seed)
-        return self.finish(surgery.model, spec, name)
+        return self.finish(surgery, spec, name)
 
-    def finish(self, model: Any, spec: PruneSpec, name: str) -> Any:
-        """Recover a model in place, where that is asked for."""
+    def shrink(self, model: Any, spec: PruneSpec) -> Any:
+        """Train while what will go shrinks, then remove, repair and recover; the new model."""
+        from edgepress.compress.structure.shrinking import (
+            ShrinkChannels,
+            doomed_weights,
+            growth_for,
+        )
+
+        assert self.dataset is not None
+        before, after = epochs_of(spec)
+        training = spec.recovery().model_copy(update={"epochs": before, "restore_best": False})
+        steps = before * self.dataset.training_split.steps(training.batch_size)
+        growth = growth_for(spec, steps)
+        with self.timed("prune"):
+            shrunk = copy_model(model)
+            channels = find_channels(shrunk, spec.protect)
+            alive = choose(channels, spec, self.dataset, Budget(channels), self.seed)
+            callback = ShrinkChannels(doomed_weights(channels, alive), growth)
+            self.optimizer = copy_optimizer(model, shrunk)
+        self.train(shrunk, training, "shrink", (callback,))
+        with self.timed("prune"):
+            surgery = remove(channels, alive)
+        self._say_what_the_cut_did(shrunk, surgery.model, callback.left)
+        return self.finish(surgery, spec.model_copy(update={"recover_epochs": after}), "recover")
+
+    def finish(self, surgery: Surgery, spec: PruneSpec, name: str) -> Any:
+        """Repair and recover what surgery left, where that is asked for."""
+        self.optimizer = carry_optimizer(surgery, self.optimizer)
+        if self.dataset is not None and spec.repair and not surgery.alive.all():
+            with self.timed("repair"):
+                count = affordable(surgery.channels.model, spec.calibration_samples)
+                repair(surgery, self.dataset.calibration(count, self.seed), self.seed)
         if self.dataset is not None and spec.recover_epochs:
-            self._recover(model, spec, name)
-        return model
+            self.train(surgery.model, spec.recovery(), name)
+        return surgery.model
+
+    def train(
+        self, model: Any, training: TrainSpec, name: str, callbacks: Sequence[Any] = ()
+    ) -> None:
+        """Train a model in place, from the optimizer's state and on to its next."""
+        from edgepress.compress.finetune.optimizer_state import carries
+        from edgepress.compress.finetune.optimizers import OPTIMIZERS
+        from edgepress.compress.finetune.train import fit
+
+        assert self.dataset is not None
+        fresh = OPTIMIZERS[training.optimizer](training)
+        if not carries(self.optimizer, fresh):
+            fresh.build(model.trainable_variables)
+            self.optimizer = fresh
+        with self.timed("recover"):
+            history = fit(
+                model,
+                self.dataset,
+                training,
+                seed=self.seed,
+                state_dir=self.state_dir / name if self.state_dir else None,
+                callbacks=callbacks,
+                teacher=self.source if self.spec.distill else None,
+                progress=self.progress,
+                optimizer=self.optimizer,
+            )
+        for key, values in history.epochs.items():
+            self.history.setdefault(key, []).extend(values)
 
     def figures(self, model: Any) -> ModelFigures:
         """A model in numbers."""
@@ -81,10 +145,11 @@ class StructuredRun:
         before: ModelFigures,
         removed: tuple[Removed, ...],
         pinned: tuple[Pinned, ...],
-        notes: Sequence[str] = (),
     ) -> PruneResult:
-        """The account of everything."""
+        """The account of everything; compiles the model where the source is compiled."""
         after = self.figures(model)
+        if getattr(self.source, "compiled", False):
+            self.notes.append(compile_like(self.source, model, self.optimizer))
         return PruneResult(
             model=model,
             structure=self.spec.structure,
@@ -96,25 +161,19 @@ class StructuredRun:
             pinned=pinned,
             seconds=self.seconds,
             history=self.history,
-            notes=tuple(notes),
+            notes=tuple(self.notes),
         )
 
-    def _recover(self, model: Any, spec: PruneSpec, name: str) -> None:
-        from edgepress.compress.finetune.train import fit
-
+    def _say_what_the_cut_did(self, shrunk: Any, cut: Any, left: float) -> None:
         assert self.dataset is not None
-        with self.timed("recover"):
-            history = fit(
-                model,
-                self.dataset,
-                spec.recovery(),
-                seed=self.seed,
-                state_dir=self.state_dir / name if self.state_dir else None,
-                teacher=self.source if self.spec.distill else None,
-                progress=self.progress,
-            )
-        for key, values in history.epochs.items():
-            self.history.setdefault(key, []).extend(values)
+        split, task = self.dataset.report_split, self.dataset.task
+        with self.timed("measure"):
+            values = [evaluate(model, split, task) for model in (shrunk, cut)]
+        self.notes.append(
+            f"under the penalty the weights that go fell to {left:.2%} of their size; removing them"
+            f" took {task.metric} ({split.name}) from {values[0]:.4f} to {values[1]:.4f}, before"
+            " repair and recovery"
+        )
 
 
 def prune_channels(
@@ -147,16 +206,20 @@ def prune_channels(
     channels = find_channels(model, spec.protect)
     before = run.figures(model)
     small = model
-    for number, part in enumerate(rounds_of(spec, before.macs, before.params), 1):
-        small = run.round(small, part, "recover" if spec.steps == 1 else f"round-{number}")
+    if spec.schedule in DURING_TRAINING:
+        small = run.shrink(small, spec)
+    else:
+        for number, part in enumerate(rounds_of(spec, before.macs, before.params), 1):
+            small = run.round(small, part, "recover" if spec.steps == 1 else f"round-{number}")
     pinned = tuple(Pinned(g.layers[0], g.reason) for g in channels.groups if g.reason)
-    notes, removed = _notes(channels, spec, dataset), _removed(channels, small)
+    removed = _removed(channels, small)
+    run.notes.extend(_notes(channels, spec, dataset))
     if not removed and spec.sparsity is None:
-        notes.append(
+        run.notes.append(
             f"nothing was removed: with {before.macs:,} MACs and {before.params:,} parameters the"
             " model is within the target already"
         )
-    return run.result(small, before, removed, pinned, notes)
+    return run.result(small, before, removed, pinned)
 
 
 def resolved(spec: PruneSpec, dataset: Dataset | None) -> PruneSpec:
@@ -165,14 +228,46 @@ def resolved(spec: PruneSpec, dataset: Dataset | None) -> PruneSpec:
         spec = spec.model_copy(update={"criterion": AUTO[dataset is None]})
     if dataset is None and spec.recover_epochs:
         raise InputError("recover_epochs needs data", "give data, or recover_epochs 0")
-    if spec.schedule not in ("one-shot", "iterative"):
+    _check_schedule(spec, dataset)
+    return spec
+
+
+def _check_schedule(spec: PruneSpec, dataset: Dataset | None) -> None:
+    """Refuse a schedule that doesn't go with channels, the data or the other options."""
+    if spec.schedule == "moving":
         raise InputError(
-            f"schedule {spec.schedule} removes weights little by little; channels go at once",
-            "give schedule one-shot, or iterative with steps",
+            "schedule moving is for structure weights; a removed channel doesn't come back",
+            "give schedule one-shot, iterative, constant or polynomial",
         )
     if spec.schedule == "iterative" and spec.steps == 1:
         raise InputError("schedule iterative has one step only", "give steps, such as 3")
-    return spec
+    if spec.schedule not in DURING_TRAINING:
+        return
+    if dataset is None or not spec.recover_epochs:
+        lacks = "recover_epochs is 0" if dataset is not None else "there is no data"
+        raise InputError(
+            f"schedule {spec.schedule} removes channels during training, and {lacks}",
+            "give data and recover_epochs, or schedule one-shot",
+        )
+    for name in ("steps", "initial_sparsity", "frequency"):
+        if name in spec.model_fields_set and getattr(spec, name) != 1:
+            raise InputError(
+                f"{name} is not for channels with schedule {spec.schedule}: they shrink a little"
+                " with every step, and go at once",
+                f"leave {name} out, or give schedule iterative with steps",
+            )
+    if spec.penalty_epochs is not None and spec.penalty_epochs > spec.recover_epochs:
+        raise InputError(
+            f"penalty_epochs {spec.penalty_epochs} is more than recover_epochs"
+            f" {spec.recover_epochs}, of which they are a part",
+            "give more recover_epochs",
+        )
+
+
+def epochs_of(spec: PruneSpec) -> tuple[int, int]:
+    """Epochs under the penalty, and after the removal; together what was asked for."""
+    before = spec.penalty_epochs or max(1, spec.recover_epochs // 2)
+    return before, spec.recover_epochs - before
 
 
 def rounds_of(spec: PruneSpec, macs: int, params: int) -> list[PruneSpec]:

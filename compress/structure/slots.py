@@ -2,50 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from edgepress.compress.finetune.optimizer_state import copy_slots, slots_of
 from edgepress.compress.structure.surgery import Surgery, sliced
 
 
-def carry_optimizer(surgery: Surgery) -> Any:
+def carry_optimizer(surgery: Surgery, optimizer: Any = None) -> Any:
     """An optimizer for the pruned model with the state that the original's had.
 
     A slot has the shape of its weight (a moment for each number), so it loses the same positions.
-    State that belongs to no weight (iterations, a schedule's step) is taken over as it is.
+    State that belongs to no weight (the count of steps) is taken over as it is; a slot of another
+    shape than its weight's (Adafactor's rows and columns) begins anew.
 
     Args:
-        surgery: The original, compiled and perhaps trained, and the pruned model.
+        surgery: The original, and the pruned model.
+        optimizer: A built optimizer for the original; by default the one it is compiled with.
 
     Returns:
         A new optimizer of the same kind, built for the pruned model's trainable weights; None
-        where the original has none.
+        where there is none with a state.
     """
-    old = getattr(surgery.channels.model, "optimizer", None)
-    if old is None:
+    model = surgery.channels.model
+    old = getattr(model, "optimizer", None) if optimizer is None else optimizer
+    return _carried(old, model, surgery.model, surgery.pairs(), surgery.kept)
+
+
+def copy_optimizer(source: Any, copy: Any) -> Any:
+    """An optimizer for a copy of a model with the state that the model's own has, or None."""
+    pairs = zip(source.variables, copy.variables, strict=True)
+    return _carried(getattr(source, "optimizer", None), source, copy, pairs, None)
+
+
+def _carried(
+    old: Any, model: Any, new_model: Any, pairs: Iterable[tuple[Any, Any]], kept: Any
+) -> Any:
+    """See `carry_optimizer`; `kept` gives for a weight the positions that stay of each axis."""
+    if old is None or not old.built:
         return None
     new = type(old).from_config(old.get_config())
-    new.build(surgery.model.trainable_variables)
-    before = {id(v): v for v in surgery.channels.model.trainable_variables}
-    by_path = {_slot_key(v.path): v for v in before.values()}
-    for source, target in zip(old.variables, new.variables, strict=True):
-        weight = _weight_of(source, by_path)
-        if weight is None:
-            target.assign(source)
-        else:
-            target.assign(sliced(source, surgery.kept(weight)))
+    new.build(new_model.trainable_variables)
+    held = slots_of(old, model.weights)
+    origins = {id(after): before for before, after in pairs}
+    for (owner, kind), target in slots_of(new, new_model.weights).items():
+        weight = origins.get(owner)
+        source = held.get((0 if weight is None else id(weight), kind))
+        if source is None:
+            continue
+        value = source.numpy()
+        if weight is not None and kept and tuple(source.shape) == tuple(weight.shape):
+            value = sliced(value, kept(weight))
+        if value.shape == tuple(target.shape):
+            target.assign(value)
     return new
 
 
-def _slot_key(path: str) -> str:
-    """How Keras writes a weight's path into the names of its slots."""
-    return path.replace("/", "_")
+def compile_like(source: Any, model: Any, optimizer: Any) -> str:
+    """Compile a pruned model as the original is, with the optimizer's state where there is one.
 
+    Args:
+        source: The original, compiled.
+        model: The pruned model.
+        optimizer: A built optimizer for the pruned model, or None.
 
-def _weight_of(slot: Any, by_path: dict[str, Any]) -> Any:
-    """The weight that a slot belongs to: of the same shape, and named in the slot's path."""
-    fitting = [
-        (len(key), weight)
-        for key, weight in by_path.items()
-        if key in _slot_key(slot.path) and tuple(weight.shape) == tuple(slot.shape)
-    ]
-    return max(fitting, key=lambda f: f[0])[1] if fitting else None
+    Returns:
+        What is to be said about it.
+    """
+    try:
+        model.compile_from_config(source.get_compile_config())
+    except Exception as error:  # whatever the user's own losses and metrics raise
+        model.compiled, model.optimizer = False, None
+        return (
+            "the pruned model is not compiled: what the original was compiled with can't be made"
+            f" again ({type(error).__name__})"
+        )
+    if optimizer is None or type(optimizer) is not type(source.optimizer):
+        return "the pruned model is compiled as the original was, its optimizer without a state"
+    copy_slots(optimizer, model.optimizer, model)
+    return "the pruned model is compiled as the original was, with its optimizer's state cut to fit"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,6 +164,12 @@ class Surgery:
     def layer(self, old: Any) -> Any:
         """The pruned twin of a layer."""
         return self._rebuild.made[id(old)][1]
+
+    def pairs(self) -> Iterator[tuple[Any, Any]]:
+        """Each variable of the original that is left, with its pruned twin."""
+        for old, new in self._rebuild.made.values():
+            if graph_of(old) is None:
+                yield from zip(old.variables, new.variables, strict=True)
 
     def kept(self, weight: Any) -> list[Any]:
         """For each axis of an original weight, the positions that stayed."""

@@ -43,7 +43,8 @@ def command(values: Values) -> None:
     """Prune MODEL and recover its accuracy.
 
     F is the share removed for --sparsity, the share kept for --target-macs and --target-params.
-    Without --data nothing is trained, repaired or measured.
+    Without --data nothing is trained, repaired or measured. A MODEL that was saved compiled gives,
+    after channels and layers, an OUT that is compiled too, with its optimizer's state cut to fit.
     """
     spec = make_spec(PruneSpec, given(values, PruneSpec))
     data = data_spec(values)
@@ -59,9 +60,13 @@ def command(values: Values) -> None:
     output = check_model_output(values["output"], values["force"])
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data, save
+    from edgepress.compress.models import restore_compilation
     from edgepress.compress.pruning import prune_as
 
     model = load_model(values)
+    left_behind = restore_compilation(model, values["model"], values["custom_objects"])
+    if left_behind:
+        display.say(f"note: {left_behind}")
     dataset = None if data is None else open_data(data, model, values["seed"])
     for warning in dataset.warnings if dataset else ():
         display.say(f"note: {warning}")

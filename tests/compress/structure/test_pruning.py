@@ -151,8 +151,12 @@ def test_prune_in_rounds_and_without_data(trained: tuple[keras.Model, Dataset]) 
     again = prune(model, structure="channels", sparsity=0.5)
     assert fingerprint(bare.model) == fingerprint(again.model)
     assert "without data" in " ".join(bare.notes)
-    with pytest.raises(InputError, match="channels go at once"):
+    with pytest.raises(InputError, match="during training, and there is no data"):
         prune(model, structure="channels", sparsity=0.5, schedule="polynomial")
+    with pytest.raises(InputError, match="during training, and recover_epochs is 0"):
+        prune(model, data, structure="channels", sparsity=0.5, schedule="polynomial")
+    with pytest.raises(InputError, match="doesn't come back"):
+        prune(model, structure="channels", sparsity=0.5, schedule="moving")
     with pytest.raises(InputError, match="one step only"):
         prune(model, structure="channels", sparsity=0.5, schedule="iterative")
     with pytest.raises(InputError, match="recover_epochs needs data"):

@@ -1,0 +1,83 @@
+"""What a model file says of the training that it comes from: optimizer, its state, loss, metrics.
+
+`load` leaves that out, for most of what follows needs none of it and a loss of the user's own would
+have to be named. Who trains on asks for it here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.models.user_code import custom_objects_of
+
+# Classes of which the loaded model is the one that the optimizer was built for.
+_WITH_A_GRAPH = ("Functional", "Sequential", "Model")
+
+
+def restore_compilation(
+    model: Any, source: Any, custom_objects: Path | str | Mapping[str, Any] | None = None
+) -> str:
+    """Compile a model that `load` gave as its file says, with the optimizer's state.
+
+    Args:
+        model: The model, changed in place.
+        source: What it was loaded from; only a `.keras` file of Keras 3 says anything.
+        custom_objects: As for `load`: losses and metrics of the user's own.
+
+    Returns:
+        Why the model is not compiled although the file says how; else empty.
+    """
+    import keras
+
+    config, state = _read(source)
+    if not config:
+        return ""
+    objects = custom_objects
+    if objects is not None and not isinstance(objects, Mapping):
+        objects = custom_objects_of(Path(objects))
+    try:
+        with keras.saving.custom_object_scope(dict(objects or {})):
+            model.compile_from_config(config)
+    except Exception as error:  # whatever the user's own losses and metrics raise
+        model.compiled, model.optimizer = False, None
+        return (
+            f"what '{source}' was compiled with can't be made again ({type(error).__name__}), so"
+            " its optimizer's state is left behind"
+        )
+    _assign(model.optimizer, state)
+    return ""
+
+
+def _read(source: Any) -> tuple[dict[str, Any] | None, list[Any]]:
+    """A file's compilation and its optimizer's variables in order; None and none where it has no.
+
+    The model of a subclass is flattened on loading, and then no longer the one that the
+    optimizer's variables are counted by.
+    """
+    import h5py
+
+    path = Path(str(source))
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return None, []
+    with zipfile.ZipFile(path) as archive:
+        version = json.loads(archive.read("metadata.json")).get("keras_version", "")
+        config = json.loads(archive.read("config.json"))
+        if version.startswith("2.") or config.get("class_name") not in _WITH_A_GRAPH:
+            return None, []
+        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+            held = file.get("optimizer/vars", {})
+            state = [held[str(i)][()] for i in range(len(held))]
+    return config.get("compile_config"), state
+
+
+def _assign(optimizer: Any, state: list[Any]) -> None:
+    """Give an optimizer its saved variables, if they are those of this one."""
+    shapes = [tuple(v.shape) for v in optimizer.variables]
+    if shapes == [value.shape for value in state]:
+        for variable, value in zip(optimizer.variables, state, strict=True):
+            variable.assign(value)
