@@ -171,6 +171,8 @@ def _groups(
     bound: tuple[tuple[Binding, Units], ...], count: int, reasons: Sequence[str]
 ) -> tuple[Group, ...]:
     """Group units by what is bound to them; a pinned unit never shares a group with a free one."""
+    if not count:
+        return ()
     signature = np.zeros(count, np.uint64)
     random = np.random.default_rng(0).integers(1, 2**63, len(bound), dtype=np.uint64)
     for (_, units), mark in zip(bound, random, strict=True):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from edgepress.compress.finetune.copying import copy_model
 from edgepress.compress.structure.groups import Alive, Channels
@@ -26,8 +28,12 @@ def randomise(model: keras.Model, seed: int = 0) -> keras.Model:
 
 
 def masked(channels: Channels, alive: Alive) -> keras.Model:
-    """A copy of the original in which removed channels are read by nothing."""
+    """A copy of the original in which removed channels are read by nothing.
+
+    Neither by kernels, nor by the statistics of a normalisation that runs over channels.
+    """
     copy = copy_model(channels.model)
+    _narrow_statistics(channels, alive, copy)
     twins = dict(zip(map(id, channels.model.weights), copy.weights, strict=True))
     for binding, units in channels.bound:
         if binding.role == "uses":
@@ -39,6 +45,49 @@ def _silence(weight: Any, binding: Binding, gone: Alive) -> None:
     value = np.array(keras.ops.convert_to_numpy(weight))
     value[(slice(None),) * binding.axis + (gone,)] = 0
     weight.assign(value)
+
+
+def _narrow_statistics(channels: Channels, alive: Alive, copy: keras.Model) -> None:
+    """Let each normalisation over channels take its statistics from those that stay."""
+    pairs = zip(channels.model._flatten_layers(), copy._flatten_layers(), strict=True)
+    twins = {id(old): new for old, new in pairs}
+    for visit in channels.trace.visits:
+        if visit.call.path in channels.trace.inexact:
+            layer, ids = visit.call.operation, visit.inputs[0]
+            axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+            (axis,) = [ids.axis(a) for a in axes if ids.axis(a) in ids.varying]
+            kept = np.flatnonzero(channels.kept_along(ids, axis, alive))
+            twin = twins[id(layer)]
+            twin.call = partial(_normalised, twin, [ids.axis(a) for a in axes], axis, kept)
+
+
+def _normalised(layer: Any, axes: list[int], axis: int, kept: Any, inputs: Any) -> Any:
+    """What a normalisation gives when its statistics see the kept channels only."""
+    seen = ops.take(inputs, kept, axis)
+    side = [n if a in axes else 1 for a, n in enumerate(inputs.shape)]
+    if isinstance(layer, keras.layers.UnitNormalization):
+        return inputs / ops.sqrt(ops.sum(seen**2, axes, keepdims=True))
+    if isinstance(layer, keras.layers.RMSNormalization):
+        scale = ops.rsqrt(ops.mean(seen**2, axes, keepdims=True) + layer.epsilon)
+        return inputs * scale * ops.reshape(layer.scale, side)
+    if isinstance(layer, keras.layers.GroupNormalization):
+        mean, variance = _moments_of_groups(layer, seen, axis, inputs.shape[axis])
+    else:
+        mean, variance = ops.moments(seen, axes, keepdims=True)
+    found = (inputs - mean) * ops.rsqrt(variance + layer.epsilon)
+    gamma, beta = (ops.reshape(w, side) for w in (layer.gamma, layer.beta))
+    return found * gamma + beta
+
+
+def _moments_of_groups(layer: Any, seen: Any, axis: int, count: int) -> Any:
+    """Mean and variance of each group, at each of its channels as they were before."""
+    found = [ops.moments(g, list(range(1, g.ndim))) for g in ops.split(seen, layer.groups, axis)]
+    shape = [-1 if a == 0 else count if a == axis else 1 for a in range(seen.ndim)]
+    repeats = count // layer.groups
+    return [
+        ops.reshape(ops.repeat(ops.stack(parts, 1), repeats, 1), shape)
+        for parts in zip(*found, strict=True)
+    ]
 
 
 def cut(channels: Channels, share: float, seed: int = 0) -> Alive:
