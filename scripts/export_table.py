@@ -1,18 +1,23 @@
 """Write docs/exports.md: every format and precision of many models, verified or with its reason.
 
-    python scripts/export_table.py FOLDER [FOLDER…] [--applications] -o docs/exports.md
+    python scripts/export_table.py [FOLDER…] [--applications] --state STATE -o docs/exports.md
 
-FOLDER holds Keras models (.keras, .h5, .hdf5). `--applications` adds the networks of
-`keras.applications` at a small input, with random weights. Files are compared with their sources
-on made-up inputs, which calibrate the integer ones too.
+FOLDER holds Keras models (.keras, .h5, .hdf5, SavedModel folders). `--applications` adds the
+networks of `keras.applications` at a small input, with random weights and the batch statistics of
+one batch. Files are compared with their sources on made-up inputs, which calibrate the integer
+ones too. Models that STATE knows are not measured again, so the work can be stopped and taken up
+(`--minutes`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,127 +25,256 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 from edgepress.compress.errors import EdgepressError
-from edgepress.compress.files import atomic_output
+from edgepress.compress.files import atomic_output, write_json
 from edgepress.deploy.export_result import ExportResult
 from edgepress.deploy.exporters import EXPORTERS
-from edgepress.deploy.exporting import export, made_by
+from edgepress.deploy.exporting import export
 from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.surroundings import versions
 from edgepress.deploy.worker import Worker
 
 SAMPLES = 256
 ENDINGS = (".keras", ".h5", ".hdf5")
+LARGER_INPUTS = {"Xception": 75, "InceptionV3": 75, "InceptionResNetV2": 75, "NASNet": 64}
+SIDE = 48
+# Above this size a network gets fewer precisions and samples: one export would take an hour.
+LARGE_PARAMS = 12_000_000
+LARGE_SAMPLES = 64
+LARGE = {
+    "tflite": ("float32", "dynamic", "int8"),
+    "onnx": ("float32", "dynamic"),
+    "c": (),
+}
+LARGE_WHY = "not tried: a network of more than 12 million parameters"
+
+Cell = tuple[str, str]
 
 
-def files(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Names of the models under a folder, each with what loads it."""
+@dataclass(frozen=True)
+class Candidate:
+    """A model that may go into the table: its name, its group and what builds it."""
+
+    name: str
+    group: str
+    build: Callable[[], Any]
+
+
+def files(folder: Path) -> Iterator[Candidate]:
+    """The models under a folder."""
     from edgepress.compress.models import load
 
     for path in sorted(folder.rglob("*")):
-        if path.suffix in ENDINGS:
-            yield path.stem, lambda path=path: load(path)
+        is_saved_model = (path / "saved_model.pb").exists()
+        if path.suffix in ENDINGS or is_saved_model:
+            name = f"{path.name}/" if is_saved_model else path.name
+            yield Candidate(name, f"{folder.name}", lambda path=path: load(path))
 
 
-def applications() -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The networks of `keras.applications`, each with what builds it."""
+def applications() -> Iterator[Candidate]:
+    """The networks of `keras.applications`."""
     import keras
 
-    for name, value in sorted(vars(keras.applications).items()):
-        builder = getattr(value, name, value)
-        if name[0].isupper() and callable(builder):
-            size = 299 if "Inception" in name or name == "Xception" else 96
-            if name.startswith("NASNet"):
-                size = 224 if "Mobile" in name else 331
-            yield name, lambda b=builder, s=size: b(weights=None, input_shape=(s, s, 3), classes=10)
+    for name in sorted(n for n in dir(keras.applications) if n[0].isupper()):
+        yield Candidate(name, "keras.applications", lambda name=name: application(name))
 
 
-def own_data(model: Any) -> dict[str, Any]:
+def application(name: str) -> Any:
+    """A network of `keras.applications` whose signals neither fade nor grow."""
+    import keras
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    side = next((s for begin, s in LARGER_INPUTS.items() if name.startswith(begin)), SIDE)
+    build = getattr(keras.applications, name)
+    model = build(weights=None, input_shape=(side, side, 3), classes=10)
+    settle(model)
+    return model
+
+
+def settle(model: Any) -> None:
+    """Give batch normalisations the statistics of one batch."""
+    import keras
+
+    from edgepress.deploy.exporters.plausible import plausible_inputs
+
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(next(iter(plausible_inputs(model, 16).values())), training=True)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
+
+
+def own_data(model: Any, samples: int) -> dict[str, Any]:
     """Made-up inputs with what the model says of them."""
     from edgepress.compress.data.tasks import output_names
     from edgepress.deploy.exporters.plausible import plausible_inputs
     from edgepress.deploy.verifying import run_source
 
-    inputs = plausible_inputs(model, SAMPLES)
+    inputs = plausible_inputs(model, samples)
     outputs = run_source(model, iter([inputs]), batch_size=32)
     x = inputs if len(inputs) > 1 else next(iter(inputs.values()))
     y = dict(zip(output_names(model), outputs, strict=True)) if len(outputs) > 1 else outputs[0]
     return {"train": (x, y), "val": (x, y)}
 
 
-def measure(build: Callable[[], Any], worker: Worker) -> ExportResult | str:
-    """All files of one model, or why there is no model."""
+def measure(candidate: Candidate, worker: Worker) -> dict[str, Any]:
+    """The outcome of one model, as JSON-able values."""
     try:
-        model = build()
-        data = own_data(model)
-        with tempfile.TemporaryDirectory() as folder:
-            return export(
-                model, Path(folder) / "out", list(EXPORTERS), list(PRECISIONS), data, worker=worker
-            )
+        model = candidate.build()
+        large = model.count_params() > LARGE_PARAMS
+        samples = LARGE_SAMPLES if large else SAMPLES
+        data = own_data(model, samples)
+        wanted = LARGE if large else {name: tuple(PRECISIONS) for name in EXPORTERS}
+        outcomes: dict[str, Any] = {}
+        for name, precisions in wanted.items():
+            if precisions:
+                outcomes |= _outcomes(_exported(model, name, precisions, data, samples, worker))
     except EdgepressError as error:
-        return error.format_message()
+        return {"refused": error.message}
+    missing = [c for c in columns() if _key(c) not in outcomes]
+    return {**outcomes, **{_key(c): {"missing": LARGE_WHY} for c in missing}}
 
 
-def cells(result: ExportResult) -> dict[tuple[str, str], str]:
-    """What each combination came to, in a few characters."""
-    found = {}
+def _exported(
+    model: Any, name: str, precisions: Sequence[str], data: Any, samples: int, worker: Worker
+) -> ExportResult:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        return export(
+            model, out, [name], precisions, data, calibration_samples=samples, worker=worker
+        )
+
+
+def _outcomes(result: ExportResult) -> dict[str, dict[str, Any]]:
+    """What each combination came to: an error, a failure or a reason."""
+    found: dict[str, dict[str, Any]] = {}
     for artifact in result:
         error = artifact.verified.max_abs_error if artifact.verified else 0.0
-        found[artifact.format, artifact.quantize] = f"{error:.0e}".replace("0e+00", "0")
+        found[_key((artifact.format, artifact.quantize))] = {"error": error}
     for failed in result.failed:
-        found[failed.format, failed.quantize] = "**failed**"
+        found[_key((failed.format, failed.quantize))] = {"failed": failed.reason}
     for skipped in result.skipped:
-        found[skipped.format, skipped.quantize] = "–"
+        found[_key((skipped.format, skipped.quantize))] = {"missing": skipped.reason}
     return found
 
 
-def table(results: dict[str, ExportResult | str]) -> list[str]:
-    """The Markdown table and the reasons under it."""
-    columns = [(f, p) for f, e in EXPORTERS.items() for p in PRECISIONS if p in e.precisions]
+def _key(cell: Cell) -> str:
+    return " ".join(cell)
+
+
+def columns() -> list[Cell]:
+    """Formats and precisions that exist at all."""
+    return [(f, p) for f, e in EXPORTERS.items() for p in PRECISIONS if p in e.precisions]
+
+
+def shown(outcome: dict[str, Any]) -> str:
+    """One cell.
+
+    >>> shown({"error": 3.21e-7}), shown({"missing": "no operator"}), shown({"failed": "noise"})
+    ('3e-07', '–', 'withheld')
+    """
+    if "error" in outcome:
+        return f"{outcome['error']:.0e}".replace("0e+00", "0")
+    return "withheld" if "failed" in outcome else "–"
+
+
+def table(results: dict[str, dict[str, Any]]) -> list[str]:
+    """The Markdown table of one group and the reasons under it."""
+    cells = columns()
     lines = [
-        "| model | " + " | ".join(f"{f} {p}" for f, p in columns) + " |",
-        "| --- |" + " --- |" * len(columns),
+        "| model | " + " | ".join(_key(c) for c in cells) + " |",
+        "| --- |" + " --- |" * len(cells),
     ]
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, list[str]]] = {}
     for name, result in results.items():
-        if isinstance(result, str):
-            reasons.setdefault(result, []).append(f"`{name}`")
+        if "refused" in result:
+            reasons.setdefault(f"not loaded: {result['refused']}", {})[name] = []
             continue
-        row = cells(result)
-        lines.append(f"| `{name}` | " + " | ".join(row.get(c, "") for c in columns) + " |")
-        for end in (*result.skipped, *result.failed):
-            if (end.format, end.quantize) in columns:
-                where = f"`{name}` {end.format} {end.quantize}"
-                reasons.setdefault(end.reason, []).append(where)
-    told = [f"- {reason}: {', '.join(places)}" for reason, places in reasons.items()]
-    return [*lines, "", "Why some are missing:", "", *told]
+        row = [result[_key(c)] for c in cells]
+        lines.append(f"| `{name}` | " + " | ".join(shown(o) for o in row) + " |")
+        for cell, outcome in zip(cells, row, strict=True):
+            reason = outcome.get("missing") or outcome.get("failed")
+            if reason and reason != LARGE_WHY:
+                reasons.setdefault(reason, {}).setdefault(name, []).append(_key(cell))
+    told = [
+        f"- {reason}: " + ", ".join(f"`{n}`{_listed(where)}" for n, where in places.items())
+        for reason, places in reasons.items()
+    ]
+    return [*lines, "", "Why some are missing:", "", *told] if told else lines
 
 
-def main() -> None:
-    """Read the arguments, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--applications", action="store_true")
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    options = parser.parse_args()
-    models = [m for folder in options.folders for m in files(folder)]
-    models += list(applications()) if options.applications else []
-    results: dict[str, ExportResult | str] = {}
-    with Worker() as worker:
-        for name, build in models:
-            results[name] = measure(build, worker)
-            print(name, flush=True)
-    versions = ", ".join(f"{k} {v}" for k, v in made_by().items())
-    head = [
+def _listed(cells: Sequence[str]) -> str:
+    return f" ({', '.join(cells)})" if cells else ""
+
+
+def counted(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """How many cells came to what."""
+    cells = [
+        outcome for results in groups.values() for result in results.values()
+        if "refused" not in result for outcome in (result[_key(c)] for c in columns())
+    ]  # fmt: skip
+    refused = sum("refused" in r for results in groups.values() for r in results.values())
+    models = sum(map(len, groups.values())) - refused
+    return (
+        f"{models} models and {len(cells)} cells:"
+        f" {sum('error' in c for c in cells)} files verified,"
+        f" {sum('failed' in c for c in cells)} withheld by their verification,"
+        f" {sum('missing' in c for c in cells)} that don't exist. {refused} models could not be"
+        " loaded."
+    )
+
+
+def page(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """The whole document."""
+    made_by = ", ".join(f"{k} {v}" for k, v in versions().items())
+    lines = [
         "# Which files come out of which model",
         "",
         "Made by `scripts/export_table.py`. A number is the largest difference between the file's",
-        f"outputs and the Keras model's on {SAMPLES} made-up inputs; such a file passed its",
-        "verification. A dash is a file that doesn't exist, with its reason below the table.",
+        f"outputs and the Keras model's on {SAMPLES} made-up inputs ({LARGE_SAMPLES} for networks",
+        "of more than 12 million parameters, which get fewer precisions); such a file passed its",
+        "verification. `withheld` is a file that departs from its source and was not published, a",
+        "dash one that doesn't exist; the reasons are below each table. Weights of the networks of",
+        "`keras.applications` are random, which is harder on int8 than trained ones.",
         "",
-        f"Versions: {versions}.",
+        counted(groups),
         "",
+        f"Versions: {made_by}.",
     ]
+    for name, results in groups.items():
+        lines += ["", f"## {name}", "", *table(results)]
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Read the arguments, measure what isn't known yet, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--applications", action="store_true")
+    parser.add_argument("--state", type=Path, required=True, help="folder of what was measured")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no model later")
+    parser.add_argument("--only", nargs="*", default=[], help="measure these models again")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    options.state.mkdir(parents=True, exist_ok=True)
+    candidates = [c for folder in options.folders for c in files(folder)]
+    candidates += list(applications()) if options.applications else []
+    begin = time.monotonic()
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    with Worker() as worker:
+        for candidate in candidates:
+            known = options.state / f"{candidate.group}__{candidate.name.rstrip('/')}.json"
+            late = time.monotonic() - begin > 60 * options.minutes
+            if candidate.name in options.only or not (known.exists() or late):
+                write_json(known, measure(candidate, worker))
+                print(f"{time.monotonic() - begin:6.0f} s  {candidate.name}", flush=True)
+            if known.exists():
+                results = groups.setdefault(candidate.group, {})
+                results[candidate.name] = json.loads(known.read_text("utf-8"))
     with atomic_output(options.output, force=True) as temporary:
-        temporary.write_text("\n".join([*head, *table(results)]) + "\n", "utf-8")
+        temporary.write_text(page(groups), "utf-8")
 
 
 if __name__ == "__main__":

@@ -123,6 +123,8 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any
     """The model's inference as a concrete function of named tensors."""
     import tensorflow as tf
 
+    from edgepress.deploy.quantize.fake_quant import written_for_converter
+
     outputs = output_names(model)
 
     def infer(**given: Any) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any
         return {name: tf.identity(t, name=name) for name, t in zip(outputs, flat, strict=True)}
 
     try:
-        with _inlined_functions():
+        with _inlined_functions(), written_for_converter():
             return tf.function(infer, autograph=False).get_concrete_function(**specs)
     except Exception as error:
         first = " ".join(str(error).split())[:300]

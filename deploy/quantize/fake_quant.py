@@ -1,7 +1,10 @@
 """Layers that compute in floats what int8 will compute: quantised values, exact gradients.
 
 Kernels lie on a symmetric grid of 255 levels for each output channel, activations on an
-asymmetric one of 256 levels: the arithmetic of TFLite's 8-bit specification.
+asymmetric one of 256 levels: the arithmetic of TFLite's 8-bit specification. While training,
+values are rounded and gradients pass unchanged. Otherwise a layer that knows the ranges before and
+after it counts in whole numbers, as the kernels do (see `ranges`). While a graph is written for
+the converter (`written_for_converter`), layers are plain: it finds the same grids by itself.
 
 Source: Jacob et al., Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference, 2018; LiteRT 8-bit quantization specification.
@@ -9,14 +12,45 @@ Integer-Arithmetic-Only Inference, 2018; LiteRT 8-bit quantization specification
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 _LEVELS = 127
+_plain = False
+
+
+@contextmanager
+def written_for_converter() -> Iterator[None]:
+    """While this lasts, layers are what the converter reads: a kernel, and ranges around it."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
+
+
+def is_plain() -> bool:
+    """Whether a graph is being written for the converter."""
+    return _plain
+
+
+def step_of(kernel: Any, kept: tuple[int, ...]) -> Any:
+    """The distance of a kernel's levels, for each entry of the kept axes."""
+    axes = [a for a in range(len(kernel.shape)) if a - len(kernel.shape) not in kept]
+    largest = ops.max(ops.abs(kernel), axis=axes, keepdims=True)
+    return ops.maximum(largest / _LEVELS, 1e-12)
+
+
+def rounded(values: Any) -> Any:
+    """Whole numbers; the gradient passes unchanged."""
+    return values + ops.stop_gradient(ops.round(values) - values)
 
 
 def on_grid(kernel: Any, kept: tuple[int, ...]) -> Any:
@@ -26,66 +60,144 @@ def on_grid(kernel: Any, kept: tuple[int, ...]) -> Any:
         kernel: The kernel.
         kept: Axes that have a scale for each entry.
     """
-    axes = [a for a in range(len(kernel.shape)) if a - len(kernel.shape) not in kept]
-    largest = ops.max(ops.abs(kernel), axis=axes, keepdims=True)
-    step = ops.maximum(largest / _LEVELS, 1e-12)
-    rounded = ops.round(kernel / step) * step
-    return kernel + ops.stop_gradient(rounded - kernel)
+    step = step_of(kernel, kept)
+    return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
 
 
-class QuantisedConv1D(keras.layers.Conv1D):
-    """Conv1D with its kernel on the int8 grid; weights that are zero can be kept so."""
+@dataclass(frozen=True)
+class Around:
+    """The ranges of what a layer reads and of what it gives; not a layer, so Keras owns neither."""
 
-    mask: Any = None
-
-    @property
-    def kernel(self) -> Any:
-        """The kernel as int8 holds it."""
-        return on_grid(_masked(super().kernel, self.mask), (-1,))
+    before: tuple[Any, ...]
+    after: Any
 
 
-class QuantisedConv2D(keras.layers.Conv2D):
-    """Conv2D with its kernel on the int8 grid; weights that are zero can be kept so."""
+class _Kernel:
+    """A layer with a kernel on the int8 grid; entries that are zero, or equal, can be kept so.
 
-    mask: Any = None
-
-    @property
-    def kernel(self) -> Any:
-        """The kernel as int8 holds it."""
-        return on_grid(_masked(super().kernel, self.mask), (-1,))
-
-
-class QuantisedDense(keras.layers.Dense):
-    """Dense with its kernel on the int8 grid; weights that are zero can be kept so."""
+    Attributes:
+        mask: Which entries stay zero, or None.
+        clusters: For each entry the number of its value, or None where values are free.
+        around: The ranges before and after, or None while the layer isn't wired.
+    """
 
     mask: Any = None
+    clusters: Any = None
+    around: Around | None = None
+    kept: tuple[int, ...] = (-1,)
 
-    @property
-    def kernel(self) -> Any:
-        """The kernel as int8 holds it."""
-        return on_grid(_masked(super().kernel, self.mask), (-1,))
+    def held(self, kernel: Any) -> Any:
+        """A kernel with its zeros and its equal values as they have to stay."""
+        if self.clusters is not None:
+            numbers = self.clusters.reshape(-1)
+            sizes = np.bincount(numbers).astype("float32")
+            sums = ops.segment_sum(ops.reshape(kernel, (-1,)), numbers, len(sizes))
+            kernel = ops.reshape(ops.take(sums / sizes, numbers), kernel.shape)
+        return kernel if self.mask is None else kernel * self.mask
+
+    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+        """The layer's operation without bias and activation."""
+        raise NotImplementedError
+
+    def computed(self, inputs: Any, kernel: Any, bias: Any, training: bool) -> Any:
+        """The layer's output before its activation.
+
+        Args:
+            inputs: Values on the levels of the range before.
+            kernel: The kernel as it is trained.
+            bias: The bias, or None.
+            training: Whether the gradient matters more than the last bit.
+        """
+        kernel = self.held(kernel)
+        before = self.around.before[0] if self.around else None
+        if _plain or before is None or before.observing:
+            result = self.multiplied(inputs, on_grid(kernel, self.kept))
+            return result if bias is None else result + self.outputs_last(bias)
+        # Steps are constants to the gradient: a kernel's largest entry isn't trained to be smaller.
+        step = ops.stop_gradient(step_of(kernel, self.kept))
+        unit = before.scale * ops.reshape(step, (-1,))
+        total = self.multiplied(rounded(inputs / before.scale), rounded(kernel / step))
+        if bias is not None:
+            total = total + self.outputs_last(_counted_bias(bias, unit))
+        after = self.around.after if self.around else None
+        if training or after is None or after.observing:
+            return total * self.outputs_last(unit)
+        return ops.round(total * self.outputs_last(unit / after.scale)) * after.scale
+
+    def outputs_last(self, values: Any) -> Any:
+        """A value for each output channel in the shape that the layer's output broadcasts with."""
+        if getattr(self, "data_format", "channels_last") == "channels_first":
+            return ops.reshape(values, (1, -1, *[1] * self.rank))  # type: ignore[attr-defined]
+        return values
 
 
-class QuantisedDepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """DepthwiseConv2D with its kernel on the int8 grid; zeros can be kept."""
+def _counted_bias(bias: Any, unit: Any) -> Any:
+    """A bias in whole units: divided in double precision, since it may be many thousands."""
+    exact = ops.round(ops.cast(bias, "float64") / ops.cast(unit, "float64"))
+    return bias / unit + ops.stop_gradient(ops.cast(exact, "float32") - bias / unit)
 
-    mask: Any = None
 
-    def call(self, inputs: Any) -> Any:
+class QuantisedConv1D(_Kernel, keras.layers.Conv1D):
+    """Conv1D with its kernel on the int8 grid."""
+
+    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve."""
+        if self.padding != "causal":
+            return self.convolution_op(inputs, kernel)
+        padded = ops.pad(inputs, self._compute_causal_padding())
+        return ops.conv(
+            padded, kernel, list(self.strides), "valid", self.data_format, self.dilation_rate
+        )
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
         """Convolve with the kernel as int8 holds it."""
-        result = ops.depthwise_conv(
+        return self.activation(self.computed(inputs, self.kernel, self.bias, training))
+
+
+class QuantisedConv2D(_Kernel, keras.layers.Conv2D):
+    """Conv2D with its kernel on the int8 grid."""
+
+    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve."""
+        return self.convolution_op(inputs, kernel)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Convolve with the kernel as int8 holds it."""
+        return self.activation(self.computed(inputs, self.kernel, self.bias, training))
+
+
+class QuantisedDense(_Kernel, keras.layers.Dense):
+    """Dense with its kernel on the int8 grid."""
+
+    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+        """Multiply."""
+        return ops.matmul(inputs, kernel)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Multiply with the kernel as int8 holds it."""
+        return self.activation(self.computed(inputs, self.kernel, self.bias, training))
+
+
+class QuantisedDepthwiseConv2D(_Kernel, keras.layers.DepthwiseConv2D):
+    """DepthwiseConv2D with its kernel on the int8 grid."""
+
+    kept = (-1, -2)
+
+    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve each channel."""
+        return ops.depthwise_conv(
             inputs,
-            on_grid(_masked(self.kernel, self.mask), (-1, -2)),
+            kernel,
             strides=self.strides,
             padding=self.padding,
             dilation_rate=self.dilation_rate,
             data_format=self.data_format,
         )
-        return self.activation(result + self.bias if self.use_bias else result)
 
-
-def _masked(kernel: Any, mask: Any) -> Any:
-    return kernel if mask is None else kernel * mask
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Convolve with the kernel as int8 holds it."""
+        bias = self.bias if self.use_bias else None
+        return self.activation(self.computed(inputs, self.kernel, bias, training))
 
 
 QUANTISED: dict[str, Any] = {
@@ -96,50 +208,8 @@ QUANTISED: dict[str, Any] = {
 }
 
 
-class ActivationRange(keras.layers.Layer):
-    """Rounds activations to 256 levels between a low and a high value that follow the data.
-
-    Args:
-        momentum: Share of the old range that a training step keeps.
-    """
-
-    def __init__(self, momentum: float = 0.99, **options: Any) -> None:
-        super().__init__(**options)
-        self.momentum = momentum
-        self.observing = False
-
-    def build(self, shape: Any) -> None:
-        """Make the two ends of the range."""
-        del shape
-        self.low = self.add_weight(name="low", shape=(), initializer="zeros", trainable=False)
-        self.high = self.add_weight(name="high", shape=(), initializer="zeros", trainable=False)
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Round, or, while observing, only widen the range."""
-        if self.observing:
-            self._follow(inputs, 0.0)
-            return inputs
-        if training:
-            self._follow(inputs, self.momentum)
-        return tf.quantization.fake_quant_with_min_max_vars(inputs, self.low.value, self.high.value)
-
-    def _follow(self, inputs: Any, momentum: float) -> None:
-        low, high = ops.min(inputs), ops.max(inputs)
-        if self.observing:
-            low, high = ops.minimum(low, self.low), ops.maximum(high, self.high)
-        # Zero must be a level: paddings are made of it.
-        low, high = ops.minimum(low, 0.0), ops.maximum(high, 0.0)
-        self.low.assign(momentum * self.low + (1 - momentum) * low)
-        self.high.assign(momentum * self.high + (1 - momentum) * high)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments."""
-        return {**super().get_config(), "momentum": self.momentum}
-
-
 def baked(layer: Any) -> list[np.ndarray[Any, Any]]:
     """A quantised layer's weights with the kernel as int8 holds it."""
     values = layer.get_weights()
-    kept = (-1, -2) if isinstance(layer, QuantisedDepthwiseConv2D) else (-1,)
-    kernel = _masked(ops.convert_to_tensor(values[0]), layer.mask)
-    return [np.asarray(on_grid(kernel, kept)), *values[1:]]
+    kernel = layer.held(ops.convert_to_tensor(values[0]))
+    return [np.asarray(on_grid(kernel, layer.kept)), *values[1:]]

@@ -45,6 +45,53 @@ def fold_batch_norms(model: Any) -> Any:
     return small
 
 
+def split_separable(model: Any) -> Any:
+    """A model of the same function whose separable convolutions are two layers each.
+
+    Args:
+        model: A functional or Sequential Keras model.
+
+    Returns:
+        A new model, or the given one where there is nothing to split: a depthwise convolution
+        `NAME_depthwise` and a 1x1 convolution that keeps the name.
+    """
+    import keras
+
+    found = [x for x in model.layers if isinstance(x, keras.layers.SeparableConv2D)]
+    if not found:
+        return model
+    small = rewrite(model, {layer.name: _halves(layer) for layer in found})
+    for layer in found:
+        depthwise, pointwise, *bias = layer.get_weights()
+        small.get_layer(f"{layer.name}_depthwise").set_weights([depthwise])
+        small.get_layer(layer.name).set_weights([pointwise, *bias])
+    return small
+
+
+def _halves(layer: Any) -> list[Any]:
+    import keras
+
+    depthwise = keras.layers.DepthwiseConv2D(
+        layer.kernel_size,
+        strides=layer.strides,
+        padding=layer.padding,
+        depth_multiplier=layer.depth_multiplier,
+        data_format=layer.data_format,
+        dilation_rate=layer.dilation_rate,
+        use_bias=False,
+        name=f"{layer.name}_depthwise",
+    )
+    pointwise = keras.layers.Conv2D(
+        layer.filters,
+        1,
+        data_format=layer.data_format,
+        activation=layer.activation,
+        use_bias=layer.use_bias,
+        name=layer.name,
+    )
+    return [depthwise, pointwise]
+
+
 def _can_fold(before: Any, norm: Any, read_by: dict[str, list[Any]]) -> bool:
     kind = type(before).__name__
     return (

@@ -17,24 +17,33 @@ from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.progress import Progress
-from edgepress.deploy.quantize.folding import fold_batch_norms
+from edgepress.deploy.quantize.folding import fold_batch_norms, split_separable
 from edgepress.deploy.quantize.rewriting import readers, rewrite
 
 # Outputs hold values of their input: one scale for both.
 _SAME_SCALE = frozenset({
-    "Cropping1D", "Cropping2D", "Dropout", "Flatten", "GetItem", "MaxPooling1D", "MaxPooling2D",
-    "Permute", "RepeatVector", "Reshape", "SpatialDropout2D", "ZeroPadding1D", "ZeroPadding2D",
+    "Cropping1D", "Cropping2D", "Dropout", "Flatten", "GetItem", "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D", "MaxPooling1D", "MaxPooling2D", "Permute", "RepeatVector", "Reshape",
+    "SpatialDropout2D", "ZeroPadding1D", "ZeroPadding2D",
 })  # fmt: skip
+# Outputs lie between values of their input, on the same levels.
+_POOLED = frozenset({"AveragePooling1D", "AveragePooling2D"})
 _ROUNDED_AFTER = frozenset({
-    "Add", "AveragePooling1D", "AveragePooling2D", "BatchNormalization", "Concatenate",
-    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D", "InputLayer", "LeakyReLU", "Multiply", "ReLU", "Rescaling", "Subtract",
-    "UpSampling2D",
+    "Add", "BatchNormalization", "Concatenate", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "InputLayer", "LeakyReLU", "Multiply", "ReLU", "Rescaling",
+    "Subtract", "UpSampling2D",
 })  # fmt: skip
 _FUSED = ("linear", "relu", "relu6")
-_FIXED_RANGE = ("softmax", "sigmoid", "tanh")
+# Ranges that the 8-bit specification gives to outputs of these functions.
+_FIXED_RANGE = {
+    "softmax": (0.0, 255 / 256),
+    "sigmoid": (0.0, 255 / 256),
+    "tanh": (-1.0, 127 / 128),
+}
 # From this share of zeros on a kernel counts as pruned, and its zeros stay.
 _PRUNED = 0.1
+# A kernel with at most so many values, each used four times or more, counts as clustered.
+_MOST_CLUSTERS = 64
 
 
 def quantisation_aware(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any:
@@ -46,25 +55,38 @@ def quantisation_aware(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any:
         samples: Inputs by name, each (n, …): the first ranges of activations.
 
     Returns:
-        A new model, to be trained. Kernels with at least a tenth of zeros keep their zeros.
+        A new model, to be trained. Kernels with at least a tenth of zeros keep their zeros, and
+        kernels of few values (clustered ones) keep entries equal that are equal: after folding,
+        within each output channel.
 
     Raises:
         InputError: A layer has no such counterpart; names it.
     """
-    from edgepress.deploy.quantize.fake_quant import ActivationRange
+    from edgepress.deploy.quantize.fake_quant import Around
+    from edgepress.deploy.quantize.ranges import ActivationRange, SharedRange
 
-    folded = fold_batch_norms(model)
+    folded = fold_batch_norms(split_separable(model))
     read_by = readers(folded)
-    swaps = {layer.name: _counterpart(layer) for layer in folded.layers if _has_kernel(layer)}
+    swaps = {layer.name: swap for layer in folded.layers if (swap := _counterpart(layer))}
     count = iter(range(10_000))
 
     def after(operation: Any, tensor: Any) -> Any:
+        name = f"range_{next(count)}"
+        if type(operation).__name__ in _POOLED:
+            source = _range_of(tensor)
+            return (
+                tensor
+                if source is None
+                else SharedRange(Around((source,), None), name=name)(tensor)
+            )
         if not _needs_range(operation, read_by.get(operation.name, [])):
             return tensor
-        return ActivationRange(name=f"range_{next(count)}")(tensor)
+        fixed = _FIXED_RANGE.get(_activation(operation))
+        return ActivationRange(fixed=fixed, name=name)(tensor)
 
-    aware = rewrite(folded, {k: v for k, v in swaps.items() if v}, after)
+    aware = rewrite(folded, swaps, after)
     _copy_weights(folded, aware)
+    _wire(aware)
     observe(aware, samples)
     return aware
 
@@ -139,33 +161,51 @@ def strip_quantisation(aware: Any) -> Any:
     import keras
 
     from edgepress.deploy.quantize.fake_quant import QUANTISED, baked
+    from edgepress.deploy.quantize.ranges import COUNTED
 
     plain = {kind: getattr(keras.layers, name) for name, kind in QUANTISED.items()}
+    plain |= {kind: getattr(keras.layers, name) for name, kind in COUNTED.items()}
     swaps: dict[str, list[Any]] = {layer.name: [] for layer in _ranges(aware)}
     for layer in aware.layers:
         if type(layer) in plain:
             swaps[layer.name] = [plain[type(layer)].from_config(layer.get_config())]
     model = rewrite(aware, swaps)
     for layer in aware.layers:
-        if type(layer) in plain:
+        if type(layer) in QUANTISED.values():
             model.get_layer(layer.name).set_weights(baked(layer))
     return model
 
 
 def _ranges(model: Any) -> list[Any]:
-    return [layer for layer in model.layers if type(layer).__name__ == "ActivationRange"]
+    return [layer for layer in model.layers if type(layer).__name__ in _RANGES]
+
+
+_RANGES = ("ActivationRange", "SharedRange")
 
 
 def _has_kernel(layer: Any) -> bool:
     return type(layer).__name__ in ("Conv1D", "Conv2D", "Dense", "DepthwiseConv2D")
 
 
+def _activation(operation: Any) -> str:
+    """The name of an operation's activation."""
+    kind = type(operation).__name__
+    if kind in ("Softmax", "Sigmoid", "Tanh"):
+        return kind.lower()
+    return getattr(getattr(operation, "activation", None), "__name__", "linear")
+
+
 def _counterpart(layer: Any) -> list[Any]:
-    """The quantised layer; an activation that isn't fused becomes a layer of its own."""
+    """The quantised layers; an activation that isn't fused becomes a layer of its own."""
     import keras
 
-    from edgepress.deploy.quantize.fake_quant import QUANTISED, ActivationRange
+    from edgepress.deploy.quantize.fake_quant import QUANTISED
+    from edgepress.deploy.quantize.ranges import COUNTED, ActivationRange
 
+    if type(layer).__name__ in COUNTED:
+        return [COUNTED[type(layer).__name__].from_config(layer.get_config())]
+    if not _has_kernel(layer):
+        return []
     config, activation = layer.get_config(), layer.activation.__name__
     kind = QUANTISED[type(layer).__name__]
     if activation in _FUSED:
@@ -183,17 +223,18 @@ def _needs_range(operation: Any, read_by: list[Any]) -> bool:
     Raises:
         InputError: The operation is none that is trained for int8.
     """
-    kind = type(operation).__name__
-    activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
+    kind, activation = type(operation).__name__, _activation(operation)
     if kind in _SAME_SCALE:
         return False
-    if not (_has_kernel(operation) or kind in _ROUNDED_AFTER or kind == "Activation"):
+    known = kind in _ROUNDED_AFTER or kind in ("Activation", "Softmax", "Sigmoid", "Tanh")
+    if not (_has_kernel(operation) or known):
         raise InputError(
             f"layer '{operation.name}' ({kind}) can't be trained for int8",
             "leave --qat-epochs out: int8 after training knows more layers",
         )
     if activation in _FIXED_RANGE:
-        return False
+        # The end of the model stays as it is: a loss has no use for a probability of zero.
+        return bool(read_by) and None not in read_by
     fused_next = read_by and all(_is_relu(reader) for reader in read_by)
     return not (fused_next and activation == "linear" and kind not in ("InputLayer", "Activation"))
 
@@ -205,6 +246,52 @@ def _is_relu(operation: Any) -> bool:
     return kind == "ReLU" and not operation.negative_slope and not operation.threshold
 
 
+def _range_of(tensor: Any) -> Any:
+    """The range on whose levels a tensor of a quantisation-aware graph lies, or None."""
+    while True:
+        operation, node, _ = tensor._keras_history
+        kind = type(operation).__name__
+        if kind == "ActivationRange":
+            return operation
+        if kind == "SharedRange":
+            return operation.around.before[0]
+        if kind not in _SAME_SCALE and kind.removeprefix("Quantised") not in _POOLED:
+            return None
+        tensor = operation._inbound_nodes[node].input_tensors[0]
+
+
+def _wire(aware: Any) -> None:
+    """Tell the layers that count in whole numbers which ranges lie around them."""
+    from edgepress.compress.graph import nodes_of
+    from edgepress.deploy.quantize.fake_quant import Around
+
+    read_by = readers(aware)
+    for node in nodes_of(aware):
+        layer = node.operation
+        if not hasattr(layer, "around") or type(layer).__name__ in _RANGES:
+            continue
+        before = tuple(_range_of(tensor) for tensor in node.input_tensors)
+        after = _range_after(layer.name, read_by)
+        alone = len(layer._inbound_nodes) == 1 and None not in before
+        if type(layer).__name__.removeprefix("Quantised") in _POOLED:
+            after = before[0]
+        if alone and len(before) == (2 if _merges(layer) else 1):
+            layer.around = Around(before, after)
+
+
+def _merges(layer: Any) -> bool:
+    return type(layer).__name__ in ("QuantisedAdd", "QuantisedMultiply")
+
+
+def _range_after(name: str, read_by: Mapping[str, list[Any]]) -> Any:
+    """The range that a layer's output is rounded to, a ReLU between them looked through."""
+    reading = read_by.get(name, [])
+    while len(reading) == 1 and reading[0] is not None and _is_relu(reading[0]):
+        reading = read_by.get(reading[0].name, [])
+    found = reading[0] if len(reading) == 1 else None
+    return found if type(found).__name__ == "ActivationRange" else None
+
+
 def _copy_weights(folded: Any, aware: Any) -> None:
     for layer in folded.layers:
         if not _has_kernel(layer):
@@ -214,3 +301,25 @@ def _copy_weights(folded: Any, aware: Any) -> None:
         twin.set_weights(values)
         if float(np.mean(values[0] == 0)) >= _PRUNED:
             twin.mask = (values[0] != 0).astype(values[0].dtype)
+        twin.clusters = clusters_of(values[0], twin.kept)
+
+
+def clusters_of(kernel: NDArray[Any], kept: tuple[int, ...]) -> NDArray[np.int32] | None:
+    """For each entry the number of its value, where a kernel has few; else None.
+
+    Args:
+        kernel: The kernel.
+        kept: Axes that have a scale for each entry; values are told apart along them, since a
+            folded normalisation scaled each entry of them by itself.
+    """
+    last = np.moveaxis(kernel, kept, range(kernel.ndim - len(kept), kernel.ndim))
+    columns = last.reshape(-1, int(np.prod(last.shape[last.ndim - len(kept) :])))
+    numbers = np.empty(columns.shape, np.int32)
+    begin = 0
+    for index, column in enumerate(columns.T):
+        values, inverse = np.unique(column, return_inverse=True)
+        if len(values) > _MOST_CLUSTERS or 4 * len(values) > len(column):
+            return None
+        numbers[:, index] = begin + inverse
+        begin += len(values)
+    return np.ascontiguousarray(numbers.reshape(kernel.shape))
