@@ -338,7 +338,7 @@ def prune_structure(
 ) -> PruneResult:
     """Remove channels or whole layers, whichever the spec names; see `prune_channels`."""
     if spec.structure == "layers":
-        from edgepress.compress.structure.blocks import prune_layers
+        from edgepress.compress.structure.dropping import prune_layers
 
         how = prune_layers
     else:

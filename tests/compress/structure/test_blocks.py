@@ -1,0 +1,130 @@
+"""Which blocks of layers are found in real architectures, and that they really go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from edgepress.compress.cost import model_cost
+from edgepress.compress.errors import InputError
+from edgepress.compress.inspection import inspect
+from edgepress.compress.pruning import prune
+from edgepress.compress.structure.blocks import Ledger, find_blocks
+from edgepress.compress.structure.groups import find_channels
+from edgepress.compress.structure.surgery import rebuild_without
+
+L = keras.layers
+
+
+def _transformer() -> keras.Model:
+    i = keras.Input((16, 16, 3))
+    x = L.Reshape((16, 24))(L.Conv2D(24, 4, 4)(i))
+    for k in range(3):
+        h = L.LayerNormalization()(x)
+        x = L.Add(name=f"after_attention_{k}")(
+            [x, L.MultiHeadAttention(2, 12, name=f"attention_{k}")(h, h)]
+        )
+        h = L.Dense(48, activation="gelu", name=f"widen_{k}")(L.LayerNormalization()(x))
+        x = x + L.Dense(24, name=f"narrow_{k}")(h)
+    return keras.Model(i, L.Dense(4, activation="softmax")(L.GlobalAveragePooling1D()(x)))
+
+
+def _nested() -> keras.Model:
+    """Blocks within nested models: functional, sequential, and one inside another."""
+
+    def inner(name: str) -> keras.Model:
+        i = keras.Input((8, 8, 12))
+        y = L.Conv2D(12, 3, padding="same", activation="relu", name="first")(i)
+        return keras.Model(i, L.Add(name="sum")([i, L.Conv2D(12, 1, name="second")(y)]), name=name)
+
+    i = keras.Input((16, 16, 3))
+    x = L.Conv2D(12, 3, 2, padding="same")(i)
+    x = keras.Sequential([keras.Input((8, 8, 12)), inner("deep"), L.ReLU()], name="stage")(x)
+    x = L.GlobalAveragePooling2D()(inner("shallow")(x))
+    return keras.Model(i, L.Dense(4, activation="softmax")(x))
+
+
+def _plain() -> keras.Model:
+    """No branch at all: a bottleneck, and a convolution with what belongs to it; a gate."""
+    i = keras.Input((16, 16, 3))
+    x = L.ReLU()(L.Conv2D(16, 3, padding="same", name="stem")(i))
+    x = L.ReLU(name="same_end")(
+        L.BatchNormalization(name="same_norm")(L.Conv2D(16, 3, padding="same", name="same")(x))
+    )
+    x = L.Conv2D(16, 1, name="narrow")(L.Conv2D(40, 1, activation="relu", name="widen")(x))
+    gate = L.Dense(16, activation="sigmoid", name="gate")(
+        L.GlobalAveragePooling2D(keepdims=True)(x)
+    )
+    x = L.GlobalAveragePooling2D()(L.Multiply(name="gated")([x, gate]))
+    return keras.Model(i, L.Dense(4, activation="softmax")(x))
+
+
+def _mobilenet() -> keras.Model:
+    return keras.applications.MobileNetV2(
+        input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=4
+    )
+
+
+MODELS: dict[str, tuple[Callable[[], keras.Model], set[str]]] = {
+    "transformer": (_transformer, {"attention_0", "widen_2", "narrow_2"}),
+    "nested": (_nested, {"stage/deep/first", "stage/deep/second", "shallow/second"}),
+    "plain": (_plain, {"same", "same_norm", "same_end", "widen", "narrow", "gate"}),
+    "mobilenet": (_mobilenet, {"block_2_expand", "block_2_depthwise", "block_15_project"}),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_block_saves_what_it_says(name: str) -> None:
+    make, expected = MODELS[name]
+    keras.utils.set_random_seed(0)
+    model = make()
+    blocks = find_blocks(model)
+    assert expected <= {layer for b in blocks for layer in b.layers}
+    before = model_cost(model)
+    assert Ledger(model).left({}) == (before.macs, before.params)
+    channels = find_channels(model)
+    x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
+    for block in blocks[:: max(1, len(blocks) // 8)]:
+        small = rebuild_without(channels, {id(block.tensor): block.stand_in}).model
+        after = model_cost(small)
+        assert (before.macs - after.macs, before.params - after.params) == (
+            block.macs,
+            block.params,
+        )
+        left = {layer.name for layer in inspect(small).layers}
+        assert not set(block.layers) & left
+        assert np.isfinite(np.asarray(small(x))).all()
+
+
+def test_a_branch_that_adds_nothing_goes_first_and_is_not_missed() -> None:
+    keras.utils.set_random_seed(0)
+    model = _transformer()
+    for weight in model.get_layer("narrow_1").weights:
+        weight.assign(np.zeros(weight.shape))
+    head = model.layers[-1]
+    head.kernel.assign(head.kernel * 20)
+    x = np.random.default_rng(0).normal(size=(96, 16, 16, 3)).astype("float32")
+    y = np.asarray(model(x)).argmax(1)
+    data = {"x_train": x[:64], "y_train": y[:64], "x_test": x[64:], "y_test": y[64:]}
+    result = prune(model, data, structure="layers", target_macs=0.9)
+    assert {"widen_1", "narrow_1"} <= set(result.removed[0].layers)
+    assert len(result.removed) == 1
+    np.testing.assert_allclose(model(x), result.model(x), atol=1e-5)
+    steps: dict[str, Any] = {"structure": "layers", "target_macs": 0.6, "steps": 2}
+    rounds = prune(model, data, recover_epochs=2, **steps)
+    assert rounds.after.macs <= 0.6 * rounds.before.macs
+    assert len(rounds.history["loss"]) == 2
+    with pytest.raises(InputError, match="a layer goes at once"):
+        prune(model, data, structure="layers", target_macs=0.6, schedule="polynomial")
+    with pytest.raises(InputError, match="matches no layer"):
+        prune(model, data, structure="layers", target_macs=0.6, protect=["atention_*"])
+
+
+def test_a_protected_layer_keeps_its_blocks() -> None:
+    blocks = find_blocks(_nested(), ["stage"])
+    assert blocks
+    assert not any(layer.startswith("stage/") for b in blocks for layer in b.layers)
