@@ -50,8 +50,7 @@ def exported(model: Any, calibration: Array, out: Path) -> Path:
     """The int8 file that `export` makes."""
     outputs = np.asarray(model.predict(calibration, verbose=0))
     data = {"train": (calibration, outputs), "val": (calibration, outputs)}
-    samples = min(len(calibration), 512)
-    files = deploy.export(model, out, ["tflite"], ["int8"], data, calibration_samples=samples)
+    files = deploy.export(model, out, ["tflite"], ["int8"], data)
     return Path(files[0].path)
 
 

@@ -109,3 +109,12 @@ def test_every_byte_is_in_the_array(data):
 @given(text=st.text(min_size=1))
 def test_names_are_identifiers(text):
     assert re.fullmatch(r"[A-Za-z_]\w*", c_name(text), re.ASCII)
+
+
+@pytest.mark.parametrize("name", ["ic/resnet8", "kws/kws", "vww/vww_96", "ad/ad01"])
+def test_the_planned_activations_are_those_of_tflm(shared_data, worker, name):
+    """Within 5 % of what TFLM's own allocator gives to the activations of the four networks."""
+    pytest.importorskip("tflite_micro")
+    path = shared_data / f"mlperf_tiny/{name}_int8.tflite"
+    measured = worker.ask("tflm-arena", {"source": str(path)})["head_bytes"]
+    assert plan_arena(path).arena_bytes == pytest.approx(measured, rel=0.05)
