@@ -15,6 +15,7 @@ from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.artifact import Agreement, Artifact, TensorSpec
 from edgepress.compress.data.dataset import Dataset, Split
 from edgepress.compress.data.tasks import Task
+from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.plausible import plausible_inputs
 from edgepress.deploy.pairing import Pairing, pair_inputs, pair_outputs
 from edgepress.deploy.quantize.precision import PRECISIONS, Precision
@@ -195,7 +196,12 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         source: The source's samples and outputs.
         got: The artifact's outputs, in the source's order and shapes.
         precision: Sets the bounds.
+
+    Raises:
+        InputError: The source's outputs are empty.
     """
+    if any(w.size == 0 for w in source.outputs):
+        raise InputError("the model's output holds no values: there is nothing to compare")
     want = [w.astype(np.float64) for w in source.outputs]
     have = [g.astype(np.float64) for g in got]
     differences = [np.abs(h - w) for h, w in zip(have, want, strict=True)]
@@ -273,8 +279,7 @@ def _agreement(source: SourceOutputs, have: Outputs, want: Outputs, precision: P
     if kind == "classification" or (kind is None and want[0].ndim == 2 and classes):
         return float((have[0].argmax(-1) == want[0].argmax(-1)).mean())
     bound = precision.tolerance * max(float(np.abs(want[0]).max(initial=0)), 1e-7)
-    axes = tuple(range(1, want[0].ndim))
-    worst = np.abs(have[0] - want[0]).max(axes, initial=0)  # a crop may have left nothing at all
+    worst = np.abs(have[0] - want[0]).reshape(len(want[0]), -1).max(1)
     return float((worst <= bound).mean())
 
 
