@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Structure = Literal["weights", "blocks", "nm", "kernels", "channels", "layers"]
-UNSTRUCTURED: tuple[Structure, ...] = ("weights", "blocks", "nm", "kernels")
+Structure = Literal["weights", "blocks", "nm", "kernels", "clusters", "channels", "layers"]
+UNSTRUCTURED: tuple[Structure, ...] = ("weights", "blocks", "nm", "kernels", "clusters")
 
 
 def parse_number(text: Any) -> Any:
@@ -163,7 +163,8 @@ class PruneSpec(Spec):
     """One pruning step and its recovery.
 
     Attributes:
-        structure: What is removed.
+        structure: What is removed; "clusters" removes no weights, but lets those of each kernel
+            share few values (zeros stay zeros), which compresses well.
         sparsity: Share removed: of weights for unstructured, of channels for structured pruning.
         target_macs: MACs kept, as a share (below or equal 1) or a number.
         target_params: Parameters kept, as a share or a number.
@@ -190,6 +191,7 @@ class PruneSpec(Spec):
         block: Block of "blocks", inputs x outputs, such as "1x4".
         pattern: Pattern of "nm", such as "2:4" (2 of every 4 stay); follows from `sparsity` if
             not given.
+        clusters: Distinct values of each kernel at most, zero counted, with "clusters".
         depthwise: Whether depthwise kernels lose weights too (unstructured only).
         allocation: "global" ranks all layers together, "uniform" takes the same share of each;
             for unstructured pruning also "lamp" (global rank of each weight's share in its layer)
@@ -228,6 +230,7 @@ class PruneSpec(Spec):
     per_layer: dict[str, float] = Field(default_factory=dict)
     block: str = Field("1x4", pattern=r"^[1-9]\d*x[1-9]\d*$")
     pattern: str | None = Field(None, pattern=r"^[1-9]\d*:[1-9]\d*$")
+    clusters: int = Field(16, ge=2)
     depthwise: bool = False
     allocation: Literal["global", "uniform", "lamp", "erk"] = "global"
     group_reduction: Literal["sum", "mean", "max"] = "mean"
@@ -257,6 +260,13 @@ class PruneSpec(Spec):
         given = [n for n in ("sparsity", "target_macs", "target_params") if getattr(self, n)]
         if self.structure == "nm" and self.pattern and not given:
             return self
+        if self.structure == "clusters":
+            if given or self.schedule != "one-shot":
+                what = given[0] if given else "schedule"
+                raise ValueError(f"structure clusters takes clusters, not {what}")
+            return self
+        if "clusters" in self.model_fields_set:
+            raise ValueError(f"clusters is for structure clusters, not {self.structure}")
         if len(given) != 1:
             raise ValueError("give exactly one of sparsity, target_macs, target_params")
         if self.structure in UNSTRUCTURED and given != ["sparsity"]:

@@ -124,4 +124,6 @@ def _target(spec: PruneSpec) -> str:
         value = getattr(spec, name)
         if value is not None:
             return f"{name.replace('_', ' ')} {value:g}"
+    if spec.structure == "clusters":
+        return f"{spec.clusters} values"
     return f"pattern {spec.pattern}"

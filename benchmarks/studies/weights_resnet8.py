@@ -52,7 +52,11 @@ def ours(**options: Any) -> Method:
 
         trains = options.get("schedule") == "polynomial"
         epochs = given.epochs if trains else 0
-        settings = {"recover_epochs": epochs, "recover_lr": LR, "recover_batch_size": BATCH}
+        settings: dict[str, Any] = {
+            "recover_epochs": epochs,
+            "recover_lr": LR,
+            "recover_batch_size": BATCH,
+        }
         result = prune(
             load(given.model),
             given.arrays,

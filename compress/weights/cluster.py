@@ -6,7 +6,7 @@ from k-means++ starts, zeros kept out of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from edgepress.compress.finetune.copying import copy_model
 from edgepress.compress.weights.prunable import PrunableWeight, find_kernels
 
 _ITERATIONS = 100
+# A kernel of at most so many values, each used so often on average, counts as clustered.
+_MOST_VALUES, _LEAST_USES = 256, 4
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,46 @@ def cluster_weights(
         raise InputError(f"clusters {count} is below 2: a kernel of one value computes nothing")
     copy = copy_model(model)
     kernels, _ = find_kernels(copy, protect, depthwise=True)
-    found = tuple(_cluster(kernel, count, seed) for kernel in kernels)
-    for kernel, clusters in zip(kernels, found, strict=True):
-        kernel.variable.assign(clusters.kernel())
-    return copy, found
+    return copy, share_values(kernels, {kernel.path: count for kernel in kernels}, seed)
+
+
+def share_values(
+    kernels: Sequence[PrunableWeight], counts: Mapping[str, int], seed: int = 0
+) -> tuple[Clusters, ...]:
+    """Let the weights of kernels share few values, in place; zeros stay where they are.
+
+    Args:
+        kernels: The kernels; those of few enough values already keep them.
+        counts: Distinct values at most, by kernel path; kernels that aren't named are left alone.
+        seed: Draws the starts of k-means.
+
+    Returns:
+        The clusters of each kernel that is named.
+    """
+    found = []
+    for kernel in kernels:
+        if kernel.path in counts:
+            clusters = _cluster(kernel, counts[kernel.path], seed)
+            kernel.variable.assign(clusters.kernel())
+            found.append(clusters)
+    return tuple(found)
+
+
+def shared_values(kernels: Sequence[PrunableWeight]) -> dict[str, int]:
+    """The kernels that an earlier step has clustered, and how many values each has.
+
+    Args:
+        kernels: The kernels to look at.
+
+    Returns:
+        Distinct values by path, zero counted; kernels of many values are left out.
+    """
+    counts = {k.path: (k.size, len(np.unique(k.value()))) for k in kernels}
+    return {
+        path: distinct
+        for path, (size, distinct) in counts.items()
+        if 2 < distinct <= min(_MOST_VALUES, size // _LEAST_USES)
+    }
 
 
 def k_means(points: Float[np.ndarray, " n"], count: int, seed: int = 0) -> Float[np.ndarray, " k"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec, TrainSpec
 from edgepress.compress.results import PruneResult, Removed
 from edgepress.compress.weights.callback import GradualMasks, HoldMasks
+from edgepress.compress.weights.cluster import HoldClusters, share_values, shared_values
 from edgepress.compress.weights.counting import kernel_sparsity
 from edgepress.compress.weights.criteria import SECOND_ORDER, WEIGHT_CRITERIA
 from edgepress.compress.weights.masks import Mask
@@ -29,7 +30,11 @@ Masks = Mapping[str, Mask]
 
 @dataclass(frozen=True)
 class _Run:
-    """One pruning: the source stays, `model` changes."""
+    """One pruning: the source stays, `model` changes.
+
+    Attributes:
+        shared: How many values the kernels have that an earlier step clustered.
+    """
 
     source: Any
     model: Any
@@ -39,6 +44,7 @@ class _Run:
     seed: int
     state_dir: Path | None
     progress: Progress
+    shared: Mapping[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
 
@@ -51,8 +57,8 @@ class _Run:
         finally:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin
 
-    def fit(self, training: TrainSpec, callback: Any, name: str) -> None:
-        """Train with a mask callback and take its history over."""
+    def fit(self, training: TrainSpec, callbacks: Sequence[Any], name: str) -> None:
+        """Train with callbacks and take the history over."""
         from edgepress.compress.finetune.train import fit
 
         assert self.dataset is not None
@@ -63,7 +69,7 @@ class _Run:
                 training,
                 seed=self.seed,
                 state_dir=self.state_dir / name if self.state_dir else None,
-                callbacks=(callback,),
+                callbacks=callbacks,
                 teacher=self.source if self.spec.distill else None,
                 progress=self.progress,
             )
@@ -98,13 +104,21 @@ def prune_weights(
     """
     check_spec(spec, dataset)
     progress = progress or Silent()
+    if spec.structure == "clusters":
+        from edgepress.compress.weights.clustering import prune_to_clusters
+
+        return prune_to_clusters(
+            model, dataset, spec, seed=seed, state_dir=state_dir, progress=progress
+        )
     copy = copy_model(model)
     plan = plan_masks(copy, spec)
-    run = _Run(model, copy, plan, dataset, spec, seed, state_dir, progress)
+    shared = shared_values(plan.kernels)
+    run = _Run(model, copy, plan, dataset, spec, seed, state_dir, progress, shared)
     with run.timed("measure"):
         before = model_figures(model, dataset)
     masks = _METHODS[spec.schedule](run)
     apply_masks(plan.kernels, masks)
+    share_values(plan.kernels, shared, seed)
     with run.timed("measure"):
         after = model_figures(copy, dataset)
         sparsity = kernel_sparsity(copy)
@@ -149,7 +163,7 @@ def _gradual(run: _Run) -> Masks:
     """Masks on a schedule while the model trains."""
     run.progress.stage("prune while training")
     callback = GradualMasks(run.plan, _turns(run))
-    run.fit(run.spec.recovery(), callback, "gradual")
+    run.fit(run.spec.recovery(), [callback], "gradual")
     return callback.masks()
 
 
@@ -168,7 +182,7 @@ def _moving(run: _Run) -> Masks:
     )
     _, end = _steps(run)
     callback = RegrownMasks(kernels, masks, gradients, _frequency(spec, end), end)
-    run.fit(spec.recovery(), callback, "moving")
+    run.fit(spec.recovery(), [callback], "moving")
     return callback.masks()
 
 
@@ -194,7 +208,10 @@ def _choose(run: _Run) -> Masks:
 def _recover(run: _Run, masks: Masks, name: str) -> None:
     if run.spec.recover_epochs:
         run.progress.stage("recover")
-        run.fit(run.spec.recovery(), HoldMasks(run.plan.kernels, masks), name)
+        held = share_values(run.plan.kernels, run.shared, run.seed)
+        callbacks = [HoldMasks(run.plan.kernels, masks)]
+        callbacks += [HoldClusters(run.model, held)] if held else []
+        run.fit(run.spec.recovery(), callbacks, name)
 
 
 def _turns(run: _Run) -> Mapping[int, float]:
@@ -236,6 +253,10 @@ def check_spec(spec: PruneSpec, dataset: Dataset | None) -> None:
     Raises:
         InputError: Names the option.
     """
+    if spec.structure == "clusters":
+        if dataset is None and spec.recover_epochs:
+            raise InputError("recover_epochs needs data", "give data, or no recover_epochs")
+        return
     if spec.criterion != SECOND_ORDER:
         WEIGHT_CRITERIA[spec.criterion]
     gradual = spec.schedule in ("constant", "polynomial", "moving")

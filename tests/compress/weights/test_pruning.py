@@ -165,6 +165,49 @@ def test_a_stopped_pruning_goes_on_to_the_same_bits(images, tmp_path, case):
         np.testing.assert_array_equal(x.numpy(), y.numpy())
 
 
+def values_of(model):
+    return [len(np.unique(k.value())) for k in find_kernels(model, depthwise=True)[0]]
+
+
+@pytest.mark.parametrize("case", ["one-shot", "polynomial", "moving", "second-order", "nm"])
+def test_pruning_after_clustering_keeps_few_values(images, case):
+    model = classifier()
+    data = open_data(images, model)
+    clustered = prune_weights(model, data, PruneSpec(structure="clusters", clusters=6)).model
+    assert max(values_of(clustered)) <= 6
+    spec = PruneSpec(sparsity=0.5, recover_epochs=1, recover_batch_size=8, **CASES[case])
+    result = prune_weights(clustered, data, spec)
+    assert max(values_of(result.model)) <= 6
+    assert result.sparsity == pytest.approx(0.5, abs=0.01)
+
+
+def test_clustering_after_pruning_keeps_the_zeros_through_training(images):
+    model = classifier()
+    data = open_data(images, model)
+    pruned = prune_weights(model, data, PruneSpec(sparsity=0.6)).model
+    spec = PruneSpec(structure="clusters", clusters=5, recover_epochs=2, recover_batch_size=8)
+    result = prune_weights(pruned, data, spec)
+    for old, new in zip(find_kernels(pruned)[0], find_kernels(result.model)[0], strict=True):
+        np.testing.assert_array_equal(old.value() == 0, new.value() == 0)
+    assert max(values_of(result.model)) <= 5
+    assert len(result.history["loss"]) == 2
+    assert result.after.value is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clusters": 1}, "greater than or equal to 2"),
+        ({"sparsity": 0.5}, "structure clusters takes clusters, not sparsity"),
+        ({"schedule": "polynomial"}, "structure clusters takes clusters, not schedule"),
+        ({"structure": "weights", "sparsity": 0.5, "clusters": 4}, "is for structure clusters"),
+    ],
+)
+def test_impossible_clusters_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        PruneSpec(**{"structure": "clusters", **options})
+
+
 def test_protected_and_overridden_layers():
     model = classifier()
     spec = PruneSpec(sparsity=0.5, protect=["head"], per_layer={"conv": 0.25}, allocation="uniform")

@@ -1,0 +1,133 @@
+"""Zeros and shared values, counted in the tensors of the TFLite files themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from edgepress.compress import load, prune
+from edgepress.compress.weights.prunable import find_kernels
+from edgepress.deploy import export
+
+layers = keras.layers
+
+
+def constants(path: Path) -> list[np.ndarray]:
+    """The weights of all graphs of a file that have two axes or more, each buffer once.
+
+    Arrays of nothing but zeros are states that a recurrent layer starts from.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    types = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8}
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    found = {}
+    for g in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(g)
+        for tensor in (graph.Tensors(i) for i in range(graph.TensorsLength())):
+            data = model.Buffers(tensor.Buffer()).DataAsNumpy()
+            if not isinstance(data, int) and tensor.Type() in types and tensor.ShapeLength() > 1:
+                array = data.view(types[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
+                found[tensor.Buffer()] = array
+    return [array for array in found.values() if array.any()]
+
+
+def zeros_in(arrays) -> int:
+    return sum(a.size - np.count_nonzero(a) for a in arrays)
+
+
+def chain(shape, *stack):
+    return keras.Sequential([keras.Input(shape, batch_size=1), *stack])
+
+
+def nested():
+    inner = keras.Sequential([keras.Input((8,)), layers.Dense(9)], name="inner")
+    inputs = keras.Input((8,), batch_size=1)
+    return keras.Model(inputs, layers.Dense(5)(inner(inputs)))
+
+
+def shared():
+    layer = layers.Dense(8)
+    inputs = keras.Input((8,), batch_size=1)
+    return keras.Model(inputs, layer(layers.ReLU()(layer(inputs))))
+
+
+def attention():
+    inputs = keras.Input((5, 12), batch_size=1)
+    return keras.Model(inputs, layers.MultiHeadAttention(3, 4)(inputs, inputs))
+
+
+CASES = {
+    "dense": (lambda: chain((16,), layers.Dense(12)), {"structure": "blocks", "block": "4x1"}),
+    "conv1d": (lambda: chain((9, 8), layers.Conv1D(8, 3)), {"structure": "nm"}),
+    "conv2d": (lambda: chain((8, 8, 4), layers.Conv2D(8, 3)), {"structure": "kernels"}),
+    "pointwise": (lambda: chain((8, 8, 8), layers.Conv2D(8, 1)), {"structure": "blocks"}),
+    "conv3d": (lambda: chain((4, 4, 4, 3), layers.Conv3D(5, 2)), {}),
+    "transposed": (lambda: chain((5, 5, 6), layers.Conv2DTranspose(8, 3)), {}),
+    "separable": (lambda: chain((8, 8, 4), layers.SeparableConv2D(8, 3)), {"depthwise": True}),
+    "depthwise": (lambda: chain((8, 8, 4), layers.DepthwiseConv2D(3)), {"depthwise": True}),
+    "lstm": (lambda: chain((4, 5), layers.LSTM(6)), {}),
+    "gru": (lambda: chain((4, 8), layers.GRU(8)), {"structure": "nm"}),
+    "bidirectional": (lambda: chain((4, 5), layers.Bidirectional(layers.LSTM(4))), {}),
+    "time distributed": (lambda: chain((4, 7), layers.TimeDistributed(layers.Dense(6))), {}),
+    "nested": (nested, {"structure": "blocks", "block": "1x3"}),
+    "shared": (shared, {}),
+    "attention": (attention, {}),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_the_file_holds_exactly_the_zeros_of_the_model(kind, worker, tmp_path):
+    build, options = CASES[kind]
+    model = build()
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(random.uniform(0.1, 1, weight.shape))
+    result = prune(model, sparsity=0.5, **options)
+    kernels, _ = find_kernels(result.model, depthwise=True)
+    wanted = zeros_in([k.value() for k in kernels])
+    assert wanted == sum(r.removed for r in result.removed) > 0
+    (artifact,) = export(
+        result.model, tmp_path / "out", formats=["tflite"], quantize=["float32"], worker=worker
+    )
+    assert zeros_in(constants(artifact.path)) == wanted
+
+
+def test_prune_then_cluster_then_int8_keeps_zeros_and_values(shared_data, worker, tmp_path):
+    source = load(shared_data / "mlperf_tiny/ic/resnet8.h5")
+    test = np.load(shared_data / "cifar10/test.npz")
+    images = test["d"][:256].cumsum(1, dtype=np.uint8).cumsum(2, dtype=np.uint8)
+    data = {"train": (images, test["y"][:256]), "val": (images, test["y"][:256])}
+    pruned = prune(source, sparsity=0.75).model
+    clustered = prune(pruned, structure="clusters", clusters=16).model
+    wanted = zeros_in([k.value() for k in find_kernels(pruned)[0]])
+    (artifact,) = export(
+        clustered,
+        tmp_path / "out",
+        formats=["tflite"],
+        quantize=["int8"],
+        data=data,
+        worker=worker,
+    )
+    kernels = constants(artifact.path)
+    assert zeros_in(kernels) >= wanted
+    for kernel in kernels:
+        # Outputs have scales of their own, and the folded normalisation's factors.
+        assert all(len(np.unique(channel)) <= 16 for channel in kernel)
+
+
+def test_nine_tenths_of_zeros_are_a_quarter_and_a_twelfth(shared_data, worker, tmp_path):
+    source = load(shared_data / "mlperf_tiny/ic/resnet8.h5")
+    test = np.load(shared_data / "cifar10/test.npz")
+    images = test["d"][:256].cumsum(1, dtype=np.uint8).cumsum(2, dtype=np.uint8)
+    data = {"train": (images, test["y"][:256]), "val": (images, test["y"][:256])}
+    formats = {"formats": ["tflite"], "data": data, "worker": worker}
+    (dense,) = export(source, tmp_path / "dense", quantize=["float32"], **formats)
+    pruned = prune(source, sparsity=0.9).model
+    both = export(pruned, tmp_path / "pruned", quantize=["float32", "int8"], **formats)
+    floats, integers = (artifact.gzip_bytes for artifact in both)
+    assert floats <= dense.gzip_bytes / 4
+    assert integers <= dense.gzip_bytes / 12
