@@ -11,7 +11,7 @@ import numpy as np
 
 from edgepress.benchmarks.intervals import Comparison, Interval, median_interval, outliers
 from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
-from edgepress.compress.files import gzip_size
+from edgepress.compress.files import gzip_size, zstd_size
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Measurement:
             "device": self.device,
             "bytes": self.path.stat().st_size,
             "gzip_bytes": gzip_size(self.path),
+            "zstd_bytes": zstd_size(self.path),
             "runs": len(ms),
             "threads": self.threads,
             "batch": self.batch,

@@ -73,6 +73,7 @@ class Artifact:
         quantize: "float32", "float16", "dynamic", "int8", …
         bytes: Size of the file.
         gzip_bytes: Size after gzip at level 9.
+        zstd_bytes: Size after Zstandard at level 12, or None in accounts that don't know it.
         sha256: Hash of the file.
         inputs: Input tensors.
         outputs: Output tensors.
@@ -92,6 +93,7 @@ class Artifact:
     source: str
     versions: dict[str, str]
     verified: Agreement | None = None
+    zstd_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, the path as text."""

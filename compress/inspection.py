@@ -14,7 +14,13 @@ from edgepress.compress.graph import graph_of
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer in numbers; see `cost.LayerCost`. `sparsity`: share of zeros in its kernels."""
+    """One layer in numbers; see `cost.LayerCost`.
+
+    Attributes:
+        sparsity: Share of zeros in its kernels.
+        entropy_bytes: Bytes of its kernels if each value were coded by how often it occurs, with
+            the table of values; None without kernels.
+    """
 
     name: str
     type: str
@@ -23,6 +29,7 @@ class LayerReport:
     trainable: bool
     sparsity: float
     activation_bytes: int
+    entropy_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Inspection:
         macs: Multiply-accumulates of one inference at batch 1.
         bytes: Size as a `.keras` file without optimizer state.
         sparsity: Share of zeros in all kernels.
+        entropy_bytes: Bytes of all kernels if their values were coded by frequency.
         layers: Layer by layer.
         groups: Channel groups; empty for a model without a graph of layers.
     """
@@ -63,6 +71,7 @@ class Inspection:
     macs: int
     bytes: int
     sparsity: float
+    entropy_bytes: int
     layers: tuple[LayerReport, ...]
     groups: tuple[GroupReport, ...]
 
@@ -89,13 +98,15 @@ def inspect(model: Any) -> Inspection:
     model = load(model)
     costs = layer_costs(model)
     zeros = _zeros_by_layer(model)
+    coded = _coded_by_layer(model)
     return Inspection(
         params=model.count_params(),
         trainable_params=sum(int(np.prod(w.shape)) for w in model.trainable_weights),
         macs=sum(cost.macs for cost in costs),
         bytes=saved_bytes(model),
         sparsity=_share(zeros.values()),
-        layers=tuple(_layer(cost, zeros) for cost in costs),
+        entropy_bytes=sum(coded.values()),
+        layers=tuple(_layer(cost, zeros, coded) for cost in costs),
         groups=_groups(model),
     )
 
@@ -114,24 +125,35 @@ def _zeros_by_layer(model: Any) -> dict[str, tuple[int, int]]:
     return found
 
 
+def _coded_by_layer(model: Any) -> dict[str, int]:
+    """For each layer with kernels: the entropy bound of them, in bytes."""
+    from edgepress.compress.weights.entropy import entropy_bounds
+
+    found: dict[str, int] = {}
+    for bound in entropy_bounds(model):
+        found[bound.layer_path] = found.get(bound.layer_path, 0) + bound.bytes
+    return found
+
+
 def _share(counts: Any) -> float:
     zeros, weights = (sum(part) for part in zip((0, 0), *counts, strict=True))
     return zeros / weights if weights else 0.0
 
 
-def _layer(cost: LayerCost, zeros: dict[str, tuple[int, int]]) -> LayerReport:
+def _layer(
+    cost: LayerCost, zeros: dict[str, tuple[int, int]], coded: dict[str, int]
+) -> LayerReport:
     """One layer; kernels of layers inside a wrapper count as the wrapper's."""
-    inside = [
-        c for path, c in zeros.items() if path == cost.name or path.startswith(f"{cost.name}/")
-    ]
+    inside = [p for p in zeros if p == cost.name or p.startswith(f"{cost.name}/")]
     return LayerReport(
         name=cost.name,
         type=cost.type,
         params=cost.params,
         macs=cost.macs,
         trainable=cost.trainable,
-        sparsity=_share(inside),
+        sparsity=_share(zeros[path] for path in inside),
         activation_bytes=cost.activation_bytes,
+        entropy_bytes=sum(coded[path] for path in inside) if inside else None,
     )
 
 

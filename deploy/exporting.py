@@ -16,7 +16,14 @@ import numpy as np
 from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.artifact import Artifact
 from edgepress.compress.errors import DeviceError, EdgepressError, InputError
-from edgepress.compress.files import atomic_output, check_output, gzip_size, sha256, write_json
+from edgepress.compress.files import (
+    atomic_output,
+    check_output,
+    gzip_size,
+    sha256,
+    write_json,
+    zstd_size,
+)
 from edgepress.compress.progress import Progress, Silent
 from edgepress.deploy.export_options import TRAINED_FORMATS, check_options
 from edgepress.deploy.export_result import ExportResult, Failed, Skipped
@@ -311,6 +318,7 @@ class _Line:
             source=self.fingerprint,
             versions=versions(),
             verified=agreement,
+            zstd_bytes=zstd_size(runnable),
         )
 
 

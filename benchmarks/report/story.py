@@ -182,6 +182,7 @@ def artifacts(run: Run) -> Grid | None:
                 str(a.get("quantize", "")),
                 bytes_text(a.get("bytes")),
                 bytes_text(a.get("gzip_bytes")),
+                bytes_text(a.get("zstd_bytes")),
                 ms_text(row.get("median_ms")),
                 metric_text(verified.get("metric"), verified.get("value")),
                 _or_absent(verified.get("agreement"), lambda v: f"{100 * v:.2f} %"),
@@ -189,7 +190,7 @@ def artifacts(run: Run) -> Grid | None:
                 _verdict(a.get("verified")),
             )
         )
-    columns = ("file", "precision", "bytes", "gzip", "latency", "metric", "same decision",
+    columns = ("file", "precision", "bytes", "gzip", "zstd", "latency", "metric", "same decision",
                "largest error", "")  # fmt: skip
     skipped = tuple(
         f"{s['format']} {s['quantize']}: {s['reason']}"

@@ -17,6 +17,7 @@ class EntropyBound:
 
     Attributes:
         path: The kernel's path.
+        layer_path: Its layer's.
         weights: Number of weights.
         zeros: How many of them are zero.
         distinct: Number of distinct values.
@@ -24,6 +25,7 @@ class EntropyBound:
     """
 
     path: str
+    layer_path: str
     weights: int
     zeros: int
     distinct: int
@@ -64,5 +66,9 @@ def entropy_bounds(model: Any) -> tuple[EntropyBound, ...]:
         value = kernel.value()
         zeros = int(value.size - np.count_nonzero(value))
         distinct = len(np.unique(value))
-        bounds.append(EntropyBound(kernel.path, kernel.size, zeros, distinct, entropy(value)))
+        bounds.append(
+            EntropyBound(
+                kernel.path, kernel.layer_path, kernel.size, zeros, distinct, entropy(value)
+            )
+        )
     return tuple(bounds)

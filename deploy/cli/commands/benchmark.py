@@ -133,11 +133,12 @@ def show_benchmark(document: dict[str, Any]) -> None:
     metric = next((r["metric"] for r in rows if r["value"] is not None), None)
     display.print_table(
         f"On {', '.join(d['name'] for d in document['devices'])}",
-        ["file", "bytes", "gzip", "median ms", "95 % interval", "p90", "p99", "first ms",
+        ["file", "bytes", "gzip", "zstd", "median ms", "95 % interval", "p90", "p99", "first ms",
          "peak memory", "arena", metric or "metric"],
         [
             [f"{row['label']} ({row['device']})" if several else row["label"], row["bytes"],
-             row["gzip_bytes"], row["median_ms"], "{:.4g} to {:.4g}".format(*row["ci95_ms"]),
+             row["gzip_bytes"], row["zstd_bytes"], row["median_ms"],
+             "{:.4g} to {:.4g}".format(*row["ci95_ms"]),
              row["p90_ms"], row["p99_ms"], row["first_ms"], row["peak_memory_bytes"],
              row["arena_bytes"], row["value"]]
             for row in rows

@@ -87,13 +87,13 @@ def show_export(document: dict[str, Any]) -> None:
     for artifact in document["artifacts"]:
         verified = artifact["verified"]
         rows.append(
-            [artifact["path"], artifact["bytes"], artifact["gzip_bytes"],
+            [artifact["path"], artifact["bytes"], artifact["gzip_bytes"], artifact["zstd_bytes"],
              "verified" if verified["passed"] else "failed", verified["max_abs_error"],
              display.percent(verified["agreement"]), verified["value"], verified["source_value"]]
         )  # fmt: skip
     display.print_table(
         "Exported files, each compared with its source",
-        ["file", "bytes", "gzip", "", "max error", "agreement", "metric", "source's"],
+        ["file", "bytes", "gzip", "zstd", "", "max error", "agreement", "metric", "source's"],
         rows,
     )
     for note in document["notes"]:

@@ -20,7 +20,11 @@ from edgepress.deploy.cli.quiet import load_frameworks
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Show MODEL's layers, parameters, MACs, bytes, sparsity and channel groups."""
+    """Show MODEL's layers, parameters, MACs, bytes, sparsity and channel groups.
+
+    "Coded bytes" is what kernels would take if each value were coded by how often it occurs
+    (their entropy, and the table of values): small after pruning and clustering.
+    """
     load_frameworks(values["verbose"])
     from edgepress.compress import inspect
 
@@ -31,8 +35,9 @@ def command(values: Values) -> None:
     display.print_table(
         f"{values['model']}: {found['params']:,} parameters ({found['trainable_params']:,}"
         f" trainable), {found['macs']:,} MACs, {found['bytes']:,} bytes,"
-        f" sparsity {found['sparsity']:.1%}",
-        ["layer", "type", "params", "macs", "trainable", "sparsity"],
+        f" sparsity {found['sparsity']:.1%}, kernels coded by frequency"
+        f" {found['entropy_bytes']:,} bytes",
+        ["layer", "type", "params", "macs", "trainable", "sparsity", "coded bytes"],
         [
             [
                 layer["name"],
@@ -41,6 +46,7 @@ def command(values: Values) -> None:
                 layer["macs"],
                 layer["trainable"],
                 display.percent(layer["sparsity"]),
+                layer["entropy_bytes"],
             ]
             for layer in found["layers"]
         ],

@@ -121,7 +121,7 @@ def _explain(values: Values, spec: PruneSpec, model: Any, dataset: Any) -> None:
 
 def _show(values: Values, result: PruneResult, output: Path) -> None:
     if values["as_json"]:
-        display.print_json(result.to_json())
+        display.print_json({**result.to_json(), "output": {"path": str(output), **_sizes(output)}})
         return
     before, after = result.before, result.after
     rows: list[list[Any]] = [
@@ -140,7 +140,22 @@ def _show(values: Values, result: PruneResult, output: Path) -> None:
         display.print_table("Kept as they are", ["layer", "why"], pinned)
     for note in result.notes:
         click.echo(f"note: {note}")
-    click.echo(f"zeros among kernel weights: {result.sparsity:.2%}; wrote {output}")
+    sizes = _sizes(output)
+    click.echo(
+        f"zeros among kernel weights: {result.sparsity:.2%}; wrote {output}: {sizes['bytes']:,}"
+        f" bytes, gzip {sizes['gzip_bytes']:,}, zstd {sizes['zstd_bytes']:,}"
+    )
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """What a file takes as it is and packed."""
+    from edgepress.compress.files import gzip_size, zstd_size
+
+    return {
+        "bytes": path.stat().st_size,
+        "gzip_bytes": gzip_size(path),
+        "zstd_bytes": zstd_size(path),
+    }
 
 
 def _check_drop(spec: PruneSpec, dataset: Any, result: PruneResult) -> None:

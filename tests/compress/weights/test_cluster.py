@@ -93,3 +93,13 @@ def test_pruning_and_clustering_lower_the_bound():
     shared, _ = cluster_weights(pruned, 4)
     sizes = [sum(b.bytes for b in entropy_bounds(m)) for m in (model, pruned, shared)]
     assert sizes[0] > 2 * sizes[1] > 4 * sizes[2]
+
+
+def test_inspect_gives_the_bound_of_each_layer():
+    from edgepress.compress import inspect
+
+    shared, _ = cluster_weights(network(), 4)
+    found = inspect(shared)
+    bounds = {b.layer_path: b.bytes for b in entropy_bounds(shared)}
+    assert {x.name: x.entropy_bytes for x in found.layers if x.entropy_bytes} == bounds
+    assert found.entropy_bytes == sum(bounds.values()) < inspect(network()).entropy_bytes / 4

@@ -40,6 +40,7 @@ def test_the_document_has_the_promised_fields(kws: list[Path]) -> None:
     for row, path in zip(told["rows"], kws, strict=True):
         assert set(row) >= ROW
         assert row["bytes"] == path.stat().st_size > row["gzip_bytes"]
+        assert 0 < row["zstd_bytes"] < row["bytes"]
         assert row["runs"] == 25
         order = ["min_ms", "median_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"]
         assert all(row[a] <= row[b] for a, b in pairwise(order))
