@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -67,6 +68,23 @@ def atomic_output(target: Path | str, force: bool = False) -> Iterator[Path]:
         _replace(temporary, target)
     finally:
         _remove(temporary)
+
+
+def sweep(target: Path | str) -> None:
+    """Remove what killed processes left half-written beside a target.
+
+    Only for a target that one process at a time writes.
+
+    Args:
+        target: What `atomic_output` was asked for.
+    """
+    target = Path(target)
+    pattern = re.compile(rf"\.{re.escape(target.stem)}\.[0-9a-f]{{8}}{re.escape(target.suffix)}")
+    if not target.parent.is_dir():
+        return
+    for path in target.parent.iterdir():
+        if pattern.fullmatch(path.name):
+            _remove(path)
 
 
 def _replace(temporary: Path, target: Path) -> None:

@@ -2,55 +2,36 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+
+from edgepress.compress.notation import (
+    as_list,
+    parse_class_weights,
+    parse_number,
+    parse_numbers,
+    parse_points,
+    parse_rate,
+    parse_size,
+    show_rate,
+)
 
 Structure = Literal["weights", "blocks", "nm", "kernels", "clusters", "channels", "layers"]
 UNSTRUCTURED: tuple[Structure, ...] = ("weights", "blocks", "nm", "kernels", "clusters")
 
-
-def parse_number(text: Any) -> Any:
-    """Read `1/255` or `0.5` as a number; leave what isn't text alone."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return float(Fraction(text.replace(" ", "")))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError("write a number, such as 0.5 or 1/255") from None
-
-
-def parse_numbers(text: Any) -> Any:
-    """Read `0.5,0.5,0.5` (or one number) as a tuple of numbers."""
-    if isinstance(text, str):
-        return tuple(parse_number(part) for part in text.split(","))
-    return (text,) if isinstance(text, int | float) else text
-
-
-def parse_size(text: Any) -> Any:
-    """Read `96x96` as (height, width)."""
-    if not isinstance(text, str):
-        return text
-    parts = text.lower().split("x")
-    if not all(part.strip().isdecimal() for part in parts):
-        raise ValueError("write whole numbers with an x between them, such as 96x96")
-    return tuple(int(part) for part in parts)
-
-
-def parse_points(text: Any) -> Any:
-    """Read `5=1e-3,10=1e-4` as pairs of (epoch, rate)."""
-    return tuple(tuple(p.split("=")) for p in text.split(",")) if isinstance(text, str) else text
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 Number = Annotated[float, BeforeValidator(parse_number)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(parse_numbers)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, BeforeValidator(parse_rate), PlainSerializer(show_rate)]
 
 
 class Spec(BaseModel):
@@ -100,7 +81,8 @@ class TrainSpec(Spec):
         epochs: Passes over the training split.
         batch_size: Samples a step.
         optimizer: Name in `finetune.optimizers`.
-        lr: Learning rate that the schedule starts from (after warm-up).
+        lr: Learning rate that the schedule starts from (after warm-up); "auto" takes what a range
+            test (lr-find) suggests.
         momentum: For SGD and RMSprop.
         weight_decay: Decoupled weight decay (AdamW, or any optimizer).
         schedule: Name in `finetune.schedules`.
@@ -116,14 +98,30 @@ class TrainSpec(Spec):
         early_stopping: Epochs without improvement before training ends; None trains all epochs.
         restore_best: Whether the weights of the best validation epoch are kept.
         clipnorm: Bound on the gradient's global norm.
+        clipvalue: Bound on each element of the gradient; not together with `clipnorm`.
+        accumulate: Steps whose gradients are averaged before the weights change: a larger batch
+            where memory has no room for one.
+        ema: Decay of a running average of the weights, such as 0.999, which is judged and kept in
+            their place.
+        class_weights: What a sample counts in the loss: "none", "balanced" (each class the same in
+            all), "auto" (balanced where classes are uneven), or given as 0=1,3=2.5 by number or
+            name, 1 for the rest.
+        compute: Type that layers compute in while they are trained: "float32", "bfloat16" (mixed
+            precision; weights, outputs and the saved model stay float32), or "auto", bfloat16 where
+            the machine has instructions for it.
         temperature: Of the soft targets in distillation.
         distill_weight: Share of the distillation loss, the rest is the task's own loss.
+        distill_layers: Layers whose outputs are matched with the teacher's too, as NAME or
+            NAME=TEACHERS_NAME; widths may differ.
+        distill_layers_weight: Weight of that match, added to the loss.
+        log_csv: File that each epoch adds a line of figures to.
+        log_tensorboard: Folder for TensorBoard's event files.
     """
 
     epochs: int = Field(10, ge=0)
     batch_size: int = Field(64, ge=1)
     optimizer: str = "adam"
-    lr: float = Field(1e-3, gt=0)
+    lr: Rate = 1e-3
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     schedule: str = "constant"
@@ -138,8 +136,27 @@ class TrainSpec(Spec):
     early_stopping: int | None = Field(None, ge=1)
     restore_best: bool = True
     clipnorm: float | None = Field(None, gt=0)
+    clipvalue: float | None = Field(None, gt=0)
+    accumulate: int = Field(1, ge=1)
+    ema: float | None = Field(None, gt=0, lt=1)
+    class_weights: Annotated[
+        str,
+        BeforeValidator(parse_class_weights),
+        Field(pattern=r"^(none|balanced|auto|[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*)$"),
+    ] = "none"
+    compute: Literal["float32", "bfloat16", "auto"] = "float32"
     temperature: float = Field(4.0, gt=0)
     distill_weight: float = Field(0.9, ge=0, le=1)
+    distill_layers: Names = ()
+    distill_layers_weight: float = Field(1.0, gt=0)
+    log_csv: str | None = None
+    log_tensorboard: str | None = None
+
+    @model_validator(mode="after")
+    def _one_clip(self) -> TrainSpec:
+        if self.clipnorm and self.clipvalue:
+            raise ValueError("give one of clipnorm and clipvalue")
+        return self
 
 
 class FinetuneSpec(TrainSpec):
@@ -147,16 +164,26 @@ class FinetuneSpec(TrainSpec):
 
     Attributes:
         unfreeze: What is trained; see `finetune.select`.
+        lr_decay_per_block: Factor of the rate from each block of layers to the one before it: with
+            0.5 the last block learns at `lr`, the one before it at half of it, and so on.
         train_batchnorm: Whether batch normalisation in frozen parts follows the new data.
         teacher: Model file whose outputs are learned beside the labels.
         feature_cache: Whether what lies below the lowest unfrozen layer is computed once for each
             sample, where nothing random comes before it.
+        cache_memory: Most GiB of memory that cached features take, and a fifth of what is free.
+        cache_disk: Most GiB of disk for features that memory has no room for, and half of what is
+            free; 0 keeps them off the disk.
+        callbacks: Keras callbacks of your own, as file.py:object; a class or function is called.
     """
 
     unfreeze: Names = ("all",)
+    lr_decay_per_block: float = Field(1.0, gt=0, le=1)
     train_batchnorm: bool = False
     teacher: str | None = None
     feature_cache: bool = True
+    cache_memory: float = Field(4.0, ge=0)
+    cache_disk: float = Field(16.0, ge=0)
+    callbacks: Names = ()
 
 
 class PruneSpec(Spec):
@@ -205,10 +232,11 @@ class PruneSpec(Spec):
         calibration_samples: Samples for data-driven criteria and repair.
         recover_epochs: Epochs of training after (one-shot) or during pruning.
         recover_optimizer: Optimizer of the recovery.
-        recover_lr: Its learning rate; 0.002 by default after channels and layers.
+        recover_lr: Its learning rate, or "auto"; 0.002 by default after channels and layers.
         recover_schedule: Its schedule.
         recover_batch_size: Its batch size.
         distill: Whether the recovery learns from the unpruned model's outputs.
+        match_layers: Layers whose outputs the recovery matches with the unpruned model's too.
         max_drop: Largest acceptable fall of the metric, as a share of 1.
     """
 
@@ -241,10 +269,11 @@ class PruneSpec(Spec):
     calibration_samples: int = Field(512, ge=1)
     recover_epochs: int = Field(0, ge=0)
     recover_optimizer: str = "adam"
-    recover_lr: float = Field(1e-3, gt=0)
+    recover_lr: Rate = 1e-3
     recover_schedule: str = "cosine"
     recover_batch_size: int = Field(64, ge=1)
     distill: bool = True
+    match_layers: Names = ()
     max_drop: float | None = Field(None, ge=0)
 
     @model_validator(mode="before")
@@ -292,7 +321,8 @@ class PruneSpec(Spec):
         return TrainSpec(
             epochs=self.recover_epochs,
             optimizer=self.recover_optimizer,
-            lr=self.recover_lr,
+            lr=show_rate(self.recover_lr),
+            distill_layers=self.match_layers,
             schedule=self.recover_schedule,
             batch_size=self.recover_batch_size,
         )

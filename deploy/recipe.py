@@ -9,7 +9,8 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec, parse_size
+from edgepress.compress.notation import parse_size
+from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specifying import explain, hint
 
 

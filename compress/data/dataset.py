@@ -173,6 +173,7 @@ class Dataset:
         input_range: Lowest and highest value of a first batch, after preparation.
         class_names: Names of the classes, where the data has them.
         warnings: Remarks for the user, one line each.
+        unlabelled: Whether targets are a teacher's answers, which training does without.
     """
 
     train: Split | None
@@ -183,6 +184,7 @@ class Dataset:
     input_range: tuple[float, float]
     class_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    unlabelled: bool = False
 
     @property
     def training_split(self) -> Split:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import atomic_output
+from edgepress.compress.files import atomic_output, sweep
 
 Array = NDArray[Any]
 
@@ -73,6 +73,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self._file = None if folder is None else Path(folder) / "training.npz"
+        if self._file is not None:
+            sweep(self._file)
         self._key = key
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None

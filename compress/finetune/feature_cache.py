@@ -11,23 +11,24 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import psutil
 
 from edgepress.compress.data import Dataset, Split
 from edgepress.compress.data.arrays import ArraySource
 from edgepress.compress.data.preparation import Preparation
 from edgepress.compress.finetune.depths import graph_nodes
+from edgepress.compress.finetune.feature_store import FeatureSplit, Limits
 from edgepress.compress.finetune.fused_norm import fused_batch_norm
 from edgepress.compress.progress import Progress, Silent
 
 _BATCH = 256
-_MOST_BYTES = 4 * 2**30
-# A training copies what it draws from, and the samples themselves stay in memory.
-_SHARE_OF_FREE_MEMORY = 0.2
 
 
 def cache_features(
-    model: Any, dataset: Dataset, epochs: int, progress: Progress | None = None
+    model: Any,
+    dataset: Dataset,
+    epochs: int,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> tuple[Any, Dataset] | None:
     """Cut a model behind its frozen part and compute the features of all samples.
 
@@ -36,22 +37,25 @@ def cache_features(
         dataset: Opened for it.
         epochs: Passes that will be made; one doesn't pay.
         progress: Is told of the pass over the data.
+        limits: How much room the features may take.
 
     Returns:
         The rest of the model, which shares its layers, and a data set of features in the order of
         the samples; None where there is nothing to gain: nothing frozen, something random before
-        the first unfrozen layer, augmentation, a stream, or too little memory.
+        the first unfrozen layer, augmentation, a stream, or room neither in memory nor on disk.
     """
     if epochs < 2 or not _can_be_cached(dataset):
         return None
     boundary = _boundary(model)
     splits = [s for s in (dataset.train, dataset.val, dataset.test) if s is not None]
-    if not boundary or _bytes(boundary, sum(s.size for s in splits)) > _memory():
+    size = _bytes(boundary, sum(s.size for s in splits))
+    make = (limits or Limits()).place(size) if boundary else None
+    if make is None:
         return None
     frozen, rest = _cut(model, boundary)
     (progress or Silent()).stage("computing the features of the frozen layers once")
     with fused_batch_norm(frozen):
-        cached = {split.name: _features(frozen, rest, split) for split in splits}
+        cached = {split.name: _features(frozen, rest, split, make) for split in splits}
     parts = [cached.get(name) for name in ("train", "val", "test")]
     return rest, dataclasses.replace(dataset, train=parts[0], val=parts[1], test=parts[2])
 
@@ -105,10 +109,6 @@ def _bytes(tensors: list[Any], samples: int) -> float:
     return size * samples
 
 
-def _memory() -> float:
-    return min(_MOST_BYTES, _SHARE_OF_FREE_MEMORY * psutil.virtual_memory().available)
-
-
 def _cut(model: Any, boundary: list[Any]) -> tuple[Any, Any]:
     import keras
 
@@ -122,7 +122,7 @@ def _lone(tensors: list[Any]) -> Any:
     return tensors[0] if len(tensors) == 1 else list(tensors)
 
 
-def _features(frozen: Any, rest: Any, split: Split) -> Split:
+def _features(frozen: Any, rest: Any, split: Split, make: Any) -> Split:
     """A split whose inputs are the frozen part's outputs, in stored order."""
     import tensorflow as tf
 
@@ -135,15 +135,16 @@ def _features(frozen: Any, rest: Any, split: Split) -> Split:
     names = [tensor.name for tensor in rest.inputs]
     shapes = [(split.size, *tensor.shape[1:]) for tensor in rest.inputs]
     kinds = [tensor.dtype for tensor in rest.inputs]
-    features = [np.empty(s, k) for s, k in zip(shapes, kinds, strict=True)]
+    features = [make(s, k) for s, k in zip(shapes, kinds, strict=True)]
     targets = []
     for number, (inputs, target) in enumerate(batches):
         targets.append(tf.nest.map_structure(lambda t: t.numpy(), target))
         for array, part in zip(features, run(inputs), strict=True):
             array[number * _BATCH : number * _BATCH + len(part)] = part.numpy()
     joined = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *targets)
-    return dataclasses.replace(
-        split,
-        source=ArraySource(dict(zip(names, features, strict=True)), joined),
-        preparation=Preparation(dict(zip(names, kinds, strict=True))),
+    return FeatureSplit(
+        split.name,
+        ArraySource(dict(zip(names, features, strict=True)), joined),
+        Preparation(dict(zip(names, kinds, strict=True))),
+        split.augmentation,
     )

@@ -38,11 +38,12 @@ def fused_batch_norm(model: Any) -> Iterator[int]:
 
 
 def _allows_fusion(layer: Any) -> bool:
-    """Exactly Keras's layer, over the last of four axes, with the plain batch statistics."""
+    """Exactly Keras's layer, not swapped yet, over the last of four axes, by plain statistics."""
     import keras
 
     return (
         type(layer) is keras.layers.BatchNormalization
+        and "call" not in layer.__dict__
         and keras.backend.backend() == "tensorflow"
         and layer.built
         and layer.input_spec.ndim == 4

@@ -20,6 +20,7 @@ class History:
         seconds: Wall time of the training, that of earlier, interrupted runs included.
         stopped_early: Whether it ended before the last epoch.
         best_epoch: Number of the epoch whose weights were kept, from 1; 0 without training.
+        lr: Learning rate that the schedule started from.
         diverged: Where the loss became NaN or infinite and what to do about it; else empty.
         notes: Remarks for the user, one line each.
     """
@@ -32,6 +33,7 @@ class History:
     seconds: float
     stopped_early: bool = False
     best_epoch: int = 0
+    lr: float = 0.0
     diverged: str = ""
     notes: tuple[str, ...] = field(default=())
 

@@ -9,10 +9,13 @@ very weights of one that never stopped.
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
@@ -26,10 +29,17 @@ from edgepress.compress.finetune.checkpoints import (
 )
 from edgepress.compress.finetune.clock import Clock
 from edgepress.compress.finetune.history import Judge
+from edgepress.compress.finetune.logs import logs_of
 from edgepress.compress.finetune.optimizer_state import carries, copy_slots
 from edgepress.compress.finetune.optimizers import OPTIMIZERS
 from edgepress.compress.finetune.schedules import rate_at, schedule_of
-from edgepress.compress.finetune.steps import Objective, Validation, training_step
+from edgepress.compress.finetune.steps import (
+    Objective,
+    Validation,
+    draws_statefully,
+    training_step,
+)
+from edgepress.compress.finetune.updates import Factors, Updates
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import TrainSpec
 
@@ -53,6 +63,7 @@ class Loop:
         callbacks: Keras callbacks; one with `state` and `restore` is resumed, and one whose
             attribute `settled` is false keeps epochs from being the best.
         progress: Is told of every step.
+        factors: What the rate of single weights is multiplied by.
         optimizer: A built optimizer whose state the training starts from and which gets the state
             that it ends with, where it is of the class that the spec names; or None.
 
@@ -60,6 +71,7 @@ class Loop:
         columns: Figures by name, one value for each whole epoch.
         settled: For each whole epoch, whether it may be the best.
         seconds: Wall time so far.
+        rate: Learning rate that the schedule starts from.
         diverged: What to say where the loss became NaN; empty otherwise.
     """
 
@@ -74,12 +86,14 @@ class Loop:
         checkpoints: Checkpoints,
         callbacks: Sequence[Any],
         progress: Progress,
+        factors: Factors | None = None,
         optimizer: Any = None,
     ) -> None:
         self.columns: Columns = {}
         self.settled: list[bool] = []
         self.seconds = 0.0
         self.diverged = ""
+        self.rate = spec.lr
         self._model = model
         self._split = dataset.training_split
         self._spec = spec
@@ -96,22 +110,31 @@ class Loop:
         if dataset.val is not None:
             self._validation = Validation(model, dataset.val, objective, spec.batch_size)
         self.judge = _judge(dataset, bool(self._metrics))
-        self._step = self._compile(objective)
+        self._logs = logs_of(spec)
+        self._updates, self._step = self._compile(objective, factors or {})
+        self._draws = True
         self._best: list[Any] = []
         self._good: list[Any] = values(model.variables)
+        self._good_averages = self._updates.state()
 
-    def _compile(self, objective: Objective) -> Callable[[Any, Any], Any]:
+    def _compile(
+        self, objective: Objective, factors: Factors
+    ) -> tuple[Updates, Callable[[Any, Any], Any]]:
         self._optimizer.build(self._model.trainable_variables)
         if self._given is not None:
             copy_slots(self._given, self._optimizer, self._model)
         signature = self._split.epoch(self._spec.batch_size, self._seed, 0).element_spec
-        return training_step(self._model, objective, self._optimizer, self._metrics, signature)
+        updates = Updates(self._model, self._optimizer, self._spec, factors)
+        step = training_step(self._model, objective, updates.apply, self._metrics, signature)
+        return updates, step
 
     def run(self) -> None:
         """Train all epochs that are left, and give the model the weights to keep."""
         import keras
 
+        keras.utils.set_random_seed(self._seed)
         seed_generators(self._model, self._seed)
+        self._draws = draws_statefully(self._step)
         hooks = keras.callbacks.CallbackList(self._callbacks, model=self._model)
         self._model.stop_training = False
         with _lent_optimizer(self._model, self._optimizer):
@@ -130,7 +153,9 @@ class Loop:
         except Diverged as reason:
             self.diverged = str(reason)
             assign(self._model.variables, self._good)
+            self._updates.restore(self._good_averages)
         hooks.on_train_end()
+        self._updates.keep_averages()
         if self._spec.restore_best and self._best:
             assign(self._model.weights, self._best)
 
@@ -140,18 +165,28 @@ class Loop:
         return stopped or self.judge.exhausted(self.columns, self.settled, patience)
 
     def _epoch(self, epoch: int, hooks: Any) -> None:
-        import keras
-
         began = time.monotonic()
-        keras.utils.set_random_seed((self._seed * 100_003 + epoch) % 2**32)
+        self._draw(epoch)
         for metric in self._metrics:
             metric.reset_state()
         hooks.on_epoch_begin(epoch)
         row = self._train(epoch, hooks)
-        row |= self._validate(epoch)
+        with self._updates.averaged():
+            row |= self._validate(epoch)
         hooks.on_epoch_end(epoch, row)
         self.seconds += time.monotonic() - began
         self._keep({**row, "seconds": time.monotonic() - began})
+
+    def _draw(self, epoch: int) -> None:
+        """Start what draws at random outside the model's own generators, for one epoch."""
+        seed = (self._seed * 100_003 + epoch) % 2**32
+        random.seed(seed)
+        np.random.seed(seed)
+        if self._draws:
+            import tensorflow as tf
+
+            # Throws away all prepared functions, which costs a short epoch half of its time.
+            tf.random.set_seed(seed)
 
     def _train(self, epoch: int, hooks: Any) -> dict[str, float]:
         """One pass over the training split; the figures of its training columns."""
@@ -190,13 +225,18 @@ class Loop:
             self.columns.setdefault(name, []).append(value)
         self.settled.append(all(getattr(c, "settled", True) for c in self._callbacks))
         self._good = values(self._model.variables)
+        self._good_averages = self._updates.state()
         if self.judge.best(self.columns, self.settled) == len(self.settled) - 1:
-            self._best = values(self._model.weights)
+            with self._updates.averaged():
+                self._best = values(self._model.weights)
         self._checkpoints.write(self._snapshot())
+        for log in self._logs:
+            log.write(self.columns)
 
     def _snapshot(self) -> Snapshot:
         arrays = numbered("model", self._good) | numbered("best", self._best)
         arrays |= numbered("optimizer", values(self._optimizer.variables))
+        arrays |= numbered("average", self._good_averages)
         for i, callback in enumerate(self._callbacks):
             if isinstance(callback, Resumable):
                 arrays |= {f"callback/{i}/{k}": v for k, v in callback.state().items()}
@@ -220,6 +260,8 @@ class Loop:
         self._best = _in_order(snapshot, "best")
         assign(self._model.variables, self._good)
         assign(self._optimizer.variables, _in_order(snapshot, "optimizer"))
+        self._good_averages = _in_order(snapshot, "average")
+        self._updates.restore(self._good_averages)
         for i, callback in enumerate(self._callbacks):
             if isinstance(callback, Resumable):
                 callback.restore(snapshot.group(f"callback/{i}"))
@@ -267,7 +309,7 @@ def seed_generators(model: Any, seed: int) -> None:
 def _divergence(loss: float, epoch: int, step: int | None, rate: float, spec: TrainSpec) -> str:
     where = f"epoch {epoch + 1}" + ("" if step is None else f", step {step + 1}")
     at = f" at the learning rate {rate:.3g}" if rate else ""
-    clip = "" if spec.clipnorm else ", bound the gradient with clipnorm 1"
+    clip = "" if spec.clipnorm or spec.clipvalue else ", bound the gradient with clipnorm 1"
     return (
         f"the loss became {'NaN' if math.isnan(loss) else 'infinite'} in {where}{at}: take a rate"
         f" of {spec.lr / 10:.3g} or lower, a warm-up of an epoch{clip}, and check that the inputs"

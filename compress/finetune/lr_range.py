@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgepress.compress.data import Dataset, open_data
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.checkpoints import assign, values
+from edgepress.compress.finetune.class_weights import class_weights
 from edgepress.compress.finetune.copying import copy_model
 from edgepress.compress.finetune.curves import save_figure
 from edgepress.compress.finetune.determinism import deterministic_operations
@@ -23,11 +24,14 @@ from edgepress.compress.finetune.optimizers import OPTIMIZERS
 from edgepress.compress.finetune.select import unfreeze
 from edgepress.compress.finetune.steps import Objective, training_step
 from edgepress.compress.models import load
+from edgepress.compress.notation import AUTO_RATE
 from edgepress.compress.progress import Progress, Silent
-from edgepress.compress.recipe import FinetuneSpec
+from edgepress.compress.recipe import FinetuneSpec, TrainSpec
 from edgepress.compress.specifying import make_spec
 
 Array = NDArray[np.float64]
+
+LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 
 # The loss has diverged at this multiple of its smoothed minimum.
 _DIVERGED = 4.0
@@ -66,9 +70,9 @@ def lr_find(
     model: Any,
     data: Any,
     *,
-    lowest: float = 1e-7,
-    highest: float = 10.0,
-    steps: int = 100,
+    lowest: float = LOWEST,
+    highest: float = HIGHEST,
+    steps: int = STEPS,
     seed: int = 0,
     progress: Progress | None = None,
     **options: Any,
@@ -101,7 +105,29 @@ def lr_find(
     dataset = open_data(data, original, seed)
     tried = copy_model(original)
     unfreeze(tried, spec.unfreeze, spec.train_batchnorm)
-    return measure_range(tried, dataset, spec, lowest, highest, steps, seed, progress)
+    weights = class_weights(spec.class_weights, tried, dataset)
+    objective = Objective(dataset.task, spec, weights=weights)
+    return measure_range(tried, dataset, objective, lowest, highest, steps, seed, progress)
+
+
+def with_found_rate(
+    model: Any,
+    dataset: Dataset,
+    objective: Objective,
+    seed: int,
+    progress: Progress | None = None,
+) -> TrainSpec:
+    """The objective's spec, a rate that is "auto" replaced by the suggestion of a range test."""
+    spec = objective.spec
+    if spec.lr != AUTO_RATE:
+        return spec
+    # The test changes the weights at every step, so that averaged steps are one larger batch.
+    size = spec.batch_size * spec.accumulate
+    tried = spec.model_copy(update={"accumulate": 1, "batch_size": size})
+    found = measure_range(
+        model, dataset, replace(objective, spec=tried), seed=seed, progress=progress
+    )
+    return spec.model_copy(update={"lr": found.suggestion})
 
 
 def _check(lowest: float, highest: float, steps: int) -> None:
@@ -114,11 +140,11 @@ def _check(lowest: float, highest: float, steps: int) -> None:
 def measure_range(
     model: Any,
     dataset: Dataset,
-    spec: FinetuneSpec,
-    lowest: float,
-    highest: float,
-    steps: int,
-    seed: int,
+    objective: Objective,
+    lowest: float = LOWEST,
+    highest: float = HIGHEST,
+    steps: int = STEPS,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> LrRange:
     """Run the test on a model that the caller owns; its variables are restored to the bit."""
@@ -127,7 +153,7 @@ def measure_range(
     rates = np.geomspace(lowest, highest, steps)
     try:
         with deterministic_operations(), fused_batch_norm(model):
-            losses = _losses(model, dataset, spec, rates, seed, progress or Silent())
+            losses = _losses(model, dataset, objective, rates, seed, progress or Silent())
     finally:
         assign(model.variables, before)
     return _judged(rates[: len(losses)], np.asarray(losses), len(losses) < steps)
@@ -136,7 +162,7 @@ def measure_range(
 def _losses(
     model: Any,
     dataset: Dataset,
-    spec: FinetuneSpec,
+    objective: Objective,
     rates: Array,
     seed: int,
     progress: Progress,
@@ -144,11 +170,11 @@ def _losses(
     """Losses of a training whose rate rises, until the end or until they diverge."""
     import keras
 
-    split = dataset.training_split
+    split, spec = dataset.training_split, objective.spec
     optimizer = OPTIMIZERS[spec.optimizer](spec)
     optimizer.build(model.trainable_variables)
     epoch = split.epoch(spec.batch_size, seed, 0)
-    step = training_step(model, Objective(dataset.task, spec), optimizer, [], epoch.element_spec)
+    step = training_step(model, objective, optimizer.apply, [], epoch.element_spec)
     keras.utils.set_random_seed(seed)
     progress.stage("learning-rate range test")
     losses: list[float] = []

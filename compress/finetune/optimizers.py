@@ -7,6 +7,9 @@ from typing import Any, Protocol
 from edgepress.compress.recipe import TrainSpec
 from edgepress.compress.registry import Table
 
+# Of an optimizer whose rate is not known yet; the training sets it before the first step.
+_UNTIL_SET = 1e-3
+
 
 class OptimizerFactory(Protocol):
     """Makes a Keras optimizer."""
@@ -15,17 +18,19 @@ class OptimizerFactory(Protocol):
         """A new `keras.optimizers.Optimizer`.
 
         Args:
-            spec: Its `lr`, `momentum`, `weight_decay` and `clipnorm` are used where the
-                optimizer has them.
+            spec: Its `lr`, `momentum`, `weight_decay`, `clipnorm`, `clipvalue` and `accumulate`
+                are used where the optimizer has them.
         """
 
 
 def _shared(spec: TrainSpec) -> dict[str, Any]:
     """Arguments that every optimizer takes."""
     return {
-        "learning_rate": spec.lr,
+        "learning_rate": spec.lr or _UNTIL_SET,
         "weight_decay": spec.weight_decay or None,
         "global_clipnorm": spec.clipnorm,
+        "clipvalue": spec.clipvalue,
+        "gradient_accumulation_steps": spec.accumulate if spec.accumulate > 1 else None,
     }
 
 

@@ -11,9 +11,12 @@ from edgepress.compress.data import Dataset, open_data
 from edgepress.compress.finetune.copying import copy_flags, copy_model
 from edgepress.compress.finetune.diagnosis import diagnose
 from edgepress.compress.finetune.feature_cache import cache_features
+from edgepress.compress.finetune.feature_store import Limits
 from edgepress.compress.finetune.history import History
 from edgepress.compress.finetune.select import unfreeze
 from edgepress.compress.finetune.train import fit
+from edgepress.compress.finetune.updates import block_factors
+from edgepress.compress.finetune.user_callbacks import callbacks_of
 from edgepress.compress.models import load
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import FinetuneSpec
@@ -47,6 +50,7 @@ class FinetuneResult:
             "seconds": history.seconds,
             "best_epoch": history.best_epoch,
             "stopped_early": history.stopped_early,
+            "lr": history.lr,
             "diverged": history.diverged,
             "diagnosis": [vars(d) for d in diagnose(history.epochs, history.diverged)],
             "notes": list(history.notes),
@@ -72,7 +76,7 @@ def finetune(
         teacher: Model (or what `load` takes) whose outputs are learned beside the labels.
         seed: Makes the run repeatable.
         state_dir: Folder that a stopped run can be resumed from.
-        callbacks: Keras callbacks for the training.
+        callbacks: Keras callbacks for the training, or `file.py:object` references.
         progress: Is told of every step.
         **options: The fields of `FinetuneSpec`: unfreeze, train_batchnorm, epochs, batch_size,
             optimizer, lr, schedule, warmup, early_stopping, ….
@@ -149,14 +153,18 @@ def fit_unfrozen(
 ) -> History:
     """`fit`, with the features of the frozen part computed once where that is possible."""
     cached = None
+    callbacks = callbacks_of([*spec.callbacks, *callbacks])
+    factors = block_factors(model, spec.lr_decay_per_block)
     # Callbacks expect the whole model, and a teacher the samples themselves.
     if spec.feature_cache and not callbacks and teacher is None:
-        cached = cache_features(model, dataset, spec.epochs, progress)
+        limits = Limits(spec.cache_memory, spec.cache_disk)
+        cached = cache_features(model, dataset, spec.epochs, progress, limits)
     trained, seen = cached or (model, dataset)
     return fit(
         trained,
         seen,
         spec,
+        factors=factors,
         seed=seed,
         state_dir=state_dir,
         callbacks=callbacks,

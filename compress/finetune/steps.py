@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgepress.compress.data import Split, Task
+from edgepress.compress.finetune.class_weights import sample_weights
 from edgepress.compress.finetune.distill import distillation_loss
+from edgepress.compress.finetune.features import Recorder, feature_loss
 from edgepress.compress.recipe import TrainSpec
+
+# Names of the operations that keep a state between two calls begin so.
+_DRAWING = ("Random", "TruncatedNormal", "Multinomial", "ParameterizedTruncatedNormal")
+
+Apply = Callable[[list[Any], list[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -20,28 +28,41 @@ class Objective:
         task: Gives the loss of each output.
         spec: Weighs labels against the teacher.
         teacher: A model whose outputs are learned, or None.
+        weights: What a sample of each class counts in training; empty where all count the same.
+        own: Records the features that are matched, or None.
+        others: Records the teacher's.
     """
 
     task: Task
     spec: TrainSpec
     teacher: Any = None
+    weights: tuple[float, ...] = ()
+    own: Recorder | None = None
+    others: Recorder | None = None
 
-    def task_loss(self, outputs: list[Any], targets: Any) -> Any:
+    def task_loss(self, outputs: list[Any], targets: Any, weighed: bool = False) -> Any:
         """The task's own loss, mean over samples, summed over outputs."""
         losses = self.task.keras_loss()
         losses = losses if isinstance(losses, list) else [losses]
         targets = self._target_list(targets)
+        if weighed and self.weights:
+            weights = sample_weights(self.weights, self.task.losses[0], targets[0], outputs[0])
+            return losses[0](targets[0], outputs[0], sample_weight=weights)
         return sum(f(t, o) for f, t, o in zip(losses, targets, outputs, strict=True))
 
     def loss(self, inputs: Any, outputs: list[Any], targets: Any) -> Any:
         """The task's loss, or its mixture with the distance from the teacher."""
         if self.teacher is None:
-            return self.task_loss(outputs, targets)
-        taught = _flat(self.teacher(inputs, training=False))
+            return self.task_loss(outputs, targets, weighed=True)
+        taught = flat(self.teacher(inputs, training=False))
         soft = distillation_loss(self.task, outputs, taught, self.spec.temperature)
         weight = self.spec.distill_weight
-        hard = self.task_loss(outputs, targets) if weight < 1 else 0.0
-        return weight * soft + (1 - weight) * hard
+        hard = self.task_loss(outputs, targets, weighed=True) if weight < 1 else 0.0
+        total = weight * soft + (1 - weight) * hard
+        if self.own is None or self.others is None:
+            return total
+        match = feature_loss(self.own.outputs, self.others.outputs)
+        return total + self.spec.distill_layers_weight * match
 
     def _target_list(self, targets: Any) -> list[Any]:
         if isinstance(targets, dict):
@@ -49,21 +70,24 @@ class Objective:
         return list(targets) if isinstance(targets, list | tuple) else [targets]
 
 
-def _flat(outputs: Any) -> list[Any]:
+def flat(outputs: Any) -> list[Any]:
+    """A model's outputs as a list, in float32 whatever its layers compute in."""
     import keras
+    import tensorflow as tf
 
-    return list(keras.tree.flatten(outputs))
+    found = keras.tree.flatten(outputs)
+    return [tf.cast(o, tf.float32) if o.dtype == tf.bfloat16 else o for o in found]
 
 
 def training_step(
-    model: Any, objective: Objective, optimizer: Any, metrics: list[Any], signature: Any
+    model: Any, objective: Objective, apply: Apply, metrics: list[Any], signature: Any
 ) -> Any:
     """Compile one training step.
 
     Args:
         model: Trained in place, what is trainable of it.
         objective: What is minimised; the model's regularisation is added.
-        optimizer: A Keras optimizer, built.
+        apply: Changes the model: takes gradients and the variables that they belong to.
         metrics: Keras metrics of the training display.
         signature: (inputs, targets) specifications of the batches.
 
@@ -77,18 +101,30 @@ def training_step(
     @tf.function(input_signature=signature, autograph=False)
     def step(inputs: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
-            outputs = _flat(model(inputs, training=True))
+            outputs = flat(model(inputs, training=True))
             loss = objective.loss(inputs, outputs, targets)
             if model.losses:
                 loss += tf.add_n(model.losses)
         if variables:
             gradients = tape.gradient(loss, variables)
-            optimizer.apply(gradients, variables)
+            apply(gradients, variables)
         for metric in metrics:
             metric.update_state(targets, outputs[0])
         return loss
 
     return step
+
+
+def draws_statefully(step: Any) -> bool:
+    """Whether a step holds TensorFlow's own random operations, which go on where they stood.
+
+    Keras's layers draw from generators that are variables; only a user's own layers do otherwise.
+    """
+    graph = step.get_concrete_function().graph
+    nodes = [*graph.as_graph_def().node]
+    for function in graph.as_graph_def().library.function:
+        nodes += function.node_def
+    return any(node.op.startswith(_DRAWING) for node in nodes)
 
 
 class Validation:
@@ -110,7 +146,7 @@ class Validation:
 
         @tf.function(input_signature=self._batches.element_spec, autograph=False)
         def step(inputs: Any, targets: Any) -> Any:
-            outputs = _flat(model(inputs, training=False))
+            outputs = flat(model(inputs, training=False))
             for metric in self._metrics:
                 metric.update_state(targets, outputs[0])
             return objective.task_loss(outputs, targets), outputs

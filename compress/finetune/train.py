@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,20 @@ from edgepress.compress.data import Dataset, evaluate
 from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.files import content_key
 from edgepress.compress.finetune.checkpoints import Checkpoints
+from edgepress.compress.finetune.class_weights import class_weights
+from edgepress.compress.finetune.compute_type import computing_in, resolve_compute
 from edgepress.compress.finetune.determinism import deterministic_operations
 from edgepress.compress.finetune.distill import check_teacher
+from edgepress.compress.finetune.features import recorders
 from edgepress.compress.finetune.fused_norm import fused_batch_norm
 from edgepress.compress.finetune.history import History
 from edgepress.compress.finetune.loop import Loop, refuse_diverged
+from edgepress.compress.finetune.lr_range import with_found_rate
 from edgepress.compress.finetune.optimizer_state import carries, slots_hash
 from edgepress.compress.finetune.optimizers import OPTIMIZERS
 from edgepress.compress.finetune.steps import Objective
+from edgepress.compress.finetune.updates import Factors
+from edgepress.compress.notation import AUTO_RATE
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import TrainSpec
 
@@ -34,6 +40,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     teacher: Any = None,
     progress: Progress | None = None,
+    factors: Factors | None = None,
     optimizer: Any = None,
 ) -> History:
     """Train what is trainable of a model, in place.
@@ -52,6 +59,8 @@ def fit(
             `settled` is false keeps epochs from being the best.
         teacher: Model whose outputs are learned beside the labels, or None.
         progress: Is told of every step, with the time left.
+        factors: What the rate of single weights is multiplied by, by their identity; see
+            `block_factors`. None trains all at the same rate.
         optimizer: A built Keras optimizer whose state (moments, count of steps) the training
             starts from and which has the state at its end afterwards, where it is of the class
             that the spec names; another one is left alone. None starts afresh.
@@ -66,9 +75,9 @@ def fit(
         Stopped: The user interrupted; the last whole epoch's state stays in `state_dir`.
     """
     progress = progress or Silent()
-    _check(model, dataset, teacher)
+    _check(model, dataset, spec, teacher)
     split, task = dataset.report_split, dataset.task
-    objective = Objective(task, spec, teacher)
+    objective = _objective(model, dataset, spec, teacher)
     checkpoints = Checkpoints(state_dir, _key(model, dataset, spec, seed, teacher, optimizer))
     progress.stage("measuring the model before the training")
     before = evaluate(model, split, task)
@@ -78,7 +87,15 @@ def fit(
     progress.stage(f"training {spec.epochs} epochs")
     try:
         loop = _run(
-            model, dataset, objective, spec, seed, checkpoints, callbacks, progress, optimizer
+            model,
+            dataset,
+            objective,
+            seed=seed,
+            checkpoints=checkpoints,
+            callbacks=callbacks,
+            progress=progress,
+            factors=factors,
+            optimizer=optimizer,
         )
     except KeyboardInterrupt:
         raise _stopped(checkpoints) from None
@@ -92,35 +109,70 @@ def _run(
     model: Any,
     dataset: Dataset,
     objective: Objective,
-    spec: TrainSpec,
+    *,
     seed: int,
     checkpoints: Checkpoints,
     callbacks: Sequence[Any],
     progress: Progress,
+    factors: Factors | None,
     optimizer: Any,
 ) -> Loop:
     """Train deterministically, with the fused normalisation in model and teacher."""
-    teacher = objective.teacher
-    fused_teacher = fused_batch_norm(teacher) if teacher else nullcontext()
-    with deterministic_operations(), fused_batch_norm(model), fused_teacher:
+    with deterministic_operations(), _swapped(model, objective):
         loop = Loop(
             model,
             dataset,
             objective,
-            spec,
+            with_found_rate(model, dataset, objective, seed, progress),
             seed=seed,
             checkpoints=checkpoints,
             callbacks=callbacks,
             progress=progress,
+            factors=factors,
             optimizer=optimizer,
         )
         loop.run()
     return loop
 
 
-def _check(model: Any, dataset: Dataset, teacher: Any) -> None:
+@contextmanager
+def _swapped(model: Any, objective: Objective) -> Iterator[None]:
+    """Let the layers of model and teacher compute as the training wants them to."""
+    kind = resolve_compute(objective.spec.compute)
+    with ExitStack() as stack:
+        for network in (model, objective.teacher):
+            if network is not None:
+                stack.enter_context(computing_in(network, kind))
+                stack.enter_context(fused_batch_norm(network))
+        for recorder in (objective.own, objective.others):
+            if recorder is not None:
+                stack.enter_context(recorder)
+        yield
+
+
+def _objective(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> Objective:
+    own, others = recorders(model, teacher, spec.distill_layers)
+    weights = class_weights(spec.class_weights, model, dataset)
+    if dataset.unlabelled:
+        spec = spec.model_copy(update={"distill_weight": 1.0})
+    return Objective(dataset.task, spec, teacher, weights, own, others)
+
+
+def _check(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> None:
     if dataset.training_split.size == 0:
         raise InputError("the training split is empty")
+    steps = spec.epochs * dataset.training_split.steps(spec.batch_size)
+    if spec.accumulate > max(1, steps):
+        raise InputError(
+            f"accumulate {spec.accumulate} is more than the training's {steps} steps, so that no"
+            " weight would ever change",
+            "take fewer, or more epochs",
+        )
+    if dataset.unlabelled and teacher is None:
+        raise InputError(
+            "without labels there is only a teacher to learn from",
+            "give --teacher MODEL (in prune: leave --no-distill out)",
+        )
     if teacher is not None:
         check_teacher(teacher, model)
 
@@ -134,7 +186,7 @@ def _key(
         _weights_hash(model),
         [v.trainable for v in model.weights],
         dataset.fingerprint,
-        spec.model_dump(mode="json"),
+        spec.model_dump(mode="json", exclude={"log_csv", "log_tensorboard"}),
         seed,
         None if teacher is None else _weights_hash(teacher),
         slots_hash(optimizer, model) if carried else None,
@@ -177,6 +229,13 @@ def _stopped(checkpoints: Checkpoints) -> Stopped:
 def _account(loop: Loop, dataset: Dataset, spec: TrainSpec, before: float, after: float) -> History:
     best = loop.judge.best(loop.columns, loop.settled) if spec.restore_best else None
     notes = [] if dataset.val else ["the data has no validation split: epochs were judged by train"]
+    if spec.lr == AUTO_RATE:
+        notes.append(f"the range test took the learning rate {loop.rate:.3g}")
+    if dataset.task.better(before, after):
+        notes.append(
+            f"the training made the model worse ({dataset.task.metric} {before:.4g} to"
+            f" {after:.4g}): try a lower rate, or a warm-up of an epoch"
+        )
     return History(
         metric=dataset.task.metric,
         split=dataset.report_split.name,
@@ -187,5 +246,6 @@ def _account(loop: Loop, dataset: Dataset, spec: TrainSpec, before: float, after
         stopped_early=len(loop.settled) < spec.epochs,
         best_epoch=len(loop.settled) if best is None else best + 1,
         diverged=loop.diverged,
+        lr=loop.rate,
         notes=tuple(notes),
     )

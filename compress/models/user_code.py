@@ -54,6 +54,20 @@ def _import(name: str) -> ModuleType:
         sys.path.remove("")
 
 
+def resolve_object(text: str) -> Any:
+    """What `module:name` or `file.py:name` names.
+
+    Raises:
+        InputError: The module isn't there, or holds no such thing.
+    """
+    module, _, name = text.rpartition(":")
+    found = vars(_import(module))
+    if name not in found:
+        known = [n for n in found if not n.startswith("_")]
+        raise InputError(f"'{module}' has nothing named '{name}'", near_names(name, known))
+    return found[name]
+
+
 def resolve_reference(text: str) -> Callable[..., Any]:
     """The function that `module:function` or `file.py:function` names.
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgepress.compress.errors import InputError, Stopped
+from edgepress.compress.errors import Stopped
+from edgepress.compress.files import sweep
+from edgepress.deploy.cli import display
 
 
 @contextmanager
@@ -16,20 +18,22 @@ def training_state(output: Path, resume: bool) -> Iterator[Path]:
 
     Args:
         output: The file that the command writes.
-        resume: Whether checkpoints of an earlier, stopped call are used.
+        resume: Whether checkpoints of an earlier, stopped call are used; where there are none yet,
+            the work starts at its beginning.
 
     Yields:
         The folder.
 
     Raises:
-        InputError: There is nothing to resume.
         Stopped: The user stopped the work; says how to go on.
     """
     folder = output.with_name(f".{output.name}.state")
-    if resume and not folder.exists():
-        raise InputError(f"there is nothing to resume beside '{output}'", "leave --resume out")
+    for written in (output, output.with_suffix(".json"), output.with_suffix(".png")):
+        sweep(written)
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
+    elif not folder.exists():
+        display.say("note: there is no checkpoint yet, so the training starts at its beginning")
     try:
         yield folder
     except (KeyboardInterrupt, Stopped):

@@ -61,8 +61,6 @@ def command(values: Values) -> None:
         save(result.model, output, values["force"])
         write_json(output.with_suffix(".json"), document)
         draw_curves(document["history"], output.with_suffix(".png"))
-    if dataset.task.better(document["before"], document["after"]):
-        display.say("note: the model is worse than before: try a lower --lr, or --warmup 1")
     _show(values, document, output)
     if document["diverged"]:
         raise CheckFailed(

@@ -23,8 +23,8 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 
 _USED = (
-    "batch_size", "optimizer", "momentum", "weight_decay", "clipnorm", "unfreeze",
-    "train_batchnorm",
+    "batch_size", "optimizer", "momentum", "weight_decay", "clipnorm", "clipvalue", "class_weights",
+    "unfreeze", "train_batchnorm",
 )  # fmt: skip
 _SKIPPED = tuple(FinetuneSpec.model_fields.keys() - set(_USED))
 

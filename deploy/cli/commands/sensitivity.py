@@ -6,7 +6,7 @@ import click
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.files import atomic_output, check_output
-from edgepress.compress.recipe import parse_numbers
+from edgepress.compress.notation import parse_numbers
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,

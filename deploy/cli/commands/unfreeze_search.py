@@ -22,7 +22,7 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.training_state import training_state
 
-_SKIPPED = ("unfreeze", "teacher")
+_SKIPPED = ("unfreeze", "teacher", "distill_layers", "callbacks", "log_csv", "log_tensorboard")
 
 
 @click.command("unfreeze-search")

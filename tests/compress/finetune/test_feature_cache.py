@@ -9,6 +9,7 @@ import pytest
 from edgepress import compress
 from edgepress.compress.data import open_data
 from edgepress.compress.finetune.feature_cache import cache_features
+from edgepress.compress.finetune.feature_store import Limits
 from edgepress.compress.finetune.select import unfreeze
 from edgepress.compress.recipe import DataSpec
 
@@ -46,6 +47,28 @@ def test_equals_training_without_it(networks: Any, build: str, spec: str) -> Non
     assert networks.changed(before, networks.arrays_of(cached.model)) == networks.changed(
         before, networks.arrays_of(plain.model)
     )
+
+
+def test_equals_training_without_it_from_disk(networks: Any) -> None:
+    model = networks.seeded(networks.classifier)
+    room: dict[str, Any] = {"cache_memory": 0, "unfreeze": "head", **OPTIONS}
+    in_memory = compress.finetune(model, networks.classes(), **{**room, "cache_memory": 1})
+    on_disk = compress.finetune(model, networks.classes(), **room)
+    for a, b in zip(in_memory.model.weights, on_disk.model.weights, strict=True):
+        assert a.numpy().tobytes() == b.numpy().tobytes()
+
+
+def test_limits_decide_where_features_lie(networks: Any) -> None:
+    def source(memory: float, disk: float) -> Any:
+        model = networks.classifier()
+        unfreeze(model, ["head"])
+        data = open_data(networks.classes(), model)
+        found = cache_features(model, data, 3, limits=Limits(memory, disk))
+        return found and found[1].train.source.inputs
+
+    assert source(0, 0) is None
+    assert not any(isinstance(a, np.memmap) for a in source(1, 0).values())
+    assert all(isinstance(a, np.memmap) for a in source(0, 1).values())
 
 
 def cut(networks: Any, spec: str, data: Any, epochs: int = 3) -> Any:

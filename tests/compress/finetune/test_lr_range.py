@@ -12,6 +12,7 @@ from edgepress import compress
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.lr_range import draw_range, lr_find, measure_range, smooth
+from edgepress.compress.finetune.steps import Objective
 from edgepress.compress.recipe import FinetuneSpec
 
 
@@ -58,7 +59,7 @@ def test_weights_are_restored_to_the_bit(networks: Any) -> None:
     before = [v.numpy().tobytes() for v in owned.variables]
     spec = FinetuneSpec(batch_size=16)
     data = open_data(networks.classes(), owned)
-    measure_range(owned, data, spec, 1e-6, 1.0, 20, 0)
+    measure_range(owned, data, Objective(data.task, spec), 1e-6, 1.0, 20)
     assert [v.numpy().tobytes() for v in owned.weights] == [
         b
         for b, v in zip(before, owned.variables, strict=True)
