@@ -194,7 +194,8 @@ class PruneSpec(Spec):
             share few values (zeros stay zeros), which compresses well.
         sparsity: Share removed: of weights for unstructured, of channels for structured pruning.
         target_macs: MACs kept, as a share (below or equal 1) or a number.
-        target_params: Parameters kept, as a share or a number.
+        target_params: Parameters kept, as a share or a number; for unstructured pruning those
+            that aren't zero.
         criterion: Importance criterion by name. "auto", the default for channels and layers, is
             "taylor" with data and "l1" without; the default for weights is "l1".
         schedule: "one-shot" (after training), "iterative", or during training "constant" and
@@ -213,6 +214,8 @@ class PruneSpec(Spec):
         penalty_epochs: How many of `recover_epochs` pass under the penalty, before the removal;
             the rest follows it. Half by default.
         steps: Rounds of an iterative pruning, with recovery between.
+        rewind: Whether each round of an iterative pruning of weights trains from the weights that
+            the model came with, under its new masks, not from where the last round ended.
         protect: Layers (names or globs) that stay as they are.
         per_layer: Sparsity by layer glob, before the global one.
         block: Block of "blocks", inputs x outputs, such as "1x4".
@@ -222,7 +225,8 @@ class PruneSpec(Spec):
         depthwise: Whether depthwise kernels lose weights too (unstructured only).
         allocation: "global" ranks all layers together, "uniform" takes the same share of each;
             for unstructured pruning also "lamp" (global rank of each weight's share in its layer)
-            and "erk" (by the kernel's dimensions).
+            "erk" (by the kernel's dimensions) and "sensitivity" (where zeros move the outputs
+            least, measured on data).
         group_reduction: How importances of coupled layers combine: "sum", "mean" or "max".
         round_to: Widths are kept at multiples of this.
         min_channels: Fewest channels that a group keeps.
@@ -254,13 +258,14 @@ class PruneSpec(Spec):
     penalty: float = Field(0.1, gt=0, le=1)
     penalty_epochs: int | None = Field(None, ge=1)
     steps: int = Field(1, ge=1)
+    rewind: bool = False
     protect: Names = ()
     per_layer: dict[str, float] = Field(default_factory=dict)
     block: str = Field("1x4", pattern=r"^[1-9]\d*x[1-9]\d*$")
     pattern: str | None = Field(None, pattern=r"^[1-9]\d*:[1-9]\d*$")
     clusters: int = Field(16, ge=2)
     depthwise: bool = False
-    allocation: Literal["global", "uniform", "lamp", "erk"] = "global"
+    allocation: Literal["global", "uniform", "lamp", "erk", "sensitivity"] = "global"
     group_reduction: Literal["sum", "mean", "max"] = "mean"
     round_to: int = Field(8, ge=1)
     min_channels: int = Field(1, ge=1)
@@ -298,9 +303,11 @@ class PruneSpec(Spec):
             raise ValueError(f"clusters is for structure clusters, not {self.structure}")
         if len(given) != 1:
             raise ValueError("give exactly one of sparsity, target_macs, target_params")
-        if self.structure in UNSTRUCTURED and given != ["sparsity"]:
-            raise ValueError(f"structure {self.structure} takes sparsity, not {given[0]}")
-        if self.structure not in UNSTRUCTURED and self.allocation in ("lamp", "erk"):
+        allowed = ("sparsity",) if self.structure == "nm" else ("sparsity", "target_params")
+        if self.structure in UNSTRUCTURED and given[0] not in allowed:
+            wanted = " or ".join(allowed)
+            raise ValueError(f"structure {self.structure} takes {wanted}, not {given[0]}")
+        if self.structure not in UNSTRUCTURED and self.allocation in ("lamp", "erk", "sensitivity"):
             raise ValueError(f"allocation {self.allocation} is for unstructured pruning")
         if self.pattern and self.structure != "nm":
             raise ValueError(f"pattern {self.pattern} is for structure nm, not {self.structure}")

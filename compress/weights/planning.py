@@ -173,6 +173,48 @@ def pattern_of(spec: PruneSpec) -> tuple[str, float]:
     return pattern, final
 
 
+def with_sparsity(model: Any, spec: PruneSpec) -> PruneSpec:
+    """The step with its target as a sparsity of the kernels that share it.
+
+    Args:
+        model: A built Keras model.
+        spec: A step with a sparsity, or a number (or share) of parameters that stay unequal zero.
+
+    Returns:
+        The step with a sparsity.
+
+    Raises:
+        InputError: The target can't be reached, or is reached already.
+    """
+    if spec.target_params is None:
+        return spec
+    kernels, _ = find_kernels(model, spec.protect, spec.depthwise)
+    overrides = _overrides(model, kernels, spec.per_layer)
+    free = {k.path for k in kernels if k.path not in overrides}
+    given = sum(round(overrides[k.path] * k.size) for k in kernels if k.path in overrides)
+    everything, total = find_kernels(model, depthwise=True)[0], model.count_params()
+    zeros = {k.path: k.size - int(np.count_nonzero(k.value())) for k in everything}
+    given += sum(z for path, z in zeros.items() if path not in free and path not in overrides)
+    share = spec.target_params
+    target = round(share * total) if share <= 1 else round(share)
+    room = sum(k.size for k in kernels if k.path in free)
+    least = total - given - room
+    if target <= least:
+        raise InputError(
+            f"target_params {target:,} can't be reached: {least:,} of {total:,} parameters are in"
+            " no kernel that may become zero",
+            "give more, or prune channels",
+        )
+    if target >= total - sum(zeros.values()):
+        raise InputError(
+            f"target_params {target:,} asks for no pruning: {total - sum(zeros.values()):,} of"
+            f" {total:,} parameters aren't zero",
+        )
+    return spec.model_copy(
+        update={"sparsity": (total - target - given) / room, "target_params": None}
+    )
+
+
 def apply_masks(kernels: tuple[PrunableWeight, ...], masks: Mapping[str, Mask]) -> None:
     """Set what the masks remove to zero (positive zero, which compresses best)."""
     for kernel in kernels:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgepress.compress.accounting import model_figures
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
-from edgepress.compress.finetune.copying import copy_model
+from edgepress.compress.finetune.copying import copy_model, copy_state
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec, TrainSpec
 from edgepress.compress.results import PruneResult, Removed
@@ -21,7 +21,13 @@ from edgepress.compress.weights.cluster import HoldClusters, share_values, share
 from edgepress.compress.weights.counting import kernel_sparsity
 from edgepress.compress.weights.criteria import SECOND_ORDER, WEIGHT_CRITERIA
 from edgepress.compress.weights.masks import Mask
-from edgepress.compress.weights.planning import MaskPlan, apply_masks, current_masks, plan_masks
+from edgepress.compress.weights.planning import (
+    MaskPlan,
+    apply_masks,
+    current_masks,
+    plan_masks,
+    with_sparsity,
+)
 from edgepress.compress.weights.remarks import remarks
 from edgepress.compress.weights.schedules import Ramp, rounds, turns
 
@@ -111,7 +117,10 @@ def prune_weights(
             model, dataset, spec, seed=seed, state_dir=state_dir, progress=progress
         )
     copy = copy_model(model)
+    spec = with_sparsity(copy, spec)
     plan = plan_masks(copy, spec)
+    if spec.allocation == "sensitivity" and dataset is not None:
+        plan = _by_sensitivity(copy, plan, dataset, spec, seed, progress)
     shared = shared_values(plan.kernels)
     run = _Run(model, copy, plan, dataset, spec, seed, state_dir, progress, shared)
     with run.timed("measure"):
@@ -137,6 +146,16 @@ def prune_weights(
     )
 
 
+def _by_sensitivity(
+    model: Any, plan: MaskPlan, dataset: Dataset, spec: PruneSpec, seed: int, progress: Progress
+) -> MaskPlan:
+    from edgepress.compress.weights.loss_curves import measured_densities
+
+    progress.stage("measure what each kernel means to the outputs")
+    found = measured_densities(model, plan, dataset, spec.calibration_samples, seed, progress)
+    return replace(plan, overrides={**found, **plan.overrides})
+
+
 def _one_shot(run: _Run) -> Masks:
     """Masks once, from the trained weights; then recovery under them."""
     run.progress.stage("prune")
@@ -154,6 +173,8 @@ def _iterative(run: _Run) -> Masks:
         run.progress.stage(f"prune, round {number} of {run.spec.steps}")
         with run.timed("prune"):
             masks = run.plan.masks(sparsity)
+            if run.spec.rewind:
+                copy_state(run.source, run.model)
             apply_masks(run.plan.kernels, masks)
         _recover(run, masks, f"round-{number}")
     return masks
@@ -268,6 +289,10 @@ def check_spec(spec: PruneSpec, dataset: Dataset | None) -> None:
     if dataset is None and (spec.recover_epochs or spec.criterion == SECOND_ORDER):
         what = "recover_epochs" if spec.recover_epochs else f"criterion {spec.criterion}"
         raise InputError(f"{what} needs data", "give data, or prune one-shot by magnitude")
+    if spec.allocation == "sensitivity" and dataset is None:
+        raise InputError("allocation sensitivity needs data", "give data, or allocation global")
+    if spec.rewind and (spec.schedule != "iterative" or not spec.recover_epochs):
+        raise InputError("rewind is for schedule iterative with recover_epochs")
     if spec.schedule == "moving" and spec.structure != "weights":
         raise InputError(
             f"schedule moving is for structure weights, not {spec.structure}",

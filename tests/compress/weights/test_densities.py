@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepress.compress.weights.densities import ALLOCATIONS, Kernel, allocate
+from edgepress.compress.weights.loss_curves import cheapest_zeros
 
 
 @st.composite
@@ -71,3 +72,25 @@ def test_overrides_come_before_the_rest(made, name, own):
 def test_an_unknown_allocation_lists_the_known():
     with pytest.raises(Exception, match="unknown allocation 'glboal'"):
         ALLOCATIONS["glboal"]
+
+
+curves = st.lists(
+    st.tuples(st.lists(st.floats(0, 9), min_size=7, max_size=7).map(np.array), st.integers(2, 300)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(curves, st.floats(0, 0.9))
+def test_measured_costs_are_shared_exactly_and_no_kernel_is_lost(kernels, sparsity):
+    costs, sizes = zip(*kernels, strict=True)
+    total = min(round(sparsity * sum(sizes)), sum(sizes) - len(sizes))
+    zeros = cheapest_zeros(costs, np.array(sizes), total)
+    assert sum(zeros) == total
+    assert all(0 <= z < size for z, size in zip(zeros, sizes, strict=True))
+
+
+def test_the_kernel_whose_zeros_cost_nothing_gives_them():
+    free, dear = np.zeros(7), np.linspace(1, 7, 7)
+    zeros = cheapest_zeros([dear, free], np.array([1000, 1000]), 900)
+    assert zeros == [0, 900]

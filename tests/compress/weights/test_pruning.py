@@ -6,9 +6,12 @@ from hypothesis import strategies as st
 
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
+from edgepress.compress.finetune import fit
 from edgepress.compress.finetune.copying import copy_model
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.weights import prune_weights
+from edgepress.compress.weights.callback import HoldMasks
+from edgepress.compress.weights.planning import current_masks
 from edgepress.compress.weights.prunable import find_kernels
 
 layers = keras.layers
@@ -95,6 +98,8 @@ CASES = {
     "blocks": {"structure": "blocks", "block": "2x2"},
     "nm": {"structure": "nm", "schedule": "polynomial", "frequency": 4},
     "kernels": {"structure": "kernels"},
+    "rewind": {"schedule": "iterative", "steps": 2, "rewind": True},
+    "sensitivity": {"allocation": "sensitivity", "calibration_samples": 32},
 }
 
 
@@ -163,6 +168,43 @@ def test_a_stopped_pruning_goes_on_to_the_same_bits(images, tmp_path, case):
     resumed = run(tmp_path / "parts")
     for x, y in zip(whole.weights, resumed.weights, strict=True):
         np.testing.assert_array_equal(x.numpy(), y.numpy())
+
+
+@pytest.mark.parametrize("target", [0.4, 700])
+@pytest.mark.parametrize("options", [{}, {"protect": ["head"], "per_layer": {"conv": 0.2}}])
+def test_a_target_in_parameters_is_the_number_that_stay_unequal_zero(target, options):
+    model = classifier()
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(random.uniform(0.1, 1, weight.shape))
+    result = prune_weights(model, None, PruneSpec(target_params=target, **options))
+    left = sum(np.count_nonzero(w.numpy()) for w in result.model.weights)
+    wanted = target if target > 1 else target * model.count_params()
+    assert left == pytest.approx(wanted, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"), [(20, "can't be reached"), (10**6, "asks for no pruning")]
+)
+def test_an_impossible_target_in_parameters_is_refused(target, message):
+    with pytest.raises(InputError, match=message):
+        prune_weights(classifier(), None, PruneSpec(target_params=target))
+
+
+def test_a_rewound_round_trains_the_weights_that_came_in(images):
+    model = classifier()
+    data = open_data(images, model)
+    spec = PruneSpec(
+        sparsity=0.5, schedule="iterative", steps=2, rewind=True, recover_epochs=1,
+        recover_batch_size=8,
+    )  # fmt: skip
+    result = prune_weights(model, data, spec)
+    again = copy_model(model)
+    kernels, _ = find_kernels(again)
+    masks = current_masks(find_kernels(result.model)[0], "weights")
+    fit(again, data, spec.recovery(), callbacks=[HoldMasks(kernels, masks)], teacher=model)
+    for a, b in zip(result.model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
 def values_of(model):
@@ -244,6 +286,8 @@ def test_pruning_again_keeps_the_zeros_there_are():
         ({"criterion": "l7"}, "unknown weight criterion 'l7'"),
         ({"protect": ["nothing"]}, "protect 'nothing' matches no layer"),
         ({"per_layer": {"conv": 1.5}}, "per_layer 'conv': sparsity 1.5 is not between 0 and 1"),
+        ({"allocation": "sensitivity"}, "allocation sensitivity needs data"),
+        ({"rewind": True}, "rewind is for schedule iterative with recover_epochs"),
         ({"structure": "nm", "pattern": "1:4"}, "pattern 1:4 has the sparsity 0.75, not 0.5"),
         ({"protect": ["*"]}, "has no kernel that can be pruned"),
     ],
