@@ -55,6 +55,8 @@ class DataSpec(Spec):
         validation_split: Share taken for validation where the data has none.
         loss: Keras loss by name; inferred by default.
         metric: Metric by name; inferred by default.
+        unlabelled: Whether training does without labels, on a teacher's answers alone: `x_train` is
+            enough. Labels of a test split are used for its figures.
     """
 
     spec: Any
@@ -67,6 +69,7 @@ class DataSpec(Spec):
     validation_split: Share = 0.2
     loss: str | None = None
     metric: str | None = None
+    unlabelled: bool = False
 
     @model_validator(mode="before")
     @classmethod

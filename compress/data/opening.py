@@ -32,6 +32,7 @@ from edgepress.compress.data.splitting import split_indices
 from edgepress.compress.data.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.tables import read_table
 from edgepress.compress.data.tasks import Task, infer_task
+from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
 from edgepress.compress.files import sha256
 from edgepress.compress.models.user_code import call_reference, is_reference
@@ -48,9 +49,10 @@ class _Opened:
     fingerprint: str
     class_names: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    unlabelled: frozenset[str] = field(default=frozenset())
 
 
-def open_data(data: Any, model: Any, seed: int = 0) -> Dataset:
+def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Dataset:
     """Open a data set for a model.
 
     Args:
@@ -58,6 +60,8 @@ def open_data(data: Any, model: Any, seed: int = 0) -> Dataset:
             open `Dataset` (given back as it is).
         model: The Keras model whose inputs and outputs it must fit.
         seed: Draws the validation split where the data has none.
+        teacher: The Keras model whose answers stand in for labels where the specification says
+            `unlabelled`; `model` itself where it is None.
 
     Returns:
         The data set.
@@ -70,7 +74,11 @@ def open_data(data: Any, model: Any, seed: int = 0) -> Dataset:
     spec = data if isinstance(data, DataSpec) else DataSpec(spec=data)
     preparation = preparation_for(model, spec)
     opened = _open(spec, model)
-    sources = _with_validation(opened.sources, spec, seed)
+    sources = opened.sources
+    if spec.unlabelled:
+        keep = {"test"} - opened.unlabelled
+        sources = answered(sources, keep, teacher or model, preparation, spec.loss)
+    sources = _with_validation(sources, spec, seed)
     task = _infer(model, sources, spec)
     image_targets = task.kind == "image-to-image"
     augmentation = parse_augmentation(spec.augment, model, image_targets)
@@ -91,7 +99,9 @@ def open_data(data: Any, model: Any, seed: int = 0) -> Dataset:
             *opened.notes,
             *_warnings(spec, model, low, high, sources, opened.class_names),
             *_left_out(task),
+            *_agreement(spec, opened),
         ),
+        unlabelled=spec.unlabelled,
     )
 
 
@@ -156,6 +166,9 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
 def _open_arrays(
     arrays: Mapping[str, Any], model: Any, where: str, fingerprint: str, spec: DataSpec
 ) -> _Opened:
+    made: set[str] = set()
+    if spec.unlabelled:
+        arrays, made = with_placeholders(arrays, model)
     parts = split_arrays(arrays, where)
     names = arrays.get("class_names")
     sources = {
@@ -165,7 +178,8 @@ def _open_arrays(
         for split, (x, y) in parts.items()
     }
     classes = () if names is None else tuple(str(n) for n in np.asarray(names).ravel())
-    return _Opened(sources, fingerprint, classes)
+    unlabelled = frozenset(suffix.removeprefix("_") for suffix in made)
+    return _Opened(sources, fingerprint, classes, unlabelled=unlabelled)
 
 
 def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
@@ -241,6 +255,15 @@ def _warnings(
     if "test" not in sources and "val" in sources:
         found.append("the data has no test split: figures come from the validation split")
     return found
+
+
+def _agreement(spec: DataSpec, opened: _Opened) -> list[str]:
+    """What figures mean where a teacher's answers stand in for labels."""
+    if not spec.unlabelled:
+        return []
+    if "test" in opened.sources and "test" not in opened.unlabelled:
+        return ["labels are used to measure on the test split only"]
+    return ["without labels, figures say how far a model agrees with its teacher"]
 
 
 def _left_out(task: Task) -> list[str]:

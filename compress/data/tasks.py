@@ -114,20 +114,25 @@ def output_names(model: Any) -> tuple[str, ...]:
 
 def is_logits(tensor: Any) -> bool:
     """Whether an output has passed no softmax or sigmoid."""
+    return not squashing(tensor)
+
+
+def squashing(tensor: Any) -> str:
+    """The softmax or sigmoid that an output has passed by name; empty where there is none."""
     operation = tensor._keras_history.operation
     for _ in range(8):
         activation = getattr(operation, "activation", None)
         name = getattr(activation, "__name__", type(operation).__name__).lower()
         if name in ("softmax", "sigmoid", "hard_sigmoid"):
-            return False
+            return str(name)
         nested = getattr(operation, "outputs", None)
         if nested and hasattr(operation, "layers"):
             operation = nested[0]._keras_history.operation
         elif type(operation).__name__ in ("Reshape", "Flatten", "Dropout", "Cropping2D"):
             operation = operation._inbound_nodes[0].input_tensors[0]._keras_history.operation
         else:
-            return True
-    return True
+            return ""
+    return ""
 
 
 def infer_task(

@@ -122,8 +122,9 @@ def finetune_as(
     not bound by what was frozen here.
     """
     original = load(model)
-    dataset = open_data(data, original, seed)
     taught_by = teacher if teacher is not None else spec.teacher
+    taught_by = None if taught_by is None else load(taught_by)
+    dataset = open_data(data, original, seed, taught_by)
     tuned = copy_model(original)
     unfrozen = unfreeze(tuned, spec.unfreeze, spec.train_batchnorm)
     history = fit_unfrozen(
@@ -133,7 +134,7 @@ def finetune_as(
         seed=seed,
         state_dir=state_dir,
         callbacks=callbacks,
-        teacher=None if taught_by is None else load(taught_by),
+        teacher=taught_by,
         progress=progress,
     )
     copy_flags(original, tuned)

@@ -133,6 +133,8 @@ class StructuredRun:
             )
         for key, values in history.epochs.items():
             self.history.setdefault(key, []).extend(values)
+        if name != "shrink":
+            self.notes.extend(history.notes)
 
     def figures(self, model: Any) -> ModelFigures:
         """A model in numbers."""

@@ -53,6 +53,7 @@ class _Run:
     shared: Mapping[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -81,6 +82,8 @@ class _Run:
             )
         for key, values in history.epochs.items():
             self.history.setdefault(key, []).extend(values)
+        if name not in ("gradual", "moving"):
+            self.notes.extend(history.notes)
 
 
 def prune_weights(
@@ -142,7 +145,7 @@ def prune_weights(
         pinned=plan.pinned,
         seconds=run.seconds,
         history=run.history,
-        notes=remarks(plan, sparsity),
+        notes=(*remarks(plan, sparsity), *run.notes),
     )
 
 

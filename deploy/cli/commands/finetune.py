@@ -43,19 +43,26 @@ def command(values: Values) -> None:
 
     output = check_model_output(values["output"], values["force"])
     load_frameworks(values["verbose"])
-    from edgepress.compress import open_data, save
+    from edgepress.compress import load, open_data, save
     from edgepress.compress.files import write_json
     from edgepress.compress.finetune import finetune_as
     from edgepress.compress.finetune.curves import draw_curves
 
     model = load_model(values)
-    dataset = open_data(data, model, values["seed"])
+    teacher = None if spec.teacher is None else load(spec.teacher)
+    dataset = open_data(data, model, values["seed"], teacher)
     for warning in dataset.warnings:
         display.say(f"note: {warning}")
     with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
         progress.stage(f"fine-tune for {spec.epochs} epochs ({dataset.task.kind})")
         result = finetune_as(
-            spec, model, dataset, seed=values["seed"], state_dir=state, progress=progress
+            spec,
+            model,
+            dataset,
+            teacher=teacher,
+            seed=values["seed"],
+            state_dir=state,
+            progress=progress,
         )
         document = result.to_json()
         save(result.model, output, values["force"])

@@ -267,3 +267,14 @@ def test_curves_are_a_picture(model: Any, data: Any, tmp_path: Path) -> None:
     for columns in (history.epochs, {}):
         path = draw_curves(columns, tmp_path / "curves.png")
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_training_that_made_it_worse_says_so_in_pruning_too(networks: Any) -> None:
+    model = networks.seeded(networks.classifier)
+    good = compress.finetune(model, networks.classes(), epochs=8, lr=1e-2).model
+    options: dict[str, Any] = {"recover_epochs": 1, "recover_lr": 3.0, "distill": False}
+    for structure in ("weights", "channels"):
+        pruned = compress.prune(
+            good, networks.classes(), structure=structure, sparsity=0.2, **options
+        )
+        assert any("made the model worse" in note for note in pruned.notes)

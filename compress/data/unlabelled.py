@@ -1,0 +1,105 @@
+"""Data without labels: a teacher's answers stand in for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.data.arrays import ArraySource
+from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.tasks import squashing
+from edgepress.compress.errors import InputError
+
+_BATCH = 256
+_SUFFIXES = ("", "_train", "_val", "_valid", "_validation", "_test")
+
+
+def with_placeholders(arrays: Mapping[str, Any], model: Any) -> tuple[dict[str, Any], set[str]]:
+    """Arrays with targets of zero where inputs have none.
+
+    Args:
+        arrays: By names such as `x_train`, `x_train__NAME`.
+        model: Says what targets look like.
+
+    Returns:
+        The arrays, and the suffixes ("_train", …) whose targets are made up.
+    """
+    found = dict(arrays)
+    made: set[str] = set()
+    for suffix in _SUFFIXES:
+        inputs = [n for n in arrays if n.partition("__")[0] == f"x{suffix}"]
+        if inputs and not any(n.partition("__")[0] == f"y{suffix}" for n in arrays):
+            size = len(arrays[inputs[0]])
+            for name, tensor in zip(model.output_names, model.outputs, strict=True):
+                shape = tuple(n or 1 for n in tensor.shape[1:])
+                key = f"y{suffix}" if len(model.outputs) == 1 else f"y{suffix}__{name}"
+                found[key] = np.zeros((size, *shape), np.float32)
+            made.add(suffix)
+    return found, made
+
+
+def answered(
+    sources: Mapping[str, Any],
+    keep: set[str],
+    teacher: Any,
+    preparation: Preparation,
+    loss: str | None,
+) -> dict[str, Any]:
+    """Sources whose targets are a teacher's answers.
+
+    Classes are the teacher's first choice, values are its values.
+
+    Args:
+        sources: By split.
+        keep: Splits that keep their own targets.
+        teacher: A Keras model.
+        preparation: What is done to inputs before the model sees them.
+        loss: The loss that was asked for; says whether outputs without an activation are classes.
+
+    Returns:
+        The sources by split.
+
+    Raises:
+        InputError: Samples don't lie in memory.
+    """
+    found = {}
+    for split, source in sources.items():
+        if not isinstance(source, ArraySource):
+            raise InputError(
+                "data without labels is read from arrays", "give a .npz file, or a mapping of them"
+            )
+        targets = _answers(source, teacher, preparation, loss)
+        found[split] = source if split in keep else dataclasses.replace(source, targets=targets)
+    return found
+
+
+def _answers(source: ArraySource, teacher: Any, preparation: Preparation, loss: str | None) -> Any:
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def run(inputs: Any) -> Any:
+        value = next(iter(inputs.values())) if len(inputs) == 1 else inputs
+        return tf.nest.flatten(teacher(value, training=False))
+
+    parts = [
+        [_decided(o.numpy(), t, loss) for o, t in zip(run(inputs), teacher.outputs, strict=True)]
+        for inputs, _ in source.batches(None, _BATCH).map(preparation)
+    ]
+    joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    if len(joined) == 1:
+        return joined[0]
+    return dict(zip(teacher.output_names, joined, strict=True))
+
+
+def _decided(output: Any, tensor: Any, loss: str | None) -> Any:
+    """Class numbers or yes and no of one output, or its values where it has no classes."""
+    passed = squashing(tensor)
+    logits = not passed and "crossentropy" in (loss or "")
+    if output.shape[-1] > 1 and (passed == "softmax" or (logits and "binary" not in str(loss))):
+        return output.argmax(-1)
+    if passed or logits:
+        return (output > (0 if logits else 0.5)).astype(np.int64)
+    return output
