@@ -9,14 +9,9 @@ and the test accuracy of each rate.
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from shifted_task import shifted, with_new_head
 
 from edgepress import compress
+from edgepress.benchmarks.studies.shifted_task import shifted, with_new_head
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
 

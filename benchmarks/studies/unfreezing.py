@@ -9,15 +9,10 @@ steps took together. Prints validation and test accuracy of each.
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from shifted_task import shifted, with_new_head
-
 from edgepress import compress
+from edgepress.benchmarks.studies.shifted_task import shifted, with_new_head
 from edgepress.compress.data import evaluate, open_data
 from edgepress.compress.finetune import unfreeze_search
 
