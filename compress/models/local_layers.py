@@ -54,6 +54,7 @@ class _LocallyConnected(keras.layers.Layer):
         first = self.data_format == "channels_first"
         channels = input_shape[1] if first else input_shape[-1]
         sizes = input_shape[2:] if first else input_shape[1:-1]
+        self.input_sizes = tuple(sizes)
         self.positions = self._positions(sizes)
         patch = channels
         for size in self.kernel_size:
@@ -79,11 +80,21 @@ class _LocallyConnected(keras.layers.Layer):
 
     def _positions(self, sizes: Any) -> tuple[int, ...]:
         each = zip(sizes, self.kernel_size, self.strides, strict=True)
+        if self.padding == "same":
+            return tuple(-(-size // stride) for size, _, stride in each)
         return tuple((size - kernel) // stride + 1 for size, kernel, stride in each)
+
+    def margins(self) -> tuple[tuple[int, int], ...]:
+        """Zeros before and after each axis: Keras 2 centres the windows of `same` so."""
+        if self.padding != "same":
+            return ((0, 0),) * self.rank
+        return tuple((size // 2, size - size // 2) for size in self.kernel_size)
 
     def call(self, inputs: Any) -> Any:
         """Multiply each position's patch by that position's kernel."""
         first = self.data_format == "channels_first"
+        margins = ((0, 0), *self.margins()) if first else (*self.margins(), (0, 0))
+        inputs = ops.pad(inputs, ((0, 0), *margins)) if self.padding == "same" else inputs
         patches = []
         for place in itertools.product(*(range(n) for n in self.positions)):
             window = tuple(
@@ -134,13 +145,13 @@ def _sizes(value: Any, rank: int) -> tuple[int, ...]:
 
 @keras.saving.register_keras_serializable("edgepress")
 class LocallyConnected1D(_LocallyConnected):
-    """One-dimensional convolution without shared weights (valid padding)."""
+    """One-dimensional convolution without shared weights."""
 
     rank = 1
 
 
 @keras.saving.register_keras_serializable("edgepress")
 class LocallyConnected2D(_LocallyConnected):
-    """Two-dimensional convolution without shared weights (valid padding)."""
+    """Two-dimensional convolution without shared weights."""
 
     rank = 2

@@ -148,7 +148,13 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
     import keras
 
     # Importing them registers the layers that a carried and saved model may hold.
-    from edgepress.compress.models import custom, local_layers  # noqa: F401
+    from edgepress.compress.models import (  # noqa: F401
+        activations,
+        convolutions,
+        custom,
+        local_layers,
+        older_nets,
+    )
     from edgepress.compress.models.legacy import is_older
 
     if is_older(path):

@@ -9,6 +9,12 @@ from typing import Any
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy import keras1, layers, parts, tfmot
 from edgepress.compress.models.legacy.operations import Operation, operation
+from edgepress.compress.models.legacy.rewired import (
+    CausalAttention,
+    Rewired,
+    TimeMajor,
+    take_time_major,
+)
 from edgepress.compress.models.legacy.traced import Traced
 from edgepress.compress.models.legacy.wiring import (
     Wiring,
@@ -104,7 +110,7 @@ class Builder:
         if isinstance(made, Traced):
             return made
         if config.get("trainable") is False:
-            made.trainable = False
+            (made.layer if isinstance(made, Rewired) else made).trainable = False
         return made
 
     def _own(self, spec: Mapping[str, Any], class_name: str) -> Any:
@@ -152,10 +158,14 @@ class Builder:
         def remark(text: str) -> None:
             self.remark(name, text)
 
+        turned = class_name != "TimeDistributed" and take_time_major(config)
         config = self._inner(config)
         causal = config.pop("causal", False)
         config = layers.translate_parts(config, self.objects, remark)
         made = cls(**{**layers.fitted(cls, config, remark), "name": _safe(name)})
+        if turned:
+            self.remark(name, "is time-major: its input and output are turned")
+            return TimeMajor(made)
         return CausalAttention(made) if causal and new.endswith("Attention") else made
 
     def _changed(self, class_name: str, config: Config) -> tuple[str, Config]:
@@ -256,7 +266,7 @@ class Builder:
 
     def _called(self, name: str, layer: Any, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
         """The outputs of a layer or an operation, flat."""
-        if isinstance(layer, Operation | Traced | CausalAttention):
+        if isinstance(layer, Operation | Traced | Rewired):
             return layer.apply(inputs, arguments)
         if crops_everything(layer, inputs):
             self.remark(name, "crops the whole input away, as it did")
@@ -343,23 +353,6 @@ class Builder:
         )
         self.members[id(model)] = list(members.values())
         return model
-
-
-class CausalAttention:
-    """An attention layer that was saved as causal: today that is an argument of its call."""
-
-    def __init__(self, layer: Any) -> None:
-        self.layer = layer
-        self.name = layer.name
-
-    @property
-    def weights(self) -> Any:
-        """The layer's."""
-        return self.layer.weights
-
-    def apply(self, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
-        """Call the layer on symbolic tensors."""
-        return call_layer(self.layer, inputs, {**arguments, "use_causal_mask": True})
 
 
 def _named(spec: Mapping[str, Any]) -> dict[str, Any]:

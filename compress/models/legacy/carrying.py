@@ -55,6 +55,7 @@ def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> 
         try:
             model = builder.model(saved.model)
             move(model, builder, saved)
+            _correct(builder)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise InputError(
                 f"'{path}' holds a configuration that isn't whole: {type(error).__name__} {error}",
@@ -63,6 +64,15 @@ def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> 
     optimizer, remarks = carry_optimizer(model, builder, saved)
     notes = (f"read from {saved.what}", *saved.notes, *_notes(saved, builder), *remarks)
     return Carried(model, notes, optimizer)
+
+
+def _correct(builder: Builder) -> None:
+    """Replace classes of Keras 3 that compute something else than the saved layer did."""
+    from edgepress.compress.models.convolutions import corrected
+
+    for member in [member for found in builder.members.values() for member in found]:
+        if corrected(getattr(member.layer, "layer", member.layer)) or corrected(member.layer):
+            builder.remark(member.name, "adds its bias along the channels, as Keras 2 did")
 
 
 def is_older(path: Path) -> bool:

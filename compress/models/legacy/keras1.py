@@ -131,6 +131,23 @@ def _pad2d(config: Config) -> tuple[str, Config]:
     return "ZeroPadding2D", made
 
 
+def _pad1d(config: Config) -> tuple[str, Config]:
+    made = modern(config)
+    padding = made.get("padding", 1)
+    if isinstance(padding, dict):
+        made["padding"] = [padding.get("left_pad", 0), padding.get("right_pad", 0)]
+    return "ZeroPadding1D", made
+
+
+def _without(name: str, *settings: str) -> Change:
+    """A layer some of whose settings only said how its weights began."""
+
+    def change(config: Config) -> tuple[str, Config]:
+        return name, modern({k: v for k, v in config.items() if k not in settings})
+
+    return change
+
+
 def _upsampling1d(config: Config) -> tuple[str, Config]:
     made = modern(config)
     made["size"] = made.pop("length")
@@ -139,8 +156,11 @@ def _upsampling1d(config: Config) -> tuple[str, Config]:
 
 def _batch_norm(config: Config) -> tuple[str, Config]:
     made = modern(config)
-    if made.pop("mode", 0) == 1:
-        made["axis"] = -1
+    mode = made.pop("mode", 0)
+    if mode in (1, 2):
+        named = ("name", "axis", "epsilon", "trainable", "batch_input_shape")
+        kept: Config = {key: made[key] for key in named if key in made}
+        return "UnlearnedNormalization", {**kept, "mode": mode}
     return "BatchNormalization", made
 
 
@@ -196,14 +216,14 @@ KERAS1: Table[Change] = Table(
         "SpatialDropout3D": _rate("SpatialDropout3D", "p"),
         "GaussianDropout": _rate("GaussianDropout", "p"),
         "GaussianNoise": _rate("GaussianNoise", "sigma", "stddev"),
-        "ZeroPadding1D": _plain("ZeroPadding1D"),
+        "ZeroPadding1D": _pad1d,
         "ZeroPadding2D": _pad2d,
         "Cropping1D": _plain("Cropping1D"),
         "UpSampling1D": _upsampling1d,
         "LeakyReLU": _rate("LeakyReLU", "alpha", "negative_slope"),
         "PReLU": _rate("PReLU", "kernel_initializer", "alpha_initializer"),
-        "ParametricSoftplus": _plain("ParametricSoftplus"),
-        "SReLU": _plain("SReLU"),
+        "ParametricSoftplus": _without("ParametricSoftplus", "alpha_init", "beta_init"),
+        "SReLU": _without("SReLU", "t_left_init", "a_left_init", "t_right_init", "a_right_init"),
     },
 )
 

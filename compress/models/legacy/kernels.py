@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,19 +106,29 @@ def _weight_norm(arrays: list[Weight]) -> list[Weight]:
     return [folded, *bias]
 
 
+def _windows(layer: Any) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Each position of a locally connected layer, and its window in the padded input."""
+    for place in np.ndindex(*layer.positions):
+        yield (
+            place,
+            tuple(
+                slice(at * stride, at * stride + size)
+                for at, stride, size in zip(place, layer.strides, layer.kernel_size, strict=True)
+            ),
+        )
+
+
 def _unshared(layer: Any, kernel: Tensor) -> Tensor:
     """A locally connected kernel saved as one dense matrix over the whole input."""
     rank = layer.rank
     if layer.data_format == "channels_first":
         kernel = np.moveaxis(kernel, 0, rank)
         kernel = np.moveaxis(kernel, rank + 1, -1)
+    kernel = np.pad(kernel, (*layer.margins(), *((0, 0) for _ in range(kernel.ndim - rank))))
     places = []
-    for place in np.ndindex(*layer.positions):
-        window = tuple(
-            slice(at * stride, at * stride + size)
-            for at, stride, size in zip(place, layer.strides, layer.kernel_size, strict=True)
-        )
-        patch = kernel[(*window, slice(None), *place, slice(None))]
+    for place, window in _windows(layer):
+        index: Any = (*window, slice(None), *place, slice(None))
+        patch = kernel[index]
         if layer.data_format == "channels_first":
             patch = np.moveaxis(patch, -2, 0)
         places.append(patch.reshape(-1, patch.shape[-1]))
@@ -125,11 +136,35 @@ def _unshared(layer: Any, kernel: Tensor) -> Tensor:
 
 
 def _sparse(layer: Any, kernel: Tensor) -> Tensor:
-    """A locally connected kernel saved as the entries of a sparse matrix, output by output."""
+    """A locally connected kernel saved as the entries of a sparse matrix, output by output.
+
+    Entries that would fall outside the input are not saved.
+    """
     count, patch, filters = layer.kernel.shape
-    if layer.data_format == "channels_first":
-        return kernel.reshape(filters, count, patch).transpose(1, 2, 0)
-    return kernel.reshape(count, filters, patch).transpose(0, 2, 1)
+    first = layer.data_format == "channels_first"
+    inside = _inside(layer, patch // math.prod(layer.kernel_size))
+    made = np.zeros((count, patch, filters), kernel.dtype)
+    at = 0
+    outer, inner = (filters, count) if first else (count, filters)
+    for a in range(outer):
+        for b in range(inner):
+            place, unit = (b, a) if first else (a, b)
+            rows = np.flatnonzero(inside[place])
+            made[place, rows, unit] = kernel[at : at + len(rows)]
+            at += len(rows)
+    return made
+
+
+def _inside(layer: Any, channels: int) -> Tensor:
+    """Which entries of each position's patch lie inside the input: (positions, patch)."""
+    first = layer.data_format == "channels_first"
+    sizes = layer.input_sizes
+    there = np.pad(np.ones(sizes, bool), layer.margins())
+    places = []
+    for _, window in _windows(layer):
+        patch = there[window].ravel()
+        places.append(np.tile(patch, channels) if first else np.repeat(patch, channels))
+    return np.stack(places)
 
 
 def _from_cudnn(layer: Any, arrays: list[Weight], gates: int) -> list[Weight]:
@@ -224,4 +259,5 @@ KERAS1: dict[str, Callable[[Any, list[Weight]], list[Weight]]] = {
     "LSTM": lambda layer, arrays: _joined(arrays, (0, 2, 1, 3)),
     "GRU": lambda layer, arrays: _joined(arrays, (0, 1, 2)),
     "ConvLSTM2D": _k1_conv_lstm,
+    "UnlearnedNormalization": lambda layer, arrays: arrays[:2],
 }

@@ -79,11 +79,6 @@ def _recurrent(name: str) -> Change:
     def change(config: Config) -> tuple[str, Config]:
         if name.startswith("GRU"):
             config.setdefault("reset_after", False)
-        if config.get("time_major"):
-            raise InputError(
-                f"layer '{config.get('name')}' is time-major, which Keras 3 doesn't have",
-                "save the model with time_major=False",
-            )
         return name, config
 
     return change
@@ -148,6 +143,12 @@ def _additive_attention(config: Config) -> tuple[str, Config]:
 def _embedding(config: Config) -> tuple[str, Config]:
     config.pop("input_length", None)
     return "Embedding", config
+
+
+def _separable_1d(config: Config) -> tuple[str, Config]:
+    if config.get("padding") != "causal":
+        return "SeparableConv1D", config
+    return "CausalSeparableConv1D", {**config, "padding": "valid"}
 
 
 def _lambda(config: Config) -> tuple[str, Config]:
@@ -220,6 +221,12 @@ LAYERS: Table[Change] = Table(
         "Convolution1D": _same("Conv1D"),
         "Convolution2D": _same("Conv2D"),
         "Convolution3D": _same("Conv3D"),
+        "SeparableConv1D": _separable_1d,
+        "SeparableConvolution1D": _separable_1d,
+        "SeparableConvolution2D": _same("SeparableConv2D"),
+        "Convolution2DTranspose": _same("Conv2DTranspose"),
+        "Convolution3DTranspose": _same("Conv3DTranspose"),
+        "DepthwiseConvolution2D": _same("DepthwiseConv2D"),
         "Lambda": _lambda,
         "AddLoss": _identity,
         "AddMetric": _identity,
@@ -249,11 +256,11 @@ def find_class(name: str) -> Any:
     """The Keras 3 class of a name, or edgepress's own of that name; None where neither exists."""
     import keras
 
-    from edgepress.compress.models import custom, local_layers
+    from edgepress.compress.models import convolutions, custom, local_layers, older_nets
 
-    for home in (custom, local_layers):
+    for home in (custom, local_layers, older_nets, convolutions):
         found = vars(home).get(name)
-        if isinstance(found, type) and found.__module__ == home.__name__:
+        if isinstance(found, type) and found.__module__ == home.__name__ and name[0] != "_":
             return found
     found = getattr(keras.layers, name, None)
     return found if isinstance(found, type) else None

@@ -33,6 +33,8 @@ _ACTIVATIONS = {
     "hardshrink": "hard_shrink",
     "softshrink": "soft_shrink",
     "tanhshrink": "tanh_shrink",
+    "crelu_v2": "crelu",
+    "exp": "exponential",
 }
 
 
@@ -54,7 +56,7 @@ def activation(value: Any, objects: Mapping[str, Any], remark: Callable[[str], N
     """
     import keras
 
-    from edgepress.compress.models import custom
+    from edgepress.compress.models import activations
 
     if value is None or callable(value):
         return value
@@ -67,11 +69,12 @@ def activation(value: Any, objects: Mapping[str, Any], remark: Callable[[str], N
     if short in objects:
         return objects[short]
     if name == "Addons>gelu":
-        return custom.tfa_gelu
-    if short in custom.ACTIVATIONS:
-        remark(f"activation '{short}' keeps its old formula ({custom.ACTIVATIONS[short].__name__})")
-        return custom.ACTIVATIONS[short]
+        return activations.tfa_gelu
     short = _ACTIVATIONS.get(short, short)
+    if short in activations.ACTIVATIONS:
+        found = activations.ACTIVATIONS[short]
+        remark(f"activation '{short}' keeps its old formula ({found.__name__})")
+        return found
     try:
         return keras.activations.get(short)
     except ValueError:

@@ -256,7 +256,7 @@ def _resize_bilinear(x: Any, size: Any, **flags: Any) -> Any:
 
 
 def _hard_sigmoid(x: Any) -> Any:
-    from edgepress.compress.models.custom import keras2_hard_sigmoid
+    from edgepress.compress.models.activations import keras2_hard_sigmoid
 
     return keras2_hard_sigmoid(x)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy import kernels, tfmot
-from edgepress.compress.models.legacy.building import Builder, CausalAttention, Member
+from edgepress.compress.models.legacy.building import Builder, Member
+from edgepress.compress.models.legacy.rewired import Rewired
 from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Tensor, Weight
 
 Give = Callable[[Any, Tensor], None]
@@ -198,9 +199,9 @@ class _Mover:
             return
         if any(True for _ in weights.arrays()):
             if weights.own and not any(c for c in weights.children.values() if list(c.arrays())):
-                self.leaf(member, member.layer, list(weights.own))
+                self.leaf(member, held_layer(member), list(weights.own))
             else:
-                self._tree_leaf(member.layer, weights)
+                self._tree_leaf(held_layer(member), weights)
 
     def _tree_leaf(self, target: Any, weights: LayerWeights) -> None:
         own = [*target._trainable_variables, *target._non_trainable_variables]
@@ -238,7 +239,7 @@ def _container_names(parts: Sequence[Any]) -> list[tuple[str, Any]]:
 
 def held_layer(member: Member) -> Any:
     """The Keras layer that a member became."""
-    return member.layer.layer if isinstance(member.layer, CausalAttention) else member.layer
+    return member.layer.layer if isinstance(member.layer, Rewired) else member.layer
 
 
 def _nested_model(layer: Any, known: Mapping[int, Any]) -> Any:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgepress.compress.models import custom, load, local_layers
+from edgepress.compress.models import activations, custom, load, local_layers
 
 RANDOM = np.random.default_rng(0)
 
@@ -30,7 +30,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 def test_hard_sigmoid() -> None:
     x = np.linspace(-4, 4, 33)
     wanted = np.clip(0.2 * x + 0.5, 0, 1)
-    np.testing.assert_allclose(np.asarray(custom.keras2_hard_sigmoid(x)), wanted, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(activations.keras2_hard_sigmoid(x)), wanted, atol=1e-6)
 
 
 def test_thresholded_relu() -> None:
@@ -93,7 +93,7 @@ def test_instance_normalization_of_keras_contrib(axis: int | None) -> None:
         custom.MaxoutDense(3),
         custom.ContribInstanceNormalization(axis=-1),
         custom.ParametricSoftplus(),
-        keras.layers.Dense(2, activation=custom.keras2_hard_sigmoid),
+        keras.layers.Dense(2, activation=activations.keras2_hard_sigmoid),
     ],
     ids=lambda layer: type(layer).__name__,
 )

@@ -1,0 +1,150 @@
+"""What Keras 3 lacks or computes otherwise comes back equal, also after saving and loading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from edgepress.compress.models import load, save
+
+tf_keras = pytest.importorskip("tf_keras")
+import tensorflow as tf  # noqa: E402
+
+L = tf_keras.layers
+RANDOM = np.random.default_rng(0)
+FIRST = {"data_format": "channels_first", "padding": "same"}
+
+
+def local(rank: int, shape: tuple[int, ...], **settings: Any) -> Any:
+    kind = L.LocallyConnected1D if rank == 1 else L.LocallyConnected2D
+    return [kind(3, 3, padding="same", input_shape=shape, **settings)]
+
+
+CASES: dict[str, Callable[[], Sequence[Any]]] = {
+    "local_dense": lambda: local(2, (5, 6, 2), strides=(2, 1), implementation=2),
+    "local_sparse": lambda: local(2, (5, 6, 2), strides=(2, 1), implementation=3),
+    "local_first": lambda: local(1, (2, 5), implementation=3, data_format="channels_first"),
+    "separable_causal": lambda: [
+        L.SeparableConv1D(4, 3, padding="causal", dilation_rate=2, input_shape=(8, 3))
+    ],
+    "time_major": lambda: [
+        L.LSTM(3, time_major=True, return_sequences=True, input_shape=(4, 2)),
+        L.GRU(2, time_major=True),
+    ],
+    "time_major_both": lambda: [
+        L.Bidirectional(L.SimpleRNN(3, time_major=True, return_sequences=True), input_shape=(4, 2))
+    ],
+    # As wide as there are channels: Keras 3.15 adds the bias along the width.
+    "channels_first_square": lambda: [
+        L.Conv2D(4, 3, input_shape=(2, 4, 4), **FIRST),
+        L.DepthwiseConv2D(3, **FIRST),
+        L.SeparableConv2D(4, 3, **FIRST),
+        L.Conv2DTranspose(4, 3, **FIRST),
+    ],
+    "channels_first_1d": lambda: [
+        L.Conv1D(5, 3, input_shape=(2, 5), **FIRST),
+        L.Conv1DTranspose(5, 3, activation="relu", **FIRST),
+        L.SeparableConv1D(5, 2, **FIRST),
+    ],
+    "channels_first_3d": lambda: [
+        L.Conv3D(3, 2, input_shape=(2, 3, 3, 3), **FIRST),
+        L.Conv3DTranspose(3, 2, **FIRST),
+    ],
+    "channels_first_distributed": lambda: [
+        L.TimeDistributed(L.Conv1D(5, 3, **FIRST), input_shape=(3, 2, 5))
+    ],
+    "tf_activations": lambda: [
+        L.Dense(3, activation=tf.nn.crelu, input_shape=(4,)),
+        L.Activation(tf.abs),
+        L.Activation(tf.square),
+        L.Activation(tf.sin),
+        L.Activation(tf.exp),
+    ],
+}
+
+
+@pytest.mark.parametrize("form", ["h5", "keras"])
+@pytest.mark.parametrize("name", CASES)
+def test_equal_outputs(name: str, form: str, tmp_path: Path) -> None:
+    tf_keras.backend.clear_session()
+    model = tf_keras.Sequential(list(CASES[name]()))
+    model.set_weights([RANDOM.uniform(-0.5, 0.5, w.shape) for w in model.get_weights()])
+    model.save(tmp_path / f"old.{form}")
+    new = load(save(load(tmp_path / f"old.{form}"), tmp_path / "new.keras"))
+    x = RANDOM.uniform(-1, 2, (3, *model.input_shape[1:])).astype("float32")
+    wanted = np.asarray(model(x, training=False))
+    for found in (np.asarray(new(x, training=False)), new.predict(x, verbose=0)):
+        assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+def _keras1(folder: Path, layers: Sequence[Any], arrays: Sequence[Any] = ()) -> Any:
+    """A model of a hand-written Keras 1 file; the arrays are the first layer's."""
+    with h5py.File(folder / "k1.h5", "w") as file:
+        file.attrs["keras_version"] = b"1.2.2"
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": layers})
+        group = file.create_group("model_weights")
+        names = [layer["config"]["name"] for layer in layers]
+        group.attrs["layer_names"] = [name.encode() for name in names]
+        for name in names:
+            held = arrays if name == names[0] else ()
+            group.create_group(name).attrs["weight_names"] = [
+                f"{name}_{i}".encode() for i in range(len(held))
+            ]
+            for place, array in enumerate(held):
+                group[name][f"{name}_{place}"] = array
+    return load(folder / "k1.h5")
+
+
+def _layer(class_name: str, name: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": class_name, "config": {"name": name, **config}}
+
+
+@pytest.mark.parametrize("mode", [1, 2])
+def test_normalisation_without_learned_statistics(tmp_path: Path, mode: int) -> None:
+    gamma, beta, *learned = (RANDOM.uniform(0.1, 1, 3) for _ in range(4))
+    settings = {"mode": mode, "axis": -1, "epsilon": 0.01, "batch_input_shape": [None, 3]}
+    layer = _layer("BatchNormalization", "norm", momentum=0.9, gamma_init="one", **settings)
+    model = _keras1(tmp_path, [layer], [gamma, beta, *learned])
+    x = RANDOM.normal(size=(5, 3))
+    axis = -1 if mode == 1 else 0
+    deviation = np.sqrt(x.var(axis, keepdims=True) + 0.01) + (0.01 if mode == 1 else 0)
+    wanted = (x - x.mean(axis, keepdims=True)) / deviation * gamma + beta
+    np.testing.assert_allclose(np.asarray(model(x)), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_padding_by_side(tmp_path: Path) -> None:
+    sides = {"left_pad": 1, "right_pad": 3}
+    layer = _layer("ZeroPadding1D", "pad", padding=sides, batch_input_shape=[None, 4, 2])
+    x = RANDOM.normal(size=(2, 4, 2))
+    wanted = np.pad(x, ((0, 0), (1, 3), (0, 0)))
+    np.testing.assert_allclose(np.asarray(_keras1(tmp_path, [layer])(x)), wanted, rtol=1e-6)
+
+
+def test_parametric_softplus(tmp_path: Path) -> None:
+    alpha, beta = RANDOM.normal(size=4), RANDOM.normal(size=4)
+    settings = {"alpha_init": 0.2, "beta_init": 5.0, "batch_input_shape": [None, 4]}
+    model = _keras1(tmp_path, [_layer("ParametricSoftplus", "soft", **settings)], [alpha, beta])
+    x = RANDOM.normal(size=(3, 4))
+    wanted = alpha * np.log1p(np.exp(beta * x))
+    np.testing.assert_allclose(np.asarray(model(x)), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_layers_of_a_caffe_network(tmp_path: Path) -> None:
+    model = _keras1(
+        tmp_path,
+        [
+            _layer("PoolHelper", "cut", batch_input_shape=[None, 6, 4, 5]),
+            _layer("LRN", "norm", alpha=0.1, k=1, beta=0.75, n=5),
+        ],
+    )
+    x = RANDOM.normal(size=(2, 6, 4, 5))
+    cut = x[:, :, 1:, 1:]
+    around = [(cut[:, max(0, i - 2) : i + 3] ** 2).sum(axis=1) for i in range(6)]
+    wanted = cut / (1 + 0.1 / 5 * np.stack(around, axis=1)) ** 0.75
+    np.testing.assert_allclose(np.asarray(model(x)), wanted, rtol=1e-4, atol=1e-5)
