@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import PruneResult
 from edgepress.compress.specifying import make_spec
+
+if TYPE_CHECKING:
+    from edgepress.compress.structure.metering import Instruments
 
 
 def prune(
@@ -50,8 +53,9 @@ def prune_as(
     seed: int = 0,
     state_dir: Path | None = None,
     progress: Progress | None = None,
+    instruments: Instruments | None = None,
 ) -> PruneResult:
-    """`prune` with the options as a spec."""
+    """`prune` with the options as a spec, and with what measures files and devices."""
     from edgepress.compress.data import open_data
     from edgepress.compress.models import load, restore_compilation
 
@@ -60,7 +64,8 @@ def prune_as(
         restore_compilation(source, model)
     dataset = None if data is None else open_data(data, source, seed)
     how = _pruner(spec.structure)
-    return how(source, dataset, spec, seed=seed, state_dir=state_dir, progress=progress)
+    more = {} if instruments is None else {"instruments": instruments}
+    return how(source, dataset, spec, seed=seed, state_dir=state_dir, progress=progress, **more)
 
 
 def _pruner(structure: str) -> Callable[..., PruneResult]:

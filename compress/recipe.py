@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from edgepress.compress.amounts import parse_latency
 from edgepress.compress.notation import (
     as_list,
     parse_class_weights,
@@ -27,10 +28,15 @@ from edgepress.compress.notation import (
 Structure = Literal["weights", "blocks", "nm", "kernels", "clusters", "channels", "layers"]
 UNSTRUCTURED: tuple[Structure, ...] = ("weights", "blocks", "nm", "kernels", "clusters")
 
+TARGETS = (
+    "sparsity", "target_macs", "target_params", "target_size", "target_arena", "target_latency"
+)  # fmt: skip
+
 Number = Annotated[float, BeforeValidator(parse_number)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(parse_numbers)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Latency = Annotated[float | str, BeforeValidator(parse_latency)]
 Rate = Annotated[float, BeforeValidator(parse_rate), PlainSerializer(show_rate)]
 
 
@@ -199,6 +205,15 @@ class PruneSpec(Spec):
         target_macs: MACs kept, as a share (below or equal 1) or a number.
         target_params: Parameters kept, as a share or a number; for unstructured pruning those
             that aren't zero.
+        target_size: Bytes kept of the float32 TFLite file, as a share or a number; measured on the
+            file itself, whatever precisions are exported later.
+        target_arena: Bytes kept of the memory for that file's activations, as a share or a number.
+        target_latency: Time kept of that file's inference on `device`: a share, or milliseconds as
+            2.5 or 0.8ms.
+        device: Where latency is measured, layer by layer and width by width, once (it is kept):
+            local, ssh://, adb: or a name. Widths are then those at which the time steps, whatever
+            the target is.
+        threads: Threads of the runtime there.
         criterion: Importance criterion by name. "auto", the default for channels and layers, is
             "taylor" with data and "l1" without; the default for weights is "l1".
         schedule: "one-shot" (after training), "iterative", or during training "constant" and
@@ -251,6 +266,11 @@ class PruneSpec(Spec):
     sparsity: float | None = Field(None, gt=0, lt=1)
     target_macs: float | None = Field(None, gt=0)
     target_params: float | None = Field(None, gt=0)
+    target_size: float | None = Field(None, gt=0)
+    target_arena: float | None = Field(None, gt=0)
+    target_latency: Latency | None = None
+    device: str | None = None
+    threads: int = Field(1, ge=1)
     criterion: str = "l1"
     schedule: Literal["one-shot", "constant", "polynomial", "iterative", "moving"] = "one-shot"
     initial_sparsity: float = Field(0.0, ge=0, lt=1)
@@ -294,7 +314,7 @@ class PruneSpec(Spec):
 
     @model_validator(mode="after")
     def _one_target(self) -> PruneSpec:
-        given = [n for n in ("sparsity", "target_macs", "target_params") if getattr(self, n)]
+        given = [n for n in TARGETS if getattr(self, n)]
         if self.structure == "nm" and self.pattern and not given:
             return self
         if self.structure == "clusters":
@@ -305,11 +325,18 @@ class PruneSpec(Spec):
         if "clusters" in self.model_fields_set:
             raise ValueError(f"clusters is for structure clusters, not {self.structure}")
         if len(given) != 1:
-            raise ValueError("give exactly one of sparsity, target_macs, target_params")
+            raise ValueError(f"give exactly one of {', '.join(TARGETS)}")
         allowed = ("sparsity",) if self.structure == "nm" else ("sparsity", "target_params")
         if self.structure in UNSTRUCTURED and given[0] not in allowed:
             wanted = " or ".join(allowed)
             raise ValueError(f"structure {self.structure} takes {wanted}, not {given[0]}")
+        measured = [n for n in (*TARGETS[3:], "device") if getattr(self, n)]
+        if self.structure != "channels" and measured:
+            raise ValueError(f"{measured[0]} is for structure channels, not {self.structure}")
+        if self.target_latency and not self.device:
+            raise ValueError("target_latency needs device, such as local")
+        if "threads" in self.model_fields_set and not self.device:
+            raise ValueError("threads are those of a device: give device too")
         if self.structure not in UNSTRUCTURED and self.allocation in ("lamp", "erk", "sensitivity"):
             raise ValueError(f"allocation {self.allocation} is for unstructured pruning")
         if self.pattern and self.structure != "nm":

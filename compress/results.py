@@ -47,6 +47,55 @@ class Pinned:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A quantity that a file or a device shows, before and after, beside what was expected.
+
+    Attributes:
+        what: "size" (of the float32 TFLite file), "arena" (of its activations) or "latency".
+        unit: "bytes" or "ms".
+        before: Measured on the model that was given.
+        after: Measured on the pruned one.
+        predicted: What the plan expected of the pruned one.
+        limit: The target, or None where another quantity was aimed at.
+        device: Where latency was measured.
+        plain_predicted: Expected with widths that are only rounded, not set on measured steps.
+        plain_macs: MACs that would stay so.
+    """
+
+    what: str
+    unit: str
+    before: float
+    after: float
+    predicted: float
+    limit: float | None = None
+    device: str | None = None
+    plain_predicted: float | None = None
+    plain_macs: int | None = None
+
+    def line(self) -> str:
+        """The account as one sentence."""
+        digits = 3 if self.unit == "ms" else 0
+        shown = {
+            name: f"{value:,.{digits}f}"
+            for name, value in vars(self).items()
+            if isinstance(value, float | int)
+        }
+        where = f" on {self.device}" if self.device else ""
+        text = (
+            f"{self.what}{where}: {shown['before']} to {shown['after']} {self.unit}"
+            f" ({self.after / self.before:.2f}), predicted {shown['predicted']}"
+        )
+        if self.limit is not None:
+            text += f", target {shown['limit']}"
+        if self.plain_predicted is not None:
+            text += (
+                f"; plainly rounded widths: predicted {shown['plain_predicted']} {self.unit}"
+                f" with {self.plain_macs:,} MACs"
+            )
+        return text
+
+
+@dataclass(frozen=True)
 class PruneResult:
     """A pruned model and the account of it.
 
@@ -62,6 +111,7 @@ class PruneResult:
         seconds: Wall time by phase ("prune", "recover", …).
         history: Training history by epoch, empty without training.
         notes: Remarks for the user, one line each.
+        measured: What files and devices show, where the target or a device asked for it.
     """
 
     model: Any
@@ -75,6 +125,7 @@ class PruneResult:
     seconds: dict[str, float]
     history: dict[str, list[float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    measured: tuple[Measured, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """All but the model, by name."""

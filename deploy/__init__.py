@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from edgepress.deploy.benchmarking import benchmark as benchmark
     from edgepress.deploy.exporting import export as export
     from edgepress.deploy.pipeline import run as run
+    from edgepress.deploy.pruning import prune as prune
     from edgepress.deploy.verifying import verify as verify
 
 _HOMES = {
     "benchmark": "benchmarking",
     "export": "exporting",
+    "prune": "pruning",
     "run": "pipeline",
     "verify": "verifying",
 }

@@ -44,6 +44,10 @@ def _check_pruning(spec: PruneSpec, dataset: Any) -> None:
 
         check_spec(spec, dataset)
         return
+    if spec.device is not None:
+        from edgepress.deploy.instruments import clocked_target
+
+        clocked_target(spec.device)
     from edgepress.compress.structure.importance import CRITERIA
     from edgepress.compress.structure.pruning import resolved
 

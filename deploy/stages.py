@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.progress import Progress
-from edgepress.compress.recipe import FinetuneSpec, PruneSpec
+from edgepress.compress.recipe import TARGETS, FinetuneSpec, PruneSpec
 from edgepress.deploy.recipe import Recipe
 
 
@@ -99,15 +99,18 @@ def _prune_stage(spec: PruneSpec) -> Stage:
     def run(work: Work) -> tuple[Any, dict[str, Any]]:
         from edgepress.compress.finetune.curves import draw_curves
         from edgepress.compress.pruning import prune_as
+        from edgepress.deploy.instruments import instruments_for
 
-        result = prune_as(
-            spec,
-            work.model,
-            work.dataset,
-            seed=work.seed,
-            state_dir=work.state_dir,
-            progress=work.progress,
-        )
+        with instruments_for(spec, progress=work.progress) as instruments:
+            result = prune_as(
+                spec,
+                work.model,
+                work.dataset,
+                seed=work.seed,
+                state_dir=work.state_dir,
+                progress=work.progress,
+                instruments=instruments,
+            )
         if result.history:
             draw_curves(result.history, work.folder / "curves.png")
         return result.model, result.to_json()
@@ -120,10 +123,11 @@ def _prune_stage(spec: PruneSpec) -> Stage:
 
 def _target(spec: PruneSpec) -> str:
     """What a step aims at, in words."""
-    for name in ("sparsity", "target_macs", "target_params"):
+    for name in TARGETS:
         value = getattr(spec, name)
         if value is not None:
-            return f"{name.replace('_', ' ')} {value:g}"
+            shown = f"{value:g}" if isinstance(value, float) else value
+            return f"{name.replace('_', ' ')} {shown}"
     if spec.structure == "clusters":
         return f"{spec.clusters} values"
     return f"pattern {spec.pattern}"

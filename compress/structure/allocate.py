@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels, Group
+from edgepress.compress.structure.layer_times import LayerTimes, stairs
 
 Scores = Mapping[str, NDArray[np.float64]]
 TOLERANCE = 0.05
@@ -95,7 +96,7 @@ class Target:
     """What a budget counts, and how much of it may stay.
 
     Attributes:
-        what: "MACs", "parameters" or "channels".
+        what: "MACs", "parameters", "channels", or "bytes of size" and the like.
         limit: How much may stay.
         count: From units to the amount.
     """
@@ -108,6 +109,9 @@ class Target:
 def target_of(channels: Channels, spec: PruneSpec, budget: Budget) -> Target:
     """The budget of a pruning step; a number up to 1 is a share of what there is."""
     everything = channels.all_alive()
+    gauge = budget.metering.target if budget.metering is not None else None
+    if gauge is not None and gauge.limit is not None:
+        return Target(f"{gauge.unit} of {gauge.what}", gauge.limit, gauge.count)
     if spec.target_macs is not None:
         return _limited("MACs", spec.target_macs, budget.macs, everything)
     if spec.target_params is not None:
@@ -124,7 +128,21 @@ def _limited(what: str, given: float, count: Callable[[Alive], float], full: Ali
     return Target(what, given * count(full) if given <= 1 else given, count)
 
 
-def allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Alive:
+def on_stairs(channels: Channels, ladders: Sequence[Ladder], times: LayerTimes) -> list[Ladder]:
+    """Ladders with only those widths at which the measured time steps, all others being full."""
+    found = []
+    for ladder in ladders:
+        at = [times(alive_for(channels, [ladder], {ladder.group.name: w})) for w in ladder.widths]
+        # What the group doesn't touch would hide its steps.
+        apart = at[0] - times.part(ladder.group.units)
+        kept = stairs(ladder.widths, [time - apart for time in at])
+        found.append(replace(ladder, widths=kept))
+    return found
+
+
+def allocate(
+    channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget, stepped: bool = True
+) -> Alive:
     """Choose the units that stay.
 
     Args:
@@ -132,6 +150,7 @@ def allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget
         scores: For each group (by name) the importance of its units, comparable between groups.
         spec: Budget, allocation, floors and multiples.
         budget: Counts MACs and parameters.
+        stepped: Whether only widths count at which time steps, where a device was named.
 
     Returns:
         (units,) whether each stays: within the budget, and not below it by more than 5 %.
@@ -141,23 +160,37 @@ def allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget
     """
     target = target_of(channels, spec, budget)
     for share in sorted({spec.min_share, 0.0}, reverse=True):
-        alive = _allocate(channels, scores, spec.model_copy(update={"min_share": share}), budget)
+        relaxed = spec.model_copy(update={"min_share": share})
+        alive = _allocate(channels, scores, relaxed, budget, stepped)
         if alive is not None:
             return alive
-    raise _refusal(channels, spec.model_copy(update={"min_share": 0.0}), target, scores)
+    spec = spec.model_copy(update={"min_share": 0.0})
+    lowest, full = _lowest(channels, spec, scores), target.count(channels.all_alive())
+    least, metering = target.count(lowest), budget.metering
+    if metering is not None and metering.target is not None:
+        least, full = metering.measured(metering.target, lowest), metering.target.full
+        if least <= target.limit:
+            return lowest
+    raise _refusal(channels, spec, target, least, full)
 
 
-def _allocate(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Alive | None:
+def _allocate(
+    channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget, stepped: bool
+) -> Alive | None:
     """The units that stay with the floors of a spec, or None where the target lies below them."""
     target = target_of(channels, spec, budget)
+    times = budget.metering.times if stepped and budget.metering is not None else None
     best = None
     for divisor in (1, 2, 4, 8, 16):
         ladders = ladders_of(channels, scores, spec, divisor)
         overrides = _overrides(channels, ladders, spec)
+        if times is not None:
+            ladders = on_stairs(channels, ladders, times)
         alive = _fit(channels, ladders, overrides, target, spec)
         if alive is not None:
             best = alive
-            if target.count(alive) >= target.limit * (1 - TOLERANCE):
+            # Widths between those that were measured are no steps.
+            if times is not None or target.count(alive) >= target.limit * (1 - TOLERANCE):
                 return alive
         if divisor >= spec.round_to:
             break
@@ -309,22 +342,29 @@ def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: PruneSpec) -
     return fixed
 
 
-def _refusal(channels: Channels, spec: PruneSpec, target: Target, scores: Scores) -> InputError:
-    """Say what the lowest reachable value is and what holds it."""
+def _lowest(channels: Channels, spec: PruneSpec, scores: Scores) -> Alive:
+    """The fewest units that may stay."""
     ladders = ladders_of(channels, scores, spec, spec.round_to)
     overrides = _overrides(channels, ladders, spec)
     widths = {x.group.name: overrides.get(x.group.name, x.widths[-1]) for x in ladders}
-    lowest = target.count(alive_for(channels, ladders, widths))
-    full = target.count(channels.all_alive())
+    return alive_for(channels, ladders, widths)
+
+
+def _refusal(
+    channels: Channels, spec: PruneSpec, target: Target, lowest: float, full: float
+) -> InputError:
+    """Say what the lowest reachable value is and what holds it."""
     held = [g for g in channels.groups if not g.prunable]
     held.sort(key=lambda g: -g.size)
     reasons = list(dict.fromkeys(g.reason for g in held))[:2]
-    if overrides:
-        reasons.insert(0, "per_layer fixes " + ", ".join(list(overrides)[:3]))
+    if spec.per_layer:
+        reasons.insert(0, "per_layer fixes " + ", ".join(list(spec.per_layer)[:3]))
     if spec.min_channels > 1:
         reasons.insert(0, f"min_channels is {spec.min_channels}")
+    digits = 3 if full < 100 else 0
     return InputError(
-        f"{target.limit:,.0f} {target.what} can't be reached: the lowest is {lowest:,.0f}"
-        f" ({lowest / full:.2f} of {full:,.0f}); what holds it: {'; '.join(reasons)}",
+        f"{target.limit:,.{digits}f} {target.what} can't be reached: the lowest is"
+        f" {lowest:,.{digits}f} ({lowest / full:.2f} of {full:,.{digits}f}); what holds it:"
+        f" {'; '.join(reasons)}",
         "ask for more, or free what holds it",
     )

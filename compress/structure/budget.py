@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from edgepress.compress.cost import call_macs
 from edgepress.compress.graph import Call
 from edgepress.compress.structure.groups import Alive, Channels
 from edgepress.compress.structure.trace import Visit
+
+if TYPE_CHECKING:
+    from edgepress.compress.structure.metering import Metering
 
 
 class Budget:
@@ -22,9 +25,13 @@ class Budget:
 
     Args:
         channels: The model's units.
+
+    Attributes:
+        metering: What must be measured, where the target or a device asks for it.
     """
 
     def __init__(self, channels: Channels) -> None:
+        self.metering: Metering | None = None
         bound = [(b, units) for b, units in channels.bound if len(units)]
         self._keys = [(id(b.weight), b.axis) for b, _ in bound]
         lengths = [len(units) for _, units in bound]
@@ -45,7 +52,7 @@ class Budget:
                 self._fixed += call_macs(visit.call)
         self._weights = {id(w): tuple(w.shape) for w in channels.model.weights}
 
-    def _shapes(self, alive: Alive) -> dict[int, list[int]]:
+    def shapes(self, alive: Alive) -> dict[int, list[int]]:
         """The shape that is left of each weight, by identity."""
         shapes = {key: list(shape) for key, shape in self._weights.items()}
         if self._keys:
@@ -57,7 +64,7 @@ class Budget:
 
     def macs(self, alive: Alive) -> int:
         """Multiply-accumulates with the units that are alive."""
-        shapes = self._shapes(alive)
+        shapes = self.shapes(alive)
 
         def shape(weight: Any) -> tuple[int, ...]:
             return tuple(shapes[id(weight)])
@@ -73,4 +80,4 @@ class Budget:
 
     def params(self, alive: Alive) -> int:
         """Numbers in all weights with the units that are alive."""
-        return sum(math.prod(shape) for shape in self._shapes(alive).values())
+        return sum(math.prod(shape) for shape in self.shapes(alive).values())

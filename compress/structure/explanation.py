@@ -13,10 +13,11 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.registry import near_names
 from edgepress.compress.structure.allocate import allocate
-from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Channels, Group, find_channels
+from edgepress.compress.structure.metering import Instruments, budget_for
 from edgepress.compress.structure.pruning import resolved
 from edgepress.compress.structure.scoring import score_groups
+from edgepress.compress.structure.settling import settle
 
 _VERBS = {
     "makes": "makes them",
@@ -92,7 +93,12 @@ class Explanation:
 
 
 def explain(
-    model: Any, layer: str, spec: PruneSpec, dataset: Dataset | None = None, seed: int = 0
+    model: Any,
+    layer: str,
+    spec: PruneSpec,
+    dataset: Dataset | None = None,
+    seed: int = 0,
+    instruments: Instruments | None = None,
 ) -> tuple[Explanation, ...]:
     """Say what a pruning step would do to the channels that a layer makes, and why.
 
@@ -102,6 +108,7 @@ def explain(
         spec: The step.
         dataset: For criteria that look at data.
         seed: Draws samples.
+        instruments: Measures files and devices, for targets that need it.
 
     Returns:
         One explanation for each kind of channels that the layer makes.
@@ -115,9 +122,9 @@ def explain(
     if not groups:
         makers = [path for g in channels.groups for path in g.layers]
         raise InputError(f"no layer '{layer}' makes channels", near_names(layer, makers))
-    budget = Budget(channels)
+    budget = budget_for(channels, spec, instruments)
     scores = score_groups(channels, spec, dataset, budget, seed)
-    alive = allocate(channels, scores, spec, budget)
+    alive = settle(channels, scores, spec, budget, allocate(channels, scores, spec, budget))
     return tuple(_explained(channels, g, scores, alive, spec.criterion) for g in groups)
 
 

@@ -12,11 +12,13 @@ from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.fingerprints import fingerprint
 from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.results import Removed
+from edgepress.compress.results import Measured, Removed
 from edgepress.compress.structure.allocate import allocate
 from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels, find_channels
+from edgepress.compress.structure.metering import Instruments, budget_for
 from edgepress.compress.structure.scoring import score_groups
+from edgepress.compress.structure.settling import settle
 from edgepress.compress.structure.surgery import Surgery, remove
 
 
@@ -47,6 +49,7 @@ class PruningPlan:
         cuts: What goes, by group; groups that stay whole are left out.
         params: Parameters before and after.
         macs: Multiply-accumulates before and after.
+        measured: What files and devices show, where the target or a device asked for it.
     """
 
     fingerprint: str
@@ -54,6 +57,7 @@ class PruningPlan:
     cuts: tuple[Cut, ...]
     params: tuple[int, int]
     macs: tuple[int, int]
+    measured: tuple[Measured, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -66,7 +70,8 @@ class PruningPlan:
             Cut(c["group"], tuple(c["layers"]), tuple(c["removed"]), c["of"]) for c in value["cuts"]
         )
         pairs = {name: tuple(value[name]) for name in ("params", "macs")}
-        return cls(value["fingerprint"], value["criterion"], cuts, **pairs)
+        measured = tuple(Measured(**m) for m in value.get("measured", ()))
+        return cls(value["fingerprint"], value["criterion"], cuts, **pairs, measured=measured)
 
     def removals(self) -> tuple[Removed, ...]:
         """The cuts as they are reported."""
@@ -74,15 +79,20 @@ class PruningPlan:
 
 
 def make_plan(
-    model: Any, spec: PruneSpec, dataset: Dataset | None = None, seed: int = 0
+    model: Any,
+    spec: PruneSpec,
+    dataset: Dataset | None = None,
+    seed: int = 0,
+    instruments: Instruments | None = None,
 ) -> PruningPlan:
-    """Choose what goes from a model; nothing is built or changed.
+    """Choose what goes from a model, which stays as it is.
 
     Args:
         model: A built Functional or Sequential model.
         spec: Budget, criterion, allocation.
         dataset: For criteria that look at data.
         seed: Draws samples.
+        instruments: Measures files and devices, for targets that need it.
 
     Returns:
         The plan.
@@ -94,7 +104,7 @@ def make_plan(
 
     spec = resolved(spec, dataset)
     channels = find_channels(model, spec.protect)
-    budget = Budget(channels)
+    budget = budget_for(channels, spec, instruments)
     return plan_channels(channels, choose(channels, spec, dataset, budget, seed), spec, budget)
 
 
@@ -110,7 +120,8 @@ def choose(
             "see what stays and why with: edgepress inspect",
         )
     scores = score_groups(channels, spec, dataset, budget, seed)
-    return allocate(channels, scores, spec, budget)
+    alive = allocate(channels, scores, spec, budget)
+    return settle(channels, scores, spec, budget, alive)
 
 
 def plan_channels(channels: Channels, alive: Alive, spec: PruneSpec, budget: Budget) -> PruningPlan:
@@ -127,6 +138,7 @@ def plan_channels(channels: Channels, alive: Alive, spec: PruneSpec, budget: Bud
         tuple(cuts),
         (budget.params(everything), budget.params(alive)),
         (budget.macs(everything), budget.macs(alive)),
+        budget.metering.accounts if budget.metering is not None else (),
     )
 
 

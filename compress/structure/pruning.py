@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,14 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import copy_model
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec, TrainSpec
-from edgepress.compress.results import ModelFigures, Pinned, PruneResult, Removed
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import Channels, find_channels
+from edgepress.compress.results import Measured, ModelFigures, Pinned, PruneResult, Removed
+from edgepress.compress.structure.groups import Alive, Channels, find_channels
+from edgepress.compress.structure.metering import (
+    Instruments,
+    budget_for,
+    latency_limit,
+    measured_target,
+)
 from edgepress.compress.structure.plan import choose
 from edgepress.compress.structure.repair import repair
 from edgepress.compress.structure.replay import affordable
@@ -38,6 +43,8 @@ class StructuredRun:
         optimizer: Built for the model as it is now, with the state that training goes on from;
             None until there is one.
         notes: Remarks for the user.
+        instruments: Measures files and devices, where there is something that can.
+        measured: What they showed in the last round.
     """
 
     source: Any
@@ -50,6 +57,8 @@ class StructuredRun:
     history: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     optimizer: Any = None
+    instruments: Instruments | None = None
+    measured: tuple[Measured, ...] = ()
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -65,10 +74,19 @@ class StructuredRun:
         """Remove, repair and recover once; gives the new model."""
         with self.timed("prune"):
             channels = find_channels(model, spec.protect)
-            budget = Budget(channels)
-            alive = choose(channels, spec, self.dataset, budget, self.seed)
+            alive = self.choose(channels, spec)
             surgery = remove(channels, alive)
         return self.finish(surgery, spec, name)
+
+    def choose(self, channels: Channels, spec: PruneSpec) -> Alive:
+        """The units that stay; what was measured for it goes into the account."""
+        budget = budget_for(channels, spec, self.instruments)
+        alive = choose(channels, spec, self.dataset, budget, self.seed)
+        if budget.metering is not None:
+            now = budget.metering.accounts
+            first = {m.what: m.before for m in self.measured or now}
+            self.measured = tuple(replace(m, before=first[m.what]) for m in now)
+        return alive
 
     def shrink(self, model: Any, spec: PruneSpec) -> Any:
         """Train while what will go shrinks, then remove, repair and recover; the new model."""
@@ -86,7 +104,7 @@ class StructuredRun:
         with self.timed("prune"):
             shrunk = copy_model(model)
             channels = find_channels(shrunk, spec.protect)
-            alive = choose(channels, spec, self.dataset, Budget(channels), self.seed)
+            alive = self.choose(channels, spec)
             callback = ShrinkChannels(doomed_weights(channels, alive), growth)
             self.optimizer = copy_optimizer(model, shrunk)
         self.train(shrunk, training, "shrink", (callback,))
@@ -164,6 +182,7 @@ class StructuredRun:
             seconds=self.seconds,
             history=self.history,
             notes=tuple(self.notes),
+            measured=self.measured,
         )
 
     def _say_what_the_cut_did(self, shrunk: Any, cut: Any, left: float) -> None:
@@ -186,6 +205,7 @@ def prune_channels(
     seed: int = 0,
     state_dir: Path | None = None,
     progress: Progress | None = None,
+    instruments: Instruments | None = None,
 ) -> PruneResult:
     """Remove channels (neurons, filters, heads, units) of a model for real.
 
@@ -196,6 +216,7 @@ def prune_channels(
         seed: Makes the run repeatable.
         state_dir: Folder for the training's checkpoints.
         progress: Receives the progress.
+        instruments: Measures files and devices, for targets that need it.
 
     Returns:
         The smaller model, plain, and the account.
@@ -204,19 +225,22 @@ def prune_channels(
         InputError: The budget can't be reached, or an option is impossible.
     """
     spec = resolved(spec, dataset)
-    run = StructuredRun(model, dataset, spec, seed, state_dir, progress or Silent())
+    run = StructuredRun(
+        model, dataset, spec, seed, state_dir, progress or Silent(), instruments=instruments
+    )
     channels = find_channels(model, spec.protect)
     before = run.figures(model)
     small = model
     if spec.schedule in DURING_TRAINING:
         small = run.shrink(small, spec)
     else:
-        for number, part in enumerate(rounds_of(spec, before.macs, before.params), 1):
+        whole = _whole(model, spec, instruments)
+        for number, part in enumerate(rounds_of(spec, before.macs, before.params, whole), 1):
             small = run.round(small, part, "recover" if spec.steps == 1 else f"round-{number}")
     pinned = tuple(Pinned(g.layers[0], g.reason) for g in channels.groups if g.reason)
     removed = _removed(channels, small)
     run.notes.extend(_notes(channels, spec, dataset))
-    if not removed and spec.sparsity is None:
+    if not removed and spec.sparsity is None and measured_target(spec) is None:
         run.notes.append(
             f"nothing was removed: with {before.macs:,} MACs and {before.params:,} parameters the"
             " model is within the target already"
@@ -272,7 +296,15 @@ def epochs_of(spec: PruneSpec) -> tuple[int, int]:
     return before, spec.recover_epochs - before
 
 
-def rounds_of(spec: PruneSpec, macs: int, params: int) -> list[PruneSpec]:
+def _whole(model: Any, spec: PruneSpec, instruments: Instruments | None) -> float:
+    """What the model measures in the quantity that the steps go down; 0 with one step."""
+    name = measured_target(spec)
+    if name is None or instruments is None or spec.steps == 1:
+        return 0.0
+    return float(getattr(instruments, name)(model))
+
+
+def rounds_of(spec: PruneSpec, macs: int, params: int, measured: float = 0.0) -> list[PruneSpec]:
     """The steps of an iterative pruning: each keeps the same share of what the last one left.
 
     Half of the epochs go to the last step's recovery, the rest in equal parts to those before it.
@@ -281,17 +313,24 @@ def rounds_of(spec: PruneSpec, macs: int, params: int) -> list[PruneSpec]:
         spec: The whole step.
         macs: The model's MACs.
         params: The model's parameters.
+        measured: What the model measures in bytes or milliseconds, where that is the target.
     """
-    parts = []
+    parts, name = [], measured_target(spec)
     for number in range(1, spec.steps + 1):
         share = number / spec.steps
-        update: dict[str, float] = {"recover_epochs": _epochs(spec, number)}
+        update: dict[str, Any] = {"recover_epochs": _epochs(spec, number)}
         if spec.target_macs is not None:
             update["target_macs"] = _between(spec.target_macs, macs, share)
         elif spec.target_params is not None:
             update["target_params"] = _between(spec.target_params, params, share)
-        else:
-            kept = 1 - (spec.sparsity or 0.0)
+        elif spec.target_latency is not None and spec.steps > 1:
+            limit = _between(latency_limit(spec, measured) / measured, measured, share, 0.0)
+            update["target_latency"] = f"{limit:g}ms"
+        elif name is not None and spec.steps > 1:
+            given = getattr(spec, f"target_{name}")
+            update[f"target_{name}"] = _between(given, measured, share)
+        elif spec.sparsity is not None:
+            kept = 1 - spec.sparsity
             update["sparsity"] = 1 - kept ** (1 / spec.steps)
         parts.append(spec.model_copy(update=update))
     return parts
@@ -303,10 +342,10 @@ def _epochs(spec: PruneSpec, number: int) -> int:
     return early if number < spec.steps else spec.recover_epochs - early * (spec.steps - 1)
 
 
-def _between(target: float, full: int, share: float) -> float:
+def _between(target: float, full: float, share: float, least: float = 2.0) -> float:
     """A number on the way from all to the target; 1 stays a share, so it is kept above 1."""
     kept = target if target <= 1 else target / full
-    return max(2.0, full * kept**share)
+    return max(least, full * kept**share)
 
 
 def _removed(channels: Channels, small: Any) -> tuple[Removed, ...]:
@@ -337,12 +376,19 @@ def prune_structure(
     seed: int = 0,
     state_dir: Path | None = None,
     progress: Progress | None = None,
+    instruments: Instruments | None = None,
 ) -> PruneResult:
     """Remove channels or whole layers, whichever the spec names; see `prune_channels`."""
     if spec.structure == "layers":
         from edgepress.compress.structure.dropping import prune_layers
 
-        how = prune_layers
-    else:
-        how = prune_channels
-    return how(model, dataset, spec, seed=seed, state_dir=state_dir, progress=progress)
+        return prune_layers(model, dataset, spec, seed=seed, state_dir=state_dir, progress=progress)
+    return prune_channels(
+        model,
+        dataset,
+        spec,
+        seed=seed,
+        state_dir=state_dir,
+        progress=progress,
+        instruments=instruments,
+    )

@@ -81,10 +81,13 @@ def _per_cost(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budge
     """Divide by the share of the budget that one unit of a group takes."""
     if spec.sparsity is not None or spec.allocation != "global":
         return scores
-    count = budget.params if spec.target_params is not None else budget.macs
+    if budget.metering is not None and budget.metering.target is not None:
+        count, share = budget.metering.target.count, 0.5
+    else:
+        count, share = (budget.params if spec.target_params is not None else budget.macs), 0.0
     full = count(channels.all_alive())
     return {
-        name: found / _unit_share(channels, _by_name(channels, name), count, full)
+        name: found / _unit_share(channels, _by_name(channels, name), count, full, share)
         for name, found in scores.items()
     }
 
@@ -93,7 +96,9 @@ def _by_name(channels: Channels, name: str) -> Group:
     return next(g for g in channels.groups if g.name == name)
 
 
-def _unit_share(channels: Channels, group: Group, count: Any, full: float) -> float:
+def _unit_share(channels: Channels, group: Group, count: Any, full: float, share: float) -> float:
+    """What a unit takes: the last one, or, where the cost goes in steps, the mean of a share."""
     alive = channels.all_alive()
-    alive[group.units[0]] = False
-    return max((full - count(alive)) / full, 1e-12)
+    gone = max(1, int(group.size * share))
+    alive[group.units[:gone]] = False
+    return max((full - count(alive)) / gone / full, 1e-9 if share else 1e-12)

@@ -38,7 +38,11 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
 @spec_options(
     PruneSpec,
     skip=("max_drop", "calibration_samples"),
-    rename={"schedule": "prune-schedule"},
+    rename={
+        "schedule": "prune-schedule",
+        "device": "prune-device",
+        "threads": "prune-threads",
+    },
     prefix="prune_",
 )
 @spec_options(AcceptSpec)
@@ -120,6 +124,11 @@ def _settings(values: Values) -> dict[str, Any]:
         pruning["schedule"] = tuning.pop("schedule")
     if pruning and values["calibration_samples"]:
         pruning["calibration_samples"] = values["calibration_samples"]
+    if pruning.get("target_latency") and "device" not in pruning:
+        # A latency that is aimed at is that of the first device which is benchmarked.
+        pruning["device"] = next(iter(values["devices"] or ()), "local").split(",")[0]
+        if values["threads"]:
+            pruning["threads"] = values["threads"]
     if tuning:
         found["finetune"] = make_spec(FinetuneSpec, tuning)
     if pruning:

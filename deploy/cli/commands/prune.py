@@ -42,7 +42,8 @@ from edgepress.deploy.cli.training_state import training_state
 def command(values: Values) -> None:
     """Prune MODEL and recover its accuracy.
 
-    F is the share removed for --sparsity, the share kept for --target-macs and --target-params.
+    F is the share removed for --sparsity, the share kept for every --target-…. Size, arena and
+    latency are measured on the file that is written, and the plan is made again until they hold.
     Without --data nothing is trained, repaired or measured. A MODEL that was saved compiled gives,
     after channels and layers, an OUT that is compiled too, with its optimizer's state cut to fit.
     """
@@ -62,6 +63,7 @@ def command(values: Values) -> None:
     from edgepress.compress import open_data, save
     from edgepress.compress.models import restore_compilation
     from edgepress.compress.pruning import prune_as
+    from edgepress.deploy.instruments import instruments_for
 
     model = load_model(values)
     left_behind = restore_compilation(model, values["model"], values["custom_objects"])
@@ -70,9 +72,19 @@ def command(values: Values) -> None:
     dataset = None if data is None else open_data(data, model, values["seed"])
     for warning in dataset.warnings if dataset else ():
         display.say(f"note: {warning}")
-    with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
+    with (
+        training_state(output, values["resume"]) as state,
+        display.ConsoleProgress() as progress,
+        instruments_for(spec, progress=progress) as instruments,
+    ):
         result = prune_as(
-            spec, model, dataset, seed=values["seed"], state_dir=state, progress=progress
+            spec,
+            model,
+            dataset,
+            seed=values["seed"],
+            state_dir=state,
+            progress=progress,
+            instruments=instruments,
         )
         save(result.model, output, values["force"])
     if dataset is not None and not spec.recover_epochs:
@@ -94,8 +106,13 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
         _explain(values, spec, model, dataset)
         return
     from edgepress.compress.structure import make_plan
+    from edgepress.deploy.instruments import instruments_for
 
-    plan = make_plan(model, spec, dataset, values["seed"])
+    with (
+        display.ConsoleProgress() as progress,
+        instruments_for(spec, progress=progress) as instruments,
+    ):
+        plan = make_plan(model, spec, dataset, values["seed"], instruments)
     if values["as_json"]:
         display.print_json(plan.to_json())
         return
@@ -105,12 +122,16 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
         ["group", "layers", "removed", "of"],
         [[r.group, ", ".join(r.layers), r.removed, r.of] for r in plan.removals()],
     )
+    for measured in plan.measured:
+        click.echo(measured.line())
 
 
 def _explain(values: Values, spec: PruneSpec, model: Any, dataset: Any) -> None:
     from edgepress.compress.structure.explanation import explain
+    from edgepress.deploy.instruments import instruments_for
 
-    found = explain(model, values["explain"], spec, dataset, values["seed"])
+    with instruments_for(spec) as instruments:
+        found = explain(model, values["explain"], spec, dataset, values["seed"], instruments)
     if values["as_json"]:
         display.print_json([dataclasses.asdict(e) for e in found])
         return
@@ -138,6 +159,8 @@ def _show(values: Values, result: PruneResult, output: Path) -> None:
     if result.pinned:
         pinned = [[p.layer, p.reason] for p in result.pinned]
         display.print_table("Kept as they are", ["layer", "why"], pinned)
+    for measured in result.measured:
+        click.echo(measured.line())
     for note in result.notes:
         click.echo(f"note: {note}")
     sizes = _sizes(output)

@@ -1,0 +1,31 @@
+"""Amounts with units as people write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_UNITS = {"ms": 1.0, "us": 1e-3}
+
+
+def parse_latency(value: Any) -> float | str:
+    """Read a share up to 1 as a number; what is above, or has a unit, as text with the unit ms.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    text = str(value).strip().lower()
+    unit = next((u for u in _UNITS if text.endswith(u)), "")
+    try:
+        number = float(text.removesuffix(unit))
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError("write a share up to 1, or milliseconds, such as 2.5 or 0.8ms")
+    if not unit and number <= 1:
+        return number
+    return f"{number * _UNITS.get(unit, 1.0):g}ms"
+
+
+def latency_ms(text: str) -> float:
+    """The milliseconds of a text that `parse_latency` gave."""
+    return float(text.removesuffix("ms"))

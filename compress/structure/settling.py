@@ -1,0 +1,79 @@
+"""From a plan by estimates to one that holds when it is measured."""
+
+from __future__ import annotations
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.structure.allocate import TOLERANCE, Scores, allocate
+from edgepress.compress.structure.budget import Budget
+from edgepress.compress.structure.groups import Alive, Channels
+from edgepress.compress.structure.metering import Gauge, Metering
+
+# How often a plan is made again; the estimate is off by a factor, so two or three are enough.
+_TRIES = 6
+
+
+def settle(
+    channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget, alive: Alive
+) -> Alive:
+    """Measure what a choice of units gives, and choose anew until the target holds.
+
+    Args:
+        channels: The model's units.
+        scores: Importance of the units, by group.
+        spec: Budget, allocation, floors and multiples.
+        budget: Counts and measures.
+        alive: The first choice.
+
+    Returns:
+        The units that stay. The measured value is within the target; it is within 5 % of it
+        where the allowed widths permit that.
+
+    Raises:
+        InputError: The target can't be reached.
+    """
+    metering = budget.metering
+    if metering is None:
+        return alive
+    if metering.target is not None:
+        alive = _held(metering, metering.target, alive, channels, scores, spec, budget)
+    plain = None
+    if metering.times is not None:
+        plain = allocate(channels, scores, spec, budget, stepped=False)
+    metering.settle(alive, plain, budget.macs)
+    return alive
+
+
+def _held(
+    metering: Metering,
+    gauge: Gauge,
+    alive: Alive,
+    channels: Channels,
+    scores: Scores,
+    spec: PruneSpec,
+    budget: Budget,
+) -> Alive:
+    """The best choice whose measured value is within the target."""
+    limit = gauge.limit or 0.0
+    best: tuple[float, Alive, float] | None = None
+    for misses in range(_TRIES):
+        value = metering.measured(gauge, alive)
+        if value <= limit and (best is None or value > best[0]):
+            best = value, alive, gauge.slope
+        if best is not None and best[0] >= limit * (1 - TOLERANCE):
+            break
+        # A little more after each miss, or two choices could take turns for ever.
+        margin = 1 + 0.02 * misses if value > limit else 1.0
+        gauge.correct(alive, value, margin)
+        before, alive = alive, allocate(channels, scores, spec, budget)
+        if best is not None and (alive == before).all():
+            break
+    if best is None:
+        raise InputError(
+            f"the {gauge.what} measured {value:,.3f} {gauge.unit} after {_TRIES} plans, and"
+            f" {limit:,.3f} is asked for",
+            "ask for more, or measure on a quieter machine" if gauge.unit == "ms" else "",
+        )
+    # What the plan expected before it was measured is the prediction worth showing.
+    gauge.slope = best[2]
+    return best[1]

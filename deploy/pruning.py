@@ -1,0 +1,52 @@
+"""`prune` with targets that are measured on files and devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgepress.compress.progress import Progress
+from edgepress.compress.pruning import prune_as
+from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.results import PruneResult
+from edgepress.compress.specifying import make_spec
+from edgepress.deploy.instruments import instruments_for
+
+
+def prune(
+    model: Any,
+    data: Any = None,
+    *,
+    seed: int = 0,
+    state_dir: Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> PruneResult:
+    """`compress.prune`, for every target: `target_size`, `target_arena`, `target_latency` too.
+
+    Args:
+        model: Keras model, or anything that `load` takes. It stays as it is.
+        data: Anything that `open_data` takes; without it nothing is trained or measured on data.
+        seed: Makes the run repeatable.
+        state_dir: Folder for the checkpoints of the training.
+        progress: Receives the progress.
+        **options: Fields of `PruneSpec`.
+
+    Returns:
+        The pruned model and the account of it; `measured` holds what files and devices showed.
+
+    Raises:
+        InputError: An option is unknown or impossible, or the target can't be reached.
+        DeviceError: The device can't be reached, or can't run a layer.
+    """
+    spec = make_spec(PruneSpec, options)
+    with instruments_for(spec, progress=progress) as instruments:
+        return prune_as(
+            spec,
+            model,
+            data,
+            seed=seed,
+            state_dir=state_dir,
+            progress=progress,
+            instruments=instruments,
+        )
