@@ -1,10 +1,13 @@
 """Repair without training: each layer refitted so that it does again what it did before.
 
 The original and the pruned model run side by side on calibration samples, call by call. At each
-layer that is one matrix product, the pruned layer's kernel and bias are chosen by least squares, so
-that on the pruned model's own activations (errors of earlier layers included) it gives what the
-original layer gave, and at the end of a residual branch also what the path beside it lost. Batch
-normalisation elsewhere is told the mean and variance that it now sees.
+matrix product (dense layers, convolutions of all kinds, the projections of attention, the input
+kernels of recurrent layers) the pruned layer's kernel and bias are chosen by least squares, so that
+on the pruned model's own activations (errors of earlier layers included) it gives what the original
+layer gave, as far as a rectifier behind it lets that through, and at the end of a residual branch
+also what the path beside it lost. Batch normalisation elsewhere is told the mean and variance that
+it now sees. If in the end the outputs aren't nearer to the original's than they were right after
+the cut, everything is put back.
 
 Sources:
     He, Zhang and Sun, "Channel pruning for accelerating very deep neural networks" (2017), section
@@ -13,55 +16,35 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgepress.compress.graph import graph_of, nodes_of
-from edgepress.compress.structure.linear import RowSampler, is_linear, kernel_rows, taps
+from edgepress.compress.graph import graph_of
+from edgepress.compress.structure.destinations import (
+    Destination,
+    Matrix,
+    Pair,
+    branch_by_branch,
+    destination_of,
+    readers_of,
+)
+from edgepress.compress.structure.linear import Product, RowSampler, products
+from edgepress.compress.structure.refit import Bend, refit
 from edgepress.compress.structure.replay import Tensors, feed, forget, uses_of
 from edgepress.compress.structure.rules.kernels import channel_axis
-from edgepress.compress.structure.surgery import Surgery
+from edgepress.compress.structure.surgery import Surgery, sliced
 
-Matrix = NDArray[np.float64]
-# Least pull of the refitted kernel towards the one that was cut, as a share of the mean energy of
-# a feature; the fewer rows there are for each feature, the stronger the pull.
-_RIDGE = 1e-3
-_ROWS_PER_FEATURE = 24
-_FEWEST_ROWS = 8000
+_ROWS_PER_FEATURE = 48
+_FEWEST_ROWS = 16000
 _MOST_FEATURES = 6000
-
-
-def refit(
-    inputs: Matrix, wanted: Matrix, kernel: Matrix, ridge: float | None = None
-) -> tuple[Matrix, Matrix]:
-    """The kernel and offset that come nearest to wanted outputs.
-
-    Minimises `|inputs @ (kernel + change) + offset - wanted|² + ridge' |change|²` in closed form,
-    with `ridge' = ridge x mean energy of a feature x rows`.
-
-    Args:
-        inputs: (rows, features).
-        wanted: (rows, outputs).
-        kernel: (features, outputs) to start from.
-        ridge: How strongly the kernel is held to where it starts; by default features / rows.
-
-    Returns:
-        (features, outputs) kernel, and (outputs,) offset.
-    """
-    if ridge is None:
-        ridge = max(_RIDGE, inputs.shape[1] / len(inputs))
-    mean_in, mean_out = inputs.mean(0), wanted.mean(0)
-    centred = inputs - mean_in
-    missing = (wanted - mean_out) - centred @ kernel
-    gram = centred.T @ centred
-    hold = ridge * np.trace(gram) / len(gram) + 1e-9
-    gram[np.diag_indices_from(gram)] += hold
-    changed = kernel + np.linalg.solve(gram, centred.T @ missing)
-    return changed, mean_out - mean_in @ changed
+# Most numbers that the rows of one layer may take.
+_MOST_NUMBERS = 2**26
+_PART = 64
 
 
 @dataclass(eq=False)
@@ -82,12 +65,12 @@ class _Repair:
         readers = readers_of(graph)
         for node in branch_by_branch(graph):
             if not node.is_input:
-                self._step(node, _Pair(before, after, readers), prefix)
+                self._step(node, Pair(before, after, readers), prefix)
                 forget(node, waiting, before, after)
         outputs = [id(t) for t in graph.outputs]
         return [before[i] for i in outputs], [after[i] for i in outputs]
 
-    def _step(self, node: Any, pair: _Pair, prefix: str) -> None:
+    def _step(self, node: Any, pair: Pair, prefix: str) -> None:
         import keras
 
         path = prefix + node.operation.name
@@ -102,169 +85,217 @@ class _Repair:
         for tensor, one, other in zip(node.output_tensors, outputs, pruned, strict=True):
             pair.before[id(tensor)], pair.after[id(tensor)] = one, other
 
-    def _mend(self, node: Any, path: str, pair: _Pair) -> None:
+    def _mend(self, node: Any, path: str, pair: Pair) -> None:
         """Repair one layer from its inputs, at its first use."""
         import keras
 
-        layer = node.operation
+        layers, layer = keras.layers, node.operation
         if id(layer) in self.seen or not isinstance(layer, keras.Layer):
             return
         self.seen.add(id(layer))
         pruned = self.surgery.layer(layer)
-        if is_linear(layer):
-            self._refit(node, pruned, pair)
-            if layer.kernel.shape[-2] != pruned.kernel.shape[-2]:
-                self.repaired.append(path)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            self._restate(node, pruned, pair)
+        if isinstance(layer, (layers.MultiHeadAttention, layers.GroupQueryAttention)):
+            narrowed = self._attend(node, pruned, pair)
+        elif isinstance(layer, layers.BatchNormalization):
+            narrowed = self._restate(node, layer, pruned, pair)
+        elif isinstance(getattr(layer, "layer", None), layers.BatchNormalization):
+            narrowed = self._restate(node, layer.layer, pruned.layer, pair)
+        else:
+            pairs = list(zip(products(layer), products(pruned), strict=True))
+            given = [side[id(node.input_tensors[0])] for side in pair.sides]
+            goes = destination_of(node, pair) if len(pairs) == 1 else None
+            fits = [
+                self._refit(one, other, given, _Place(node, pair, goes)) for one, other in pairs
+            ]
+            narrowed = any(fits)
+        if narrowed:
+            self.repaired.append(path)
 
-    def _refit(self, node: Any, pruned: Any, pair: _Pair) -> None:
-        layer = node.operation
-        features = taps(layer) * int(layer.kernel.shape[-2])
-        if features > _MOST_FEATURES:
-            return
-        sampler = RowSampler(max(_FEWEST_ROWS, _ROWS_PER_FEATURE * features), self.seed)
-        old, new = (side[id(node.input_tensors[0])] for side in pair.sides)
-        kept = self.surgery.kept(layer.kernel)[-1]
-        wanted = sampler.rows(layer, old) @ kernel_rows(layer)[:, kept]
-        missing = self._missing(node, pair, sampler, kept)
+    def _refit(self, old: Product, new: Product, given: list[Any], place: _Place) -> bool:
+        """Fit one product; whether it reads less than before."""
+        kernel, cut = old.kernel(), new.kernel()
+        blocks, features, outputs = cut.shape
+        narrowed = kernel.shape[1] > features
+        if not features or features > _MOST_FEATURES:
+            return narrowed
+        kept = self._outputs(old, new)
+        most = max(_FEWEST_ROWS, _ROWS_PER_FEATURE * features)
+        most = min(most, _MOST_NUMBERS // (kernel.shape[1] * old.blocks))
+        sampler = RowSampler(most, self.seed)
+        wanted = _multiply(sampler.drawn(given[0], old.rows), kernel)[:, kept] * place.scale
+        bias = old.offsets()[kept] * place.scale
+        bend, missing = place.bend(sampler, kept, bias)
         if missing is not None:
             wanted += missing
-        kernel, offset = refit(sampler.rows(pruned, new), wanted, kernel_rows(pruned))
-        pruned.kernel.assign(kernel.reshape(pruned.kernel.shape))
-        if pruned.bias is not None:
-            pruned.bias.assign(offset + np.asarray(layer.bias.numpy())[kept])
-            offset = np.zeros_like(offset)
-        self.offsets[id(node.output_tensors[0])] = offset
+        rows = sampler.drawn(given[1], new.rows).reshape(len(wanted), blocks, features)
+        intercept = new.bias is not None or place.normalised
+        changed, offset = np.empty_like(cut), np.empty((blocks, outputs))
+        for block in range(blocks):
+            columns = slice(block * outputs, (block + 1) * outputs)
+            changed[block], offset[block] = refit(
+                rows[:, block],
+                wanted[:, columns],
+                cut[block],
+                bend=None if bend is None else bend.part(columns),
+                intercept=intercept,
+            )
+        new.weight.assign(new.unfold(changed))
+        left = offset.ravel()
+        if new.bias is not None:
+            new.set_offsets(left + bias)
+            left = np.zeros_like(left)
+        if place.normalised:
+            self.offsets[id(place.node.output_tensors[0])] = left
+        return narrowed
 
-    def _missing(self, node: Any, pair: _Pair, sampler: RowSampler, kept: Any) -> Matrix | None:
-        """What the other summands lost, where this layer's output is added to them.
+    def _outputs(self, old: Product, new: Product) -> Any:
+        """Which outputs of a product stay, in the order in which the pruned product makes them."""
+        blocks, features, outputs = old.kernel().shape
+        numbers = np.arange(blocks * outputs).reshape(blocks, 1, outputs)
+        labels = old.unfold(np.repeat(numbers, features, 1))
+        return new.fold(sliced(labels, self.surgery.kept(old.weight)))[:, 0].ravel()
 
-        Such a layer can make good for the errors of the path that runs beside it.
-        """
-        found = branch_end(node, pair)
-        if found is None:
-            return None
-        others, scale = found
-        axis = channel_axis(node.operation)
-        lost: Any = 0.0
-        for tensor in others:
-            old, new = (sampler.points(side[id(tensor)], axis) for side in pair.sides)
-            if new.shape[1] != len(kept) or old.shape[1] <= int(kept.max()):
-                return None
-            lost = lost + old[:, kept] - new
-        return np.asarray(lost / scale[kept] if len(scale) else lost)
+    def _attend(self, node: Any, pruned: Any, pair: Pair) -> bool:
+        """The four projections: first those that read the inputs, then the one that joins heads."""
+        names = ("_query_dense", "_key_dense", "_value_dense")
+        before = _read(node.operation, [*names, "_output_dense"], node, pair.before)
+        after = _read(pruned, list(names), node, pair.after, self.surgery)
+        # Attention divides by the root of the key width, which the query makes good for.
+        widths = [x._query_dense.kernel.shape[2] for x in (pruned, node.operation)]
+        scales = (math.sqrt(widths[0] / widths[1]), 1.0, 1.0)
+        narrowed = False
+        for name, scale in zip(names, scales, strict=True):
+            fit = self._project(node, name, [before[name], after[name]], pair, scale=scale)
+            narrowed = narrowed or fit
+        after = _read(pruned, ["_output_dense"], node, pair.after, self.surgery)
+        given = [before["_output_dense"], after["_output_dense"]]
+        goes = destination_of(node, pair)
+        return self._project(node, "_output_dense", given, pair, goes) or narrowed
 
-    def _restate(self, node: Any, pruned: Any, pair: _Pair) -> None:
+    def _project(
+        self,
+        node: Any,
+        name: str,
+        given: list[Any],
+        pair: Pair,
+        goes: Destination | None = None,
+        scale: float = 1.0,
+    ) -> bool:
+        pruned = self.surgery.layer(node.operation)
+        one, other = (
+            next(iter(products(getattr(x, name))), None) for x in (node.operation, pruned)
+        )
+        if one is None or other is None:
+            return False
+        return self._refit(one, other, given, _Place(node, pair, goes, scale))
+
+    def _restate(self, node: Any, layer: Any, pruned: Any, pair: Pair) -> bool:
         """Move the statistics by as much as the inputs' statistics moved."""
-        layer, tensor = node.operation, id(node.input_tensors[0])
+        tensor = id(node.input_tensors[0])
         axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
+        if layer is not node.operation and axis > 0:
+            axis += 1
         kept = self.surgery.kept(layer.moving_mean)[0]
         mean = np.asarray(layer.moving_mean.numpy(), np.float64)[kept]
         variance = np.asarray(layer.moving_variance.numpy(), np.float64)[kept]
         if tensor in self.offsets:
             # The layer before was fitted to the very outputs that these statistics belong to.
             pruned.moving_mean.assign(mean - self.offsets[tensor])
-            return
+            return False
         mean_old, variance_old = _moments(pair.before[tensor], axis)
         mean_new, variance_new = _moments(pair.after[tensor], axis)
         pruned.moving_mean.assign(mean + mean_new - mean_old[kept])
         ratio = (variance_new + layer.epsilon) / (variance_old[kept] + layer.epsilon)
         pruned.moving_variance.assign(variance * ratio)
+        return False
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
-    """Values of a graph's tensors in the original and in the pruned model.
+class _Place:
+    """Where a product stands: its layer's call, and what becomes of what it gives."""
 
-    Attributes:
-        before: The original's, by identity of the original's symbolic tensors.
-        after: The pruned model's, by the same keys.
-        readers: The nodes that read each tensor.
-    """
-
-    before: Tensors
-    after: Tensors
-    readers: dict[int, list[Any]]
+    node: Any
+    pair: Pair
+    goes: Destination | None
+    scale: float = 1.0
 
     @property
-    def sides(self) -> tuple[Tensors, Tensors]:
-        """Both."""
-        return self.before, self.after
+    def normalised(self) -> bool:
+        """Whether batch normalisation takes up an offset."""
+        return self.goes is not None and self.goes.normalised
+
+    def bend(
+        self, sampler: RowSampler, kept: Any, bias: Matrix
+    ) -> tuple[Bend | None, Matrix | None]:
+        """What hides errors behind the product, and what the summands beside it lost."""
+        goes = self.goes
+        if goes is None:
+            return None, None
+        factor = goes.factor[kept] if len(goes.factor) else np.ones(len(kept))
+        beside = self._beside(sampler, kept)
+        if beside is None:
+            return None, None
+        old, new = beside
+        if not goes.bends:
+            return None, (old - new) / factor if goes.others else None
+        shift = goes.shift[kept] if len(goes.shift) else 0.0
+        rows = np.zeros((1, len(kept))) if not goes.others else new
+        bend = Bend(factor, rows + shift + factor * bias, *goes.clip)
+        return bend, (old - new) / factor if goes.others else None
+
+    def _beside(self, sampler: RowSampler, kept: Any) -> tuple[Any, Any] | None:
+        """The sum of the other summands in both models; None where their channels don't match."""
+        assert self.goes is not None
+        axis = channel_axis(self.node.operation)
+        sums: list[Any] = [0.0, 0.0]
+        for tensor in self.goes.others:
+            old, new = (sampler.points(side[id(tensor)], axis) for side in self.pair.sides)
+            if new.shape[1] != len(kept) or old.shape[1] <= int(kept.max()):
+                return None
+            sums = [sums[0] + old[:, kept], sums[1] + new]
+        return sums[0], sums[1]
 
 
-def readers_of(graph: Any) -> dict[int, list[Any]]:
-    """The nodes that read each tensor; an output is read once more, by nobody."""
-    readers: dict[int, list[Any]] = {id(t): [None] for t in graph.outputs}
-    for node in nodes_of(graph):
-        for tensor in node.input_tensors:
-            readers.setdefault(id(tensor), []).append(node)
-    return readers
+def _multiply(rows: Matrix, kernel: Matrix) -> Matrix:
+    """(rows, blocks x features) with (blocks, features, outputs): (rows, blocks x outputs)."""
+    blocks, features, outputs = kernel.shape
+    split = rows.reshape(len(rows), blocks, features).swapaxes(0, 1)
+    return np.asarray((split @ kernel).swapaxes(0, 1).reshape(len(rows), blocks * outputs))
 
 
-def branch_by_branch(graph: Any) -> list[Any]:
-    """The nodes in an order in which, before a sum, one branch is finished before the next.
-
-    The shorter branch comes first, so that the longer one, which can do more, makes good for it.
-    """
-    makers = {id(t): n for n in nodes_of(graph) for t in n.output_tensors}
-    length: dict[int, int] = {}
-    for node in nodes_of(graph):
-        before = [length[id(makers[id(t)])] for t in node.input_tensors]
-        length[id(node)] = 1 + max(before, default=0)
-    done: dict[int, Any] = {}
-    waiting = [makers[id(t)] for t in reversed(graph.outputs)]
-    while waiting:
-        node = waiting[-1]
-        feeding = [makers[id(t)] for t in node.input_tensors]
-        open_ones = sorted((n for n in feeding if id(n) not in done), key=lambda n: length[id(n)])
-        if open_ones:
-            waiting.append(open_ones[0])
+def _read(
+    layer: Any, names: list[str], node: Any, tensors: Tensors, surgery: Surgery | None = None
+) -> dict[str, Any]:
+    """What some layers inside a layer are given when it is called."""
+    found: dict[str, Any] = {}
+    with _listening(layer, names, found):
+        if surgery is not None:
+            surgery.call(node, tensors)
         else:
-            done[id(node)] = node
-            waiting.pop()
-    return list(done.values())
+            args, kwargs = node.arguments.fill_in(tensors)
+            layer(*args, **kwargs)
+    return found
 
 
-def branch_end(node: Any, pair: _Pair) -> tuple[list[Any], Matrix] | None:
-    """The sum that a layer's output goes into, through normalisation at most.
+@contextmanager
+def _listening(layer: Any, names: list[str], found: dict[str, Any]) -> Iterator[None]:
+    """Note the input of inner layers; they are as before when the block is left."""
+    inner = [getattr(layer, name) for name in names]
 
-    Returns:
-        The other summands, all known by now, and the factor that each channel gets on the way
-        (empty where there is none); None where the output goes elsewhere.
-    """
-    import keras
+    def listen(name: str, call: Any) -> Any:
+        def heard(inputs: Any) -> Any:
+            found[name] = inputs
+            return call(inputs)
 
-    scale = np.zeros(0)
-    tensor = node.output_tensors[0]
-    if _is_curved(node.operation):
-        return None
-    while len(pair.readers.get(id(tensor), [])) == 1:
-        reader = pair.readers[id(tensor)][0]
-        operation = getattr(reader, "operation", None)
-        if isinstance(operation, keras.layers.Add):
-            others = [t for t in reader.input_tensors if t is not tensor]
-            known = all(id(t) in side for t in others for side in pair.sides)
-            return (others, scale) if known and others else None
-        if not isinstance(operation, keras.layers.BatchNormalization) or len(scale):
-            return None
-        scale = _factors(operation)
-        tensor = reader.output_tensors[0]
-    return None
+        return heard
 
-
-def _is_curved(layer: Any) -> bool:
-    activation = getattr(layer, "activation", None)
-    return activation is not None and getattr(activation, "__name__", "") != "linear"
-
-
-def _factors(layer: Any) -> Matrix:
-    """What batch normalisation multiplies each channel with; kept away from 0."""
-    variance = np.asarray(layer.moving_variance.numpy(), np.float64)
-    gamma = np.ones_like(variance) if layer.gamma is None else np.asarray(layer.gamma.numpy())
-    factors = gamma / np.sqrt(variance + layer.epsilon)
-    least = 0.1 * float(np.median(np.abs(factors))) + 1e-9
-    return np.where(np.abs(factors) < least, np.copysign(least, factors), factors)
+    for name, part in zip(names, inner, strict=True):
+        part.call = listen(name, part.call)
+    try:
+        yield
+    finally:
+        for part in inner:
+            del part.call
 
 
 def _moments(values: Any, axis: int) -> tuple[Matrix, Matrix]:
@@ -274,7 +305,7 @@ def _moments(values: Any, axis: int) -> tuple[Matrix, Matrix]:
 
 
 def repair(surgery: Surgery, samples: Mapping[str, Any], seed: int = 0) -> tuple[str, ...]:
-    """Repair a pruned model in place.
+    """Repair a pruned model in place, unless that would make it worse on the samples.
 
     Args:
         surgery: The original and the pruned model.
@@ -282,9 +313,38 @@ def repair(surgery: Surgery, samples: Mapping[str, Any], seed: int = 0) -> tuple
         seed: Draws the rows that layers are fitted on.
 
     Returns:
-        Paths of the layers that read removed channels and were refitted.
+        Paths of the layers that read removed channels and were refitted; none where the pruned
+        model was as near to the original as before.
     """
+    original, pruned = surgery.channels.model, surgery.model
+    given = feed(pruned, samples)
+    weights = [w.numpy() for w in pruned.weights]
+    cut = _outputs(pruned, given)
     work = _Repair(surgery, seed)
-    original = surgery.channels.model
-    work.run(original, feed(original, samples), feed(surgery.model, samples))
-    return tuple(work.repaired)
+    wanted, _ = work.run(original, feed(original, samples), given)
+    if _distance(wanted, _outputs(pruned, given)) < _distance(wanted, cut):
+        return tuple(work.repaired)
+    for weight, value in zip(pruned.weights, weights, strict=True):
+        weight.assign(value)
+    return ()
+
+
+def _outputs(model: Any, inputs: list[Any]) -> list[Any]:
+    """A model's outputs, a few samples at a time."""
+    import keras
+
+    shape = graph_of(model)._inputs_struct
+    parts = []
+    for start in range(0, len(inputs[0]), _PART):
+        given = keras.tree.pack_sequence_as(shape, [x[start : start + _PART] for x in inputs])
+        parts.append(keras.tree.flatten(model(given, training=False)))
+    return [np.concatenate([np.asarray(p) for p in part]) for part in zip(*parts, strict=True)]
+
+
+def _distance(wanted: list[Any], found: list[Any]) -> float:
+    """Squared error as a share of the outputs' variance, summed over the outputs."""
+    total = 0.0
+    for one, other in zip(wanted, found, strict=True):
+        one, other = (np.asarray(x, np.float64) for x in (one, other))
+        total += float(np.square(one - other).mean() / (one.var() + 1e-12))
+    return total

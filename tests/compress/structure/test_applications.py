@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from pruned_twins import inputs_for, masked, outputs_of, relative_gap
+from pruned_twins import masked, outputs_of, relative_gap
 
 from edgepress.compress.cost import model_cost
 from edgepress.compress.recipe import PruneSpec
@@ -18,6 +18,7 @@ from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import find_channels
 from edgepress.compress.structure.scoring import score_groups
 from edgepress.compress.structure.surgery import Surgery, remove
+from edgepress.deploy.exporters.plausible import plausible_inputs
 from edgepress.deploy.exporting import export
 
 ALL = sorted(name for name in dir(keras.applications) if name[0].isupper())
@@ -75,9 +76,15 @@ def _settle(model: keras.Model) -> None:
     for norm in norms:
         norm.momentum = 0.0
     if norms:
-        model(inputs_for(model, 1), training=True)
+        model(_images(model, 1), training=True)
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum
+
+
+def _images(model: keras.Model, seed: int = 0) -> Any:
+    """Inputs in the range that the first layers expect: 0 to 255 where they divide by it."""
+    (values,) = plausible_inputs(model, 2, seed).values()
+    return values
 
 
 def _halved(name: str) -> Surgery:
@@ -96,7 +103,7 @@ def _halved(name: str) -> Surgery:
 
 def _check(name: str) -> None:
     surgery = _halved(name)
-    inputs = inputs_for(surgery.model)
+    inputs = _images(surgery.model)
     found = outputs_of(surgery.model, inputs)
     assert all(x.dtype == np.float64 for x in found)
     twin = masked(surgery.channels, surgery.alive)

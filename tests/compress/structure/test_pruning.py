@@ -20,7 +20,8 @@ from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import find_channels
 from edgepress.compress.structure.importance import CRITERIA
 from edgepress.compress.structure.pruning import rounds_of
-from edgepress.compress.structure.repair import refit, repair
+from edgepress.compress.structure.refit import refit
+from edgepress.compress.structure.repair import repair
 from edgepress.compress.structure.scoring import score_groups
 from edgepress.compress.structure.surgery import remove
 

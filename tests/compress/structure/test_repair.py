@@ -1,0 +1,122 @@
+"""Repair without training brings every kind of network nearer to what it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from architectures import MODELS
+from pruned_twins import cut, inputs_for, outputs_of, randomise
+
+from edgepress.compress.models.fingerprints import fingerprint
+from edgepress.compress.structure.groups import find_channels
+from edgepress.compress.structure.linear import products
+from edgepress.compress.structure.refit import Bend, refit
+from edgepress.compress.structure.repair import repair
+from edgepress.compress.structure.surgery import Surgery, remove
+
+L = keras.layers
+# One of each kind of product for the run that everybody makes.
+QUICK = ["attention", "bidirectional", "depthwise", "einsum", "gates_and_nesting", "grouped"]
+QUICK += ["separable1d", "two_inputs", "volumes"]
+
+
+def _cut(name: str) -> Surgery:
+    channels = find_channels(randomise(MODELS[name]()))
+    return remove(channels, cut(channels, 0.35))
+
+
+def _samples(model: keras.Model, seed: int, count: int = 128) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    made = {}
+    for tensor in model.inputs:
+        shape = (count, *tensor.shape[1:])
+        whole = "int" in tensor.dtype
+        value = rng.integers(0, 4, shape) if whole else rng.normal(size=shape)
+        made[tensor._keras_history.operation.name] = value.astype(tensor.dtype)
+    return made
+
+
+def _error(surgery: Surgery, samples: dict[str, Any]) -> float:
+    inputs = list(samples.values())
+    inputs = inputs if len(inputs) > 1 else inputs[0]
+    models = surgery.channels.model, surgery.model
+    pairs = zip(*(outputs_of(m, inputs) for m in models), strict=True)
+    return sum(float(np.square(a - b).mean() / a.var()) for a, b in pairs)
+
+
+def _check(name: str) -> None:
+    surgery = _cut(name)
+    before = fingerprint(surgery.channels.model)
+    seen, unseen = (_samples(surgery.channels.model, seed) for seed in (1, 2))
+    errors = [_error(surgery, s) for s in (seen, unseen)]
+    assert repair(surgery, seen)
+    assert _error(surgery, seen) < 0.8 * errors[0]
+    assert _error(surgery, unseen) < 0.9 * errors[1]
+    assert fingerprint(surgery.channels.model) == before
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_repair_brings_the_outputs_nearer(name: str) -> None:
+    _check(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in QUICK])
+def test_repair_brings_the_outputs_of_all_others_nearer(name: str) -> None:
+    _check(name)
+
+
+def test_a_repair_that_does_harm_is_taken_back() -> None:
+    """One sample can't say what a layer does; what is fitted to its rounding is not kept."""
+    surgery = _cut("unet")
+    twin = remove(surgery.channels, surgery.channels.all_alive())
+    weights = twin.model.get_weights()
+    assert repair(twin, _samples(twin.model, 0, 1)) == ()
+    assert all(np.array_equal(a, b) for a, b in zip(weights, twin.model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_products_are_what_the_layers_compute(name: str) -> None:
+    """Rows times kernel plus bias is the layer's output before its activation."""
+    model = randomise(MODELS[name]())
+    for layer in model._flatten_layers():
+        kinds = (L.Dense, L.EinsumDense, L.DepthwiseConv1D, L.DepthwiseConv2D)
+        if not isinstance(layer, kinds) and not hasattr(layer, "filters"):
+            continue
+        for node in layer._inbound_nodes:
+            found = products(layer)
+            if not found or any(n is None for n in node.input_tensors[0].shape[1:]):
+                continue
+            (product,) = found
+            inputs = inputs_for(keras.Model(node.input_tensors[0], node.output_tensors[0]))
+            held, layer.activation = layer.activation, keras.activations.linear
+            expected = np.asarray(layer(inputs))
+            layer.activation = held
+            kernel = product.kernel()
+            rows = product.rows(inputs).reshape(-1, len(kernel), kernel.shape[1])
+            made = np.einsum("nbf,bfo->nbo", rows, kernel).reshape(len(rows), -1)
+            made = made + product.offsets()
+            if getattr(layer, "data_format", "") == "channels_first":
+                expected = np.moveaxis(expected, 1, -1)
+            assert np.allclose(made, expected.reshape(made.shape), atol=1e-4)
+            assert np.array_equal(product.unfold(kernel), np.asarray(product.weight, np.float64))
+
+
+def test_what_a_rectifier_hides_needn_t_be_met() -> None:
+    """With too few features for all outputs, those that show come nearer at the others' cost."""
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(4000, 12))
+    kernel = rng.normal(size=(12, 6))
+    wanted, inputs = whole @ kernel, whole[:, :8]
+    bend = Bend(np.ones(6), np.zeros((1, 6)), 0.0, np.inf)
+    plain = refit(inputs, wanted, kernel[:8])
+    bent = refit(inputs, wanted, kernel[:8], bend=bend)
+
+    def miss(found: tuple[Any, Any]) -> float:
+        made = np.maximum(inputs @ found[0] + found[1], 0)
+        return float(np.square(made - np.maximum(wanted, 0)).mean())
+
+    assert miss(bent) < 0.97 * miss(plain)
