@@ -120,6 +120,9 @@ class TrainSpec(Spec):
             the machine has instructions for it.
         temperature: Of the soft targets in distillation.
         distill_weight: Share of the distillation loss, the rest is the task's own loss.
+        distribute: "none"; "mirrored" trains on all devices of this machine, each with a share of
+            every batch; "multi-worker" on the hosts that the variable TF_CONFIG names, where the
+            same command runs on each and the first one writes.
         distill_layers: Layers whose outputs are matched with the teacher's too, as NAME or
             NAME=TEACHERS_NAME; widths may differ.
         distill_layers_weight: Weight of that match, added to the loss.
@@ -156,6 +159,7 @@ class TrainSpec(Spec):
     compute: Literal["float32", "bfloat16", "auto"] = "float32"
     temperature: float = Field(4.0, gt=0)
     distill_weight: float = Field(0.9, ge=0, le=1)
+    distribute: Literal["none", "mirrored", "multi-worker"] = "none"
     distill_layers: Names = ()
     distill_layers_weight: float = Field(1.0, gt=0)
     log_csv: str | None = None

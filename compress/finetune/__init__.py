@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgepress.compress.finetune.advice import Advice as Advice
     from edgepress.compress.finetune.advice import advise as advise
     from edgepress.compress.finetune.curves import draw_curves as draw_curves
+    from edgepress.compress.finetune.distribution import join_workers as join_workers
     from edgepress.compress.finetune.history import History as History
     from edgepress.compress.finetune.lr_range import LrRange as LrRange
     from edgepress.compress.finetune.lr_range import draw_range as draw_range
@@ -37,6 +38,7 @@ _HOMES = {
     "FinetuneResult": "running",
     "UnfreezeSearch": "progressive",
     "draw_range": "lr_range",
+    "join_workers": "distribution",
     "draw_search": "progressive",
     "lr_find": "lr_range",
     "unfreeze_search": "progressive",

@@ -69,11 +69,13 @@ class Checkpoints:
     Args:
         folder: Where the state lies, made when needed.
         key: Says which training it is; the state of another one is refused.
+        writes: Whether this process writes; all but one of several workers only read.
     """
 
-    def __init__(self, folder: Path | None, key: str) -> None:
+    def __init__(self, folder: Path | None, key: str, writes: bool = True) -> None:
         self._file = None if folder is None else Path(folder) / "training.npz"
-        if self._file is not None:
+        self._writes = writes
+        if self._file is not None and writes:
             sweep(self._file)
         self._key = key
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -104,7 +106,7 @@ class Checkpoints:
 
     def write(self, snapshot: Snapshot) -> None:
         """Write a state while the training goes on; waits for the write before."""
-        if self._file is None:
+        if self._file is None or not self._writes:
             return
         self.wait()
         self._pending = self._writer.submit(self._write, self._file, snapshot)

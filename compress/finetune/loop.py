@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from edgepress.compress.finetune.checkpoints import (
     values,
 )
 from edgepress.compress.finetune.clock import Clock
+from edgepress.compress.finetune.distribution import Replicas, distributed_optimizer
 from edgepress.compress.finetune.history import Judge
 from edgepress.compress.finetune.logs import logs_of
 from edgepress.compress.finetune.optimizer_state import carries, copy_slots
@@ -66,6 +67,7 @@ class Loop:
         factors: What the rate of single weights is multiplied by.
         optimizer: A built optimizer whose state the training starts from and which gets the state
             that it ends with, where it is of the class that the spec names; or None.
+        replicas: Devices that share each batch, and hold the model; None trains on one.
 
     Attributes:
         columns: Figures by name, one value for each whole epoch.
@@ -88,6 +90,7 @@ class Loop:
         progress: Progress,
         factors: Factors | None = None,
         optimizer: Any = None,
+        replicas: Replicas | None = None,
     ) -> None:
         self.columns: Columns = {}
         self.settled: list[bool] = []
@@ -101,9 +104,10 @@ class Loop:
         self._checkpoints = checkpoints
         self._callbacks = list(callbacks)
         self._schedule = schedule_of(spec)
-        self._optimizer = OPTIMIZERS[spec.optimizer](spec)
+        self._replicas = replicas
+        self._optimizer = self._make_optimizer()
         self._given = optimizer if carries(optimizer, self._optimizer) else None
-        self._metrics = dataset.task.keras_metrics()
+        self._metrics = [] if replicas else dataset.task.keras_metrics()
         self._steps = self._split.steps(spec.batch_size)
         self._clock = Clock(progress, spec.epochs, self._steps)
         self._validation = None
@@ -117,14 +121,23 @@ class Loop:
         self._good: list[Any] = values(model.variables)
         self._good_averages = self._updates.state()
 
+    def _make_optimizer(self) -> Any:
+        def make() -> Any:
+            return OPTIMIZERS[self._spec.optimizer](self._spec)
+
+        return distributed_optimizer(make, self._replicas) if self._replicas else make()
+
     def _compile(
         self, objective: Objective, factors: Factors
     ) -> tuple[Updates, Callable[[Any, Any], Any]]:
-        self._optimizer.build(self._model.trainable_variables)
+        with self._replicas.scope() if self._replicas else nullcontext():
+            self._optimizer.build(self._model.trainable_variables)
+            updates = Updates(self._model, self._optimizer, self._spec, factors)
         if self._given is not None:
             copy_slots(self._given, self._optimizer, self._model)
         signature = self._split.epoch(self._spec.batch_size, self._seed, 0).element_spec
-        updates = Updates(self._model, self._optimizer, self._spec, factors)
+        if self._replicas is not None:
+            return updates, self._replicas.step(objective, updates.apply, signature)
         step = training_step(self._model, objective, updates.apply, self._metrics, signature)
         return updates, step
 

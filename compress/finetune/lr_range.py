@@ -33,6 +33,11 @@ Array = NDArray[np.float64]
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 
+# A fall of the loss by this share is none, a rise by that one is one.
+_NO_FALL, _RISE = 0.1, 0.2
+# Nor is one by fewer standard errors.
+_CLEAR = 4.0
+
 # The loss has diverged at this multiple of its smoothed minimum.
 _DIVERGED = 4.0
 
@@ -46,7 +51,7 @@ class LrRange:
         losses: Loss of each step's batch.
         smoothed: The same without the batches' noise.
         suggestion: The rate to train with: where the smoothed loss falls steepest, at most a tenth
-            of `minimum`.
+            of `minimum`; where it doesn't fall, a tenth of the rate from which it rises.
         steepest: Where the smoothed loss falls steepest.
         minimum: Where the smoothed loss is lowest.
         diverged: Whether the test ended because the loss had grown, and so covers the whole range
@@ -230,11 +235,27 @@ def _judged(rates: Array, losses: Array, diverged: bool) -> LrRange:
         rates=tuple(rates.tolist()),
         losses=tuple(losses.tolist()),
         smoothed=tuple(smoothed.tolist()),
-        suggestion=min(steepest, minimum / 10),
+        suggestion=_suggestion(rates, losses, smoothed, min(steepest, minimum / 10)),
         steepest=steepest,
         minimum=minimum,
         diverged=diverged,
     )
+
+
+def _suggestion(rates: Array, losses: Array, smoothed: Array, falling: float) -> float:
+    """The rate for a curve that falls; where it doesn't, a tenth of the rate from which it rises.
+
+    A model that knows its data already shows no descent, only noise, in which to look for the
+    steepest is idle.
+    """
+    start = float(smoothed[: max(1, len(smoothed) // 10)].mean())
+    # The bell averages over about as many batches as it is wide, times 3.5.
+    early = slice(0, max(3, len(losses) // 3))
+    noise = float((losses - smoothed)[early].std()) / math.sqrt(3.5 * max(1, len(losses) / 20))
+    if start - float(smoothed.min()) > max(_NO_FALL * abs(start), _CLEAR * noise):
+        return falling
+    risen = np.flatnonzero(smoothed > start * (1 + _RISE))
+    return float(rates[risen[0] if len(risen) else -1]) / 10
 
 
 def draw_range(found: LrRange, path: Path | str) -> Path:

@@ -47,8 +47,8 @@ class Objective:
         targets = self._target_list(targets)
         if weighed and self.weights:
             weights = sample_weights(self.weights, self.task.losses[0], targets[0], outputs[0])
-            return losses[0](targets[0], outputs[0], sample_weight=weights)
-        return sum(f(t, o) for f, t, o in zip(losses, targets, outputs, strict=True))
+            return _whole(losses[0](targets[0], outputs[0], sample_weight=weights))
+        return _whole(sum(f(t, o) for f, t, o in zip(losses, targets, outputs, strict=True)))
 
     def loss(self, inputs: Any, outputs: list[Any], targets: Any) -> Any:
         """The task's loss, or its mixture with the distance from the teacher."""
@@ -68,6 +68,14 @@ class Objective:
         if isinstance(targets, dict):
             return [targets[name] for name in self.task.output_names]
         return list(targets) if isinstance(targets, list | tuple) else [targets]
+
+
+def _whole(loss: Any) -> Any:
+    """A loss that Keras divided by the number of replicas; a replica's share is weighed later."""
+    import tensorflow as tf
+
+    count = tf.distribute.get_strategy().num_replicas_in_sync
+    return loss if count == 1 else loss * count
 
 
 def flat(outputs: Any) -> list[Any]:

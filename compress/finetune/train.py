@@ -16,6 +16,7 @@ from edgepress.compress.finetune.class_weights import class_weights
 from edgepress.compress.finetune.compute_type import computing_in, resolve_compute
 from edgepress.compress.finetune.determinism import deterministic_operations
 from edgepress.compress.finetune.distill import check_teacher
+from edgepress.compress.finetune.distribution import Replicas, is_chief, strategy_of
 from edgepress.compress.finetune.features import recorders
 from edgepress.compress.finetune.fused_norm import fused_batch_norm
 from edgepress.compress.finetune.history import History
@@ -78,7 +79,8 @@ def fit(
     _check(model, dataset, spec, teacher)
     split, task = dataset.report_split, dataset.task
     objective = _objective(model, dataset, spec, teacher)
-    checkpoints = Checkpoints(state_dir, _key(model, dataset, spec, seed, teacher, optimizer))
+    key = _key(model, dataset, spec, seed, teacher, optimizer)
+    checkpoints = Checkpoints(state_dir, key, writes=spec.distribute == "none" or is_chief())
     progress.stage("measuring the model before the training")
     before = evaluate(model, split, task)
     nothing = _nothing_to_train(model)
@@ -118,20 +120,31 @@ def _run(
     optimizer: Any,
 ) -> Loop:
     """Train deterministically, with the fused normalisation in model and teacher."""
+    strategy = strategy_of(objective.spec)
+    if strategy is not None and (callbacks or factors):
+        what = "lr_decay_per_block" if factors else "a callback"
+        raise InputError(f"{what} does not go with distribute", "leave one of them out")
     with deterministic_operations(), _swapped(model, objective):
+        spec = with_found_rate(model, dataset, objective, seed, progress)
+    replicas = None if strategy is None else Replicas(strategy, model)
+    trained = model if replicas is None else replicas.model
+    with deterministic_operations(), _swapped(trained, objective):
         loop = Loop(
-            model,
+            trained,
             dataset,
             objective,
-            with_found_rate(model, dataset, objective, seed, progress),
+            spec,
             seed=seed,
             checkpoints=checkpoints,
             callbacks=callbacks,
             progress=progress,
             factors=factors,
             optimizer=optimizer,
+            replicas=replicas,
         )
         loop.run()
+    if replicas is not None:
+        replicas.hand_back()
     return loop
 
 

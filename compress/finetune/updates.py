@@ -84,7 +84,8 @@ class Updates:
 
         if self._decay is None:
             return
-        done = self._optimizer.iterations.value
+        # The public count leaves out steps that only add to the gradient.
+        done = self._optimizer._iterations.value
         updates = tf.cast(done // self._accumulate, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + updates) / (_LATE + updates))
         changed = tf.equal(done % self._accumulate, 0)

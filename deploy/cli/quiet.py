@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -32,13 +32,20 @@ def muted_stderr() -> Iterator[None]:
             os.close(kept)
 
 
-def load_frameworks(verbose: bool) -> None:
-    """Import TensorFlow and Keras, without their greetings unless `verbose`."""
+def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> None:
+    """Import TensorFlow and Keras, without their greetings unless `verbose`.
+
+    Args:
+        verbose: Whether the frameworks talk.
+        first: Called before TensorFlow's first operation.
+    """
     if verbose:
         import keras
         import tensorflow  # noqa: F401
 
         del keras
+        if first is not None:
+            first()
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("MPLBACKEND", "Agg")
@@ -50,5 +57,7 @@ def load_frameworks(verbose: bool) -> None:
 
         absl.logging.set_verbosity(absl.logging.FATAL)
         tf.get_logger().setLevel("ERROR")
+        if first is not None:
+            first()
         # The first operation makes the runtime announce itself.
         tf.constant(0.0)

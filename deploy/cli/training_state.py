@@ -12,6 +12,11 @@ from edgepress.compress.files import sweep
 from edgepress.deploy.cli import display
 
 
+def state_folder(output: Path) -> Path:
+    """Where the checkpoints of a command that writes an output lie."""
+    return output.with_name(f".{output.name}.state")
+
+
 @contextmanager
 def training_state(output: Path, resume: bool) -> Iterator[Path]:
     """A folder for checkpoints beside an output; removed when the block succeeds.
@@ -27,7 +32,7 @@ def training_state(output: Path, resume: bool) -> Iterator[Path]:
     Raises:
         Stopped: The user stopped the work; says how to go on.
     """
-    folder = output.with_name(f".{output.name}.state")
+    folder = state_folder(output)
     for written in (output, output.with_suffix(".json"), output.with_suffix(".png")):
         sweep(written)
     if not resume:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.training_state import training_state
+from edgepress.deploy.cli.training_state import state_folder, training_state
 
 
 @click.command()
@@ -42,7 +44,7 @@ def command(values: Values) -> None:
     from edgepress.compress.models.writing import check_model_output
 
     output = check_model_output(values["output"], values["force"])
-    load_frameworks(values["verbose"])
+    load_frameworks(values["verbose"], _joining(spec))
     from edgepress.compress import load, open_data, save
     from edgepress.compress.files import write_json
     from edgepress.compress.finetune import finetune_as
@@ -53,7 +55,8 @@ def command(values: Values) -> None:
     dataset = open_data(data, model, values["seed"], teacher)
     for warning in dataset.warnings:
         display.say(f"note: {warning}")
-    with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
+    chief = _is_chief(spec)
+    with _state(output, values["resume"], chief) as state, display.ConsoleProgress() as progress:
         progress.stage(f"fine-tune for {spec.epochs} epochs ({dataset.task.kind})")
         result = finetune_as(
             spec,
@@ -65,6 +68,9 @@ def command(values: Values) -> None:
             progress=progress,
         )
         document = result.to_json()
+        if not chief:
+            display.say(f"this worker's share is done; the first worker writes '{output}'")
+            return
         save(result.model, output, values["force"])
         write_json(output.with_suffix(".json"), document)
         draw_curves(document["history"], output.with_suffix(".png"))
@@ -74,6 +80,36 @@ def command(values: Values) -> None:
             f"the training diverged: {document['diverged']}",
             f"'{output}' has the last good weights",
         )
+
+
+def _joining(spec: FinetuneSpec) -> Callable[[], None] | None:
+    """What connects this process with other workers, where that is asked for."""
+    if spec.distribute != "multi-worker":
+        return None
+
+    def join() -> None:
+        from edgepress.compress.finetune.distribution import join_workers
+
+        join_workers()
+
+    return join
+
+
+def _is_chief(spec: FinetuneSpec) -> bool:
+    """Whether this process writes what comes out."""
+    from edgepress.compress.finetune.distribution import is_chief
+
+    return spec.distribute != "multi-worker" or is_chief()
+
+
+@contextmanager
+def _state(output: Path, resume: bool, chief: bool) -> Iterator[Path]:
+    """The folder for checkpoints; workers behind the first only read there."""
+    if chief:
+        with training_state(output, resume) as folder:
+            yield folder
+        return
+    yield state_folder(output)
 
 
 def _show(values: Values, document: dict[str, Any], output: Path) -> None:

@@ -71,3 +71,16 @@ def test_weights_are_restored_to_the_bit(networks: Any) -> None:
 def test_impossible_ranges(networks: Any, model: Any, options: Any) -> None:
     with pytest.raises(InputError):
         lr_find(model, networks.classes(), **options)
+
+
+def test_a_model_that_knows_its_data_gets_a_rate_that_does_no_harm(
+    model: Any, networks: Any
+) -> None:
+    """Its loss can't fall, so the steepest descent is noise; what counts is where it rises."""
+    good = compress.finetune(model, networks.classes(), epochs=10, lr=1e-2).model
+    found = lr_find(good, networks.classes(), optimizer="sgd", batch_size=16)
+    assert 1e-5 < found.suggestion < 1
+    after = compress.finetune(
+        good, networks.classes(), optimizer="sgd", lr="auto", batch_size=16, epochs=2
+    )
+    assert after.history.after >= after.history.before

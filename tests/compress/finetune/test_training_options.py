@@ -20,8 +20,7 @@ from edgepress.compress.finetune.updates import block_factors
 from edgepress.compress.recipe import FinetuneSpec, TrainSpec
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "average": {"ema": 0.9},
-    "accumulation": {"accumulate": 3, "clipnorm": 1.0},
+    "average and accumulation": {"ema": 0.9, "accumulate": 3, "clipnorm": 1.0},
     "clip by value": {"clipvalue": 0.01},
     "class weights": {"class_weights": "balanced"},
     "bfloat16": {"compute": "bfloat16"},
