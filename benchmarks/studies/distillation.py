@@ -1,6 +1,6 @@
 """Recovery after a cut to 0.35 of the MACs: learning from the uncut model, or from labels.
 
-Usage: python benchmarks/studies/distillation.py resnet8.h5 cifar10.npz [--epochs N] [--seeds N]
+Usage: python benchmarks/studies/distillation.py resnet8.h5 cifar10.npz [--epochs N] [--seeds N...]
 
 The same epochs, rate and order of samples both ways. Prints the test accuracy of each seed.
 """
@@ -20,12 +20,12 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("data")
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
     model = compress.load(given.model)
     spec = DataSpec(spec=given.data, augment=("flip", "crop:4"))
     ways: dict[bool, list[float]] = {True: [], False: []}
-    for seed in range(given.seeds):
+    for seed in given.seeds:
         data = open_data(spec, model, seed)
         for distill, values in ways.items():
             result = compress.prune(
