@@ -13,7 +13,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels, Group
-from edgepress.compress.structure.layer_times import LayerTimes, stairs
+from edgepress.compress.structure.layer_times import LayerTimes, stairs, without_bumps
 
 Scores = Mapping[str, NDArray[np.float64]]
 TOLERANCE = 0.05
@@ -135,7 +135,9 @@ def on_stairs(channels: Channels, ladders: Sequence[Ladder], times: LayerTimes) 
         at = [times(alive_for(channels, [ladder], {ladder.group.name: w})) for w in ladder.widths]
         # What the group doesn't touch would hide its steps.
         apart = at[0] - times.part(ladder.group.units)
-        kept = stairs(ladder.widths, [time - apart for time in at])
+        near = {w: time - apart for w, time in zip(ladder.widths, at, strict=True)}
+        kept = stairs(ladder.widths, list(near.values()))
+        kept = without_bumps(kept, [near[w] for w in kept])
         found.append(replace(ladder, widths=kept))
     return found
 

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 POINTS = 8
 # A step of time that is smaller than this share of it counts as flat.
 FLAT = 0.02
+# How far above the line between its neighbours, as a share of it, a width is at the costly end.
+BUMP = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,3 +150,29 @@ def stairs(widths: Sequence[int], times: Sequence[float], flat: float = FLAT) ->
             kept.append(width)
             lowest = time
     return tuple(kept)
+
+
+def without_bumps(
+    widths: Sequence[int], times: Sequence[float], bump: float = BUMP
+) -> tuple[int, ...]:
+    """The widths whose time lies on, or below, the line between their neighbours.
+
+    A layer's outputs may go in steps while the inputs of the next one don't: then every width is a
+    little faster than a wider one, but those at the upper end of a step give more width for it.
+
+    Args:
+        widths: Widths, falling; the first and the last always stay.
+        times: Time at each.
+        bump: Share of the time by which a width may lie above the line.
+    """
+    kept = list(range(len(widths)))
+    while len(kept) > 2:
+        above = [
+            times[b] / np.interp(widths[b], (widths[c], widths[a]), (times[c], times[a]))
+            for a, b, c in zip(kept, kept[1:], kept[2:], strict=False)
+        ]
+        worst = int(np.argmax(above))
+        if above[worst] <= 1 + bump:
+            break
+        del kept[worst + 1]
+    return tuple(widths[i] for i in kept)

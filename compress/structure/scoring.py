@@ -81,8 +81,9 @@ def _per_cost(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budge
     """Divide by the share of the budget that one unit of a group takes."""
     if spec.sparsity is not None or spec.allocation != "global":
         return scores
-    if budget.metering is not None and budget.metering.target is not None:
-        count, share = budget.metering.target.count, 0.5
+    gauge = None if budget.metering is None else budget.metering.target or budget.metering.latency
+    if gauge is not None:
+        count, share = gauge.count, 0.5
     else:
         count, share = (budget.params if spec.target_params is not None else budget.macs), 0.0
     full = count(channels.all_alive())

@@ -18,7 +18,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.structure.groups import find_channels
 from edgepress.compress.structure.layer_size import LayerSize
-from edgepress.compress.structure.layer_times import stairs, widths_measured
+from edgepress.compress.structure.layer_times import stairs, widths_measured, without_bumps
 from edgepress.compress.structure.live_bytes import live_bytes
 from edgepress.compress.structure.metering import budget_for
 from edgepress.compress.structure.plan import PruningPlan, apply_plan, make_plan
@@ -103,6 +103,8 @@ def test_with_a_device_widths_lie_on_its_steps_whatever_the_target() -> None:
     small = apply_plan(model, plan)
     assert plan.macs[1] <= 0.5 * plan.macs[0]
     latency = plan.measured[0]
+    # Sixteen outputs cost as much as fewer, whatever the reader of them saves.
+    assert small.get_layer("wide").kernel.shape[-1] in (16, 32, 48, 64)
     assert latency.limit is None
     assert latency.plain_predicted is not None
     assert latency.predicted <= latency.plain_predicted
@@ -150,6 +152,15 @@ def test_stairs_keep_the_widest_width_of_each_step(times: list[float]) -> None:
     for width in set(widths) - set(kept):
         # What was left out saves next to nothing beside a wider width that stayed.
         assert any(k > width and at[k] <= at[width] * 1.02 for k in kept)
+
+
+def test_of_a_sloping_stair_only_the_ends_stay() -> None:
+    # Outputs sixteen at a time, inputs of the next layer one by one.
+    widths = (64, 56, 48, 40, 32, 24, 16)
+    times = [-(-w // 16) * 16 + w for w in widths]
+    assert without_bumps(widths, times) == (64, 48, 32, 16)
+    assert without_bumps(widths, [w**0.8 for w in widths]) == widths
+    assert without_bumps(widths[:2], times[:2]) == widths[:2]
 
 
 def test_a_flat_stair_gives_its_widest_width() -> None:
