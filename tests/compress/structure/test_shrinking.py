@@ -129,7 +129,9 @@ def test_pruning_during_training(
     assert 0.45 <= result.after.macs / result.before.macs <= 0.5
     assert len(result.history["loss"]) == 5
     (note,) = [n for n in result.notes if "under the penalty" in n]
-    shrunk, cut = (float(word.strip(",")) for word in note.split() if word[-1] != "%" and word.startswith("0."))
+    shrunk, cut = (
+        float(word.strip(",")) for word in note.split() if word[-1] != "%" and word.startswith("0.")
+    )
     assert shrunk == pytest.approx(cut, abs=0.02)
     assert result.after.value is not None
     assert result.after.value > 0.6
