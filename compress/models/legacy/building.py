@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.legacy import keras1, layers, parts, tfmot
+from edgepress.compress.models.legacy import keras1, layers, masking, parts, tfmot
 from edgepress.compress.models.legacy.operations import Operation, operation
 from edgepress.compress.models.legacy.rewired import (
     CausalAttention,
@@ -68,6 +68,7 @@ class Builder:
         self.traced = traced
         self.notes: list[str] = []
         self.members: dict[int, list[Member]] = {}
+        self.named: set[int] = set()
 
     def remark(self, layer: str, text: str) -> None:
         """Note a change, once."""
@@ -267,11 +268,18 @@ class Builder:
     def _called(self, name: str, layer: Any, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
         """The outputs of a layer or an operation, flat."""
         if isinstance(layer, Operation | Traced | Rewired):
-            return layer.apply(inputs, arguments)
+            found = layer.apply(inputs, arguments)
+            masking.name_apart(name, found, self.named, named=not isinstance(layer, Rewired))
+            return found
         if crops_everything(layer, inputs):
             self.remark(name, "crops the whole input away, as it did")
             return [crop(layer, inputs)]
-        return call_layer(layer, inputs, arguments)
+        if masking.merges_masked(layer, inputs):
+            found = [masking.merge(layer, inputs)]
+        else:
+            found = call_layer(layer, inputs, arguments)
+        masking.name_apart(name, found, self.named)
+        return found
 
     def _start(self, config: Any, specs: list[Any]) -> tuple[Any, list[Any], list[Member]]:
         """The input of a Sequential, where the file says it, and the layers behind it."""

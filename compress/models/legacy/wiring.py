@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.legacy.masking import mask_of
 
 _CONSTANT = "_CONSTANT_VALUE"
 _NOTHING = object()
@@ -148,6 +149,9 @@ def call_layer(layer: Any, inputs: Any, arguments: Mapping[str, Any]) -> list[An
     if recurrent and isinstance(inputs, list):
         kept["initial_state"] = inputs[1:]
         inputs = inputs[0]
+        # With states given, Keras 3 doesn't find the mask of the sequence itself.
+        kept.setdefault("mask", mask_of(inputs))
+    kept = {key: item for key, item in kept.items() if item is not None}
     known = inspect.signature(layer.call).parameters
     if not any(p.kind == p.VAR_KEYWORD for p in known.values()):
         kept = {key: item for key, item in kept.items() if key in known}

@@ -83,6 +83,42 @@ def test_equal_outputs(name: str, form: str, tmp_path: Path) -> None:
         assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
+def _states(x: Any) -> Any:
+    y, *states = L.LSTM(3, return_sequences=True, return_state=True)(x)
+    return L.LSTM(3, return_sequences=True)(L.Dense(3)(y), initial_state=states)
+
+
+def _both_states(x: Any) -> Any:
+    y, *states = L.Bidirectional(L.GRU(2, return_sequences=True, return_state=True))(x)
+    return L.Bidirectional(L.GRU(2))(y, initial_state=states)
+
+
+MASKED: dict[str, Callable[[Any], Any]] = {
+    "given_states": _states,
+    "states_of_both": _both_states,
+    "product": lambda x: L.Multiply()([x, L.Activation("sigmoid")(x)]),
+    "sum_of_two_masks": lambda x: L.LSTM(2)(L.Add()([x, L.Masking(0.2)(x)])),
+    "joined": lambda x: L.LSTM(3)(
+        L.Concatenate()([L.LSTM(3, return_sequences=True)(x), L.Concatenate()([x, x])])
+    ),
+    "averaged": lambda x: L.GlobalAveragePooling1D()(L.Maximum()([x, L.Dense(3)(x)])),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masked_steps(name: str, tmp_path: Path) -> None:
+    tf_keras.backend.clear_session()
+    first = tf_keras.Input((5,), dtype="int32")
+    model = tf_keras.Model(first, MASKED[name](L.Embedding(4, 3, mask_zero=True)(first)))
+    model.set_weights([RANDOM.uniform(-0.5, 0.5, w.shape) for w in model.get_weights()])
+    model.layers[1].set_weights([np.array([[1, 2, 3], [0.2] * 3, [3, 1, 0], [1, 0, 1]])])
+    model.save(tmp_path / "old.h5")
+    new = load(save(load(tmp_path / "old.h5"), tmp_path / "new.keras"))
+    x = np.array([[1, 2, 0, 0, 0], [0, 0, 1, 2, 3], [1, 0, 2, 0, 3], [2, 3, 2, 1, 3]], "int32")
+    wanted, found = np.asarray(model(x, training=False)), np.asarray(new(x, training=False))
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
 def _keras1(folder: Path, layers: Sequence[Any], arrays: Sequence[Any] = ()) -> Any:
     """A model of a hand-written Keras 1 file; the arrays are the first layer's."""
     with h5py.File(folder / "k1.h5", "w") as file:
