@@ -316,6 +316,11 @@ class PruneSpec(Spec):
             return {"criterion": "auto", "recover_lr": 2e-3, **value}
         return value
 
+    def _asked(self, name: str) -> bool:
+        """Whether an option was given; a run's own recipe spells out the defaults too."""
+        field = type(self).model_fields[name]
+        return name in self.model_fields_set and getattr(self, name) != field.default
+
     @model_validator(mode="after")
     def _one_target(self) -> PruneSpec:
         given = [n for n in TARGETS if getattr(self, n)]
@@ -326,7 +331,7 @@ class PruneSpec(Spec):
                 what = given[0] if given else "schedule"
                 raise ValueError(f"structure clusters takes clusters, not {what}")
             return self
-        if "clusters" in self.model_fields_set:
+        if self._asked("clusters"):
             raise ValueError(f"clusters is for structure clusters, not {self.structure}")
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(TARGETS)}")
@@ -339,7 +344,7 @@ class PruneSpec(Spec):
             raise ValueError(f"{measured[0]} is for structure channels, not {self.structure}")
         if self.target_latency and not self.device:
             raise ValueError("target_latency needs device, such as local")
-        if "threads" in self.model_fields_set and not self.device:
+        if self._asked("threads") and not self.device:
             raise ValueError("threads are those of a device: give device too")
         if self.structure not in UNSTRUCTURED and self.allocation in ("lamp", "erk", "sensitivity"):
             raise ValueError(f"allocation {self.allocation} is for unstructured pruning")
@@ -351,7 +356,7 @@ class PruneSpec(Spec):
     def _penalty_in_place(self) -> PruneSpec:
         shrinking = self.structure == "channels" and self.schedule in ("constant", "polynomial")
         for name in ("penalty", "penalty_epochs"):
-            if name in self.model_fields_set and not shrinking:
+            if self._asked(name) and not shrinking:
                 raise ValueError(
                     f"{name} is for structure channels with schedule constant or polynomial"
                 )
