@@ -1,11 +1,95 @@
-"""A model in numbers: what pruning reports before and after."""
+"""What pruning reports: a model in numbers, and a run's wall times, history and remarks."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from edgepress.compress.data import Dataset, evaluate
+from edgepress.compress.progress import Progress
+from edgepress.compress.recipe import PruneSpec, TrainSpec
 from edgepress.compress.results import ModelFigures
+
+
+@dataclass(eq=False)
+class PruningRun:
+    """One pruning, whatever its structure: what it is given, and what it tells afterwards.
+
+    Attributes:
+        source: The model that was given; it stays as it is, and teaches.
+        dataset: What is trained and measured on, or None.
+        spec: What is removed, and the training.
+        seed: Makes the run repeatable.
+        state_dir: Folder for the trainings' checkpoints, or None.
+        progress: Receives the progress.
+        seconds: Wall time by phase.
+        history: Training history by epoch, over all trainings.
+        notes: Remarks for the user.
+    """
+
+    source: Any
+    dataset: Dataset | None
+    spec: PruneSpec
+    seed: int
+    state_dir: Path | None
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the wall time of a block to a phase."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin
+
+    def fit(
+        self,
+        model: Any,
+        training: TrainSpec,
+        name: str,
+        callbacks: Sequence[Any] = (),
+        *,
+        optimizer: Any = None,
+        remarks: bool = True,
+    ) -> None:
+        """Train a model in place and take the history over.
+
+        Args:
+            model: What is trained.
+            training: How.
+            name: Folder of the checkpoints, within the run's.
+            callbacks: Of the training.
+            optimizer: Whose state it goes on from, or None.
+            remarks: Whether what the training remarks is for the user: where it is a recovery,
+                and not one under which the model shrinks.
+        """
+        from edgepress.compress.finetune.train import fit
+
+        assert self.dataset is not None
+        with self.timed("recover"):
+            history = fit(
+                model,
+                self.dataset,
+                training,
+                seed=self.seed,
+                state_dir=self.state_dir / name if self.state_dir else None,
+                callbacks=callbacks,
+                teacher=self.source if self.spec.distill else None,
+                progress=self.progress,
+                optimizer=optimizer,
+            )
+        for key, values in history.epochs.items():
+            self.history.setdefault(key, []).extend(values)
+        if remarks:
+            self.notes.extend(history.notes)
 
 
 def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress import pruning
 from edgepress.compress.progress import Progress
-from edgepress.compress.pruning import prune_as
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import PruneResult
 from edgepress.compress.specifying import make_spec
@@ -40,8 +40,21 @@ def prune(
         DeviceError: The device can't be reached, or can't run a layer.
     """
     spec = make_spec(PruneSpec, options)
+    return prune_as(spec, model, data, seed=seed, state_dir=state_dir, progress=progress)
+
+
+def prune_as(
+    spec: PruneSpec,
+    model: Any,
+    data: Any = None,
+    *,
+    seed: int = 0,
+    state_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> PruneResult:
+    """`prune` with the options as a spec."""
     with instruments_for(spec, progress=progress) as instruments:
-        return prune_as(
+        return pruning.prune_as(
             spec,
             model,
             data,

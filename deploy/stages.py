@@ -98,19 +98,16 @@ def _finetune_stage(spec: FinetuneSpec) -> Stage:
 def _prune_stage(spec: PruneSpec) -> Stage:
     def run(work: Work) -> tuple[Any, dict[str, Any]]:
         from edgepress.compress.finetune.curves import draw_curves
-        from edgepress.compress.pruning import prune_as
-        from edgepress.deploy.instruments import instruments_for
+        from edgepress.deploy.pruning import prune_as
 
-        with instruments_for(spec, progress=work.progress) as instruments:
-            result = prune_as(
-                spec,
-                work.model,
-                work.dataset,
-                seed=work.seed,
-                state_dir=work.state_dir,
-                progress=work.progress,
-                instruments=instruments,
-            )
+        result = prune_as(
+            spec,
+            work.model,
+            work.dataset,
+            seed=work.seed,
+            state_dir=work.state_dir,
+            progress=work.progress,
+        )
         if result.history:
             draw_curves(result.history, work.folder / "curves.png")
         return result.model, result.to_json()

@@ -8,10 +8,8 @@ and the test accuracy of each rate.
 
 from __future__ import annotations
 
-import argparse
-
 from edgepress import compress
-from edgepress.benchmarks.studies.shifted_task import shifted, with_new_head
+from edgepress.benchmarks.studies.shifted_task import parser, shifted, with_new_head
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
 
@@ -19,13 +17,7 @@ RATES = ("auto", 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model")
-    parser.add_argument("data")
-    parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=1)
-    given = parser.parse_args()
+    given = parser().parse_args()
     model = with_new_head(compress.load(given.model))
     for seed in range(given.seeds):
         data = open_data(shifted(given.data, given.samples, seed), model, seed)

@@ -5,6 +5,7 @@ Shared by the studies of unfreezing and of learning rates.
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import keras
@@ -13,6 +14,17 @@ import numpy as np
 CLASSES = (0, 2, 4, 6, 8)
 # Factors of red, green and blue after their order is turned round.
 _BALANCE = np.array([1.1, 0.6, 0.8])
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the studies on this task are told."""
+    found = argparse.ArgumentParser()
+    found.add_argument("model")
+    found.add_argument("data")
+    found.add_argument("--samples", type=int, default=2000)
+    found.add_argument("--epochs", type=int, default=5)
+    found.add_argument("--seeds", type=int, default=1)
+    return found
 
 
 def shifted(path: str, samples: int, seed: int = 0) -> dict[str, Any]:

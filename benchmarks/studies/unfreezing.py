@@ -8,11 +8,10 @@ steps took together. Prints validation and test accuracy of each.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 from edgepress import compress
-from edgepress.benchmarks.studies.shifted_task import shifted, with_new_head
+from edgepress.benchmarks.studies.shifted_task import parser, shifted, with_new_head
 from edgepress.compress.data import evaluate, open_data
 from edgepress.compress.finetune import unfreeze_search
 
@@ -29,14 +28,9 @@ def strategy(model: Any, data: Any, name: str, epochs: int, seed: int, **options
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model")
-    parser.add_argument("data")
-    parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--lr", default="1e-3")
-    given = parser.parse_args()
+    arguments = parser()
+    arguments.add_argument("--lr", default="1e-3")
+    given = arguments.parse_args()
     model = with_new_head(compress.load(given.model))
     options = {"lr": given.lr, "schedule": "cosine"}
     for seed in range(given.seeds):

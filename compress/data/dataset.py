@@ -65,6 +65,10 @@ class Split:
         """Batches in one pass."""
         return -(-self.size // batch_size)
 
+    def order(self, seed: int, epoch: int) -> Any:
+        """(samples,) the order of an epoch, drawn from `seed` and the epoch's number alone."""
+        return np.random.default_rng((seed, epoch)).permutation(self.size)
+
     def epoch(
         self,
         batch_size: int,
@@ -90,7 +94,7 @@ class Split:
         """
         import tensorflow as tf
 
-        order = np.random.default_rng((seed, epoch)).permutation(self.size)
+        order = self.order(seed, epoch)
         batches = self.source.batches(order, batch_size)
         numbered = batches.enumerate().skip(skip_batches)
         change = self.augmentation if augment else Augmentation()

@@ -103,7 +103,7 @@ class FeatureSplit(Split):
     ) -> Any:
         """The batches of one training epoch; features aren't augmented."""
         del augment
-        order = np.random.default_rng((seed, epoch)).permutation(self.size)
+        order = self.order(seed, epoch)
         return self._batches(order[skip_batches * batch_size :], batch_size)
 
     def in_order(self, batch_size: int = 256) -> Any:

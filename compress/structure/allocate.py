@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.budget import Budget
+from edgepress.compress.structure.budget import Budget, limit_of
 from edgepress.compress.structure.groups import Alive, Channels, Group
 from edgepress.compress.structure.layer_times import LayerTimes, stairs, without_bumps
 
@@ -125,7 +125,7 @@ def target_of(channels: Channels, spec: PruneSpec, budget: Budget) -> Target:
 
 
 def _limited(what: str, given: float, count: Callable[[Alive], float], full: Alive) -> Target:
-    return Target(what, given * count(full) if given <= 1 else given, count)
+    return Target(what, limit_of(given, count(full)), count)
 
 
 def on_stairs(channels: Channels, ladders: Sequence[Ladder], times: LayerTimes) -> list[Ladder]:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from edgepress.compress.structure.metering import Metering
 
 
+def limit_of(given: float, full: float) -> float:
+    """How much may stay: a number up to 1 is a share of what there is."""
+    return given * full if given <= 1 else given
+
+
 class Budget:
     """Exact MACs and parameters of a model with some units removed.
 

@@ -17,6 +17,7 @@ from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import PruneResult, Removed
 from edgepress.compress.structure.blocks import Block, Ledger, find_blocks
+from edgepress.compress.structure.budget import limit_of
 from edgepress.compress.structure.groups import find_channels
 from edgepress.compress.structure.replay import affordable, feed
 from edgepress.compress.structure.surgery import rebuild_without
@@ -186,7 +187,7 @@ class _Search:
         target = spec.target_macs or spec.target_params
         limit = full * (1 - (spec.sparsity or 0.0))
         if target is not None:
-            limit = full * target if target <= 1 else target
+            limit = limit_of(target, full)
         waiting: list[tuple[float, int]] = []
         for number in range(len(self._blocks)):
             progress.step(number, len(self._blocks), "judging blocks")

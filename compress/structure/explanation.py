@@ -12,7 +12,6 @@ from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.registry import near_names
-from edgepress.compress.structure.allocate import allocate
 from edgepress.compress.structure.groups import Channels, Group, find_channels
 from edgepress.compress.structure.metering import Instruments, budget_for
 from edgepress.compress.structure.pruning import resolved
@@ -124,7 +123,7 @@ def explain(
         raise InputError(f"no layer '{layer}' makes channels", near_names(layer, makers))
     budget = budget_for(channels, spec, instruments)
     scores = score_groups(channels, spec, dataset, budget, seed)
-    alive = settle(channels, scores, spec, budget, allocate(channels, scores, spec, budget))
+    alive = settle(channels, scores, spec, budget)
     return tuple(_explained(channels, g, scores, alive, spec.criterion) for g in groups)
 
 

@@ -17,7 +17,7 @@ from edgepress.compress.amounts import latency_ms
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import Measured
-from edgepress.compress.structure.budget import Budget
+from edgepress.compress.structure.budget import Budget, limit_of
 from edgepress.compress.structure.groups import Alive, Channels
 from edgepress.compress.structure.layer_size import LayerSize
 from edgepress.compress.structure.layer_times import LayerTimes
@@ -182,11 +182,6 @@ def _file_gauge(channels: Channels, spec: PruneSpec, tools: Instruments, budget:
     limit = limit_of(spec.target_arena, full)
     whole = max(estimate(everything), 1.0)
     return Gauge("arena", "bytes", full, limit, estimate, tools.arena, whole, full / whole)
-
-
-def limit_of(given: float, full: float) -> float:
-    """A number up to 1 is a share of what there is."""
-    return given * full if given <= 1 else given
 
 
 def latency_limit(spec: PruneSpec, full: float) -> float:

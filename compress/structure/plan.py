@@ -13,7 +13,6 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.models.fingerprints import fingerprint
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import Measured, Removed
-from edgepress.compress.structure.allocate import allocate
 from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels, find_channels
 from edgepress.compress.structure.metering import Instruments, budget_for
@@ -120,8 +119,7 @@ def choose(
             "see what stays and why with: edgepress inspect",
         )
     scores = score_groups(channels, spec, dataset, budget, seed)
-    alive = allocate(channels, scores, spec, budget)
-    return settle(channels, scores, spec, budget, alive)
+    return settle(channels, scores, spec, budget)
 
 
 def plan_channels(channels: Channels, alive: Alive, spec: PruneSpec, budget: Budget) -> PruningPlan:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.accounting import model_figures
+from edgepress.compress.accounting import PruningRun, model_figures
 from edgepress.compress.data import Dataset, evaluate
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import copy_model
@@ -36,39 +34,19 @@ DURING_TRAINING = ("constant", "polynomial")
 
 
 @dataclass(eq=False)
-class StructuredRun:
-    """One pruning; the source stays as it is.
+class StructuredRun(PruningRun):
+    """A pruning that removes things for real.
 
     Attributes:
         optimizer: Built for the model as it is now, with the state that training goes on from;
             None until there is one.
-        notes: Remarks for the user.
         instruments: Measures files and devices, where there is something that can.
         measured: What they showed in the last round.
     """
 
-    source: Any
-    dataset: Dataset | None
-    spec: PruneSpec
-    seed: int
-    state_dir: Path | None
-    progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
-    history: dict[str, list[float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
     optimizer: Any = None
     instruments: Instruments | None = None
     measured: tuple[Measured, ...] = ()
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Say that a phase begins, and add its wall time."""
-        self.progress.stage(phase)
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin
 
     def round(self, model: Any, spec: PruneSpec, name: str) -> Any:
         """Remove, repair and recover once; gives the new model."""
@@ -130,29 +108,15 @@ class StructuredRun:
         """Train a model in place, from the optimizer's state and on to its next."""
         from edgepress.compress.finetune.optimizer_state import carries
         from edgepress.compress.finetune.optimizers import OPTIMIZERS
-        from edgepress.compress.finetune.train import fit
 
         assert self.dataset is not None
         fresh = OPTIMIZERS[training.optimizer](training)
         if not carries(self.optimizer, fresh):
             fresh.build(model.trainable_variables)
             self.optimizer = fresh
-        with self.timed("recover"):
-            history = fit(
-                model,
-                self.dataset,
-                training,
-                seed=self.seed,
-                state_dir=self.state_dir / name if self.state_dir else None,
-                callbacks=callbacks,
-                teacher=self.source if self.spec.distill else None,
-                progress=self.progress,
-                optimizer=self.optimizer,
-            )
-        for key, values in history.epochs.items():
-            self.history.setdefault(key, []).extend(values)
-        if name != "shrink":
-            self.notes.extend(history.notes)
+        self.fit(
+            model, training, name, callbacks, optimizer=self.optimizer, remarks=name != "shrink"
+        )
 
     def figures(self, model: Any) -> ModelFigures:
         """A model in numbers."""

@@ -13,17 +13,14 @@ from edgepress.compress.structure.metering import Gauge, Metering
 _TRIES = 6
 
 
-def settle(
-    channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget, alive: Alive
-) -> Alive:
-    """Measure what a choice of units gives, and choose anew until the target holds.
+def settle(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Alive:
+    """Choose the units that stay; measure what that gives, and choose anew until the target holds.
 
     Args:
         channels: The model's units.
         scores: Importance of the units, by group.
         spec: Budget, allocation, floors and multiples.
         budget: Counts and measures.
-        alive: The first choice.
 
     Returns:
         The units that stay. The measured value is within the target; it is within 5 % of it
@@ -32,6 +29,7 @@ def settle(
     Raises:
         InputError: The target can't be reached.
     """
+    alive = allocate(channels, scores, spec, budget)
     metering = budget.metering
     if metering is None:
         return alive

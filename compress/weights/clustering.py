@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.accounting import model_figures
+from edgepress.compress.accounting import PruningRun, model_figures
 from edgepress.compress.data import Dataset
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import PruneSpec
@@ -43,27 +42,12 @@ def prune_to_clusters(
     """
     before = model_figures(model, dataset)
     progress.stage(f"cluster to {spec.clusters} values")
-    began = time.perf_counter()
-    copy, clusters = cluster_weights(model, spec.clusters, protect=spec.protect, seed=seed)
-    seconds = {"cluster": time.perf_counter() - began}
-    history: dict[str, list[float]] = {}
+    run = PruningRun(model, dataset, spec, seed, state_dir, progress)
+    with run.timed("cluster"):
+        copy, clusters = cluster_weights(model, spec.clusters, protect=spec.protect, seed=seed)
     if spec.recover_epochs and dataset is not None:
-        from edgepress.compress.finetune.train import fit
-
         progress.stage("recover")
-        began = time.perf_counter()
-        account = fit(
-            copy,
-            dataset,
-            spec.recovery(),
-            seed=seed,
-            state_dir=state_dir / "recover" if state_dir else None,
-            callbacks=(HoldClusters(copy, clusters),),
-            teacher=model if spec.distill else None,
-            progress=progress,
-        )
-        history = dict(account.epochs)
-        seconds["recover"] = time.perf_counter() - began
+        run.fit(copy, spec.recovery(), "recover", (HoldClusters(copy, clusters),))
     return PruneResult(
         model=copy,
         structure=spec.structure,
@@ -73,8 +57,8 @@ def prune_to_clusters(
         sparsity=kernel_sparsity(copy),
         removed=(),
         pinned=find_kernels(copy, spec.protect, depthwise=True)[1],
-        seconds=seconds,
-        history=history,
+        seconds=run.seconds,
+        history=run.history,
         notes=_notes(copy),
     )
 

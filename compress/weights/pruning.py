@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.accounting import model_figures
+from edgepress.compress.accounting import PruningRun, model_figures
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import copy_model, copy_state
 from edgepress.compress.progress import Progress, Silent
-from edgepress.compress.recipe import PruneSpec, TrainSpec
+from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import PruneResult, Removed
 from edgepress.compress.weights.callback import GradualMasks, HoldMasks
 from edgepress.compress.weights.cluster import HoldClusters, share_values, shared_values
@@ -34,56 +32,20 @@ from edgepress.compress.weights.schedules import Ramp, rounds, turns
 Masks = Mapping[str, Mask]
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One pruning: the source stays, `model` changes.
+@dataclass(eq=False)
+class _Run(PruningRun):
+    """A pruning that sets weights to zero: the source stays, `model` changes.
 
     Attributes:
+        model: The copy that is pruned.
+        plan: What may become zero, and how much of it.
         shared: How many values the kernels have that an earlier step clustered.
     """
 
-    source: Any
+    _: KW_ONLY
     model: Any
     plan: MaskPlan
-    dataset: Dataset | None
-    spec: PruneSpec
-    seed: int
-    state_dir: Path | None
-    progress: Progress
-    shared: Mapping[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    history: dict[str, list[float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the wall time of a block to a phase."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin
-
-    def fit(self, training: TrainSpec, callbacks: Sequence[Any], name: str) -> None:
-        """Train with callbacks and take the history over."""
-        from edgepress.compress.finetune.train import fit
-
-        assert self.dataset is not None
-        with self.timed("recover"):
-            history = fit(
-                self.model,
-                self.dataset,
-                training,
-                seed=self.seed,
-                state_dir=self.state_dir / name if self.state_dir else None,
-                callbacks=callbacks,
-                teacher=self.source if self.spec.distill else None,
-                progress=self.progress,
-            )
-        for key, values in history.epochs.items():
-            self.history.setdefault(key, []).extend(values)
-        if name not in ("gradual", "moving"):
-            self.notes.extend(history.notes)
+    shared: Mapping[str, int]
 
 
 def prune_weights(
@@ -125,7 +87,9 @@ def prune_weights(
     if spec.allocation == "sensitivity" and dataset is not None:
         plan = _by_sensitivity(copy, plan, dataset, spec, seed, progress)
     shared = shared_values(plan.kernels)
-    run = _Run(model, copy, plan, dataset, spec, seed, state_dir, progress, shared)
+    run = _Run(
+        model, dataset, spec, seed, state_dir, progress, model=copy, plan=plan, shared=shared
+    )
     with run.timed("measure"):
         before = model_figures(model, dataset)
     masks = _METHODS[spec.schedule](run)
@@ -187,7 +151,7 @@ def _gradual(run: _Run) -> Masks:
     """Masks on a schedule while the model trains."""
     run.progress.stage("prune while training")
     callback = GradualMasks(run.plan, _turns(run))
-    run.fit(run.spec.recovery(), [callback], "gradual")
+    run.fit(run.model, run.spec.recovery(), "gradual", [callback], remarks=False)
     return callback.masks()
 
 
@@ -206,7 +170,7 @@ def _moving(run: _Run) -> Masks:
     )
     _, end = _steps(run)
     callback = RegrownMasks(kernels, masks, gradients, _frequency(spec, end), end)
-    run.fit(spec.recovery(), [callback], "moving")
+    run.fit(run.model, spec.recovery(), "moving", [callback], remarks=False)
     return callback.masks()
 
 
@@ -235,7 +199,7 @@ def _recover(run: _Run, masks: Masks, name: str) -> None:
         held = share_values(run.plan.kernels, run.shared, run.seed)
         callbacks = [HoldMasks(run.plan.kernels, masks)]
         callbacks += [HoldClusters(run.model, held)] if held else []
-        run.fit(run.spec.recovery(), callbacks, name)
+        run.fit(run.model, run.spec.recovery(), name, callbacks)
 
 
 def _turns(run: _Run) -> Mapping[int, float]:

@@ -62,8 +62,7 @@ def command(values: Values) -> None:
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data, save
     from edgepress.compress.models import restore_compilation
-    from edgepress.compress.pruning import prune_as
-    from edgepress.deploy.instruments import instruments_for
+    from edgepress.deploy.pruning import prune_as
 
     model = load_model(values)
     left_behind = restore_compilation(model, values["model"], values["custom_objects"])
@@ -72,19 +71,9 @@ def command(values: Values) -> None:
     dataset = None if data is None else open_data(data, model, values["seed"])
     for warning in dataset.warnings if dataset else ():
         display.say(f"note: {warning}")
-    with (
-        training_state(output, values["resume"]) as state,
-        display.ConsoleProgress() as progress,
-        instruments_for(spec, progress=progress) as instruments,
-    ):
+    with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
         result = prune_as(
-            spec,
-            model,
-            dataset,
-            seed=values["seed"],
-            state_dir=state,
-            progress=progress,
-            instruments=instruments,
+            spec, model, dataset, seed=values["seed"], state_dir=state, progress=progress
         )
         save(result.model, output, values["force"])
     if dataset is not None and not spec.recover_epochs:

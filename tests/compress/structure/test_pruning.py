@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import quarters
 
 from edgepress.compress.data import Dataset, evaluate, open_data
 from edgepress.compress.errors import InputError
@@ -29,25 +30,12 @@ L = keras.layers
 
 
 def _arrays() -> dict[str, Any]:
-    """Eight-by-eight images of four classes: which quarter is brightest."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 4, 900)
-    x = rng.normal(size=(900, 8, 8, 1)).astype("float32")
-    for image, label in zip(x, y, strict=True):
-        row, column = divmod(int(label), 2)
-        image[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 0.7
-    return {"x_train": x[:600], "y_train": y[:600], "x_test": x[600:], "y_test": y[600:]}
+    return quarters.images(900, 600, 0.7)
 
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[keras.Model, Dataset]:
-    keras.utils.set_random_seed(1)
-    i = keras.Input((8, 8, 1))
-    x = L.ReLU()(L.BatchNormalization()(L.Conv2D(16, 3, padding="same", use_bias=False)(i)))
-    y = L.ReLU()(L.Conv2D(16, 3, padding="same", name="branch")(x))
-    x = L.ReLU()(L.Add()([x, L.Conv2D(16, 3, padding="same", name="back")(y)]))
-    x = L.Dense(16, activation="relu", name="hidden")(L.Flatten()(L.MaxPooling2D()(x)))
-    model = keras.Model(i, L.Dense(4, activation="softmax", name="out")(x))
+    model = quarters.network(1, "relu")
     arrays = _arrays()
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(arrays["x_train"], arrays["y_train"], epochs=6, batch_size=50, verbose=0)

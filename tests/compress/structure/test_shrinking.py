@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import quarters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,25 +32,13 @@ L = keras.layers
 
 
 def _model() -> keras.Model:
-    keras.utils.set_random_seed(3)
-    i = keras.Input((8, 8, 1))
-    x = L.ReLU()(L.BatchNormalization()(L.Conv2D(16, 3, padding="same", use_bias=False)(i)))
-    y = L.ReLU()(L.Conv2D(16, 3, padding="same")(x))
-    x = L.ReLU()(L.Add()([x, L.Conv2D(16, 3, padding="same")(y)]))
-    x = L.Dense(16, activation="sigmoid")(L.Flatten()(L.MaxPooling2D()(x)))
-    return keras.Model(i, L.Dense(4, activation="softmax")(x))
+    return quarters.network(3, "sigmoid")
 
 
 @pytest.fixture(scope="module")
 def images() -> dict[str, Any]:
     """Which quarter of an image is brightest."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 4, 500)
-    x = rng.normal(size=(500, 8, 8, 1)).astype("float32")
-    for image, label in zip(x, y, strict=True):
-        row, column = divmod(int(label), 2)
-        image[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 0.8
-    return {"x_train": x[:300], "y_train": y[:300], "x_test": x[300:], "y_test": y[300:]}
+    return quarters.images(500, 300, 0.8)
 
 
 @pytest.fixture(scope="module")
