@@ -59,7 +59,7 @@ def prune_to_clusters(
         pinned=find_kernels(copy, spec.protect, depthwise=True)[1],
         seconds=run.seconds,
         history=run.history,
-        notes=_notes(copy),
+        notes=(*_notes(copy), *run.notes),
     )
 
 

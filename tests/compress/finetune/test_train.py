@@ -273,8 +273,7 @@ def test_a_training_that_made_it_worse_says_so_in_pruning_too(networks: Any) -> 
     model = networks.seeded(networks.classifier)
     good = compress.finetune(model, networks.classes(), epochs=8, lr=1e-2).model
     options: dict[str, Any] = {"recover_epochs": 1, "recover_lr": 3.0, "distill": False}
-    for structure in ("weights", "channels"):
-        pruned = compress.prune(
-            good, networks.classes(), structure=structure, sparsity=0.2, **options
-        )
+    for structure in ("weights", "channels", "clusters"):
+        target = {} if structure == "clusters" else {"sparsity": 0.2}
+        pruned = compress.prune(good, networks.classes(), structure=structure, **target, **options)
         assert any("made the model worse" in note for note in pruned.notes)
