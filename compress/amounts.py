@@ -26,6 +26,11 @@ def parse_latency(value: Any) -> float | str:
     return f"{number * _UNITS.get(unit, 1.0):g}ms"
 
 
+def limit_of(given: float, full: float) -> float:
+    """How much may stay: a number up to 1 is a share of what there is."""
+    return given * full if given <= 1 else given
+
+
 def latency_ms(text: str) -> float:
     """The milliseconds of a text that `parse_latency` gave."""
     return float(text.removesuffix("ms"))

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.amounts import limit_of
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.budget import Budget, limit_of
+from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels, Group
 from edgepress.compress.structure.layer_times import LayerTimes, stairs, without_bumps
 

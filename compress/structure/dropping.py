@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.compress.amounts import limit_of
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import graph_of, needed, resolve
@@ -17,7 +18,6 @@ from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import PruneResult, Removed
 from edgepress.compress.structure.blocks import Block, Ledger, find_blocks
-from edgepress.compress.structure.budget import limit_of
 from edgepress.compress.structure.groups import find_channels
 from edgepress.compress.structure.replay import affordable, feed
 from edgepress.compress.structure.surgery import rebuild_without

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgepress.compress.amounts import latency_ms
+from edgepress.compress.amounts import latency_ms, limit_of
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import Measured
-from edgepress.compress.structure.budget import Budget, limit_of
+from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels
 from edgepress.compress.structure.layer_size import LayerSize
 from edgepress.compress.structure.layer_times import LayerTimes
