@@ -48,21 +48,51 @@ def read_environment() -> dict[str, Any]:
     }
 
 
-def read_energy() -> dict[str, int]:
-    """Energy counters by name, in microjoules: RAPL packages and hwmon sensors."""
-    counters = {}
-    places = ("/sys/class/powercap/intel-rapl:?/energy_uj", "/sys/class/hwmon/hwmon*/energy*_input")
-    for path in [found for place in places for found in glob(place)]:  # noqa: PTH207
-        value = read_text(path)
-        if value.isdigit():
-            counters[path] = int(value)
-    return counters
+def read_memory() -> dict[str, int]:
+    """Peak and present resident bytes of this process.
+
+    From /proc/self/status: `ru_maxrss` would include the parent's peak, which Linux carries over
+    fork and exec.
+    """
+    found = {}
+    for line in read_text("/proc/self/status").splitlines():
+        name, _, value = line.partition(":")
+        if name in ("VmHWM", "VmRSS"):
+            found[name] = int(value.split()[0]) * 1024
+    return {"peak_bytes": found.get("VmHWM", 0), "resident_bytes": found.get("VmRSS", 0)}
 
 
-def energy_between(before: dict[str, int], after: dict[str, int]) -> int | None:
-    """Microjoules used between two readings; None without counters or where one ran over."""
-    used = [after[name] - value for name, value in before.items() if name in after]
-    return sum(used) if used and min(used) >= 0 else None
+def read_energy(sysfs: str = "/sys") -> dict[str, tuple[int, int]]:
+    """Energy counters by path: microjoules, and after how many they begin anew (0: unknown).
+
+    RAPL's packages where there are any (since 2020 only root may read them), else hwmon's sensors:
+    its sockets where it names some, since their cores are counted in them.
+
+    Source: Documentation/power/powercap and Documentation/hwmon of the Linux kernel.
+    """
+    zones = glob(f"{sysfs}/class/powercap/intel-rapl:*")  # noqa: PTH207
+    packages = [z for z in zones if read_text(f"{z}/name").startswith("package")]
+    found = [(f"{zone}/energy_uj", f"{zone}/max_energy_range_uj") for zone in packages]
+    if not any(read_text(path) for path, _ in found):
+        inputs = glob(f"{sysfs}/class/hwmon/hwmon*/energy*_input")  # noqa: PTH207
+        sockets = [p for p in inputs if "socket" in read_text(p[: -len("input")] + "label").lower()]
+        found = [(path, "") for path in sockets or inputs]
+    values = {path: (read_text(path), read_text(limit)) for path, limit in sorted(found)}
+    return {p: (int(v), int(top or 0)) for p, (v, top) in values.items() if v.isdigit()}
+
+
+def energy_between(
+    before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]
+) -> int | None:
+    """Microjoules used between two readings; None without counters, or where one lost count."""
+    total = 0
+    for path, (value, top) in before.items():
+        used = after.get(path, (-1, 0))[0] - value
+        used += top if used < 0 else 0
+        if used < 0 or path not in after:
+            return None
+        total += used
+    return total if before else None
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ class Samples:
         method: How, in words ("wall clock of Interpreter.invoke").
         values: The raw values, in the order in which they were taken; none is left out.
         warmup: Values taken before, which belong to no statistic.
+        energy_uj: Microjoules of one inference, the mean over all of them and those that warmed
+            up, where the device counts energy.
     """
 
     quantity: str
@@ -30,6 +32,7 @@ class Samples:
     method: str
     values: tuple[float, ...]
     warmup: tuple[float, ...] = ()
+    energy_uj: float | None = None
 
     def __post_init__(self) -> None:
         if not (self.quantity and self.unit and self.method):
@@ -78,6 +81,13 @@ class Series:
         """All values, in order."""
         return np.array([v for rounds in self.launches for s in rounds for v in s.values])
 
+    @property
+    def energy_mj(self) -> float | None:
+        """Millijoules of one inference over the rounds; None where no counter moved in them."""
+        counted = [s for rounds in self.launches for s in rounds if s.energy_uj is not None]
+        used = sum(s.n * (s.energy_uj or 0.0) for s in counted)
+        return used / sum(s.n for s in counted) / 1e3 if used > 0 else None
+
 
 @dataclass(frozen=True)
 class SessionFacts:
@@ -90,7 +100,8 @@ class SessionFacts:
             imports.
         resident_bytes: Resident size of the process after loading and a first inference.
         arena_bytes: Memory for activations.
-        energy_uj: Energy of one inference in microjoules, of the whole processor.
+        providers: ONNX Runtime's execution providers that it used.
+        cpus: Cores that it was allowed to use.
         notes: Remarks, one line each.
     """
 
@@ -99,7 +110,8 @@ class SessionFacts:
     peak_memory_bytes: int | None = None
     resident_bytes: int | None = None
     arena_bytes: int | None = None
-    energy_uj: float | None = None
+    providers: tuple[str, ...] = ()
+    cpus: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
 

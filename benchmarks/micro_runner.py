@@ -51,7 +51,7 @@ class Micro:
 
         self.import_ns = 0
         self.version = version("tflite-micro")
-        self.baseline = runner.read_memory()
+        self.baseline = runner.HOST.read_memory()
         path = request["path"]
         graph, plan = read_graph(path), plan_arena(path)
         begin = time.perf_counter_ns()
@@ -94,6 +94,10 @@ class Micro:
             "scale": float(scales[0]) if quantised else None,
             "zero_point": int(zeros[0]) if quantised else None,
         }
+
+    def providers(self) -> list[str]:
+        """None: those are ONNX Runtime's."""
+        return []
 
     def operators(self) -> list[str]:
         """Operators as in the file."""

@@ -19,7 +19,9 @@ from typing import Any
 
 from edgepress.benchmarks import peak
 from edgepress.benchmarks.cutting import cut_operators
-from edgepress.benchmarks.runtime import Runtime, runtime_for
+from edgepress.benchmarks.runtime import runtime_for
+from edgepress.benchmarks.session import runtime_with
+from edgepress.benchmarks.target import RunOptions
 from edgepress.benchmarks.tflite_file import Operator, TFLiteGraph, read_graph
 from edgepress.compress.errors import DeviceError
 
@@ -75,12 +77,12 @@ class Profile:
         return {**vars(self), "operators": [vars(o) for o in self.operators]}
 
 
-def profile_artifact(path: Path, threads: int = 1, runs: int = 50) -> Profile:
+def profile_artifact(path: Path, options: RunOptions | None = None, runs: int = 50) -> Profile:
     """Profile a file on this machine.
 
     Args:
         path: A `.tflite` or `.onnx` file.
-        threads: Threads of the runtime.
+        options: How it is run.
         runs: Inferences of the whole file.
 
     Returns:
@@ -90,10 +92,11 @@ def profile_artifact(path: Path, threads: int = 1, runs: int = 50) -> Profile:
         DeviceError: The runtime failed.
     """
     kind = runtime_for(path)
-    best = machine_peak(threads)
+    chosen = options or RunOptions()
+    best = machine_peak(chosen.threads)
     if kind == "litert":
-        return _profile_tflite(path, threads, runs, best)
-    return _profile_onnx(path, threads, runs, best)
+        return _profile_tflite(path, chosen, runs, best)
+    return _profile_onnx(path, chosen, runs, best)
 
 
 def machine_peak(threads: int) -> dict[str, float]:
@@ -112,11 +115,11 @@ def machine_peak(threads: int) -> dict[str, float]:
     return found
 
 
-def _profile_tflite(path: Path, threads: int, runs: int, best: dict[str, float]) -> Profile:
+def _profile_tflite(path: Path, options: RunOptions, runs: int, best: dict[str, float]) -> Profile:
     graph = read_graph(path)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
         files = cut_operators(path, Path(folder))
-        times, refused = _time_alone({-1: path, **files}, threads, runs)
+        times, refused = _time_alone({-1: path, **files}, options, runs)
     whole = times.pop(-1)
     total = sum(times.values())
     costs = tuple(
@@ -134,19 +137,18 @@ def _profile_tflite(path: Path, threads: int, runs: int, best: dict[str, float])
 
 
 def _time_alone(
-    files: dict[int, Path], threads: int, runs: int
+    files: dict[int, Path], options: RunOptions, runs: int
 ) -> tuple[dict[int, float], dict[int, str]]:
     """Milliseconds of each file, in passes over all of them, and what was refused."""
     samples: dict[int, list[float]] = {}
     refused: dict[int, str] = {}
-    request = {"do": "load", "runtime": "litert", "threads": threads}
-    with Runtime(files[-1], threads) as runtime:
+    with runtime_with(files[-1], options) as runtime:
         for _ in range(_PASSES):
             for i, file in files.items():
                 if i in refused:
                     continue
                 try:
-                    runtime.ask({**request, "path": str(file)})
+                    runtime.load(str(file))
                     raw = runtime.ask(
                         {"do": "time", "n": runs, "discard": 3, "max_seconds": _SECONDS}
                     )["ns"]
@@ -194,21 +196,13 @@ def operator_macs(graph: TFLiteGraph, operator: Operator) -> int | None:
     return None
 
 
-def _profile_onnx(path: Path, threads: int, runs: int, best: dict[str, float]) -> Profile:
+def _profile_onnx(path: Path, options: RunOptions, runs: int, best: dict[str, float]) -> Profile:
     """ONNX Runtime's own profiler; the whole is timed without it."""
-    with Runtime(path, threads) as runtime:
+    with runtime_with(path, options) as runtime:
         runtime.time(10)
         whole = statistics.median(runtime.time(runs)) / 1e6
         with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-            runtime.ask(
-                {
-                    "do": "load",
-                    "runtime": "onnxruntime",
-                    "threads": threads,
-                    "path": str(path),
-                    "profile": f"{folder}/p",
-                }
-            )
+            runtime.load(str(path), profile=f"{folder}/p")
             runtime.time(runs)
             events = runtime.ask({"do": "profile"})["events"]
     nodes: dict[tuple[str, str], list[float]] = {}

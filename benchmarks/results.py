@@ -11,6 +11,7 @@ import numpy as np
 
 from edgepress.benchmarks.intervals import Comparison, Interval, median_interval, outliers
 from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
+from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.files import gzip_size, zstd_size
 
 
@@ -23,8 +24,7 @@ class Measurement:
         label: How it is called in tables.
         path: The artifact.
         device: The device's name.
-        threads: Threads of the runtime.
-        batch: Samples in one inference.
+        options: How it was run.
         series: The raw samples.
         interval: 95 % interval of the median, in the series' unit.
         first_ns: The first inference after loading, median over the launches.
@@ -40,8 +40,7 @@ class Measurement:
     label: str
     path: Path
     device: str
-    threads: int
-    batch: int
+    options: RunOptions
     series: Series
     interval: Interval
     first_ns: float
@@ -57,6 +56,11 @@ class Measurement:
         """The median latency."""
         return float(np.median(self.series.values)) / 1e6
 
+    @property
+    def throughput_per_s(self) -> float | None:
+        """Samples each second at the median latency."""
+        return (self.options.batch or 1) * 1e3 / self.median_ms if self.median_ms else None
+
     def to_json(self) -> dict[str, Any]:
         """A row of the `benchmark` document."""
         ms = self.series.values / 1e6
@@ -71,8 +75,9 @@ class Measurement:
             "gzip_bytes": gzip_size(self.path),
             "zstd_bytes": zstd_size(self.path),
             "runs": len(ms),
-            "threads": self.threads,
-            "batch": self.batch,
+            "threads": self.options.threads,
+            "batch": self.options.batch or 1,
+            **self._runtime(),
             "load_ms": self.facts.load_ms,
             "first_ms": self.first_ns / 1e6,
             "min_ms": float(ms.min()),
@@ -85,11 +90,11 @@ class Measurement:
             "max_ms": float(ms.max()),
             "ci95_ms": [self.interval.low / 1e6, self.interval.high / 1e6],
             "outliers": outliers(ms),
-            "throughput_per_s": self.batch * 1e3 / self.median_ms if self.median_ms else None,
+            "throughput_per_s": self.throughput_per_s,
             "peak_memory_bytes": self.facts.peak_memory_bytes,
             "resident_bytes": self.facts.resident_bytes,
             "arena_bytes": self.facts.arena_bytes,
-            "energy_uj": self.facts.energy_uj,
+            **({} if (energy := self.series.energy_mj) is None else {"energy_mj": energy}),
             "metric": self.metric,
             "value": self.value,
             "split": self.split,
@@ -100,6 +105,20 @@ class Measurement:
             "timing_valid": self.timing_valid,
             "notes": list(self.facts.notes),
             "samples_ms": [round(float(v), 6) for v in ms],
+        }
+
+    def _runtime(self) -> dict[str, Any]:
+        """What was used in the runtime; fields of the other runtime are null."""
+        tflite = self.path.suffix.lower() == ".tflite"
+        delegates = [
+            ",".join([library, *(f"{k}={v}" for k, v in options.items())])
+            for library, options in self.options.delegates
+        ]
+        return {
+            "xnnpack": self.options.xnnpack if tflite else None,
+            "delegates": delegates if tflite else None,
+            "providers": None if tflite else list(self.facts.providers),
+            "cpus": list(self.facts.cpus),
         }
 
 
@@ -199,8 +218,7 @@ def measured(
     facts: tuple[SessionFacts, ...],
     first_ns: list[float],
     *,
-    threads: int,
-    batch: int,
+    options: RunOptions,
     steady: bool,
     timing_valid: bool,
     seed: int,
@@ -210,8 +228,7 @@ def measured(
         *names,
         path,
         device,
-        threads,
-        batch,
+        options,
         series,
         median_interval(series, seed),
         float(np.median(first_ns)),
@@ -235,6 +252,5 @@ def _typical(facts: tuple[SessionFacts, ...]) -> SessionFacts:
         load_ms=median("load_ms"),
         peak_memory_bytes=median("peak_memory_bytes"),
         resident_bytes=median("resident_bytes"),
-        energy_uj=median("energy_uj"),
         notes=tuple(dict.fromkeys(note for f in facts for note in f.notes)),
     )

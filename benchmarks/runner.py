@@ -1,13 +1,14 @@
 """Owns a native runtime (LiteRT or ONNX Runtime) in a process of its own.
 
 A stand-alone script: Python 3.10 or newer, NumPy and one runtime; it is also what is sent to a
-board. It reads one JSON object a line from standard input and answers each with one on standard
-output: `{"ok": true, …}` or `{"ok": false, "error": "one line"}`. Whatever libraries print goes to
-standard error. The requests ("do"):
+board, with `host.py` and `tensors.py` beside it. It reads one JSON object a line from standard
+input and answers each with one on standard output: `{"ok": true, …}` or `{"ok": false, "error":
+"one line"}`. Whatever libraries print goes to standard error. The requests ("do"):
 
     load         path, runtime, threads, xnnpack, delegates, providers, batch, cpus, profile
-    describe     inputs, outputs, operators
-    time         n, discard, seed, max_seconds: raw nanoseconds of n inferences
+    describe     inputs, outputs, operators, providers, cpus
+    time         n, discard, seed, max_seconds, sysfs: raw nanoseconds of n inferences, and the
+                 microjoules that they all took where the machine counts them
     predict      inputs (.npz), outputs (.npz), real: floats in and out of quantised tensors
     memory       VmHWM and VmRSS, with those after the imports
     profile      what ONNX Runtime's profiler saw since a load with `profile` (a file prefix)
@@ -16,6 +17,7 @@ standard error. The requests ("do"):
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -24,27 +26,18 @@ import time
 from typing import Any
 
 
-def read_text(path: str) -> str:
-    """The stripped text of a small system file, empty where it can't be read."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            return file.read().strip()
-    except OSError:
-        return ""
+def load_beside(name: str) -> Any:
+    """A script in this folder, which isn't on the path: it may hold a standard library's name."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)  # noqa: PTH100, PTH118, PTH120
+    spec = importlib.util.spec_from_file_location(name.removesuffix(".py"), path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def read_memory() -> dict[str, int]:
-    """Peak and present resident bytes of this process.
-
-    From /proc/self/status: `ru_maxrss` would include the parent's peak, which Linux carries over
-    fork and exec.
-    """
-    found = {}
-    for line in read_text("/proc/self/status").splitlines():
-        name, _, value = line.partition(":")
-        if name in ("VmHWM", "VmRSS"):
-            found[name] = int(value.split()[0]) * 1024
-    return {"peak_bytes": found.get("VmHWM", 0), "resident_bytes": found.get("VmRSS", 0)}
+HOST, TENSORS = load_beside("host.py"), load_beside("tensors.py")
 
 
 def reset_peak() -> None:
@@ -56,39 +49,16 @@ def reset_peak() -> None:
         pass
 
 
-def to_tensor(array: Any, spec: dict[str, Any]) -> Any:
-    """An array in the tensor's type; real numbers are quantised for a quantised tensor."""
-    import numpy as np
+def load_delegate(litert: Any, path: str, options: dict[str, str]) -> Any:
+    """A delegate out of its library.
 
-    dtype = np.dtype(spec["dtype"])
-    if spec.get("scale") and array.dtype.kind == "f" and dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        levels = np.rint(array.astype(np.float64) / spec["scale"]) + spec["zero_point"]
-        return np.clip(levels, info.min, info.max).astype(dtype)
-    return np.ascontiguousarray(array, dtype=dtype)
-
-
-def to_real(array: Any, spec: dict[str, Any]) -> Any:
-    """The real numbers of a quantised tensor; other tensors as they are."""
-    import numpy as np
-
-    if spec.get("scale") and array.dtype.kind in "iu":
-        return ((array.astype(np.float64) - spec["zero_point"]) * spec["scale"]).astype(np.float32)
-    return array
-
-
-def fill(shape: tuple[int, ...], dtype: str, seed: int) -> Any:
-    """Input for timing: floats in 0..1, all levels of 8 bits, zeros for indices."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return rng.random(shape, dtype=np.float32).astype(kind)
-    if kind in (np.dtype("int8"), np.dtype("uint8")):
-        info = np.iinfo(kind)
-        return rng.integers(info.min, info.max + 1, shape, dtype=kind)
-    return np.zeros(shape, kind)
+    Raises:
+        ValueError: The library can't be loaded, or refuses its options.
+    """
+    try:
+        return litert.load_delegate(path, options or None)
+    except (OSError, AttributeError, ValueError) as error:
+        raise ValueError(f"the delegate '{path}' can't be used: {error}") from None
 
 
 class LiteRT:
@@ -103,11 +73,8 @@ class LiteRT:
         self.import_ns = time.perf_counter_ns() - begin
         self.version = version("ai-edge-litert")
         reset_peak()
-        self.baseline = read_memory()
-        delegates = [
-            litert.load_delegate(path, options or None)
-            for path, options in request.get("delegates") or ()
-        ]
+        self.baseline = HOST.read_memory()
+        delegates = [load_delegate(litert, *named) for named in request.get("delegates") or ()]
         kinds = litert.OpResolverType
         plain = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         begin = time.perf_counter_ns()
@@ -153,6 +120,10 @@ class LiteRT:
             )
         return specs
 
+    def providers(self) -> list[str]:
+        """None: those are ONNX Runtime's."""
+        return []
+
     def operators(self) -> list[str]:
         """Operators as planned; DELEGATE stands for what a delegate took over."""
         return [op["op_name"] for op in self.interpreter._get_ops_details()]
@@ -183,6 +154,15 @@ class LiteRT:
         ]
 
 
+def check_providers(wanted: list[str], present: list[str], why: str) -> None:
+    """Refuse to go on without an execution provider that was asked for."""
+    missing = sorted(set(wanted) - set(present))
+    if missing:
+        raise ValueError(
+            f"ONNX Runtime here {why} {', '.join(missing)}: it has {', '.join(present)}"
+        )
+
+
 class OnnxRuntime:
     """An `.onnx` file in ONNX Runtime."""
 
@@ -193,7 +173,7 @@ class OnnxRuntime:
         self.import_ns = time.perf_counter_ns() - begin
         self.version = ort.__version__
         reset_peak()
-        self.baseline = read_memory()
+        self.baseline = HOST.read_memory()
         options = ort.SessionOptions()
         options.intra_op_num_threads = request.get("threads", 1)
         options.inter_op_num_threads = 1
@@ -202,12 +182,12 @@ class OnnxRuntime:
         if request.get("profile"):
             options.enable_profiling, options.profile_file_prefix = True, request["profile"]
         providers = request.get("providers") or ["CPUExecutionProvider"]
-        missing = sorted(set(providers) - set(ort.get_available_providers()))
-        if missing:
-            raise ValueError(f"ONNX Runtime here has no {', '.join(missing)}")
+        check_providers(providers, ort.get_available_providers(), "was built without")
         begin = time.perf_counter_ns()
         self.session = ort.InferenceSession(request["path"], options, providers=providers)
         self.load_ns = time.perf_counter_ns() - begin
+        # One whose libraries or hardware are missing is left out without an error.
+        check_providers(providers, self.providers(), "could not start")
         self.inputs = [self._spec(t) for t in self.session.get_inputs()]
         self.outputs = [self._spec(t) for t in self.session.get_outputs()]
         batch = request.get("batch") or 1
@@ -231,6 +211,10 @@ class OnnxRuntime:
             "scale": None,
             "zero_point": None,
         }
+
+    def providers(self) -> list[str]:
+        """Those in use, the first preferred."""
+        return list(self.session.get_providers())
 
     def operators(self) -> list[str]:
         """Unknown: a session doesn't tell; its profile does."""
@@ -295,7 +279,7 @@ def predict(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
 
     with np.load(request["inputs"]) as file:
         arrays = chosen(request["inputs"], runtime, {k: file[k] for k in file.files})
-    arrays = [to_tensor(a, s) for a, s in zip(arrays, runtime.inputs, strict=True)]
+    arrays = [TENSORS.to_tensor(a, s) for a, s in zip(arrays, runtime.inputs, strict=True)]
     total, sizes = len(arrays[0]), [s["shape"][0] for s in runtime.inputs]
     fixed = next((size for size in sizes if size), 0)
     batch = fixed or max(1, min(total, request.get("batch", 32)))
@@ -306,7 +290,7 @@ def predict(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
             raise
         batch, results = 1, run_batches(runtime, arrays, 1)
     if request.get("real", True):
-        results = [to_real(r, s) for r, s in zip(results, runtime.outputs, strict=True)]
+        results = [TENSORS.to_real(r, s) for r, s in zip(results, runtime.outputs, strict=True)]
     names = [s["name"] for s in runtime.outputs]
     np.savez(request["outputs"], **dict(zip(names, results, strict=True)))
     return {"samples": total, "batch": batch}
@@ -316,9 +300,11 @@ def measure_times(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Raw nanoseconds of n inferences on one made-up input, those to discard apart."""
     seed, discard = request.get("seed", 0), request.get("discard", 0)
     pairs = zip(runtime.home, runtime.inputs, strict=True)
-    runtime.prepare([fill(shape, spec["dtype"], seed) for shape, spec in pairs])
+    runtime.prepare([TENSORS.fill(shape, spec["dtype"], seed) for shape, spec in pairs])
     invoke, clock, raw = runtime.invoke, time.perf_counter_ns, []
     until = clock() + int(request.get("max_seconds", 1e6) * 1e9)
+    root = request.get("sysfs", "/sys")
+    energy = HOST.read_energy(root)
     for _ in range(discard + request["n"]):
         begin = clock()
         invoke()
@@ -326,7 +312,8 @@ def measure_times(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
         raw.append(end - begin)
         if end > until and len(raw) > discard:
             break
-    return {"ns": raw[discard:], "discarded_ns": raw[:discard]}
+    used = HOST.energy_between(energy, HOST.read_energy(root))
+    return {"ns": raw[discard:], "discarded_ns": raw[:discard], "energy_uj": used}
 
 
 def end_profile(runtime: Any, _: dict[str, Any]) -> dict[str, Any]:
@@ -348,12 +335,22 @@ def end_profile(runtime: Any, _: dict[str, Any]) -> dict[str, Any]:
 ACTIONS: dict[str, Any] = {"time": measure_times, "predict": predict, "profile": end_profile}
 
 
+def bind(cpus: list[int]) -> None:
+    """Bind this process to cores; threads that it starts inherit that."""
+    missing = sorted(set(cpus) - set(range(os.cpu_count() or 1)))
+    if missing:
+        raise ValueError(
+            f"there is no core {missing[0]}: they are 0 to {(os.cpu_count() or 1) - 1}"
+        )
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+
+
 def answer(request: dict[str, Any], loaded: list[Any]) -> dict[str, Any]:
     """Carry out one request; `loaded` holds the runtime once there is one."""
     do = request["do"]
     if do == "load":
-        if request.get("cpus"):
-            os.sched_setaffinity(0, request["cpus"])
+        bind(request.get("cpus") or [])
         runtime = RUNTIMES[request["runtime"]](request)
         loaded[:] = [runtime]
         return {
@@ -363,12 +360,14 @@ def answer(request: dict[str, Any], loaded: list[Any]) -> dict[str, Any]:
         }
     runtime = loaded[0]
     if do == "memory":
-        return {**read_memory(), **{f"baseline_{k}": v for k, v in runtime.baseline.items()}}
+        return {**HOST.read_memory(), **{f"baseline_{k}": v for k, v in runtime.baseline.items()}}
     if do == "describe":
         return {
             "inputs": runtime.inputs,
             "outputs": runtime.outputs,
             "operators": runtime.operators(),
+            "providers": runtime.providers(),
+            "cpus": sorted(os.sched_getaffinity(0)),
         }
     return ACTIONS[do](runtime, request)
 

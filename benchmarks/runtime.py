@@ -20,6 +20,8 @@ from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.errors import DeviceError, InputError
 
 RUNNER = Path(__file__).with_name("runner.py")
+# What the runner needs beside itself, wherever it is.
+RUNNER_FILES = (RUNNER, RUNNER.with_name("host.py"), RUNNER.with_name("tensors.py"))
 RUNTIME_OF_SUFFIX = {".tflite": "litert", ".onnx": "onnxruntime"}
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -202,7 +204,7 @@ class Runtime:
 
     def __enter__(self) -> Runtime:
         try:
-            reply = self.ask({**self._request, "path": self._channel.put(self.path)})
+            reply = self.load(self._channel.put(self.path))
         except BaseException:
             self._channel.close()
             raise
@@ -240,6 +242,15 @@ class Runtime:
         if not reply.pop("ok"):
             raise DeviceError(f"'{self.path.name}': {reply['error']}", _cure(reply["error"]))
         return reply
+
+    def load(self, path: str, profile: str = "") -> dict[str, Any]:
+        """Load a file with this runtime's options, in the place of the one before.
+
+        Args:
+            path: By which the runner knows it.
+            profile: Prefix of the files of ONNX Runtime's profiler; none by default.
+        """
+        return self.ask({**self._request, "path": path, "profile": profile})
 
     def describe(self) -> dict[str, Any]:
         """The runner's `describe`: inputs, outputs and operators."""

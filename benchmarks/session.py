@@ -7,17 +7,34 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgepress.benchmarks.host import energy_between, read_energy
 from edgepress.benchmarks.measurement import Samples, SessionFacts
 from edgepress.benchmarks.memory import plan_arena
 from edgepress.benchmarks.runtime import Channel, Runtime
 from edgepress.benchmarks.target import Job, RunOptions
+
+# The options that the runner honours, here and on boards.
+RUNNER_TAKES = frozenset(("threads", "batch", "xnnpack", "delegates", "providers", "cpus"))
 
 _METHODS = {
     ".tflite": "wall clock around Interpreter.invoke, inputs set before",
     ".onnx": "wall clock around InferenceSession.run, inputs and outputs included",
 }
 _NAMES = {".tflite": "LiteRT", ".onnx": "ONNX Runtime"}
+
+
+def runtime_with(path: Path, options: RunOptions, channel: Channel | None = None) -> Runtime:
+    """An artifact in the runner, with the options of a run; not yet loaded."""
+    return Runtime(
+        path,
+        threads=options.threads,
+        timeout=options.timeout,
+        xnnpack=options.xnnpack,
+        delegates=options.delegates,
+        providers=options.providers,
+        batch=options.batch,
+        cpus=options.cpus,
+        channel=channel,
+    )
 
 
 class RuntimeSession:
@@ -27,23 +44,19 @@ class RuntimeSession:
         path: The artifact, on this machine.
         options: How it is run.
         channel: The way to the runner; a child process here by default.
+        sysfs: Where the machine's energy counters are.
     """
 
-    def __init__(self, path: Path, options: RunOptions, channel: Channel | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: RunOptions,
+        channel: Channel | None = None,
+        sysfs: str = "/sys",
+    ) -> None:
         self.path, self.options = path, options
-        self._here = channel is None
-        self._energy: list[tuple[int, int]] = []
-        self.runtime = Runtime(
-            path,
-            threads=options.threads,
-            timeout=options.timeout,
-            xnnpack=options.xnnpack,
-            delegates=options.delegates,
-            providers=options.providers,
-            batch=options.batch,
-            cpus=options.cpus,
-            channel=channel,
-        )
+        self._sysfs = sysfs
+        self.runtime = runtime_with(path, options, channel)
 
     def __enter__(self) -> RuntimeSession:
         self.runtime.__enter__()
@@ -59,23 +72,22 @@ class RuntimeSession:
             "n": job.runs,
             "discard": job.discard,
             "max_seconds": job.max_seconds,
+            "sysfs": self._sysfs,
         }
-        before = read_energy() if self._here else {}
         reply = self.runtime.ask(request)
-        used = energy_between(before, read_energy()) if before else None
-        if used is not None:
-            self._energy.append((used, len(reply["ns"]) + len(reply["discarded_ns"])))
+        used, runs = reply["energy_uj"], len(reply["ns"]) + len(reply["discarded_ns"])
         return Samples(
             "latency",
             "ns",
             _METHODS[self.path.suffix.lower()],
             tuple(reply["ns"]),
             tuple(reply["discarded_ns"]),
+            None if used is None else used / runs,
         )
 
     def facts(self) -> SessionFacts:
         """Load time and memory."""
-        memory = self.runtime.memory()
+        memory, told = self.runtime.memory(), self.runtime.describe()
         suffix = self.path.suffix.lower()
         plan = plan_arena(self.path) if suffix == ".tflite" else None
         return SessionFacts(
@@ -83,20 +95,16 @@ class RuntimeSession:
             load_ms=self.runtime.load_ms,
             peak_memory_bytes=memory["peak_bytes"] - memory["baseline_peak_bytes"],
             resident_bytes=memory["resident_bytes"],
-            arena_bytes=plan.arena_bytes if plan else None,
-            energy_uj=self._energy_each(),
-            notes=(plan.warnings if plan else ()) + self._delegation(),
+            arena_bytes=plan.arena_bytes if plan and self.options.batch in (None, 1) else None,
+            providers=tuple(told["providers"]),
+            cpus=tuple(told["cpus"]),
+            notes=(plan.warnings if plan else ()) + self._delegation(told["operators"]),
         )
 
-    def _energy_each(self) -> float | None:
-        """Microjoules of one inference, by the processor's counters over all jobs."""
-        runs = sum(count for _, count in self._energy)
-        return sum(used for used, _ in self._energy) / runs if runs else None
-
-    def _delegation(self) -> tuple[str, ...]:
-        """Whether XNNPACK, when asked for, took anything over."""
-        operators = self.runtime.describe()["operators"]
-        if operators and self.options.xnnpack and "DELEGATE" not in operators:
+    def _delegation(self, operators: list[str]) -> tuple[str, ...]:
+        """Whether XNNPACK or a delegate, when asked for, took anything over."""
+        asked = self.options.xnnpack or self.options.delegates
+        if operators and asked and "DELEGATE" not in operators:
             return ("no operator was taken over by XNNPACK or a delegate",)
         return ()
 

@@ -94,6 +94,10 @@ class Target(Protocol):
         """Whether it works on this machine, so that no two such may run at once."""
 
     @property
+    def takes(self) -> frozenset[str]:
+        """Fields of `RunOptions` that it honours; the others are refused before any work."""
+
+    @property
     def gives_outputs(self) -> bool:
         """Whether outputs come back, so that the accuracy can be measured on it."""
 

@@ -15,10 +15,11 @@ from edgepress.benchmarks.profile import profile_artifact
 from edgepress.benchmarks.results import BenchmarkResult, DeviceResult, Failure
 from edgepress.benchmarks.runtime import runtime_for
 from edgepress.benchmarks.sampling import Plan
-from edgepress.benchmarks.target import RunOptions, Target
+from edgepress.benchmarks.target import Target
 from edgepress.compress.artifact import Artifact
 from edgepress.compress.errors import DeviceError, InputError, Stopped
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.run_options import check_options, run_options
 from edgepress.deploy.targets import target_for
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def benchmark(
     precision: float | None = None,
     max_seconds: float = 120.0,
     launches: int = 5,
-    options: RunOptions | None = None,
+    xnnpack: bool = True,
+    delegates: Sequence[str] = (),
+    providers: Sequence[str] = (),
+    cpus: Sequence[int] = (),
+    timeout: float = 300.0,
     profile: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -55,7 +60,11 @@ def benchmark(
         precision: Go on until the 95 % intervals are narrower than this share.
         max_seconds: Time limit of the timing, for each device.
         launches: Fresh processes over which the runs of an artifact are spread.
-        options: Runtime options beside threads and batch.
+        xnnpack: Whether LiteRT applies XNNPACK.
+        delegates: LiteRT delegates, each as `library[,key=value…]`; paths are the device's.
+        providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
+        cpus: Cores that inference is bound to; all by default.
+        timeout: Seconds that one request to a device may take.
         profile: Whether this machine also measures the time of each operator.
         seed: Of the order and the bootstrap.
         progress: Told what goes on.
@@ -75,9 +84,11 @@ def benchmark(
         raise InputError(f"precision {precision} is not between 0 and 1", "1 % is 0.01")
     for path in paths:
         runtime_for(path)
-    chosen = candidates(paths, _several(threads), _several(batch), options or RunOptions())
+    options = run_options(xnnpack, delegates, providers, cpus, timeout)
+    chosen = candidates(paths, _several(threads), _several(batch), options)
     plan = Plan(runs=runs, launches=launches, max_seconds=max_seconds, seed=seed)
     targets = [d if not isinstance(d, str) else target_for(d) for d in devices]
+    check_options((c.options for c in chosen), paths, targets)
     judge = judge_for(data) if data is not None else None
     results = _on_all(targets, chosen, plan, precision, judge, progress or Silent())
     result = BenchmarkResult(tuple(results))
@@ -87,12 +98,13 @@ def benchmark(
         return result
     (progress or Silent()).stage("time by operator on this machine")
     measured = dict.fromkeys(m.path for m in result.measurements)
-    profiles = tuple(profile_artifact(p, chosen[0].options.threads).to_json() for p in measured)
+    profiles = tuple(profile_artifact(p, chosen[0].options).to_json() for p in measured)
     return BenchmarkResult(result.devices, profiles)
 
 
 def _several(value: Any) -> tuple[Any, ...]:
     values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    values = values or (None,)
     if any(v is not None and v < 1 for v in values):
         raise InputError("threads and batch sizes must be 1 or more")
     return values

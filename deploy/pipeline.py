@@ -212,9 +212,7 @@ class _Line:
         try:
             return benchmark(
                 [*artifacts, *present.values()],
-                devices=spec.devices,
-                runs=spec.runs,
-                threads=spec.threads,
+                **spec.model_dump(),
                 data=self.dataset,
                 seed=self.recipe.seed,
                 progress=self.progress,

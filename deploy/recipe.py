@@ -12,6 +12,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.notation import parse_size
 from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specifying import explain, hint
+from edgepress.deploy.run_options import parse_cores, parse_counts
 
 
 def parse_list(value: Any) -> Any:
@@ -28,6 +29,8 @@ def parse_batch(value: Any) -> Any:
 
 
 Sizes = Annotated[tuple[int, ...], BeforeValidator(parse_size)]
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(parse_counts)]
+Cores = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(parse_cores)]
 List = Annotated[tuple[str, ...], BeforeValidator(parse_list), Field(min_length=1)]
 
 
@@ -43,7 +46,11 @@ class ExportSpec(Spec):
         opset: Of ONNX files, 13 to 18.
         nchw: Whether ONNX files take images channels first.
         calibration_samples: Samples of the representative data set; fewer than 200 clip.
-        calibration_method: How ONNX ranges are taken from samples.
+        calibration_method: How int8 ranges are taken from samples; auto takes the best on them.
+        equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
+            calibration samples; by default in small depthwise networks.
+        bias_correction: Whether bias correction before int8 is tried, and kept where it helps; by
+            default in small depthwise networks.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         shapes: Sizes of inputs that the model leaves free, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
@@ -59,7 +66,9 @@ class ExportSpec(Spec):
     opset: int = Field(18, ge=13, le=18)
     nchw: bool = False
     calibration_samples: int = Field(256, ge=1)
-    calibration_method: Literal["min-max", "entropy", "percentile"] = "min-max"
+    calibration_method: Literal["min-max", "percentile", "mse", "entropy", "auto"] = "min-max"
+    equalize: bool | None = None
+    bias_correction: bool | None = None
     select_ops: bool = False
     shapes: dict[str, Sizes] = Field(default_factory=dict)
     qat_epochs: int = Field(0, ge=0)
@@ -80,8 +89,13 @@ class BenchmarkSpec(Spec):
     Attributes:
         devices: Devices: local, or a name or address.
         runs: Timed inferences of each file.
-        threads: Threads of the runtime.
-        batch: Samples in one inference; as in the file by default.
+        threads: Threads of the runtime; several, as 1,2, are measured each.
+        batch: Samples in one inference; several, as 1,8, are measured each; as in the file by
+            default.
+        xnnpack: Whether LiteRT applies XNNPACK.
+        delegates: LiteRT delegate of the device: library[,key=value…].
+        providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
+        cpus: Cores that inference is bound to, as 0,2-3; all by default.
         precision: Go on beyond the runs until every 95 % interval is narrower than this share of
             its value, as 1% or 0.01.
         max_seconds: Time limit of the timing, for each device.
@@ -90,8 +104,12 @@ class BenchmarkSpec(Spec):
 
     devices: List = ("local",)
     runs: int = Field(200, ge=1)
-    threads: int = Field(1, ge=1)
-    batch: int | None = Field(None, ge=1)
+    threads: Counts = Field((1,), min_length=1)
+    batch: Counts = ()
+    xnnpack: bool = True
+    delegates: tuple[str, ...] = ()
+    providers: Annotated[tuple[str, ...], BeforeValidator(parse_list)] = ()
+    cpus: Cores = ()
     precision: Annotated[float, BeforeValidator(parse_share)] | None = Field(None, gt=0, lt=1)
     max_seconds: float = Field(120.0, gt=0)
     profile: bool = False

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import uuid
@@ -20,14 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from edgepress.benchmarks.measurement import Samples, SessionFacts
-from edgepress.benchmarks.memory import plan_arena
-from edgepress.benchmarks.target import Job, RunOptions
+from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.targets.addresses import split_options
-from edgepress.deploy.targets.benchmark_model import Report, parse_report
+from edgepress.deploy.targets.android_session import AndroidSession, Phone
 
 _OPTIONS = ("benchmark_model", "cores", "emulated")
 _HOME = "/data/local/tmp"
@@ -74,6 +69,7 @@ class AndroidTarget:
         estimated: No: something runs there.
         on_this_machine: No.
         gives_outputs: No: benchmark_model keeps them for itself.
+        takes: What benchmark_model and taskset have flags for.
     """
 
     url: str
@@ -84,6 +80,7 @@ class AndroidTarget:
     estimated: bool = False
     on_this_machine: bool = False
     gives_outputs: bool = False
+    takes: frozenset[str] = frozenset(("threads", "batch", "xnnpack", "delegates", "cpus"))
 
     def __post_init__(self) -> None:
         self.name = self.url
@@ -136,7 +133,8 @@ class AndroidTarget:
         if path.suffix.lower() != ".tflite":
             raise DeviceError(f"'{path.name}' can't run on '{self.name}'", "give a .tflite file")
         self._open()
-        return AndroidSession(self, path, options)
+        phone = Phone(self.name, self.folder, self.cores, self.push, self.try_shell)
+        return AndroidSession(phone, path, options)
 
     def close(self) -> None:
         """Remove everything from the device."""
@@ -189,81 +187,3 @@ class AndroidTarget:
         except subprocess.TimeoutExpired:
             raise DeviceError(f"'{self.name}' did not answer within {timeout:g} s") from None
         return done.returncode, done.stdout, done.stderr
-
-
-class AndroidSession:
-    """An artifact on an Android device; every job is a run of benchmark_model."""
-
-    def __init__(self, target: AndroidTarget, path: Path, options: RunOptions) -> None:
-        self.target, self.path, self.options = target, path, options
-        self._remote = ""
-        self._last: Report | None = None
-
-    def __enter__(self) -> AndroidSession:
-        self._remote = self.target.push(self.path, f"{uuid.uuid4().hex[:6]}.tflite")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.target.try_shell(f"rm -f {self._remote}")
-
-    def run(self, job: Job) -> Samples:
-        """Run benchmark_model once; it tells the mean of the job, not each inference."""
-        seconds = min(job.max_seconds, self.options.timeout)
-        prefix = f"taskset {self.target.cores} " if self.target.cores else ""
-        flags = {
-            "graph": self._remote,
-            "num_threads": self.options.threads,
-            "warmup_runs": max(1, job.discard),
-            "warmup_min_secs": 0,
-            "num_runs": job.runs,
-            "min_secs": 0,
-            "max_secs": max(1, round(seconds)),
-            "use_xnnpack": str(self.options.xnnpack).lower(),
-            "report_peak_memory_footprint": "true",
-        }
-        words = [shlex.quote(f"--{name}={value}") for name, value in flags.items()]
-        limit = self.options.timeout
-        # timeout(1) of toybox ends the process there too, should we go away.
-        command = (
-            f"timeout {limit:g} {prefix}{self.target.folder}/benchmark_model {' '.join(words)} 2>&1"
-        )
-        code, out, err = self.target.try_shell(command, limit + 30)
-        if code != 0:
-            raise DeviceError(f"'{self.path.name}': {_failure(code, out or err)}")
-        self._last = parse_report(out)
-        return Samples(
-            "latency",
-            "ns",
-            "mean of one benchmark_model run each",
-            (self._last.mean_us * 1e3,),
-            () if self._last.first_us is None else (self._last.first_us * 1e3,),
-        )
-
-    def facts(self) -> SessionFacts:
-        """What the last run told."""
-        last = self._last
-        plan = plan_arena(self.path)
-        return SessionFacts(
-            runtime="benchmark_model",
-            load_ms=last.init_us / 1e3 if last and last.init_us is not None else None,
-            peak_memory_bytes=last.peak_bytes if last else None,
-            arena_bytes=plan.arena_bytes,
-            notes=("each value is the mean of one run of benchmark_model", *plan.warnings),
-        )
-
-    def predict(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
-        """Not possible: benchmark_model gives no outputs."""
-        raise DeviceError(
-            f"'{self.target.name}' can't give outputs back, so accuracy isn't measured there",
-            "measure the accuracy of the same file with --device local",
-        )
-
-
-def _failure(code: int, output: str) -> str:
-    if code == 124:
-        return "benchmark_model ran past its time limit and was stopped"
-    if code in (137, 9):
-        return "benchmark_model was killed (out of memory?)"
-    lines = [line for line in output.strip().splitlines() if line]
-    told = next((x for x in lines if x.startswith("ERROR")), lines[-1] if lines else "no output")
-    return f"benchmark_model failed with code {code}: {told.strip()}"

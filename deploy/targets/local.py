@@ -7,14 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.host import read_environment
-from edgepress.benchmarks.session import RuntimeSession
+from edgepress.benchmarks.session import RUNNER_TAKES, RuntimeSession
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import InputError
 
 
 @dataclass(frozen=True)
 class LocalTarget:
-    """This machine; every artifact runs in a child process of its own."""
+    """This machine; every artifact runs in a child process of its own.
+
+    Attributes:
+        name: How the user calls it.
+        url: Its address.
+        timing_valid: Yes.
+        estimated: No.
+        on_this_machine: Yes.
+        gives_outputs: Yes.
+        takes: Every option.
+        sysfs: Where the kernel tells of energy counters.
+    """
 
     name: str = "local"
     url: str = "local"
@@ -22,6 +33,8 @@ class LocalTarget:
     estimated: bool = False
     on_this_machine: bool = True
     gives_outputs: bool = True
+    takes: frozenset[str] = RUNNER_TAKES
+    sysfs: str = "/sys"
 
     def environment(self) -> dict[str, Any]:
         """The machine and its present state."""
@@ -29,7 +42,7 @@ class LocalTarget:
 
     def open(self, path: Path, options: RunOptions) -> RuntimeSession:
         """Load an artifact in a new child process."""
-        return RuntimeSession(path, options)
+        return RuntimeSession(path, options, sysfs=self.sysfs)
 
     def close(self) -> None:
         """Nothing to hang up."""

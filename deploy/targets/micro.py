@@ -78,6 +78,7 @@ class TflmTarget:
     estimated: bool = False
     on_this_machine: bool = True
     gives_outputs: bool = True
+    takes: frozenset[str] = frozenset()
 
     def environment(self) -> dict[str, Any]:
         """This host, which plays the microcontroller."""
@@ -146,6 +147,7 @@ class EthosTarget:
     estimated: bool = True
     on_this_machine: bool = True
     gives_outputs: bool = False
+    takes: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:

@@ -42,6 +42,11 @@ class Named:
         """As the device."""
         return self._target.gives_outputs
 
+    @property
+    def takes(self) -> frozenset[str]:
+        """As the device."""
+        return self._target.takes
+
     def environment(self) -> dict[str, Any]:
         """As the device."""
         return self._target.environment()

@@ -34,8 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
-from edgepress.benchmarks.runner import to_real, to_tensor
 from edgepress.benchmarks.target import Job, RunOptions
+from edgepress.benchmarks.tensors import to_real, to_tensor
 from edgepress.benchmarks.tflite_file import TFLiteGraph, read_graph
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.files import sha256
@@ -75,6 +75,7 @@ class SerialTarget:
         self.estimated = False
         self.on_this_machine = False
         self.gives_outputs = True
+        self.takes: frozenset[str] = frozenset()
         self._port, self._baud = port, baud
         self._line: int | None = None
         self._rest = b""

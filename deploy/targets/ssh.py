@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgepress.benchmarks import host
-from edgepress.benchmarks.runtime import RUNNER, died
-from edgepress.benchmarks.session import RuntimeSession
+from edgepress.benchmarks.runtime import RUNNER, RUNNER_FILES, died
+from edgepress.benchmarks.session import RUNNER_TAKES, RuntimeSession
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.files import sha256
@@ -55,6 +55,7 @@ class SshTarget:
         self.estimated = False
         self.on_this_machine = False
         self.gives_outputs = True
+        self.takes = RUNNER_TAKES
         self._link = Link(address)
         self._python = address.options.get("python", "python3")
         self._prepared = False
@@ -82,7 +83,7 @@ class SshTarget:
 
     async def _environment(self) -> dict[str, Any]:
         await self._prepare()
-        script = await self._link.upload(Path(host.__file__), sha256(Path(host.__file__)))
+        script = f"{await self._send_runner()}/{Path(host.__file__).name}"
         code, out, err = await self._link.run(f"{self._python} {script}")
         if code != 0:
             raise self.no_python(code, err)
@@ -127,7 +128,7 @@ class SshTarget:
 
     async def start_runner(self, limit: float) -> tuple[Any, str]:
         """Start the runner in a folder of its own; give the process and the folder."""
-        script = await self._link.upload(RUNNER, sha256(RUNNER))
+        script = f"{await self._send_runner()}/{RUNNER.name}"
         code, folder, err = await self._link.run(f"mktemp -d {self._link.folder}/s.XXXXXX")
         if code != 0:
             raise DeviceError(f"'{self.name}' has no room: {err.strip()}", "is its disk full?")
@@ -135,6 +136,13 @@ class SshTarget:
         inner = f"echo $$ > {folder}/pid; exec {self._python} {script}"
         command = f"exec timeout -k 2 {limit:g} sh -c {shlex.quote(inner)}"
         return await self._link.start(command), folder
+
+    async def _send_runner(self) -> str:
+        """The runner with what it needs beside it, once; gives the folder there."""
+        place = f"{self._link.folder}/runner"
+        for file in RUNNER_FILES:
+            await self._link.upload(file, sha256(file), f"{place}/{file.name}")
+        return place
 
     async def put(self, path: Path) -> str:
         """Send a file, once."""

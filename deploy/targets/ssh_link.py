@@ -38,7 +38,7 @@ fi
 trap 'exit 0' HUP INT TERM PIPE
 trap 'rm -rf "$lock" "$folder"' EXIT
 echo $$ > "$lock/pid"
-folder=$(mktemp -d "${TMPDIR:-/tmp}/edgepress.XXXXXX") || exit 73
+folder=$(mktemp -d "${TMPDIR:-/tmp}/edgepress.XXXXXX") && mkdir "$folder/runner" || exit 73
 echo ready "$folder" "$(uname -m)"
 cat > /dev/null
 """
@@ -201,11 +201,11 @@ class Link:
         code = done.exit_status if done.exit_status is not None else -1
         return code, done.stdout, done.stderr
 
-    async def upload(self, path: Path, digest: str) -> str:
+    async def upload(self, path: Path, digest: str, remote: str = "") -> str:
         """Send a file once and prove that it arrived; give its path there."""
         await self.open()
         if path not in self._uploaded:
-            remote = f"{self.folder}/{len(self._uploaded)}-{path.name}"
+            remote = remote or f"{self.folder}/{len(self._uploaded)}-{path.name}"
             await self._sftp.put(str(path), remote)
             code, out, _ = await self.run(f"sha256sum {shlex.quote(remote)}")
             if code == 0 and out.split()[:1] != [digest]:

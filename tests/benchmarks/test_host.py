@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from edgepress.benchmarks import host
 
@@ -20,7 +21,38 @@ def test_the_script_alone_prints_the_environment() -> None:
     assert set(told["cpus"]) <= set(range(told["cores"]))
 
 
-def test_energy_is_the_growth_of_all_counters() -> None:
-    assert host.energy_between({"a": 10, "b": 5}, {"a": 30, "b": 6}) == 21
-    assert host.energy_between({"a": 10}, {"a": 3}) is None  # the counter ran over
-    assert host.energy_between({}, {}) is None
+def _counter(path: Path, **files: object) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    for name, value in files.items():
+        (path / name).write_text(f"{value}\n")
+
+
+def _used(sysfs: Path, zone: Path, file: str, value: int) -> int | None:
+    before = host.read_energy(str(sysfs))
+    (zone / file).write_text(str(value))
+    return host.energy_between(before, host.read_energy(str(sysfs)))
+
+
+def test_energy_is_the_growth_of_all_packages(tmp_path: Path) -> None:
+    zones = tmp_path / "class/powercap"
+    for i, name in enumerate(("package-0", "package-1", "psys")):
+        _counter(zones / f"intel-rapl:{i}", name=name, energy_uj=1000, max_energy_range_uj=5000)
+    _counter(zones / "intel-rapl:0:0", name="core", energy_uj=7)
+    _counter(tmp_path / "class/hwmon/hwmon0", energy1_input=50)
+    assert len(host.read_energy(str(tmp_path))) == 2
+    assert _used(tmp_path, zones / "intel-rapl:1", "energy_uj", 1400) == 400
+    assert _used(tmp_path, zones / "intel-rapl:1", "energy_uj", 100) == 3700  # it began anew
+    assert _used(tmp_path, zones / "intel-rapl:2", "energy_uj", 9000) == 0
+
+
+def test_sensors_count_where_there_are_no_packages(tmp_path: Path) -> None:
+    sensor = tmp_path / "class/hwmon/hwmon3"
+    _counter(sensor, energy1_input=50, energy2_input=70)
+    assert _used(tmp_path, sensor, "energy2_input", 90) == 20
+    assert _used(tmp_path, sensor, "energy2_input", 3) is None  # where it began anew isn't known
+    _counter(sensor, energy2_label="Esocket0")
+    assert list(host.read_energy(str(tmp_path))) == [str(sensor / "energy2_input")]
+
+
+def test_a_machine_without_counters_tells_no_energy(tmp_path: Path) -> None:
+    assert host.energy_between(host.read_energy(str(tmp_path)), {}) is None

@@ -33,7 +33,7 @@ class Adbd:
     """One pretended device.
 
     Args:
-        root: Folder that stands for /data/local/tmp.
+        root: Folder that stands for /data/local/tmp; `sys` beside it stands for /sys.
         features: What the banner offers.
     """
 
@@ -72,7 +72,8 @@ class Adbd:
 
     def local(self, text: str) -> str:
         """A path or command of the device as one of this machine."""
-        return text.replace(_DEVICE_HOME, str(self.root))
+        sysfs = str(self.root.parent / "sys") + "/"
+        return text.replace(_DEVICE_HOME, str(self.root)).replace("=/sys/", f"={sysfs}")
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
         """Run a shell command as the device would."""

@@ -4,11 +4,31 @@ import statistics
 import sys
 import time
 
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
 
 flags = dict(word[2:].split("=", 1) for word in sys.argv[1:])
 begin = time.perf_counter_ns()
-interpreter = Interpreter(flags["graph"], num_threads=int(flags["num_threads"]))
+delegates = []
+if library := flags.get("external_delegate_path"):
+    pairs = filter(None, flags.get("external_delegate_options", "").split(";"))
+    try:
+        delegates = [load_delegate(library, dict(pair.split(":") for pair in pairs))]
+        print("INFO: EXTERNAL delegate created.")
+    except (OSError, ValueError):
+        print("WARN: Could not create EXTERNAL delegate.")
+interpreter = Interpreter(
+    flags["graph"],
+    num_threads=int(flags["num_threads"]),
+    experimental_delegates=delegates,
+    experimental_op_resolver_type=OpResolverType.AUTO
+    if flags["use_xnnpack"] == "true"
+    else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+)
+if "input_layer" in flags:
+    by_name = {d["name"]: d["index"] for d in interpreter.get_input_details()}
+    shapes = flags["input_layer_shape"].split(":")
+    for name, shape in zip(flags["input_layer"].split(","), shapes, strict=True):
+        interpreter.resize_tensor_input(by_name[name], [int(size) for size in shape.split(",")])
 interpreter.allocate_tensors()
 init = (time.perf_counter_ns() - begin) / 1e3
 

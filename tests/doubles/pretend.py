@@ -56,6 +56,7 @@ class PretendTarget:
     estimated: bool = False
     on_this_machine: bool = False
     gives_outputs: bool = True
+    takes: frozenset[str] = frozenset(("threads", "batch"))
     launch_noise: float = 0.01
     seed: int = 0
     fail_after: dict[str, int] = field(default_factory=dict)

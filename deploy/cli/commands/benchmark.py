@@ -30,7 +30,9 @@ from edgepress.deploy.recipe import BenchmarkSpec
 @click.argument(
     "artifacts", nargs=-1, required=True, metavar="ARTIFACT…", type=click.Path(path_type=Path)
 )
-@spec_options(BenchmarkSpec, rename={"devices": "device"})
+@spec_options(
+    BenchmarkSpec, rename={"devices": "device", "delegates": "delegate", "providers": "provider"}
+)
 @click.option("--model", metavar="MODEL", help="Keras source; needed with --data.")
 @click.option(
     "--against",
@@ -131,16 +133,18 @@ def show_benchmark(document: dict[str, Any]) -> None:
     device, rows = document["device"], document["rows"]
     several = len(document["devices"]) > 1
     metric = next((r["metric"] for r in rows if r["value"] is not None), None)
+    energy = any("energy_mj" in row for row in rows)
     display.print_table(
         f"On {', '.join(d['name'] for d in document['devices'])}",
-        ["file", "bytes", "gzip", "zstd", "median ms", "95 % interval", "p90", "p99", "first ms",
-         "peak memory", "arena", metric or "metric"],
+        ["file", "bytes", "gzip", "zstd", "median ms", "95 % interval", "p90", "p99", "per second",
+         "first ms", "peak memory", "arena", *["mJ"] * energy, metric or "metric"],
         [
             [f"{row['label']} ({row['device']})" if several else row["label"], row["bytes"],
              row["gzip_bytes"], row["zstd_bytes"], row["median_ms"],
              "{:.4g} to {:.4g}".format(*row["ci95_ms"]),
-             row["p90_ms"], row["p99_ms"], row["first_ms"], row["peak_memory_bytes"],
-             row["arena_bytes"], row["value"]]
+             row["p90_ms"], row["p99_ms"], row["throughput_per_s"], row["first_ms"],
+             row["peak_memory_bytes"], row["arena_bytes"], *[row.get("energy_mj")] * energy,
+             row["value"]]
             for row in rows
         ],
     )  # fmt: skip

@@ -47,7 +47,9 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
 )
 @spec_options(AcceptSpec)
 @spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape"})
-@spec_options(BenchmarkSpec, rename={"devices": "device"})
+@spec_options(
+    BenchmarkSpec, rename={"devices": "device", "delegates": "delegate", "providers": "provider"}
+)
 @click.option("--custom-objects", type=click.Path(), help="Python file with your own layers.")
 @click.option("--unsafe-lambda", is_flag=True, help="Let Lambda layers run their Python code.")
 @common_options
@@ -128,7 +130,7 @@ def _settings(values: Values) -> dict[str, Any]:
         # A latency that is aimed at is that of the first device which is benchmarked.
         pruning["device"] = next(iter(values["devices"] or ()), "local").split(",")[0]
         if values["threads"]:
-            pruning["threads"] = values["threads"]
+            pruning["threads"] = values["threads"].partition(",")[0]
     if tuning:
         found["finetune"] = make_spec(FinetuneSpec, tuning)
     if pruning:

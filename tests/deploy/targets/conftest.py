@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import adbd
 import pytest
+from adbd import Adbd, adb_server
+from sshd import free_ports
 from tiny_models import dense_onnx
 
 
@@ -24,3 +29,23 @@ def resnet_float(shared_data: Path) -> Path:
 def resnet_int8(shared_data: Path) -> Path:
     """ResNet-8 as int8 `.tflite`, int8 in and out."""
     return shared_data / "mlperf_tiny/ic/resnet8_int8.tflite"
+
+
+@pytest.fixture
+def binary(tmp_path: Path) -> Path:
+    """What stands in for benchmark_model: a program that runs on this machine."""
+    source = Path(adbd.__file__).with_name("benchmark_model.py").read_text()
+    program = tmp_path / "benchmark_model"
+    program.write_text(f"#!{sys.executable}\n{source}")
+    return program
+
+
+@pytest.fixture
+def phone(tmp_path: Path) -> Iterator[Adbd]:
+    """A device for the real adb."""
+    root = tmp_path / "phone"
+    root.mkdir()
+    with adb_server(tmp_path, free_ports(1)[0]):
+        device = Adbd(root)
+        yield device
+        device.unplug()

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import adbd
 import pytest
-from adbd import Adbd, adb_server
-from sshd import free_ports
+from adbd import Adbd
 
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.compress.errors import DeviceError, InputError
@@ -70,24 +66,6 @@ def test_an_output_without_figures_is_refused(text: str) -> None:
         parse_report(text)
 
 
-@pytest.fixture
-def binary(tmp_path: Path) -> Path:
-    source = Path(adbd.__file__).with_name("benchmark_model.py").read_text()
-    program = tmp_path / "benchmark_model"
-    program.write_text(f"#!{sys.executable}\n{source}")
-    return program
-
-
-@pytest.fixture
-def phone(tmp_path: Path) -> Iterator[Adbd]:
-    root = tmp_path / "phone"
-    root.mkdir()
-    with adb_server(tmp_path, free_ports(1)[0]):
-        device = Adbd(root)
-        yield device
-        device.unplug()
-
-
 def _url(phone: Adbd, binary: Path, **options: str) -> str:
     extra = "".join(f"&{k}={v}" for k, v in options.items())
     return f"adb:127.0.0.1:{phone.port}?benchmark_model={binary}{extra}"
@@ -133,9 +111,8 @@ def test_a_binary_that_never_ends_is_stopped_there(
     phone: Adbd, binary: Path, resnet_float: Path
 ) -> None:
     binary.write_text("#!/bin/sh\nexec sleep 1000\n")
-    options = RunOptions(timeout=1)
     with pytest.raises(DeviceError, match="past its time limit"):
-        benchmark([resnet_float], devices=[_url(phone, binary)], runs=1, options=options)
+        benchmark([resnet_float], devices=[_url(phone, binary)], runs=1, timeout=1)
     assert list(phone.root.iterdir()) == []
 
 

@@ -77,7 +77,7 @@ def test_a_pulled_board_is_one_line(wakeword: Path) -> None:
 
 def test_a_silent_board_is_given_up(wakeword: Path) -> None:
     with board(wakeword, "infer") as (url, _), pytest.raises(DeviceError, match="in time"):
-        benchmark([wakeword], devices=[url], runs=1, options=RunOptions(timeout=0.5))
+        benchmark([wakeword], devices=[url], runs=1, timeout=0.5)
 
 
 def test_two_runs_exclude_each_other(wakeword: Path) -> None:

@@ -1,0 +1,175 @@
+"""An artifact on an Android device: every job is a run of `benchmark_model`.
+
+Source: flags and output of tensorflow/lite/tools/benchmark (README.md, benchmark_model.cc) and of
+its external delegate (tensorflow/lite/tools/delegates).
+"""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgepress.benchmarks.measurement import Samples, SessionFacts
+from edgepress.benchmarks.memory import plan_arena
+from edgepress.benchmarks.target import Job, RunOptions
+from edgepress.benchmarks.tflite_file import read_graph
+from edgepress.compress.errors import DeviceError
+from edgepress.deploy.targets.battery import READ_BATTERY, energy_between, take_readings
+from edgepress.deploy.targets.benchmark_model import Report, parse_report
+
+
+@dataclass(frozen=True)
+class Phone:
+    """What a session needs of its device.
+
+    Attributes:
+        name: How the user calls it.
+        folder: Our folder there; benchmark_model is in it.
+        cores: CPU mask in hexadecimal from its address, or "".
+        push: Sends a file under a name into the folder; gives its path there.
+        shell: Runs a command there; exit code, standard output, standard error.
+    """
+
+    name: str
+    folder: str
+    cores: str
+    push: Callable[[Path, str], str]
+    shell: Callable[[str, float], tuple[int, str, str]]
+
+
+class AndroidSession:
+    """An artifact on an Android device."""
+
+    def __init__(self, phone: Phone, path: Path, options: RunOptions) -> None:
+        self.phone, self.path, self.options = phone, path, options
+        self._remote = ""
+        self._last: Report | None = None
+        self._notes: dict[str, None] = {}
+
+    def __enter__(self) -> AndroidSession:
+        self._remote = self.phone.push(self.path, f"{uuid.uuid4().hex[:6]}.tflite")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.phone.shell(f"rm -f {self._remote}", 60.0)
+
+    def run(self, job: Job) -> Samples:
+        """Run benchmark_model once; it tells the mean of the job, not each inference."""
+        report, energy = self._benchmark(job)
+        self._last = report
+        return Samples(
+            "latency",
+            "ns",
+            "mean of one benchmark_model run each",
+            (report.mean_us * 1e3,),
+            () if report.first_us is None else (report.first_us * 1e3,),
+            None if energy is None else energy / (report.n + max(1, job.discard)),
+        )
+
+    def _benchmark(self, job: Job, **more: Any) -> tuple[Report, float | None]:
+        """One run with further flags; its report, and the microjoules that the phone used."""
+        words = [shlex.quote(f"--{k}={v}") for k, v in {**self._flags(job), **more}.items()]
+        limit, mask = self.options.timeout, self._mask()
+        pinned = f"taskset {mask} " if mask else ""
+        # timeout(1) of toybox ends the process there too, should we go away.
+        program = f"timeout {limit:g} {pinned}{self.phone.folder}/benchmark_model"
+        script = (
+            f"{READ_BATTERY}; battery; {program} {' '.join(words)} 2>&1;"
+            " code=$?; battery; exit $code"
+        )
+        code, told, err = self.phone.shell(script, limit + 30)
+        out, readings = take_readings(told)
+        if code != 0:
+            raise DeviceError(f"'{self.path.name}': {_failure(code, out or err)}")
+        if not all(reading.discharging for reading in readings):
+            note = "energy isn't measured while the battery is charged: connect over Wi-Fi"
+            self._notes[note] = None
+        self._check_delegate(out)
+        return parse_report(out), energy_between(readings)
+
+    def _flags(self, job: Job) -> dict[str, Any]:
+        flags: dict[str, Any] = {
+            "graph": self._remote,
+            "num_threads": self.options.threads,
+            "warmup_runs": max(1, job.discard),
+            "warmup_min_secs": 0,
+            "num_runs": job.runs,
+            "min_secs": 0,
+            "max_secs": max(1, round(min(job.max_seconds, self.options.timeout))),
+            "use_xnnpack": str(self.options.xnnpack).lower(),
+            "report_peak_memory_footprint": "true",
+        }
+        if self.options.batch:
+            flags.update(self._input_shapes(self.options.batch))
+        if len(self.options.delegates) > 1:
+            raise DeviceError("benchmark_model takes one delegate", "name one --delegate alone")
+        for library, options in self.options.delegates:
+            flags["external_delegate_path"] = library
+            if options:
+                told = ";".join(f"{k}:{v}" for k, v in options.items())
+                flags["external_delegate_options"] = told
+        return flags
+
+    def _input_shapes(self, batch: int) -> dict[str, str]:
+        graph = read_graph(self.path)
+        tensors = [graph.tensors[i] for i in graph.inputs]
+        shapes = (",".join(map(str, (batch, *t.shape[1:]))) for t in tensors)
+        return {
+            "input_layer": ",".join(t.name for t in tensors),
+            "input_layer_shape": ":".join(shapes),
+        }
+
+    def _mask(self) -> str:
+        """The cores of the options, else those of the address, as taskset takes them."""
+        if self.options.cpus:
+            return f"{sum(1 << cpu for cpu in set(self.options.cpus)):x}"
+        return self.phone.cores
+
+    def _check_delegate(self, output: str) -> None:
+        """Refuse figures of a run that went on without its delegate, which is only logged."""
+        for library, _ in self.options.delegates:
+            if "EXTERNAL delegate created" not in output:
+                raise DeviceError(f"'{self.phone.name}' can't use the delegate '{library}'")
+            if "will not be executed by the delegate" in output:
+                self._notes["no operator was taken over by the delegate"] = None
+
+    def facts(self) -> SessionFacts:
+        """What the last run told."""
+        last = self._last
+        plan = plan_arena(self.path)
+        mask = int(self._mask() or "0", 16)
+        return SessionFacts(
+            runtime="benchmark_model",
+            load_ms=last.init_us / 1e3 if last and last.init_us is not None else None,
+            peak_memory_bytes=last.peak_bytes if last else None,
+            arena_bytes=plan.arena_bytes if self.options.batch in (None, 1) else None,
+            cpus=tuple(i for i in range(mask.bit_length()) if mask >> i & 1),
+            notes=(
+                "each value is the mean of one run of benchmark_model",
+                *plan.warnings,
+                *self._notes,
+            ),
+        )
+
+    def predict(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
+        """Not possible: benchmark_model gives no outputs."""
+        raise DeviceError(
+            f"'{self.phone.name}' can't give outputs back, so accuracy isn't measured there",
+            "measure the accuracy of the same file with --device local",
+        )
+
+
+def _failure(code: int, output: str) -> str:
+    if code == 124:
+        return "benchmark_model ran past its time limit and was stopped"
+    if code in (137, 9):
+        return "benchmark_model was killed (out of memory?)"
+    lines = [line for line in output.strip().splitlines() if line]
+    told = next((x for x in lines if x.startswith("ERROR")), lines[-1] if lines else "no output")
+    return f"benchmark_model failed with code {code}: {told.strip()}"
