@@ -10,6 +10,7 @@ from edgepress.deploy.quantize import PRECISIONS
 
 # Formats whose int8 files can come from quantisation-aware training.
 TRAINED_FORMATS = frozenset({"tflite", "c"})
+METHODS = ("min-max", "percentile", "mse", "entropy", "auto")
 
 
 def check_options(
@@ -65,23 +66,33 @@ def check_options(
             f"--int8-max-drop keeps layers in floats, which --io {settings.io} has no place for",
             "pass --io float",
         )
+    _check_int8_options(quantize, settings)
     _check_onnx_options(formats, settings)
+
+
+def _check_int8_options(quantize: Sequence[str], settings: Settings) -> None:
+    if settings.calibration_method not in METHODS:
+        raise InputError(
+            f"--calibration-method {settings.calibration_method}: must be {', '.join(METHODS)}"
+        )
+    given = {
+        "--calibration-method": settings.calibration_method != "min-max",
+        "--equalize": settings.equalize,
+        "--bias-correction": settings.bias_correction,
+    }
+    for option, used in given.items():
+        if used and "int8" not in quantize:
+            raise InputError(f"{option} has no use: it is for int8 files", "add --quantize int8")
 
 
 def _check_onnx_options(formats: Sequence[str], settings: Settings) -> None:
     if not 13 <= settings.opset <= 18:
         raise InputError(f"--opset {settings.opset}: tf2onnx writes 13 to 18")
-    if settings.calibration_method not in ("min-max", "entropy", "percentile"):
-        raise InputError(
-            f"--calibration-method {settings.calibration_method}:"
-            " must be min-max, entropy or percentile"
-        )
     if "onnx" in formats:
         return
     given = {
         "--nchw": settings.nchw,
         "--opset": settings.opset != 18,
-        "--calibration-method": settings.calibration_method != "min-max",
     }
     for option, used in given.items():
         if used:

@@ -50,6 +50,8 @@ def export(
     nchw: bool = False,
     calibration_samples: int = 256,
     calibration_method: str = "min-max",
+    equalize: bool | None = None,
+    bias_correction: bool | None = None,
     select_ops: bool = False,
     shapes: dict[str, Sequence[int]] | None = None,
     qat_epochs: int = 0,
@@ -74,7 +76,11 @@ def export(
         opset: Of ONNX files, at most 18.
         nchw: Whether ONNX files take images channels first.
         calibration_samples: Samples that ranges are taken from; fewer than 200 clip.
-        calibration_method: "min-max", "entropy" or "percentile" (the last two for ONNX).
+        calibration_method: How int8 ranges are taken from samples: "min-max", "percentile", "mse"
+            (TFLite only), "entropy", or "auto" for the best of them on those samples.
+        equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
+            calibration samples; None for small depthwise networks.
+        bias_correction: The same for bias correction.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
         qat_epochs: Epochs of quantisation-aware training before int8 files of tflite and c; those
@@ -99,7 +105,10 @@ def export(
     from edgepress.compress.models import load
 
     out = check_output(out, force)
-    settings = Settings(io, graph_batch, opset, nchw, calibration_method, select_ops, shapes or {})
+    settings = Settings(
+        io, graph_batch, opset, nchw, calibration_method, select_ops, shapes or {}, equalize,
+        bias_correction,
+    )  # fmt: skip
     formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
     check_options(formats, quantize, settings, data is not None, qat_epochs, int8_max_drop)
     model = load(model)
@@ -230,6 +239,7 @@ class _Line:
         self.failed: list[Failed] = []
         self.files: list[Path] = []
         self.obstacles: tuple[Obstacle, ...] = ()
+        self._chosen: dict[str, Job] = {}
         self.notes: list[str] = []
 
     @cached_property
@@ -265,7 +275,7 @@ class _Line:
             return
         path = folder / f"model_{precision}{exporter.suffix}"
         try:
-            written = exporter.write(self.job, precision, path)
+            written = exporter.write(self._job_for(name, precision), precision, path)
         except DeviceError as error:
             self.skipped.append(Skipped(name, precision, error.message))
             return
@@ -287,11 +297,26 @@ class _Line:
         self.files += [path, *written.beside]
         self.notes += [f"{path.name}: {note}" for note in written.notes]
 
+    def _job_for(self, name: str, precision: str) -> Job:
+        """The job; for int8 the one that its trials on the calibration samples chose."""
+        from edgepress.deploy.choosing import choose
+        from edgepress.deploy.exporters.tracing import input_names
+
+        kind = "tflite" if name == "c" else name
+        if precision != "int8" or kind not in EXPORTERS:
+            return self.job
+        if kind not in self._chosen:
+            exporter = EXPORTERS[kind]
+            choice = choose(self.job, kind, exporter, input_names(self.job.model))
+            self._chosen[kind] = choice.job
+            self.notes += choice.notes
+        return self._chosen[kind]
+
     def _mixed(self, artifact: Artifact) -> Artifact:
         from edgepress.deploy.mixing import keep_floor
 
         kept, notes = keep_floor(
-            self.job,
+            self._job_for("tflite", "int8"),
             artifact,
             lambda path: self._verified("tflite", "int8", path, path),
             self.dataset.task.drop,

@@ -66,6 +66,8 @@ def _check_export(spec: ExportSpec) -> None:
         spec.calibration_method,
         spec.select_ops,
         spec.shapes,
+        spec.equalize,
+        spec.bias_correction,
     )
     qat, drop = spec.qat_epochs, spec.int8_max_drop
     check_options(spec.formats, spec.quantize, settings, True, qat, drop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -30,10 +30,12 @@ class Settings:
             costs operators and keeps XNNPACK from taking the graph whole; then it is 1.
         opset: Of ONNX files, at most 18.
         nchw: Whether ONNX files take images channels first.
-        calibration_method: How ONNX ranges are taken from samples: "min-max", "entropy",
-            "percentile". TFLite's converter knows min-max only.
+        calibration_method: How int8 ranges are taken from samples: "min-max", "percentile",
+            "mse" (TFLite only), "entropy", or "auto" for the best of them on those samples.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
+        equalize: Whether cross-layer equalisation before int8 is tried; None for where it is cheap.
+        bias_correction: Whether bias correction before int8 is tried; None for where it is cheap.
     """
 
     io: IO = "float"
@@ -43,6 +45,8 @@ class Settings:
     calibration_method: str = "min-max"
     select_ops: bool = False
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    equalize: bool | None = None
+    bias_correction: bool | None = None
 
 
 @dataclass
@@ -89,6 +93,16 @@ class Job:
             shapes = self.sizes if settled else self.settings.shapes
             self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes)
         return self._graphs[key]
+
+    def with_model(self, model: Any, name: str) -> Job:
+        """The same job for another model of the same inputs and outputs, with its own scratch."""
+        scratch = self.scratch / name
+        scratch.mkdir()
+        return replace(self, model=model, scratch=scratch, _graphs={})
+
+    def with_method(self, method: str) -> Job:
+        """The same job, graphs shared, with another calibration method."""
+        return replace(self, settings=replace(self.settings, calibration_method=method))
 
     @property
     def carries_ranges(self) -> bool:

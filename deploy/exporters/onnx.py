@@ -35,8 +35,13 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
     if precision == "float16":
         job.worker.ask("onnx-float16", request)
         return Written(out)
-    request["method"] = job.settings.calibration_method
     if precision == "int8":
+        request["method"] = job.settings.calibration_method
+        if request["method"] == "mse":
+            raise Unsupported(
+                "ONNX Runtime has no ranges by mean squared error",
+                "pass --calibration-method percentile or entropy",
+            )
         request["calibration"] = str(job.calibration)
         request["nchw"] = _images(job) if job.settings.nchw else []
     job.worker.ask("onnx-quantize", request)

@@ -39,6 +39,7 @@ def write_tflite(job: Job, precision: str, out: Path) -> Written:
             "out": str(out),
             "precision": precision,
             "io": job.settings.io,
+            "method": job.settings.calibration_method,
             "calibration": None if job.carries_ranges else str(job.calibration),
             "batch": source.inputs[0].shape[0] or 1,
             "select_ops": job.settings.select_ops,

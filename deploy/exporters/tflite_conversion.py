@@ -10,6 +10,7 @@ import numpy as np
 
 from edgepress.benchmarks.tflite_file import read_graph
 from edgepress.deploy.exporters.tracing import SIGNATURE
+from edgepress.deploy.quantize.tflite_ranges import clipped
 
 # What a converter leaves behind that lost the weights: they stay outside the file.
 _OUTSIDE = {"READ_VARIABLE", "VAR_HANDLE", "ASSIGN_VARIABLE"}
@@ -20,9 +21,9 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `source` (SavedModel folder), `out` (file), `precision` (by name), `io` ("float",
-            "int8" or "uint8"), `calibration` (.npz of samples by input name, or None), `batch`
-            (samples that the graph takes at once), `select_ops` (whether TensorFlow's own kernels
-            may be used).
+            "int8" or "uint8"), `calibration` (.npz of samples by input name, or None), `method` (of
+            int8 ranges, by name), `batch` (samples that the graph takes at once), `select_ops`
+            (whether TensorFlow's own kernels may be used).
 
     Returns:
         The operators of the file.
@@ -42,8 +43,31 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             tf.lite.OpsSet.SELECT_TF_OPS,
         ]
     path = Path(request["out"])
-    path.write_bytes(converter.convert())
+    path.write_bytes(_converted(converter, request))
     return {"operators": list(check_file(path))}
+
+
+def _converted(converter: Any, request: Mapping[str, Any]) -> bytes:
+    """The file's bytes; ranges other than min-max are set between the converter's two steps."""
+    method = request.get("method", "min-max")
+    clips = request["precision"] == "int8" and method != "min-max" and request["calibration"]
+    if not clips:
+        return bytes(converter.convert())
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    ranges = Path(f"{request['source']}.ranges")
+    calibrated = ranges.with_suffix(".tflite")
+    if not calibrated.exists():
+        converter._experimental_calibrate_only = True
+        calibrated.write_bytes(converter.convert())
+    samples = samples_of(Path(request["calibration"]), request["batch"])
+    return bytes(
+        mlir_quantize(
+            clipped(calibrated.read_bytes(), samples, method, ranges.with_suffix(".npz")),
+            input_data_type=converter.inference_input_type,
+            output_data_type=converter.inference_output_type,
+        )
+    )
 
 
 def check_file(path: Path) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from edgepress.benchmarks.tflite_file import TFLiteGraph, read_graph
 from edgepress.deploy.exporters.tflite_conversion import check_file, samples_of
 from edgepress.deploy.exporters.tracing import SIGNATURE
+from edgepress.deploy.quantize.tflite_ranges import clipped
 
 # Its scale is fixed by the specification; there is nothing to gain.
 _FIXED = {"SOFTMAX", "LOGISTIC", "TANH"}
@@ -27,8 +28,8 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `source` (SavedModel folder), `out` (file), `calibration` (.npz of samples by
-            input name), `batch` (samples that the graph takes at once), `keep` (of how many
-            layers the outputs stay in floats).
+            input name), `batch` (samples that the graph takes at once), `method` (of ranges, by
+            name), `keep` (of how many layers the outputs stay in floats).
 
     Returns:
         `kept`, the layers left in floats, and `layers`, how many there are.
@@ -49,6 +50,12 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         debug_options=options(layer_direct_compare_metrics={_NOISE: _channel_noise}),
     )
     made.append(debugger)
+    if request["method"] != "min-max":
+        ranges = Path(f"{request['source']}.mixed.npz")
+        debugger.calibrated_model = clipped(
+            debugger.calibrated_model, samples_of(calibration, batch), request["method"], ranges
+        )
+        debugger.options = debugger.options  # quantises anew
     debugger.run()
     ranked = _ranked(debugger)
     out.write_bytes(debugger.get_debug_quantized_model())
