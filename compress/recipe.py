@@ -210,7 +210,9 @@ class PruneSpec(Spec):
         target_params: Parameters kept, as a share or a number; for unstructured pruning those
             that aren't zero.
         target_size: Bytes kept of the float32 TFLite file, as a share or a number; measured on the
-            file itself, whatever precisions are exported later.
+            file itself, whatever precisions are exported later. For unstructured pruning those of
+            the packed file, since zeros and shared values leave its length as it is.
+        packing: What packs that file: "gzip" (level 9) or "zstd" (level 12).
         target_arena: Bytes kept of the memory for that file's activations, as a share or a number.
         target_latency: Time kept of that file's inference on `device`: a share, or milliseconds as
             2.5 or 0.8ms.
@@ -243,7 +245,8 @@ class PruneSpec(Spec):
         block: Block of "blocks", inputs x outputs, such as "1x4".
         pattern: Pattern of "nm", such as "2:4" (2 of every 4 stay); follows from `sparsity` if
             not given.
-        clusters: Distinct values of each kernel at most, zero counted, with "clusters".
+        clusters: Distinct values of each kernel at most, zero counted, with "clusters"; found where
+            `target_size` is given.
         depthwise: Whether depthwise kernels lose weights too (unstructured only).
         allocation: "global" ranks all layers together, "uniform" takes the same share of each;
             for unstructured pruning also "lamp" (global rank of each weight's share in its layer)
@@ -271,6 +274,7 @@ class PruneSpec(Spec):
     target_macs: float | None = Field(None, gt=0)
     target_params: float | None = Field(None, gt=0)
     target_size: float | None = Field(None, gt=0)
+    packing: Literal["gzip", "zstd"] = "gzip"
     target_arena: float | None = Field(None, gt=0)
     target_latency: Latency | None = None
     device: str | None = None
@@ -327,19 +331,22 @@ class PruneSpec(Spec):
         if self.structure == "nm" and self.pattern and not given:
             return self
         if self.structure == "clusters":
-            if given or self.schedule != "one-shot":
-                what = given[0] if given else "schedule"
-                raise ValueError(f"structure clusters takes clusters, not {what}")
+            others = [n for n in given if n != "target_size"]
+            if others or self.schedule != "one-shot":
+                what = others[0] if others else "schedule"
+                raise ValueError(f"structure clusters takes clusters or target_size, not {what}")
             return self
         if self._asked("clusters"):
             raise ValueError(f"clusters is for structure clusters, not {self.structure}")
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(TARGETS)}")
-        allowed = ("sparsity",) if self.structure == "nm" else ("sparsity", "target_params")
+        allowed = ("sparsity", "target_params", "target_size")
+        allowed = tuple(n for n in allowed if self.structure != "nm" or n != "target_params")
         if self.structure in UNSTRUCTURED and given[0] not in allowed:
             wanted = " or ".join(allowed)
             raise ValueError(f"structure {self.structure} takes {wanted}, not {given[0]}")
-        measured = [n for n in (*TARGETS[3:], "device") if getattr(self, n)]
+        packed = ["target_size"] if self.structure in UNSTRUCTURED else []
+        measured = [n for n in (*TARGETS[3:], "device") if getattr(self, n) and n not in packed]
         if self.structure != "channels" and measured:
             raise ValueError(f"{measured[0]} is for structure channels, not {self.structure}")
         if self.target_latency and not self.device:
@@ -350,6 +357,17 @@ class PruneSpec(Spec):
             raise ValueError(f"allocation {self.allocation} is for unstructured pruning")
         if self.pattern and self.structure != "nm":
             raise ValueError(f"pattern {self.pattern} is for structure nm, not {self.structure}")
+        return self
+
+    @model_validator(mode="after")
+    def _packed_target(self) -> PruneSpec:
+        """A size in packed bytes is reached by one setting, which is found."""
+        packed = self.structure in UNSTRUCTURED and self.target_size
+        if self._asked("packing") and not packed:
+            raise ValueError("packing is for target_size of unstructured pruning")
+        for name in ("pattern", "clusters"):
+            if packed and self._asked(name):
+                raise ValueError(f"target_size finds {name}: give one of the two")
         return self
 
     @model_validator(mode="after")

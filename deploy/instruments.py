@@ -17,6 +17,7 @@ from edgepress.benchmarks.memory import plan_arena
 from edgepress.benchmarks.sampling import Plan
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.files import gzip_size, zstd_size
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.structure.layer_size import LayerSize
@@ -25,6 +26,7 @@ from edgepress.deploy.exporting import convert
 from edgepress.deploy.targets import target_for
 from edgepress.deploy.worker import Worker
 
+_PACKED = {"gzip": gzip_size, "zstd": zstd_size}
 _PLAN = Plan(runs=150, launches=3, rounds=5, max_seconds=30.0)
 
 
@@ -100,6 +102,11 @@ class Bench:
         """Bytes of the model as a float32 TFLite file."""
         with self._file(model) as path:
             return float(path.stat().st_size)
+
+    def packed_size(self, model: Any, packing: str) -> float:
+        """Bytes of that file as gzip or zstd packs it."""
+        with self._file(model) as path:
+            return float(_PACKED[packing](path))
 
     def arena(self, model: Any) -> float:
         """Bytes of that file's activations in RAM."""

@@ -8,6 +8,7 @@ Every figure is one line of the results file, and what is there already isn't co
 the study can be run in pieces. All methods start from the same weights. The two that train get the
 same images, epochs, batch size, optimizer (Adam 0.001, cosine to zero) and ramp (to three quarters
 of the steps, masks made anew at the same steps); TFMOT's runs in tf_keras, on which it was made.
+It takes the same share of every kernel: the rows with uniform shares are those to set beside it.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ METHODS: dict[str, Method] = {
     "second-order, one-shot": ours(criterion="second-order"),
     "gradual": ours(schedule="polynomial", distill=False),
     "gradual, distilled": ours(schedule="polynomial"),
+    "gradual, uniform": ours(schedule="polynomial", distill=False, allocation="uniform"),
+    "gradual, uniform, distilled": ours(schedule="polynomial", allocation="uniform"),
     "TFMOT's wrapper": tfmot_wrapper,
 }
 

@@ -28,6 +28,7 @@ from edgepress.compress.weights.planning import (
 )
 from edgepress.compress.weights.remarks import remarks
 from edgepress.compress.weights.schedules import Ramp, rounds, turns
+from edgepress.compress.weights.sizing import Scales, prune_to_size
 
 Masks = Mapping[str, Mask]
 
@@ -56,6 +57,7 @@ def prune_weights(
     seed: int = 0,
     state_dir: Path | None = None,
     progress: Progress | None = None,
+    instruments: Scales | None = None,
 ) -> PruneResult:
     """Set weights of a copy of a model to zero and recover its accuracy.
 
@@ -66,6 +68,7 @@ def prune_weights(
         seed: Makes the run repeatable.
         state_dir: Folder for the training's checkpoints.
         progress: Receives the progress.
+        instruments: Writes and weighs files, for a target in packed bytes.
 
     Returns:
         The pruned model, plain, with exactly the zeros that were asked for; and the account.
@@ -75,6 +78,26 @@ def prune_weights(
     """
     check_spec(spec, dataset)
     progress = progress or Silent()
+    if spec.target_size is None:
+        return _prune(model, dataset, spec, seed, state_dir, progress)
+
+    def attempt(settled: PruneSpec, number: int) -> PruneResult:
+        check_spec(settled, dataset)
+        folder = state_dir / f"try-{number + 1}" if state_dir else None
+        return _prune(model, dataset, settled, seed, folder, progress)
+
+    return prune_to_size(model, spec, attempt, instruments, seed, progress)
+
+
+def _prune(
+    model: Any,
+    dataset: Dataset | None,
+    spec: PruneSpec,
+    seed: int,
+    state_dir: Path | None,
+    progress: Progress,
+) -> PruneResult:
+    """Prune by a sparsity, a pattern, a number of parameters or of clusters."""
     if spec.structure == "clusters":
         from edgepress.compress.weights.clustering import prune_to_clusters
 

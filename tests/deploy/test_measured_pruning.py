@@ -14,6 +14,7 @@ from edgepress.benchmarks.memory import plan_arena
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.benchmarks.tflite_file import read_graph
 from edgepress.compress.errors import InputError
+from edgepress.compress.files import zstd_size
 from edgepress.compress.progress import Silent
 from edgepress.compress.structure.layer_size import LayerSize
 from edgepress.compress.structure.layer_sizes import sized
@@ -48,6 +49,19 @@ def test_the_written_file_is_within_the_target(what: str, tmp_path: Path) -> Non
     assert 0.4 * values["before"] <= values["after"] <= 0.5 * values["before"]
     (account,) = result.measured
     assert (account.before, account.after) == (values["before"], values["after"])
+
+
+def test_the_written_file_packs_within_the_target(tmp_path: Path) -> None:
+    model = network()
+    result = deploy.prune(model, structure="weights", target_size=0.5, packing="zstd")
+    packed = []
+    for number, each in enumerate((model, result.model)):
+        path = tmp_path / f"{number}.tflite"
+        assert not convert(each, path)
+        packed.append(zstd_size(path))
+    assert 0.45 * packed[0] <= packed[1] <= 0.5 * packed[0]
+    (account,) = result.measured
+    assert (account.before, account.after) == tuple(packed)
 
 
 def test_latency_is_measured_layer_by_layer_once(

@@ -126,7 +126,8 @@ def test_what_cant_be_measured_is_refused() -> None:
         ({"structure": "channels", "target_macs": 0.5, "device": "local"}, "device is measured"),
         ({"structure": "channels", "target_latency": 0.5}, "target_latency needs device"),
         ({"structure": "layers", "target_arena": 0.5}, "target_arena is for structure channels"),
-        ({"target_size": 0.5}, "not target_size"),
+        ({"target_size": 0.5}, "target_size is measured"),
+        ({"target_arena": 0.5}, "not target_arena"),
         ({"structure": "channels", "target_latency": "fast", "device": "local"}, "milliseconds"),
         ({"structure": "channels", "target_macs": 0.5, "threads": 2}, "give device too"),
     ]:

@@ -240,8 +240,8 @@ def test_clustering_after_pruning_keeps_the_zeros_through_training(images):
     ("options", "message"),
     [
         ({"clusters": 1}, "greater than or equal to 2"),
-        ({"sparsity": 0.5}, "structure clusters takes clusters, not sparsity"),
-        ({"schedule": "polynomial"}, "structure clusters takes clusters, not schedule"),
+        ({"sparsity": 0.5}, "takes clusters or target_size, not sparsity"),
+        ({"schedule": "polynomial"}, "takes clusters or target_size, not schedule"),
         ({"structure": "weights", "sparsity": 0.5, "clusters": 4}, "is for structure clusters"),
     ],
 )
