@@ -8,6 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from edgepress.compress.processor import prefer_onednn
+
+prefer_onednn()
+
 if TYPE_CHECKING:
     from edgepress.compress.data import open_data as open_data
     from edgepress.compress.finetune import finetune as finetune
