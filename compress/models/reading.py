@@ -76,6 +76,9 @@ def load_noted(
     """
     import keras
 
+    from edgepress.compress.models.channels_first import support_channels_first
+
+    support_channels_first()
     if isinstance(source, keras.Model):
         return Loaded(source)
     text = str(source)
@@ -154,6 +157,7 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
         custom,
         local_layers,
         older_nets,
+        published_layers,
     )
     from edgepress.compress.models.legacy import is_older
 

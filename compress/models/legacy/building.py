@@ -9,6 +9,7 @@ from typing import Any
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy import keras1, layers, masking, parts, tfmot
 from edgepress.compress.models.legacy.operations import Operation, operation
+from edgepress.compress.models.legacy.published import PUBLISHED, published
 from edgepress.compress.models.legacy.rewired import (
     CausalAttention,
     Rewired,
@@ -143,7 +144,7 @@ class Builder:
         if class_name in _FOLDED or class_name == "SpectralNormalization":
             return self._wrapped_weight(class_name, config)
         new, config = self._changed(class_name, config)
-        cls = layers.find_class(new)
+        cls = layers.find_class(new) if new else None
         found = self.traced(name) if cls is None and self.traced else None
         if found is not None:
             self.remark(name, f"{class_name} is unknown; rebuilt from the graph traced of it")
@@ -163,13 +164,22 @@ class Builder:
         config = self._inner(config)
         causal = config.pop("causal", False)
         config = layers.translate_parts(config, self.objects, remark)
-        made = cls(**{**layers.fitted(cls, config, remark), "name": _safe(name)})
+        try:
+            made = cls(**{**layers.fitted(cls, config, remark), "name": _safe(name)})
+        except TypeError as error:
+            raise InputError(
+                f"layer '{name}' is not Keras's {class_name}, its settings are others: {error}",
+                f"pass a file that defines {class_name} with --custom-objects file.py",
+            ) from None
         if turned:
             self.remark(name, "is time-major: its input and output are turned")
             return TimeMajor(made)
         return CausalAttention(made) if causal and new.endswith("Attention") else made
 
     def _changed(self, class_name: str, config: Config) -> tuple[str, Config]:
+        """Today's class and settings; no class where the name stands for something else here."""
+        if class_name in PUBLISHED:
+            return published(class_name, config) or ("", config)
         if self.old:
             class_name, config = keras1.change(class_name, config)
         if class_name in layers.LAYERS:
@@ -292,7 +302,7 @@ class Builder:
         shape = first.get("batch_input_shape") if isinstance(first, dict) else None
         if shape is None and isinstance(config, dict):
             shape = config.get("build_input_shape")
-        if shape is None and self.old and first.get("input_dim") is not None:
+        if shape is None and self.old and isinstance(first, dict) and first.get("input_dim"):
             shape = [None, first["input_dim"]]
         if shape is None:
             return None, specs, []
@@ -317,11 +327,8 @@ class Builder:
         for branch in specs[0]["config"]["layers"]:
             inner = self.model(branch)
             members += self.members[id(inner)]
-            tensor = keras.Input(batch_shape=inner.inputs[0].shape, dtype=inner.inputs[0].dtype)
-            inputs.append(tensor)
-            for layer in inner.layers:
-                tensor = layer(tensor)
-            ends.append(tensor)
+            inputs += inner.inputs
+            ends += inner.outputs
         tensor = self._merge(specs[0]["config"])(ends)
         for spec in specs[1:]:
             member = self._member(spec)

@@ -249,13 +249,18 @@ def _gather(node: Node, x: Any, indices: Any, axis: Any = 0) -> Any:
     return ops.take(x, indices, axis=int(np.asarray(axis)))
 
 
-def _resize(method: str) -> Callable[..., Any]:
+def _running(name: str) -> Callable[..., Any]:
+    def call(node: Node, x: Any, axis: Any) -> Any:
+        flags = {key: node.number(key, False) for key in ("exclusive", "reverse")}
+        return f.FUNCTIONS[name](x, axis=_list(axis), **flags)
+
+    return call
+
+
+def _resize(name: str) -> Callable[..., Any]:
     def call(node: Node, x: Any, size: Any) -> Any:
-        if node.number("align_corners", False) or not node.number("half_pixel_centers", False):
-            raise InputError(
-                f"'{node.name}' resizes with TensorFlow 1's grid", "use UpSampling2D or Resizing"
-            )
-        return f.FUNCTIONS["resize"](x, _list(size), method=method)
+        grid = {key: node.number(key, False) for key in ("align_corners", "half_pixel_centers")}
+        return f.FUNCTIONS[name](x, _list(size), **grid)
 
     return call
 
@@ -321,7 +326,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "PadV2": _pad,
     "MirrorPad": _mirror,
     "ClipByValue": lambda node, x, low, high: f.FUNCTIONS["clip"](x, low, high),
-    "Cumsum": lambda node, x, axis: f.FUNCTIONS["cumsum"](x, axis=_list(axis)),
+    "Cumsum": _running("cumsum"),
+    "Cumprod": _running("cumprod"),
     "ReverseV2": lambda node, x, axis: f.FUNCTIONS["reverse"](x, axis=_list(axis)),
     "AddN": lambda node, *xs: f.FUNCTIONS["add_n"](list(xs)),
     "Shape": lambda node, x: f.FUNCTIONS["shape"](x),
@@ -331,6 +337,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "DepthwiseConv2dNative": _depthwise,
     "MaxPool": _pool("max_pool"),
     "AvgPool": _pool("average_pool"),
-    "ResizeBilinear": _resize("bilinear"),
-    "ResizeNearestNeighbor": _resize("nearest"),
+    "ResizeBilinear": _resize("resize_bilinear"),
+    "ResizeNearestNeighbor": _resize("resize_nearest_neighbor"),
 }

@@ -256,9 +256,15 @@ def find_class(name: str) -> Any:
     """The Keras 3 class of a name, or edgepress's own of that name; None where neither exists."""
     import keras
 
-    from edgepress.compress.models import convolutions, custom, local_layers, older_nets
+    from edgepress.compress.models import (
+        convolutions,
+        custom,
+        local_layers,
+        older_nets,
+        published_layers,
+    )
 
-    for home in (custom, local_layers, older_nets, convolutions):
+    for home in (custom, local_layers, older_nets, convolutions, published_layers):
         found = vars(home).get(name)
         if isinstance(found, type) and found.__module__ == home.__name__ and name[0] != "_":
             return found

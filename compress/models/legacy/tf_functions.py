@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.legacy import tf_images as images
+from edgepress.compress.models.legacy import tf_linear as linear
+from edgepress.compress.models.legacy import tf_norms as norms
 from edgepress.compress.models.legacy import tf_shapes as shapes
 
 # Functions whose first argument is a list even when it holds one tensor.
@@ -39,9 +42,13 @@ def _binary(name: str) -> Callable[..., Any]:
 
 
 def _unary(name: str) -> Callable[..., Any]:
-    def call(x: Any) -> Any:
+    def call(x: Any, dtype: Any = None) -> Any:
         from keras import ops
 
+        if isinstance(x, np.ndarray | np.generic):
+            return np.asarray(getattr(ops, name)(x))
+        if dtype is not None:
+            return ops.cast(getattr(ops, name)(x), _dtype(dtype))
         return getattr(ops, name)(x)
 
     return call
@@ -96,10 +103,18 @@ def _clip(
     return ops.clip(x, low, high)
 
 
+def _dtype(dtype: Any) -> str:
+    """The name of a saved dtype ("float32", "<dtype: 'float32'>")."""
+    text = dtype if isinstance(dtype, str) else str(np.dtype(dtype))
+    return text.removeprefix("<dtype: '").removesuffix("'>")
+
+
 def _cast(x: Any, dtype: Any) -> Any:
     from keras import ops
 
-    return ops.cast(x, dtype if isinstance(dtype, str) else str(np.dtype(dtype)))
+    if isinstance(x, shapes.Size):
+        return shapes.number(x).astype(_dtype(dtype))
+    return ops.cast(x, _dtype(dtype))
 
 
 def _matmul(
@@ -154,35 +169,6 @@ def _silu(x: Any, beta: float = 1.0) -> Any:
     return ops.silu(x) if beta == 1.0 else x * ops.sigmoid(beta * x)
 
 
-def _l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, dim: Any = None) -> Any:
-    from keras import ops
-
-    axis = dim if axis is None else axis
-    axis = tuple(axis) if isinstance(axis, list) else axis
-    square = ops.sum(ops.square(x), axis=axis, keepdims=True)
-    return x * ops.rsqrt(ops.maximum(square, epsilon))
-
-
-def _norm(x: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = False) -> Any:
-    from keras import ops
-
-    axis = tuple(axis) if isinstance(axis, list) else axis
-    if ord in ("euclidean", 2):
-        return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims))
-    if ord == 1:
-        return ops.sum(ops.abs(x), axis=axis, keepdims=keepdims)
-    raise InputError(f"tf.norm with ord={ord} is not carried over", "use ord 1 or 2")
-
-
-def _resize(x: Any, size: Any, method: str = "bilinear", **flags: Any) -> Any:
-    from keras import ops
-
-    if any(flags.get(key) for key in ("preserve_aspect_ratio", "antialias")):
-        raise InputError("tf.image.resize with antialias is not carried over", "use Resizing")
-    method = str(method).lower()
-    return ops.image.resize(x, size, interpolation=method, data_format="channels_last")
-
-
 def _squared_difference(x: Any, y: Any) -> Any:
     from keras import ops
 
@@ -199,12 +185,34 @@ def _divide_no_nan(x: Any, y: Any) -> Any:
     return ops.divide_no_nan(like(x, y), like(y, x))
 
 
-def _cumsum(x: Any, axis: int = 0, **flags: Any) -> Any:
+def _cumulative(name: str) -> Callable[..., Any]:
+    """Running sums or products, also from the end and without the entry itself."""
+
+    def call(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Any:
+        from keras import ops
+
+        x = ops.flip(x, axis=axis) if reverse else x
+        if exclusive:
+            start = (ops.zeros_like if name == "cumsum" else ops.ones_like)(x)
+            first, last = [[slice(None)] * len(x.shape) for _ in range(2)]
+            first[axis], last[axis] = slice(0, 1), slice(0, -1)
+            x = ops.concatenate([start[tuple(first)], x[tuple(last)]], axis=axis)
+        found = getattr(ops, name)(x, axis=axis)
+        return ops.flip(found, axis=axis) if reverse else found
+
+    return call
+
+
+def _sort(x: Any, axis: int = -1, direction: str = "ASCENDING") -> Any:
     from keras import ops
 
-    if flags.get("exclusive") or flags.get("reverse"):
-        raise InputError("tf.cumsum in reverse is not carried over", "flip the tensor instead")
-    return ops.cumsum(x, axis=axis)
+    return ops.sort(x, axis=axis) if direction == "ASCENDING" else -ops.sort(-x, axis=axis)
+
+
+def _argsort(x: Any, axis: int = -1, direction: str = "ASCENDING", **_stable: Any) -> Any:
+    from keras import ops
+
+    return ops.cast(ops.argsort(x if direction == "ASCENDING" else -x, axis=axis), "int32")
 
 
 def _bias_add(x: Any, bias: Any, data_format: Any = None) -> Any:
@@ -219,40 +227,10 @@ def _top_k(x: Any, k: int = 1, sorted: bool = True) -> Any:
     return ops.top_k(x, k, sorted=sorted)
 
 
-def _response(
-    x: Any, depth_radius: int = 5, bias: float = 1, alpha: float = 1, beta: float = 0.5
-) -> Any:
-    """Local response normalisation over the last axis.
-
-    Source: Krizhevsky et al., "ImageNet Classification", 2012, as TensorFlow defines it.
-    """
-    from keras import ops
-
-    rank, depth = len(x.shape), x.shape[-1]
-    padded = ops.pad(ops.square(x), [[0, 0]] * (rank - 1) + [[depth_radius, depth_radius]])
-    total = _add_n([padded[..., i : i + depth] for i in range(2 * depth_radius + 1)])
-    return x / ops.power(bias + alpha * total, beta)
-
-
-def _euclidean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return _norm(x, axis=axis, keepdims=keepdims)
-
-
-def _normalize(x: Any, ord: Any = "euclidean", axis: Any = None) -> Any:
-    size = _norm(x, ord, axis, keepdims=True)
-    return x / size, size
-
-
 def _crelu(x: Any, axis: int = -1) -> Any:
     from keras import ops
 
     return ops.relu(ops.concatenate([x, -x], axis=axis))
-
-
-def _resize_bilinear(x: Any, size: Any, **flags: Any) -> Any:
-    if flags.get("align_corners") or not flags.get("half_pixel_centers"):
-        raise InputError("TensorFlow 1's image resizing is not carried over", "use Resizing")
-    return _resize(x, size)
 
 
 def _hard_sigmoid(x: Any) -> Any:
@@ -343,15 +321,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tile": shapes.tile,
     "gather": shapes.gather,
     "where": _where,
-    "l2_normalize": _l2_normalize,
-    "norm": _norm,
-    "resize": _resize,
+    "l2_normalize": norms.l2_normalize,
+    "norm": norms.norm,
+    "resize": images.resize,
     "repeat": shapes.repeat,
     "identity": _identity,
     "stop_gradient": _identity,
     "ensure_shape": lambda x, shape=None: x,
     "convert_to_tensor": _identity,
-    "cumsum": _cumsum,
+    "cumsum": _cumulative("cumsum"),
     "bias_add": _bias_add,
     "reverse": shapes.reverse,
     "top_k": _top_k,
@@ -362,16 +340,41 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{f"avg_pool{n}d": shapes.pool("average_pool") for n in (1, 2, 3)},
     "depth_to_space": shapes.depth_to_space,
     "space_to_depth": shapes.space_to_depth,
-    "local_response_normalization": _response,
-    "lrn": _response,
+    "local_response_normalization": norms.response,
+    "lrn": norms.response,
     "flip_left_right": shapes.flip(-2),
     "flip_up_down": shapes.flip(-3),
     "slice": shapes.cut,
-    "reduce_euclidean_norm": _euclidean,
-    "normalize": _normalize,
+    "reduce_euclidean_norm": norms.euclidean,
+    "normalize": norms.normalize,
     "crelu": _crelu,
     "roll": shapes.roll,
-    "resize_bilinear": _resize_bilinear,
+    "resize_bilinear": images.resize_bilinear,
+    "resize_nearest_neighbor": images.resize_nearest_neighbor,
+    "rgb_to_grayscale": images.grayscale,
+    "central_crop": images.central_crop,
+    "crop_to_bounding_box": images.crop_to_bounding_box,
+    "resize_with_crop_or_pad": images.crop_or_pad,
+    "per_image_standardization": images.standardize,
+    "adjust_contrast": images.adjust_contrast,
+    "adjust_brightness": images.adjust_brightness,
+    "extract_patches": images.extract_patches,
+    "einsum": linear.einsum,
+    "tensordot": linear.tensordot,
+    "matvec": linear.matvec,
+    "matrix_transpose": linear.matrix_transpose,
+    "band_part": linear.band_part,
+    "batch_flatten": linear.batch_flatten,
+    **{name: linear.convolution("conv") for name in ("conv1d", "conv2d", "conv3d", "convolution")},
+    "depthwise_conv2d": linear.convolution("depthwise_conv"),
+    "strided_slice": shapes.strided,
+    "broadcast_to": shapes.broadcast,
+    "sort": _sort,
+    "argsort": _argsort,
+    "cumprod": _cumulative("cumprod"),
+    "asinh": _unary("arcsinh"),
+    "acosh": _unary("arccosh"),
+    "atanh": _unary("arctanh"),
     "floor_div": _binary("floor_divide"),
     "eq": _binary("equal"),
     "ne": _binary("not_equal"),

@@ -5,6 +5,7 @@ Arguments have TensorFlow's names; `tf_functions.FUNCTIONS` lists them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,17 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 
+_COMPUTED = "computed"
+
 
 @dataclass(frozen=True)
 class Size:
-    """A shape, or one entry of it, while the graph is built; None where it's known only later."""
+    """A shape, or one entry of it, while the graph is built.
+
+    Args:
+        value: The number, or numbers; None for an open one, `_COMPUTED` for one that is computed
+            of an open one.
+    """
 
     value: Any
 
@@ -24,24 +32,56 @@ class Size:
     def combine(function: Callable[..., Any], left: Any, right: Any) -> Size:
         """Arithmetic on sizes; what depends on an open size is open."""
         values = [v.value if isinstance(v, Size) else v for v in (left, right)]
-        if any(v is None or (isinstance(v, tuple) and None in v) for v in values):
-            return Size(None)
-        result = np.asarray(function(*values))
-        return Size(result.tolist() if result.ndim == 0 else tuple(result.tolist()))
+        arrays = np.broadcast_arrays(*(np.asarray(v, object) for v in values))
+        entries = [
+            Size._entry(function, pair) for pair in zip(*(a.flat for a in arrays), strict=True)
+        ]
+        return Size(tuple(entries) if arrays[0].ndim else entries[0])
+
+    @staticmethod
+    def _entry(function: Callable[..., Any], values: Any) -> Any:
+        """One number of the result."""
+        if any(v is None or v == _COMPUTED for v in values):
+            return _COMPUTED
+        return np.asarray(function(*values)).item()
 
 
-def sizes(value: Any) -> list[int]:
+def sizes(value: Any, x: Any = None) -> list[int]:
     """A shape argument with the one open entry as -1.
+
+    Args:
+        value: Numbers and sizes.
+        x: The tensor that is reshaped: where its batch is its only open size, a -1 beside an open
+            size (which is the batch then) is what the other sizes leave.
 
     Raises:
         InputError: More than one entry is open.
     """
     value = list(value.value) if isinstance(value, Size) else list(value)
     plain = [v.value if isinstance(v, Size) else v for v in value]
-    found = [-1 if v is None else int(v) for v in plain]
+    if plain.count(None) == 1 and plain.count(-1) == 1 and _COMPUTED not in plain and x is not None:
+        inner = x.shape[1:]
+        if x.shape[0] is None and None not in inner:
+            known = math.prod(v for v in plain if v not in (None, -1))
+            plain[plain.index(-1)] = math.prod(inner) // known
+    found = [-1 if v is None or v == _COMPUTED else int(v) for v in plain]
     if found.count(-1) > 1:
         raise InputError("a shape with two open sizes is not carried over", "fix one of them")
     return found
+
+
+def number(value: Any) -> Any:
+    """A size as a number, a shape as an array; other values as they are.
+
+    Raises:
+        InputError: The size is open.
+    """
+    if not isinstance(value, Size):
+        return value
+    entries = value.value if isinstance(value.value, tuple) else (value.value,)
+    if any(v is None or v == _COMPUTED for v in entries):
+        raise InputError("computing with an open size is not carried over", "fix the size")
+    return np.asarray(value.value)
 
 
 def slices(saved: Any) -> Any:
@@ -116,7 +156,7 @@ def reshape(x: Any, shape: Any) -> Any:
     """Reshape; one size may be open."""
     from keras import ops
 
-    return ops.reshape(x, sizes(shape))
+    return ops.reshape(x, sizes(shape, x))
 
 
 def transpose(x: Any, perm: Any = None, conjugate: bool = False) -> Any:
@@ -154,6 +194,8 @@ def unstack(x: Any, num: Any = None, axis: int = 0) -> Any:
     """Split along an axis and remove it."""
     from keras import ops
 
+    if isinstance(x, Size):
+        return [Size(entry) for entry in x.value]
     return ops.unstack(x, num, axis)
 
 
@@ -182,6 +224,31 @@ def gather(x: Any, indices: Any, axis: Any = None, **_flags: Any) -> Any:
     )
 
 
+def broadcast(x: Any, shape: Any) -> Any:
+    """Repeat along axes of size 1 up to a shape; open sizes are those of the tensor."""
+    from keras import ops
+
+    wanted = list(shape.value) if isinstance(shape, Size) else list(shape)
+    entries = [v.value if isinstance(v, Size) else v for v in wanted]
+    own = (*(1 for _ in entries[len(x.shape) :]), *x.shape)
+    pairs = list(zip(entries, own, strict=True))
+    if any(a == _COMPUTED or (a is None and b == 1) for a, b in pairs):
+        raise InputError("broadcasting to an open size is not carried over", "add zeros instead")
+    return ops.tile(x, [a // b if b == 1 and a not in (None, -1) else 1 for a, b in pairs])
+
+
+def strided(x: Any, begin: Any, end: Any, strides: Any = None, **masks: Any) -> Any:
+    """Slice with a step along each axis.
+
+    Raises:
+        InputError: It has masks, which only TensorFlow's graphs have.
+    """
+    if any(masks.values()):
+        raise InputError("tf.strided_slice with masks is not carried over", "index the tensor")
+    steps = strides or [1] * len(begin)
+    return x[tuple(slice(*part) for part in zip(begin, end, steps, strict=True))]
+
+
 def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
     """Repeat entries along an axis."""
     from keras import ops
@@ -199,8 +266,8 @@ def pool(name: str) -> Callable[..., Any]:
         rank = len(x.shape) - 2
         return getattr(ops, name)(
             x,
-            _window(ksize, rank, first),
-            strides=_window(ksize if strides is None else strides, rank, first),
+            inner_sizes(ksize, rank, first),
+            strides=inner_sizes(ksize if strides is None else strides, rank, first),
             padding=padding.lower(),
             data_format="channels_first" if first else "channels_last",
         )
@@ -208,7 +275,7 @@ def pool(name: str) -> Callable[..., Any]:
     return call
 
 
-def _window(value: Any, rank: int, first: bool) -> tuple[int, ...]:
+def inner_sizes(value: Any, rank: int, first: bool) -> tuple[int, ...]:
     """A window given as one number, one a side, or with its batch and channel entries."""
     if isinstance(value, int):
         return (value,) * rank

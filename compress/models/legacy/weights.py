@@ -86,7 +86,7 @@ class _Mover:
 
     def named(self, model: Any, weights: Mapping[str, LayerWeights]) -> None:
         """Move arrays that are grouped by layer name."""
-        members = self.members(model)
+        members = self._flattened(self.members(model), weights)
         given = [m for m in members if m.name in weights]
         owners = [m for m in members if _variables(m.layer)]
         missing = [m.name for m in owners if m.name not in weights]
@@ -94,6 +94,20 @@ class _Mover:
             weights = self._by_place(owners, weights, missing)
         for member in owners:
             self.member(member, weights[member.name])
+
+    def _flattened(
+        self, members: Sequence[Member], weights: Mapping[str, LayerWeights]
+    ) -> list[Member]:
+        """Members, with the parts of those models whose layers the file lists one by one.
+
+        Keras 1 does so with Sequential models inside a Sequential model.
+        """
+        found: list[Member] = []
+        for member in members:
+            inner = [] if member.layer is None else self.members(held_layer(member))
+            listed = inner and member.name not in weights
+            found += self._flattened(inner, weights) if listed else [member]
+        return found
 
     def _by_place(
         self, owners: Sequence[Member], weights: Mapping[str, LayerWeights], missing: list[str]

@@ -1,0 +1,55 @@
+"""TensorFlow's lengths and normalisations, in terms of `keras.ops`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgepress.compress.errors import InputError
+
+
+def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, dim: Any = None) -> Any:
+    """Scale to a length of 1 along axes."""
+    from keras import ops
+
+    axis = dim if axis is None else axis
+    axis = tuple(axis) if isinstance(axis, list) else axis
+    square = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(square, epsilon))
+
+
+def norm(x: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = False) -> Any:
+    """The length along axes: the sum of magnitudes, or the root of the sum of squares."""
+    from keras import ops
+
+    axis = tuple(axis) if isinstance(axis, list) else axis
+    if ord in ("euclidean", 2):
+        return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims))
+    if ord == 1:
+        return ops.sum(ops.abs(x), axis=axis, keepdims=keepdims)
+    raise InputError(f"tf.norm with ord={ord} is not carried over", "use ord 1 or 2")
+
+
+def response(
+    x: Any, depth_radius: int = 5, bias: float = 1, alpha: float = 1, beta: float = 0.5
+) -> Any:
+    """Local response normalisation over the last axis.
+
+    Source: Krizhevsky et al., "ImageNet Classification", 2012, as TensorFlow defines it.
+    """
+    from keras import ops
+
+    rank, depth = len(x.shape), x.shape[-1]
+    padded = ops.pad(ops.square(x), [[0, 0]] * (rank - 1) + [[depth_radius, depth_radius]])
+    total = sum([padded[..., i : i + depth] for i in range(2 * depth_radius + 1)])
+    return x / ops.power(bias + alpha * total, beta)
+
+
+def euclidean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The root of the sum of squares."""
+    return norm(x, axis=axis, keepdims=keepdims)
+
+
+def normalize(x: Any, ord: Any = "euclidean", axis: Any = None) -> Any:
+    """The tensor scaled to a length of 1, and its length."""
+    size = norm(x, ord, axis, keepdims=True)
+    return x / size, size
