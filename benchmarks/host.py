@@ -29,7 +29,7 @@ def read_environment() -> dict[str, Any]:
     heat = [read_text(path) for path in sorted(glob("/sys/class/thermal/thermal_zone*/temp"))]  # noqa: PTH207
     steal = read_text("/proc/stat").split("\n")[0].split()[1:]
     model = read_text("/proc/device-tree/model").strip("\0")
-    frequency = read_text(cpu + "scaling_cur_freq")
+    clocks = [read_text(path) for path in glob(cpu.replace("cpu0", "cpu*") + "scaling_cur_freq")]  # noqa: PTH207
     return {
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
@@ -38,7 +38,7 @@ def read_environment() -> dict[str, Any]:
         "cpus": sorted(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "governor": read_text(cpu + "scaling_governor") or None,
-        "frequency_mhz": int(frequency) / 1000 if frequency.isdigit() else None,
+        "frequency_mhz": max((int(c) / 1000 for c in clocks if c.isdigit()), default=None),
         "temperature_c": max(
             (int(h) / 1000 for h in heat if h.lstrip("-").isdigit()), default=None
         ),

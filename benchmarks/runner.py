@@ -239,17 +239,6 @@ class OnnxRuntime:
 RUNTIMES: dict[str, Any] = {"litert": LiteRT, "onnxruntime": OnnxRuntime}
 
 
-def chosen(name: str, runtime: Any, arrays: dict[str, Any]) -> list[Any]:
-    """The arrays in the order of the model's inputs, found by signature or tensor name."""
-    if len(arrays) == len(runtime.inputs) == 1:
-        return list(arrays.values())
-    found = [arrays.get(s["name"], arrays.get(s["tensor"])) for s in runtime.inputs]
-    if any(array is None for array in found):
-        known = ", ".join(s["name"] for s in runtime.inputs)
-        raise ValueError(f"'{name}' takes the inputs {known}, not {', '.join(sorted(arrays))}")
-    return found
-
-
 def run_batches(runtime: Any, arrays: list[Any], batch: int) -> list[Any]:
     """All outputs, `batch` samples at a time; a short last batch is padded by its last sample."""
     import numpy as np
@@ -278,7 +267,7 @@ def predict(runtime: Any, request: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     with np.load(request["inputs"]) as file:
-        arrays = chosen(request["inputs"], runtime, {k: file[k] for k in file.files})
+        arrays = TENSORS.chosen(request["inputs"], runtime.inputs, {k: file[k] for k in file.files})
     arrays = [TENSORS.to_tensor(a, s) for a, s in zip(arrays, runtime.inputs, strict=True)]
     total, sizes = len(arrays[0]), [s["shape"][0] for s in runtime.inputs]
     fixed = next((size for size in sizes if size), 0)

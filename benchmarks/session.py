@@ -22,9 +22,14 @@ _METHODS = {
 _NAMES = {".tflite": "LiteRT", ".onnx": "ONNX Runtime"}
 
 
-def runtime_with(path: Path, options: RunOptions, channel: Channel | None = None) -> Runtime:
+def runtime_with(
+    path: Path,
+    options: RunOptions,
+    channel: Channel | None = None,
+    kind: type[Runtime] = Runtime,
+) -> Runtime:
     """An artifact in the runner, with the options of a run; not yet loaded."""
-    return Runtime(
+    return kind(
         path,
         threads=options.threads,
         timeout=options.timeout,
@@ -45,6 +50,7 @@ class RuntimeSession:
         options: How it is run.
         channel: The way to the runner; a child process here by default.
         sysfs: Where the machine's energy counters are.
+        kind: How arrays go to that runner and come back.
     """
 
     def __init__(
@@ -53,10 +59,11 @@ class RuntimeSession:
         options: RunOptions,
         channel: Channel | None = None,
         sysfs: str = "/sys",
+        kind: type[Runtime] = Runtime,
     ) -> None:
         self.path, self.options = path, options
         self._sysfs = sysfs
-        self.runtime = runtime_with(path, options, channel)
+        self.runtime = runtime_with(path, options, channel, kind)
 
     def __enter__(self) -> RuntimeSession:
         self.runtime.__enter__()

@@ -38,3 +38,14 @@ def fill(shape: tuple[int, ...], dtype: str, seed: int) -> Any:
         info = np.iinfo(kind)
         return rng.integers(info.min, info.max + 1, shape, dtype=kind)
     return np.zeros(shape, kind)
+
+
+def chosen(name: str, specs: list[dict[str, Any]], arrays: dict[str, Any]) -> list[Any]:
+    """The arrays in the order of the model's inputs, found by signature or tensor name."""
+    if len(arrays) == len(specs) == 1:
+        return list(arrays.values())
+    found = [arrays.get(s["name"], arrays.get(s["tensor"])) for s in specs]
+    if any(array is None for array in found):
+        known = ", ".join(s["name"] for s in specs)
+        raise ValueError(f"'{name}' takes the inputs {known}, not {', '.join(sorted(arrays))}")
+    return found

@@ -2,7 +2,8 @@
 
 The address is `adb:SERIAL` or `adb:HOST:PORT`. Options: `benchmark_model` (the binary for the
 device, a local file; needed), `cores` (a CPU mask in hexadecimal, for taskset: the big or the
-little ones), `emulated=1`.
+little ones), `litert` and `cc` (LiteRT's library for the device, and a compiler for it such as the
+NDK's: outputs come back through a runner in C), `emulated=1`.
 
 Source: flags and output of tensorflow/lite/tools/benchmark (README.md, benchmark_model.cc); the
 adb program's shell_v2, which alone carries exit codes.
@@ -14,6 +15,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +25,10 @@ from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.targets.addresses import split_options
 from edgepress.deploy.targets.android_session import AndroidSession, Phone
+from edgepress.deploy.targets.native_runner import LIBRARY, compile_runner, find_library
+from edgepress.deploy.targets.shell_host import SCRIPT, parse_host
 
-_OPTIONS = ("benchmark_model", "cores", "emulated")
+_OPTIONS = ("benchmark_model", "cores", "litert", "cc", "emulated")
 _HOME = "/data/local/tmp"
 _NO_BINARY = (
     "get benchmark_model for the device's processor from TensorFlow Lite's site, then: "
@@ -52,8 +56,14 @@ def android_target(url: str) -> AndroidTarget:
     cores = options.get("cores", "")
     if cores and not re.fullmatch(r"[0-9a-fA-F]+", cores):
         raise InputError(f"cores '{cores}' is not a CPU mask", "give hexadecimal, such as f0")
+    if ("litert" in options) != ("cc" in options):
+        raise InputError(
+            f"'{bare}' gives outputs back with both litert and cc",
+            "litert is libLiteRt.so (or LiteRT's .aar) for the device, cc the NDK's clang",
+        )
     emulated = options.get("emulated", "0") not in ("0", "no")
-    return AndroidTarget(bare, serial, binary, cores, not emulated)
+    native = (Path(options["litert"]).expanduser(), options["cc"]) if "litert" in options else None
+    return AndroidTarget(bare, serial, binary, cores, native, not emulated)
 
 
 @dataclass
@@ -65,10 +75,10 @@ class AndroidTarget:
         serial: Its serial number, or host and port.
         binary: The benchmark_model that is run there.
         cores: CPU mask in hexadecimal, or "".
+        native: LiteRT's library and a compiler, both for the device, or None.
         timing_valid: Whether it is a real device.
         estimated: No: something runs there.
         on_this_machine: No.
-        gives_outputs: No: benchmark_model keeps them for itself.
         takes: What benchmark_model and taskset have flags for.
     """
 
@@ -76,15 +86,20 @@ class AndroidTarget:
     serial: str
     binary: Path
     cores: str = ""
+    native: tuple[Path, str] | None = None
     timing_valid: bool = True
     estimated: bool = False
     on_this_machine: bool = False
-    gives_outputs: bool = False
     takes: frozenset[str] = frozenset(("threads", "batch", "xnnpack", "delegates", "cpus"))
 
     def __post_init__(self) -> None:
         self.name = self.url
         self.folder = ""
+
+    @property
+    def gives_outputs(self) -> bool:
+        """Only through the runner in C: benchmark_model keeps them for itself."""
+        return self.native is not None
 
     def environment(self) -> dict[str, Any]:
         """The device and its present state; connects and takes the lock the first time."""
@@ -92,16 +107,11 @@ class AndroidTarget:
         properties = ("ro.product.model", "ro.product.cpu.abi", "ro.build.version.release",
                       "ro.soc.model")  # fmt: skip
         model, abi, release, soc = (self.shell(f"getprop {p}").strip() for p in properties)
-        load = self.shell("cat /proc/loadavg 2>/dev/null || true").split()[:3]
-        heat = self.shell("cat /sys/class/thermal/thermal_zone0/temp 2>/dev/null || true").strip()
-        count = self.shell("nproc 2>/dev/null || true").strip()
         return {
+            **parse_host(self.shell(SCRIPT)),
             "machine": abi,
             "system": f"Android {release}",
             "processor": " ".join(filter(None, (model, soc))),
-            "cores": int(count) if count.isdigit() else None,
-            "load": [float(v) for v in load] if len(load) == 3 else None,
-            "temperature_c": int(heat) / 1000 if heat.isdigit() else None,
         }
 
     def _open(self) -> None:
@@ -127,13 +137,31 @@ class AndroidTarget:
         self.shell(f"mkdir {self.folder}")
         self.push(self.binary, "benchmark_model")
         self.shell(f"chmod 755 {self.folder}/benchmark_model")
+        if self.native is not None:
+            self._send_runner(*self.native)
+
+    def _send_runner(self, library: Path, compiler: str) -> None:
+        """Build the runner in C and send it with LiteRT's library."""
+        abi = self.shell("getprop ro.product.cpu.abi").strip()
+        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+            self.push(find_library(library, Path(folder), abi), LIBRARY)
+            self.push(compile_runner(compiler, Path(folder)), "runner")
+        self.shell(f"chmod 755 {self.folder}/runner")
 
     def open(self, path: Path, options: RunOptions) -> AndroidSession:
         """Send an artifact to the device."""
         if path.suffix.lower() != ".tflite":
             raise DeviceError(f"'{path.name}' can't run on '{self.name}'", "give a .tflite file")
         self._open()
-        phone = Phone(self.name, self.folder, self.cores, self.push, self.try_shell)
+        phone = Phone(
+            self.name,
+            self.folder,
+            self.cores,
+            self.gives_outputs,
+            self.push,
+            self.pull,
+            self.try_shell,
+        )
         return AndroidSession(phone, path, options)
 
     def close(self) -> None:
@@ -147,6 +175,10 @@ class AndroidTarget:
         remote = f"{self.folder}/{name}"
         self._adb("-s", self.serial, "push", str(path), remote, timeout=600)
         return remote
+
+    def pull(self, remote: str, target: Path) -> None:
+        """Get a file from there."""
+        self._adb("-s", self.serial, "pull", remote, str(target), timeout=600)
 
     def shell(self, command: str, timeout: float = 60.0) -> str:
         """Run a command there and give its output.

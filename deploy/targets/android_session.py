@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
 from edgepress.benchmarks.memory import plan_arena
+from edgepress.benchmarks.raw_runtime import RawRuntime
+from edgepress.benchmarks.runtime import died
+from edgepress.benchmarks.session import runtime_with
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.benchmarks.tflite_file import read_graph
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.targets.battery import READ_BATTERY, energy_between, take_readings
 from edgepress.deploy.targets.benchmark_model import Report, parse_report
+from edgepress.deploy.targets.native_runner import LIBRARY
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,18 @@ class Phone:
         name: How the user calls it.
         folder: Our folder there; benchmark_model is in it.
         cores: CPU mask in hexadecimal from its address, or "".
+        gives_outputs: Whether the runner in C is in the folder too.
         push: Sends a file under a name into the folder; gives its path there.
+        pull: Gets a file from there.
         shell: Runs a command there; exit code, standard output, standard error.
     """
 
     name: str
     folder: str
     cores: str
+    gives_outputs: bool
     push: Callable[[Path, str], str]
+    pull: Callable[[str, Path], None]
     shell: Callable[[str, float], tuple[int, str, str]]
 
 
@@ -157,12 +165,72 @@ class AndroidSession:
             ),
         )
 
-    def predict(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
-        """Not possible: benchmark_model gives no outputs."""
-        raise DeviceError(
-            f"'{self.phone.name}' can't give outputs back, so accuracy isn't measured there",
-            "measure the accuracy of the same file with --device local",
-        )
+    def predict(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs that LiteRT gives there, through the runner in C."""
+        if not self.phone.gives_outputs:
+            raise DeviceError(
+                f"'{self.phone.name}' can't give outputs back, so accuracy isn't measured there",
+                "name LiteRT's library and a compiler for it: adb:…&litert=libLiteRt.so&cc=CLANG",
+            )
+        if self.options.delegates:
+            raise DeviceError(
+                f"'{self.phone.name}' can't give the outputs of a delegate back",
+                "measure its accuracy with Python there: --device ssh://…",
+            )
+        options = replace(self.options, batch=None)
+        channel = ShellChannel(self.phone, self._remote)
+        with runtime_with(self.path, options, channel, RawRuntime) as runtime:
+            return runtime.predict(inputs)
+
+
+class ShellChannel:
+    """The runner in C behind a shell that has no standard input: a fresh process for each request.
+
+    Args:
+        phone: The device.
+        artifact: The artifact's path there.
+    """
+
+    def __init__(self, phone: Phone, artifact: str) -> None:
+        self._phone, self._artifact = phone, artifact
+        self._loading = ""
+        self._sent: list[str] = []
+
+    def ask_line(self, line: str, timeout: float) -> str:
+        """Load the artifact anew and answer one request."""
+        lines = [self._loading, line] if self._loading else [line]
+        self._loading = self._loading or line
+        given = " ".join(shlex.quote(text) for text in lines)
+        runner = f"{self._phone.folder}/runner {self._phone.folder}/{LIBRARY}"
+        command = f"printf '%s\\n' {given} | timeout {timeout:g} {runner} 2>{self.place('said')}"
+        code, out, _ = self._phone.shell(command, timeout + 30)
+        replies = out.splitlines()
+        if code != 0 or len(replies) != len(lines):
+            _, said, _ = self._phone.shell(f"cat {self.place('said')}", 60.0)
+            raise DeviceError(f"the runner {died(code, said)}")
+        failed = [reply for reply in replies if reply.startswith('{"ok": false')]
+        return (failed or replies)[-1]
+
+    def put(self, path: Path) -> str:
+        """Send a file; the artifact itself is there already."""
+        if path.suffix != ".raw":
+            return self._artifact
+        remote = self._phone.push(path, path.name)
+        self._sent.append(remote)
+        return remote
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Get a file that the runner wrote."""
+        self._phone.pull(self.place(name), target)
+        self._sent.append(self.place(name))
+
+    def place(self, name: str) -> str:
+        """A path in our folder there."""
+        return f"{self._phone.folder}/{name}"
+
+    def close(self) -> None:
+        """Remove the arrays; the processes are over."""
+        self._phone.shell(f"rm -f {' '.join([*self._sent, self.place('said')])}", 60.0)
 
 
 def _failure(code: int, output: str) -> str:

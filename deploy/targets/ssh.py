@@ -1,32 +1,48 @@
-"""A board behind SSH: the runner script and the artifact go there, the figures come back.
+"""A board behind SSH: a runner and the artifact go there, the figures come back.
 
-The board needs Python 3.10 or newer with NumPy and a LiteRT or ONNX Runtime wheel; nothing stays
-there. Options of the address: `key`, `known_hosts`, `python`, `wheels` (a local folder of wheels
-for the board, installed there for the time of the run), `emulated=1`.
+The board needs Python 3.10 or newer with NumPy and a LiteRT or ONNX Runtime wheel, or nothing but a
+shell where `litert` is given; nothing stays there. Options of the address: `key`, `known_hosts`,
+`python`, `wheels` (a local folder of wheels for the board, installed there for the time of the
+run), `litert` (a wheel of ai-edge-litert for the board: its library is run without Python, by a
+runner that `cc`, a local compiler for the board, or the board's own cc builds), `emulated=1`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgepress.benchmarks import host
-from edgepress.benchmarks.runtime import RUNNER, RUNNER_FILES, died
-from edgepress.benchmarks.session import RUNNER_TAKES, RuntimeSession
+from edgepress.benchmarks.session import RuntimeSession
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.files import sha256
 from edgepress.deploy.targets.addresses import Address, read_address
 from edgepress.deploy.targets.ssh_link import Link, in_words, load_asyncssh, wait_for
+from edgepress.deploy.targets.ssh_runners import BoardRunner, NativeRunner, PythonRunner
 
 T = TypeVar("T")
 
-_OPTIONS = ("key", "known_hosts", "python", "wheels", "emulated")
+_OPTIONS = ("key", "known_hosts", "python", "wheels", "litert", "cc", "emulated")
+
+
+def _runner(name: str, options: Mapping[str, str]) -> BoardRunner:
+    """The runner that the address's options ask for.
+
+    Raises:
+        InputError: They ask for both.
+    """
+    if "litert" not in options:
+        if "cc" in options:
+            raise InputError("cc builds the runner for LiteRT's library", "give litert too")
+        return PythonRunner(name, options.get("python", "python3"), options.get("wheels", ""))
+    for one in ("python", "wheels"):
+        if one in options:
+            raise InputError(f"litert is for boards without Python: leave out {one}")
+    return NativeRunner(name, options["litert"], options.get("cc", ""))
 
 
 def ssh_target(url: str) -> SshTarget:
@@ -55,10 +71,9 @@ class SshTarget:
         self.estimated = False
         self.on_this_machine = False
         self.gives_outputs = True
-        self.takes = RUNNER_TAKES
+        self.runner = _runner(self.name, address.options)
+        self.takes = self.runner.takes
         self._link = Link(address)
-        self._python = address.options.get("python", "python3")
-        self._prepared = False
 
     def environment(self) -> dict[str, Any]:
         """The board and its present state."""
@@ -66,8 +81,11 @@ class SshTarget:
 
     def open(self, path: Path, options: RunOptions) -> RuntimeSession:
         """Load an artifact in a fresh process on the board."""
+        if path.suffix.lower() == ".onnx" and isinstance(self.runner, NativeRunner):
+            raise DeviceError(f"'{path.name}' needs Python there", "leave litert out")
         self.reach(self._prepare())
-        return RuntimeSession(path, options, _SshChannel(self, options.timeout))
+        channel = _SshChannel(self, options.timeout)
+        return RuntimeSession(path, options, channel, kind=self.runner.kind)
 
     def close(self) -> None:
         """Remove everything from the board and hang up; a lost board cleans up by itself."""
@@ -83,66 +101,25 @@ class SshTarget:
 
     async def _environment(self) -> dict[str, Any]:
         await self._prepare()
-        script = f"{await self._send_runner()}/{Path(host.__file__).name}"
-        code, out, err = await self._link.run(f"{self._python} {script}")
-        if code != 0:
-            raise self.no_python(code, err)
-        told: dict[str, Any] = json.loads(out.splitlines()[-1])
+        told = await self.runner.environment(self._link)
         if told["machine"] != self._link.machine:
             # Its shell and its Python disagree on the processor: Python runs in an emulator.
             self.timing_valid = False
         return told
 
     async def _prepare(self) -> None:
-        """Install the wheels that came with the address, once."""
         await self._link.open()
-        folder = self.address.options.get("wheels")
-        if folder is None or self._prepared:
-            return
-        wheels = sorted(Path(folder).expanduser().glob("*.whl"))
-        if not wheels:
-            raise InputError(f"'{folder}' holds no wheels", "pip download them for the board")
-        place = f"{self._link.folder}/wheels"
-        await self._link.run(f"mkdir {place}")
-        for wheel in wheels:
-            await self._link.send(wheel, f"{place}/{wheel.name}")
-        venv = f"{self._link.folder}/venv"
-        code, out, err = await self._link.run(
-            f"{self._python} -m venv {venv} && "
-            f"{venv}/bin/python -m pip install -q --no-index --no-deps {place}/*.whl",
-            timeout=600,
-        )
-        if code != 0:
-            last = (err or out).strip().splitlines()[-1:]
-            raise DeviceError(f"'{self.name}' could not install the wheels: {' '.join(last)}")
-        self._python, self._prepared = f"{venv}/bin/python", True
-
-    def no_python(self, code: int, chatter: str) -> DeviceError:
-        """What to say when Python didn't start there."""
-        if code == 127 or "not found" in chatter:
-            return DeviceError(
-                f"'{self.name}' has no {self._python}",
-                "install Python 3.10 or newer there, or name it: ssh://…?python=/path/to/python3",
-            )
-        return DeviceError(f"Python on '{self.name}' {died(code, chatter)}")
+        await self.runner.prepare(self._link)
 
     async def start_runner(self, limit: float) -> tuple[Any, str]:
         """Start the runner in a folder of its own; give the process and the folder."""
-        script = f"{await self._send_runner()}/{RUNNER.name}"
         code, folder, err = await self._link.run(f"mktemp -d {self._link.folder}/s.XXXXXX")
         if code != 0:
             raise DeviceError(f"'{self.name}' has no room: {err.strip()}", "is its disk full?")
         folder = folder.strip()
-        inner = f"echo $$ > {folder}/pid; exec {self._python} {script}"
+        inner = f"echo $$ > {folder}/pid; exec {self.runner.command(self._link)}"
         command = f"exec timeout -k 2 {limit:g} sh -c {shlex.quote(inner)}"
         return await self._link.start(command), folder
-
-    async def _send_runner(self) -> str:
-        """The runner with what it needs beside it, once; gives the folder there."""
-        place = f"{self._link.folder}/runner"
-        for file in RUNNER_FILES:
-            await self._link.upload(file, sha256(file), f"{place}/{file.name}")
-        return place
 
     async def put(self, path: Path) -> str:
         """Send a file, once."""
@@ -194,11 +171,11 @@ class _SshChannel:
             raise DeviceError(f"the runtime crashed (SIG{process.exit_signal[0]})")
         if code is None or code < 0:
             raise DeviceError(f"the connection to '{self._target.name}' was lost")
-        raise self._target.no_python(code, chatter)
+        raise self._target.runner.ended(code, chatter)
 
     def put(self, path: Path) -> str:
         """Send the file: artifacts once for all sessions, arrays into this session's folder."""
-        if path.suffix == ".npz":
+        if path.suffix in (".npz", ".raw"):
             remote = self.place(path.name)
             self._target.reach(self._target.send(path, remote))
             return remote

@@ -35,24 +35,19 @@ class Adbd:
     Args:
         root: Folder that stands for /data/local/tmp; `sys` beside it stands for /sys.
         features: What the banner offers.
+
+    Attributes:
+        properties: What its `getprop` tells.
     """
 
     def __init__(self, root: Path, features: str = "shell_v2") -> None:
         self.root = root
+        self.properties = dict(_PROPERTIES)
         self.features = features
         self.commands: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._clients: list[socket.socket] = []
         self.port = self._listener.getsockname()[1]
-        tools = root.parent / "tools"
-        tools.mkdir(exist_ok=True)
-        (tools / "getprop").write_text(
-            "#!/bin/sh\ncase $1 in\n"
-            + "".join(f"{k}) echo {shlex.quote(v)};;\n" for k, v in _PROPERTIES.items())
-            + "esac\n"
-        )
-        (tools / "getprop").chmod(0o755)
-        self._path = f"{tools}:{os.environ['PATH']}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def unplug(self) -> None:
@@ -78,12 +73,17 @@ class Adbd:
     def start(self, command: str) -> subprocess.Popen[bytes]:
         """Run a shell command as the device would."""
         self.commands.append(command)
+        tools = self.root.parent / "tools"
+        tools.mkdir(exist_ok=True)
+        cases = "".join(f"{k}) echo {shlex.quote(v)};;\n" for k, v in self.properties.items())
+        (tools / "getprop").write_text(f"#!/bin/sh\ncase $1 in\n{cases}esac\n")
+        (tools / "getprop").chmod(0o755)
         return subprocess.Popen(
             ["sh", "-c", self.local(command)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PATH": self._path},
+            env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
         )
 
 
@@ -192,6 +192,10 @@ class _Stream:
             path = Path(self._device.local(argument.decode()))
             mode, size = (path.stat().st_mode, path.stat().st_size) if path.exists() else (0, 0)
             self.write(b"STAT" + struct.pack("<3I", mode, size, 0))
+        elif command == b"RECV":
+            path = Path(self._device.local(argument.decode()))
+            # In a thread: the next packet waits for the peer's word on the last.
+            threading.Thread(target=self._give, args=(path,), daemon=True).start()
         elif command == b"SEND":
             name, _, mode = argument.decode().rpartition(",")
             self._target, self._content = (Path(self._device.local(name)), int(mode)), b""
@@ -201,6 +205,13 @@ class _Stream:
             self.write(self._store(*self._target) + struct.pack("<I", 0))
         elif command == b"QUIT":
             self._connection.send(b"CLSE", self.own, self.peer)
+
+    def _give(self, path: Path) -> None:
+        content = path.read_bytes()
+        for begin in range(0, len(content), 32000):
+            part = content[begin : begin + 32000]
+            self.write(b"DATA" + struct.pack("<I", len(part)) + part)
+        self.write(b"DONE" + struct.pack("<I", 0))
 
     def _store(self, path: Path, mode: int) -> bytes:
         path.write_bytes(self._content)

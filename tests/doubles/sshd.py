@@ -27,7 +27,7 @@ PermitRootLogin prohibit-password
 MaxStartups 300
 LoginGraceTime 120
 Subsystem sftp internal-sftp
-SetEnv TMPDIR={folder}/tmp
+SetEnv TMPDIR={folder}/tmp{path}
 {ports}
 """
 
@@ -78,15 +78,17 @@ def make_key(path: Path) -> str:
 
 
 @contextmanager
-def sshd(folder: Path, ports: int = 1) -> Iterator[Server]:
-    """Run sshd on free ports; it ends with the block."""
+def sshd(folder: Path, ports: int = 1, path: str = "") -> Iterator[Server]:
+    """Run sshd on free ports, sessions having the PATH given; it ends with the block."""
     assert SSHD
     host_key = make_key(folder / "host_key")
     make_key(folder / "user_key")
     (folder / "tmp").mkdir()
     chosen = free_ports(ports)
     lines = "\n".join(f"Port {port}" for port in chosen)
-    (folder / "config").write_text(_CONFIG.format(folder=folder, ports=lines))
+    (folder / "config").write_text(
+        _CONFIG.format(folder=folder, ports=lines, path=f" PATH={path}" if path else "")
+    )
     known = "".join(f"[127.0.0.1]:{port} {host_key}\n" for port in chosen)
     (folder / "known_hosts").write_text(known)
     if os.geteuid() == 0:

@@ -1,0 +1,48 @@
+"""What a machine without Python says about itself; the fields are those of `host.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# For POSIX shells with the usual small programs: busybox's, Android's toybox.
+SCRIPT = r"""
+first() { head -n 1 "$1" 2>/dev/null; }
+cpu=/sys/devices/system/cpu
+echo "machine=$(uname -m)"
+echo "system=$(uname -s) $(uname -r)"
+model=$(tr -d '\000' 2>/dev/null < /proc/device-tree/model)
+[ -n "$model" ] || model=$(sed -n 's/^model name[^:]*: *//p; s/^Hardware[^:]*: *//p' /proc/cpuinfo |
+  head -n 1)
+echo "processor=$model"
+echo "cores=$(grep -c '^processor' /proc/cpuinfo)"
+echo "governor=$(first $cpu/cpu0/cpufreq/scaling_governor)"
+echo "frequency=$(cat $cpu/cpu*/cpufreq/scaling_cur_freq 2>/dev/null | sort -n | tail -n 1)"
+echo "heat=$(cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null | sort -n | tail -n 1)"
+echo "load=$(first /proc/loadavg)"
+echo "ticks=$(first /proc/stat)"
+echo "throttled=$(first /sys/devices/platform/soc/soc:firmware/get_throttled)"
+"""
+
+
+def parse_host(text: str) -> dict[str, Any]:
+    """The environment out of what `SCRIPT` prints; what it doesn't tell is None."""
+    told = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+    def number(name: str) -> int | None:
+        value = told.get(name, "")
+        return int(value) if value.lstrip("-").isdigit() else None
+
+    frequency, heat = number("frequency"), number("heat")
+    load, ticks = told.get("load", "").split()[:3], told.get("ticks", "").split()[1:]
+    return {
+        "machine": told.get("machine", ""),
+        "system": told.get("system", ""),
+        "processor": told.get("processor", ""),
+        "cores": number("cores"),
+        "governor": told.get("governor") or None,
+        "frequency_mhz": None if frequency is None else frequency / 1000,
+        "temperature_c": None if heat is None else heat / 1000,
+        "load": [float(value) for value in load] or None,
+        "steal_ticks": int(ticks[7]) if len(ticks) > 7 else None,
+        "throttled": told.get("throttled") or None,
+    }
