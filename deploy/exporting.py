@@ -325,9 +325,22 @@ class _Line:
         self.notes += notes
         return kept
 
+    def _described(self, path: Path, precision: str) -> None:
+        """Tell a TFLite file what its data is called and how it is prepared."""
+        from edgepress.deploy.exporters.tflite_metadata import describe
+
+        if self.dataset is None:
+            return
+        split = self.dataset.report_split
+        about = f"{precision}, by edgepress from {self.fingerprint[:16]}"
+        names = self.dataset.class_names
+        describe(path, self.job.model.name, about, split.preparation, names)
+
     def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
         from edgepress.deploy.verifying import compare
 
+        if name == "tflite":
+            self._described(path, precision)
         with Runtime(runnable) as runtime:
             inputs, outputs = runtime.tensors()
             agreement = compare(self.source, runtime, inputs, outputs, PRECISIONS[precision])
