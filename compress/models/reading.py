@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 
+# What Keras raises on files whose bytes are wrong, not their layers.
+_DAMAGE = (OSError, RuntimeError, json.JSONDecodeError)
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ARTIFACTS = {".tflite": "a TFLite file", ".onnx": "an ONNX file"}
 
@@ -193,6 +196,11 @@ def _carry(path: Path, objects: dict[str, Any]) -> Loaded:
 
 def _refusal(path: Path, error: Exception) -> InputError:
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    if isinstance(error, _DAMAGE):
+        return InputError(
+            f"'{path}' is damaged: {type(error).__name__}: {lines[0][:300]}",
+            "copy or download it again",
+        )
     return InputError(
         f"'{path}' can't be loaded: {type(error).__name__}: {lines[0][:300]}",
         "layers of your own are named with --custom-objects file.py",

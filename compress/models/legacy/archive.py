@@ -53,9 +53,10 @@ def archive_version(path: Path) -> str:
     """The version of Keras that wrote a `.keras` archive; empty where it doesn't say."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
-    except (zipfile.BadZipFile, OSError, KeyError, EOFError, json.JSONDecodeError):
+            metadata = json.loads(archive.read("metadata.json"))
+    except (zipfile.BadZipFile, OSError, KeyError, EOFError, ValueError):
         return ""
+    return str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
 
 
 def _tree(group: Any) -> LayerWeights:
