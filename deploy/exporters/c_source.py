@@ -181,9 +181,7 @@ def example_main(name: str, graph: TFLiteGraph, setup: str) -> str:
     outputs = "\n".join(
         f"  // output {i}: {_described(graph, index)}" for i, index in enumerate(graph.outputs)
     )
-    return f"""#include <cstring>
-
-#include "{setup}"
+    return f"""#include "{setup}"
 #include "tensorflow/lite/micro/micro_interpreter.h"
 #include "tensorflow/lite/schema/schema_generated.h"
 
@@ -200,7 +198,7 @@ int main() {{
 {inputs}
   for (unsigned i = 0; i < interpreter.inputs_size(); ++i) {{
     TfLiteTensor* input = interpreter.input(i);
-    std::memset(input->data.raw, 0, input->bytes);
+    for (unsigned long b = 0; b < input->bytes; ++b) input->data.raw[b] = 0;
   }}
   if (interpreter.Invoke() != kTfLiteOk) return 3;
 {outputs}
