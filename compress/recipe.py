@@ -340,8 +340,9 @@ class PruneSpec(Spec):
             raise ValueError(f"clusters is for structure clusters, not {self.structure}")
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(TARGETS)}")
-        allowed = ("sparsity", "target_params", "target_size")
-        allowed = tuple(n for n in allowed if self.structure != "nm" or n != "target_params")
+        allowed = ["sparsity", "target_params", "target_size"]
+        if self.structure == "nm":
+            allowed.remove("target_params")
         if self.structure in UNSTRUCTURED and given[0] not in allowed:
             wanted = " or ".join(allowed)
             raise ValueError(f"structure {self.structure} takes {wanted}, not {given[0]}")

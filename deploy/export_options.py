@@ -66,6 +66,12 @@ def check_options(
             f"--int8-max-drop keeps layers in floats, which --io {settings.io} has no place for",
             "pass --io float",
         )
+    floats = "tflite" in formats and {"float32", "float16"} & set(quantize)
+    if settings.sparse_encoding == "on" and not floats:
+        raise InputError(
+            "--sparse-encoding on has no use: it is for float32 and float16 TFLite files",
+            "add --quantize float32 --format tflite",
+        )
     _check_int8_options(quantize, settings)
     _check_onnx_options(formats, settings)
 

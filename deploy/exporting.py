@@ -25,10 +25,11 @@ from edgepress.compress.files import (
     zstd_size,
 )
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.encoding import encode_zeros
 from edgepress.deploy.export_options import TRAINED_FORMATS, check_options
 from edgepress.deploy.export_result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
-from edgepress.deploy.exporters.exporter import IO, Batch
+from edgepress.deploy.exporters.exporter import IO, Batch, SparseEncoding
 from edgepress.deploy.exporters.preflight import Obstacle, preflight
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.surroundings import versions
@@ -52,6 +53,7 @@ def export(
     calibration_method: str = "min-max",
     equalize: bool | None = None,
     bias_correction: bool | None = None,
+    sparse_encoding: SparseEncoding = "auto",
     select_ops: bool = False,
     shapes: dict[str, Sequence[int]] | None = None,
     qat_epochs: int = 0,
@@ -81,6 +83,8 @@ def export(
         equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
             calibration samples; None for small depthwise networks.
         bias_correction: The same for bias correction.
+        sparse_encoding: Whether float TFLite files leave zeros out: "auto" where that is smaller,
+            runs and isn't slower, "on", "off".
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
         qat_epochs: Epochs of quantisation-aware training before int8 files of tflite and c; those
@@ -107,7 +111,7 @@ def export(
     out = check_output(out, force)
     settings = Settings(
         io, graph_batch, opset, nchw, calibration_method, select_ops, shapes or {}, equalize,
-        bias_correction,
+        bias_correction, sparse_encoding,
     )  # fmt: skip
     formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
     check_options(formats, quantize, settings, data is not None, qat_epochs, int8_max_drop)
@@ -284,6 +288,8 @@ class _Line:
             return
         try:
             artifact = self._verified(name, precision, path, written.runnable)
+            if exporter is EXPORTERS["tflite"]:
+                artifact = self._encoded(artifact)
         except (DeviceError, InputError) as error:
             self.failed.append(Failed(name, precision, error.format_message(), None))
             return
@@ -322,6 +328,14 @@ class _Line:
             self.dataset.task.drop,
             self.max_drop or 0.0,
         )
+        self.notes += notes
+        return kept
+
+    def _encoded(self, artifact: Artifact) -> Artifact:
+        def verify(path: Path) -> Artifact:
+            return self._verified("tflite", artifact.quantize, path, path)
+
+        kept, notes = encode_zeros(self.job, artifact, verify)
         self.notes += notes
         return kept
 

@@ -68,6 +68,7 @@ def _check_export(spec: ExportSpec) -> None:
         spec.shapes,
         spec.equalize,
         spec.bias_correction,
+        spec.sparse_encoding,
     )
     qat, drop = spec.qat_epochs, spec.int8_max_drop
     check_options(spec.formats, spec.quantize, settings, True, qat, drop)

@@ -13,6 +13,7 @@ from edgepress.deploy.worker import Worker
 
 IO = Literal["float", "int8", "uint8"]
 Batch = Literal["auto", "dynamic"] | int
+SparseEncoding = Literal["auto", "on", "off"]
 
 
 class Unsupported(EdgepressError):
@@ -36,6 +37,8 @@ class Settings:
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
         equalize: Whether cross-layer equalisation before int8 is tried; None for where it is cheap.
         bias_correction: Whether bias correction before int8 is tried; None for where it is cheap.
+        sparse_encoding: Whether float TFLite files leave zeros out: "auto" where that is smaller
+            and runs, "on", "off".
     """
 
     io: IO = "float"
@@ -47,6 +50,7 @@ class Settings:
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     equalize: bool | None = None
     bias_correction: bool | None = None
+    sparse_encoding: SparseEncoding = "auto"
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.recurrent import loops
@@ -31,21 +32,28 @@ def write_tflite(job: Job, precision: str, out: Path) -> Written:
     if precision in _WEIGHTS_ONLY:
         _write_float_then_weights(job, precision, out)
         return Written(out)
-    source = graph_for(job, precision)
-    job.worker.ask(
-        "tflite",
-        {
-            "source": str(source.folder),
-            "out": str(out),
-            "precision": precision,
-            "io": job.settings.io,
-            "method": job.settings.calibration_method,
-            "calibration": None if job.carries_ranges else str(job.calibration),
-            "batch": source.inputs[0].shape[0] or 1,
-            "select_ops": job.settings.select_ops,
-        },
-    )
+    job.worker.ask("tflite", request_for(job, precision, out))
     return Written(out)
+
+
+def request_for(job: Job, precision: str, out: Path, sparse: bool = False) -> dict[str, Any]:
+    """What the converter is asked for one file; `sparse` leaves its zeros out.
+
+    Raises:
+        Unsupported: The model has no such graph.
+    """
+    source = graph_for(job, precision)
+    return {
+        "source": str(source.folder),
+        "out": str(out),
+        "precision": precision,
+        "io": job.settings.io,
+        "method": job.settings.calibration_method,
+        "calibration": None if job.carries_ranges else str(job.calibration),
+        "batch": source.inputs[0].shape[0] or 1,
+        "select_ops": job.settings.select_ops,
+        "sparse": sparse,
+    }
 
 
 def _write_float_then_weights(job: Job, precision: str, out: Path) -> None:

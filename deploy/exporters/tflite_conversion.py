@@ -23,7 +23,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `source` (SavedModel folder), `out` (file), `precision` (by name), `io` ("float",
             "int8" or "uint8"), `calibration` (.npz of samples by input name, or None), `method` (of
             int8 ranges, by name), `batch` (samples that the graph takes at once), `select_ops`
-            (whether TensorFlow's own kernels may be used).
+            (whether TensorFlow's own kernels may be used), `sparse` (whether zeros are left out).
 
     Returns:
         The operators of the file.
@@ -37,6 +37,8 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         request["source"], signature_keys=[SIGNATURE]
     )
     _SETTINGS[request["precision"]](converter, request)
+    if request.get("sparse"):
+        converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     if request.get("select_ops"):
         converter.target_spec.supported_ops = [
             *converter.target_spec.supported_ops,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgepress.compress import load, prune
+from edgepress.compress.errors import InputError
 from edgepress.compress.weights.prunable import find_kernels
 from edgepress.deploy import export
 
@@ -91,9 +92,95 @@ def test_the_file_holds_exactly_the_zeros_of_the_model(kind, worker, tmp_path):
     wanted = zeros_in([k.value() for k in kernels])
     assert wanted == sum(r.removed for r in result.removed) > 0
     (artifact,) = export(
-        result.model, tmp_path / "out", formats=["tflite"], quantize=["float32"], worker=worker
+        result.model,
+        tmp_path / "out",
+        formats=["tflite"],
+        quantize=["float32"],
+        sparse_encoding="off",
+        worker=worker,
     )
     assert zeros_in(constants(artifact.path)) == wanted
+
+
+def stored(path: Path) -> tuple[int, int]:
+    """(encoded arrays, their values that aren't zero) of a file."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    graph = model.Subgraphs(0)
+    tensors = [graph.Tensors(i) for i in range(graph.TensorsLength())]
+    sparse = [t for t in tensors if t.Sparsity() is not None]
+    types = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
+    arrays = [model.Buffers(t.Buffer()).DataAsNumpy().view(types[t.Type()]) for t in sparse]
+    return len(sparse), sum(np.count_nonzero(a) for a in arrays)
+
+
+def mixed_net():
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((12, 12, 16))
+    x = layers.Conv2D(48, 3, activation="relu")(inputs)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(96, 1)(x))
+    return keras.Model(inputs, layers.Dense(128)(x))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("structure", ["weights", "nm", "blocks"])
+def test_zeros_are_encoded_where_that_is_smaller_and_runs(structure, precision, worker, tmp_path):
+    model = prune(mixed_net(), structure=structure, sparsity=0.75).model
+    options = {"formats": ["tflite"], "quantize": [precision], "worker": worker}
+    (dense,) = export(model, tmp_path / "dense", sparse_encoding="off", **options)
+    result = export(model, tmp_path / "auto", **options)
+    (encoded,) = result
+    assert encoded.verified.passed
+    assert encoded.bytes < 0.7 * dense.bytes
+    values = [k.value().astype(precision) for k in find_kernels(model)[0]]
+    assert stored(encoded.path) == (3, sum(np.count_nonzero(v) for v in values))
+    assert stored(dense.path) == (0, 0)
+    (note,) = result.notes
+    assert f"{dense.bytes:,} bytes dense, {encoded.bytes:,} with encoded zeros" in note
+
+
+@pytest.mark.parametrize(
+    ("block", "sparsity", "count"), [("4x1", 0.6, 0), ("4x1", 0.9, 1), ("1x4", 0.6, 1)]
+)
+def test_what_would_run_slower_encoded_stays_dense_unless_asked(
+    block, sparsity, count, worker, tmp_path
+):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((64,)), layers.Dense(64)])
+    model = prune(model, structure="blocks", block=block, sparsity=sparsity).model
+    options = {"formats": ["tflite"], "worker": worker}
+    (auto,) = result = export(model, tmp_path / "auto", **options)
+    assert stored(auto.path)[0] == count
+    assert ("run slower below 80%" in "".join(result.notes)) == (count == 0)
+    (asked,) = export(model, tmp_path / "on", sparse_encoding="on", **options)
+    assert stored(asked.path)[0] == 1
+
+
+def test_an_encoded_file_that_computes_wrongly_is_withheld(worker, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((64,)), layers.Dense(64)])
+    model = prune(model, structure="blocks", block="4x1", sparsity=0.9).model
+    options = {"formats": ["tflite"], "quantize": ["float16"], "worker": worker}
+    (auto,) = export(model, tmp_path / "auto", **options)
+    assert auto.verified.passed
+    assert stored(auto.path)[0] == 0
+    asked = export(model, tmp_path / "on", sparse_encoding="on", **options)
+    assert not len(asked)
+    assert "NaN" in asked.failed[0].reason
+
+
+def test_a_model_without_zeros_stays_dense(worker, tmp_path):
+    options = {"formats": ["tflite"], "worker": worker}
+    auto = export(mixed_net(), tmp_path / "auto", **options)
+    assert (stored(auto[0].path), auto.notes) == ((0, 0), ())
+    asked = export(mixed_net(), tmp_path / "on", sparse_encoding="on", **options)
+    assert "no array has 30% of zeros" in asked.notes[0]
+
+
+def test_encoding_has_a_use_for_float_files_only(tmp_path):
+    with pytest.raises(InputError, match="--sparse-encoding on has no use"):
+        export(mixed_net(), tmp_path / "out", formats=["onnx"], sparse_encoding="on")
 
 
 def test_prune_then_cluster_then_int8_keeps_zeros_and_values(shared_data, worker, tmp_path):

@@ -1,0 +1,106 @@
+"""Zeros left out of float TFLite files: TFLite's sparse encoding, where it is read and pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from edgepress.compress.artifact import Artifact
+from edgepress.compress.errors import DeviceError, InputError
+from edgepress.deploy.exporters import Job
+from edgepress.deploy.exporters.tflite import request_for
+
+Kernel = Float[np.ndarray, "..."]
+# Precisions whose encoded files XNNPACK runs; it refuses those with integer weights.
+ENCODED = ("float32", "float16")
+# The converter encodes what has at least this share of zeros, in blocks of four where nine tenths
+# of the zeros lie in such.
+_LEAST, _IN_BLOCKS, _BLOCK = 0.3, 0.9, 4
+# LiteRT computes fully connected layers in blocks of four from the encoded weights themselves: with
+# fewer zeros than this that is slower than the dense product (docs/weights.md).
+_PAYS = 0.8
+
+
+def encode_zeros(
+    job: Job, artifact: Artifact, verify: Callable[[Path], Artifact]
+) -> tuple[Artifact, list[str]]:
+    """Replace a float TFLite file by one whose zeros are encoded, where that is better.
+
+    Args:
+        job: What the file was made of; its settings say whether this is up to the file ("auto") or
+            asked for ("on").
+        artifact: The dense file; replaced on disk by an encoded one.
+        verify: Runs and measures a file.
+
+    Returns:
+        The file that is on disk, and what was found.
+
+    Raises:
+        DeviceError: The converter or the runtime refuses what was asked for.
+    """
+    asked = job.settings.sparse_encoding == "on"
+    if job.settings.sparse_encoding == "off" or artifact.quantize not in ENCODED:
+        return artifact, []
+    kernels = list(_float_kernels(artifact.path))
+    name = artifact.path.name
+    if not any(np.mean(array == 0) >= _LEAST for _, array in kernels):
+        empty = f"{name}: dense: no array has {_LEAST:.0%} of zeros, which is what is encoded"
+        return artifact, [empty] if asked else []
+    share = _zeros_computed([array for product, array in kernels if product])
+    if share is not None and share < _PAYS and not asked:
+        return artifact, [
+            f"{name}: dense: with encoded zeros, dense layers in blocks of {_BLOCK} inputs run"
+            f" slower below {_PAYS:.0%} of zeros ({share:.0%} here); --sparse-encoding on does it"
+            " all the same"
+        ]
+    trial = artifact.path.with_name(f"encoded_{name}")
+    try:
+        job.worker.ask("tflite", request_for(job, artifact.quantize, trial, sparse=True))
+        encoded = verify(trial)
+    except (DeviceError, InputError) as error:
+        if asked:
+            raise
+        return artifact, [f"{name}: dense: the file with encoded zeros fails: {error.message}"]
+    sizes = f"{artifact.bytes:,} bytes dense, {encoded.bytes:,} with encoded zeros"
+    passed = encoded.verified is None or encoded.verified.passed
+    if not asked and not (passed and encoded.bytes < artifact.bytes):
+        why = "" if passed else ", which departs from the model"
+        return artifact, [f"{name}: dense: {sizes}{why}"]
+    trial.replace(artifact.path)
+    return verify(artifact.path), [f"{name}: zeros encoded: {sizes}"]
+
+
+def _zeros_computed(kernels: Sequence[Kernel]) -> float | None:
+    """The share of zeros of the kernels that would be computed encoded; None where none would."""
+    found = []
+    for kernel in kernels:
+        zeros = kernel == 0
+        whole = zeros[:, : zeros.shape[1] // _BLOCK * _BLOCK]
+        blocks = whole.reshape(len(whole), -1, _BLOCK).all(2).mean() if whole.size else 0.0
+        if zeros.mean() >= _LEAST and blocks > _IN_BLOCKS * zeros.mean():
+            found.append((int(zeros.sum()), zeros.size))
+    if not found:
+        return None
+    return sum(zeros for zeros, _ in found) / sum(size for _, size in found)
+
+
+def _float_kernels(path: Path) -> Iterator[tuple[bool, Kernel]]:
+    """(whether a fully connected layer's, array) of the float arrays of two axes or more."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    types = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    codes = [model.OperatorCodes(i).BuiltinCode() for i in range(model.OperatorCodesLength())]
+    product = schema.BuiltinOperator.FULLY_CONNECTED
+    for graph in (model.Subgraphs(g) for g in range(model.SubgraphsLength())):
+        operators = [graph.Operators(i) for i in range(graph.OperatorsLength())]
+        dense = {o.Inputs(1) for o in operators if codes[o.OpcodeIndex()] == product}
+        for index in range(graph.TensorsLength()):
+            tensor = graph.Tensors(index)
+            data = model.Buffers(tensor.Buffer()).DataAsNumpy()
+            if not isinstance(data, int) and tensor.Type() in types and tensor.ShapeLength() > 1:
+                array = data.view(types[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
+                yield index in dense and array.ndim == 2, array
