@@ -13,17 +13,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks import peak
+from edgepress.benchmarks import peak as peak_script
 from edgepress.benchmarks.cutting import cut_operators
-from edgepress.benchmarks.runtime import runtime_for
+from edgepress.benchmarks.runtime import Runtime, runtime_for
 from edgepress.benchmarks.session import runtime_with
 from edgepress.benchmarks.target import RunOptions
 from edgepress.benchmarks.tflite_file import Operator, TFLiteGraph, read_graph
 from edgepress.compress.errors import DeviceError
+
+Opener = Callable[[Path], Runtime]
 
 _PASSES = 5
 _SECONDS = 0.02
@@ -61,8 +65,9 @@ class Profile:
         method: How it was got.
         whole_ms: The whole file's time, measured beside.
         operators: In the order in which they run.
-        peak: The machine's measured best: "gflops" and "gbytes_per_s".
+        peak: The machine's measured best: "gflops" and "gbytes_per_s"; empty where unknown.
         notes: Remarks, one line each.
+        device: Where it ran.
     """
 
     artifact: str
@@ -71,19 +76,31 @@ class Profile:
     operators: tuple[OperatorCost, ...]
     peak: dict[str, float]
     notes: tuple[str, ...]
+    device: str = "local"
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
         return {**vars(self), "operators": [vars(o) for o in self.operators]}
 
 
-def profile_artifact(path: Path, options: RunOptions | None = None, runs: int = 50) -> Profile:
-    """Profile a file on this machine.
+def profile_artifact(
+    path: Path,
+    options: RunOptions | None = None,
+    runs: int = 50,
+    *,
+    open_runtime: Opener | None = None,
+    best: dict[str, float] | None = None,
+    device: str = "local",
+) -> Profile:
+    """Profile a file by operator.
 
     Args:
         path: A `.tflite` or `.onnx` file.
         options: How it is run.
         runs: Inferences of the whole file.
+        open_runtime: Opens a file on the device; here by default.
+        best: What the device can do at best; this machine's by default, empty where unknown.
+        device: The device's name.
 
     Returns:
         Its operators.
@@ -91,12 +108,37 @@ def profile_artifact(path: Path, options: RunOptions | None = None, runs: int = 
     Raises:
         DeviceError: The runtime failed.
     """
-    kind = runtime_for(path)
     chosen = options or RunOptions()
-    best = machine_peak(chosen.threads)
-    if kind == "litert":
-        return _profile_tflite(path, chosen, runs, best)
-    return _profile_onnx(path, chosen, runs, best)
+    opened = open_runtime or partial(runtime_with, options=chosen)
+    peak = machine_peak(chosen.threads) if best is None else best
+    way = _profile_tflite if runtime_for(path) == "litert" else _profile_onnx
+    return replace(way(path, opened, runs, peak), device=device)
+
+
+def profile_of_table(
+    path: Path, rows: Sequence[tuple[str, str, float]], whole_ms: float, method: str, device: str
+) -> Profile:
+    """A profile out of a table that the device made itself.
+
+    Args:
+        path: A `.tflite` file.
+        rows: For each operator as it was run its kind, the names of its outputs and milliseconds.
+        whole_ms: The whole file's time.
+        method: How the table was got.
+        device: The device's name.
+    """
+    graph = read_graph(path)
+    by_output = {graph.tensors[o.outputs[0]].name: o for o in graph.operators if o.outputs}
+    total = sum(ms for _, _, ms in rows) or 1.0
+    costs = []
+    for kind, name, ms in rows:
+        operator = by_output.get(name)
+        if operator is not None and operator.name == kind:
+            costs.append(_cost(graph, operator, ms, total, {}))
+        else:
+            costs.append(OperatorCost(name, kind, ms, ms / total))
+    note = f"the operators sum up to {total / whole_ms:.0%} of the whole" if whole_ms else ""
+    return Profile(str(path), method, whole_ms, tuple(costs), {}, (note,), device)
 
 
 def machine_peak(threads: int) -> dict[str, float]:
@@ -104,7 +146,7 @@ def machine_peak(threads: int) -> dict[str, float]:
     count = str(threads)
     limits = {"OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
     done = subprocess.run(
-        [sys.executable, "-P", peak.__file__],
+        [sys.executable, "-P", peak_script.__file__],
         capture_output=True,
         text=True,
         env={**os.environ, **limits},
@@ -115,11 +157,11 @@ def machine_peak(threads: int) -> dict[str, float]:
     return found
 
 
-def _profile_tflite(path: Path, options: RunOptions, runs: int, best: dict[str, float]) -> Profile:
+def _profile_tflite(path: Path, opened: Opener, runs: int, best: dict[str, float]) -> Profile:
     graph = read_graph(path)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
         files = cut_operators(path, Path(folder))
-        times, refused = _time_alone({-1: path, **files}, options, runs)
+        times, refused = _time_alone({-1: path, **files}, opened, runs)
     whole = times.pop(-1)
     total = sum(times.values())
     costs = tuple(
@@ -137,18 +179,18 @@ def _profile_tflite(path: Path, options: RunOptions, runs: int, best: dict[str, 
 
 
 def _time_alone(
-    files: dict[int, Path], options: RunOptions, runs: int
+    files: dict[int, Path], opened: Opener, runs: int
 ) -> tuple[dict[int, float], dict[int, str]]:
     """Milliseconds of each file, in passes over all of them, and what was refused."""
     samples: dict[int, list[float]] = {}
     refused: dict[int, str] = {}
-    with runtime_with(files[-1], options) as runtime:
+    with opened(files[-1]) as runtime:
         for _ in range(_PASSES):
             for i, file in files.items():
                 if i in refused:
                     continue
                 try:
-                    runtime.load(str(file))
+                    runtime.load(runtime.put(file))
                     raw = runtime.ask(
                         {"do": "time", "n": runs, "discard": 3, "max_seconds": _SECONDS}
                     )["ns"]
@@ -169,6 +211,8 @@ def _cost(
     share = ms / total if total else 0.0
     if macs is None or ms <= 0:
         return OperatorCost(name, operator.name, ms, share)
+    if not best:
+        return OperatorCost(name, operator.name, ms, share, macs, 2 * macs / ms / 1e6)
     moved = sum(graph.tensors[i].bytes for i in (*operator.inputs, *operator.outputs) if i >= 0)
     ridge = best["gflops"] / best["gbytes_per_s"]
     bound = "memory" if 2 * macs / max(1, moved) < ridge else "compute"
@@ -196,15 +240,14 @@ def operator_macs(graph: TFLiteGraph, operator: Operator) -> int | None:
     return None
 
 
-def _profile_onnx(path: Path, options: RunOptions, runs: int, best: dict[str, float]) -> Profile:
+def _profile_onnx(path: Path, opened: Opener, runs: int, best: dict[str, float]) -> Profile:
     """ONNX Runtime's own profiler; the whole is timed without it."""
-    with runtime_with(path, options) as runtime:
+    with opened(path) as runtime:
         runtime.time(10)
         whole = statistics.median(runtime.time(runs)) / 1e6
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-            runtime.load(str(path), profile=f"{folder}/p")
-            runtime.time(runs)
-            events = runtime.ask({"do": "profile"})["events"]
+        runtime.load(runtime.put(path), profile=runtime.place("profile"))
+        runtime.time(runs)
+        events = runtime.ask({"do": "profile"})["events"]
     nodes: dict[tuple[str, str], list[float]] = {}
     for event in events:
         nodes.setdefault((event["node"], event["op"]), []).append(event["us"] / 1e3)

@@ -145,6 +145,7 @@ class DeviceResult:
         noise: Smallest relative difference that this run could see, from an artifact against
             itself; None where nothing was compared.
         failures: What could not be measured.
+        profiles: Time by operator, by artifact, where asked for.
     """
 
     device: str
@@ -155,6 +156,7 @@ class DeviceResult:
     comparisons: tuple[Comparison, ...] = ()
     noise: float | None = None
     failures: tuple[Failure, ...] = ()
+    profiles: tuple[dict[str, Any], ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """The device as in the `benchmark` document."""
@@ -174,11 +176,14 @@ class BenchmarkResult(Sequence[Measurement]):
 
     Attributes:
         devices: One result each.
-        profiles: Time by operator, by artifact, where asked for.
     """
 
     devices: tuple[DeviceResult, ...]
-    profiles: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def profiles(self) -> tuple[dict[str, Any], ...]:
+        """Time by operator, of all devices."""
+        return tuple(p for device in self.devices for p in device.profiles)
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:

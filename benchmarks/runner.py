@@ -171,6 +171,7 @@ class OnnxRuntime:
         import onnxruntime as ort
 
         self.import_ns = time.perf_counter_ns() - begin
+        ort.disable_telemetry_events()
         self.version = ort.__version__
         reset_peak()
         self.baseline = HOST.read_memory()

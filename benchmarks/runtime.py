@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -101,6 +102,8 @@ class LocalChannel:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            # What libraries leave in the temporary folder goes with ours.
+            env={**os.environ, "TMPDIR": self._folder.name},
         )
 
     def ask_line(self, line: str, timeout: float) -> str:
@@ -204,7 +207,7 @@ class Runtime:
 
     def __enter__(self) -> Runtime:
         try:
-            reply = self.load(self._channel.put(self.path))
+            reply = self.load(self.put(self.path))
         except BaseException:
             self._channel.close()
             raise
@@ -242,6 +245,14 @@ class Runtime:
         if not reply.pop("ok"):
             raise DeviceError(f"'{self.path.name}': {reply['error']}", _cure(reply["error"]))
         return reply
+
+    def put(self, path: Path) -> str:
+        """Make a local file readable for the runner; give the path by which it knows the file."""
+        return self._channel.put(path)
+
+    def place(self, name: str) -> str:
+        """The path by which the runner knows a file `name` in its own folder."""
+        return self._channel.place(name)
 
     def load(self, path: str, profile: str = "") -> dict[str, Any]:
         """Load a file with this runtime's options, in the place of the one before.

@@ -13,7 +13,9 @@ from edgepress.benchmarks.runtime import Channel, Runtime
 from edgepress.benchmarks.target import Job, RunOptions
 
 # The options that the runner honours, here and on boards.
-RUNNER_TAKES = frozenset(("threads", "batch", "xnnpack", "delegates", "providers", "cpus"))
+RUNNER_TAKES = frozenset(
+    ("threads", "batch", "xnnpack", "delegates", "providers", "cpus", "profile")
+)
 
 _METHODS = {
     ".tflite": "wall clock around Interpreter.invoke, inputs set before",

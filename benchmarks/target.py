@@ -8,11 +8,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
+
+if TYPE_CHECKING:
+    from edgepress.benchmarks.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,10 @@ class Target(Protocol):
 
     @property
     def takes(self) -> frozenset[str]:
-        """Fields of `RunOptions` that it honours; the others are refused before any work."""
+        """Fields of `RunOptions` that it honours, and `profile` where it has one.
+
+        The others are refused before any work.
+        """
 
     @property
     def gives_outputs(self) -> bool:
@@ -114,6 +120,13 @@ class Target(Protocol):
         Raises:
             DeviceError: The device can't be reached or can't load the artifact.
             InputError: The device has no runtime for such a file.
+        """
+
+    def profile(self, path: Path, options: RunOptions) -> Profile:
+        """The time of each operator of an artifact.
+
+        Raises:
+            DeviceError: The device failed, or has no way to tell.
         """
 
     def close(self) -> None:

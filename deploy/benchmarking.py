@@ -6,16 +6,16 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import Candidate, candidates, measure
-from edgepress.benchmarks.profile import profile_artifact
 from edgepress.benchmarks.results import BenchmarkResult, DeviceResult, Failure
 from edgepress.benchmarks.runtime import runtime_for
 from edgepress.benchmarks.sampling import Plan
-from edgepress.benchmarks.target import Target
+from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.artifact import Artifact
 from edgepress.compress.errors import DeviceError, InputError, Stopped
 from edgepress.compress.progress import Progress, Silent
@@ -65,7 +65,7 @@ def benchmark(
         providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
         cpus: Cores that inference is bound to; all by default.
         timeout: Seconds that one request to a device may take.
-        profile: Whether this machine also measures the time of each operator.
+        profile: Whether the devices also tell the time of each operator.
         seed: Of the order and the bootstrap.
         progress: Told what goes on.
 
@@ -88,18 +88,49 @@ def benchmark(
     chosen = candidates(paths, _several(threads), _several(batch), options)
     plan = Plan(runs=runs, launches=launches, max_seconds=max_seconds, seed=seed)
     targets = [d if not isinstance(d, str) else target_for(d) for d in devices]
-    check_options((c.options for c in chosen), paths, targets)
+    check_options((c.options for c in chosen), paths, targets, profile)
     judge = judge_for(data) if data is not None else None
-    results = _on_all(targets, chosen, plan, precision, judge, progress or Silent())
-    result = BenchmarkResult(tuple(results))
+    work = _Work(chosen, plan, precision, judge, profile)
+    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())))
     if not result.measurements:
         raise DeviceError(result.failures[0].reason)
-    if not profile:
-        return result
-    (progress or Silent()).stage("time by operator on this machine")
-    measured = dict.fromkeys(m.path for m in result.measurements)
-    profiles = tuple(profile_artifact(p, chosen[0].options).to_json() for p in measured)
-    return BenchmarkResult(result.devices, profiles)
+    return result
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done on every device."""
+
+    chosen: Sequence[Candidate]
+    plan: Plan
+    precision: float | None
+    judge: Judge | None
+    profile: bool
+
+    def on(self, target: Target, progress: Progress) -> DeviceResult:
+        """Measure, then profile what could be measured."""
+        progress.stage(f"{len(self.chosen)} artifacts on {target.name}")
+        found = measure(
+            self.chosen,
+            target,
+            self.plan,
+            precision=self.precision,
+            by=self.judge,
+            progress=progress,
+        )
+        if not self.profile:
+            return found
+        progress.stage(f"time by operator on {target.name}")
+        options: dict[Path, RunOptions] = {}
+        for measurement in found.measurements:
+            options.setdefault(measurement.path, measurement.options)
+        profiles, failures = [], list(found.failures)
+        for path, chosen in options.items():
+            try:
+                profiles.append(target.profile(path, replace(chosen, batch=None)).to_json())
+            except DeviceError as error:
+                failures.append(Failure(target.name, str(path), error.format_message()))
+        return replace(found, profiles=tuple(profiles), failures=tuple(failures))
 
 
 def _several(value: Any) -> tuple[Any, ...]:
@@ -110,16 +141,8 @@ def _several(value: Any) -> tuple[Any, ...]:
     return values
 
 
-def _on_all(
-    targets: Sequence[Target],
-    chosen: Sequence[Candidate],
-    plan: Plan,
-    precision: float | None,
-    judge: Judge | None,
-    progress: Progress,
-) -> list[DeviceResult]:
+def _on_all(targets: Sequence[Target], work: _Work, progress: Progress) -> list[DeviceResult]:
     """All devices at once, but those that share this machine one after the other."""
-
     stop, this_machine = threading.Event(), threading.Lock()
 
     def one(target: Target) -> DeviceResult:
@@ -127,8 +150,7 @@ def _on_all(
         watch = progress if alone else _OneOfMany(progress, target.name, stop)
         try:
             with this_machine if target.on_this_machine else nullcontext():
-                watch.stage(f"{len(chosen)} artifacts on {target.name}")
-                return measure(chosen, target, plan, precision=precision, by=judge, progress=watch)
+                return work.on(target, watch)
         except DeviceError as error:
             return _unreached(target, error)
         finally:

@@ -51,8 +51,6 @@ class ExportSpec(Spec):
             calibration samples; by default in small depthwise networks.
         bias_correction: Whether bias correction before int8 is tried, and kept where it helps; by
             default in small depthwise networks.
-        sparse_encoding: Whether float32 and float16 TFLite files leave zeros out: auto where the file
-            is smaller so, runs and isn't slower for it; on; off.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         shapes: Sizes of inputs that the model leaves free, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
@@ -71,7 +69,6 @@ class ExportSpec(Spec):
     calibration_method: Literal["min-max", "percentile", "mse", "entropy", "auto"] = "min-max"
     equalize: bool | None = None
     bias_correction: bool | None = None
-    sparse_encoding: Literal["auto", "on", "off"] = "auto"
     select_ops: bool = False
     shapes: dict[str, Sizes] = Field(default_factory=dict)
     qat_epochs: int = Field(0, ge=0)
@@ -102,7 +99,7 @@ class BenchmarkSpec(Spec):
         precision: Go on beyond the runs until every 95 % interval is narrower than this share of
             its value, as 1% or 0.01.
         max_seconds: Time limit of the timing, for each device.
-        profile: Whether this machine also measures the time of each operator.
+        profile: Whether the devices also tell the time of each operator.
     """
 
     devices: List = ("local",)

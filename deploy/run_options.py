@@ -22,6 +22,7 @@ _FLAGS = {
     "delegates": "--delegate",
     "providers": "--provider",
     "cpus": "--cpus",
+    "profile": "--profile",
 }
 
 
@@ -86,7 +87,10 @@ def run_options(
 
 
 def check_options(
-    options: Iterable[RunOptions], paths: Sequence[Path], targets: Sequence[Target]
+    options: Iterable[RunOptions],
+    paths: Sequence[Path],
+    targets: Sequence[Target],
+    profile: bool = False,
 ) -> None:
     """Refuse options that would be without effect.
 
@@ -94,11 +98,14 @@ def check_options(
         options: Of all runs.
         paths: The artifacts.
         targets: The devices.
+        profile: Whether the time of each operator is asked for.
 
     Raises:
         InputError: No artifact's runtime knows an option, or a device doesn't honour it.
     """
-    given = {name for one in options for name in _changed(one)}
+    given = {name for one in options for name in _changed(one)} | (
+        {"profile"} if profile else set()
+    )
     runtimes = {runtime_for(path) for path in paths}
     for name in (n for n in _FLAGS if n in given):
         runtime = _RUNTIME_OF_OPTION.get(name)

@@ -16,11 +16,13 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.profile import Profile
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.targets.addresses import split_options
@@ -29,6 +31,7 @@ from edgepress.deploy.targets.native_runner import LIBRARY, compile_runner, find
 from edgepress.deploy.targets.shell_host import SCRIPT, parse_host
 
 _OPTIONS = ("benchmark_model", "cores", "litert", "cc", "emulated")
+_STARTING = threading.Lock()
 _HOME = "/data/local/tmp"
 _NO_BINARY = (
     "get benchmark_model for the device's processor from TensorFlow Lite's site, then: "
@@ -90,7 +93,9 @@ class AndroidTarget:
     timing_valid: bool = True
     estimated: bool = False
     on_this_machine: bool = False
-    takes: frozenset[str] = frozenset(("threads", "batch", "xnnpack", "delegates", "cpus"))
+    takes: frozenset[str] = frozenset(
+        ("threads", "batch", "xnnpack", "delegates", "cpus", "profile")
+    )
 
     def __post_init__(self) -> None:
         self.name = self.url
@@ -118,6 +123,8 @@ class AndroidTarget:
         """Connect, check that exit codes arrive, take the lock, send the binary."""
         if self.folder:
             return
+        with _STARTING:  # several clients that start adb's server at once get in each other's way
+            self._adb("start-server")
         if re.search(r":\d+$", self.serial):
             self._adb("connect", self.serial)
         features = self._adb("-s", self.serial, "features")
@@ -163,6 +170,11 @@ class AndroidTarget:
             self.try_shell,
         )
         return AndroidSession(phone, path, options)
+
+    def profile(self, path: Path, options: RunOptions) -> Profile:
+        """By operator, as benchmark_model tells."""
+        with self.open(path, options) as session:
+            return session.profile()
 
     def close(self) -> None:
         """Remove everything from the device."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
 from edgepress.benchmarks.memory import plan_arena
+from edgepress.benchmarks.profile import Profile, profile_of_table
 from edgepress.benchmarks.raw_runtime import RawRuntime
 from edgepress.benchmarks.runtime import died
 from edgepress.benchmarks.session import runtime_with
@@ -24,7 +25,7 @@ from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.benchmarks.tflite_file import read_graph
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.targets.battery import READ_BATTERY, energy_between, take_readings
-from edgepress.deploy.targets.benchmark_model import Report, parse_report
+from edgepress.deploy.targets.benchmark_model import Report, outputs_of, parse_report
 from edgepress.deploy.targets.native_runner import LIBRARY
 
 
@@ -79,6 +80,18 @@ class AndroidSession:
             () if report.first_us is None else (report.first_us * 1e3,),
             None if energy is None else energy / (report.n + max(1, job.discard)),
         )
+
+    def profile(self, runs: int = 50) -> Profile:
+        """By operator, as benchmark_model tells with its profiler on."""
+        report, _ = self._benchmark(Job(runs, discard=5), enable_op_profiling="true")
+        if not report.operators:
+            raise DeviceError(
+                f"'{self.path.name}': benchmark_model gave no profile by operator",
+                "this build of it may lack the profiler",
+            )
+        rows = [(o.operator, outputs_of(o.name), o.mean_ms) for o in report.operators]
+        method = "benchmark_model --enable_op_profiling"
+        return profile_of_table(self.path, rows, report.mean_us / 1e3, method, self.phone.name)
 
     def _benchmark(self, job: Job, **more: Any) -> tuple[Report, float | None]:
         """One run with further flags; its report, and the microjoules that the phone used."""

@@ -88,6 +88,12 @@ def parse_report(text: str) -> Report:
     )
 
 
+def outputs_of(name: str) -> str:
+    """The output's name out of an operator's, which is `[output]:position`."""
+    match = re.fullmatch(r"\[(.*)\](:\d+)?", name)
+    return match[1] if match else name
+
+
 def _value(name: str, line: str) -> float | None:
     return _found(rf"\b{name}={_NUMBER}", line)
 

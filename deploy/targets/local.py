@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.host import read_environment
+from edgepress.benchmarks.profile import Profile, profile_artifact
 from edgepress.benchmarks.session import RUNNER_TAKES, RuntimeSession
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import InputError
@@ -43,6 +44,10 @@ class LocalTarget:
     def open(self, path: Path, options: RunOptions) -> RuntimeSession:
         """Load an artifact in a new child process."""
         return RuntimeSession(path, options, sysfs=self.sysfs)
+
+    def profile(self, path: Path, options: RunOptions) -> Profile:
+        """Each operator cut out and timed alone, or ONNX Runtime's own profile."""
+        return profile_artifact(path, options)
 
     def close(self) -> None:
         """Nothing to hang up."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.host import read_environment
 from edgepress.benchmarks.measurement import Samples, SessionFacts
+from edgepress.benchmarks.profile import Profile
 from edgepress.benchmarks.runtime import LocalChannel, Runtime
 from edgepress.benchmarks.target import Job, RunOptions, Session, Target
 from edgepress.compress.errors import DeviceError, InputError
@@ -88,6 +89,10 @@ class TflmTarget:
         """Load an artifact in TFLM in a new child process."""
         _only_tflite(path, self.name)
         return TflmSession(path, options)
+
+    def profile(self, path: Path, options: RunOptions) -> Profile:  # noqa: ARG002
+        """Not possible: its times are not those of a microcontroller."""
+        raise DeviceError(f"'{self.name}' can't tell the time of each operator")
 
     def close(self) -> None:
         """Nothing to hang up."""
@@ -167,6 +172,10 @@ class EthosTarget:
         """Have Vela compile an artifact."""
         _only_tflite(path, self.name)
         return EthosSession(path, self.accelerator, options.timeout)
+
+    def profile(self, path: Path, options: RunOptions) -> Profile:  # noqa: ARG002
+        """Not possible: Vela's summary has none."""
+        raise DeviceError(f"'{self.name}' can't tell the time of each operator")
 
     def close(self) -> None:
         """Nothing to hang up."""

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.profile import Profile
 from edgepress.benchmarks.target import RunOptions, Session, Target
 
 
@@ -54,6 +55,10 @@ class Named:
     def open(self, path: Path, options: RunOptions) -> AbstractContextManager[Session]:
         """As the device."""
         return self._target.open(path, options)
+
+    def profile(self, path: Path, options: RunOptions) -> Profile:
+        """As the device."""
+        return self._target.profile(path, options)
 
     def close(self) -> None:
         """As the device."""

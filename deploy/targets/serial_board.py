@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
+from edgepress.benchmarks.profile import Profile
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.benchmarks.tensors import to_real, to_tensor
 from edgepress.benchmarks.tflite_file import TFLiteGraph, read_graph
@@ -166,6 +167,10 @@ class SerialTarget:
 
     def _pulled(self, error: OSError) -> DeviceError:
         return DeviceError(f"the line to '{self.name}' was cut: {error.strerror}")
+
+    def profile(self, path: Path, options: RunOptions) -> Profile:  # noqa: ARG002
+        """Not possible: the serial protocol has no such command."""
+        raise DeviceError(f"'{self.name}' can't tell the time of each operator")
 
     def close(self) -> None:
         """Give the line back."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edgepress.benchmarks.profile import Profile, profile_artifact
 from edgepress.benchmarks.session import RuntimeSession
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
@@ -87,6 +88,16 @@ class SshTarget:
         channel = _SshChannel(self, options.timeout)
         return RuntimeSession(path, options, channel, kind=self.runner.kind)
 
+    def profile(self, path: Path, options: RunOptions) -> Profile:
+        """Each operator cut out and timed alone there, or ONNX Runtime's own profile."""
+        return profile_artifact(
+            path,
+            options,
+            open_runtime=lambda file: self.open(file, options).runtime,
+            best=self.reach(self.runner.peak(self._link, options.threads)),
+            device=self.name,
+        )
+
     def close(self) -> None:
         """Remove everything from the board and hang up; a lost board cleans up by itself."""
         with suppress(DeviceError):
@@ -117,7 +128,11 @@ class SshTarget:
         if code != 0:
             raise DeviceError(f"'{self.name}' has no room: {err.strip()}", "is its disk full?")
         folder = folder.strip()
-        inner = f"echo $$ > {folder}/pid; exec {self.runner.command(self._link)}"
+        # What libraries leave in the temporary folder goes with ours.
+        inner = (
+            f"echo $$ > {folder}/pid; export TMPDIR={folder};"
+            f" exec {self.runner.command(self._link)}"
+        )
         command = f"exec timeout -k 2 {limit:g} sh -c {shlex.quote(inner)}"
         return await self._link.start(command), folder
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgepress.benchmarks import host
+from edgepress.benchmarks import host, peak
 from edgepress.benchmarks.raw_runtime import RawRuntime
 from edgepress.benchmarks.runtime import RUNNER, RUNNER_FILES, Runtime, died
 from edgepress.benchmarks.session import RUNNER_TAKES
@@ -35,6 +35,9 @@ class BoardRunner(Protocol):
 
     async def environment(self, link: Link) -> dict[str, Any]:
         """The board and its present state."""
+
+    async def peak(self, link: Link, threads: int) -> dict[str, float]:
+        """What the board can do at best, as `peak.py` measures it; empty where it can't be had."""
 
     def command(self, link: Link) -> str:
         """What the board's shell executes."""
@@ -102,6 +105,17 @@ class PythonRunner:
             raise DeviceError(f"Python on '{self._name}' said '{said}'") from None
         return told
 
+    async def peak(self, link: Link, threads: int) -> dict[str, float]:
+        """Measured by the board's NumPy."""
+        path = Path(peak.__file__)
+        script = await link.upload(path, sha256(path), f"{link.folder}/runner/{path.name}")
+        limits = f"OPENBLAS_NUM_THREADS={threads} OMP_NUM_THREADS={threads}"
+        code, out, err = await link.run(f"{limits} {self._python} {script}")
+        if code != 0:
+            raise self.ended(code, err)
+        found: dict[str, float] = json.loads(out)
+        return found
+
     def command(self, link: Link) -> str:
         """Python with the script."""
         return f"{self._python} {link.folder}/runner/{RUNNER.name}"
@@ -168,6 +182,10 @@ class NativeRunner:
         if code != 0:
             raise DeviceError(f"the shell of '{self._name}' {died(code, err)}")
         return parse_host(out)
+
+    async def peak(self, link: Link, threads: int) -> dict[str, float]:  # noqa: ARG002
+        """Unknown without NumPy."""
+        return {}
 
     def command(self, link: Link) -> str:
         """The program with the library's path."""

@@ -76,8 +76,10 @@ class Adbd:
         tools = self.root.parent / "tools"
         tools.mkdir(exist_ok=True)
         cases = "".join(f"{k}) echo {shlex.quote(v)};;\n" for k, v in self.properties.items())
-        (tools / "getprop").write_text(f"#!/bin/sh\ncase $1 in\n{cases}esac\n")
-        (tools / "getprop").chmod(0o755)
+        fresh = tools / f"getprop.{threading.get_ident()}"
+        fresh.write_text(f"#!/bin/sh\ncase $1 in\n{cases}esac\n")
+        fresh.chmod(0o755)
+        fresh.replace(tools / "getprop")  # another command may be running the one before
         return subprocess.Popen(
             ["sh", "-c", self.local(command)],
             stdin=subprocess.DEVNULL,

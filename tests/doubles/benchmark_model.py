@@ -63,3 +63,16 @@ print(
     f"Warmup (avg): {statistics.fmean(warm):g}, Inference (avg): {statistics.fmean(steady):g}"
 )
 print("INFO: Memory footprint delta from the start of the tool (MB): init=1.5 overall=12.8672")
+if flags.get("enable_op_profiling") == "true":
+    operators = interpreter._get_ops_details()
+    names = {d["index"]: d["name"] for d in interpreter.get_tensor_details()}
+    mean = statistics.fmean(steady) / 1e3 / len(operators)  # made up: LiteRT in Python can't tell
+    print("============================== Run Order ==============================")
+    head = "[node type] [first] [avg ms] [%] [cdf%] [mem KB] [times called] [Name]"
+    print("\t".join(["", *head.split()]))
+    for i, operator in enumerate(operators):
+        share = f"{100 / len(operators):.3f}%"
+        name = f"[{names[operator['outputs'][0]]}]:{i}"
+        print("\t".join(["", operator["op_name"], "0.000", f"{mean:.6f}", share, share, "0.000",
+                         "1", name]))  # fmt: skip
+    print("\n============================== Top by Computation Time ==============================")

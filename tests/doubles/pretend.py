@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
+from edgepress.benchmarks.profile import Profile
 from edgepress.benchmarks.sampling import Entrant
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.compress.errors import DeviceError
@@ -75,6 +76,9 @@ class PretendTarget:
         self.log.append(f"open {path.name}")
         yield PretendSession(median, self.rng, self.log, path.name, self.fail_after.get(path.name))
         self.log.append(f"close {path.name}")
+
+    def profile(self, path: Path, options: RunOptions) -> Profile:
+        raise DeviceError("it has no profiler")
 
     def close(self) -> None:
         self.log.append("hung up")

@@ -161,7 +161,7 @@ def show_benchmark(document: dict[str, Any]) -> None:
         )  # fmt: skip
     for profile in document["profiles"]:
         display.print_table(
-            f"Time by operator: {Path(profile['artifact']).name}",
+            f"Time by operator on {profile['device']}: {Path(profile['artifact']).name}",
             ["output", "operator", "ms", "share", "MACs", "GFLOP/s", "bound by"],
             [
                 [op["name"][-60:], op["operator"], op["ms"], f"{op['share']:.1%}", op["macs"],

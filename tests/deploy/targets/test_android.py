@@ -163,3 +163,24 @@ def test_addresses_are_checked(binary: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=words):
             target_for(url)
+
+
+@needs_adb
+def test_several_phones_are_measured_at_once_and_none_mixed_up(
+    phone: Adbd, binary: Path, resnet_float: Path, tmp_path: Path
+) -> None:
+    other = Adbd(tmp_path / "second" / "phone")
+    other.root.mkdir(parents=True)
+    other.properties["ro.product.model"] = "Second"
+    lost = f"adb:127.0.0.1:1?benchmark_model={binary}"
+    urls = [_url(phone, binary), _url(other, binary), lost]
+    result = benchmark([resnet_float], devices=urls, runs=4, launches=1, cpus=[1])
+    other.unplug()
+    told = result.to_json()
+    names = [d.get("processor", "") for d in told["devices"]]
+    assert names == ["Double Test1", "Second Test1", ""], told["failures"]
+    assert [row["device"] for row in told["rows"]] == [d["name"] for d in told["devices"][:2]]
+    assert [f["device"] for f in told["failures"]] == ["adb:127.0.0.1:1"]
+    for device in (phone, other):
+        assert all("taskset 2 " in c for c in device.commands if "--graph" in c)
+        assert list(device.root.iterdir()) == []
