@@ -2,94 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepress.compress.amounts import limit_of
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import Alive, Channels, Group
-from edgepress.compress.structure.layer_times import LayerTimes, stairs, without_bumps
+from edgepress.compress.structure.groups import Alive, Channels
+from edgepress.compress.structure.ladders import Ladder, Scores, alive_for, ladders_of, on_stairs
+from edgepress.compress.structure.metering import Gauge
+from edgepress.compress.structure.scoring import unit_shares
+from edgepress.compress.structure.timed_widths import Limit, Widths, WidthSearch
 
-Scores = Mapping[str, NDArray[np.float64]]
 TOLERANCE = 0.05
-
-
-@dataclass(frozen=True, eq=False)
-class Ladder:
-    """The widths that one group may have, and the order in which its units go.
-
-    Attributes:
-        group: The group.
-        order: Its units, the least important first.
-        scores: Their scores in that order.
-        widths: Allowed widths, the full one first, falling.
-    """
-
-    group: Group
-    order: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    widths: tuple[int, ...]
-
-    def width_for(self, removed: int) -> int:
-        """The allowed width when this many units would go: never more go than that."""
-        wanted = self.group.size - removed
-        return min((w for w in self.widths if w >= wanted), default=self.widths[0])
-
-
-def multiple_for(size: int, round_to: int) -> int:
-    """The multiple that a group's widths are kept at.
-
-    A narrow group can't afford steps of 8: a step is at most an eighth of the group, as a power of
-    two (16 channels go in steps of 2, 64 and more in steps of 8).
-    """
-    step = round_to
-    while step > 1 and step > size // 8:
-        step //= 2
-    return max(step, 1)
-
-
-def widths_for(size: int, step: int, floor: int) -> tuple[int, ...]:
-    """Allowed widths of a group, falling.
-
-    Args:
-        size: Full width, always allowed.
-        step: Other widths are multiples of this.
-        floor: Fewest units that stay.
-    """
-    lowest = max(1, min(floor, size))
-    steps = [w for w in range(size - 1, 0, -1) if w % step == 0 and w >= lowest]
-    return (size, *steps)
-
-
-def ladders_of(
-    channels: Channels, scores: Scores, spec: PruneSpec, divisor: int = 1
-) -> list[Ladder]:
-    """A ladder for each group that can be pruned and has a choice."""
-    found = []
-    for group in channels.groups:
-        if not group.prunable or group.size < 2:
-            continue
-        step = max(1, multiple_for(group.size, spec.round_to) // divisor)
-        order = np.argsort(scores[group.name], kind="stable")
-        floor = max(spec.min_channels, math.ceil(group.size * spec.min_share))
-        widths = widths_for(group.size, step, floor)
-        ranked = scores[group.name][order]
-        found.append(Ladder(group, group.units[order], ranked, widths))
-    return found
-
-
-def alive_for(channels: Channels, ladders: Sequence[Ladder], widths: Mapping[str, int]) -> Alive:
-    """The units that stay when each group has a width."""
-    alive = channels.all_alive()
-    for ladder in ladders:
-        alive[ladder.order[: ladder.group.size - widths[ladder.group.name]]] = False
-    return alive
+# With a device: of what the MACs fall by, how much the time is to fall by too.
+TIME_TOO = 0.9
+# How far below its target a plan may go then, for the next step of time.
+DEEPEST = 0.1
+# How often a time between that one and the one without a limit is tried.
+_LOOKS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,20 +63,6 @@ def _limited(what: str, given: float, count: Callable[[Alive], float], full: Ali
     return Target(what, limit_of(given, count(full)), count)
 
 
-def on_stairs(channels: Channels, ladders: Sequence[Ladder], times: LayerTimes) -> list[Ladder]:
-    """Ladders with only those widths at which the measured time steps, all others being full."""
-    found = []
-    for ladder in ladders:
-        at = [times(alive_for(channels, [ladder], {ladder.group.name: w})) for w in ladder.widths]
-        # What the group doesn't touch would hide its steps.
-        apart = at[0] - times.part(ladder.group.units)
-        near = {w: time - apart for w, time in zip(ladder.widths, at, strict=True)}
-        kept = stairs(ladder.widths, list(near.values()))
-        kept = without_bumps(kept, [near[w] for w in kept])
-        found.append(replace(ladder, widths=kept))
-    return found
-
-
 def allocate(
     channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget, stepped: bool = True
 ) -> Alive:
@@ -156,7 +76,8 @@ def allocate(
         stepped: Whether only widths count at which time steps, where a device was named.
 
     Returns:
-        (units,) whether each stays: within the budget, and not below it by more than 5 %.
+        (units,) whether each stays: within the budget, and not below it by more than 5 %; by 10 %
+        where a device's next step of time lies there.
 
     Raises:
         InputError: The budget can't be reached; says the lowest reachable value and what holds it.
@@ -189,7 +110,10 @@ def _allocate(
         overrides = _overrides(channels, ladders, spec)
         if times is not None:
             ladders = on_stairs(channels, ladders, times)
-        alive = _fit(channels, ladders, overrides, target, spec)
+        if times is not None and _is_searched(spec):
+            alive = _searched(channels, ladders, overrides, target, spec, budget)
+        else:
+            alive = _fit(channels, ladders, overrides, target, spec)
         if alive is not None:
             best = alive
             # Widths between those that were measured are no steps.
@@ -198,6 +122,66 @@ def _allocate(
         if divisor >= spec.round_to:
             break
     return best
+
+
+def _is_searched(spec: PruneSpec) -> bool:
+    """Whether widths are searched for at which time falls too."""
+    targets = spec.target_macs, spec.target_latency
+    return spec.allocation == "global" and any(t is not None for t in targets)
+
+
+def _searched(
+    channels: Channels,
+    ladders: Sequence[Ladder],
+    overrides: Mapping[str, int],
+    target: Target,
+    spec: PruneSpec,
+    budget: Budget,
+) -> Alive | None:
+    """The widths of least damage that meet the target, and that save time as they save MACs."""
+    prices = unit_shares(channels, spec, budget)
+    aim = Limit(target.count, target.limit)
+
+    def units(widths: Widths) -> Alive:
+        return alive_for(channels, ladders, widths)
+
+    def within(*limits: Limit) -> Alive | None:
+        widths = WidthSearch(ladders, overrides, prices, units, [aim, *limits]).run()
+        return None if widths is None else units(widths)
+
+    found = within()
+    clock = budget.metering.latency if budget.metering is not None else None
+    if found is None or clock is None or spec.target_macs is None:
+        return found
+    return _in_time(channels, found, target, clock, within)
+
+
+def time_wanted(full: float, share: float) -> float:
+    """The time that a plan aims at too, which leaves a share of the MACs."""
+    return full * (1 - TIME_TOO * (1 - share))
+
+
+def _in_time(
+    channels: Channels,
+    found: Alive,
+    target: Target,
+    clock: Gauge,
+    within: Callable[..., Alive | None],
+) -> Alive:
+    """A choice whose time has fallen as its MACs have; else the fastest just below the target."""
+    share = target.limit / target.count(channels.all_alive())
+    low, high = time_wanted(clock.full, share), clock.count(found)
+    most = low
+    for _ in range(_LOOKS):
+        if high <= low:
+            break
+        faster = within(Limit(clock.count, most))
+        if faster is not None and target.count(faster) >= target.limit * (1 - DEEPEST):
+            found, high = faster, most
+        else:
+            low = most
+        most = (low + high) / 2
+    return found
 
 
 def _fit(

@@ -87,6 +87,7 @@ class Metering:
         times: Predicted latency in parts, where a device was named.
         device: Its name.
         accounts: What came of it; empty before the plan is made.
+        notes: What is to be said about it.
         seen: Measured values by quantity and choice of units.
     """
 
@@ -96,6 +97,7 @@ class Metering:
     times: LayerTimes | None = None
     device: str | None = None
     accounts: tuple[Measured, ...] = ()
+    notes: tuple[str, ...] = ()
     seen: dict[tuple[str, bytes], float] = field(default_factory=dict)
 
     def measured(self, gauge: Gauge, alive: Alive) -> float:

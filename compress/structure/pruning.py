@@ -64,6 +64,7 @@ class StructuredRun(PruningRun):
             now = budget.metering.accounts
             first = {m.what: m.before for m in self.measured or now}
             self.measured = tuple(replace(m, before=first[m.what]) for m in now)
+            self.notes += budget.metering.notes
         return alive
 
     def shrink(self, model: Any, spec: PruneSpec) -> Any:

@@ -81,6 +81,12 @@ def _per_cost(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budge
     """Divide by the share of the budget that one unit of a group takes."""
     if spec.sparsity is not None or spec.allocation != "global":
         return scores
+    shares = unit_shares(channels, spec, budget)
+    return {name: found / shares[name] for name, found in scores.items()}
+
+
+def unit_shares(channels: Channels, spec: PruneSpec, budget: Budget) -> dict[str, float]:
+    """For each group that can be pruned, the share of the budget that one unit of it takes."""
     gauge = None if budget.metering is None else budget.metering.target or budget.metering.latency
     if gauge is not None:
         count, share = gauge.count, 0.5
@@ -88,13 +94,10 @@ def _per_cost(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budge
         count, share = (budget.params if spec.target_params is not None else budget.macs), 0.0
     full = count(channels.all_alive())
     return {
-        name: found / _unit_share(channels, _by_name(channels, name), count, full, share)
-        for name, found in scores.items()
+        group.name: _unit_share(channels, group, count, full, share)
+        for group in channels.groups
+        if group.prunable
     }
-
-
-def _by_name(channels: Channels, name: str) -> Group:
-    return next(g for g in channels.groups if g.name == name)
 
 
 def _unit_share(channels: Channels, group: Group, count: Any, full: float, share: float) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.allocate import TOLERANCE, Scores, allocate
+from edgepress.compress.structure.allocate import TOLERANCE, allocate, target_of, time_wanted
 from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels
+from edgepress.compress.structure.ladders import Scores
 from edgepress.compress.structure.metering import Gauge, Metering
 
 # How often a plan is made again; the estimate is off by a factor, so two or three are enough.
@@ -39,7 +42,30 @@ def settle(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) 
     if metering.times is not None:
         plain = allocate(channels, scores, spec, budget, stepped=False)
     metering.settle(alive, plain, budget.macs)
+    if metering.times is not None and spec.target_macs is not None:
+        metering.notes = tuple(_on_time(channels, alive, spec, budget, metering))
     return alive
+
+
+def _on_time(
+    channels: Channels, alive: Alive, spec: PruneSpec, budget: Budget, metering: Metering
+) -> Iterator[str]:
+    """Where MACs end below their target for the time's sake, and where the time lags behind."""
+    target, full = target_of(channels, spec, budget), budget.macs(channels.all_alive())
+    asked, kept = target.limit / full, budget.macs(alive) / full
+    if kept < asked * (1 - TOLERANCE):
+        yield (
+            f"MACs fall to {kept:.2f} of what they were, {asked:.2f} was asked for: the time on"
+            f" {metering.device} steps there"
+        )
+    (clock,) = (m for m in metering.accounts if m.what == "latency")
+    share = clock.after / clock.before
+    if share > time_wanted(1.0, asked) + TOLERANCE:
+        yield (
+            f"the time on {metering.device} falls to {share:.2f} only: no widths near that target"
+            " save more of it; target_latency goes as far as it takes, and structure layers leaves"
+            " out whole blocks"
+        )
 
 
 def _held(

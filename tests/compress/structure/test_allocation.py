@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from edgepress.compress.cost import model_cost
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.allocate import ladders_of, multiple_for, widths_for
 from edgepress.compress.structure.groups import find_channels
 from edgepress.compress.structure.importance import CRITERIA
+from edgepress.compress.structure.ladders import ladders_of, multiple_for, widths_for
 from edgepress.compress.structure.plan import PruningPlan, apply_plan, make_plan
 
 L = keras.layers

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepress.compress import prune
 from edgepress.compress.amounts import latency_ms, parse_latency
 from edgepress.compress.cost import model_cost
 from edgepress.compress.errors import InputError
+from edgepress.compress.pruning import prune_as
 from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.groups import find_channels
+from edgepress.compress.structure.groups import Group, find_channels
+from edgepress.compress.structure.ladders import Ladder
 from edgepress.compress.structure.layer_size import LayerSize
 from edgepress.compress.structure.layer_times import stairs, widths_measured, without_bumps
 from edgepress.compress.structure.live_bytes import live_bytes
 from edgepress.compress.structure.metering import budget_for
 from edgepress.compress.structure.plan import PruningPlan, apply_plan, make_plan
 from edgepress.compress.structure.pruning import rounds_of
+from edgepress.compress.structure.timed_widths import Limit, WidthSearch
 
 L = keras.layers
 
@@ -110,6 +114,78 @@ def test_with_a_device_widths_lie_on_its_steps_whatever_the_target() -> None:
     assert latency.predicted <= latency.plain_predicted
     assert latency.predicted == pytest.approx(tools.latency(small), rel=0.15)
     assert "plainly rounded widths" in latency.line()
+
+
+def test_with_a_device_the_time_falls_as_the_macs_do() -> None:
+    model, tools = network(), Pretended()
+    before, after = {}, {}
+    for name, options in {"rounded": {}, "timed": {"device": "made-up"}}.items():
+        plan = make_plan(model, spec(target_macs=0.5, **options), instruments=tools)
+        before[name], after[name] = plan.macs[0], tools.latency(apply_plan(model, plan))
+        assert 0.45 * plan.macs[0] <= plan.macs[1] <= 0.5 * plan.macs[0]
+    assert after["timed"] <= 0.6 * tools.latency(model)
+    assert after["timed"] < after["rounded"]
+
+
+def test_what_time_costs_is_said() -> None:
+    class Steady(Pretended):
+        """A device on which no layer's width matters."""
+
+        def latency(self, model: keras.Model) -> float:
+            return 1.0
+
+    result = prune_as(spec(target_macs=0.5, device="made-up"), network(), instruments=Steady())
+    assert any("the time on made-up falls to 1.00 only" in note for note in result.notes)
+    quick = prune_as(spec(target_macs=0.5, device="made-up"), network(), instruments=Pretended())
+    assert not any("falls to" in note and "only" in note for note in quick.notes)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.sampled_from([(0.5,), (0.4, 0.7)]))
+def test_searched_widths_are_within_all_limits_and_near_the_best(
+    seed: int, groups: int, shares: tuple[float, ...]
+) -> None:
+    random = np.random.default_rng(seed)
+    sizes = [int(s) for s in random.integers(2, 9, groups)]
+    starts = np.cumsum([0, *sizes])
+    ladders = []
+    for number, size in enumerate(sizes):
+        units = np.arange(starts[number], starts[number + 1])
+        scores = np.sort(random.random(size))
+        group = Group(str(number), (), units, "")
+        ladders.append(Ladder(group, units, scores, tuple(range(size, 0, -1))))
+    costs = random.random((len(shares), groups + 1))
+
+    def amount(which: int, alive: np.ndarray) -> float:
+        widths = [alive[x.group.units].sum() / x.group.size for x in ladders]
+        # Layers between groups: each costs the product of the widths beside it.
+        beside = zip(costs[which], [1, *widths], [*widths, 1], strict=True)
+        return float(sum(c * a * b for c, a, b in beside))
+
+    def units_of(widths: dict[str, int]) -> np.ndarray:
+        alive = np.ones(starts[-1], bool)
+        for ladder in ladders:
+            alive[ladder.order[: ladder.group.size - widths[ladder.group.name]]] = False
+        return alive
+
+    def lost(widths: dict[str, int]) -> float:
+        return sum(float(x.scores[: x.group.size - widths[x.group.name]].sum()) for x in ladders)
+
+    whole = np.ones(starts[-1], bool)
+    limits = [Limit(partial(amount, n), share * amount(n, whole)) for n, share in enumerate(shares)]
+    prices = {x.group.name: 1.0 for x in ladders}
+    found = WidthSearch(ladders, {}, prices, units_of, limits).run()
+    names = [x.group.name for x in ladders]
+    every = (
+        dict(zip(names, w, strict=True)) for w in itertools.product(*(x.widths for x in ladders))
+    )
+    fit = [w for w in every if all(x.count(units_of(w)) <= x.most for x in limits)]
+    if not fit:
+        assert found is None
+        return
+    assert found is not None
+    assert found in fit
+    assert lost(found) <= 1.5 * min(map(lost, fit)) + 1e-9
 
 
 def test_rounds_go_down_in_what_is_measured() -> None:
