@@ -12,6 +12,8 @@ import numpy as np
 from edgepress.compress.data.arrays import ArraySource
 from edgepress.compress.data.folders import ImageSource
 
+# How a remark on the range of the inputs begins, which a measurement may refute.
+SUSPECTED_RANGE = "inputs run from"
 # A class this many times larger than another is worth a word.
 _UNEVEN = 4
 # Splits beyond this are not searched for shared samples: it would take longer than it is worth.

@@ -18,7 +18,7 @@ from edgepress.compress.data.arrays import (
     split_arrays,
 )
 from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
-from edgepress.compress.data.checks import shared_samples, uneven_classes
+from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
 from edgepress.compress.data.dataset import Dataset, Source, Split
 from edgepress.compress.data.folders import (
     class_folder_source,
@@ -247,11 +247,11 @@ def _warnings(
     found += shared_samples(sources)
     if high > 32 and spec.scale is None and spec.std is None and own_rescaling(model) is None:
         found.append(
-            f"inputs run from {low:g} to {high:g} and the model does not rescale them; if it was"
+            f"{SUSPECTED_RANGE} {low:g} to {high:g} and the model does not rescale them; if it was"
             " trained on 0 to 1, pass --scale 1/255"
         )
     if high <= 1 / 100 and low >= -1 / 100:
-        found.append(f"inputs run from {low:g} to {high:g}: were they scaled twice?")
+        found.append(f"{SUSPECTED_RANGE} {low:g} to {high:g}: were they scaled twice?")
     if "test" not in sources and "val" in sources:
         found.append("the data has no test split: figures come from the validation split")
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data import Dataset
+from edgepress.compress.data.checks import SUSPECTED_RANGE
 from edgepress.compress.doctor.findings import Finding
 
 Array = NDArray[Any]
@@ -59,12 +60,21 @@ def check_data(model: Any, dataset: Dataset, seed: int = 0) -> list[Finding]:
     """
     split = dataset.test or dataset.val or dataset.training_split
     inputs, targets = split.sample(_SAMPLES, seed)
-    found = [Finding("warning", "data", "", text) for text in dataset.warnings]
-    found += scaled_twice(model, dataset)
-    found += logits(dataset)
-    found += preprocessing(model, dataset, inputs, targets)
-    found += dead_layers(model, inputs)
-    return found
+    found = [*scaled_twice(model, dataset), *logits(dataset)]
+    judged = list(preprocessing(model, dataset, inputs, targets))
+    wrong = any(finding.severity == "problem" for finding in judged)
+    if not wrong:  # else what is dead is so for the wrong inputs
+        found += dead_layers(model, inputs)
+    return [*_remarks(dataset, judged), *found, *judged]
+
+
+def _remarks(dataset: Dataset, judged: list[Finding]) -> Iterator[Finding]:
+    """What was remarked on opening, without a suspicion that the model's own figure refutes."""
+    classifies = dataset.task.kind == "classification"
+    refuted = classifies and [finding.severity for finding in judged] == ["note"]
+    for text in dataset.warnings:
+        if not (refuted and text.startswith(SUSPECTED_RANGE)):
+            yield Finding("warning", "data", "", text)
 
 
 def scaled_twice(model: Any, dataset: Dataset) -> Iterator[Finding]:

@@ -160,7 +160,7 @@ def precision(model: Any) -> Iterator[Finding]:
             "warning",
             "graph",
             name,
-            f"{_some(list(odd))} compute in {kind}",
+            f"{_some(list(odd))} {'computes' if len(odd) == 1 else 'compute'} in {kind}",
             "load the weights into a float32 copy before exporting",
         )
 

@@ -178,7 +178,11 @@ def test_resnet8_on_cifar(shared_data: Path) -> None:
     y = stored["y"][:400].astype("int64")
     path = shared_data / "mlperf_tiny" / "ic" / "resnet8.h5"
     good = {"x_train": x[:100], "y_train": y[:100], "x_test": x[100:], "y_test": y[100:]}
-    assert doctor(path, good).healthy
+    diagnosis = doctor(path, good)
+    assert diagnosis.healthy
+    assert not _found(diagnosis, "data", "inputs run from")  # raw values are what it is right for
     scaled = {k: (v / 255).astype("float32") if k[0] == "x" else v for k, v in good.items()}
-    (finding,) = _found(doctor(path, scaled), "input", "preprocessing is wrong")
+    diagnosis = doctor(path, scaled)
+    (finding,) = _found(diagnosis, "input", "preprocessing is wrong")
     assert "multiplied by 255" in finding.message
+    assert not _found(diagnosis, "weights", "are zero")  # they are so for the wrong inputs only
