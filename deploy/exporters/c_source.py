@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgepress.benchmarks.memory import plan_arena
+from edgepress.benchmarks.micro_memory import plan_micro
 from edgepress.benchmarks.tflite_file import TFLiteGraph, read_graph
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
@@ -87,14 +88,21 @@ def write_c(job: Job, precision: str, out: Path) -> Written:
 
 def _arena(job: Job, model: Path) -> tuple[int, list[str]]:
     """Bytes of the arena: as TFLM's own interpreter measures, else planned with room to spare."""
-    plan = plan_arena(model)
-    notes = list(plan.warnings)
+    plan = plan_micro(model)
+    notes = [*plan_arena(model).warnings]
+    planned = f"{plan.total} (activations {plan.activations}, TFLM's structures {plan.structures})"
+    if plan.guessed:
+        notes.append(f"what TFLM keeps for {', '.join(plan.guessed)} is guessed in the plan")
     try:
-        measured = int(job.worker.ask("tflm-arena", {"source": str(model)})["arena_bytes"])
+        told = job.worker.ask("tflm-arena", {"source": str(model)})
     except DeviceError as error:
-        notes.append(f"arena planned, not measured: {error.message}")
-        return _round_up(plan.arena_bytes + plan.variable_bytes + plan.arena_bytes // 2), notes
-    notes.append(f"arena measured by TFLM: {measured}, planned activations: {plan.arena_bytes}")
+        notes.append(f"arena planned, {planned}, not measured: {error.message}")
+        return _round_up(plan.total + plan.total // 10), notes
+    measured, head, tail = (int(told[f"{part}_bytes"]) for part in ("arena", "head", "tail"))
+    notes.append(
+        f"arena measured by TFLM on 64 bits: {measured} (activations {head}, its structures {tail},"
+        f" which are smaller on 32 bits); planned: {planned}"
+    )
     return _round_up(measured), notes
 
 
