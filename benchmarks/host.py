@@ -21,6 +21,12 @@ def read_text(path: str) -> str:
         return ""
 
 
+def hottest(texts: list[str]) -> float | None:
+    """Degrees of the hottest sensor, from thousandths; what no chip survives is no temperature."""
+    degrees = [int(text) / 1000 for text in texts if text.lstrip("-").isdigit()]
+    return max((d for d in degrees if 0 < d < 130), default=None)
+
+
 def read_environment() -> dict[str, Any]:
     """What this machine says about itself and its present state."""
     cpu = "/sys/devices/system/cpu/cpu0/cpufreq/"
@@ -39,9 +45,7 @@ def read_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "governor": read_text(cpu + "scaling_governor") or None,
         "frequency_mhz": max((int(c) / 1000 for c in clocks if c.isdigit()), default=None),
-        "temperature_c": max(
-            (int(h) / 1000 for h in heat if h.lstrip("-").isdigit()), default=None
-        ),
+        "temperature_c": hottest(heat),
         "load": [float(v) for v in read_text("/proc/loadavg").split()[:3]] or None,
         "steal_ticks": int(steal[7]) if len(steal) > 7 else None,
         "throttled": read_text("/sys/devices/platform/soc/soc:firmware/get_throttled") or None,

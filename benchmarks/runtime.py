@@ -239,9 +239,12 @@ class Runtime:
         except DeviceError as error:
             raise DeviceError(f"'{self.path.name}': {error.message}", error.hint) from None
         try:
-            reply: dict[str, Any] = json.loads(text)
+            reply = json.loads(text)
         except json.JSONDecodeError:
-            raise DeviceError(f"'{self.path.name}': the runner said '{text[:100]}'") from None
+            reply = None
+        if not isinstance(reply, dict) or "ok" not in reply:
+            said = " ".join(text.split())[:100]
+            raise DeviceError(f"'{self.path.name}': the runner said '{said}'")
         if not reply.pop("ok"):
             raise DeviceError(f"'{self.path.name}': {reply['error']}", _cure(reply["error"]))
         return reply

@@ -44,6 +44,7 @@ def benchmark(
     providers: Sequence[str] = (),
     cpus: Sequence[int] = (),
     timeout: float = 300.0,
+    bootstrap: Path | str | None = None,
     profile: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -65,6 +66,7 @@ def benchmark(
         providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
         cpus: Cores that inference is bound to; all by default.
         timeout: Seconds that one request to a device may take.
+        bootstrap: Local folder of wheels that boards behind SSH get for the time of the run.
         profile: Whether the devices also tell the time of each operator.
         seed: Of the order and the bootstrap.
         progress: Told what goes on.
@@ -87,7 +89,7 @@ def benchmark(
     options = run_options(xnnpack, delegates, providers, cpus, timeout)
     chosen = candidates(paths, _several(threads), _several(batch), options)
     plan = Plan(runs=runs, launches=launches, max_seconds=max_seconds, seed=seed)
-    targets = [d if not isinstance(d, str) else target_for(d) for d in devices]
+    targets = [d if not isinstance(d, str) else target_for(d, bootstrap) for d in devices]
     check_options((c.options for c in chosen), paths, targets, profile)
     judge = judge_for(data) if data is not None else None
     work = _Work(chosen, plan, precision, judge, profile)

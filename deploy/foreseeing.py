@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from edgepress.compress.recipe import UNSTRUCTURED, PruneSpec, TrainSpec
@@ -18,16 +20,28 @@ def check_recipe(recipe: Recipe, dataset: Any) -> None:
     Raises:
         InputError: Names the option.
     """
-    from edgepress.deploy.targets import target_for
-
     if recipe.finetune is not None:
         _check_training(recipe.finetune)
     for step in recipe.prune:
         _check_training(step.recovery())
         _check_pruning(step, dataset)
     _check_export(recipe.export)
-    for device in recipe.benchmark.devices:
-        target_for(device)
+    _check_benchmark(recipe)
+
+
+def _check_benchmark(recipe: Recipe) -> None:
+    from edgepress.benchmarks.runtime import RUNTIME_OF_SUFFIX
+    from edgepress.deploy.run_options import check_options, run_options
+    from edgepress.deploy.targets import target_for
+
+    spec = recipe.benchmark
+    targets = [target_for(device, spec.bootstrap) for device in spec.devices]
+    options = run_options(spec.xnnpack, spec.delegates, spec.providers, spec.cpus)
+    chosen = replace(options, threads=max(spec.threads), batch=max(spec.batch, default=None))
+    # Each stage's model is measured as a TFLite file, whatever is exported.
+    suffixes = {".tflite", *(f".{name}" for name in recipe.export.formats)}
+    files = [Path(f"model{s}") for s in suffixes if s in RUNTIME_OF_SUFFIX]
+    check_options([chosen], files, targets, spec.profile)
 
 
 def _check_training(spec: TrainSpec) -> None:

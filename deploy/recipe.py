@@ -96,6 +96,8 @@ class BenchmarkSpec(Spec):
         delegates: LiteRT delegate of the device: library[,key=value…].
         providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
         cpus: Cores that inference is bound to, as 0,2-3; all by default.
+        bootstrap: Local folder of wheels that boards behind SSH get for the time of the run, in a
+            virtual environment.
         precision: Go on beyond the runs until every 95 % interval is narrower than this share of
             its value, as 1% or 0.01.
         max_seconds: Time limit of the timing, for each device.
@@ -110,6 +112,7 @@ class BenchmarkSpec(Spec):
     delegates: tuple[str, ...] = ()
     providers: Annotated[tuple[str, ...], BeforeValidator(parse_list)] = ()
     cpus: Cores = ()
+    bootstrap: str | None = None
     precision: Annotated[float, BeforeValidator(parse_share)] | None = Field(None, gt=0, lt=1)
     max_seconds: float = Field(120.0, gt=0)
     profile: bool = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
 
 from edgepress.benchmarks.target import Target
 from edgepress.compress.errors import InputError
@@ -28,12 +30,13 @@ TARGETS: Table[Callable[[str], Target]] = Table(
 )
 
 
-def target_for(device: str) -> Target:
+def target_for(device: str, bootstrap: Path | str | None = None) -> Target:
     """The device behind a name or an address.
 
     Args:
         device: `local`, `ssh://user@host:port`, `adb:SERIAL`, `mcu:…`, or a name from the user's
             devices file.
+        bootstrap: A local folder of wheels that a board behind SSH gets for the time of the run.
 
     Returns:
         The target, not yet contacted.
@@ -43,9 +46,13 @@ def target_for(device: str) -> Target:
     """
     known = list_devices() if ":" not in device and device not in TARGETS else {}
     if device in known:
-        return Named(device, target_for(known[device]))
+        return Named(device, target_for(known[device], bootstrap))
     kind = device.partition(":")[0]
     if kind not in TARGETS:
         hint = near_names(kind, [*TARGETS, *known])
         raise InputError(f"unknown device '{device}'", hint)
+    if bootstrap is not None:
+        if kind != "ssh":
+            raise InputError(f"bootstrap has no effect on '{device}'", "it is for ssh:// devices")
+        device += f"{'&' if '?' in device else '?'}wheels={quote(str(bootstrap))}"
     return TARGETS[kind](device)

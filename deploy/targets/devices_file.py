@@ -109,11 +109,12 @@ def add_device(name: str, url: str, force: bool = False) -> Path:
     return path
 
 
-def check_device(device: str) -> Check:
+def check_device(device: str, bootstrap: Path | str | None = None) -> Check:
     """Prove in about two seconds that a device is ready: reach it, run a tiny model.
 
     Args:
         device: A name or an address.
+        bootstrap: Local folder of wheels that a board behind SSH gets for the time of the proof.
 
     Returns:
         What was found. Nothing is raised for a device that isn't ready.
@@ -124,7 +125,7 @@ def check_device(device: str) -> Check:
     from edgepress.deploy.targets import target_for
 
     began = time.monotonic()
-    target = target_for(device)
+    target = target_for(device, bootstrap)
     environment: dict[str, Any] = {}
     try:
         environment = target.environment()

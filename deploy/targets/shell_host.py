@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgepress.benchmarks.host import hottest
+
 # For POSIX shells with the usual small programs: busybox's, Android's toybox.
 SCRIPT = r"""
 first() { head -n 1 "$1" 2>/dev/null; }
@@ -17,7 +19,7 @@ echo "processor=$model"
 echo "cores=$(grep -c '^processor' /proc/cpuinfo)"
 echo "governor=$(first $cpu/cpu0/cpufreq/scaling_governor)"
 echo "frequency=$(cat $cpu/cpu*/cpufreq/scaling_cur_freq 2>/dev/null | sort -n | tail -n 1)"
-echo "heat=$(cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null | sort -n | tail -n 1)"
+echo "heat=$(cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null | tr '\n' ' ')"
 echo "load=$(first /proc/loadavg)"
 echo "ticks=$(first /proc/stat)"
 echo "throttled=$(first /sys/devices/platform/soc/soc:firmware/get_throttled)"
@@ -32,7 +34,7 @@ def parse_host(text: str) -> dict[str, Any]:
         value = told.get(name, "")
         return int(value) if value.lstrip("-").isdigit() else None
 
-    frequency, heat = number("frequency"), number("heat")
+    frequency = number("frequency")
     load, ticks = told.get("load", "").split()[:3], told.get("ticks", "").split()[1:]
     return {
         "machine": told.get("machine", ""),
@@ -41,7 +43,7 @@ def parse_host(text: str) -> dict[str, Any]:
         "cores": number("cores"),
         "governor": told.get("governor") or None,
         "frequency_mhz": None if frequency is None else frequency / 1000,
-        "temperature_c": None if heat is None else heat / 1000,
+        "temperature_c": hottest(told.get("heat", "").split()),
         "load": [float(value) for value in load] or None,
         "steal_ticks": int(ticks[7]) if len(ticks) > 7 else None,
         "throttled": told.get("throttled") or None,

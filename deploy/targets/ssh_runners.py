@@ -99,10 +99,12 @@ class PythonRunner:
         if code != 0:
             raise self.ended(code, err)
         try:
-            told: dict[str, Any] = json.loads(out.splitlines()[-1])
+            told = json.loads(out.splitlines()[-1])
         except (ValueError, IndexError):
-            said = (out.strip() or "nothing")[:100]
-            raise DeviceError(f"Python on '{self._name}' said '{said}'") from None
+            told = None
+        if not isinstance(told, dict) or "machine" not in told:
+            said = " ".join(out.split())[:100] or "nothing"
+            raise DeviceError(f"Python on '{self._name}' said '{said}'")
         return told
 
     async def peak(self, link: Link, threads: int) -> dict[str, float]:

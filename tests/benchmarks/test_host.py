@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from edgepress.benchmarks import host
+from edgepress.benchmarks.measurement import Environment
 
 
 def test_the_script_alone_prints_the_environment() -> None:
@@ -56,3 +59,28 @@ def test_sensors_count_where_there_are_no_packages(tmp_path: Path) -> None:
 
 def test_a_machine_without_counters_tells_no_energy(tmp_path: Path) -> None:
     assert host.energy_between(host.read_energy(str(tmp_path)), {}) is None
+
+
+def test_sensors_that_are_none_are_left_out() -> None:
+    assert host.hottest(["45000", "61500", "-273000", "255000", "", "broken"]) == 61.5
+    assert host.hottest([]) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({"cores": 4, "load": [3.0, 1, 1]}, {}, "busy: load 3.0 on 4 cores"),
+        ({"steal_ticks": 5}, {"steal_ticks": 105}, "took 1000 ms away"),
+        ({"frequency_mhz": 2000.0}, {"frequency_mhz": 1500.0}, "frequency fell"),
+        ({}, {"throttled": "throttled=0x50005"}, "reports throttling"),
+        ({}, {"temperature_c": 91.0}, "at 91 °C"),
+        ({"governor": "powersave"}, {}, "governor is 'powersave'"),
+    ],
+)
+def test_what_makes_figures_doubtful_is_said(
+    before: dict[str, object], after: dict[str, object], words: str
+) -> None:
+    (warning,) = Environment(before, after).warnings()
+    assert words in warning
+    quiet = {"cores": 4, "load": [0.1, 1, 1], "throttled": "throttled=0x0", "governor": "schedutil"}
+    assert Environment(quiet, quiet).warnings() == ()

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,3 +113,13 @@ def _until_listening(ports: tuple[int, ...], process: subprocess.Popen[bytes], l
             if process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"sshd did not start: {log.read_text()}")
             time.sleep(0.05)
+
+
+def settles(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether a condition holds before some seconds are over."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True

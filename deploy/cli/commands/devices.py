@@ -55,13 +55,14 @@ def add_command(values: Values) -> None:
 
 @command.command("check")
 @click.argument("device")
+@click.option("--bootstrap", metavar="FOLDER", help="Wheels that a board gets for the proof.")
 @common_options
 @keyword_values
 def check_command(values: Values) -> None:
     """Prove in about two seconds that DEVICE is ready; exit code 3 where it is not."""
     from edgepress.deploy.targets import check_device
 
-    check = check_device(values["device"])
+    check = check_device(values["device"], values["bootstrap"])
     if values["as_json"]:
         display.print_json(check.to_json())
     elif check.ok:

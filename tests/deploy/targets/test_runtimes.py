@@ -22,6 +22,8 @@ from edgepress.benchmarks.sampling import Plan
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.benchmarking import benchmark
 from edgepress.deploy.cli.main import cli
+from edgepress.deploy.foreseeing import check_recipe
+from edgepress.deploy.recipe import Recipe
 from edgepress.deploy.run_options import read_delegate, run_options
 from edgepress.deploy.targets.local import LocalTarget
 
@@ -138,6 +140,25 @@ def test_options_without_effect_are_refused_before_any_work(
 def test_delegates_are_for_tflite_files(onnx_file: Path) -> None:
     with pytest.raises(InputError, match=r"--delegate is for \.tflite files"):
         benchmark([onnx_file], delegates=["a.so"])
+
+
+@pytest.mark.parametrize(
+    ("benchmark_part", "words"),
+    [
+        ({"providers": ["X"]}, "--provider is for .onnx files"),
+        ({"delegates": ["a,b"]}, "is not a delegate"),
+        ({"devices": ["mcu:/dev/ttyS0"], "threads": "1,2"}, "--threads has no effect"),
+        ({"bootstrap": "wheels"}, "bootstrap has no effect on 'local'"),
+    ],
+)
+def test_a_recipe_is_refused_before_its_first_stage(
+    benchmark_part: dict[str, Any], words: str
+) -> None:
+    parts = {"model": "m.keras", "data": {"spec": "d.npz"}, "export": {"formats": ["tflite"]}}
+    recipe = Recipe(**parts, benchmark=benchmark_part)
+    with pytest.raises(InputError, match=words):
+        check_recipe(recipe, None)
+    check_recipe(Recipe(**parts, benchmark={"threads": "1,2", "cpus": "0-1"}), None)
 
 
 def test_a_delegate_is_read() -> None:

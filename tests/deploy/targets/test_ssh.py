@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from arm_board import DEBOOTSTRAP, QEMU, build_board
-from sshd import SSHD, Server, make_key, sshd
+from sshd import SSHD, Server, make_key, settles, sshd
 
 from edgepress.benchmarks.measuring import candidates, measure
 from edgepress.benchmarks.runtime import Runtime
@@ -34,16 +34,7 @@ pytestmark = pytest.mark.skipif(not SSHD, reason="openssh-server is not installe
 def server(tmp_path: Path) -> Iterator[Server]:
     with sshd(tmp_path) as running:
         yield running
-        assert _settles(lambda: list(running.temporary.iterdir()) == []), "left on the board"
-
-
-def _settles(condition: object, seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
+        assert settles(lambda: list(running.temporary.iterdir()) == []), "left on the board"
 
 
 def _alive(marker: str) -> list[int]:
@@ -174,7 +165,7 @@ def test_a_pulled_cable_is_one_line_and_leaves_nothing_running(
         with pytest.raises(DeviceError, match="lost"):
             session.run(Job(1))
     target.close()
-    assert _settles(lambda: not _alive(f"{server.temporary}/"))
+    assert settles(lambda: not _alive(f"{server.temporary}/"))
 
 
 def _children(pid: int) -> list[int]:
@@ -188,7 +179,7 @@ def test_the_time_limit_ends_the_remote_process_too(server: Server, shared_data:
         with pytest.raises(DeviceError, match=r"within 0\.3 s"):
             session.runtime.ask({"do": "time", "n": 10**6}, timeout=0.3)
         assert [p for p in _alive(str(server.temporary)) if "runner.py" in _command(p)]
-    assert _settles(
+    assert settles(
         lambda: not [p for p in _alive(str(server.temporary)) if "runner.py" in _command(p)]
     )
     target.close()
@@ -216,7 +207,7 @@ def test_a_full_disk_is_named(server: Server, resnet_float: Path, tmp_path: Path
         with pytest.raises(DeviceError, match="disk full"):
             benchmark([resnet_float], devices=[_url(server)], runs=1, launches=1)
     finally:
-        _settles(lambda: not _alive(f"{disk}/"))
+        settles(lambda: not _alive(f"{disk}/"))
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
