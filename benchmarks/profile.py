@@ -7,7 +7,6 @@ where its operations for each byte moved are fewer than the machine's peak allow
 from __future__ import annotations
 
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from edgepress.benchmarks.runtime import Runtime, runtime_for
 from edgepress.benchmarks.session import runtime_with
 from edgepress.benchmarks.target import RunOptions
 from edgepress.benchmarks.tflite_file import Operator, TFLiteGraph, read_graph
+from edgepress.benchmarks.tflite_macs import operator_macs
 from edgepress.compress.errors import DeviceError
 
 Opener = Callable[[Path], Runtime]
@@ -217,27 +217,6 @@ def _cost(
     ridge = best["gflops"] / best["gbytes_per_s"]
     bound = "memory" if 2 * macs / max(1, moved) < ridge else "compute"
     return OperatorCost(name, operator.name, ms, share, macs, 2 * macs / ms / 1e6, bound)
-
-
-def operator_macs(graph: TFLiteGraph, operator: Operator) -> int | None:
-    """Multiply-accumulates of an operator, or None for kinds that have none to speak of.
-
-    Weights are [out, height, width, in] in convolutions, [1, height, width, out] in depthwise ones
-    and [out, in] in fully connected layers.
-    """
-    shapes = [graph.tensors[i].shape for i in operator.inputs if i >= 0]
-    out = math.prod(graph.tensors[operator.outputs[0]].shape)
-    if operator.name == "CONV_2D":
-        return out * math.prod(shapes[1][1:])
-    if operator.name == "DEPTHWISE_CONV_2D":
-        return out * math.prod(shapes[1][1:3])
-    if operator.name == "FULLY_CONNECTED":
-        return out * shapes[1][-1]
-    if operator.name == "TRANSPOSE_CONV":
-        return math.prod(shapes[2]) * math.prod(shapes[1][:3])
-    if operator.name == "BATCH_MATMUL":
-        return out * shapes[0][-1]
-    return None
 
 
 def _profile_onnx(path: Path, opened: Opener, runs: int, best: dict[str, float]) -> Profile:

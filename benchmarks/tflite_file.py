@@ -6,6 +6,7 @@ Source: the schema that LiteRT ships (`ai_edge_litert.schema_py_generated`).
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class TFLiteGraph:
-    """The main graph of a file; `subgraphs` counts those of control flow too."""
+    """One graph of a file; `subgraphs` counts all of the file's, those of control flow too."""
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
@@ -70,19 +71,28 @@ class TFLiteGraph:
         return tuple(sorted({operator.name for operator in self.operators}))
 
 
-def read_graph(path: Path | str) -> TFLiteGraph:
-    """Read the main graph of a `.tflite` file.
+def read_graph(path: Path | str, subgraph: int = 0) -> TFLiteGraph:
+    """Read a graph of a `.tflite` file: the main one, or the body of a loop or branch.
 
     Raises:
-        InputError: The file isn't a TensorFlow Lite model.
+        InputError: The file isn't a TensorFlow Lite model, or is damaged.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     data = Path(path).read_bytes()
     if data[4:8] != b"TFL3":
         raise InputError(f"'{path}' is not a TensorFlow Lite model")
+    try:
+        return _graph(data, subgraph)
+    except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError):
+        raise InputError(
+            f"'{path}' is a damaged TensorFlow Lite model", "it is truncated: get it again"
+        ) from None
+
+
+def _graph(data: bytes, subgraph: int) -> TFLiteGraph:
+    from ai_edge_litert import schema_py_generated as schema
+
     model = schema.Model.GetRootAs(data, 0)
-    graph = model.Subgraphs(0)
+    graph = model.Subgraphs(subgraph)
     types = {value: name for name, value in vars(schema.TensorType).items() if name.isupper()}
     codes = [
         _operator_name(model.OperatorCodes(i), schema) for i in range(model.OperatorCodesLength())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgepress.deploy.benchmarking import benchmark as benchmark
     from edgepress.deploy.exporting import export as export
+    from edgepress.deploy.inspecting import inspect as inspect
     from edgepress.deploy.pipeline import run as run
     from edgepress.deploy.pruning import prune as prune
     from edgepress.deploy.verifying import verify as verify
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "benchmark": "benchmarking",
     "export": "exporting",
+    "inspect": "inspecting",
     "prune": "pruning",
     "run": "pipeline",
     "verify": "verifying",

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import Candidate, candidates, measure
 from edgepress.benchmarks.results import BenchmarkResult, DeviceResult, Failure
-from edgepress.benchmarks.runtime import runtime_for
 from edgepress.benchmarks.sampling import Plan
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.artifact import Artifact
 from edgepress.compress.errors import DeviceError, InputError, Stopped
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.foreign.measurable import as_measured, named_as_given
 from edgepress.deploy.run_options import check_options, run_options
 from edgepress.deploy.targets import target_for
 
@@ -52,7 +52,8 @@ def benchmark(
     """Measure size, latency, memory and accuracy of artifacts, interleaved, on every device.
 
     Args:
-        artifacts: `.tflite` and `.onnx` files, or what `export` gave.
+        artifacts: `.tflite` and `.onnx` files, or what `export` gave; a SavedModel folder is
+            measured as the float32 TFLite file that `export` makes of it.
         devices: Names and addresses as `target_for` takes them, or targets.
         runs: Inferences that count, of each artifact.
         threads: Threads of the runtime, one number or several to measure each.
@@ -77,6 +78,7 @@ def benchmark(
 
     Raises:
         InputError: An artifact is missing or is of no kind that can be run; an option is wrong.
+        CheckFailed: A SavedModel can't be converted.
         DeviceError: Nothing at all could be measured.
     """
     paths = [Path(a.path if isinstance(a, Artifact) else a) for a in artifacts]
@@ -84,13 +86,13 @@ def benchmark(
         raise InputError("there is nothing to benchmark", "name at least one artifact and device")
     if precision is not None and not 0 < precision < 1:
         raise InputError(f"precision {precision} is not between 0 and 1", "1 % is 0.01")
-    for path in paths:
-        runtime_for(path)
+    files = [as_measured(path, progress or Silent()) for path in paths]
     options = run_options(xnnpack, delegates, providers, cpus, timeout)
-    chosen = candidates(paths, _several(threads), _several(batch), options)
+    chosen = candidates(files, _several(threads), _several(batch), options)
+    chosen = named_as_given(chosen, dict(zip(files, paths, strict=True)))
     plan = Plan(runs=runs, launches=launches, max_seconds=max_seconds, seed=seed)
     targets = [d if not isinstance(d, str) else target_for(d, bootstrap) for d in devices]
-    check_options((c.options for c in chosen), paths, targets, profile)
+    check_options((c.options for c in chosen), files, targets, profile)
     judge = judge_for(data) if data is not None else None
     work = _Work(chosen, plan, precision, judge, profile)
     result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())))

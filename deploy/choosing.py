@@ -83,6 +83,8 @@ def _changes(job: Job) -> Iterator[tuple[str, Change]]:
     from edgepress.deploy.quantize.equalizing import RULES, equalized
 
     wanted = job.settings
+    if job.trace is not None:  # the model only stands in for a file
+        return
     if _tried(job, wanted.equalize):
         for rule in RULES:
             yield f"equalised by {rule}", partial(equalized, rule=rule)

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgepress.compress.doctor import Diagnosis, Finding, ranked
 from edgepress.compress.doctor import doctor as examine
+from edgepress.deploy.source import Source, open_source
 
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;]+)$")
 
@@ -21,7 +22,7 @@ def doctor(
     """Look for everything that will be a problem later.
 
     Args:
-        model: A Keras model, or what `compress.load` takes.
+        model: A Keras model, or what `open_source` takes.
         data: Data as `open_data` takes it.
         formats: File formats to look ahead to, names in `EXPORTERS`.
         seed: Draws samples.
@@ -32,36 +33,39 @@ def doctor(
     Raises:
         InputError: The model or the data can't be opened.
     """
-    from edgepress.compress.models import load_noted
+    from edgepress.deploy.foreign.diagnosis import examine_file
 
-    loaded = load_noted(model)
-    model = loaded.model
-    found = [Finding("note", "graph", "", note) for note in loaded.notes]
-    found += examine(model, data, seed).findings
-    found += [*export_findings(model, formats), *environment()]
-    return Diagnosis(str(model.name), ranked(found))
+    source = open_source(model)
+    if not source.is_keras:
+        found = [*examine_file(source, data, seed), *export_findings(source, formats)]
+        return Diagnosis(str(source.file.path), ranked([*found, *environment()]))
+    found = [Finding("note", "graph", "", note) for note in source.notes]
+    found += examine(source.model, data, seed).findings
+    found += [*export_findings(source, formats), *environment()]
+    return Diagnosis(str(source.model.name), ranked(found))
 
 
-def export_findings(model: Any, formats: Sequence[str]) -> Iterator[Finding]:
+def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]:
     """What stands in the way of exporting, without running a converter.
 
     Args:
-        model: A built Keras model.
+        source: What would be exported.
         formats: Names in `EXPORTERS`.
 
     Yields:
         A finding for each obstacle.
     """
     from edgepress.deploy.exporters import Job, Settings
-    from edgepress.deploy.exporters.preflight import preflight
     from edgepress.deploy.exporters.recurrent import loops
     from edgepress.deploy.worker import Worker
 
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder, Worker() as worker:
         scratch = Path(folder)
-        job = Job(model, Settings(), worker, scratch, scratch / "probe.npz", None)
+        settings = Settings(batch=source.batch or "auto")
+        probe = scratch / "probe.npz"
+        job = Job(source.model, settings, worker, scratch, probe, None, trace=source.trace)
         try:
-            obstacles = preflight(job, formats)
+            obstacles = source.obstacles(job, formats)
         except Exception as error:
             first = str(error).strip().splitlines() or [type(error).__name__]
             yield Finding(
@@ -78,7 +82,7 @@ def export_findings(model: Any, formats: Sequence[str]) -> Iterator[Finding]:
             f"{name}: {obstacle.reason}",
             "" if whole else "the other precisions are not concerned",
         )
-    looping = [layer.name for layer in loops(model)]
+    looping = [layer.name for layer in loops(source.model)]
     if looping and "tflite" in formats:
         yield Finding(
             "note",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters import EXPORTERS, Settings
 from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.source import Source
 
 # Formats whose int8 files can come from quantisation-aware training.
 TRAINED_FORMATS = frozenset({"tflite", "c"})
@@ -74,6 +76,67 @@ def check_options(
         )
     _check_int8_options(quantize, settings)
     _check_onnx_options(formats, settings)
+
+
+def check_source(
+    source: Source, settings: Settings, qat_epochs: int = 0, int8_max_drop: float | None = None
+) -> Settings:
+    """Refuse what a source that is no Keras model has no use for.
+
+    Args:
+        source: What is exported.
+        settings: The choices.
+        qat_epochs: Epochs of training for int8.
+        int8_max_drop: Bound on what an int8 TFLite file loses.
+
+    Returns:
+        The choices, with the batch size that the source fixes.
+
+    Raises:
+        InputError: Names the option.
+    """
+    if source.is_keras:
+        return settings
+    where = f"'{source.file.path}'"
+    if qat_epochs:
+        raise InputError(
+            f"--qat-epochs trains, which {where} can't be: it is {source.file.what}",
+            "give the Keras model that it was made from",
+        )
+    for option in ("equalize", "bias_correction"):
+        if getattr(settings, option):
+            raise InputError(
+                f"--{option.replace('_', '-')} changes a Keras model, which {where} isn't:"
+                f" it is {source.file.what}"
+            )
+    if source.is_finished:
+        _check_unconverted(source, settings, int8_max_drop)
+    if source.batch is None:
+        return settings
+    if settings.batch not in ("auto", source.batch):
+        raise InputError(f"--batch {settings.batch}: {where} fixes the batch size {source.batch}")
+    return replace(settings, batch=source.batch)
+
+
+def _check_unconverted(source: Source, settings: Settings, int8_max_drop: float | None) -> None:
+    where = f"'{source.file.path}'"
+    by_onnx = "int8" in source.exporters["onnx"].precisions
+    given = {
+        "--io": settings.io != "float",
+        "--batch": settings.batch != "auto",
+        "--opset": settings.opset != 18,
+        "--nchw": settings.nchw,
+        "--select-ops": settings.select_ops,
+        "--sparse-encoding": settings.sparse_encoding != "auto",
+        "--int8-max-drop": int8_max_drop is not None,
+        "--calibration-method": settings.calibration_method != "min-max" and not by_onnx,
+    }
+    for option, used in given.items():
+        if used:
+            raise InputError(
+                f"{option} has no use: {where} is a finished file, which no converter makes anew",
+                f"leave out {option}, or give the Keras model that it was made from",
+            )
 
 
 def _check_int8_options(quantize: Sequence[str], settings: Settings) -> None:

@@ -26,12 +26,13 @@ from edgepress.compress.files import (
 )
 from edgepress.compress.progress import Progress, Silent
 from edgepress.deploy.encoding import encode_zeros
-from edgepress.deploy.export_options import TRAINED_FORMATS, check_options
+from edgepress.deploy.export_options import TRAINED_FORMATS, check_options, check_source
 from edgepress.deploy.export_result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
 from edgepress.deploy.exporters.exporter import IO, Batch, SparseEncoding
-from edgepress.deploy.exporters.preflight import Obstacle, preflight
+from edgepress.deploy.exporters.preflight import Obstacle
 from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.source import Source, keras_source, open_source
 from edgepress.deploy.surroundings import versions
 from edgepress.deploy.worker import Worker
 
@@ -68,7 +69,8 @@ def export(
     """Write a model as files for devices, each compared with the model before it is kept.
 
     Args:
-        model: A Keras model, or what `compress.load` takes.
+        model: A Keras model, or what `open_source` takes: a SavedModel without one is converted, a
+            `.tflite` or `.onnx` file is stored in other precisions.
         out: Folder for the files; written whole or not at all.
         formats: Names in `EXPORTERS`.
         quantize: Names in `PRECISIONS`.
@@ -106,7 +108,6 @@ def export(
         InputError: A name is unknown, an option has no use, or int8 is asked for without data.
     """
     from edgepress.compress.data import open_data
-    from edgepress.compress.models import load
 
     out = check_output(out, force)
     settings = Settings(
@@ -115,8 +116,9 @@ def export(
     )  # fmt: skip
     formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
     check_options(formats, quantize, settings, data is not None, qat_epochs, int8_max_drop)
-    model = load(model)
-    dataset = None if data is None else open_data(data, model, seed)
+    source = open_source(model)
+    settings = check_source(source, settings, qat_epochs, int8_max_drop)
+    dataset = None if data is None else open_data(data, source.model, seed)
     progress = progress or Silent()
     pairs = [(f, q) for f in formats for q in quantize]
     trained = [(f, q) for f, q in pairs if qat_epochs and q == "int8" and f in TRAINED_FORMATS]
@@ -125,15 +127,17 @@ def export(
         tempfile.TemporaryDirectory(prefix="edgepress-") as folder,
     ):
         lines = []
-        for part, source in ((trained, None), ([p for p in pairs if p not in trained], model)):
+        for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
             if not part:
                 continue
-            source = source or _train(model, dataset, qat_epochs, seed, progress)
+            origin = source
+            if trains:
+                origin = keras_source(_train(source.model, dataset, qat_epochs, seed, progress))
             precisions = [q for _, q in part]
             with _prepared(
-                source, dataset, settings, precisions, calibration_samples, worker, seed
+                origin, dataset, settings, precisions, calibration_samples, worker, seed
             ) as job:
-                line = _Line(job, dataset, verify_samples, seed, progress, int8_max_drop)
+                line = _Line(job, origin, dataset, verify_samples, seed, progress, int8_max_drop)
                 line.write_all(part, Path(folder))
                 lines.append(line)
         return _publish(lines, worker, out, force)
@@ -166,7 +170,7 @@ def convert(
     """
     with (
         _working(worker, 900.0) as worker,
-        _prepared(model, None, Settings(), [precision], 0, worker, 0) as job,
+        _prepared(keras_source(model), None, Settings(), [precision], 0, worker, 0) as job,
     ):
         try:
             EXPORTERS[format].write(job, precision, out)
@@ -187,7 +191,7 @@ def _working(worker: Worker | None, timeout: float) -> Iterator[Worker]:
 
 @contextmanager
 def _prepared(
-    model: Any,
+    source: Source,
     dataset: Any,
     settings: Settings,
     quantize: Sequence[str],
@@ -197,9 +201,9 @@ def _prepared(
 ) -> Iterator[Job]:
     """A job with a scratch folder, probe samples and calibration samples."""
     from edgepress.deploy.exporters.plausible import plausible_inputs
-    from edgepress.deploy.exporters.tracing import input_names
 
-    names = dict(zip((t.name for t in model.inputs), input_names(model), strict=True))
+    model = source.model
+    names = dict(zip((t.name for t in model.inputs), source.input_names, strict=True))
 
     def save(path: Path, arrays: dict[str, Any]) -> Path:
         np.savez(path, allow_pickle=False, **{names[k]: v for k, v in arrays.items()})
@@ -214,7 +218,7 @@ def _prepared(
         probe = plausible_inputs(model, count, seed, settings.shapes)
         saved = save(scratch / "probe.npz", probe)
         sizes = _data_sizes(model, dataset)
-        yield Job(model, settings, worker, scratch, saved, calibration, sizes)
+        yield Job(model, settings, worker, scratch, saved, calibration, sizes, source.trace)
 
 
 def _data_sizes(model: Any, dataset: Any) -> dict[str, Sequence[int]]:
@@ -231,6 +235,7 @@ class _Line:
     """One export while it runs."""
 
     job: Job
+    origin: Source
     dataset: Any
     samples: int | None
     seed: int
@@ -244,29 +249,27 @@ class _Line:
         self.files: list[Path] = []
         self.obstacles: tuple[Obstacle, ...] = ()
         self._chosen: dict[str, Job] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if self.origin.is_keras else list(self.origin.notes)
 
     @cached_property
     def source(self) -> Any:
         """What the model itself gives, computed once."""
         from edgepress.deploy.verifying import gather
 
-        shapes = self.job.settings.shapes
-        return gather(self.job.model, self.dataset, self.samples, self.seed, shapes)
+        shapes, run = self.job.settings.shapes, self.origin.run
+        return gather(self.job.model, self.dataset, self.samples, self.seed, shapes, run)
 
     @cached_property
     def fingerprint(self) -> str:
         """The model's identity."""
-        from edgepress.compress.models import fingerprint
-
-        return fingerprint(self.job.model)
+        return self.origin.identify()
 
     def write_all(self, pairs: Sequence[tuple[str, str]], folder: Path) -> None:
         """Write and verify each format and precision into a folder."""
-        self.obstacles = preflight(self.job, [name for name, _ in pairs])
+        self.obstacles = self.origin.obstacles(self.job, [name for name, _ in pairs])
         for done, (name, precision) in enumerate(pairs):
             self.progress.step(done, len(pairs), f"{name} {precision}")
-            self._one(name, EXPORTERS[name], precision, folder)
+            self._one(name, self.origin.exporters[name], precision, folder)
         self.progress.step(len(pairs), len(pairs))
 
     def _one(self, name: str, exporter: Exporter, precision: str, folder: Path) -> None:
@@ -306,14 +309,13 @@ class _Line:
     def _job_for(self, name: str, precision: str) -> Job:
         """The job; for int8 the one that its trials on the calibration samples chose."""
         from edgepress.deploy.choosing import choose
-        from edgepress.deploy.exporters.tracing import input_names
 
         kind = "tflite" if name == "c" else name
-        if precision != "int8" or kind not in EXPORTERS:
+        if precision != "int8" or kind not in self.origin.exporters:
             return self.job
         if kind not in self._chosen:
-            exporter = EXPORTERS[kind]
-            choice = choose(self.job, kind, exporter, input_names(self.job.model))
+            exporter = self.origin.exporters[kind]
+            choice = choose(self.job, kind, exporter, self.origin.input_names)
             self._chosen[kind] = choice.job
             self.notes += choice.notes
         return self._chosen[kind]
@@ -351,13 +353,14 @@ class _Line:
         describe(path, self.job.model.name, about, split.preparation, names)
 
     def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
-        from edgepress.deploy.verifying import compare
+        from edgepress.deploy.verifying import coarser, compare
 
-        if name == "tflite":
+        if name == "tflite" and not self.origin.is_finished:
             self._described(path, precision)
         with Runtime(runnable) as runtime:
             inputs, outputs = runtime.tensors()
-            agreement = compare(self.source, runtime, inputs, outputs, PRECISIONS[precision])
+            bounds = PRECISIONS[coarser(precision, self.origin.precision)]
+            agreement = compare(self.source, runtime, inputs, outputs, bounds)
         return Artifact(
             path=path,
             format=name,

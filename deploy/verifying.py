@@ -1,10 +1,11 @@
-"""Whether an artifact computes what its Keras source computes."""
+"""Whether an artifact computes what its source computes."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,18 @@ def verify(
     seed: int = 0,
     threads: int = 1,
 ) -> Agreement:
-    """Compare an artifact with its Keras source on the same samples.
+    """Compare an artifact with its source on the same samples.
 
-    The artifact runs in its own runtime (LiteRT or ONNX Runtime), in a child process.
+    The artifact runs in its own runtime (LiteRT, ONNX Runtime, TensorFlow), in a child process;
+    so does a source that is no Keras model.
 
     Args:
-        model: The Keras model.
-        artifact: What `export` gave, or a `.tflite` or `.onnx` file.
+        model: The source: a Keras model, or what `open_source` takes.
+        artifact: What `export` gave, a `.tflite` or `.onnx` file, or a SavedModel folder.
         data: Data to compare on (its test split, else its validation split); without it, random
             inputs in a plausible range are compared and no metric is measured.
-        precision: How the file stores numbers, which sets the tolerance; read from the file by
-            default.
+        precision: How the file stores numbers, which sets the tolerance; by default read from the
+            file, or from its source where that is the coarser one.
         samples: How many are compared; without data 64 by default, with data all.
         seed: Draws the samples.
         threads: Threads of the runtime.
@@ -58,24 +60,34 @@ def verify(
         DeviceError: The runtime refuses the file or crashes.
     """
     from edgepress.compress.data import open_data
+    from edgepress.deploy.foreign.opening import open_file
+    from edgepress.deploy.source import open_source
 
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
-    with Runtime(path, threads=threads) as runtime:
+    source = open_source(model)
+    model, file = source.model, open_file(path)
+    with file.runtime(threads) as runtime:
         inputs, outputs = runtime.tensors()
         if precision is None:
             given = artifact.quantize if isinstance(artifact, Artifact) else None
-            precision = given or guess_precision(path)
+            precision = coarser(given or file.precision, source.precision)
         dataset = None if data is None else open_data(data, model, seed)
-        source = gather(model, dataset, samples, seed, shapes_of(model, inputs))
-        return compare(source, runtime, inputs, outputs, PRECISIONS[precision])
+        shapes = shapes_of(model, inputs)
+        gathered = gather(model, dataset, samples, seed, shapes, source.run)
+        return compare(gathered, runtime, inputs, outputs, PRECISIONS[precision])
+
+
+def coarser(one: str, other: str) -> str:
+    """The precision of two that explains the larger differences."""
+    return max((one, other), key=lambda name: PRECISIONS[name].tolerance)
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceOutputs:
-    """What a Keras model gives for some samples: computed once, compared with many artifacts.
+    """What a source gives for some samples: computed once, compared with many artifacts.
 
     Attributes:
-        model: The model.
+        model: The Keras model, or the one with the source's signature.
         feed: Gives the samples anew, in chunks by input name; a large split is never in memory.
         outputs: The model's outputs, each (n, …).
         targets: What the task wants, or None without data.
@@ -99,6 +111,7 @@ def gather(
     samples: int | None = None,
     seed: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    run: Callable[[Iterator[Arrays]], Outputs] | None = None,
 ) -> SourceOutputs:
     """Run the source on the samples that artifacts are compared on.
 
@@ -108,20 +121,22 @@ def gather(
         samples: How many; None for 64 random ones, or all of the data's report split.
         seed: Draws them.
         shapes: Sizes by input name, where the model leaves sizes free.
+        run: Gives the outputs; the model itself does by default.
     """
+    run = run or partial(run_source, model)
     if dataset is None:
         inputs = plausible_inputs(model, samples or 64, seed, shapes)
-        return SourceOutputs(model, lambda: iter([inputs]), run_source(model, iter([inputs])))
+        return SourceOutputs(model, lambda: iter([inputs]), run(iter([inputs])))
     split, task = dataset.report_split, dataset.task
     if samples is not None and samples < split.size:
         inputs, targets = split.sample(samples, seed)
-        outputs = run_source(model, iter([inputs]))
+        outputs = run(iter([inputs]))
         feed: Callable[[], Iterator[Arrays]] = lambda: iter([inputs])  # noqa: E731
     else:
         chunk = chunk_size(model)
         targets = targets_of(split, chunk)
         feed = lambda: chunks_of(model, split, chunk)  # noqa: E731
-        outputs = run_source(model, feed())
+        outputs = run(feed())
     return SourceOutputs(
         model, feed, outputs, targets, task, split.name, task.score(outputs, targets)
     )

@@ -34,6 +34,10 @@ TASKS: dict[str, str] = {
     "onnx-float16": "edgepress.deploy.quantize.onnx_quantization:to_float16",
     "tflite-weights": "edgepress.deploy.quantize.tflite_weights:quantize",
     "tflite-mixed": "edgepress.deploy.quantize.tflite_mixed:convert",
+    "onnx-inspect": "edgepress.deploy.foreign.onnx_reading:inspect",
+    "onnx-gather": "edgepress.deploy.foreign.onnx_reading:gathered",
+    "savedmodel-inspect": "edgepress.deploy.foreign.savedmodel_graph:inspect",
+    "savedmodel-trace": "edgepress.deploy.foreign.savedmodel_graph:trace",
     "tflm-arena": "edgepress.deploy.exporters.tflm:measure_arena",
 }
 

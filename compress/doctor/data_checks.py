@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def check_data(model: Any, dataset: Dataset, seed: int = 0) -> list[Finding]:
     split = dataset.test or dataset.val or dataset.training_split
     inputs, targets = split.sample(_SAMPLES, seed)
     found = [*scaled_twice(model, dataset), *logits(dataset)]
-    judged = list(preprocessing(model, dataset, inputs, targets))
+    judged = list(preprocessing(partial(outputs_of, model), dataset, inputs, targets))
     wrong = any(finding.severity == "problem" for finding in judged)
     if not wrong:  # else what is dead is so for the wrong inputs
         found += dead_layers(model, inputs)
@@ -141,12 +142,22 @@ def outputs_of(model: Any, inputs: Mapping[str, Array]) -> list[Array]:
 
 
 def preprocessing(
-    model: Any, dataset: Dataset, inputs: Mapping[str, Array], targets: Any
+    run: Callable[[Mapping[str, Array]], list[Array]],
+    dataset: Dataset,
+    inputs: Mapping[str, Array],
+    targets: Any,
 ) -> Iterator[Finding]:
-    """Whether the inputs, read otherwise, would make the model much better."""
+    """Whether the inputs, read otherwise, would make the model much better.
+
+    Args:
+        run: Gives the model's outputs for inputs by name.
+        dataset: What the samples are from.
+        inputs: The samples, (samples, …) by input name.
+        targets: Their targets.
+    """
     task = dataset.task
     samples = len(next(iter(inputs.values())))
-    given = task.score(outputs_of(model, inputs), targets)
+    given = task.score(run(inputs), targets)
     yield Finding(
         "note", "data", "", f"{task.metric} {given:.4g} on {samples} samples, as the data is given"
     )
@@ -156,7 +167,7 @@ def preprocessing(
             key: other.apply(array).astype(array.dtype) if _is_float(array) else array
             for key, array in inputs.items()
         }
-        value = task.score(outputs_of(model, changed), targets)
+        value = task.score(run(changed), targets)
         if best is None or task.better(value, best[0]):
             best = (value, other)
     if best is not None and task.drop(best[0], given) > _BETTER:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.other_kinds import NotKeras, other_kind
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 
 # What Keras raises on files whose bytes are wrong, not their layers.
 _DAMAGE = (OSError, RuntimeError, json.JSONDecodeError)
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_ARTIFACTS = {".tflite": "a TFLite file", ".onnx": "an ONNX file"}
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,8 @@ def _check_file(path: Path) -> None:
             f"model '{path}' does not exist",
             "give a .keras or .h5 file, a SavedModel folder, or file.py:function returning a model",
         )
-    if path.suffix in _ARTIFACTS:
-        raise InputError(
-            f"'{path}' is {_ARTIFACTS[path.suffix]}, not a Keras model",
-            "give the Keras model it was made from; benchmark and verify take such files",
-        )
+    if (what := other_kind(path)) is not None:
+        raise NotKeras(path, what)
     if path.is_dir():
         return
     if path.stat().st_size == 0:

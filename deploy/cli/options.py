@@ -171,6 +171,14 @@ def load_model(values: Mapping[str, Any]) -> Any:
     return load(values["model"], values.get("custom_objects"), values.get("unsafe_lambda", False))
 
 
+def open_model(values: Mapping[str, Any]) -> Any:
+    """The model that the command line names as a `Source`: a file without a Keras model too."""
+    from edgepress.deploy.source import open_source
+
+    allowed = values.get("unsafe_lambda", False)
+    return open_source(values["model"], values.get("custom_objects"), allowed)
+
+
 def output_options(required: bool = True, help: str = "Where the result goes.") -> Callable[[F], F]:
     """`-o` and `--force`."""
 

@@ -7,7 +7,7 @@ and the arena, and an example `main` for TensorFlow Lite Micro.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgepress.benchmarks.memory import plan_arena
@@ -70,8 +70,25 @@ def write_c(job: Job, precision: str, out: Path) -> Written:
     """
     model = job.scratch / f"{out.stem}_c.tflite"
     write_tflite(job, precision, model)
+    return write_sources(job, model, out)
+
+
+def write_sources(job: Job, model: Path, out: Path) -> Written:
+    """Write a TFLite file as C++ sources.
+
+    Args:
+        job: Where TFLM's interpreter runs.
+        model: The TFLite file.
+        out: The `.cc` file of the array.
+
+    Returns:
+        The TFLite file inside, and the other sources.
+
+    Raises:
+        Unsupported: TensorFlow Lite Micro lacks an operator of the file.
+    """
     graph = read_graph(model)
-    missing = [name for name in graph.operator_names if name not in _KNOWN]
+    missing = absent_in_micro(graph.operator_names)
     if missing:
         raise Unsupported(f"TensorFlow Lite Micro has no operator {', '.join(missing)}")
     arena, notes = _arena(job, model)
@@ -84,6 +101,11 @@ def write_c(job: Job, precision: str, out: Path) -> Written:
     setup.write_text(tflm_header(name, graph, arena, header.name))
     main.write_text(example_main(name, graph, setup.name))
     return Written(model, (header, setup, main), tuple(notes))
+
+
+def absent_in_micro(operators: Iterable[str]) -> list[str]:
+    """Those operators that TensorFlow Lite Micro has no kernel for."""
+    return [name for name in operators if name not in _KNOWN]
 
 
 def _arena(job: Job, model: Path) -> tuple[int, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,6 +12,9 @@ from edgepress.deploy.exporters.tracing import TracedModel, trace_model
 from edgepress.deploy.worker import Worker
 
 IO = Literal["float", "int8", "uint8"]
+Shapes = Mapping[str, Sequence[int]]
+# Writes a model's graph into a folder, with this batch size and these sizes where they are free.
+Trace = Callable[[Worker, Path, int | None, Shapes], TracedModel]
 Batch = Literal["auto", "dynamic"] | int
 SparseEncoding = Literal["auto", "on", "off"]
 
@@ -65,6 +68,7 @@ class Job:
         probe: A few samples by graph input name.
         calibration: The representative data set, a .npz by graph input name, or None.
         data_sizes: Sizes of the data's samples by input name, where the model leaves them free.
+        trace: Writes the graph of a model that only stands in for a file; None for a Keras model.
     """
 
     model: Any
@@ -74,6 +78,7 @@ class Job:
     probe: Path
     calibration: Path | None
     data_sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    trace: Trace | None = None
     _graphs: dict[str, TracedModel] = field(default_factory=dict)
 
     def graph(
@@ -93,8 +98,11 @@ class Job:
 
         key = f"{batch}-{settled}-{unrolled}"
         if key not in self._graphs:
-            model = unroll(self.model) if unrolled else self.model
             shapes = self.sizes if settled else self.settings.shapes
+            if self.trace is not None:
+                self._graphs[key] = self.trace(self.worker, self.scratch / key, batch, shapes)
+                return self._graphs[key]
+            model = unroll(self.model) if unrolled else self.model
             self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes)
         return self._graphs[key]
 

@@ -115,7 +115,7 @@ def trace_model(
         folder=folder,
         inputs=tuple(_spec(name, specs[name]) for name in names),
         outputs=tuple(_spec(name, results[name]) for name in output_names(model)),
-        operations=_operations(function),
+        operations=graph_operations(function),
     )
 
 
@@ -181,7 +181,7 @@ def _spec(name: str, tensor: Any) -> TensorSpec:
     return TensorSpec(name, tuple(tensor.shape), tensor.dtype.name)
 
 
-def _operations(function: Any) -> dict[str, str]:
+def graph_operations(function: Any) -> dict[str, str]:
     """All operations of a function by type with their first node, inner functions included."""
     definition = function.graph.as_graph_def()
     found: dict[str, str] = {}

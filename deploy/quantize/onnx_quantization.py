@@ -20,7 +20,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `source` and `out` (files), `precision` ("int8" or "dynamic"), `calibration`
             (.npz of samples by input name, for int8), `method` (calibration method), `nchw`
-            (names of inputs that the file takes channels first).
+            (names of inputs that the file takes channels first), `batch` (that the file fixes).
 
     Returns:
         The operators of the file.
@@ -71,7 +71,9 @@ def _static(source: Path, request: Mapping[str, Any]) -> None:
     quantize_static(
         str(source),
         request["out"],
-        _Samples(Path(request["calibration"]), request.get("nchw", ())),
+        _Samples(
+            Path(request["calibration"]), request.get("nchw", ()), request.get("batch") or _BATCH
+        ),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QInt8,
@@ -83,7 +85,8 @@ def _static(source: Path, request: Mapping[str, Any]) -> None:
 class _Samples:
     """Calibration samples as the quantiser asks for them: a batch by input name, then None."""
 
-    def __init__(self, path: Path, channels_first: Collection[str]) -> None:
+    def __init__(self, path: Path, channels_first: Collection[str], batch: int) -> None:
+        self._size = batch
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
         self._arrays = {
@@ -94,8 +97,8 @@ class _Samples:
 
     def _all(self) -> Iterator[dict[str, Any]]:
         total = len(next(iter(self._arrays.values())))
-        for begin in range(0, total - total % _BATCH or total, _BATCH):
-            yield {name: a[begin : begin + _BATCH] for name, a in self._arrays.items()}
+        for begin in range(0, total - total % self._size or total, self._size):
+            yield {name: a[begin : begin + self._size] for name, a in self._arrays.items()}
 
     def get_next(self) -> dict[str, Any] | None:
         """The next batch, or None."""

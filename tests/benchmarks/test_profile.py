@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from edgepress.benchmarks.cutting import cut_operators
-from edgepress.benchmarks.profile import machine_peak, operator_macs, profile_artifact
+from edgepress.benchmarks.profile import machine_peak, profile_artifact
 from edgepress.benchmarks.runtime import Runtime
 from edgepress.benchmarks.tflite_file import read_graph
+from edgepress.benchmarks.tflite_macs import operator_macs
 
 
 def test_operators_one_after_the_other_compute_the_whole(

@@ -13,10 +13,7 @@ import numpy as np
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Weight, plain
 from edgepress.compress.models.legacy.traced import Capture, Traced
-
-_WAY_ON = (
-    "it can't be fine-tuned or pruned; export, verify and benchmark take its TFLite or ONNX form"
-)
+from edgepress.compress.models.other_kinds import SAVED_MODEL, NotKeras
 
 
 def read_saved_model(path: Path) -> Saved:
@@ -32,7 +29,8 @@ def read_saved_model(path: Path) -> Saved:
         The configuration and the weights.
 
     Raises:
-        InputError: It is no SavedModel, is damaged, or holds no Keras model.
+        NotKeras: It holds no Keras model.
+        InputError: It is no SavedModel, or is damaged.
     """
     if not (path / "saved_model.pb").is_file():
         raise InputError(
@@ -46,7 +44,7 @@ def read_saved_model(path: Path) -> Saved:
     root = metadata.get(0)
     model = None if root is None else _model(root)
     if model is None:
-        raise InputError(f"'{path}' is a SavedModel that holds no Keras model", _WAY_ON)
+        raise NotKeras(path, SAVED_MODEL)
     reader = _Reader(path, meta, metadata)
     library = {f.signature.name: f for f in meta.graph_def.library.function}
     return Saved(

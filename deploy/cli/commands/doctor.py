@@ -11,8 +11,8 @@ from edgepress.deploy.cli.options import (
     data_options,
     data_spec,
     keyword_values,
-    load_model,
     model_argument,
+    open_model,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 
@@ -28,7 +28,7 @@ def command(values: Values) -> None:
     load_frameworks(values["verbose"])
     from edgepress.deploy.doctor import doctor
 
-    document = doctor(load_model(values), data, seed=values["seed"]).to_json()
+    document = doctor(open_model(values), data, seed=values["seed"]).to_json()
     if values["as_json"]:
         display.print_json(document)
         return

@@ -17,8 +17,8 @@ from edgepress.deploy.cli.options import (
     data_spec,
     given,
     keyword_values,
-    load_model,
     model_argument,
+    open_model,
     output_options,
     spec_options,
 )
@@ -38,6 +38,9 @@ def command(values: Values) -> None:
 
     Each file is loaded again in its own runtime and compared with MODEL; one that departs is not
     published and gives exit code 1. int8 needs --data for its calibration.
+
+    MODEL may be a SavedModel without a Keras model, which is converted by its signature, or a
+    finished .tflite or .onnx file, which is stored in other precisions.
     """
     data, options = data_spec(values), given(values, ExportSpec)
     if data is None:
@@ -48,13 +51,13 @@ def command(values: Values) -> None:
     from edgepress.compress import open_data
     from edgepress.deploy.exporting import export
 
-    model = load_model(values)
-    dataset = None if data is None else open_data(data, model, values["seed"])
+    source = open_model(values)
+    dataset = None if data is None else open_data(data, source.model, values["seed"])
     for warning in dataset.warnings if dataset else ():
         display.say(f"note: {warning}")
     with display.ConsoleProgress() as progress:
         result = export(
-            model,
+            source,
             output,
             data=dataset,
             seed=values["seed"],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
 from edgepress.deploy.cli import display
@@ -9,8 +12,8 @@ from edgepress.deploy.cli.options import (
     Values,
     common_options,
     keyword_values,
-    load_model,
     model_argument,
+    open_model,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 
@@ -24,16 +27,30 @@ def command(values: Values) -> None:
 
     "Coded bytes" is what kernels would take if each value were coded by how often it occurs
     (their entropy, and the table of values): small after pruning and clustering.
-    """
-    load_frameworks(values["verbose"])
-    from edgepress.compress import inspect
 
-    found = inspect(load_model(values)).to_json()
+    MODEL may be a .tflite or .onnx file or a SavedModel without a Keras model: its operators are
+    shown, with what it takes and gives.
+    """
+    from edgepress.deploy.inspecting import finished_file, inspect
+
+    source = finished_file(values["model"])
+    if source is None:
+        load_frameworks(values["verbose"])
+        source = open_model(values)
+        for note in () if source.is_keras else source.notes:
+            display.say(f"note: {note}")
+    found = inspect(source).to_json()
     if values["as_json"]:
         display.print_json(found)
-        return
+    elif "kind" not in found:
+        _show_keras(values["model"], found)
+    else:
+        _show_file(values["model"], found)
+
+
+def _show_keras(name: str, found: dict[str, Any]) -> None:
     display.print_table(
-        f"{values['model']}: {found['params']:,} parameters ({found['trainable_params']:,}"
+        f"{name}: {found['params']:,} parameters ({found['trainable_params']:,}"
         f" trainable), {found['macs']:,} MACs, {found['bytes']:,} bytes,"
         f" sparsity {found['sparsity']:.1%}, kernels coded by frequency"
         f" {found['entropy_bytes']:,} bytes",
@@ -59,3 +76,41 @@ def command(values: Values) -> None:
             for g in found["groups"]
         ],
     )
+
+
+def _show_file(name: str, found: dict[str, Any]) -> None:
+    display.print_table(
+        f"{name}, {found['kind']}, {found['quantize']}: {found['params']:,} parameters,"
+        f" {found['macs']:,} MACs, {found['bytes']:,} bytes, sparsity {found['sparsity']:.1%}",
+        ["operator", "type", "params", "macs", "bytes", "weights", "gives", "shape", "sparsity"],
+        [
+            [
+                layer["name"][-60:],
+                layer["type"],
+                layer["params"],
+                layer["macs"],
+                layer["bytes"],
+                layer["weights"],
+                layer["dtype"],
+                _sizes(layer["shape"]),
+                display.percent(layer["sparsity"]),
+            ]
+            for layer in found["layers"]
+        ],
+    )
+    display.print_table(
+        "What it takes and gives",
+        ["tensor", "", "shape", "type", "scale", "zero point"],
+        [
+            [t["name"], side, _sizes(t["shape"]), t["dtype"], t["scale"], t["zero_point"]]
+            for side in ("inputs", "outputs")
+            for t in found[side]
+        ],
+    )
+    click.echo(f"no channel groups: {found['groups_reason']}")
+    for note in found["notes"]:
+        click.echo(f"note: {note}")
+
+
+def _sizes(shape: Sequence[int | None]) -> str:
+    return " x ".join("?" if size is None else str(size) for size in shape)

@@ -16,8 +16,8 @@ from edgepress.deploy.cli.options import (
     data_options,
     data_spec,
     keyword_values,
-    load_model,
     model_argument,
+    open_model,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 
@@ -31,14 +31,14 @@ from edgepress.deploy.cli.quiet import load_frameworks
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Compare ARTIFACT (.tflite or .onnx) with MODEL, its Keras source.
+    """Compare ARTIFACT (.tflite, .onnx or a SavedModel folder) with MODEL, its source.
 
-    With --data the task's metric of both is measured on the test split. Exit code 1 when they
-    disagree.
+    MODEL may be such a file itself. With --data the task's metric of both is measured on the test
+    split. Exit code 1 when they disagree.
     """
     data = data_spec(values)
     artifact = values["artifact"]
-    if not artifact.is_file():
+    if not artifact.exists():
         raise InputError(f"artifact '{artifact}' does not exist")
     if values["plot"] and not values["layers"]:
         raise InputError("--plot draws the layers", "pass --layers")
@@ -47,9 +47,17 @@ def command(values: Values) -> None:
     load_frameworks(values["verbose"])
     from edgepress.deploy.verifying import verify
 
-    model = load_model(values)
-    result = verify(model, artifact, data, seed=values["seed"])
-    report = _compare_layers(model, artifact, data, values) if values["layers"] else None
+    source = open_model(values)
+    for note in () if source.is_keras else source.notes:
+        display.say(f"note: {note}")
+    if values["layers"] and not source.is_keras:
+        raise InputError(
+            f"--layers compares with Keras layers: '{values['model']}' is {source.file.what} that"
+            " holds none",
+            "give the Keras model that it was made from",
+        )
+    result = verify(source, artifact, data, seed=values["seed"])
+    report = _compare_layers(source.model, artifact, data, values) if values["layers"] else None
     if values["as_json"]:
         layers = {"layers": report.to_json()} if report else {}
         display.print_json({**result.to_json(), **layers})

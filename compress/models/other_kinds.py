@@ -1,0 +1,31 @@
+"""Model files that hold no Keras model: what they are, and what can be done with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgepress.compress.errors import InputError
+
+KINDS = {".tflite": "a TFLite file", ".onnx": "an ONNX file"}
+SAVED_MODEL = "a SavedModel"
+
+
+class NotKeras(InputError):
+    """A model of another kind: it runs and can be exported, but not trained or pruned.
+
+    Args:
+        path: The file or folder.
+        what: What it is, with its article.
+    """
+
+    def __init__(self, path: Path | str, what: str) -> None:
+        super().__init__(
+            f"'{path}' is {what} that holds no Keras model: it can't be fine-tuned or pruned",
+            "inspect, doctor, export, verify and benchmark take it; for the rest give the Keras"
+            " model that it was made from",
+        )
+
+
+def other_kind(path: Path) -> str | None:
+    """What a file is by its name, with its article; None where it may hold a Keras model."""
+    return KINDS.get(path.suffix.lower()) if path.is_file() else None

@@ -1,0 +1,198 @@
+"""What a model file consists of: operators with their weights, their work and their types."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgepress.compress.artifact import TensorSpec
+from edgepress.deploy.foreign.signature import Signature
+
+_NO_GROUPS = "channels are traced through Keras layers only: this is no Keras model"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Numbers that a file stores for an operator.
+
+    Attributes:
+        key: Where they are stored; numbers that several operators read are counted once.
+        size: How many.
+        bytes: What they take.
+        dtype: Their type by its NumPy name, or "int4".
+        zeros: How many stand for zero.
+        kernel: Whether products are made with them or rows looked up in them (not a bias).
+    """
+
+    key: str
+    size: int
+    bytes: int
+    dtype: str
+    zeros: int
+    kernel: bool
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operator of a file.
+
+    Attributes:
+        name: Its node, or its first output.
+        type: Its kind in the file's own terms.
+        macs: Multiply-accumulates, or None where it makes none to speak of.
+        shape: Of its first output; None where free.
+        dtype: Of its first output.
+        activation_bytes: Size of its outputs at batch 1.
+        constants: What the file stores for it.
+    """
+
+    name: str
+    type: str
+    macs: int | None
+    shape: tuple[int | None, ...]
+    dtype: str
+    activation_bytes: int
+    constants: tuple[Constant, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Operation:
+        """The inverse of `dataclasses.asdict`, over JSON."""
+        constants = tuple(Constant(**c) for c in value["constants"])
+        return cls(**{**value, "shape": tuple(value["shape"]), "constants": constants})
+
+
+@dataclass(frozen=True)
+class OperatorReport:
+    """One operator in numbers, with the fields that a Keras layer has.
+
+    Attributes:
+        name: See `Operation`.
+        type: See `Operation`.
+        params: Numbers stored for it; 0 where they were counted before.
+        macs: Multiply-accumulates of one inference.
+        trainable: False: a file of this kind isn't trained.
+        sparsity: Share of zeros in its kernels.
+        activation_bytes: See `Operation`.
+        bytes: What its stored numbers take.
+        dtype: Of what it puts out.
+        weights: Type of its kernels, else of its first stored numbers; empty without any.
+        shape: Of what it puts out.
+    """
+
+    name: str
+    type: str
+    params: int
+    macs: int
+    trainable: bool
+    sparsity: float
+    activation_bytes: int
+    bytes: int
+    dtype: str
+    weights: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class FileInspection:
+    """A model file in numbers, with the fields of `compress.Inspection` where they make sense.
+
+    Attributes:
+        kind: What it is, with its article.
+        params: Numbers stored as weights: those that are floats or have a scale.
+        trainable_params: 0.
+        macs: Multiply-accumulates of one inference at the file's own batch size.
+        bytes: Size of the file or folder.
+        sparsity: Share of zeros in all kernels.
+        quantize: How numbers are stored, a name in `PRECISIONS`.
+        types: Stored numbers by type.
+        inputs: What it takes.
+        outputs: What it gives.
+        layers: Its operators in the order in which they run.
+        groups: Empty.
+        groups_reason: Why there are no channel groups.
+        notes: What the figures don't say, one line each.
+    """
+
+    kind: str
+    params: int
+    trainable_params: int
+    macs: int
+    bytes: int
+    sparsity: float
+    quantize: str
+    types: Mapping[str, int]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    layers: tuple[OperatorReport, ...]
+    groups: tuple[()] = ()
+    groups_reason: str = _NO_GROUPS
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dataclasses.asdict(self)
+
+
+def account(
+    kind: str,
+    size: int,
+    signature: Signature,
+    operations: Sequence[Operation],
+    quantize: str,
+    notes: Iterable[str] = (),
+) -> FileInspection:
+    """Add operators up.
+
+    Args:
+        kind: What the file is, with its article.
+        size: Its bytes.
+        signature: What it takes and gives.
+        operations: Its operators.
+        quantize: How it stores numbers.
+        notes: Remarks.
+    """
+    counted: set[str] = set()
+    layers, kernels, types = [], [0, 0], Counter[str]()
+    for operation in operations:
+        new = {c.key: c for c in operation.constants if c.key not in counted}
+        counted |= new.keys()
+        layers.append(_report(operation, list(new.values())))
+        for constant in new.values():
+            types[constant.dtype] += constant.size
+            if constant.kernel:
+                kernels = [kernels[0] + constant.zeros, kernels[1] + constant.size]
+    return FileInspection(
+        kind=kind,
+        params=sum(layer.params for layer in layers),
+        trainable_params=0,
+        macs=sum(layer.macs for layer in layers),
+        bytes=size,
+        sparsity=kernels[0] / kernels[1] if kernels[1] else 0.0,
+        quantize=quantize,
+        types=dict(types),
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        layers=tuple(layers),
+        notes=tuple(notes),
+    )
+
+
+def _report(operation: Operation, new: Sequence[Constant]) -> OperatorReport:
+    kernels = [c for c in operation.constants if c.kernel]
+    stored = sum(c.size for c in kernels)
+    return OperatorReport(
+        name=operation.name,
+        type=operation.type,
+        params=sum(c.size for c in new),
+        macs=operation.macs or 0,
+        trainable=False,
+        sparsity=sum(c.zeros for c in kernels) / stored if stored else 0.0,
+        activation_bytes=operation.activation_bytes,
+        bytes=sum(c.bytes for c in new),
+        dtype=operation.dtype,
+        weights=next((c.dtype for c in [*kernels, *operation.constants]), ""),
+        shape=operation.shape,
+    )

@@ -1,0 +1,130 @@
+"""`doctor` for files that hold no Keras model: what can be known without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.artifact import TensorSpec
+from edgepress.compress.doctor import Finding
+from edgepress.compress.doctor.data_checks import logits, preprocessing
+from edgepress.deploy.exporters.c_source import absent_in_micro
+from edgepress.deploy.foreign.tflite import TFLiteFile
+from edgepress.deploy.source import Source
+
+_SAMPLES = 200
+_IDLE = 0.5
+
+
+def examine_file(source: Source, data: Any = None, seed: int = 0) -> Iterator[Finding]:
+    """Findings about a file and its data.
+
+    Args:
+        source: The opened file.
+        data: Data as `open_data` takes it.
+        seed: Draws samples.
+
+    Yields:
+        A finding each.
+    """
+    file = source.file
+    yield Finding(
+        "note",
+        "graph",
+        "",
+        f"{file.what} that holds no Keras model: it can't be fine-tuned or pruned",
+        "inspect, export, verify and benchmark take it",
+    )
+    for note in source.notes:
+        yield Finding("note", "graph", "", note)
+    yield from _open_sizes(file.signature.inputs)
+    yield from _weights(file.inspect())
+    if isinstance(file, TFLiteFile):
+        yield from _operators(file)
+    if data is not None:
+        yield from _on_data(source, data, seed)
+
+
+def _open_sizes(inputs: tuple[TensorSpec, ...]) -> Iterator[Finding]:
+    for spec in inputs:
+        if None in spec.shape[1:]:
+            yield Finding(
+                "note",
+                "input",
+                spec.name,
+                f"input '{spec.name}' leaves sizes free: {spec.shape[1:]}",
+                "--shape or --data says them on export; costs count them as 1",
+            )
+
+
+def _weights(found: Any) -> Iterator[Finding]:
+    for note in found.notes:
+        yield Finding("note", "graph", "", note)
+    if found.sparsity >= _IDLE:
+        yield Finding(
+            "note",
+            "weights",
+            "",
+            f"{found.sparsity:.0%} of the kernels' values are zeros",
+            "they make the file smaller when it is compressed, not faster; only the Keras model"
+            " can lose whole channels",
+        )
+
+
+def _operators(file: TFLiteFile) -> Iterator[Finding]:
+    custom = sorted(name for name in file.operators if not name.isupper())
+    if custom:
+        yield Finding(
+            "problem",
+            "export",
+            "",
+            f"operators that are not TFLite's own: {', '.join(custom)}",
+            "runtimes without TensorFlow's kernels or your own don't run the file",
+        )
+    lacking = [name for name in absent_in_micro(sorted(file.operators)) if name not in custom]
+    if lacking:
+        yield Finding(
+            "note",
+            "export",
+            "",
+            f"c: TensorFlow Lite Micro has no operator {', '.join(lacking)}",
+        )
+
+
+def _on_data(source: Source, data: Any, seed: int) -> Iterator[Finding]:
+    from edgepress.compress.data import open_data
+
+    dataset = open_data(data, source.model, seed)
+    split = dataset.test or dataset.val or dataset.training_split
+    inputs, targets = split.sample(_SAMPLES, seed)
+    for text in dataset.warnings:
+        yield Finding("warning", "data", "", text)
+    yield from logits(dataset)
+    for spec, values in zip(source.file.signature.inputs, inputs.values(), strict=True):
+        yield from _quantised_range(spec, values)
+
+    def run(given: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        return source.run(iter([given]))
+
+    yield from preprocessing(run, dataset, inputs, targets)
+
+
+def _quantised_range(spec: TensorSpec, values: NDArray[Any]) -> Iterator[Finding]:
+    """Samples that an integer input clips."""
+    if spec.scale is None or spec.zero_point is None or values.dtype.kind != "f":
+        return
+    levels = np.iinfo(spec.dtype)
+    low, high = ((edge - spec.zero_point) * spec.scale for edge in (levels.min, levels.max))
+    clipped = float(np.mean((values < low - spec.scale) | (values > high + spec.scale)))
+    if clipped > 0.01:
+        yield Finding(
+            "warning",
+            "input",
+            spec.name,
+            f"{clipped:.0%} of the values of input '{spec.name}' are clipped: it takes {low:.4g} to"
+            f" {high:.4g}, the samples run from {values.min():.4g} to {values.max():.4g}",
+            "the data needs another --scale or --mean",
+        )

@@ -1,0 +1,314 @@
+"""ONNX files: what they take and give, and the child's part that looks at their operators.
+
+Source of the formulas' axes: the ONNX operator specification.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.artifact import TensorSpec
+from edgepress.compress.errors import InputError
+from edgepress.deploy.foreign.account import Constant, Operation
+from edgepress.deploy.foreign.einsum import einsum_macs
+from edgepress.deploy.foreign.signature import ACTIVATIONS, TRANSPARENT, Signature
+
+Shape = tuple[int | None, ...]
+_LOOKS_UP = frozenset({"Gather"})
+_UNPACKING = frozenset({"DequantizeLinear"})
+# Operators with matrices of their own whose products have no formula here.
+_UNCOUNTED = frozenset({"Attention", "MultiHeadAttention", "DeformConv", "Loop", "If", "Scan"})
+
+
+def read_onnx(path: Path) -> Any:
+    """An ONNX file without the weights that lie outside of it.
+
+    Raises:
+        InputError: It is no ONNX file or damaged, or weights outside of it are missing.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError:
+        raise InputError(
+            f"'{path}' is not a whole ONNX file", "it is truncated: get it again"
+        ) from None
+    if not model.graph.node or not model.graph.output:
+        raise InputError(f"'{path}' is not an ONNX model: it holds no graph")
+    for name, file, end in _outside(model):
+        if not (path.parent / file).is_file():
+            raise InputError(
+                f"the weights of '{path}' are missing: '{name}' lies in '{file}' beside it",
+                "copy that file too",
+            )
+        if (path.parent / file).stat().st_size < end:
+            raise InputError(f"'{path.parent / file}' is truncated: it ends before '{name}' does")
+    return model
+
+
+def _outside(model: Any) -> Iterator[tuple[str, str, int]]:
+    """Tensors whose values lie in other files: name, file and where they end there."""
+    import onnx
+
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            told = {entry.key: entry.value for entry in tensor.external_data}
+            end = int(told.get("offset") or 0) + int(told.get("length") or 0)
+            yield tensor.name, told.get("location", ""), end
+
+
+def is_scattered(model: Any) -> bool:
+    """Whether weights lie in other files."""
+    return next(_outside(model), None) is not None
+
+
+def outside_files(model: Any, path: Path) -> list[Path]:
+    """The other files that hold weights."""
+    return [path.parent / file for file in dict.fromkeys(file for _, file, _ in _outside(model))]
+
+
+def signature(model: Any) -> Signature:
+    """What an ONNX model takes and gives."""
+    graph = model.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    made = {name: node for node in graph.node for name in node.output}
+    return Signature(
+        tuple(_spec(value) for value in graph.input if value.name not in stored),
+        tuple(_spec(value) for value in graph.output),
+        tuple(_activation(value.name, made) for value in graph.output),
+    )
+
+
+def _spec(value: Any) -> TensorSpec:
+    import onnx
+
+    kind = value.type.tensor_type
+    if kind.elem_type == onnx.TensorProto.STRING:
+        return TensorSpec(value.name, _sizes(value), "string")
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) if kind.elem_type else "float32"
+    return TensorSpec(value.name, _sizes(value), str(np.dtype(dtype).name))
+
+
+def _sizes(value: Any) -> Shape:
+    return tuple(d.dim_value or None for d in value.type.tensor_type.shape.dim)
+
+
+def _activation(name: str, made: Mapping[str, Any]) -> str:
+    for _ in range(8):
+        node = made.get(name)
+        if node is None:
+            return "linear"
+        if node.op_type in ACTIVATIONS:
+            return ACTIVATIONS[node.op_type]
+        if node.op_type not in TRANSPARENT:
+            return "linear"
+        name = node.input[0]
+    return "linear"
+
+
+def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Look at the operators of an ONNX file; the child's part.
+
+    Args:
+        request: `source`, the file.
+
+    Returns:
+        `operations` and `notes`.
+    """
+    import onnx
+
+    model = onnx.load(request["source"])
+    try:
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        unknown = ""
+    except Exception as error:
+        unknown = f"shapes inside the graph can't be inferred: {' '.join(str(error).split())[:120]}"
+    reader = _Reader(model.graph)
+    operations = list(reader.operations())
+    notes = [unknown] if unknown else []
+    uncounted = sorted({o.type for o in operations} & _UNCOUNTED)
+    if uncounted:
+        notes.append(f"the MACs inside {', '.join(uncounted)} are not counted")
+    missing = sorted({o.type for o in operations if o.type in _FORMULAS and o.macs is None})
+    if missing:
+        notes.append(f"the MACs of some {', '.join(missing)} aren't known: their sizes aren't")
+    return {"operations": [dataclasses.asdict(o) for o in operations], "notes": notes}
+
+
+def gathered(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an ONNX file with all its weights in it; the child's part.
+
+    Args:
+        request: `source` and `out` (files).
+    """
+    import onnx
+
+    model = onnx.load(request["source"])
+    onnx.checker.check_model(model)
+    onnx.save(model, request["out"])
+    return {}
+
+
+class _Reader:
+    """Walks a graph whose shapes were inferred."""
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+        self.stored = {tensor.name: tensor for tensor in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant":
+                values = [a.t for a in node.attribute if a.name == "value"]
+                self.stored.update(zip(node.output, values, strict=False))
+        known = (*graph.input, *graph.value_info, *graph.output)
+        self.shapes: dict[str, Shape] = {v.name: _sizes(v) for v in known if _has_shape(v)}
+        self.shapes |= {name: tuple(t.dims) for name, t in self.stored.items()}
+        self.types = {v.name: _spec(v).dtype for v in known if v.type.HasField("tensor_type")}
+        self.unpacked = {
+            node.output[0]: node.input[0]
+            for node in graph.node
+            if node.op_type in _UNPACKING and node.input[0] in self.stored
+        }
+        self.zeros = {
+            node.input[0]: node.input[2]
+            for node in graph.node
+            if node.op_type in _UNPACKING and len(node.input) > 2 and node.input[2] in self.stored
+        }
+
+    def operations(self) -> Iterator[Operation]:
+        """The nodes but those that only hold or unpack weights."""
+        for node in self.graph.node:
+            if node.op_type == "Constant" or self.unpacked.keys() & set(node.output):
+                continue
+            yield self._operation(node)
+
+    def _operation(self, node: Any) -> Operation:
+        names = [self.unpacked.get(name, name) for name in node.input]
+        constants = [self._constant(name, node, place) for place, name in enumerate(names)]
+        first = node.output[0] if node.output else ""
+        return Operation(
+            name=node.name or first,
+            type=node.op_type,
+            macs=self._macs(node),
+            shape=self.shapes.get(first, ()),
+            dtype=self.types.get(first, ""),
+            activation_bytes=sum(self._bytes(name) for name in node.output),
+            constants=tuple(c for c in constants if c is not None),
+        )
+
+    def _macs(self, node: Any) -> int | None:
+        formula = _FORMULAS.get(node.op_type)
+        given = [self.shapes.get(name) for name in node.input]
+        out = self.shapes.get(node.output[0]) if node.output else None
+        if formula is None or out is None or given[0] is None:
+            return None
+        try:
+            return formula(node, [_ones(s) for s in given], _ones(out))
+        except (IndexError, TypeError):
+            return None
+
+    def _bytes(self, name: str) -> int:
+        dtype = self.types.get(name, "float32")
+        if name not in self.shapes or dtype == "string":
+            return 0
+        return math.prod(_ones(self.shapes[name])) * np.dtype(dtype).itemsize
+
+    def _constant(self, name: str, node: Any, place: int) -> Constant | None:
+        """The stored numbers of an input, or None for activations, sizes, indices and scales."""
+        from onnx import numpy_helper
+
+        tensor = self.stored.get(name)
+        if tensor is None or (node.op_type.endswith("QuantizeLinear") and place > 0):
+            return None
+        values = numpy_helper.to_array(tensor)
+        quantised = name in self.unpacked.values() or node.op_type in _ON_INTEGERS
+        if values.dtype.kind not in "fV" and not quantised:
+            return None
+        multiplies = node.op_type in _FORMULAS and values.ndim > 1
+        looked_up = node.op_type in _LOOKS_UP and place == 0 and values.ndim > 1
+        return Constant(
+            key=name,
+            size=int(values.size),
+            bytes=int(values.nbytes),
+            dtype=str(values.dtype.name),
+            zeros=int(np.count_nonzero(values == self._zero(name))),
+            kernel=multiplies or looked_up,
+        )
+
+    def _zero(self, name: str) -> int:
+        """The stored number that stands for zero: one for all channels, as converters write it."""
+        from onnx import numpy_helper
+
+        if name not in self.zeros:
+            return 0
+        return int(numpy_helper.to_array(self.stored[self.zeros[name]]).reshape(-1)[0])
+
+
+def _has_shape(value: Any) -> bool:
+    return value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape")
+
+
+def _ones(shape: Shape | None) -> tuple[int, ...]:
+    """A shape with 1 for free sizes."""
+    return tuple(size or 1 for size in shape or ())
+
+
+def _attribute(node: Any, name: str, default: int = 0) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == name), default)
+
+
+def _convolution(weights: int) -> Callable[..., int]:
+    """Weights are [out, in / groups, kernel…], the input at this place."""
+    return lambda _, given, out: math.prod(out) * math.prod(given[weights][1:])
+
+
+def _transposed(_: Any, given: Sequence[tuple[int, ...]], __: Any) -> int:
+    """Weights are [in, out / groups, kernel…]."""
+    return math.prod(given[0]) * math.prod(given[1][1:])
+
+
+def _gemm(node: Any, given: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> int:
+    return math.prod(out) * given[0][0 if _attribute(node, "transA") else 1]
+
+
+def _product(_: Any, given: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> int:
+    return math.prod(out) * given[0][-1]
+
+
+def _recurrent(_: Any, given: Sequence[tuple[int, ...]], __: Any) -> int:
+    """Weights are [directions, gates x units, in] and [directions, gates x units, units]."""
+    return math.prod(given[0][:2]) * (math.prod(given[1]) + math.prod(given[2]))
+
+
+def _einsum(node: Any, given: Sequence[tuple[int, ...]], _: Any) -> int | None:
+    equation = next(a.s.decode() for a in node.attribute if a.name == "equation")
+    return einsum_macs(equation, given)
+
+
+_ON_INTEGERS = frozenset(
+    {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLSTM"}
+)
+_FORMULAS: dict[str, Callable[..., int | None]] = {
+    "Conv": _convolution(1),
+    "FusedConv": _convolution(1),
+    "ConvInteger": _convolution(1),
+    "QLinearConv": _convolution(3),
+    "ConvTranspose": _transposed,
+    "Gemm": _gemm,
+    "MatMul": _product,
+    "FusedMatMul": _product,
+    "MatMulInteger": _product,
+    "QLinearMatMul": _product,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
+    "DynamicQuantizeLSTM": _recurrent,
+    "Einsum": _einsum,
+}

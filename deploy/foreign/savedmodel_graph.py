@@ -1,0 +1,189 @@
+"""The child's part of SavedModels: TensorFlow loads them here, and nowhere else.
+
+Source of the formulas' axes: TensorFlow's documentation of its operations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from edgepress.deploy.exporters.tracing import SIGNATURE, graph_operations
+from edgepress.deploy.foreign.account import Constant, Operation
+from edgepress.deploy.foreign.einsum import einsum_macs
+
+# Nodes that hold, name or pass values on.
+_PLUMBING = frozenset({"Const", "Identity", "IdentityN", "NoOp", "Placeholder"})
+_LOOKS_UP = frozenset({"GatherV2", "ResourceGather"})
+_UNCOUNTED = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "CudnnRNNV3"})
+
+
+def trace(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a SavedModel's signature as the SavedModel that converters get.
+
+    Args:
+        request: `source` and `out` (folders), `key` (the signature), `inputs` and `outputs`
+            (by the signature's name: the new name), `batch` (or None), `shapes` (sizes without
+            the batch by the signature's name, where they are free).
+
+    Returns:
+        `inputs` and `outputs`, each [name, shape, dtype], and `operations` by first node.
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(request["source"])
+    inner = loaded.signatures[request["key"]]
+    names: Mapping[str, str] = request["inputs"]
+    specs = {}
+    for own, spec in inner.structured_input_signature[1].items():
+        sizes = request["shapes"].get(own, spec.shape[1:])
+        shape = (spec.shape[0] or request["batch"], *sizes)
+        specs[names[own]] = tf.TensorSpec(shape, spec.dtype, name=names[own])
+
+    def infer(**given: Any) -> dict[str, Any]:
+        found = inner(**{own: given[name] for own, name in names.items()})
+        return {n: tf.identity(found[own], name=n) for own, n in request["outputs"].items()}
+
+    function = tf.function(infer, autograph=False).get_concrete_function(**specs)
+    holder = tf.Module()
+    holder.loaded = loaded  # what the function captures is saved with it
+    tf.saved_model.save(holder, request["out"], signatures={SIGNATURE: function})
+    results = function.structured_outputs
+    return {
+        "inputs": [_told(name, specs[name]) for name in names.values()],
+        "outputs": [_told(name, results[name]) for name in request["outputs"].values()],
+        "operations": graph_operations(function),
+    }
+
+
+def _told(name: str, tensor: Any) -> list[Any]:
+    return [name, list(tensor.shape), tensor.dtype.name]
+
+
+def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Look at the operations of a SavedModel's signature, its weights put in as constants.
+
+    Args:
+        request: `source` (folder), `key` (the signature).
+
+    Returns:
+        `operations` and `notes`.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    loaded = tf.saved_model.load(request["source"])  # kept: its variables live as long as it
+    function = loaded.signatures[request["key"]]
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    operations = list(_operations(frozen.graph))
+    uncounted = sorted({o.type for o in operations} & _UNCOUNTED)
+    notes = [f"the MACs inside {', '.join(uncounted)} are not counted"] if uncounted else []
+    return {"operations": [dataclasses.asdict(o) for o in operations], "notes": notes}
+
+
+def _operations(graph: Any) -> Iterator[Operation]:
+    for node in graph.get_operations():
+        if node.type in _PLUMBING:
+            continue
+        constants = [_constant(node, place) for place in range(len(node.inputs))]
+        first = node.outputs[0] if node.outputs else None
+        yield Operation(
+            name=node.name,
+            type=node.type,
+            macs=_macs(node),
+            shape=_shape(first) if first is not None else (),
+            dtype=first.dtype.name if first is not None else "",
+            activation_bytes=sum(_bytes(tensor) for tensor in node.outputs),
+            constants=tuple(c for c in constants if c is not None),
+        )
+
+
+def _shape(tensor: Any) -> tuple[int | None, ...]:
+    return tuple(tensor.shape) if tensor.shape.rank is not None else ()
+
+
+def _ones(tensor: Any) -> tuple[int, ...]:
+    """A tensor's shape with 1 for free sizes."""
+    return tuple(size or 1 for size in _shape(tensor))
+
+
+def _bytes(tensor: Any) -> int:
+    size = tensor.dtype.size or 0
+    return math.prod(_ones(tensor)) * size if tensor.shape.rank is not None else 0
+
+
+def _constant(node: Any, place: int) -> Constant | None:
+    """The stored numbers of an input, or None for activations, sizes and indices."""
+    import tensorflow as tf
+
+    source = node.inputs[place].op
+    while source.type == "Identity":
+        source = source.inputs[0].op
+    if source.type != "Const" or not source.outputs[0].dtype.is_floating:
+        return None
+    values = tf.make_ndarray(source.get_attr("value"))
+    multiplies = node.type in _FORMULAS and values.ndim > 1
+    looked_up = node.type in _LOOKS_UP and place == 0 and values.ndim > 1
+    return Constant(
+        key=source.name,
+        size=int(values.size),
+        bytes=int(values.nbytes),
+        dtype=source.outputs[0].dtype.name,
+        zeros=int(np.count_nonzero(values == 0)),
+        kernel=multiplies or looked_up,
+    )
+
+
+def _macs(node: Any) -> int | None:
+    formula = _FORMULAS.get(node.type)
+    if formula is None or any(tensor.shape.rank is None for tensor in node.inputs):
+        return None
+    return formula(node)
+
+
+def _out(node: Any) -> int:
+    return math.prod(_ones(node.outputs[0]))
+
+
+def _convolution(node: Any) -> int:
+    """The filter is [kernel…, in / groups, out]."""
+    return _out(node) * math.prod(_ones(node.inputs[1])[:-1])
+
+
+def _depthwise(node: Any) -> int:
+    """The filter is [height, width, in, multiplier]."""
+    return _out(node) * math.prod(_ones(node.inputs[1])[:2])
+
+
+def _transposed(node: Any) -> int:
+    """The filter is [kernel…, out, in]; the third input is what comes in."""
+    return math.prod(_ones(node.inputs[2])) * math.prod(_ones(node.inputs[1])[:-1])
+
+
+def _product(node: Any) -> int:
+    """Either factor may be transposed, so the inner size is what the rows leave."""
+    rows, columns = _ones(node.inputs[0])[-2:]
+    return _out(node) * (rows * columns // _ones(node.outputs[0])[-2])
+
+
+def _einsum(node: Any) -> int | None:
+    equation = node.get_attr("equation").decode()
+    return einsum_macs(equation, [_ones(tensor) for tensor in node.inputs])
+
+
+_FORMULAS: dict[str, Callable[[Any], int | None]] = {
+    "Conv2D": _convolution,
+    "Conv3D": _convolution,
+    "DepthwiseConv2dNative": _depthwise,
+    "Conv2DBackpropInput": _transposed,
+    "Conv3DBackpropInputV2": _transposed,
+    "MatMul": _product,
+    "BatchMatMul": _product,
+    "BatchMatMulV2": _product,
+    "BatchMatMulV3": _product,
+    "Einsum": _einsum,
+}
