@@ -128,6 +128,9 @@ def measure(
     if by is not None and target.gives_outputs:
         measurements, missed = _judged(measurements, artifacts, target, by, progress)
         failures += missed
+    elif by is not None:
+        note = f"{by.metric} isn't measured on '{target.name}': it gives no outputs back"
+        measurements = tuple(_with_note(m, note) for m in measurements)
     return DeviceResult(
         target.name,
         getattr(target, "url", target.name),
@@ -138,6 +141,11 @@ def measure(
         noise,
         failures,
     )
+
+
+def _with_note(measurement: Measurement, note: str) -> Measurement:
+    facts = measurement.facts
+    return replace(measurement, facts=replace(facts, notes=(*facts.notes, note)))
 
 
 def _entrant(target: Target, candidate: Candidate) -> Entrant:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pretend import PretendSession, PretendTarget, entrant
 
+from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measurement import Environment, Samples, Series
 from edgepress.benchmarks.measuring import candidates, measure
 from edgepress.benchmarks.sampling import Plan, is_steady, sample, split, warm_up
@@ -117,6 +118,16 @@ def test_precision_makes_it_go_on(files: list[Path]) -> None:
     more = measure(chosen, PretendTarget(), plan, precision=0.03).measurements[0]
     assert more.series.values.size > once.series.values.size == 4
     assert more.interval.width <= 0.03 * more.median_ms * 1e6
+
+
+def test_an_accuracy_that_can_not_be_had_is_said(files: list[Path]) -> None:
+    by = Judge("accuracy", "test", lambda: [({"x": np.ones(3)}, np.ones(3))], lambda o, t: 1.0, 3)
+    chosen = candidates(files[:1], (1,), (None,), RunOptions())
+    (seen,) = measure(chosen, PretendTarget(), Plan(runs=4), by=by).measurements
+    (blind,) = measure(chosen, PretendTarget(gives_outputs=False), Plan(runs=4), by=by).measurements
+    assert (seen.value, seen.facts.notes) == (1.0, ())
+    assert blind.value is None
+    assert "accuracy isn't measured on 'pretend'" in blind.facts.notes[0]
 
 
 def test_an_emulator_is_never_ranked(files: list[Path]) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from adbd import Adbd
+from click.testing import CliRunner
 
 from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.cli.main import cli
 from edgepress.deploy.targets.battery import energy_between, take_readings
 from edgepress.deploy.targets.local import LocalTarget
 
@@ -114,3 +116,8 @@ def test_a_phone_on_its_charger_says_so(
     row = _row(phone, binary, resnet_float)
     assert "energy_mj" not in row
     assert any("connect over Wi-Fi" in note for note in row["notes"])
+    device = f"adb:127.0.0.1:{phone.port}?benchmark_model={binary}"
+    command = ["benchmark", str(resnet_float), "--device", device, "--runs", "2"]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("note: energy isn't measured") == 1
