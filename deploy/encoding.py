@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from edgepress.compress.artifact import Artifact
 from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.weights.masks import FAST_BLOCK, FAST_FROM
 from edgepress.deploy.exporters import Job
 from edgepress.deploy.exporters.tflite import request_for
 
@@ -18,10 +19,7 @@ Kernel = Float[np.ndarray, "..."]
 ENCODED = ("float32", "float16")
 # The converter encodes what has at least this share of zeros, in blocks of four where nine tenths
 # of the zeros lie in such.
-_LEAST, _IN_BLOCKS, _BLOCK = 0.3, 0.9, 4
-# LiteRT computes fully connected layers in blocks of four from the encoded weights themselves: with
-# fewer zeros than this that is slower than the dense product (docs/weights.md).
-_PAYS = 0.8
+_LEAST, _IN_BLOCKS = 0.3, 0.9
 
 
 def encode_zeros(
@@ -50,11 +48,11 @@ def encode_zeros(
         empty = f"{name}: dense: no array has {_LEAST:.0%} of zeros, which is what is encoded"
         return artifact, [empty] if asked else []
     share = _zeros_computed([array for product, array in kernels if product])
-    if share is not None and share < _PAYS and not asked:
+    if share is not None and share < FAST_FROM and not asked:
         return artifact, [
-            f"{name}: dense: with encoded zeros, dense layers in blocks of {_BLOCK} inputs run"
-            f" slower below {_PAYS:.0%} of zeros ({share:.0%} here); --sparse-encoding on does it"
-            " all the same"
+            f"{name}: dense: with encoded zeros, dense layers in blocks of {FAST_BLOCK} inputs run"
+            f" slower below {FAST_FROM:.0%} of zeros ({share:.0%} here); --sparse-encoding on does"
+            " it all the same"
         ]
     trial = artifact.path.with_name(f"encoded_{name}")
     try:
@@ -78,8 +76,8 @@ def _zeros_computed(kernels: Sequence[Kernel]) -> float | None:
     found = []
     for kernel in kernels:
         zeros = kernel == 0
-        whole = zeros[:, : zeros.shape[1] // _BLOCK * _BLOCK]
-        blocks = whole.reshape(len(whole), -1, _BLOCK).all(2).mean() if whole.size else 0.0
+        whole = zeros[:, : zeros.shape[1] // FAST_BLOCK * FAST_BLOCK]
+        blocks = whole.reshape(len(whole), -1, FAST_BLOCK).all(2).mean() if whole.size else 0.0
         if zeros.mean() >= _LEAST and blocks > _IN_BLOCKS * zeros.mean():
             found.append((int(zeros.sum()), zeros.size))
     if not found:

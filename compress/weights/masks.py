@@ -18,6 +18,10 @@ from jaxtyping import Bool, Float, Int
 from edgepress.compress.errors import InputError
 from edgepress.compress.registry import Table
 
+# Inputs of the blocks that LiteRT's kernel for dense layers with encoded zeros reads, and the share
+# of zeros from which on it is faster than the dense product (benchmarks/studies/sparse_speed.py).
+FAST_BLOCK, FAST_FROM = 4, 0.8
+
 
 @dataclass(frozen=True)
 class Mask:

@@ -213,7 +213,14 @@ def _choose(run: _Run) -> Masks:
 
     assert run.dataset is not None
     samples = run.dataset.calibration(run.spec.calibration_samples, run.seed)
-    return refit_and_mask(run.source, run.model, run.plan, samples, run.progress)
+    masks, unread = refit_and_mask(run.source, run.model, run.plan, samples, run.progress)
+    if unread:
+        run.notes.append(
+            "second order can't see the inputs of these kernels (recurrent, embeddings, transposed"
+            " and separable ones, channels first), which were masked by magnitude and not"
+            f" refitted: {', '.join(unread)}"
+        )
+    return masks
 
 
 def _recover(run: _Run, masks: Masks, name: str) -> None:

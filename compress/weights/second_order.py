@@ -56,7 +56,7 @@ def refit_and_mask(
     plan: MaskPlan,
     samples: Mapping[str, Float[np.ndarray, "..."]],
     progress: Progress,
-) -> dict[str, Mask]:
+) -> tuple[dict[str, Mask], tuple[str, ...]]:
     """Choose masks from data and refit what stays; changes the weights of `model`.
 
     Kernels that aren't a matrix product over one visible input (recurrent, embeddings, transposed
@@ -70,11 +70,12 @@ def refit_and_mask(
         progress: Receives the progress.
 
     Returns:
-        Masks by kernel path.
+        (masks by kernel path, paths of the kernels that were masked by magnitude).
     """
     zeros = plan.zeros(plan.final)
     dense = dict(walk_layers(source))
     masks: dict[str, Mask] = {}
+    unread: list[str] = []
     for number, kernel in enumerate(plan.kernels):
         progress.step(number, len(plan.kernels), kernel.path)
         normals = _normals((source, model), dense[kernel.layer_path], kernel, samples)
@@ -84,8 +85,9 @@ def refit_and_mask(
             scores = plan.criterion(kernel.planes())
             masks[kernel.path] = plan.mask(kernel, scores, zeros[kernel.path])
             apply_masks((kernel,), masks)
+            unread.append(kernel.path)
     progress.step(len(plan.kernels), len(plan.kernels))
-    return masks
+    return masks, tuple(unread)
 
 
 def _normals(

@@ -265,6 +265,38 @@ def test_protected_and_overridden_layers():
     assert any("do not make it faster" in note for note in result.notes)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"structure": "weights", "sparsity": 0.9}, "for its dense layers (88% of the weights)"),
+        ({"structure": "blocks", "block": "4x1", "sparsity": 0.9}, "run faster in a float32"),
+        ({"structure": "blocks", "block": "8x2", "sparsity": 0.9}, "run faster in a float32"),
+        ({"structure": "blocks", "block": "4x1", "sparsity": 0.5}, "not make it faster yet"),
+        ({"structure": "blocks", "block": "1x4", "sparsity": 0.9}, "do not make it faster: "),
+        ({"structure": "weights", "sparsity": 0.9, "protect": ["h*"]}, "use structure channels"),
+    ],
+)
+def test_what_zeros_bring_in_speed_is_said_of_the_model_and_the_pattern(options, said):
+    notes = prune_weights(classifier(), None, PruneSpec(allocation="uniform", **options)).notes
+    (note,) = (n for n in notes if "faster" in n)
+    assert said in note
+    assert ("dense layers" in note) == ("protect" not in options)
+
+
+def test_second_order_names_what_it_could_not_see():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((5, 4)), layers.GRU(6, name="memory"), layers.Dense(3, name="head")]
+    )
+    random = np.random.default_rng(0)
+    arrays = {"x": random.random((40, 5, 4), np.float32), "y": random.random((40, 3))}
+    spec = PruneSpec(sparsity=0.5, criterion="second-order", calibration_samples=32)
+    result = prune_weights(model, open_data(arrays, model), spec)
+    (note,) = (n for n in result.notes if n.startswith("second order"))
+    assert "memory/gru_cell/kernel" in note
+    assert "head" not in note
+
+
 def test_pruning_again_keeps_the_zeros_there_are():
     model = classifier()
     first = prune_weights(model, None, PruneSpec(sparsity=0.5)).model

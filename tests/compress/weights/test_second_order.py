@@ -115,7 +115,7 @@ def test_a_layer_inside_a_compiled_function_cannot_be_seen():
 def run(model, spec, samples):
     pruned = copy_model(model)
     plan = plan_masks(pruned, spec)
-    masks = refit_and_mask(model, pruned, plan, samples, Silent())
+    masks, _ = refit_and_mask(model, pruned, plan, samples, Silent())
     return pruned, plan, masks
 
 
