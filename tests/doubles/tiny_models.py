@@ -29,3 +29,23 @@ def dense_onnx(path: Path, width: int = 4, seed: int = 0) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, path)
     return path
+
+
+def unknown_operator_tflite(path: Path) -> Path:
+    """A whole file whose one operator no runtime has."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    from edgepress.benchmarks.tiny_model import write_tiny_model
+
+    content = write_tiny_model(path).read_bytes()
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    code = model.operatorCodes[0]
+    code.builtinCode, code.customCode = schema.BuiltinOperator.CUSTOM, b"NoSuchOperator"
+    code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    model.subgraphs[0].operators[0].builtinOptionsType = 0
+    model.subgraphs[0].operators[0].builtinOptions = None
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    return path

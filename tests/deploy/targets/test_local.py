@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_models import unknown_operator_tflite
 
 from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import candidates, measure
@@ -87,15 +88,14 @@ def test_accuracy_comes_from_the_outputs_on_the_device(kws: list[Path], shared_d
 def test_an_artifact_that_fails_leaves_the_others_their_results(
     kws: list[Path], tmp_path: Path
 ) -> None:
-    broken = tmp_path / "broken.tflite"
-    broken.write_bytes(kws[0].read_bytes()[:2000])
-    result = benchmark([kws[0], broken], runs=5, launches=1)
+    odd = unknown_operator_tflite(tmp_path / "odd.tflite")
+    result = benchmark([kws[0], odd], runs=5, launches=1)
     assert [m.path for m in result.measurements] == [kws[0]]
     (failure,) = result.failures
-    assert failure.artifact == str(broken)
-    assert "broken.tflite" in failure.reason
-    with pytest.raises(DeviceError, match=r"broken\.tflite"):
-        benchmark([broken], runs=5, launches=1)
+    assert failure.artifact == str(odd)
+    assert "NoSuchOperator" in failure.reason
+    with pytest.raises(DeviceError, match="NoSuchOperator"):
+        benchmark([odd], runs=5, launches=1)
 
 
 def test_bad_input_is_refused_before_any_work(kws: list[Path], tmp_path: Path) -> None:
@@ -103,6 +103,10 @@ def test_bad_input_is_refused_before_any_work(kws: list[Path], tmp_path: Path) -
         benchmark([tmp_path / "none.tflite"])
     with pytest.raises(InputError, match="can't be run"):
         benchmark([Path(__file__)])
+    damaged = tmp_path / "damaged.tflite"
+    damaged.write_bytes(kws[0].read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"damaged\.tflite' is a damaged"):
+        benchmark([kws[0], damaged])
     with pytest.raises(InputError, match="at least 1 run"):
         benchmark(kws, runs=0)
     with pytest.raises(InputError, match="1 or more"):

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from sshd import SSHD, Server, settles, sshd
+from tiny_models import unknown_operator_tflite
 
 from edgepress.benchmarks.measuring import candidates, measure
 from edgepress.benchmarks.sampling import Plan
 from edgepress.benchmarks.target import RunOptions
-from edgepress.benchmarks.tiny_model import write_tiny_model
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.benchmarking import benchmark
 from edgepress.deploy.targets import check_device, target_for
@@ -72,7 +72,7 @@ def test_garbage_instead_of_answers(server: Server, resnet_float: Path, tmp_path
 def test_an_operator_that_the_runtime_lacks(
     server: Server, resnet_float: Path, tmp_path: Path
 ) -> None:
-    odd = _with_an_unknown_operator(tmp_path / "odd.tflite")
+    odd = unknown_operator_tflite(tmp_path / "odd.tflite")
     url = server.url(python=sys.executable)
     result = benchmark([resnet_float, odd], devices=[url], runs=4, launches=1)
     assert [m.path for m in result.measurements] == [resnet_float]
@@ -80,23 +80,6 @@ def test_an_operator_that_the_runtime_lacks(
     assert failure.artifact == str(odd)
     assert "NoSuchOperator" in failure.reason
     assert "\n" not in failure.reason
-
-
-def _with_an_unknown_operator(path: Path) -> Path:
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    content = write_tiny_model(path).read_bytes()
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    code = model.operatorCodes[0]
-    code.builtinCode, code.customCode = schema.BuiltinOperator.CUSTOM, b"NoSuchOperator"
-    code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
-    model.subgraphs[0].operators[0].builtinOptionsType = 0
-    model.subgraphs[0].operators[0].builtinOptions = None
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()))
-    return path
 
 
 def test_a_cable_pulled_in_the_middle_keeps_the_rounds_so_far(
