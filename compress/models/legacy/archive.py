@@ -12,6 +12,7 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Weight, plain
+from edgepress.compress.models.legacy.saved_slots import archive_slots
 
 
 def read_archive(path: Path) -> Saved:
@@ -34,7 +35,7 @@ def read_archive(path: Path) -> Saved:
             metadata = json.loads(archive.read("metadata.json"))
             stored = archive.read("model.weights.h5")
         with h5py.File(io.BytesIO(stored), "r") as file:
-            root = _tree(file)
+            root, slots = _tree(file), archive_slots(file)
     except (zipfile.BadZipFile, OSError, KeyError, EOFError, json.JSONDecodeError) as error:
         raise InputError(
             f"'{path}' is not a whole .keras archive: {error}", "copy or download it again"
@@ -45,8 +46,17 @@ def read_archive(path: Path) -> Saved:
         keras=str(metadata.get("keras_version", "2.")),
         backend="tensorflow",
         what=f"a .keras archive of Keras {metadata.get('keras_version', '2')}",
-        training=config.get("compile_config"),
+        training=_training(config),
+        optimizer=slots,
     )
+
+
+def _training(config: Any) -> dict[str, Any] | None:
+    """What the model was compiled with, under HDF5's name of the optimizer."""
+    compiled = config.get("compile_config") if isinstance(config, dict) else None
+    if not isinstance(compiled, dict):
+        return None
+    return {**compiled, "optimizer_config": compiled.get("optimizer")}
 
 
 def archive_version(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The state of optimizers in old HDF5 files, carried into optimizers of Keras 3.
+"""The state of optimizers in old files, carried into optimizers of Keras 3.
 
 Three layouts exist. Keras 1 and 2 write every kind of slot one after the other, under names that
 say nothing; tf.keras up to 2.10 names them `Adam/dense/kernel/m`, later `Adam/m/dense/kernel`.
@@ -86,8 +86,7 @@ def carry_optimizer(model: Any, builder: Builder, saved: Saved) -> tuple[Any, li
     """
     if not saved.training:
         return None, []
-    given = saved.training.get("optimizer_config")
-    spec = given if isinstance(given, dict) else {}
+    spec = _spec(saved.training.get("optimizer_config"))
     name = parts.own_name(str(spec.get("class_name", "")))
     optimizer = f"the optimizer {name}".rstrip()
     if not saved.optimizer:
@@ -99,6 +98,24 @@ def carry_optimizer(model: Any, builder: Builder, saved: Saved) -> tuple[Any, li
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"its settings don't fit Keras 3 ({type(error).__name__}: {error})"
     return None, [f"the state of {optimizer} is left behind, {_LEFT}: {reason}"]
+
+
+def _spec(given: Any) -> Mapping[str, Any]:
+    """Class and settings; archives name an optimizer alone where it was compiled by its name.
+
+    The settings that a name stands for are the same in Keras 2.12 and 3.
+    """
+    import keras
+
+    if isinstance(given, str):
+        named = [name for name in OPTIMIZERS if name.lower() == given.lower()]
+        if not named:
+            return {"class_name": given, "config": {}}
+        return {
+            "class_name": named[0],
+            "config": getattr(keras.optimizers, named[0])().get_config(),
+        }
+    return given if isinstance(given, dict) else {}
 
 
 def _carried(
@@ -113,7 +130,9 @@ def _carried(
     optimizer.iterations.assign(steps or 0)
     if wanted and not arrays:
         raise _LeftBehindError("only the number of steps was saved")
-    if wanted:
+    if wanted and "" in saved.weights:
+        _assign_by_place(optimizer, wanted, arrays, _in_saved_order(model, builder))
+    elif wanted:
         weights = _TrainedWeights(model, builder, saved)
         found = _by_slot(wanted, _is_older(config), arrays, len(weights.saved))
         for key, own in found.items():
@@ -230,24 +249,34 @@ class _TrainedWeights:
     def __init__(self, model: Any, builder: Builder, saved: Saved) -> None:
         self.saved: list[Weight] = []
         self.may_be_sorted = saved.keras.startswith(("1.", "2.0."))
-        members = {member.name: member for member in builder.members[id(model)]}
+        self.builder = builder
+        self.count = 0
+        numbered = self._numbered(model, saved.weights)
+        self.places = _places(model, builder, replace(saved, weights=numbered), self.count)
+
+    def _numbered(self, model: Any, weights: Mapping[str, LayerWeights]) -> dict[str, LayerWeights]:
+        """Numbers in the place of elements: of those that were trained, -1 for all others."""
+        members = {member.name: member for member in self.builder.members[id(model)]}
         numbered: dict[str, LayerWeights] = {}
-        start = 0
-        for name, group in saved.weights.items():
+        for name, group in weights.items():
             arrays = list(group.flat or ())
-            if arrays and name not in members:
+            if (arrays or group.children) and name not in members:
                 raise _LeftBehindError("the weights are saved under names of other layers")
+            if group.children:
+                inner = self._numbered(members[name].layer, group.children)
+                numbered[name] = LayerWeights(children=inner)
+                continue
             count = _trained_count(members[name], len(arrays)) if arrays else 0
-            made = []
-            for array in arrays[:count]:
-                end = start + array.value.size
-                numbers = np.arange(start, end, dtype=np.float64).reshape(array.value.shape)
-                made.append(Weight(array.name, numbers))
-                start = end
-            self.saved += arrays[:count]
+            made = [self._count_up(array) for array in arrays[:count]]
             made += [Weight(a.name, np.full(a.value.shape, -1.0)) for a in arrays[count:]]
             numbered[name] = LayerWeights(flat=tuple(made))
-        self.places = _places(model, builder, replace(saved, weights=numbered), start)
+        return numbered
+
+    def _count_up(self, array: Weight) -> Weight:
+        start, self.count = self.count, self.count + array.value.size
+        self.saved.append(array)
+        numbers = np.arange(start, self.count, dtype=np.float64)
+        return Weight(array.name, numbers.reshape(array.value.shape))
 
     def in_order(self, arrays: Sequence[Weight]) -> Tensor:
         """One slot's elements: by the weights' names where all tell, else in the old order."""
@@ -284,6 +313,41 @@ class _TrainedWeights:
         """Give an optimizer's variables, which are in the model's order, a slot's elements."""
         for variable, places in zip(variables, self.places, strict=True):
             variable.assign(values[places])
+
+
+def _in_saved_order(model: Any, builder: Builder) -> list[Any]:
+    """The trained variables in the order in which the old model had them: layer by layer."""
+    found: dict[int, Any] = {}
+    for member in builder.members[id(model)]:
+        layer = None if member.layer is None else held_layer(member)
+        if layer is not None and id(layer) in builder.members:
+            own = _in_saved_order(layer, builder)
+        else:
+            own = [] if layer is None else getattr(layer, "trainable_weights", [])
+        found.update({id(variable): variable for variable in own})
+    return list(found.values())
+
+
+def _assign_by_place(
+    optimizer: Any, wanted: Mapping[str, Any], arrays: Sequence[Weight], variables: Sequence[Any]
+) -> None:
+    """Give an optimizer the slots of an archive, which has no names.
+
+    Two slots of one variable lie side by side, a third kind lies behind; one kind lies behind the
+    other in RMSprop.
+    """
+    count = len(variables)
+    values = [array.value for array in arrays]
+    paired = type(optimizer).__name__ in ("Adam", "AdamW", "Adamax", "Adadelta")
+    for kind, key in enumerate(wanted):
+        start, step = (kind, 2) if paired and kind < 2 else (kind * count, 1)
+        own = values[start : start + step * count : step]
+        if [v.shape for v in own] != [tuple(v.shape) for v in variables]:
+            raise _LeftBehindError("its arrays don't fit the weights that are trained")
+        pairs = zip(optimizer._trainable_variables, getattr(optimizer, key), strict=True)
+        slots = {id(variable): slot for variable, slot in pairs}
+        for variable, value in zip(variables, own, strict=True):
+            slots[id(variable)].assign(value)
 
 
 def _first(pair: tuple[int, Weight]) -> int:

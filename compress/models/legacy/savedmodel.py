@@ -12,6 +12,7 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Weight, plain
+from edgepress.compress.models.legacy.saved_slots import checkpoint_slots
 from edgepress.compress.models.legacy.traced import Capture, Traced
 from edgepress.compress.models.other_kinds import SAVED_MODEL, NotKeras
 
@@ -54,6 +55,7 @@ def read_saved_model(path: Path) -> Saved:
         backend="tensorflow",
         what=f"a SavedModel of TensorFlow {version}",
         training=(root or {}).get("training_config"),
+        optimizer=checkpoint_slots(reader.checkpoint, reader.reader.get_tensor),
         traced=lambda name: reader.traced(name, library),
     )
 

@@ -86,6 +86,26 @@ def test_a_further_step_equals_that_of_tf_keras(optimizer: Any, tmp_path: Path) 
     assert any("is carried (3 steps" in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "form"),
+    [
+        pytest.param(lambda: NEW.Adam(0.01, amsgrad=True), "model.keras", id="archive-amsgrad"),
+        pytest.param(
+            lambda: NEW.RMSprop(0.01, centered=True, momentum=0.9), "model.keras", id="archive-rms"
+        ),
+        pytest.param(lambda: NEW.SGD(0.05, momentum=0.9), "model.keras", id="archive-sgd"),
+        pytest.param(lambda: "adam", "model.keras", id="archive-named"),
+        pytest.param(lambda: NEW.Adam(0.01), "model", id="folder-adam"),
+        pytest.param(lambda: OLD.Adam(0.01), "model", id="folder-adam-2.10"),
+        pytest.param(lambda: OLD.SGD(0.05, momentum=0.9), "model", id="folder-sgd-2.10"),
+    ],
+)
+def test_other_formats(optimizer: Any, form: str, tmp_path: Path) -> None:
+    path = tmp_path / form
+    notes = _goes_on_alike(path, _trained(optimizer(), path)).notes
+    assert any("is carried (3 steps" in note for note in notes)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
@@ -111,6 +131,14 @@ def test_a_further_step_equals_that_of_tf_keras(optimizer: Any, tmp_path: Path) 
 def test_further_optimizers(optimizer: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
     _goes_on_alike(path, _trained(optimizer(), path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["AdamW", "Adamax", "Adadelta", "Adagrad", "Lion"])
+def test_further_optimizers_in_archives(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    rate = 1.0 if name == "Adadelta" else 0.05
+    _goes_on_alike(path, _trained(getattr(NEW, name)(rate), path))
 
 
 def _renamed(path: Path, stand_ins: bool) -> None:
@@ -263,4 +291,4 @@ def test_a_file_saved_before_training_says_so(tmp_path: Path) -> None:
     model.save(tmp_path / "model.keras")
     loaded = load_noted(tmp_path / "model.keras")
     assert loaded.optimizer is None
-    assert any("no state of the optimizer" in note for note in loaded.notes)
+    assert any("only the number of steps was saved" in note for note in loaded.notes)
