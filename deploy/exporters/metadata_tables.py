@@ -146,13 +146,13 @@ def unpack(content: bytes, files: Mapping[str, str]) -> Description:
         Exception: The bytes are no such flatbuffer.
     """
     root = _Table(content, int.from_bytes(content[:4], "little"))
-    graph = root.tables(3)[0]
-    return Description(
-        root.text(0),
-        root.text(1),
-        tuple(_described(tensor, files) for tensor in graph.tables(2)),
-        tuple(_described(tensor, files) for tensor in graph.tables(3)),
+    inputs, outputs = (
+        tuple(
+            _described(tensor, files) for graph in root.tables(3)[:1] for tensor in graph.tables(f)
+        )
+        for f in (2, 3)
     )
+    return Description(root.text(0), root.text(1), inputs, outputs)
 
 
 def _described(tensor: _Table, files: Mapping[str, str]) -> Described:

@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress.errors import InputError
 from edgepress.compress.files import sha256
 from edgepress.compress.models.other_kinds import KINDS
 from edgepress.deploy.exporters.c_source import write_sources
 from edgepress.deploy.exporters.exporter import Exporter, Job, Written
 from edgepress.deploy.exporters.table import C_SOURCE, EXPORTERS, TFLITE
+from edgepress.deploy.exporters.tflite_metadata import read_description
 from edgepress.deploy.foreign.account import FileInspection, account
 from edgepress.deploy.foreign.kind import ForeignFile, offered
 from edgepress.deploy.foreign.signature import checked
@@ -48,8 +50,16 @@ class TFLiteFile(ForeignFile):
     def inspect(self) -> FileInspection:
         """Its operators, added up."""
         size, operations = self.path.stat().st_size, self._operations
-        notes = self._reader.notes(operations)
+        notes = [*self._reader.notes(operations), *self._description()]
         return account(self.what, size, self.signature, operations, self.precision, notes)
+
+    def _description(self) -> list[str]:
+        """What the file says of itself."""
+        try:
+            told = read_description(self.path)
+        except InputError as error:
+            return [error.message]
+        return told.lines() if told else []
 
     def identify(self) -> str:
         """The file's hash."""

@@ -18,6 +18,7 @@ from edgepress.compress.recipe import DataSpec
 from edgepress.deploy.exporters.metadata_tables import Described, Description, pack, unpack
 from edgepress.deploy.exporters.tflite_metadata import describe, normalization, read_description
 from edgepress.deploy.exporting import convert, export
+from edgepress.deploy.foreign.tflite import TFLiteFile
 
 CLASSES = ("bird", "dog", "grey cat")
 
@@ -90,6 +91,10 @@ def test_weights_and_outputs_stay_as_they_are(model, tmp_path):
             inputs, _ = runtime.tensors()
             outputs.append(next(iter(runtime.predict({inputs[0].name: x}).values())))
     np.testing.assert_array_equal(*outputs)
+    notes = " ".join(TFLiteFile(told).inspect().notes)
+    assert "net: made here" in notes
+    assert "input 'image' takes (x - 0) / 255" in notes
+    assert "output 'class' is of bird, dog, grey cat" in notes
     before = told.read_bytes()
     assert not describe(told, "another", "", Preparation({}, scale=1.0), CLASSES)
     assert told.read_bytes() == before
