@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgepress.compress.cost import call_macs
+from edgepress.compress.cost import ShapeOf, call_macs
 from edgepress.compress.graph import Call
-from edgepress.compress.structure.groups import Alive, Channels
+from edgepress.compress.structure.groups import Alive, Channels, Units
 from edgepress.compress.structure.trace import Visit
 
 if TYPE_CHECKING:
     from edgepress.compress.structure.metering import Metering
 
 
-def limit_of(given: float, full: float) -> float:
-    """How much may stay: a number up to 1 is a share of what there is."""
-    return given * full if given <= 1 else given
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """One call with weights that channels run along; each choice of its own widths counted once.
+
+    Attributes:
+        call: The call.
+        places: Where its axes lie among all bound ones.
+    """
+
+    call: Call
+    places: Units
+    _known: dict[bytes, int] = field(default_factory=dict)
+
+    def macs(self, counts: Units, shape: ShapeOf) -> int:
+        """MACs at the widths that are left; shapes are asked for only where they are new."""
+        key = counts[self.places].tobytes()
+        if key not in self._known:
+            self._known[key] = call_macs(self.call, shape)
+        return self._known[key]
 
 
 class Budget:
@@ -43,39 +59,53 @@ class Budget:
         self._starts = np.cumsum([0, *lengths[:-1]]) if bound else np.zeros(0, np.int64)
         self._units = np.concatenate([u for _, u in bound]) if bound else np.zeros(0, np.int64)
         self._channels = channels
-        self._calls: list[Call] = []
+        self._calls: list[_Counted] = []
         self._products: list[Visit] = []
         self._fixed = 0
-        moving = {key for key, _ in self._keys}
+        at: dict[int, list[int]] = {}
+        for place, (key, _) in enumerate(self._keys):
+            at.setdefault(key, []).append(place)
         for visit in channels.trace.visits:
             weights = getattr(visit.call.operation, "weights", ())
-            if any(id(w) in moving for w in weights):
-                self._calls.append(visit.call)
-            elif not weights and call_macs(visit.call):
+            places = [place for w in weights for place in at.get(id(w), ())]
+            now = call_macs(visit.call)
+            if places and now:
+                self._calls.append(_Counted(visit.call, np.array(places)))
+            elif not weights and now:
                 self._products.append(visit)
             else:
-                self._fixed += call_macs(visit.call)
+                self._fixed += now
         self._weights = {id(w): tuple(w.shape) for w in channels.model.weights}
 
     def shapes(self, alive: Alive) -> dict[int, list[int]]:
         """The shape that is left of each weight, by identity."""
+        return self._shapes(self._counts(alive))
+
+    def _counts(self, alive: Alive) -> Units:
+        """How many positions of each bound axis are left."""
+        if not self._keys:
+            return np.zeros(0, np.int64)
+        return np.add.reduceat(alive[self._units], self._starts, dtype=np.int64)
+
+    def _shapes(self, counts: Units) -> dict[int, list[int]]:
         shapes = {key: list(shape) for key, shape in self._weights.items()}
-        if self._keys:
-            counts = np.add.reduceat(alive[self._units].astype(np.int64), self._starts)
-            for (key, axis), count in zip(self._keys, counts.tolist(), strict=True):
-                if key in shapes:
-                    shapes[key][axis] = count
+        for (key, axis), count in zip(self._keys, counts.tolist(), strict=True):
+            if key in shapes:
+                shapes[key][axis] = count
         return shapes
 
     def macs(self, alive: Alive) -> int:
         """Multiply-accumulates with the units that are alive."""
-        shapes = self.shapes(alive)
+        counts = self._counts(alive)
+        shapes: dict[int, list[int]] = {}
 
         def shape(weight: Any) -> tuple[int, ...]:
+            if not shapes:
+                shapes.update(self._shapes(counts))
             return tuple(shapes[id(weight)])
 
-        products = (self._product(visit, alive) for visit in self._products)
-        return self._fixed + sum(call_macs(c, shape) for c in self._calls) + sum(products)
+        products = sum(self._product(visit, alive) for visit in self._products)
+        return self._fixed + sum(c.macs(counts, shape) for c in self._calls) + products
 
     def _product(self, visit: Visit, alive: Alive) -> int:
         """A product of two tensors, at the sizes that are left of them."""

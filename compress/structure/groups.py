@@ -76,6 +76,17 @@ class Channels:
     def _by_axis(self) -> dict[tuple[int, int], Units]:
         return {(id(b.weight), b.axis): units for b, units in self.bound}
 
+    @cached_property
+    def inexact(self) -> tuple[str, ...]:
+        """Layers whose normalisation runs over channels some of which can be removed."""
+        least = self.all_alive()
+        for group in self.groups:
+            least[group.units] = not group.prunable
+        noted = set(self.trace.inexact)
+        over = [v for v in self.trace.visits if v.call.path in noted]
+        free = [v for v in over if not self._alive_array(v.inputs[0], least).all()]
+        return tuple(dict.fromkeys(v.call.path for v in free))
+
     def positions(self, weight: Any, axis: int) -> Units | None:
         """The unit of each position of a weight's axis; None where none runs along it."""
         return self._by_axis.get((id(weight), axis))
@@ -140,11 +151,13 @@ def find_channels(model: Any, protect: Sequence[str] = ()) -> Channels:
         _pin_protected(found, protect)
     roots = found.classes.roots(np.arange(len(found.classes)))
     bound_roots = [roots[b.ids] for b in found.bindings]
-    known = np.unique(np.concatenate(bound_roots)) if bound_roots else np.zeros(0, np.int64)
-    unit_of = np.full(len(found.classes), -1, np.int64)
-    if len(known):
-        place = np.minimum(np.searchsorted(known, roots), len(known) - 1)
-        unit_of = np.where(known[place] == roots, place, -1)
+    seen = np.zeros(len(found.classes), bool)
+    for held in bound_roots:
+        seen[held] = True
+    known = np.flatnonzero(seen)
+    place = np.full(len(found.classes), -1, np.int64)
+    place[known] = np.arange(len(known))
+    unit_of = place[roots]
     bound = tuple((b, unit_of[b.ids]) for b in found.bindings)
     reasons = _reasons(found, unit_of, len(known))
     return Channels(found, unit_of, bound, _groups(bound, len(known), reasons), len(known))

@@ -51,6 +51,7 @@ class _Rebuild:
     visits: dict[int, Visit]
     replaced: Mapping[int, Any] = field(default_factory=dict)
     made: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    undrawn: list[tuple[Any, str, Any]] = field(default_factory=list)
 
     def model(self, model: Any) -> Any:
         """A new model, or the one made before for the same object."""
@@ -143,7 +144,9 @@ class _Rebuild:
         resize = rule_for(old).resize
         if resize is not None:
             resize(old, config, CallSizes(self.channels, self.alive, visit))
-        return type(old).from_config(config)
+        new = type(old).from_config(config)
+        self.undrawn.extend(_start_at_zero(new))
+        return new
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,11 +222,33 @@ def _visits(channels: Channels) -> dict[int, Visit]:
 def _operate(rebuild: _Rebuild) -> Surgery:
     channels, alive = rebuild.channels, rebuild.alive
     new = rebuild.model(channels.model)
+    for layer, name, initializer in rebuild.undrawn:
+        setattr(layer, name, initializer)
     for old_part, new_part in rebuild.made.values():
         _copy_flags(old_part, new_part)
         if graph_of(old_part) is None:
             _copy_weights(channels, alive, old_part, new_part)
     return Surgery(channels, alive, new, rebuild)
+
+
+def _start_at_zero(layer: Any) -> list[tuple[Any, str, Any]]:
+    """Let a layer's weights start at zero: they are copied anyway, and drawing them takes long.
+
+    Returns:
+        What to set again once the layer is built: (layer, attribute, initializer).
+    """
+    import keras
+    from keras.src.initializers.random_initializers import RandomInitializer
+
+    found = [
+        (part, name, value)
+        for part in layer._flatten_layers()
+        for name, value in vars(part).items()
+        if isinstance(value, RandomInitializer) and not name.startswith("_")
+    ]
+    for part, name, _ in found:
+        setattr(part, name, keras.initializers.Zeros())
+    return found
 
 
 def _copy_weights(channels: Channels, alive: Alive, old: Any, new: Any) -> None:

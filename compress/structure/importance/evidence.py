@@ -43,7 +43,7 @@ class Evidence:
     def value(self, weight: Any) -> Rows:
         """A weight's values."""
         if id(weight) not in self._values:
-            self._values[id(weight)] = np.asarray(weight.numpy(), np.float32)
+            self._values[id(weight)] = _viewed(weight)
         return self._values[id(weight)]
 
     @cached_property
@@ -74,8 +74,7 @@ class Evidence:
         """For each kernel that makes a group's units: (positions, numbers) and the units."""
         for binding, units in self.bound(group, "makes"):
             if len(binding.weight.shape) > 1 and "bias" not in binding.weight.name:
-                value = np.moveaxis(self.value(binding.weight), binding.axis, 0)
-                yield value.reshape(len(units), -1), units
+                yield _rows(self.value(binding.weight), binding.axis), units
 
     def scales(self, group: Group) -> Iterator[tuple[Rows, Units]]:
         """For each normalisation that a group passes: its scales and the units."""
@@ -112,3 +111,17 @@ class Evidence:
         from edgepress.compress.structure.importance.gradients import unit_effects
 
         return unit_effects(self.channels, self.samples or {}, self.targets, self.task)
+
+
+def _viewed(weight: Any) -> Rows:
+    """A weight's values, of TensorFlow's own memory where it can be read in place."""
+    tensor = weight.value.read_value()
+    return np.asarray(memoryview(tensor) if weight.dtype == "float32" else tensor, np.float32)
+
+
+def _rows(value: Rows, axis: int) -> Rows:
+    """(positions, numbers) of a weight; where the axis comes last, nothing is moved for it."""
+    count = value.shape[axis]
+    if axis % value.ndim == value.ndim - 1:
+        return value.reshape(-1, count).T
+    return np.moveaxis(value, axis, 0).reshape(count, -1)
