@@ -325,8 +325,8 @@ def _removed(channels: Channels, small: Any) -> tuple[Removed, ...]:
 
 def _notes(channels: Channels, spec: PruneSpec, dataset: Dataset | None) -> list[str]:
     notes = []
-    if channels.trace.inexact:
-        names = ", ".join(dict.fromkeys(channels.trace.inexact))
+    if channels.inexact:
+        names = ", ".join(channels.inexact)
         notes.append(f"normalisation over channels sees fewer of them now: {names}")
     if dataset is None and spec.repair:
         notes.append("without data nothing was repaired or recovered")

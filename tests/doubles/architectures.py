@@ -105,6 +105,29 @@ def mixer() -> tuple[object, object]:
 
 
 @_model
+def mlp_mixer() -> tuple[object, object]:
+    i = keras.Input((8, 8, 3))
+    x = L.Reshape((16, 10))(L.Conv2D(10, 2, strides=2, name="patches")(i))
+    for _ in range(2):
+        y = L.Permute((2, 1))(L.LayerNormalization()(x))
+        y = L.Dense(16)(L.Dense(24, activation="gelu")(y))
+        x = L.Add()([x, L.Permute((2, 1))(y)])
+        y = L.Dense(10)(L.Dense(32, activation="gelu")(L.LayerNormalization()(x)))
+        x = L.Add()([x, y])
+    return i, L.Dense(3)(L.GlobalAveragePooling1D()(x))
+
+
+@_model
+def side_by_side() -> tuple[object, object]:
+    i = keras.Input((9, 4))
+    # More places than channels, and as many halves as they are wide: what is longer isn't channels.
+    x = L.Concatenate(axis=1)([L.Dense(6)(i), L.Conv1D(6, 3)(i)])
+    halves = ops.split(L.Dense(4)(x), 2, axis=-1)
+    x = ops.reshape(ops.stack(halves, axis=-1), (-1, 16, 4))
+    return i, L.Dense(2)(L.GlobalAveragePooling1D()(x))
+
+
+@_model
 def masked_lstm() -> tuple[object, object]:
     i = keras.Input((6, 4))
     x = L.LSTM(5, return_sequences=True)(L.Masking()(i))
@@ -220,6 +243,8 @@ MODELS: dict[str, Build] = {
     "operations": operations,
     "gates_and_nesting": gates_and_nesting,
     "mixer": mixer,
+    "mlp_mixer": mlp_mixer,
+    "side_by_side": side_by_side,
     "masked_lstm": masked_lstm,
     "states": states,
     "unet": unet,

@@ -52,7 +52,7 @@ def _narrow_statistics(channels: Channels, alive: Alive, copy: keras.Model) -> N
     pairs = zip(channels.model._flatten_layers(), copy._flatten_layers(), strict=True)
     twins = {id(old): new for old, new in pairs}
     for visit in channels.trace.visits:
-        if visit.call.path in channels.trace.inexact:
+        if visit.call.path in channels.inexact:
             layer, ids = visit.call.operation, visit.inputs[0]
             axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
             (axis,) = [ids.axis(a) for a in axes if ids.axis(a) in ids.varying]
@@ -66,7 +66,8 @@ def _normalised(layer: Any, axes: list[int], axis: int, kept: Any, inputs: Any) 
     seen = ops.take(inputs, kept, axis)
     side = [n if a in axes else 1 for a, n in enumerate(inputs.shape)]
     if isinstance(layer, keras.layers.UnitNormalization):
-        return inputs / ops.sqrt(ops.sum(seen**2, axes, keepdims=True))
+        squares = ops.sum(seen**2, axes, keepdims=True)
+        return inputs * ops.rsqrt(ops.maximum(squares, 1e-12))
     if isinstance(layer, keras.layers.RMSNormalization):
         scale = ops.rsqrt(ops.mean(seen**2, axes, keepdims=True) + layer.epsilon)
         return inputs * scale * ops.reshape(layer.scale, side)

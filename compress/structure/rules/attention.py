@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.structure.ids import Ids, IntVector
+from edgepress.compress.structure.rules.kernels import refuse_misread_bias
 from edgepress.compress.structure.rules.merging import trace_unknown
 from edgepress.compress.structure.rules.rule import Rule, Sizes
 from edgepress.compress.structure.trace import Site, channel_tensors
@@ -80,6 +81,7 @@ def resize_multi_head(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
     config["num_heads"], config["key_dim"] = heads, key_dim
     config["value_dim"] = sizes.weight(layer._value_dense.kernel)[2]
     config["output_shape"] = (sizes.weight(layer._output_dense.kernel)[2],)
+    _check_biases(layer, sizes)
 
 
 def keep_scale(old: Any, new: Any) -> None:
@@ -114,6 +116,15 @@ def resize_grouped_query(layer: Any, config: dict[str, Any], sizes: Sizes) -> No
     """Head counts and head width."""
     _, config["num_query_heads"], config["head_dim"] = sizes.weight(layer._query_dense.kernel)
     config["num_key_value_heads"] = sizes.weight(layer._key_dense.kernel)[1]
+    _check_biases(layer, sizes)
+
+
+def _check_biases(layer: Any, sizes: Sizes) -> None:
+    """Heads that are one wide mustn't be as many as the steps: Keras would misread their bias."""
+    for dense in (layer._query_dense, layer._key_dense, layer._value_dense):
+        if dense.bias is not None:
+            for steps in (sizes.input(0), sizes.input(1)):
+                refuse_misread_bias(layer, sizes.weight(dense.bias), steps)
 
 
 def trace_attention(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:

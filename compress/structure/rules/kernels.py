@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from edgepress.compress.structure.ids import Ids, IntVector
+from edgepress.compress.errors import InputError
+from edgepress.compress.structure.ids import Ids, IntVector, Shape
 from edgepress.compress.structure.rules.rule import Rule, Sizes
 from edgepress.compress.structure.trace import Site
 
@@ -216,6 +218,21 @@ def _place(letters: str, letter: str) -> int:
     return letters.replace("...", "").index(letter) - len(letters.replace("...", ""))
 
 
+def refuse_misread_bias(layer: Any, bias: Sequence[int], output: Shape) -> None:
+    """Refuse a bias of several axes that Keras would add along another axis.
+
+    `keras.ops.add` takes a bias with one axis longer than 1 for a vector; where that axis isn't the
+    last one and has the length of the output's axis 1, it is added along axis 1.
+    """
+    long = [n for n in bias if n > 1]
+    if len(bias) > 1 and bias[-1] == 1 and len(long) == 1 and long[0] == output[1]:
+        raise InputError(
+            f"'{layer.name}' would be left with a bias of shape {tuple(bias)}, which Keras adds"
+            " along another axis",
+            "keep at least 2 channels (min_channels 2), or protect the layer",
+        )
+
+
 def resize_einsum_dense(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
     """`output_shape`, at the letter that the kernel makes."""
     given, kernel, result = _letters(layer.equation)
@@ -227,6 +244,8 @@ def resize_einsum_dense(layer: Any, config: dict[str, Any], sizes: Sizes) -> Non
     shape = [shape] if isinstance(shape, int) else list(shape)
     shape[place] = sizes.weight(layer.kernel)[kernel.index(new[-1])]
     config["output_shape"] = tuple(shape)
+    if layer.bias is not None:
+        refuse_misread_bias(layer, sizes.weight(layer.bias), sizes.output())
 
 
 DENSE = Rule(trace_dense, resize_dense)

@@ -77,7 +77,20 @@ def trace_concatenate(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     axis = inputs[0].axis(layer.axis)
     if axis == 0 or (site.shapes[0][axis] is None and any(i.varying for i in inputs)):
         return _joined_open(layer, inputs, site, axis)
+    keep_equal(inputs, [axis], site)
     return concatenate(inputs, axis, site.shapes[0])
+
+
+def keep_equal(inputs: Sequence[Ids], joined: Sequence[int], site: Site) -> None:
+    """Unite channels along every axis but those that tensors are joined on.
+
+    Tensors can only be put beside each other as long as their other axes have the same length.
+    """
+    others = {a for i in inputs for a in i.varying} - set(joined)
+    for axis in others:
+        vectors = [site.trace.classes.unite_across(i.spread([axis]), axis) for i in inputs]
+        for other in vectors[1:]:
+            site.trace.classes.unite(vectors[0], other)
 
 
 def _joined_open(layer: Any, inputs: tuple[Ids, ...], site: Site, axis: int) -> Any:

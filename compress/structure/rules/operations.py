@@ -9,7 +9,7 @@ import numpy as np
 
 from edgepress.compress.structure.ids import Ids, compact
 from edgepress.compress.structure.rules.merging import trace_unknown
-from edgepress.compress.structure.rules.movement import concatenate, pad
+from edgepress.compress.structure.rules.movement import concatenate, keep_equal, pad
 from edgepress.compress.structure.rules.rule import Rule, Sizes
 from edgepress.compress.structure.trace import Site
 
@@ -184,6 +184,7 @@ def trace_stack(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     axis = operation.axis % len(shape)
     if axis == 0:
         return trace_unknown(operation, inputs, site)
+    keep_equal(inputs, [], site)
     raised = [
         Ids(np.expand_dims(i.array, axis), (*i.shape[:axis], 1, *i.shape[axis:])) for i in inputs
     ]
