@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ ONNX = [
     "VGG16",
     "Xception",
 ]
+Record = Callable[[str, object], None]
 LARGE_INPUT = ("Xception", "InceptionV3", "InceptionResNetV2")
 
 
@@ -87,7 +88,7 @@ def _images(model: keras.Model, seed: int = 0) -> Any:
     return values
 
 
-def _halved(name: str) -> Surgery:
+def _halved(name: str, record: Record) -> Surgery:
     """A network with at most half its MACs, and at least 47.5 % of them."""
     channels = find_channels(_build(name))
     budget = Budget(channels)
@@ -97,49 +98,56 @@ def _halved(name: str) -> Surgery:
     full, left = model_cost(channels.model), model_cost(surgery.model)
     assert full.unknown == ()
     assert left.macs == budget.macs(alive)
+    record("macs", round(left.macs / full.macs, 4))
     assert 0.475 <= left.macs / full.macs <= 0.5
     return surgery
 
 
-def _check(name: str) -> None:
-    surgery = _halved(name)
+def _check(name: str, record: Record) -> None:
+    surgery = _halved(name, record)
     inputs = _images(surgery.model)
     found = outputs_of(surgery.model, inputs)
     assert all(x.dtype == np.float64 for x in found)
     twin = masked(surgery.channels, surgery.alive)
-    assert relative_gap(outputs_of(twin, inputs), found) < 1e-4
+    gap = relative_gap(outputs_of(twin, inputs), found)
+    record("gap", gap)
+    assert gap < 1e-4
 
 
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("name", QUICK)
-def test_half_the_macs(name: str) -> None:
-    _check(name)
+def test_half_the_macs(name: str, record_property: Record) -> None:
+    _check(name, record_property)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("name", OTHERS)
-def test_half_the_macs_of_all_others(name: str) -> None:
-    _check(name)
+def test_half_the_macs_of_all_others(name: str, record_property: Record) -> None:
+    _check(name, record_property)
 
 
-def _check_files(name: str, formats: list[str], folder: Path) -> None:
-    small = _halved(name).model
+def _check_files(name: str, formats: list[str], folder: Path, record: Record) -> None:
+    small = _halved(name, record).model
     result = export(small, folder / "out", formats=formats, verify_samples=4)
     assert [a.format for a in result.artifacts] == formats
     for artifact in result.artifacts:
         assert artifact.verified is not None
+        record(artifact.format, artifact.verified.max_abs_error)
         assert artifact.verified.passed
 
 
-def test_files_of_a_pruned_network_give_the_same(tmp_path: Path) -> None:
-    _check_files("MobileNet", ["tflite", "onnx"], tmp_path)
+def test_files_of_a_pruned_network_give_the_same(tmp_path: Path, record_property: Record) -> None:
+    _check_files("MobileNet", ["tflite", "onnx"], tmp_path, record_property)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ALL if name != "MobileNet"])
-def test_files_of_all_others_give_the_same(name: str, tmp_path: Path) -> None:
-    _check_files(name, ["tflite", "onnx"] if name in ONNX else ["tflite"], tmp_path)
+def test_files_of_all_others_give_the_same(
+    name: str, tmp_path: Path, record_property: Record
+) -> None:
+    formats = ["tflite", "onnx"] if name in ONNX else ["tflite"]
+    _check_files(name, formats, tmp_path, record_property)
 
 
 def test_the_quick_ones_and_the_onnx_subset_exist() -> None:
