@@ -144,6 +144,18 @@ def test_a_library_for_another_machine_is_refused(wheel: Path, tmp_path: Path) -
         find_library(empty, tmp_path, "aarch64")
 
 
+def test_an_android_archive_holds_one_library_for_each_abi(tmp_path: Path) -> None:
+    archive = tmp_path / "litert.aar"
+    machines = {"x86_64": 62, "arm64-v8a": 183, "armeabi-v7a": 40}
+    with zipfile.ZipFile(archive, "w") as file:
+        for abi, number in machines.items():
+            file.writestr(f"jni/{abi}/libLiteRt.so", b"\x7fELF" + bytes(14) + bytes([number, 0]))
+    for abi, number in machines.items():
+        assert find_library(archive, tmp_path, abi).read_bytes()[18] == number
+    with pytest.raises(InputError, match="the device is riscv64"):
+        find_library(archive, tmp_path, "riscv64")
+
+
 def test_a_compiler_that_fails_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no compiler 'nobody-gcc'"):
         compile_runner("nobody-gcc -O3", tmp_path)
