@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ def prune_layers(
         with run.timed("prune"):
             chosen = choose_blocks(small, part, dataset, seed, run.progress)
             surgery = rebuild_without(find_channels(small), chosen.replaced)
+        run.notes += [chosen.note] if chosen.note else []
         removed += [Removed(b.name, b.layers, len(b.layers), len(b.layers)) for b in chosen.blocks]
         small = run.finish(surgery, part, "recover" if spec.steps == 1 else f"round-{number}")
     return run.result(small, before, tuple(removed), ())
@@ -125,10 +126,12 @@ class Chosen:
     Attributes:
         blocks: In the order in which they were chosen.
         replaced: By identity of a tensor, what takes its place.
+        note: Why far more goes than was asked for, or empty.
     """
 
     blocks: tuple[Block, ...]
     replaced: Mapping[int, Any]
+    note: str = ""
 
 
 def choose_blocks(
@@ -177,31 +180,68 @@ class _Search:
         self._judge = judge
         self._ledger = Ledger(model)
         self._full = self._amount({}, 0)
+        self._limit = self._full * (1 - (spec.sparsity or 0.0))
+        target = spec.target_macs or spec.target_params
+        if target is not None:
+            self._limit = limit_of(target, self._full)
         self._loss = judge.loss({})
         self._chosen: list[Block] = []
         self._replaced: dict[int, Any] = {}
 
     def run(self, progress: Progress) -> Chosen:
         """The blocks that go, as few as meet the budget."""
-        spec, full = self._spec, self._full
-        target = spec.target_macs or spec.target_params
-        limit = full * (1 - (spec.sparsity or 0.0))
-        if target is not None:
-            limit = limit_of(target, full)
         waiting: list[tuple[float, int]] = []
         for number in range(len(self._blocks)):
             progress.step(number, len(self._blocks), "judging blocks")
             self._push(waiting, number)
-        while self._amount(self._replaced, len(self._chosen)) > limit + 1e-9:
+        while self._excess(self._replaced, len(self._chosen)) > 0:
             cheapest = self._cheapest(waiting)
             if cheapest is None:
-                raise self._refusal(limit)
+                raise self._refusal()
             block = self._blocks[cheapest]
             self._chosen.append(block)
             self._replaced[id(block.tensor)] = block.stand_in
             self._loss = self._judge.loss(self._replaced)
             progress.step(len(self._chosen), len(self._blocks), "blocks left out")
-        return Chosen(tuple(self._chosen), self._replaced)
+        return self._nearest()
+
+    def _nearest(self) -> Chosen:
+        """The blocks chosen, or others that leave more and aren't missed more.
+
+        One more block may make several of them needless; what is left then is nearer to the budget.
+        """
+        best, least, note = self._chosen, self._loss, ""
+        lowest = self._amount(self._replaced, len(best))
+        for extra in (None, *(b for b in self._blocks if id(b.tensor) not in self._replaced)):
+            tried = self._necessary(extra)
+            left = 0.0 if tried is None else self._amount(_replacing(tried), len(tried))
+            if tried is None or left <= lowest:
+                continue
+            loss = self._judge.loss(_replacing(tried))
+            if loss <= least + 1e-9:
+                best, least, lowest, note = tried, loss, left, ""
+            else:
+                names = ", ".join(b.name for b in tried)
+                note = (
+                    f"{lowest / self._full:.2f} is left where {self._limit / self._full:.2f} was"
+                    f" asked for: leaving out {names} instead leaves {left / self._full:.2f}, but"
+                    f" the loss rises to {loss:.3g}, not {least:.3g}"
+                )
+        return Chosen(tuple(best), _replacing(best), note)
+
+    def _necessary(self, extra: Block | None) -> list[Block] | None:
+        """The blocks chosen and one more without those that the budget doesn't need then."""
+        chosen = [*self._chosen, *([] if extra is None else [extra])]
+        if extra is not None and not self._can_go(extra, self._replaced):
+            return None
+        for block in sorted(self._chosen, key=lambda b: -self._saved(b)):
+            fewer = [b for b in chosen if b is not block]
+            if self._excess(_replacing(fewer), len(fewer)) <= 0:
+                chosen = fewer
+        return chosen
+
+    def _saved(self, block: Block) -> int:
+        return block.macs if self._spec.target_macs is not None else block.params
 
     def _cheapest(self, waiting: list[tuple[float, int]]) -> int | None:
         """The block that is cheapest beside those chosen; measured again until that is sure."""
@@ -220,15 +260,25 @@ class _Search:
         with_it = {**self._replaced, id(block.tensor): block.stand_in}
         if id(block.tensor) not in self._ledger.tensors(self._replaced):
             return False
-        if resolve(block.stand_in, self._replaced) is block.tensor:
+        if not self._can_go(block, self._replaced):
             return False
         count = len(self._chosen)
-        saved = self._amount(self._replaced, count) - self._amount(with_it, count + 1)
+        # What goes beyond the budget is worth nothing.
+        before, after = self._excess(self._replaced, count), self._excess(with_it, count + 1)
+        saved = before - max(after, 0.0)
         if saved <= 0:
             return False
         damage = max(self._judge.loss(with_it) - self._loss, 1e-9)
         heapq.heappush(waiting, (damage / saved, number))
         return True
+
+    def _can_go(self, block: Block, replaced: Mapping[int, Any]) -> bool:
+        """Whether a block's stand-in doesn't itself lead back to what it stands in for."""
+        return resolve(block.stand_in, replaced) is not block.tensor
+
+    def _excess(self, replaced: Mapping[int, Any], gone: int) -> float:
+        """How far the budget is exceeded, with some blocks gone; 0 or less where it is met."""
+        return self._amount(replaced, gone) - self._limit - 1e-9
 
     def _amount(self, replaced: Mapping[int, Any], gone: int) -> float:
         """What the budget counts, with some blocks gone."""
@@ -237,10 +287,15 @@ class _Search:
         macs, params = self._ledger.left(replaced)
         return float(macs if self._spec.target_macs is not None else params)
 
-    def _refusal(self, limit: float) -> InputError:
+    def _refusal(self) -> InputError:
         left = self._amount(self._replaced, len(self._chosen))
         return InputError(
             f"leaving out every block that can go keeps {left / self._full:.2f},"
-            f" and {limit / self._full:.2f} is asked for",
+            f" and {self._limit / self._full:.2f} is asked for",
             "ask for more, or prune channels",
         )
+
+
+def _replacing(blocks: Sequence[Block]) -> dict[int, Any]:
+    """By identity of a tensor, what takes its place when these blocks go."""
+    return {id(block.tensor): block.stand_in for block in blocks}

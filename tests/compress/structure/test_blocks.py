@@ -124,6 +124,42 @@ def test_a_branch_that_adds_nothing_goes_first_and_is_not_missed() -> None:
         prune(model, data, structure="layers", target_macs=0.6, protect=["atention_*"])
 
 
+def _uneven(width: int, **shares: float) -> tuple[keras.Model, dict[str, Any]]:
+    """Three residual branches, each adding a share of what it would; and what the model says."""
+    keras.utils.set_random_seed(0)
+    i = keras.Input((8, 8, 3))
+    x = L.Conv2D(8, 1, name="stem")(i)
+    for name, inner in (("large", width), ("small", 32), ("other", 32)):
+        y = L.Conv2D(inner, 3, padding="same", activation="relu", name=f"{name}_in")(x)
+        x = L.Add(name=name)([x, L.Conv2D(8, 3, padding="same", name=f"{name}_out")(y)])
+    model = keras.Model(i, L.Dense(4, activation="softmax")(L.GlobalAveragePooling2D()(x)))
+    for name, share in shares.items():
+        kernel = model.get_layer(f"{name}_out").kernel
+        kernel.assign(kernel * share)
+    model.layers[-1].kernel.assign(model.layers[-1].kernel * 20)
+    x = np.random.default_rng(0).normal(size=(96, 8, 8, 3)).astype("float32")
+    y = np.asarray(model(x)).argmax(1)
+    return model, {"x_train": x[:64], "y_train": y[:64], "x_test": x[64:], "y_test": y[64:]}
+
+
+@pytest.mark.parametrize("target", [0.8, 0.6])
+def test_no_more_goes_than_the_target_asks_for(target: float) -> None:
+    model, data = _uneven(64, small=0.0, large=0.3, other=3.0)
+    result = prune(model, data, structure="layers", target_macs=target)
+    gone = [r.group for r in result.removed]
+    assert gone == (["small"] if target == 0.8 else ["large"])
+    assert result.after.macs <= target * result.before.macs
+    assert result.notes == ()
+
+
+def test_more_goes_where_less_would_be_missed_more_and_that_is_said() -> None:
+    model, data = _uneven(48, small=0.0, large=3.0, other=0.0)
+    result = prune(model, data, structure="layers", target_macs=0.65)
+    assert {r.group for r in result.removed} == {"small", "other"}
+    assert result.after.value == result.before.value
+    assert any("leaving out large instead leaves 0.5" in note for note in result.notes)
+
+
 def test_a_protected_layer_keeps_its_blocks() -> None:
     blocks = find_blocks(_nested(), ["stage"])
     assert blocks
