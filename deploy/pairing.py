@@ -16,6 +16,7 @@ from edgepress.deploy.exporters.tracing import graph_names, input_names, output_
 
 Arrays = Mapping[str, NDArray[Any]]
 Shape = Sequence[int | None]
+_MISFIT = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,19 @@ class Pairing:
     Attributes:
         names: The source's names.
         specs: The artifact's tensor for each.
-        channels_first: Whether the artifact takes that input channels first.
+        moves: For each input from where to where its channels move: an ONNX file may take them
+            first where the source has them last, or the other way round. None where they stay.
     """
 
     names: tuple[str, ...]
     specs: tuple[TensorSpec, ...]
-    channels_first: tuple[bool, ...]
+    moves: tuple[tuple[int, int] | None, ...]
 
     def apply(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """The source's inputs as the artifact takes them."""
         return {
-            spec.name: np.moveaxis(arrays[name], -1, 1) if first else arrays[name]
-            for name, spec, first in zip(self.names, self.specs, self.channels_first, strict=True)
+            spec.name: np.moveaxis(arrays[name], *move) if move else arrays[name]
+            for name, spec, move in zip(self.names, self.specs, self.moves, strict=True)
         }
 
 
@@ -50,11 +52,11 @@ def pair_inputs(model: Any, specs: Sequence[TensorSpec]) -> Pairing:
     """
     shapes = [tuple(t.shape) for t in model.inputs]
     names = [[t.name, g] for t, g in zip(model.inputs, input_names(model), strict=True)]
-    found = _pair("input", names, shapes, specs, lambda a, b: _fits(a, b) or _fits(_first(a), b))
+    found = _pair("input", names, shapes, specs, lambda a, b: _move(a, b) is not _MISFIT)
     return Pairing(
         tuple(t.name for t in model.inputs),
         tuple(found),
-        tuple(not _fits(s, f.shape) for s, f in zip(shapes, found, strict=True)),
+        tuple(_move(s, f.shape) for s, f in zip(shapes, found, strict=True)),
     )
 
 
@@ -63,13 +65,21 @@ def pair_outputs(
 ) -> list[NDArray[Any]]:
     """An artifact's outputs in the order and shapes of the source's.
 
+    By name, else by shape; where several orders fit, the one whose values come nearest: of a file
+    whose names say nothing, the order of its outputs says nothing either.
+
     Raises:
         InputError: The artifact's outputs aren't those of the model.
     """
     names = [[n] for n in output_names(model)]
     shapes = [w.shape for w in want]
     real = [TensorSpec(s.name, got[s.name].shape, s.dtype) for s in specs]
-    found = _pair("output", names, shapes, real, _same_size)
+
+    def distance(order: Sequence[TensorSpec]) -> float:
+        pairs = zip(want, (got[spec.name] for spec in order), strict=True)
+        return sum(float(np.mean(np.abs(g.reshape(w.shape) - w.astype(float)))) for w, g in pairs)
+
+    found = _pair("output", names, shapes, real, _same_size, distance)
     return [got[spec.name].reshape(shape) for spec, shape in zip(found, shapes, strict=True)]
 
 
@@ -79,6 +89,7 @@ def _pair(
     shapes: Sequence[Shape],
     specs: Sequence[TensorSpec],
     fits: Callable[[Shape, Shape], bool],
+    distance: Callable[[Sequence[TensorSpec]], float] | None = None,
 ) -> list[TensorSpec]:
     if len(names) != len(specs):
         raise InputError(
@@ -96,6 +107,9 @@ def _pair(
         if all(fits(h, s.shape) for h, s in zip(shapes, order, strict=True))
     )
     found = next(fitting, None)
+    if found is not None and distance is not None:
+        # At most so many: each is compared over all samples.
+        found = min([found, *itertools.islice(fitting, 119)], key=distance)
     if found is None:
         have = ", ".join(f"{s.name} {_shown(s.shape)}" for s in specs)
         need = ", ".join(f"{n[0]} {_shown(h)}" for n, h in zip(names, shapes, strict=True))
@@ -124,9 +138,16 @@ def _same_size(a: Shape, b: Shape) -> bool:
     return [s for s in a if s != 1] == [s for s in b if s != 1]
 
 
-def _first(shape: Shape) -> Shape:
-    """An image's shape with channels first."""
-    return (shape[0], shape[-1], *shape[1:-1]) if len(shape) == 4 else shape
+def _move(own: Shape, theirs: Shape) -> tuple[int, int] | None:
+    """How channels of an image move from one shape to another; `_MISFIT` where nothing helps."""
+    if _fits(own, theirs):
+        return None
+    if len(own) == 4:
+        if _fits((own[0], own[-1], *own[1:-1]), theirs):
+            return -1, 1
+        if _fits((own[0], *own[2:], own[1]), theirs):
+            return 1, -1
+    return _MISFIT
 
 
 def _shown(shape: Shape) -> str:

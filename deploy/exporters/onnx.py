@@ -43,6 +43,8 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
                 "pass --calibration-method percentile or entropy",
             )
         request["calibration"] = str(job.calibration)
+        batch = job.settings.batch
+        request["batch"] = batch if isinstance(batch, int) else None
         request["nchw"] = _images(job) if job.settings.nchw else []
     job.worker.ask("onnx-quantize", request)
     return Written(out)

@@ -27,15 +27,21 @@ def plausible_inputs(
 
     Returns:
         Arrays by input name, each (n, …): whole numbers that index an embedding's table; 0 to 255
-        before a layer that divides by 255; the adapted distribution before a Normalization; else
-        normal with mean 0 and variance 1.
+        before a layer that divides by 255; the adapted distribution before a Normalization; what
+        the integers of a finished file's input stand for; else normal with mean 0 and variance 1.
     """
     found = {}
     for tensor in model.inputs:
         sizes = tuple((shapes or {}).get(tensor.name, tensor.shape[1:]))
         shape = (n, *(FREE_SIZE if size is None else size for size in sizes))
         rng = np.random.default_rng((seed, zlib.crc32(tensor.name.encode())))
-        found[tensor.name] = _draw(rng, shape, _dtype(tensor), _consumers(model, tensor), model)
+        first = _consumers(model, tensor)
+        told = next((x.input_ranges for x in first if hasattr(x, "input_ranges")), None)
+        if told and tensor.name in told:
+            low, high = told[tensor.name]
+            found[tensor.name] = rng.uniform(low, high, shape).astype(_dtype(tensor))
+            continue
+        found[tensor.name] = _draw(rng, shape, _dtype(tensor), first, model)
     return found
 
 

@@ -12,6 +12,7 @@ from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.doctor import Finding
 from edgepress.compress.doctor.data_checks import logits, preprocessing
 from edgepress.deploy.exporters.c_source import absent_in_micro
+from edgepress.deploy.foreign.signature import real_range
 from edgepress.deploy.foreign.tflite import TFLiteFile
 from edgepress.deploy.source import Source
 
@@ -114,10 +115,9 @@ def _on_data(source: Source, data: Any, seed: int) -> Iterator[Finding]:
 
 def _quantised_range(spec: TensorSpec, values: NDArray[Any]) -> Iterator[Finding]:
     """Samples that an integer input clips."""
-    if spec.scale is None or spec.zero_point is None or values.dtype.kind != "f":
+    if spec.scale is None or values.dtype.kind != "f":
         return
-    levels = np.iinfo(spec.dtype)
-    low, high = ((edge - spec.zero_point) * spec.scale for edge in (levels.min, levels.max))
+    low, high = real_range(spec)
     clipped = float(np.mean((values < low - spec.scale) | (values > high + spec.scale)))
     if clipped > 0.01:
         yield Finding(

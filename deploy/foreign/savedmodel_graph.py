@@ -18,6 +18,8 @@ from edgepress.deploy.foreign.einsum import einsum_macs
 
 # Nodes that hold, name or pass values on.
 _PLUMBING = frozenset({"Const", "Identity", "IdentityN", "NoOp", "Placeholder"})
+# Nodes that give stored numbers another shape: what reads them reads the numbers.
+_SHAPING = frozenset({"ExpandDims", "Identity", "Reshape", "Squeeze", "Transpose"})
 _LOOKS_UP = frozenset({"GatherV2", "ResourceGather"})
 _UNCOUNTED = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "CudnnRNNV3"})
 
@@ -87,7 +89,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _operations(graph: Any) -> Iterator[Operation]:
     for node in graph.get_operations():
-        if node.type in _PLUMBING:
+        if node.type in _PLUMBING or (node.type in _SHAPING and _stored(node) is not None):
             continue
         constants = [_constant(node, place) for place in range(len(node.inputs))]
         first = node.outputs[0] if node.outputs else None
@@ -120,10 +122,8 @@ def _constant(node: Any, place: int) -> Constant | None:
     """The stored numbers of an input, or None for activations, sizes and indices."""
     import tensorflow as tf
 
-    source = node.inputs[place].op
-    while source.type == "Identity":
-        source = source.inputs[0].op
-    if source.type != "Const" or not source.outputs[0].dtype.is_floating:
+    source = _stored(node.inputs[place].op)
+    if source is None or not source.outputs[0].dtype.is_floating:
         return None
     values = tf.make_ndarray(source.get_attr("value"))
     multiplies = node.type in _FORMULAS and values.ndim > 1
@@ -136,6 +136,13 @@ def _constant(node: Any, place: int) -> Constant | None:
         zeros=int(np.count_nonzero(values == 0)),
         kernel=multiplies or looked_up,
     )
+
+
+def _stored(node: Any) -> Any:
+    """The constant that a node gives, in whatever shape; None where it is computed."""
+    while node.type in _SHAPING:
+        node = node.inputs[0].op
+    return node if node.type == "Const" else None
 
 
 def _macs(node: Any) -> int | None:

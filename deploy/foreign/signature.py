@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.errors import InputError
 
@@ -83,7 +85,20 @@ def stand_in(signature: Signature) -> Any:
         _output_layer(name, spec, activation)
         for name, spec, activation in zip(names, signature.outputs, activations, strict=True)
     ]
+    ranges = {
+        name: real_range(spec)
+        for name, spec in zip(plain_names(signature.inputs), signature.inputs, strict=True)
+        if spec.scale is not None
+    }
+    for layer in layers:
+        layer.input_ranges = ranges
     return keras.Model(tensors, [layer(tensors) for layer in layers])
+
+
+def real_range(spec: TensorSpec) -> tuple[float, float]:
+    """The lowest and the highest real number that a quantised tensor holds."""
+    levels, scale, zero = np.iinfo(spec.dtype), spec.scale or 1.0, spec.zero_point or 0
+    return (levels.min - zero) * scale, (levels.max - zero) * scale
 
 
 def plain_names(specs: Sequence[TensorSpec]) -> list[str]:
