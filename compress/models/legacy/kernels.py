@@ -56,7 +56,8 @@ def convert(member: Any, layer: Any, arrays: Sequence[Weight], saved: Saved) -> 
     """
     found = list(arrays)
     if member.class_name in tfmot.WRAPPERS:
-        return convert(_inner(member), layer, tfmot.unwrap(found), saved)
+        keeps_zeros = bool(member.config.get("preserve_sparsity"))
+        return convert(_inner(member), layer, tfmot.unwrap(found, keeps_zeros), saved)
     kind = type(layer).__name__
     if kind in ("Bidirectional", "TimeDistributed"):
         return _wrapped(member, layer, found, saved)

@@ -21,11 +21,12 @@ WRAPPERS = {
 _OWN = re.compile(r"(mask|threshold|pruning_step|cluster_centroids|pulling_indices)(_.*)?")
 
 
-def unwrap(arrays: Sequence[Weight]) -> list[Weight]:
+def unwrap(arrays: Sequence[Weight], keeps_zeros: bool = False) -> list[Weight]:
     """The arrays of the layer inside, as the wrapper would let it compute.
 
     Args:
         arrays: All arrays of the wrapped layer, those of the wrapper told by their names.
+        keeps_zeros: Whether a clustering wrapper preserves sparsity.
 
     Returns:
         The inner arrays in their order, masked or made of their clusters.
@@ -44,11 +45,36 @@ def unwrap(arrays: Sequence[Weight]) -> list[Weight]:
         _replace(inner, np.where(mask != 0, kernel, 0).astype(kernel.dtype), done)
     pairs = zip(own.get("cluster_centroids", []), own.get("pulling_indices", []), strict=True)
     for centroids, indices in pairs:
-        _replace(inner, centroids[indices], done)
+        weights = next((a.value for i, a in enumerate(inner) if _fits(i, a, indices, done)), None)
+        _replace(inner, _clustered(weights, centroids, indices, keeps_zeros), done)
     if "pulling_indices" in own:
         # Clustering takes the kernels away from the layer, so that its bias comes first.
         inner.sort(key=lambda array: array.leaf == "bias" or array.value.ndim == 1)
     return inner
+
+
+def _clustered(
+    weights: Tensor | None, centroids: Tensor, indices: Tensor, keeps_zeros: bool
+) -> Tensor:
+    """The kernel that the wrapper would compute with next.
+
+    The indices are those of the last step; centroids and weights have moved since, and the wrapper
+    assigns each weight anew before it computes: to the nearest centroid, of its output channel
+    where each has its own. Where it keeps zeros, the centroid of the weights that are zero is one,
+    and all that it held in the last step stays zero.
+    """
+    table = np.atleast_2d(centroids).copy()
+    if keeps_zeros and weights is not None:
+        columns = indices.reshape(-1, len(table)), weights.reshape(-1, len(table)).copy()
+        for row, used, values in zip(table, columns[0].T, columns[1].T, strict=True):
+            chosen = used[values == 0]
+            zero = np.bincount(chosen).argmax() if len(chosen) else np.abs(row).argmin()
+            row[zero], values[used == zero] = 0, 0
+        weights = columns[1].reshape(weights.shape)
+    if weights is not None:
+        indices = np.abs(weights[..., None] - table).argmin(-1)
+    channels = np.arange(len(table)) if centroids.ndim > 1 else 0
+    return np.asarray(table[channels, indices])
 
 
 def from_archive(class_name: str, weights: LayerWeights) -> list[Weight]:

@@ -73,3 +73,45 @@ def test_a_clustered_model_loads_with_its_values(kind, form, tmp_path):
     )
     kernels = [w.numpy() for w in model.weights if "kernel" in w.name]
     assert all(len(np.unique(k)) <= 4 for k in kernels)
+
+
+def _zeros(model):
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        if "kernel" in weight.name:
+            weight.assign(weight * (random.random(weight.shape) > 0.6))
+    return model
+
+
+@pytest.mark.parametrize("form", ["h5", "keras"])
+@pytest.mark.parametrize("keeps_zeros", [False, True])
+def test_a_model_saved_while_its_clusters_were_trained_is_what_tfmot_strips(
+    form, keeps_zeros, tmp_path
+):
+    from tensorflow_model_optimization.clustering.keras import strip_clustering
+    from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster
+
+    tf_keras.utils.set_random_seed(0)
+    clustered = cluster.cluster_weights(
+        _zeros(_images()),
+        5,
+        CentroidInitialization.KMEANS_PLUS_PLUS,
+        preserve_sparsity=keeps_zeros,
+    )
+    clustered.compile(tf_keras.optimizers.SGD(0.02), "mse")
+    random = np.random.default_rng(1)
+    x = random.random((16, 6, 6, 3))
+    clustered.fit(x, random.random((16, 5)), batch_size=4, verbose=0)
+    path = tmp_path / f"model.{form}"
+    clustered.save(path)
+    model = load(path)
+    plain = strip_clustering(clustered)
+    for found, wanted in zip(model.weights, plain.weights, strict=True):
+        same = np.isclose(found.numpy(), wanted.numpy(), atol=1e-6)
+        # The mask of zeros isn't saved: a weight that passed through zero in the last step is one.
+        assert same.mean() >= (0.95 if keeps_zeros and "kernel" in found.name else 1)
+        assert not found.numpy()[wanted.numpy() == 0].any()
+    kernels = [w.numpy() for w in model.weights if "kernel" in w.name]
+    assert all(len(np.unique(k)) <= 5 for k in kernels)
+    if keeps_zeros:
+        assert all((k == 0).mean() > 0.5 for k in kernels)
