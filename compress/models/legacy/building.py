@@ -105,7 +105,7 @@ class Builder:
             return own
         if class_name in _MODELS or isinstance(config, list) or "input_layers" in (config or {}):
             return self.model({"class_name": class_name, "config": config})
-        config = dict(config or {})
+        config = dict(spec["config"] or {})
         if class_name in _OPERATIONS:
             return operation(class_name, config)
         made = self._made(class_name, config)
