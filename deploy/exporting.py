@@ -302,7 +302,7 @@ class _Line:
         if agreement is not None and not agreement.passed:
             self.failed.append(Failed(name, precision, agreement.reason, agreement))
             return
-        self.artifacts.append(artifact)
+        self.artifacts.append(replace(artifact, versions={**artifact.versions, **written.versions}))
         self.files += [path, *written.beside]
         self.notes += [f"{path.name}: {note}" for note in written.notes]
 

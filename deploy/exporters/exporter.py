@@ -137,11 +137,13 @@ class Written:
         runnable: The file that a runtime loads: `out` itself, or what `out` was made from.
         beside: Further files, in the folder of `out`.
         notes: What people should know of the files.
+        versions: Versions of the format that the file is written in.
     """
 
     runnable: Path
     beside: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Write(Protocol):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.tracing import input_names
+
+# What the conversion said of the float32 file, from which the others are made.
+_TOLD = "float32.onnx.json"
 
 
 def write_onnx(job: Job, precision: str, out: Path) -> Written:
@@ -30,11 +35,11 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
         _convert(job, source)
     if precision == "float32":
         shutil.copy(source, out)
-        return Written(out)
+        told = job.scratch / _TOLD
+        return Written(out, versions=_versions(json.loads(told.read_text())))
     request: dict[str, Any] = {"source": str(source), "out": str(out), "precision": precision}
     if precision == "float16":
-        job.worker.ask("onnx-float16", request)
-        return Written(out)
+        return Written(out, versions=_versions(job.worker.ask("onnx-float16", request)))
     if precision == "int8":
         request["method"] = job.settings.calibration_method
         if request["method"] == "mse":
@@ -46,8 +51,12 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
         batch = job.settings.batch
         request["batch"] = batch if isinstance(batch, int) else None
         request["nchw"] = _images(job) if job.settings.nchw else []
-    job.worker.ask("onnx-quantize", request)
-    return Written(out)
+    return Written(out, versions=_versions(job.worker.ask("onnx-quantize", request)))
+
+
+def _versions(answer: Mapping[str, Any]) -> dict[str, str]:
+    """The versions of ONNX that a file is written in."""
+    return {"onnx opset": str(answer["opset"]), "onnx IR": str(answer["ir_version"])}
 
 
 def _convert(job: Job, out: Path) -> None:
@@ -56,7 +65,7 @@ def _convert(job: Job, out: Path) -> None:
     images = _images(job)
     if job.settings.nchw and not images:
         raise Unsupported("the model has no image input whose channels could come first")
-    job.worker.ask(
+    answer = job.worker.ask(
         "onnx",
         {
             "source": str(source.folder),
@@ -68,6 +77,7 @@ def _convert(job: Job, out: Path) -> None:
             "probe": str(job.probe),
         },
     )
+    (job.scratch / _TOLD).write_text(json.dumps(answer))
 
 
 def _images(job: Job) -> list[str]:

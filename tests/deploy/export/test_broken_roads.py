@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from edgepress.compress.errors import DeviceError, EdgepressError
+from edgepress.compress.models import load
 from edgepress.deploy.exporters.recurrent import loops, unroll
 from edgepress.deploy.exporters.tflite_conversion import check_file
 from edgepress.deploy.exporters.tracing import trace_model
@@ -161,3 +162,21 @@ def test_layers_that_int8_ruins_stay_in_floats_where_a_floor_is_set(tmp_path, wo
     assert {p.name for p in (tmp_path / "b").iterdir()} == {
         "export.json", "model_float32.tflite", "model_int8.tflite",
     }  # fmt: skip
+
+
+def test_a_loop_that_the_conversion_to_float16_breaks_is_named(shared_data, tmp_path, worker):
+    """Its casts around the Clip of a hard sigmoid read what nothing in the loop's body makes."""
+    model = load(shared_data / "models/legacy/examples__masking__masking_zero_lstm.h5")
+    result = export(model, tmp_path / "out", ("onnx",), ("float32", "float16"), worker=worker)
+    assert [artifact.quantize for artifact in result] == ["float32"]
+    [skipped] = result.skipped
+    assert skipped.quantize == "float16"
+    assert "operator Loop" in skipped.reason
+
+
+def test_a_masked_recurrent_layer_has_a_float16_file(tmp_path, worker):
+    """The bodies of loops are sorted too after the conversion."""
+    series = keras.Input((5, 3), name="series")
+    model = keras.Model(series, layers.LSTM(4)(layers.Masking()(series)))
+    result = export(model, tmp_path / "out", ("onnx",), ("float16",), worker=worker)
+    assert result.passed

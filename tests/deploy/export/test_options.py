@@ -71,7 +71,11 @@ def test_an_onnx_file_channels_first_and_of_an_older_opset(model, tmp_path, work
     assert len(result) == 2
     for artifact in result:
         assert artifact.inputs[0].shape == (None, 3, 4, 4)
-        assert onnx.load(artifact.path).opset_import[0].version >= 15
+        written = onnx.load(artifact.path)
+        onnx.checker.check_model(written, full_check=True)  # shape inference too
+        assert artifact.versions["onnx opset"] == str(written.opset_import[0].version)
+        assert artifact.versions["onnx IR"] == str(written.ir_version)
+        assert written.opset_import[0].version >= 15
 
 
 @pytest.mark.parametrize("batch", ["dynamic", 3])
