@@ -148,8 +148,9 @@ class _Trials:
             model = change(job.model, self._ordered)
             if model is not None:
                 self.run(name, job.with_model(model, f"{self.format}-{len(self.done)}"))
-        except EdgepressError as error:
-            self.failures.append(f"{self.format} int8, {name}: can't be tried: {error.message}")
+        except Exception as error:  # a model that can't be rebuilt still has its plain file
+            why = " ".join(str(getattr(error, "message", error)).split())[:200]
+            self.failures.append(f"{self.format} int8, {name}: can't be tried: {why}")
 
     def notes(self) -> Iterator[str]:
         """A line for each trial."""

@@ -179,3 +179,15 @@ def test_options_of_int8_without_int8_are_refused(tmp_path, options):
     model = keras.Model(image, layers.Dense(3)(image))
     with pytest.raises(InputError, match="has no use"):
         export(model, tmp_path / "out", ("tflite",), ("float32",), **options)
+
+
+def test_a_model_that_can_not_be_rebuilt_keeps_its_plain_file(tmp_path, worker):
+    """Nested models hide their layers; the export says so and goes on."""
+    inner = keras.Sequential([keras.Input((8, 8, 3)), layers.DepthwiseConv2D(3)], name="inside")
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, layers.GlobalAveragePooling2D()(inner(image)))
+    x = np.random.default_rng(0).normal(size=(240, 8, 8, 3)).astype("float32")
+    samples = {"train": (x, np.asarray(model(x))), "val": (x, np.asarray(model(x)))}
+    result = export(model, tmp_path / "out", ("tflite",), ("int8",), samples, worker=worker)
+    assert result.passed
+    assert any("can't be tried" in note and "inside" in note for note in result.notes)
