@@ -51,6 +51,8 @@ class ExportSpec(Spec):
             calibration samples; by default in small depthwise networks.
         bias_correction: Whether bias correction before int8 is tried, and kept where it helps; by
             default in small depthwise networks.
+        sparse_encoding: Whether float32 and float16 TFLite files leave zeros out: auto where the file
+            is smaller so, runs and isn't slower for it; on; off.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         shapes: Sizes of inputs that the model leaves free, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
@@ -69,6 +71,7 @@ class ExportSpec(Spec):
     calibration_method: Literal["min-max", "percentile", "mse", "entropy", "auto"] = "min-max"
     equalize: bool | None = None
     bias_correction: bool | None = None
+    sparse_encoding: Literal["auto", "on", "off"] = "auto"
     select_ops: bool = False
     shapes: dict[str, Sizes] = Field(default_factory=dict)
     qat_epochs: int = Field(0, ge=0)

@@ -33,7 +33,11 @@ from edgepress.deploy.recipe import BenchmarkSpec
 @spec_options(
     BenchmarkSpec, rename={"devices": "device", "delegates": "delegate", "providers": "provider"}
 )
-@click.option("--model", metavar="MODEL", help="Keras source; needed with --data.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="What the files were made from: the data is understood through it.",
+)
 @click.option(
     "--against",
     metavar="EARLIER",
@@ -57,14 +61,16 @@ from edgepress.deploy.recipe import BenchmarkSpec
 def command(values: Values) -> None:
     """Measure size, latency, memory and accuracy of ARTIFACTs (.tflite, .onnx), interleaved.
 
+    A SavedModel folder is measured as the float32 TFLite file that `export` makes of it.
+
     --data measures the accuracy from the outputs that come back from the device; the data is
-    understood through --model, the Keras model that the files were made from.
+    understood through --model, the model that the files were made from, else the first file.
     """
     from edgepress.deploy.benchmarking import benchmark
 
     spec = make_spec(BenchmarkSpec, given(values, BenchmarkSpec))
     for path in values["artifacts"]:
-        if not path.is_file():
+        if not path.exists():
             raise InputError(f"artifact '{path}' does not exist")
     if values["output"]:
         check_output(values["output"], values["force"])
@@ -119,13 +125,12 @@ def _dataset(values: Values) -> Any:
     from edgepress.deploy.cli.quiet import load_frameworks
 
     load_frameworks(values["verbose"])
-    from edgepress.compress import load, open_data
+    from edgepress.compress import open_data
+    from edgepress.deploy.source import open_source
 
-    if values["model"] is not None:
-        return open_data(data, load(values["model"]), values["seed"])
-    from edgepress.deploy.stand_in import stand_in
-
-    return open_data(data, stand_in(values["artifacts"][0]), values["seed"])
+    return open_data(
+        data, open_source(values["model"] or values["artifacts"][0]).model, values["seed"]
+    )
 
 
 def show_benchmark(document: dict[str, Any]) -> None:
