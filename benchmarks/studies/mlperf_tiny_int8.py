@@ -46,11 +46,14 @@ def predicted(path: Path, x: Array) -> Array:
         return next(iter(runtime.predict({inputs[0].name: x}).values()))
 
 
-def exported(model: Any, calibration: Array, out: Path) -> Path:
+def exported(model: Any, calibration: Array, out: Path, method: str) -> Path:
     """The int8 file that `export` makes."""
     outputs = np.asarray(model.predict(calibration, verbose=0))
     data = {"train": (calibration, outputs), "val": (calibration, outputs)}
-    files = deploy.export(model, out, ["tflite"], ["int8"], data)
+    files = deploy.export(
+        model, out, ["tflite"], ["int8"], data, calibration_samples=len(calibration),
+        calibration_method=method,
+    )  # fmt: skip
     return Path(files[0].path)
 
 
@@ -59,13 +62,13 @@ def compared(
 ) -> None:
     """Print one network's figures."""
     with tempfile.TemporaryDirectory() as folder:
-        ours = exported(model, calibration, Path(folder) / "out")
-        values = [
-            score(np.asarray(model.predict(x, verbose=0))),
-            score(predicted(ours, x)),
-            score(predicted(published, x)),
-        ]
-    print(f"{name:28} float {values[0]:.4f}  int8 {values[1]:.4f}  published {values[2]:.4f}")
+        ours = {m: exported(model, calibration, Path(folder) / m, m) for m in ("min-max", "auto")}
+        values = {
+            "float": score(np.asarray(model.predict(x, verbose=0))),
+            **{f"int8 {method}": score(predicted(path, x)) for method, path in ours.items()},
+            "published": score(predicted(published, x)),
+        }
+    print(f"{name:28} " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
 
 
 def main() -> None:
