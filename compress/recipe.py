@@ -340,16 +340,7 @@ class PruneSpec(Spec):
             raise ValueError(f"clusters is for structure clusters, not {self.structure}")
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(TARGETS)}")
-        allowed = ["sparsity", "target_params", "target_size"]
-        if self.structure == "nm":
-            allowed.remove("target_params")
-        if self.structure in UNSTRUCTURED and given[0] not in allowed:
-            wanted = " or ".join(allowed)
-            raise ValueError(f"structure {self.structure} takes {wanted}, not {given[0]}")
-        packed = ["target_size"] if self.structure in UNSTRUCTURED else []
-        measured = [n for n in (*TARGETS[3:], "device") if getattr(self, n) and n not in packed]
-        if self.structure != "channels" and measured:
-            raise ValueError(f"{measured[0]} is for structure channels, not {self.structure}")
+        self._check_target(given[0])
         if self.target_latency and not self.device:
             raise ValueError("target_latency needs device, such as local")
         if self._asked("threads") and not self.device:
@@ -359,6 +350,20 @@ class PruneSpec(Spec):
         if self.pattern and self.structure != "nm":
             raise ValueError(f"pattern {self.pattern} is for structure nm, not {self.structure}")
         return self
+
+    def _check_target(self, target: str) -> None:
+        """Whether the structure can be pruned to a target of this name."""
+        unstructured = self.structure in UNSTRUCTURED
+        allowed = ["sparsity", "target_params", "target_size"]
+        if self.structure == "nm":
+            allowed.remove("target_params")
+        if unstructured and target not in allowed:
+            wanted = " or ".join(allowed)
+            raise ValueError(f"structure {self.structure} takes {wanted}, not {target}")
+        packed = ["target_size"] if unstructured else []
+        measured = [n for n in (*TARGETS[3:], "device") if getattr(self, n) and n not in packed]
+        if self.structure != "channels" and measured:
+            raise ValueError(f"{measured[0]} is for structure channels, not {self.structure}")
 
     @model_validator(mode="after")
     def _packed_target(self) -> PruneSpec:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgepress.deploy.inspecting import inspect as inspect
     from edgepress.deploy.pipeline import run as run
     from edgepress.deploy.pruning import prune as prune
+    from edgepress.deploy.searching.search import search as search
     from edgepress.deploy.verifying import verify as verify
 
 _HOMES = {
@@ -22,6 +23,7 @@ _HOMES = {
     "inspect": "inspecting",
     "prune": "pruning",
     "run": "pipeline",
+    "search": "searching.search",
     "verify": "verifying",
 }
 

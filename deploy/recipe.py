@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError
@@ -51,8 +51,8 @@ class ExportSpec(Spec):
             calibration samples; by default in small depthwise networks.
         bias_correction: Whether bias correction before int8 is tried, and kept where it helps; by
             default in small depthwise networks.
-        sparse_encoding: Whether float32 and float16 TFLite files leave zeros out: auto where the file
-            is smaller so, runs and isn't slower for it; on; off.
+        sparse_encoding: Whether float32 and float16 TFLite files leave zeros out: auto where the
+            file is smaller so, runs and isn't slower for it; on; off.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         shapes: Sizes of inputs that the model leaves free, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
@@ -164,11 +164,19 @@ class Recipe(Spec):
     unsafe_lambda: bool = False
 
 
-def read_recipe(path: Path) -> Recipe:
+R = TypeVar("R", bound=Recipe)
+
+
+@overload
+def read_recipe(path: Path) -> Recipe: ...
+@overload
+def read_recipe(path: Path, kind: type[R]) -> R: ...
+def read_recipe(path: Path, kind: type[Recipe] = Recipe) -> Recipe:
     """Read a recipe; errors name its lines.
 
     Args:
         path: A YAML file. Paths in it are relative to the working directory.
+        kind: What the file holds: a recipe, or one with more to it.
 
     Raises:
         InputError: The file is missing, isn't YAML, or holds something unknown or impossible.
@@ -184,11 +192,11 @@ def read_recipe(path: Path) -> Recipe:
     if not isinstance(values, dict):
         raise InputError(f"recipe '{path}' is not a mapping", "it begins with model: and data:")
     try:
-        return Recipe(**values)
+        return kind(**values)
     except ValidationError as error:
         problem = error.errors()[0]
         line = line_of(tree, problem["loc"])
-        raise InputError(f"{path}:{line}: {explain(problem)}", hint(problem, Recipe)) from None
+        raise InputError(f"{path}:{line}: {explain(problem)}", hint(problem, kind)) from None
 
 
 def line_of(node: yaml.Node | None, place: tuple[Any, ...]) -> int:

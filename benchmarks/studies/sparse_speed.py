@@ -129,7 +129,7 @@ def files_of(build: Callable[[], keras.Model]) -> dict[str, bytes]:
     model = build()
     files = {"dense": converted(model, False), "dense, again": converted(model, False)}
     for pattern, options in PATTERNS.items():
-        asked = SPARSITIES[:2] if pattern == "nm" else SPARSITIES
+        asked: tuple[float, ...] = SPARSITIES[:2] if pattern == "nm" else SPARSITIES
         if isinstance(model.layers[0], layers.Dense):
             asked = FINER.get(pattern, asked)
         for sparsity in asked:

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "devices": ("devices", "List, name and check the devices to measure on."),
     "doctor": ("doctor", "Find what will be a problem later, in seconds."),
     "compress": ("compress", "The whole line: fine-tune, prune, export, verify, benchmark."),
+    "search": ("search", "Try many recipes; keep those that no other beats."),
     "report": ("report", "Make one HTML page of one or more runs."),
     "demo": ("demo", "Run the whole line on handwritten digits; needs no file."),
 }

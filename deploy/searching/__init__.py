@@ -1,0 +1,1 @@
+"""Search: many recipes tried, those kept that nothing beats in every objective."""

@@ -1,0 +1,46 @@
+"""What recipes are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgepress.compress.registry import Table
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A figure of a finished trial.
+
+    Attributes:
+        unit: For people.
+        read: Gives it from the trial's figures; None where it wasn't measured.
+        smaller: Whether smaller is better; None leaves it to the task's metric.
+    """
+
+    unit: str
+    read: Callable[[Figures], float | None]
+    smaller: bool | None = True
+
+
+def _measured(name: str) -> Callable[[Figures], float | None]:
+    return lambda figures: figures["row"].get(name)
+
+
+# A new objective is one line.
+OBJECTIVES: Table[Objective] = Table(
+    "objective",
+    {
+        "metric": Objective("", lambda figures: figures["validation"], None),
+        "latency": Objective("ms", _measured("median_ms")),
+        "bytes": Objective("bytes", lambda figures: figures["artifact"]["bytes"]),
+        "gzip_bytes": Objective("bytes", lambda figures: figures["artifact"]["gzip_bytes"]),
+        "memory": Objective("bytes", _measured("peak_memory_bytes")),
+        "macs": Objective("", lambda figures: figures["after"]["macs"]),
+        "params": Objective("", lambda figures: figures["after"]["params"]),
+    },
+    entry_point_group="edgepress.objectives",
+)

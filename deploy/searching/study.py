@@ -1,0 +1,120 @@
+"""The record of a search: Optuna's study in a file that survives a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgepress.compress.errors import InputError
+from edgepress.deploy.searching.space import SearchRecipe, distributions, drawn_of
+from edgepress.deploy.searching.trial import Outcome, as_attributes
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+
+def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], workers: int) -> Study:
+    """The study in a file, made where there is none.
+
+    New recipes are drawn by the tree-structured Parzen estimator, which for several objectives
+    splits trials by dominance. A new study tries the recipe's own values first.
+
+    Raises:
+        InputError: Optuna isn't installed, or the file is of another search.
+
+    Source: Bergstra et al., "Algorithms for hyper-parameter optimization" (NeurIPS 2011); Ozaki et
+        al., "Multiobjective tree-structured Parzen estimator" (JAIR 2022).
+    """
+    optuna = _optuna()
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    new = not path.exists()
+    study: Study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(path))),
+        study_name="edgepress",
+        directions=list(directions),
+        sampler=_sampler(recipe.seed, 0, workers),
+        load_if_exists=True,
+    )
+    if [d.name.lower() for d in study.directions] != list(directions):
+        raise InputError(f"'{path}' was made for other objectives", "choose another output")
+    own = drawn_of(recipe, recipe.own()) if new else None
+    if own is not None:
+        study.enqueue_trial(own)
+    return study
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise InputError(
+            "a search needs Optuna", "install it with: pip install 'edgepress[search]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _sampler(seed: int, done: int, workers: int) -> Any:
+    from optuna.samplers import TPESampler
+
+    def broken(trial: FrozenTrial) -> Sequence[float]:
+        return (0.0 if trial.user_attrs.get("accepted") else 1.0,)
+
+    return TPESampler(
+        n_startup_trials=8,
+        multivariate=True,
+        constant_liar=workers > 1,
+        constraints_func=broken,
+        seed=(seed * 100_003 + done) % 2**32,
+    )
+
+
+def draw(study: Study, recipe: SearchRecipe, workers: int) -> tuple[int, Mapping[str, Any]]:
+    """A new trial: its number, and what was drawn.
+
+    The draws depend on the seed and on the trials so far alone, so that a search which was stopped
+    goes on as one that was not.
+    """
+    study.sampler = _sampler(recipe.seed, len(study.trials), workers)
+    trial = study.ask(distributions(recipe))
+    return trial.number, trial.params
+
+
+def record(study: Study, number: int, outcome: Outcome) -> None:
+    """Write down what a trial came to."""
+    from optuna.trial import Trial, TrialState
+
+    trial = Trial(study, study.trials[number]._trial_id)
+    for name, value in as_attributes(outcome).items():
+        trial.set_user_attr(name, value)
+    if outcome.values:
+        study.tell(number, outcome.values)
+    else:
+        study.tell(number, state=TrialState.FAIL)
+
+
+def unfinished(study: Study) -> list[tuple[int, Mapping[str, Any]]]:
+    """Trials that were running when the search was stopped."""
+    from optuna.trial import TrialState
+
+    running = study.get_trials(states=(TrialState.RUNNING,))
+    return [(trial.number, trial.params) for trial in running]
+
+
+def front(study: Study) -> list[int]:
+    """Numbers of the accepted trials that no other accepted one beats in every objective."""
+    from optuna.trial import TrialState
+
+    done = [t for t in study.get_trials(states=(TrialState.COMPLETE,)) if t.user_attrs["accepted"]]
+    signs = [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
+    points = {t.number: [s * v for s, v in zip(signs, t.values, strict=True)] for t in done}
+    return [n for n, p in points.items() if not any(_beats(q, p) for q in points.values())]
+
+
+def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+    pairs = list(zip(one, other, strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

@@ -1,0 +1,136 @@
+"""A search runs whole lines, keeps what nothing beats, and goes on after a stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from edgepress.compress.errors import InputError
+from edgepress.deploy import search
+from edgepress.deploy.cli.main import cli
+from edgepress.deploy.recipe import read_recipe
+from edgepress.deploy.searching.space import (
+    SearchRecipe,
+    distributions,
+    drawn_of,
+    ends,
+    values_of,
+)
+
+LINE: dict[str, Any] = {
+    "model": "edgepress.deploy.demo:network",
+    "data": {"spec": "edgepress.deploy.demo:digits", "scale": "1/16"},
+    "prune": [{"structure": "channels", "target_macs": 0.5}],
+    "export": {"formats": ["tflite"], "quantize": ["float32"]},
+    "benchmark": {"runs": 5},
+}
+
+
+def recipe(**search: Any) -> SearchRecipe:
+    return SearchRecipe.model_validate({**LINE, "search": search})
+
+
+def test_without_a_space_the_shares_of_the_pruning_steps_vary() -> None:
+    assert list(recipe().space()) == ["prune.0.target_macs"]
+
+
+def test_what_is_drawn_stands_in_the_recipe() -> None:
+    varied = recipe(
+        space={
+            "prune.0.target_macs": {"low": 0.3, "high": 0.8},
+            "prune.0.criterion": ["l1", "taylor"],
+            "prune.0.recover_epochs": {"low": 1, "high": 9},
+        }
+    )
+    assert len(list(ends(varied))) == 6
+    drawn = {"prune.0.target_macs": 0.4, "prune.0.criterion": 1, "prune.0.recover_epochs": 3}
+    plain = varied.with_values(values_of(varied, drawn))
+    step = plain.prune[0]
+    assert (step.target_macs, step.criterion, step.recover_epochs) == (0.4, "taylor", 3)
+    assert drawn_of(varied, values_of(varied, drawn)) == drawn
+    assert set(distributions(varied)) == set(drawn)
+
+
+@pytest.mark.parametrize(
+    ("part", "word"),
+    [
+        ({"space": {"prune.1.target_macs": [0.5]}}, "prune.1.target_macs"),
+        ({"space": {"prune.0.recover_epochs": [-1]}}, "recover_epochs"),
+        ({"space": {"prune.0.target_macs": {"low": 0.9, "high": 0.3}}}, "above"),
+        ({"space": {"prune.0.target_macs": []}}, "no values"),
+        ({"objectives": ["speed"]}, "speed"),
+        ({"objektives": ["latency"]}, "objektives"),
+    ],
+)
+def test_a_wrong_search_is_one_line(tmp_path: Path, part: dict[str, Any], word: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**LINE, "search": part}))
+    with pytest.raises(InputError) as caught:
+        list(ends(read_recipe(path, SearchRecipe)))
+    assert word in caught.value.format_message()
+    assert "\n" not in caught.value.format_message()
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_to_vary_and_nothing_to_resume_are_said(tmp_path: Path) -> None:
+    plain = {**LINE, "prune": []}
+    with pytest.raises(InputError, match="nothing to vary"):
+        search(SearchRecipe.model_validate(plain), tmp_path / "run")
+    unknown = recipe(space={"prune.0.criterion": ["l3"]})
+    with pytest.raises(InputError, match="l3"):
+        search(unknown, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    result = CliRunner().invoke(cli, ["search", "--resume", str(tmp_path)])
+    assert result.exit_code == 2
+
+
+def test_a_stopped_search_goes_on_and_keeps_what_nothing_beats(tmp_path: Path) -> None:
+    path, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    part = {
+        "space": {"prune.0.target_macs": [0.5, 0.7, 0.0001]},
+        "objectives": ["metric", "macs"],
+    }
+    path.write_text(yaml.safe_dump({**LINE, "search": part}))
+    command = [sys.executable, "-m", "edgepress.deploy.cli", "search"]
+    first = subprocess.Popen(
+        [*command, str(path), "-o", str(run), "--trials", "3"], start_new_session=True
+    )
+    while not (run / "trials" / "0000" / "run.json").exists() and first.poll() is None:
+        time.sleep(0.2)
+    os.killpg(first.pid, signal.SIGINT)
+    assert first.wait(60) in (0, 130)
+
+    done = subprocess.run(
+        [*command, "--resume", str(run), "--trials", "3", "--json"], capture_output=True, check=True
+    )
+    found = json.loads(done.stdout)
+    trials = found["trials"]
+    assert len(trials) == 3
+    assert trials[0]["values"] == {"prune.0.target_macs": 0.5}
+    assert found["chosen_by"] == "val"
+    assert found["split"] == "test"
+    for trial in trials:
+        folder = run / trial["folder"]
+        assert trial["reason"] or json.loads((folder / "run.json").read_text())["accepted"]
+        if trial["values"]["prune.0.target_macs"] < 0.01:
+            assert "can't be reached" in trial["reason"]
+    points = {
+        t["number"]: (-t["figures"]["metric"], t["figures"]["macs"])
+        for t in trials
+        if t["accepted"]
+    }
+    for number, point in points.items():
+        beaten = any(q != point and q[0] <= point[0] and q[1] <= point[1] for q in points.values())
+        assert (number in found["front"]) == (not beaten)
+    assert len(found["benchmark"]["rows"]) == len(found["front"])
+    assert (run / "report.html").stat().st_size > 10_000
