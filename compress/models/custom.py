@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from edgepress.compress.errors import InputError
+
 _register = keras.saving.register_keras_serializable
 
 
@@ -103,6 +105,61 @@ class SReLU(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Settings for saving."""
         return {**super().get_config(), "shared_axes": self.shared_axes}
+
+
+@_register("edgepress")
+class CosineMerge(keras.layers.Layer):
+    """Keras 1's merging of two vectors by their cosine, of shape (batch, 1, 1)."""
+
+    def build(self, input_shape: Any) -> None:
+        """Refuse what isn't two vectors: with more axes, Keras 1 divided by something else."""
+        if [len(shape) for shape in input_shape] != [2, 2]:
+            raise InputError(
+                f"layer '{self.name}' merges inputs of shapes {input_shape} by their cosine, which"
+                " is carried over for two vectors only",
+                "build the model in a function and give file.py:function",
+            )
+
+    def call(self, inputs: Any) -> Any:
+        """The cosine; the lengths' product is taken to be at least 1e-7."""
+        first, second = inputs
+        lengths = [ops.sum(ops.square(vector), axis=1, keepdims=True) for vector in inputs]
+        product = ops.maximum(ops.sqrt(lengths[0] * lengths[1]), 1e-7)
+        return ops.expand_dims(ops.sum(first * second, axis=1, keepdims=True) / product, 1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """One number for each sample."""
+        return (input_shape[0][0], 1, 1)
+
+
+@_register("edgepress")
+class PeepholeLSTMCell(keras.layers.LSTMCell):
+    """tf.keras's experimental LSTM cell whose gates also see the cell's state.
+
+    Source: Gers and Schmidhuber, "Recurrent nets that time and count", 2000, as Keras 2 wrote it.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Make the kernels of the cell and a weight for each unit and gate."""
+        super().build(input_shape)
+        self.input_gate, self.forget_gate, self.output_gate = (
+            self.add_weight(shape=(self.units,), name=f"{gate}_gate_peephole_weights")
+            for gate in ("input", "forget", "output")
+        )
+
+    def _compute_carry_and_output(self, x: Any, h_tm1: Any, c_tm1: Any) -> Any:
+        kernels = ops.split(self.recurrent_kernel, 4, axis=1)
+        parts = zip(x, h_tm1, kernels, strict=True)
+        return self._compute_carry_and_output_fused(
+            [given + ops.matmul(state, kernel) for given, state, kernel in parts], c_tm1
+        )
+
+    def _compute_carry_and_output_fused(self, z: Any, c_tm1: Any) -> Any:
+        entering, forgetting, new, leaving = z
+        enters = self.recurrent_activation(entering + self.input_gate * c_tm1)
+        stays = self.recurrent_activation(forgetting + self.forget_gate * c_tm1)
+        state = stays * c_tm1 + enters * self.activation(new)
+        return state, self.recurrent_activation(leaving + self.output_gate * state)
 
 
 @_register("edgepress")

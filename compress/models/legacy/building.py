@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.legacy import keras1, layers, masking, parts, tfmot
+from edgepress.compress.models.legacy import (
+    keras1,
+    layers,
+    masking,
+    old_graphs,
+    parts,
+    replicas,
+    tfmot,
+)
 from edgepress.compress.models.legacy.operations import Operation, operation
 from edgepress.compress.models.legacy.published import PUBLISHED, published
 from edgepress.compress.models.legacy.rewired import (
@@ -85,6 +93,8 @@ class Builder:
         """
         config = spec["config"]
         class_name = str(spec["class_name"])
+        if old_graphs.is_graph(config):
+            config = old_graphs.functional(config)
         if isinstance(config, list) or ("layers" in config and "input_layers" not in config):
             return self._sequential(config)
         if not isinstance(config, dict) or "layers" not in config:
@@ -207,8 +217,6 @@ class Builder:
         return self.layer(inner)
 
     def _merge(self, config: Config) -> Any:
-        import keras
-
         try:
             class_name, made = keras1.merge(config)
         except (KeyError, TypeError):
@@ -218,7 +226,7 @@ class Builder:
                 "only merging by sum, mul, concat, ave, max, dot and cos is carried over",
             ) from None
         self.remark(str(config.get("name")), f"Merge became {class_name}")
-        return getattr(keras.layers, class_name)(**made)
+        return layers.find_class(class_name)(**made)
 
     def _input(self, config: Mapping[str, Any], name: str) -> Any:
         import keras
@@ -341,7 +349,12 @@ class Builder:
     def _functional(self, config: Config) -> Any:
         import keras
 
-        specs = [_named(spec) for spec in config["layers"]]
+        config = {**config, "layers": [_named(spec) for spec in config["layers"]]}
+        single = replicas.on_one_device(config)
+        if single is not None:
+            self.remark(str(config.get("name")), "its copies for several GPUs are one again")
+        config = single or config
+        specs = config["layers"]
         wiring = Wiring(specs, str(config.get("name", "model")))
         wiring.count_outputs([config["input_layers"], config["output_layers"]])
         members: dict[str, Member] = {}

@@ -242,7 +242,7 @@ MERGES = {
     "max": "Maximum",
     "concat": "Concatenate",
     "dot": "Dot",
-    "cos": "Dot",
+    "cos": "CosineMerge",
 }
 
 
@@ -256,10 +256,9 @@ def merge(config: Config) -> tuple[str, Config]:
     made: Config = {"name": config.get("name")}
     if mode == "concat":
         made["axis"] = config.get("concat_axis", -1)
-    elif mode in ("dot", "cos"):
+    elif mode == "dot":
         axes = config.get("dot_axes", -1)
         made["axes"] = (
             [a[0] if isinstance(a, list) else a for a in axes] if isinstance(axes, list) else axes
         )
-        made["normalize"] = mode == "cos"
     return MERGES[mode], made

@@ -153,14 +153,17 @@ class _Mover:
     def _grouped(self, model: Any, arrays: list[Weight]) -> dict[str, list[Weight]] | None:
         """Arrays by the layer that their names contain; None where names don't tell."""
         owners = {m.name: m for m in self.members(model) if _variables(m.layer)}
+        # The arrays of a wrapped layer stand under the wrapper's name, or under its own.
+        called = {name: m.name for m in owners.values() for name in _names(m)}
         grouped: dict[str, list[Weight]] = {}
         for array in arrays:
-            owner = next((part for part in array.name.split("/")[:-1] if part in owners), None)
+            owner = next((called[p] for p in array.name.split("/")[:-1] if p in called), None)
             if owner is None:
                 return None
             grouped.setdefault(owner, []).append(array)
         fits = all(
             len(grouped.get(name, ())) == len(_variables(member.layer))
+            or member.class_name in tfmot.WRAPPERS
             for name, member in owners.items()
         )
         return grouped if fits else None
@@ -211,6 +214,9 @@ class _Mover:
             if _variables(member.layer):
                 self.leaf(member, member.layer, tfmot.from_archive(member.class_name, weights))
             return
+        if member.class_name == "SpectralNormalization":
+            # Its own arrays are the kernel once more and the vector of its training.
+            weights = weights.children.get("layer", weights)
         if any(True for _ in weights.arrays()):
             if weights.own and not any(c for c in weights.children.values() if list(c.arrays())):
                 self.leaf(member, held_layer(member), list(weights.own))
@@ -254,6 +260,12 @@ def _container_names(parts: Sequence[Any]) -> list[tuple[str, Any]]:
 def held_layer(member: Member) -> Any:
     """The Keras layer that a member became."""
     return member.layer.layer if isinstance(member.layer, Rewired) else member.layer
+
+
+def _names(member: Member) -> list[str]:
+    """The names under which the arrays of a member may stand."""
+    inner = (member.config.get("layer") or {}).get("config") or {}
+    return [member.name, *([str(inner["name"])] if "name" in inner else [])]
 
 
 def _nested_model(layer: Any, known: Mapping[int, Any]) -> Any:
