@@ -26,7 +26,8 @@ def restore_compilation(
 
     Args:
         model: The model, changed in place.
-        source: What it was loaded from; only a `.keras` file of Keras 3 says anything.
+        source: What it was loaded from. A `.keras` file of Keras 3 says everything; of a file of an
+            older Keras the optimizer is taken, where `load_noted` carries it; others say nothing.
         custom_objects: As for `load`: losses and metrics of the user's own.
 
     Returns:
@@ -34,7 +35,12 @@ def restore_compilation(
     """
     import keras
 
-    config, state = _read(source)
+    from edgepress.compress.models.legacy import is_older
+
+    path = Path(str(source))
+    if path.exists() and is_older(path):
+        return _take_optimizer(model, path, custom_objects)
+    config, state = _read(path)
     if not config:
         return ""
     objects = custom_objects
@@ -53,7 +59,21 @@ def restore_compilation(
     return ""
 
 
-def _read(source: Any) -> tuple[dict[str, Any] | None, list[Any]]:
+def _take_optimizer(model: Any, path: Path, custom_objects: Any) -> str:
+    """Compile a carried model with the optimizer of its file; the loss is of another Keras."""
+    from edgepress.compress.models.reading import load_noted
+
+    old = load_noted(path, custom_objects).optimizer
+    if old is None:
+        return ""
+    optimizer = type(old).from_config(old.get_config())
+    optimizer.build(model.trainable_variables)
+    _assign(optimizer, [variable.numpy() for variable in old.variables])
+    model.compile(optimizer=optimizer)
+    return ""
+
+
+def _read(path: Path) -> tuple[dict[str, Any] | None, list[Any]]:
     """A file's compilation and its optimizer's variables in order; None and none where it has no.
 
     The model of a subclass is flattened on loading, and then no longer the one that the
@@ -61,7 +81,6 @@ def _read(source: Any) -> tuple[dict[str, Any] | None, list[Any]]:
     """
     import h5py
 
-    path = Path(str(source))
     if not path.is_file() or not zipfile.is_zipfile(path):
         return None, []
     with zipfile.ZipFile(path) as archive:

@@ -141,7 +141,7 @@ def _carried(
     after = "an unknown number of" if steps is None else str(steps)
     notes = [
         f"the state of the optimizer {name} is carried ({after} steps, learning rate {rate:.3g}): "
-        "`load_noted(…).optimizer`; fine-tune and prune start anew"
+        "`load_noted(…).optimizer`; prune goes on from it, fine-tune starts anew"
     ]
     if slots.outer_epsilon and _is_older(config) and not config.get("momentum"):
         notes.append(f"{name}: Keras 3 adds epsilon under the root, Keras 2 did outside")

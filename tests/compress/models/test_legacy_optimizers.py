@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tf_keras
 
-from edgepress.compress.models import load_noted
+from edgepress.compress.models import load_noted, restore_compilation
 
 L = tf_keras.layers
 NEW, OLD = tf_keras.optimizers, tf_keras.optimizers.legacy
@@ -292,3 +292,32 @@ def test_a_file_saved_before_training_says_so(tmp_path: Path) -> None:
     loaded = load_noted(tmp_path / "model.keras")
     assert loaded.optimizer is None
     assert any("only the number of steps was saved" in note for note in loaded.notes)
+
+
+def _network() -> Any:
+    return tf_keras.Sequential(
+        [L.Conv1D(8, 3, input_shape=(5, 3)), L.ReLU(), L.Flatten(), L.Dense(2)]
+    )
+
+
+@pytest.mark.parametrize("form", ["model.h5", "model.keras", "model"])
+def test_a_loaded_model_takes_the_optimizer_of_its_file(form: str, tmp_path: Path) -> None:
+    _trained(NEW.Adam(0.01), tmp_path / form, _network)
+    loaded = load_noted(tmp_path / form)
+    assert restore_compilation(loaded.model, tmp_path / form) == ""
+    assert loaded.model.compiled
+    for a, b in zip(loaded.model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_pruning_goes_on_from_the_state_of_an_old_file(tmp_path: Path) -> None:
+    from edgepress.compress import prune
+
+    _trained(NEW.Adam(0.01), tmp_path / "model.h5", _network)
+    data = {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y}
+    small = prune(
+        tmp_path / "model.h5", data, structure="channels", target_macs=0.5, recover_epochs=1
+    ).model
+    assert int(small.optimizer.iterations) == 3 + 1
+    moments = [m.shape for m in small.optimizer._momentums]
+    assert moments == [w.shape for w in small.trainable_variables]
