@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters import EXPORTERS, Settings
@@ -81,7 +82,7 @@ def check_options(
 def check_source(
     source: Source, settings: Settings, qat_epochs: int = 0, int8_max_drop: float | None = None
 ) -> Settings:
-    """Refuse what a source that is no Keras model has no use for.
+    """Refuse what doesn't fit a source, or what one that is no Keras model has no use for.
 
     Args:
         source: What is exported.
@@ -95,6 +96,7 @@ def check_source(
     Raises:
         InputError: Names the option.
     """
+    _check_shapes(source.model, settings.shapes)
     if source.is_keras:
         return settings
     where = f"'{source.file.path}'"
@@ -116,6 +118,19 @@ def check_source(
     if settings.batch not in ("auto", source.batch):
         raise InputError(f"--batch {settings.batch}: {where} fixes the batch size {source.batch}")
     return replace(settings, batch=source.batch)
+
+
+def _check_shapes(model: Any, shapes: Mapping[str, Sequence[int]]) -> None:
+    from edgepress.deploy.exporters.tracing import fitting_shape
+
+    names = [tensor.name for tensor in model.inputs]
+    for name in shapes:
+        if name not in names:
+            raise InputError(
+                f"--shape {name}=…: no input is called '{name}'", f"there is {', '.join(names)}"
+            )
+    for tensor in model.inputs:
+        fitting_shape(tensor, shapes)
 
 
 def _check_unconverted(source: Source, settings: Settings, int8_max_drop: float | None) -> None:

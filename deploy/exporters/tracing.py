@@ -103,7 +103,9 @@ def trace_model(
 
     names = input_names(model)
     specs = {
-        name: tf.TensorSpec((batch, *_shape(tensor, (shapes or {}))), tensor.dtype, name=name)
+        name: tf.TensorSpec(
+            (batch, *fitting_shape(tensor, (shapes or {}))), tensor.dtype, name=name
+        )
         for name, tensor in zip(names, model.inputs, strict=True)
     }
     function = _function(model, names, specs)
@@ -166,7 +168,12 @@ def _inlined_functions() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-def _shape(tensor: Any, shapes: Mapping[str, Sequence[int]]) -> tuple[int | None, ...]:
+def fitting_shape(tensor: Any, shapes: Mapping[str, Sequence[int]]) -> tuple[int | None, ...]:
+    """An input's sizes without the batch, those that it leaves free as they are asked for.
+
+    Raises:
+        InputError: What is asked for doesn't fit the input.
+    """
     own = tuple(tensor.shape[1:])
     given = tuple(shapes.get(tensor.name, own))
     fits = len(own) == len(given) and all(

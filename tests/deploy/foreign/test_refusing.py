@@ -144,6 +144,26 @@ USELESS: dict[str, tuple[str, list[str], str]] = {
     "batch": ("tflite", ["--batch", "4"], "--batch has no use"),
     "io": ("tflite", ["--io", "int8", "--quantize", "int8", "--data", "d.npz"], "--io has no use"),
     "opset": ("onnx", ["--format", "onnx", "--opset", "15"], "--opset has no use"),
+    "shape of another input": ("tflite", ["--shape", "picture=8x8x2"], "no input is called"),
+    "shape": ("onnx", ["--format", "onnx", "--shape", "image=9x9x2"], "doesn't fit"),
+    "sparse": ("tflite", ["--sparse-encoding", "on"], "--sparse-encoding has no use"),
+    "select": ("tflite", ["--select-ops"], "--select-ops has no use"),
+    "nchw": ("onnx", ["--format", "onnx", "--nchw"], "--nchw has no use"),
+    "ranges": (
+        "tflite",
+        ["--calibration-method", "entropy", "--quantize", "int8", "--data", "d.npz"],
+        "--calibration-method has no use",
+    ),
+    "equalise": (
+        "onnx",
+        ["--format", "onnx", "--equalize", "--quantize", "int8", "--data", "d.npz"],
+        "--equalize changes a Keras model",
+    ),
+    "floor": (
+        "onnx",
+        ["--quantize", "int8", "--format", "tflite", "--int8-max-drop", "0.1", "--data", "d.npz"],
+        "--int8-max-drop has no use",
+    ),
     "training": (
         "savedmodel",
         ["--qat-epochs", "1", "--quantize", "int8", "--data", "d.npz"],
