@@ -27,6 +27,9 @@ _METHODS = {
     "tflite": ("min-max", "percentile", "mse", "entropy"),
     "onnx": ("min-max", "percentile", "entropy"),
 }
+# Min-max lets one far value take levels from all others; ONNX Runtime's percentile, though, keeps
+# the activations of all samples in memory.
+_DEFAULTS = {"tflite": "percentile", "onnx": "min-max"}
 
 Outputs = dict[str, NDArray[Any]]
 
@@ -54,15 +57,15 @@ def choose(job: Job, format: str, exporter: Exporter, names: Sequence[str]) -> C
         names: Names of the calibration samples, in the order of the model's inputs.
 
     Returns:
-        The choice; the given job without notes where there is nothing to choose.
+        The choice; without notes where there is nothing to choose.
     """
     if job.calibration is None or job.carries_ranges:
         return Choice(job)
-    method = job.settings.calibration_method
+    method = job.settings.calibration_method or _DEFAULTS[format]
     methods = _METHODS[format] if method == "auto" else (method,)
     changes = list(_changes(job))
     if len(methods) == 1 and not changes:
-        return Choice(job)
+        return Choice(job.with_method(method))
     trials = _Trials(job, format, exporter, names)
     try:
         for name in methods:

@@ -144,7 +144,7 @@ def _check_unconverted(source: Source, settings: Settings, int8_max_drop: float 
         "--select-ops": settings.select_ops,
         "--sparse-encoding": settings.sparse_encoding != "auto",
         "--int8-max-drop": int8_max_drop is not None,
-        "--calibration-method": settings.calibration_method != "min-max" and not by_onnx,
+        "--calibration-method": settings.calibration_method is not None and not by_onnx,
     }
     for option, used in given.items():
         if used:
@@ -155,12 +155,12 @@ def _check_unconverted(source: Source, settings: Settings, int8_max_drop: float 
 
 
 def _check_int8_options(quantize: Sequence[str], settings: Settings) -> None:
-    if settings.calibration_method not in METHODS:
+    if settings.calibration_method not in (None, *METHODS):
         raise InputError(
             f"--calibration-method {settings.calibration_method}: must be {', '.join(METHODS)}"
         )
     given = {
-        "--calibration-method": settings.calibration_method != "min-max",
+        "--calibration-method": settings.calibration_method is not None,
         "--equalize": settings.equalize,
         "--bias-correction": settings.bias_correction,
     }

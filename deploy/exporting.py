@@ -51,7 +51,7 @@ def export(
     opset: int = 18,
     nchw: bool = False,
     calibration_samples: int = 256,
-    calibration_method: str = "min-max",
+    calibration_method: str | None = None,
     equalize: bool | None = None,
     bias_correction: bool | None = None,
     sparse_encoding: SparseEncoding = "auto",
@@ -81,7 +81,8 @@ def export(
         nchw: Whether ONNX files take images channels first.
         calibration_samples: Samples that ranges are taken from; fewer than 200 clip.
         calibration_method: How int8 ranges are taken from samples: "min-max", "percentile", "mse"
-            (TFLite only), "entropy", or "auto" for the best of them on those samples.
+            (TFLite only), "entropy", or "auto" for the best of them on those samples; "percentile"
+            in TFLite and "min-max" in ONNX by default.
         equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
             calibration samples; None for small depthwise networks.
         bias_correction: The same for bias correction.

@@ -46,7 +46,8 @@ class ExportSpec(Spec):
         opset: Of ONNX files, 13 to 18.
         nchw: Whether ONNX files take images channels first.
         calibration_samples: Samples of the representative data set; fewer than 200 clip.
-        calibration_method: How int8 ranges are taken from samples; auto takes the best on them.
+        calibration_method: How int8 ranges are taken from samples; auto takes the best on them; by
+            default percentile in TFLite, min-max in ONNX.
         equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
             calibration samples; by default in small depthwise networks.
         bias_correction: Whether bias correction before int8 is tried, and kept where it helps; by
@@ -68,7 +69,7 @@ class ExportSpec(Spec):
     opset: int = Field(18, ge=13, le=18)
     nchw: bool = False
     calibration_samples: int = Field(256, ge=1)
-    calibration_method: Literal["min-max", "percentile", "mse", "entropy", "auto"] = "min-max"
+    calibration_method: Literal["min-max", "percentile", "mse", "entropy", "auto"] | None = None
     equalize: bool | None = None
     bias_correction: bool | None = None
     sparse_encoding: Literal["auto", "on", "off"] = "auto"

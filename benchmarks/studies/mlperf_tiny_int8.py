@@ -23,6 +23,7 @@ from edgepress import compress, deploy
 from edgepress.benchmarks.runtime import Runtime
 
 Array = NDArray[Any]
+METHODS = ("percentile", "min-max", "auto")
 
 
 def images(folder: Path, part: str) -> tuple[Array, Array]:
@@ -62,7 +63,7 @@ def compared(
 ) -> None:
     """Print one network's figures."""
     with tempfile.TemporaryDirectory() as folder:
-        ours = {m: exported(model, calibration, Path(folder) / m, m) for m in ("min-max", "auto")}
+        ours = {m: exported(model, calibration, Path(folder) / m, m) for m in METHODS}
         values = {
             "float": score(np.asarray(model.predict(x, verbose=0))),
             **{f"int8 {method}": score(predicted(path, x)) for method, path in ours.items()},

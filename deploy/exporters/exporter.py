@@ -35,7 +35,8 @@ class Settings:
         opset: Of ONNX files, at most 18.
         nchw: Whether ONNX files take images channels first.
         calibration_method: How int8 ranges are taken from samples: "min-max", "percentile",
-            "mse" (TFLite only), "entropy", or "auto" for the best of them on those samples.
+            "mse" (TFLite only), "entropy", or "auto" for the best of them on those samples; None
+            for the format's own default.
         select_ops: Whether TFLite files may use TensorFlow's own kernels.
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
         equalize: Whether cross-layer equalisation before int8 is tried; None for where it is cheap.
@@ -48,7 +49,7 @@ class Settings:
     batch: Batch = "auto"
     opset: int = 18
     nchw: bool = False
-    calibration_method: str = "min-max"
+    calibration_method: str | None = None
     select_ops: bool = False
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     equalize: bool | None = None

@@ -41,7 +41,7 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
     if precision == "float16":
         return Written(out, versions=_versions(job.worker.ask("onnx-float16", request)))
     if precision == "int8":
-        request["method"] = job.settings.calibration_method
+        request["method"] = job.settings.calibration_method or "min-max"
         if request["method"] == "mse":
             raise Unsupported(
                 "ONNX Runtime has no ranges by mean squared error",

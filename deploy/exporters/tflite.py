@@ -48,7 +48,7 @@ def request_for(job: Job, precision: str, out: Path, sparse: bool = False) -> di
         "out": str(out),
         "precision": precision,
         "io": job.settings.io,
-        "method": job.settings.calibration_method,
+        "method": job.settings.calibration_method or "min-max",
         "calibration": None if job.carries_ranges else str(job.calibration),
         "batch": source.inputs[0].shape[0] or 1,
         "select_ops": job.settings.select_ops,

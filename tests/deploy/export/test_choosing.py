@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,6 +14,8 @@ from keras import layers
 
 from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.errors import InputError
+from edgepress.deploy.choosing import choose
+from edgepress.deploy.exporters import EXPORTERS, Job, Settings
 from edgepress.deploy.exporting import export
 from edgepress.deploy.quantize.bias_correction import bias_corrected
 from edgepress.deploy.quantize.clipping import BINS, CLIPPING, Histogram, histogram
@@ -138,7 +141,7 @@ def test_what_helps_is_kept_and_each_trial_is_told(tmp_path, worker):
     noise = [float(v) for v in re.findall(r"noise ([\d.]+)", " ".join(result.notes))]
     assert len(noise) == 7  # four methods, two rules, biases
     plain = export(model, tmp_path / "plain", ("tflite",), ("int8",), samples, worker=worker,
-                   equalize=False, bias_correction=False)  # fmt: skip
+                   calibration_method="min-max", equalize=False, bias_correction=False)  # fmt: skip
     assert plain.notes == ()
     x, want = samples["val"]
     errors = []
@@ -149,6 +152,34 @@ def test_what_helps_is_kept_and_each_trial_is_told(tmp_path, worker):
     assert errors[0] == pytest.approx(min(noise), abs=2e-3)
     assert errors[1] == pytest.approx(noise[0], abs=2e-3)
     assert errors[0] < errors[1]
+
+
+def test_one_far_value_takes_no_levels_from_the_others_by_default(tmp_path, worker):
+    image = keras.Input((12, 12, 3), name="image")
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.Conv2D(4, 3)(image))))
+    x = images(64)
+    x[0, 0, 0, 0] = 100.0
+    samples = {"train": (x, np.asarray(model(x))), "val": (x[1:], np.asarray(model(x[1:])))}
+    errors = []
+    for method in (None, "min-max"):
+        [artifact] = export(model, tmp_path / str(method), ("tflite",), ("int8",), samples,
+                            calibration_method=method, worker=worker)  # fmt: skip
+        with Runtime(artifact.path) as runtime:
+            got = next(iter(runtime.predict({"image": x[1:]}).values()))
+        errors.append(float(np.square(got - samples["val"][1]).mean()))
+    assert errors[0] < errors[1] / 4
+
+
+@pytest.mark.parametrize(("format", "method"), [("tflite", "percentile"), ("onnx", "min-max")])
+def test_what_was_not_asked_for_is_the_default_of_the_format(tmp_path, format, method):
+    image = keras.Input((4,))
+    model = keras.Model(image, layers.Dense(3)(image))
+    job = Job(model, Settings(), None, tmp_path, tmp_path / "probe.npz", tmp_path / "samples.npz")
+    choice = choose(job, format, EXPORTERS[format], ["x"])
+    assert choice.job.settings.calibration_method == method
+    asked = replace(job, settings=Settings(calibration_method="entropy"))
+    choice = choose(asked, format, EXPORTERS[format], ["x"])
+    assert choice.job.settings.calibration_method == "entropy"
 
 
 def test_c_and_tflite_share_the_choice(tmp_path, worker):
