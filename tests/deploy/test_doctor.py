@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
+import pytest
 from keras import layers, ops
 
+from edgepress.deploy.cli import main
 from edgepress.deploy.doctor import doctor, environment
 
 
@@ -47,3 +50,20 @@ def test_the_environment_is_compared_with_the_pins() -> None:
     assert "proved with 0.1" in old.message
     assert missing.severity == "problem"
     assert "edgepress-of-nowhere" in missing.message
+
+
+def test_a_problem_fails_the_command_only_where_that_is_asked(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inputs = keras.Input((4,))
+    dense = layers.Dense(3)
+    keras.Model(inputs, dense(inputs)).save(tmp_path / "sound.keras")
+    dense.kernel.assign(keras.ops.full((4, 3), float("nan")))
+    keras.Model(inputs, dense(inputs)).save(tmp_path / "sick.keras")
+    for name, options, code in (
+        ("sound", ["--strict"], 0), ("sick", [], 0), ("sick", ["--strict"], 1)
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as end:
+            main(["doctor", str(tmp_path / f"{name}.keras"), *options])
+        assert (end.value.code or 0) == code
+    assert "has a problem" in capfd.readouterr().err

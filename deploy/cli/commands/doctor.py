@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from edgepress.compress.errors import CheckFailed
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
@@ -16,23 +19,38 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 
+if TYPE_CHECKING:
+    from edgepress.compress.doctor import Diagnosis
+
 
 @click.command()
 @model_argument
 @data_options(required=False)
+@click.option("--strict", is_flag=True, help="Exit code 1 where a problem was found.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Find in seconds what will be a problem later, in MODEL, the data and the environment."""
+    """Find in seconds what will be a problem later, in MODEL, the data and the environment.
+
+    What is found is the answer, not a failure, since it may concern a step or a format that isn't
+    wanted: the exit code is 0 unless --strict makes it a check.
+    """
     data = data_spec(values)
     load_frameworks(values["verbose"])
     from edgepress.deploy.doctor import doctor
 
-    document = doctor(open_model(values), data, seed=values["seed"]).to_json()
+    diagnosis = doctor(open_model(values), data, seed=values["seed"])
     if values["as_json"]:
-        display.print_json(document)
-        return
-    findings = document["findings"]
+        display.print_json(diagnosis.to_json())
+    else:
+        _show(values, diagnosis)
+    if values["strict"] and not diagnosis.healthy:
+        worst = diagnosis.findings[0]
+        raise CheckFailed(f"'{values['model']}' has a problem: {worst.message}", worst.hint)
+
+
+def _show(values: Values, diagnosis: Diagnosis) -> None:
+    findings = diagnosis.to_json()["findings"]
     if not findings:
         click.echo(f"nothing found against {values['model']}")
         return
