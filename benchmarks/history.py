@@ -110,12 +110,21 @@ def _database(file: Path) -> Iterator[sqlite3.Connection]:
 def earlier(source: Path) -> dict[str, Any]:
     """The document to compare with: a JSON file of `benchmark`, a RUN folder, or a history.
 
+    Args:
+        source: Its path; `FILE@LABEL` is a history's last run of that label or number.
+
     Raises:
         InputError: It is none of these.
     """
+    which = ""
+    if not source.exists() and "@" in source.name:
+        name, _, which = str(source).rpartition("@")
+        source = Path(name)
     path = source / "run.json" if source.is_dir() else source
     if path.is_file() and path.read_bytes()[:16] == b"SQLite format 3\0":
-        return recall(path)
+        return recall(path, which)
+    if which:
+        raise InputError(f"'{path}' is no history", "labels are those of a file of --history")
     told = read_json(path)
     document = told.get("benchmark", told) if isinstance(told, dict) else None
     if not isinstance(document, dict) or "rows" not in document:
@@ -132,7 +141,7 @@ def changes(before: Document, after: Document) -> list[Change]:
 
     Returns:
         A change for each comparable quantity. Rows are the same when artifact (by file name),
-        device, threads and batch are.
+        device, threads, batch and what the runtime used are.
 
     Raises:
         InputError: The documents have no row in common.
@@ -147,7 +156,9 @@ def changes(before: Document, after: Document) -> list[Change]:
 
 def _key(row: Document) -> tuple[Any, ...]:
     name = Path(str(row.get("path") or row["artifact"])).name
-    return name, row.get("device"), row.get("threads"), row.get("batch")
+    used = (*(row.get("delegates") or ()), *(row.get("providers") or ("CPUExecutionProvider",)))
+    plain = row.get("xnnpack") is False
+    return name, row.get("device"), row.get("threads"), row.get("batch"), plain, used
 
 
 def _noise(document: Document) -> float:

@@ -27,15 +27,44 @@ def hottest(texts: list[str]) -> float | None:
     return max((d for d in degrees if 0 < d < 130), default=None)
 
 
-def read_environment() -> dict[str, Any]:
-    """What this machine says about itself and its present state."""
-    cpu = "/sys/devices/system/cpu/cpu0/cpufreq/"
-    names = [line for line in read_text("/proc/cpuinfo").splitlines() if ":" in line]
+def read_numbers(pattern: str) -> list[int]:
+    """The whole numbers in all files that fit a pattern; those that can't be read are left out."""
+    texts = [read_text(path) for path in sorted(glob(pattern))]  # noqa: PTH207
+    return [int(text) for text in texts if text.isdigit()]
+
+
+def cooling_state(sysfs: str) -> int | None:
+    """How far the kernel holds processors back because of heat; 0 is not at all.
+
+    Source: Documentation/driver-api/thermal of the Linux kernel: cooling devices named after
+    cpufreq, or "Processor" where ACPI drives them.
+    """
+    devices = glob(f"{sysfs}/class/thermal/cooling_device*")  # noqa: PTH207
+    mine = [
+        d for d in devices if "cpufreq" in (kind := read_text(f"{d}/type")) or kind == "Processor"
+    ]
+    return max((n for d in mine for n in read_numbers(f"{d}/cur_state")), default=None)
+
+
+def read_environment(sysfs: str = "/sys", procfs: str = "/proc") -> dict[str, Any]:
+    """What this machine says about itself and its present state.
+
+    `throttle_events` counts how often the cores slowed down because of heat since they started,
+    where the processor counts it (Intel's).
+    """
+    cpu = f"{sysfs}/devices/system/cpu"
+    governors = f"{cpu}/cpu0/cpufreq/scaling_governor"
+    names = [line for line in read_text(f"{procfs}/cpuinfo").splitlines() if ":" in line]
     fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in reversed(names))}
-    heat = [read_text(path) for path in sorted(glob("/sys/class/thermal/thermal_zone*/temp"))]  # noqa: PTH207
-    steal = read_text("/proc/stat").split("\n")[0].split()[1:]
-    model = read_text("/proc/device-tree/model").strip("\0")
-    clocks = [read_text(path) for path in glob(cpu.replace("cpu0", "cpu*") + "scaling_cur_freq")]  # noqa: PTH207
+    heat = sorted(glob(f"{sysfs}/class/thermal/thermal_zone*/temp"))  # noqa: PTH207
+    for chip in glob(f"{sysfs}/class/hwmon/hwmon*"):  # noqa: PTH207
+        if read_text(f"{chip}/name") in ("coretemp", "k10temp", "zenpower"):
+            heat += glob(f"{chip}/temp*_input")  # noqa: PTH207
+    steal = read_text(f"{procfs}/stat").split("\n")[0].split()[1:]
+    model = read_text(f"{procfs}/device-tree/model").strip("\0")
+    clocks = read_numbers(f"{cpu}/cpu*/cpufreq/scaling_cur_freq")
+    events = read_numbers(f"{cpu}/cpu*/thermal_throttle/core_throttle_count")
+    throttled = f"{sysfs}/devices/platform/soc/soc:firmware/get_throttled"
     return {
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
@@ -43,12 +72,14 @@ def read_environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cpus": sorted(os.sched_getaffinity(0)),
         "python": platform.python_version(),
-        "governor": read_text(cpu + "scaling_governor") or None,
-        "frequency_mhz": max((int(c) / 1000 for c in clocks if c.isdigit()), default=None),
-        "temperature_c": hottest(heat),
-        "load": [float(v) for v in read_text("/proc/loadavg").split()[:3]] or None,
+        "governor": read_text(governors) or None,
+        "frequency_mhz": max((c / 1000 for c in clocks), default=None),
+        "temperature_c": hottest([read_text(path) for path in heat]),
+        "load": [float(v) for v in read_text(f"{procfs}/loadavg").split()[:3]] or None,
         "steal_ticks": int(steal[7]) if len(steal) > 7 else None,
-        "throttled": read_text("/sys/devices/platform/soc/soc:firmware/get_throttled") or None,
+        "throttled": read_text(throttled) or None,
+        "throttle_events": sum(events) if events else None,
+        "cooling_state": cooling_state(sysfs),
     }
 
 

@@ -12,6 +12,12 @@ from edgepress.benchmarks.host import read_environment
 
 Unit = Literal["ns", "cycles"]
 
+# What of a machine's state may change while it measures.
+_CHANGING = (
+    "load", "frequency_mhz", "temperature_c", "steal_ticks", "throttled", "throttle_events",
+    "cooling_state",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -139,6 +145,10 @@ class Environment:
             found.append("the processor's frequency fell during the run (throttling?)")
         if (self.after.get("throttled") or "0x0").split("=")[-1] not in ("0x0", "0"):
             found.append(f"the board reports throttling: {self.after['throttled']}")
+        if (events := self._growth("throttle_events")) > 0:
+            found.append(f"the processor throttled itself {events:.0f} times during the run")
+        if (state := self.after.get("cooling_state") or 0) > 0:
+            found.append(f"the kernel holds the processor back because of heat (step {state})")
         if (self.after.get("temperature_c") or 0.0) > 80:
             found.append(f"the processor is at {self.after['temperature_c']:.0f} °C")
         if self.before.get("governor") in ("powersave", "conservative"):
@@ -151,6 +161,5 @@ class Environment:
 
     def to_json(self) -> dict[str, Any]:
         """The state before, what changes after, and the warnings."""
-        changing = ("load", "frequency_mhz", "temperature_c", "steal_ticks", "throttled")
-        after = {name: self.after.get(name) for name in changing}
+        after = {name: self.after.get(name) for name in _CHANGING}
         return {**self.before, "after": after, "warnings": list(self.warnings())}

@@ -17,7 +17,7 @@ from edgepress.benchmarks.intervals import (
     median_interval,
     smallest_difference,
 )
-from edgepress.benchmarks.measurement import Environment
+from edgepress.benchmarks.measurement import Environment, Series
 from edgepress.benchmarks.results import DeviceResult, Failure, Measurement, measured
 from edgepress.benchmarks.sampling import Entrant, Plan, Record, sample
 from edgepress.benchmarks.target import RunOptions, Target
@@ -64,7 +64,7 @@ def candidates(
     for path, label in zip(paths, _short_names(paths), strict=True):
         for count in threads:
             for batch in batches:
-                suffix = f" ({count} threads)" if len(threads) > 1 else ""
+                suffix = f" ({count} thread{'s' * (count > 1)})" if len(threads) > 1 else ""
                 suffix += f" (batch {batch or 1})" if len(batches) > 1 else ""
                 chosen = replace(options, threads=count, batch=batch)
                 found.append(Candidate(f"{path}{suffix}", label + suffix, path, chosen))
@@ -124,7 +124,7 @@ def measure(
     records = sample(entrants, plan, progress)
     environment = Environment(before, _state(target, before))
     comparisons, noise = _compared(records, plan.seed) if target.timing_valid else ((), None)
-    measurements, failures = _measurements(artifacts, target, records, plan.seed)
+    measurements, failures = _measurements(artifacts, target, records, plan)
     if by is not None and target.gives_outputs:
         measurements, missed = _judged(measurements, artifacts, target, by, progress)
         failures += missed
@@ -143,7 +143,20 @@ def measure(
     )
 
 
+def _cut_short(series: Series, plan: Plan) -> str:
+    """A note where the time limit left less than was planned."""
+    rounds = sum(map(len, series.launches)), sum(map(len, plan.blocks()))
+    of_one = all(s.n == 1 for launch in series.launches for s in launch)
+    if rounds[0] < rounds[1]:
+        return f"{rounds[0]} of {rounds[1]} rounds: the rest was cut off (--max-seconds)"
+    if len(series.values) < plan.runs and not of_one:
+        return f"{len(series.values)} of {plan.runs} runs: the rest was cut off (--max-seconds)"
+    return ""
+
+
 def _with_note(measurement: Measurement, note: str) -> Measurement:
+    if not note:
+        return measurement
     facts = measurement.facts
     return replace(measurement, facts=replace(facts, notes=(*facts.notes, note)))
 
@@ -189,7 +202,7 @@ def _until(precision: float, seed: int) -> Callable[[Sequence[Record]], bool]:
 
 
 def _measurements(
-    artifacts: Sequence[Candidate], target: Target, records: list[Record], seed: int
+    artifacts: Sequence[Candidate], target: Target, records: list[Record], plan: Plan
 ) -> tuple[tuple[Measurement, ...], tuple[Failure, ...]]:
     found, failures = [], []
     for candidate, record in zip(artifacts, records, strict=False):
@@ -197,20 +210,20 @@ def _measurements(
             failures.append(Failure(target.name, candidate.name, record.failure))
         series = record.series()
         if series is not None:
-            found.append(
-                measured(
-                    (candidate.name, candidate.label),
-                    candidate.path,
-                    target.name,
-                    series,
-                    tuple(record.facts),
-                    record.first_ns,
-                    options=candidate.options,
-                    steady=record.steady,
-                    timing_valid=target.timing_valid,
-                    seed=seed,
-                )
+            measurement = measured(
+                (candidate.name, candidate.label),
+                candidate.path,
+                target.name,
+                series,
+                tuple(record.facts),
+                record.first_ns,
+                options=candidate.options,
+                steady=record.steady,
+                timing_valid=target.timing_valid,
+                seed=plan.seed,
             )
+            note = "" if record.failure else _cut_short(series, plan)
+            found.append(_with_note(measurement, note))
     return tuple(found), tuple(failures)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from edgepress.benchmarks import peak as peak_script
 from edgepress.benchmarks.cutting import cut_operators
+from edgepress.benchmarks.onnx_work import kernel_work
 from edgepress.benchmarks.runtime import Runtime, runtime_for
 from edgepress.benchmarks.session import runtime_with
 from edgepress.benchmarks.target import RunOptions
@@ -44,6 +45,7 @@ class OperatorCost:
         share: Of the sum over all operators.
         macs: Multiply-accumulates, where it is of a kind that has them.
         gflops: Achieved, two for each MAC.
+        of_peak: The share of the device's measured best that this is.
         bound: "compute" or "memory", or None where its MACs aren't known.
     """
 
@@ -53,6 +55,7 @@ class OperatorCost:
     share: float
     macs: int | None = None
     gflops: float | None = None
+    of_peak: float | None = None
     bound: str | None = None
 
 
@@ -206,17 +209,25 @@ def _time_alone(
 def _cost(
     graph: TFLiteGraph, operator: Operator, ms: float, total: float, best: dict[str, float]
 ) -> OperatorCost:
-    macs = operator_macs(graph, operator)
     name = graph.tensors[operator.outputs[0]].name
-    share = ms / total if total else 0.0
-    if macs is None or ms <= 0:
-        return OperatorCost(name, operator.name, ms, share)
-    if not best:
-        return OperatorCost(name, operator.name, ms, share, macs, 2 * macs / ms / 1e6)
     moved = sum(graph.tensors[i].bytes for i in (*operator.inputs, *operator.outputs) if i >= 0)
+    plain = OperatorCost(name, operator.name, ms, ms / total if total else 0.0)
+    return _on_roofline(plain, operator_macs(graph, operator), moved, best)
+
+
+def _on_roofline(
+    cost: OperatorCost, macs: int | None, moved: int, best: dict[str, float]
+) -> OperatorCost:
+    """An operator with its work, held against what the device can do at best."""
+    if macs is None or cost.ms <= 0:
+        return cost
+    achieved = 2 * macs / cost.ms / 1e6
+    cost = replace(cost, macs=macs, gflops=achieved)
+    if not best:
+        return cost
     ridge = best["gflops"] / best["gbytes_per_s"]
     bound = "memory" if 2 * macs / max(1, moved) < ridge else "compute"
-    return OperatorCost(name, operator.name, ms, share, macs, 2 * macs / ms / 1e6, bound)
+    return replace(cost, of_peak=achieved / best["gflops"], bound=bound)
 
 
 def _profile_onnx(path: Path, opened: Opener, runs: int, best: dict[str, float]) -> Profile:
@@ -226,12 +237,15 @@ def _profile_onnx(path: Path, opened: Opener, runs: int, best: dict[str, float])
         whole = statistics.median(runtime.time(runs)) / 1e6
         runtime.load(runtime.put(path), profile=runtime.place("profile"))
         runtime.time(runs)
-        events = runtime.ask({"do": "profile"})["events"]
-    nodes: dict[tuple[str, str], list[float]] = {}
-    for event in events:
-        nodes.setdefault((event["node"], event["op"]), []).append(event["us"] / 1e3)
-    medians = {key: statistics.median(values) for key, values in nodes.items()}
-    total = sum(medians.values()) or 1.0
-    costs = tuple(OperatorCost(n, op, ms, ms / total) for (n, op), ms in medians.items())
+        nodes = runtime.ask({"do": "profile"})["nodes"]
+    total = sum(statistics.median(n["us"]) for n in nodes) / 1e3
+    costs = tuple(_node_cost(node, total or 1.0, best) for node in nodes)
     note = f"the nodes sum up to {total / whole:.0%} of the whole; fusion renames nodes"
     return Profile(str(path), "ONNX Runtime's profiler", whole, costs, best, (note,))
+
+
+def _node_cost(node: dict[str, Any], total: float, best: dict[str, float]) -> OperatorCost:
+    ms = statistics.median(node["us"]) / 1e3
+    work = kernel_work(node["told"])
+    plain = OperatorCost(node["node"], str(node["told"].get("op_name", "")), ms, ms / total)
+    return _on_roofline(plain, work.macs, work.moved, best)

@@ -313,13 +313,13 @@ def end_profile(runtime: Any, _: dict[str, Any]) -> dict[str, Any]:
         events = json.load(file)
     os.unlink(path)  # noqa: PTH108
     end = "_kernel_time"
-    kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(end)]
-    return {
-        "events": [
-            {"node": e["name"][: -len(end)], "op": e["args"].get("op_name", ""), "us": e["dur"]}
-            for e in kernels
-        ]
-    }
+    nodes: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(end):
+            name = event["name"][: -len(end)]
+            node = nodes.setdefault(name, {"node": name, "us": [], "told": event["args"]})
+            node["us"].append(event["dur"])
+    return {"nodes": list(nodes.values())}
 
 
 ACTIONS: dict[str, Any] = {"time": measure_times, "predict": predict, "profile": end_profile}
@@ -375,7 +375,10 @@ def main() -> None:
         try:
             reply = {"ok": True, **answer(request, loaded)}
         except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
+            # NumPy hides what kept it from loading behind a page of advice.
+            told = error.__cause__ if isinstance(error, ImportError) else None
+            told = told or error
+            text = " ".join(f"{type(told).__name__}: {told}".split())
             reply = {"ok": False, "error": text[:500]}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()

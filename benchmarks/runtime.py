@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,11 @@ RUNTIME_OF_SUFFIX = {".tflite": "litert", ".onnx": "onnxruntime"}
 
 Arrays = Mapping[str, NDArray[Any]]
 
+# How the libraries there say that an allocation failed.
+_NO_MEMORY = re.compile(
+    "MemoryError|bad_alloc|[Mm]emory allocation|annot allocate memory|failed to map segment"
+)
+
 
 def runtime_for(path: Path) -> str:
     """The runtime that a file needs, by its suffix.
@@ -49,12 +55,16 @@ def died(code: int, chatter: str) -> str:
         why = f"crashed ({signal.Signals(-code).name})"
     else:
         why = f"ended with code {code}"
+    if _NO_MEMORY.search(chatter):
+        why = f"ran out of memory and {why}"
     lines = [line for line in chatter.splitlines() if line.strip()]
     return f"{why}: {lines[-1].strip()[:300]}" if lines else why
 
 
 def _cure(error: str) -> str:
     """What to do about an error of the runner, where that is known."""
+    if _NO_MEMORY.search(error):
+        return "the device ran out of memory: end what else runs there, or give a smaller file"
     if "ModuleNotFoundError" in error:
         return "on the device: pip install numpy ai-edge-litert (or onnxruntime for .onnx)"
     if "Select TensorFlow op" in error or "Encountered unresolved custom op" in error:
@@ -246,7 +256,8 @@ class Runtime:
             said = " ".join(text.split())[:100]
             raise DeviceError(f"'{self.path.name}': the runner said '{said}'")
         if not reply.pop("ok"):
-            raise DeviceError(f"'{self.path.name}': {reply['error']}", _cure(reply["error"]))
+            told = reply["error"].removeprefix("ValueError: ")
+            raise DeviceError(f"'{self.path.name}': {told}", _cure(reply["error"]))
         return reply
 
     def put(self, path: Path) -> str:

@@ -92,7 +92,7 @@ def benchmark(
     chosen = named_as_given(chosen, dict(zip(files, paths, strict=True)))
     plan = Plan(runs=runs, launches=launches, max_seconds=max_seconds, seed=seed)
     targets = [d if not isinstance(d, str) else target_for(d, bootstrap) for d in devices]
-    check_options((c.options for c in chosen), files, targets, profile)
+    check_options((c.options for c in chosen), files, targets, profile, precision is not None)
     judge = judge_for(data) if data is not None else None
     work = _Work(chosen, plan, precision, judge, profile)
     result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())))

@@ -41,7 +41,7 @@ def _check_benchmark(recipe: Recipe) -> None:
     # Each stage's model is measured as a TFLite file, whatever is exported.
     suffixes = {".tflite", *(f".{name}" for name in recipe.export.formats)}
     files = [Path(f"model{s}") for s in suffixes if s in RUNTIME_OF_SUFFIX]
-    check_options([chosen], files, targets, spec.profile)
+    check_options([chosen], files, targets, spec.profile, spec.precision is not None)
 
 
 def _check_training(spec: TrainSpec) -> None:

@@ -105,6 +105,8 @@ class BenchmarkSpec(Spec):
         precision: Go on beyond the runs until every 95 % interval is narrower than this share of
             its value, as 1% or 0.01.
         max_seconds: Time limit of the timing, for each device.
+        launches: Fresh processes over which the runs of each file are spread.
+        timeout: Seconds that one request to a device may take.
         profile: Whether the devices also tell the time of each operator.
     """
 
@@ -119,6 +121,8 @@ class BenchmarkSpec(Spec):
     bootstrap: str | None = None
     precision: Annotated[float, BeforeValidator(parse_share)] | None = Field(None, gt=0, lt=1)
     max_seconds: float = Field(120.0, gt=0)
+    launches: int = Field(5, ge=1)
+    timeout: float = Field(300.0, gt=0)
     profile: bool = False
 
 

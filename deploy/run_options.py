@@ -91,6 +91,7 @@ def check_options(
     paths: Sequence[Path],
     targets: Sequence[Target],
     profile: bool = False,
+    precision: bool = False,
 ) -> None:
     """Refuse options that would be without effect.
 
@@ -99,6 +100,7 @@ def check_options(
         paths: The artifacts.
         targets: The devices.
         profile: Whether the time of each operator is asked for.
+        precision: Whether a precision is asked for.
 
     Raises:
         InputError: No artifact's runtime knows an option, or a device doesn't honour it.
@@ -113,10 +115,16 @@ def check_options(
             raise InputError(f"{_FLAGS[name]} is for {_ENDING[runtime]} files, and none is given")
         for target in targets:
             if name not in target.takes:
-                raise InputError(
-                    f"{_FLAGS[name]} has no effect on '{target.name}'",
-                    "leave it out, or measure that device by itself",
-                )
+                raise _without_effect(_FLAGS[name], target)
+    for target in targets if precision else ():
+        if target.estimated:
+            raise _without_effect("--precision", target)
+
+
+def _without_effect(flag: str, target: Target) -> InputError:
+    return InputError(
+        f"{flag} has no effect on '{target.name}'", "leave it out, or measure that device by itself"
+    )
 
 
 def _changed(options: RunOptions) -> list[str]:

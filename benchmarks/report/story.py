@@ -287,11 +287,12 @@ def profile(run: Run) -> list[tuple[str, Grid]]:
                 f"{100 * op['share']:.1f} %",
                 count_text(op.get("macs")),
                 _or_absent(op.get("gflops"), significant),
+                _or_absent(op.get("of_peak"), lambda share: f"{100 * share:.0f} %"),
                 str(op.get("bound") or ""),
             )
             for op in sorted(entry["operators"], key=lambda o: -o["ms"])[:20]
         )
-        columns = ("output", "operator", "time", "share", "MACs", "GFLOP/s", "bound by")
+        columns = ("output", "operator", "time", "share", "MACs", "GFLOP/s", "of peak", "bound by")
         found.append((str(entry["artifact"]), Grid(columns, rows, tuple(entry.get("notes") or ()))))
     return found
 

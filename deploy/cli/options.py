@@ -124,11 +124,11 @@ def _pairs(name: str, texts: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
-def data_options(required: bool) -> Callable[[F], F]:
-    """`--data` and how the data is prepared."""
+def data_options(required: bool, skip: Iterable[str] = ()) -> Callable[[F], F]:
+    """`--data` and how the data is prepared, without fields that a command has no use for."""
 
     def decorate(function: F) -> F:
-        function = spec_options(DataSpec, skip=("spec",))(function)
+        function = spec_options(DataSpec, skip=("spec", *skip))(function)
         return click.option(
             "--data",
             "data",

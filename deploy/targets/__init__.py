@@ -10,13 +10,25 @@ from edgepress.benchmarks.target import Target
 from edgepress.compress.errors import InputError
 from edgepress.compress.registry import Table, near_names
 from edgepress.deploy.targets.android import android_target
-from edgepress.deploy.targets.devices_file import add_device, check_device, list_devices
+from edgepress.deploy.targets.devices_file import (
+    add_device,
+    check_device,
+    list_devices,
+    remove_device,
+)
 from edgepress.deploy.targets.local import local_target
 from edgepress.deploy.targets.micro import micro_target
 from edgepress.deploy.targets.named import Named
 from edgepress.deploy.targets.ssh import ssh_target
 
-__all__ = ["TARGETS", "add_device", "check_device", "list_devices", "target_for"]
+__all__ = [
+    "TARGETS",
+    "add_device",
+    "check_device",
+    "list_devices",
+    "remove_device",
+    "target_for",
+]
 
 TARGETS: Table[Callable[[str], Target]] = Table(
     "kind of device",
@@ -53,6 +65,6 @@ def target_for(device: str, bootstrap: Path | str | None = None) -> Target:
         raise InputError(f"unknown device '{device}'", hint)
     if bootstrap is not None:
         if kind != "ssh":
-            raise InputError(f"bootstrap has no effect on '{device}'", "it is for ssh:// devices")
+            raise InputError(f"--bootstrap has no effect on '{device}'", "it is for ssh:// devices")
         device += f"{'&' if '?' in device else '?'}wheels={quote(str(bootstrap))}"
     return TARGETS[kind](device)

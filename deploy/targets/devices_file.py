@@ -20,6 +20,7 @@ from edgepress.benchmarks.target import Job, RunOptions, Target
 from edgepress.benchmarks.tiny_model import write_tiny_model
 from edgepress.compress.errors import EdgepressError, InputError
 from edgepress.compress.files import atomic_output
+from edgepress.compress.registry import near_names
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,28 @@ def add_device(name: str, url: str, force: bool = False) -> Path:
     path = devices_file()
     with atomic_output(path, force=True) as temporary:
         temporary.write_text(yaml.safe_dump({**devices, name: url}), "utf-8")
+    return path
+
+
+def remove_device(name: str) -> Path:
+    """Forget a name.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: There is no such name.
+    """
+    import yaml
+
+    devices = list_devices()
+    if name not in devices:
+        hint = near_names(name, devices) if devices else "no device has a name yet"
+        raise InputError(f"there is no device '{name}'", hint)
+    del devices[name]
+    path = devices_file()
+    with atomic_output(path, force=True) as temporary:
+        temporary.write_text(yaml.safe_dump(devices), "utf-8")
     return path
 
 

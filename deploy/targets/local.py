@@ -25,7 +25,7 @@ class LocalTarget:
         on_this_machine: Yes.
         gives_outputs: Yes.
         takes: Every option.
-        sysfs: Where the kernel tells of energy counters.
+        sysfs: Where the kernel tells of energy, heat and frequency.
     """
 
     name: str = "local"
@@ -39,7 +39,7 @@ class LocalTarget:
 
     def environment(self) -> dict[str, Any]:
         """The machine and its present state."""
-        return read_environment()
+        return read_environment(self.sysfs)
 
     def open(self, path: Path, options: RunOptions) -> RuntimeSession:
         """Load an artifact in a new child process."""

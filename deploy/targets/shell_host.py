@@ -23,12 +23,18 @@ echo "heat=$(cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null | tr '\n' ' '
 echo "load=$(first /proc/loadavg)"
 echo "ticks=$(first /proc/stat)"
 echo "throttled=$(first /sys/devices/platform/soc/soc:firmware/get_throttled)"
+for d in /sys/class/thermal/cooling_device*; do
+  case $(first $d/type) in *cpufreq*|Processor) echo "cooling=$(first $d/cur_state)";; esac
+done | sort -t = -k 2 -n | tail -n 1
+cat $cpu/cpu*/thermal_throttle/core_throttle_count 2>/dev/null | sed 's/^/event=/'
 """
 
 
 def parse_host(text: str) -> dict[str, Any]:
     """The environment out of what `SCRIPT` prints; what it doesn't tell is None."""
-    told = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    lines = [line.split("=", 1) for line in text.splitlines() if "=" in line]
+    told = dict(lines)
+    events = [int(value) for name, value in lines if name == "event" and value.isdigit()]
 
     def number(name: str) -> int | None:
         value = told.get(name, "")
@@ -47,4 +53,6 @@ def parse_host(text: str) -> dict[str, Any]:
         "load": [float(value) for value in load] or None,
         "steal_ticks": int(ticks[7]) if len(ticks) > 7 else None,
         "throttled": told.get("throttled") or None,
+        "throttle_events": sum(events) if events else None,
+        "cooling_state": number("cooling"),
     }

@@ -39,6 +39,12 @@ def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     assert recall(file) == document(2.0)
     assert recall(file, "first") == recall(file, "1") == document(1.0)
     assert earlier(file) == document(2.0)
+    assert earlier(tmp_path / "history.db@first") == document(1.0)
+    with pytest.raises(InputError, match="no run 'third'"):
+        earlier(tmp_path / "history.db@third")
+    (tmp_path / "b.json").write_text(json.dumps(document()))
+    with pytest.raises(InputError, match="is no history"):
+        earlier(tmp_path / "b.json@first")
     with pytest.raises(InputError, match="no run 'third'"):
         recall(file, "third")
 
@@ -73,9 +79,14 @@ def test_an_emulator_has_no_regressions_of_time() -> None:
     assert "latency" not in _verdicts(document(1.0), document(9.0, timing_valid=False))
 
 
-def test_only_the_same_is_compared() -> None:
+@pytest.mark.parametrize(
+    "row",
+    [{"threads": 4}, {"xnnpack": False}, {"delegates": ["d.so"]}, {"providers": ["XProvider"]}],
+)
+def test_only_the_same_is_compared(row: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="none of these"):
-        changes(document(), document(threads=4))
+        changes(document(), document(**row))
+    assert changes(document(**row), document(**row))
 
 
 @given(st.floats(0.001, 1000), st.floats(0.001, 1000))

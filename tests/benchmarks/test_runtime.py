@@ -94,7 +94,7 @@ def test_wrong_inputs_are_named(shared_data: Path, onnx_file: Path, tmp_path: Pa
         runtime.predict({"a": np.zeros((1, 3)), "b": np.zeros((1, 3))})
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"not a model")
-    with pytest.raises(DeviceError, match=r"'broken\.tflite': ValueError"), Runtime(broken):
+    with pytest.raises(DeviceError, match=r"'broken\.tflite': (?!ValueError)\w"), Runtime(broken):
         pass
 
 

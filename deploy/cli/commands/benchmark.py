@@ -31,7 +31,13 @@ from edgepress.deploy.recipe import BenchmarkSpec
     "artifacts", nargs=-1, required=True, metavar="ARTIFACT…", type=click.Path(path_type=Path)
 )
 @spec_options(
-    BenchmarkSpec, rename={"devices": "device", "delegates": "delegate", "providers": "provider"}
+    BenchmarkSpec,
+    rename={
+        "devices": "device",
+        "delegates": "delegate",
+        "providers": "provider",
+        "timeout": "device-timeout",
+    },
 )
 @click.option(
     "--model",
@@ -42,7 +48,8 @@ from edgepress.deploy.recipe import BenchmarkSpec
     "--against",
     metavar="EARLIER",
     type=click.Path(path_type=Path),
-    help="An earlier result (RUN folder, .json or history): exit code 1 on a regression.",
+    help="An earlier result (RUN folder, .json, history or history@LABEL): exit code 1 on a"
+    " regression.",
 )
 @click.option(
     "--history", type=click.Path(path_type=Path), help="SQLite file that this result is added to."
@@ -54,7 +61,7 @@ from edgepress.deploy.recipe import BenchmarkSpec
     type=click.Path(path_type=Path),
     help="Also write JSON for GitHub's benchmark action.",
 )
-@data_options(required=False)
+@data_options(required=False, skip=("augment",))
 @output_options(required=False, help="Also write the JSON document to this file.")
 @common_options
 @keyword_values
@@ -68,6 +75,7 @@ def command(values: Values) -> None:
     """
     from edgepress.deploy.benchmarking import benchmark
 
+    _check_pairs(values)
     spec = make_spec(BenchmarkSpec, given(values, BenchmarkSpec))
     for path in values["artifacts"]:
         if not path.exists():
@@ -106,6 +114,13 @@ def command(values: Values) -> None:
         )
 
 
+def _check_pairs(values: Values) -> None:
+    """Refuse options that say how to do what isn't asked for."""
+    for option, needed in (("model", "data"), ("label", "history"), ("force", "output")):
+        if values[option] and not values[needed]:
+            raise click.UsageError(f"--{option} needs --{needed}")
+
+
 def _keep(values: Values, document: dict[str, Any], found: list[Change]) -> None:
     """Add the result to the history, and tell CI servers."""
     if values["history"]:
@@ -135,8 +150,39 @@ def _dataset(values: Values) -> Any:
 
 def show_benchmark(document: dict[str, Any]) -> None:
     """Rows and comparisons as tables."""
-    device, rows = document["device"], document["rows"]
+    _show_rows(document)
     several = len(document["devices"]) > 1
+    if document["comparisons"]:
+        names = {row["artifact"]: row["label"] for row in document["rows"]}
+        display.print_table(
+            "Ratios of time",
+            [*["device"] * several, "a", "b", "b / a", "95 % interval", "verdict"],
+            [
+                [*[c["device"]] * several, names[c["a"]], names[c["b"]], c["ratio"],
+                 "{:.3f} to {:.3f}".format(*c["ci95"]), c["verdict"]]
+                for c in document["comparisons"]
+            ],
+        )  # fmt: skip
+    for profile in document["profiles"]:
+        _show_profile(profile)
+    for change in document.get("changes", []):
+        click.echo(
+            f"{change['verdict']}: {change['quantity']} of {change['artifact']}"
+            f" {change['before']:.6g} -> {change['after']:.6g} ({change['reason']})"
+        )
+    for device in document["devices"]:
+        where = f" on {device['name']}" if several else ""
+        if device.get("smallest_difference"):
+            least = f"{device['smallest_difference']:.1%}"
+            click.echo(f"smallest difference that this run can see{where}: {least}")
+        for line in device.get("warnings", []):
+            click.echo(f"note{where}: {line}")
+    _show_notes(document["rows"])
+
+
+def _show_rows(document: dict[str, Any]) -> None:
+    """The figures of each row, and below them how they were got."""
+    rows, several = document["rows"], len(document["devices"]) > 1
     metric = next((r["metric"] for r in rows if r["value"] is not None), None)
     energy = any("energy_mj" in row for row in rows)
     display.print_table(
@@ -153,46 +199,62 @@ def show_benchmark(document: dict[str, Any]) -> None:
             for row in rows
         ],
     )  # fmt: skip
-    if document["comparisons"]:
-        labels = {row["artifact"]: row["label"] for row in rows}
-        display.print_table(
-            "Ratios of time",
-            ["a", "b", "b / a", "95 % interval", "verdict"],
-            [
-                [labels.get(c["a"], c["a"]), labels.get(c["b"], c["b"]), c["ratio"],
-                 "{:.3f} to {:.3f}".format(*c["ci95"]), c["verdict"]]
-                for c in document["comparisons"]
-            ],
-        )  # fmt: skip
-    for profile in document["profiles"]:
-        display.print_table(
-            f"Time by operator on {profile['device']}: {Path(profile['artifact']).name}",
-            ["output", "operator", "ms", "share", "MACs", "GFLOP/s", "bound by"],
-            [
-                [op["name"][-60:], op["operator"], op["ms"], f"{op['share']:.1%}", op["macs"],
-                 op["gflops"], op["bound"]]
-                for op in sorted(profile["operators"], key=lambda o: -o["ms"])[:20]
-            ],
-        )  # fmt: skip
-        for note in profile["notes"]:
-            click.echo(f"note: {note}")
-    for change in document.get("changes", []):
+    for way in dict.fromkeys(_way(row) for row in rows):
+        holders = [row["label"] for row in rows if _way(row) == way]
+        click.echo(f"{way}: {', '.join(dict.fromkeys(holders))}")
+
+
+def _way(row: dict[str, Any]) -> str:
+    """How a row was run, in a few words."""
+    if not row["timing_valid"]:
+        return f"{row['runtime']} ({row['method']})"
+    delegates, providers = row["delegates"] or [], row["providers"] or []
+    words = [
+        row["runtime"],
+        "" if row["xnnpack"] in (None, True) else "without XNNPACK",
+        *delegates,
+        *(p for p in providers if p != "CPUExecutionProvider"),
+        f"{row['threads']} thread" + "s" * (row["threads"] > 1),
+        f"{row['runs']} runs in {row['launches']} launch" + "es" * (row["launches"] > 1),
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def _show_profile(profile: dict[str, Any]) -> None:
+    """The twenty operators that take the most time, against what the device can do at best."""
+    best = profile["peak"]
+    display.print_table(
+        f"Time by operator on {profile['device']}: {Path(profile['artifact']).name}",
+        ["output", "operator", "ms", "share", "MACs", "GFLOP/s", "of peak", "bound by"],
+        [
+            [op["name"][-60:], op["operator"], op["ms"], f"{op['share']:.1%}", op["macs"],
+             op["gflops"], display.percent(op["of_peak"]), op["bound"]]
+            for op in sorted(profile["operators"], key=lambda o: -o["ms"])[:20]
+        ],
+    )  # fmt: skip
+    if best:
         click.echo(
-            f"{change['verdict']}: {change['quantity']} of {change['artifact']}"
-            f" {change['before']:.6g} -> {change['after']:.6g} ({change['reason']})"
+            f"measured peak: {best['gflops']:.4g} GFLOP/s in float32 products,"
+            f" {best['gbytes_per_s']:.4g} GB/s from memory"
         )
-    if device.get("smallest_difference"):
-        click.echo(
-            f"smallest difference that this run can see: {device['smallest_difference']:.1%}"
-        )
-    for line in [w for d in document["devices"] for w in d.get("warnings", [])]:
-        click.echo(f"note: {line}")
-    _show_notes(rows)
+    for note in filter(None, profile["notes"]):
+        click.echo(f"note: {note}")
 
 
 def _show_notes(rows: list[dict[str, Any]]) -> None:
     """What the rows have to say, each remark once."""
-    for note in dict.fromkeys(note for row in rows for note in row["notes"]):
-        holders = [row["label"] for row in rows if note in row["notes"]]
+    told = [(row["label"], note) for row in rows for note in (*row["notes"], *_doubts(row))]
+    for note in dict.fromkeys(note for _, note in told):
+        holders = dict.fromkeys(label for label, said in told if said == note)
         where = "" if len(holders) == len(rows) else f" ({', '.join(holders)})"
         click.echo(f"note: {note}{where}")
+
+
+def _doubts(row: dict[str, Any]) -> list[str]:
+    """What keeps a row's times from being taken at their word."""
+    if not row["timing_valid"]:
+        return [f"times on {row['device']} are not those of real hardware: they are never ranked"]
+    found = [] if row["steady"] else ["the latency was still falling when the warm-up was over"]
+    if row["outliers"] > 0.05 * row["runs"]:
+        found.append(f"{row['outliers']} of {row['runs']} runs are outliers; all of them count")
+    return found

@@ -48,7 +48,13 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
 @spec_options(AcceptSpec)
 @spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape"})
 @spec_options(
-    BenchmarkSpec, rename={"devices": "device", "delegates": "delegate", "providers": "provider"}
+    BenchmarkSpec,
+    rename={
+        "devices": "device",
+        "delegates": "delegate",
+        "providers": "provider",
+        "timeout": "device-timeout",
+    },
 )
 @click.option("--custom-objects", type=click.Path(), help="Python file with your own layers.")
 @click.option("--unsafe-lambda", is_flag=True, help="Let Lambda layers run their Python code.")

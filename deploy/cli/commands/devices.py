@@ -53,6 +53,21 @@ def add_command(values: Values) -> None:
     )
 
 
+@command.command("remove")
+@click.argument("name")
+@common_options
+@keyword_values
+def remove_command(values: Values) -> None:
+    """Forget the device that you called NAME."""
+    from edgepress.deploy.targets import remove_device
+
+    path = remove_device(values["name"])
+    if values["as_json"]:
+        display.print_json({"file": str(path), "name": values["name"]})
+        return
+    click.echo(f"'{values['name']}' is no longer in {path}")
+
+
 @command.command("check")
 @click.argument("device")
 @click.option("--bootstrap", metavar="FOLDER", help="Wheels that a board gets for the proof.")

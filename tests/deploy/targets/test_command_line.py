@@ -54,6 +54,58 @@ def test_a_profile_is_shown(onnx_file: Path) -> None:
     assert "Time by operator" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--label", "first"), "--label needs --history"),
+        (("--model", "net.keras"), "--model needs --data"),
+        (("--force",), "--force needs --output"),
+        (("--scale", "2"), "--scale needs --data"),
+        (("--augment", "flip"), "No such option"),
+        (("--bootstrap", "wheels"), "no effect on 'local'"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    onnx_file: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = _call("benchmark", onnx_file, "--runs", 2, *words)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_the_table_says_how_figures_were_got(onnx_file: Path, own_file: Path) -> None:
+    own_file.write_text("here: local\n")
+    done = _call("benchmark", onnx_file, "--runs", 4, "--launches", 2, "--threads", "1,2",
+                 "--device", "local", "--device", "here", "--device-timeout", 100)  # fmt: skip
+    assert done.exit_code == 0
+    assert "1 thread, 4 runs in 2 launches" in done.stdout
+    ratios = done.stdout.partition("Ratios of time")[2]
+    assert "device" in ratios
+    assert ratios.count("here") >= 1
+    late = _call("benchmark", onnx_file, "--runs", 4, "--device-timeout", "0.0001")
+    assert late.exit_code == 3
+    assert "did not answer within 0.0001 s" in late.output
+
+
+def test_a_run_that_its_time_limit_cut_off_says_so(onnx_file: Path) -> None:
+    done = _call("benchmark", onnx_file, "--runs", 100000, "--max-seconds", "0.5", "--json")
+    (row,) = json.loads(done.stdout)["rows"]
+    assert any("the rest was cut off" in note for note in row["notes"])
+    whole = _call("benchmark", onnx_file, "--runs", 4, "--json")
+    (row,) = json.loads(whole.stdout)["rows"]
+    assert not any("cut off" in note for note in row["notes"])
+
+
+def test_a_device_is_forgotten(own_file: Path) -> None:
+    assert _call("devices", "add", "board", "mcu:/dev/no-such-board").exit_code == 0
+    assert "did you mean 'board'?" in _call("devices", "remove", "bord").output
+    assert _call("devices", "remove", "board").exit_code == 0
+    assert json.loads(_call("devices", "list", "--json").stdout)["devices"] == {"local": "local"}
+    nobody = _call("devices", "remove", "board")
+    assert nobody.exit_code == 2
+    assert "no device has a name yet" in nobody.output
+
+
 def test_devices_are_added_listed_and_checked(own_file: Path) -> None:
     assert _call("devices", "add", "board", "mcu:/dev/no-such-board").exit_code == 0
     assert own_file.exists()

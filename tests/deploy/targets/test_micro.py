@@ -88,3 +88,9 @@ def test_names_are_checked() -> None:
     with pytest.raises(InputError, match="no microcontroller") as caught:
         target_for("mcu:ethos-u55-129")
     assert "ethos-u55-128" in caught.value.hint
+
+
+def test_an_estimate_has_no_precision_to_wait_for(vww: Path) -> None:
+    pytest.importorskip("ethosu")
+    with pytest.raises(InputError, match="--precision has no effect on 'mcu:ethos-u55-128'"):
+        benchmark([vww], devices=["mcu:ethos-u55-128"], precision=0.01)
