@@ -50,7 +50,13 @@ def test_a_pruned_model_inside_a_model(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_spectral_normalisation_comes_off(tmp_path: Path, form: str) -> None:
+def test_spectral_normalisation_comes_off(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tf_keras.src.layers.normalization import spectral_normalization
+
+    # Its `tf.keras` is whichever Keras asked for it first in this process.
+    monkeypatch.setattr(spectral_normalization.tf, "keras", tf_keras)
     model = tf_keras.Sequential(
         [
             tf_keras.Input((5, 5, 2)),
