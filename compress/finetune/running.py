@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from edgepress.compress.finetune.diagnosis import diagnose
 from edgepress.compress.finetune.feature_cache import cache_features
 from edgepress.compress.finetune.feature_store import Limits
 from edgepress.compress.finetune.history import History
+from edgepress.compress.finetune.holding import held_weights, holding_notes
 from edgepress.compress.finetune.select import unfreeze
 from edgepress.compress.finetune.train import fit
 from edgepress.compress.finetune.updates import block_factors
@@ -161,7 +162,8 @@ def fit_unfrozen(
         limits = Limits(spec.cache_memory, spec.cache_disk)
         cached = cache_features(model, dataset, spec.epochs, progress, limits)
     trained, seen = cached or (model, dataset)
-    return fit(
+    held = held_weights(model.trainable_variables, spec)
+    history = fit(
         trained,
         seen,
         spec,
@@ -172,3 +174,4 @@ def fit_unfrozen(
         teacher=teacher,
         progress=progress,
     )
+    return replace(history, notes=(*history.notes, *holding_notes(held)))

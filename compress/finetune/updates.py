@@ -1,4 +1,5 @@
-"""From gradients to weights: the optimizer, slower rates for earlier blocks, a running average."""
+"""From gradients to weights: the optimizer, slower rates for earlier blocks, what stays of pruned
+and clustered kernels, a running average."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 
 from edgepress.compress.finetune.checkpoints import Array, assign, values
 from edgepress.compress.finetune.depths import blocks
+from edgepress.compress.finetune.holding import Holder, held_weights
 from edgepress.compress.finetune.select import layer_refs
 from edgepress.compress.recipe import TrainSpec
 
@@ -52,7 +54,7 @@ class Updates:
     Args:
         model: The model; what is trainable of it changes.
         optimizer: A built Keras optimizer.
-        spec: Gives `ema` and `accumulate`.
+        spec: Gives `ema` and `accumulate`, and what may change of a pruned or clustered model.
         factors: What the rate of single weights is multiplied by.
     """
 
@@ -65,6 +67,7 @@ class Updates:
         trainable = model.trainable_variables
         slowed = [(v.value, factors.get(id(v), 1.0)) for v in trainable]
         self._slowed = [(v, factor) for v, factor in slowed if factor != 1]
+        self._holder = Holder(held_weights(trainable, spec).values())
         self._weights = _changing(model) if spec.ema else []
         self._averages = [tf.Variable(w.numpy()) for w in self._weights]
 
@@ -77,6 +80,7 @@ class Updates:
         # Every optimizer's change is proportional to its rate, so this is a smaller rate.
         for (variable, factor), old in zip(self._slowed, before, strict=True):
             variable.assign(old + factor * (variable - old))
+        self._holder.apply()
         self._follow()
 
     def _follow(self) -> None:

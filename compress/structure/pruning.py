@@ -11,6 +11,7 @@ from edgepress.compress.accounting import PruningRun, model_figures
 from edgepress.compress.data import Dataset, evaluate
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import copy_model
+from edgepress.compress.finetune.holding import held_weights, holding_notes
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec, TrainSpec
 from edgepress.compress.results import Measured, ModelFigures, Pinned, PruneResult, Removed
@@ -26,7 +27,9 @@ from edgepress.compress.structure.repair import repair
 from edgepress.compress.structure.replay import affordable
 from edgepress.compress.structure.slots import carry_optimizer, compile_like, copy_optimizer
 from edgepress.compress.structure.surgery import Surgery, remove
+from edgepress.compress.weights.cluster import share_values, shared_values
 from edgepress.compress.weights.counting import kernel_sparsity
+from edgepress.compress.weights.prunable import find_kernels
 
 # What "auto" stands for: with data, and without.
 AUTO = ("taylor", "l1")
@@ -77,7 +80,9 @@ class StructuredRun(PruningRun):
 
         assert self.dataset is not None
         before, after = epochs_of(spec)
-        training = spec.recovery().model_copy(update={"epochs": before, "restore_best": False})
+        # What shrinks would draw the others of its cluster along.
+        update = {"epochs": before, "restore_best": False, "release_clusters": True}
+        training = spec.recovery().model_copy(update=update)
         steps = before * self.dataset.training_split.steps(training.batch_size)
         growth = growth_for(spec, steps)
         with self.timed("prune"):
@@ -86,8 +91,11 @@ class StructuredRun(PruningRun):
             alive = self.choose(channels, spec)
             callback = ShrinkChannels(doomed_weights(channels, alive), growth)
             self.optimizer = copy_optimizer(model, shrunk)
+        kernels, _ = find_kernels(shrunk, depthwise=True)
+        shared = {} if spec.release_clusters else shared_values(kernels)
         self.train(shrunk, training, "shrink", (callback,))
         with self.timed("prune"):
+            share_values(kernels, shared, self.seed)
             surgery = remove(channels, alive)
         self._say_what_the_cut_did(shrunk, surgery.model, callback.left)
         return self.finish(surgery, spec.model_copy(update={"recover_epochs": after}), "recover")
@@ -98,7 +106,8 @@ class StructuredRun(PruningRun):
         if self.dataset is not None and spec.repair and not surgery.alive.all():
             with self.timed("repair"):
                 count = affordable(surgery.channels.model, spec.calibration_samples)
-                repair(surgery, self.dataset.calibration(count, self.seed), self.seed)
+                samples = self.dataset.calibration(count, self.seed)
+                repair(surgery, samples, self.seed, held_weights(surgery.model.weights, spec))
         if self.dataset is not None and spec.recover_epochs:
             self.train(surgery.model, spec.recovery(), name)
         return surgery.model
@@ -133,6 +142,9 @@ class StructuredRun(PruningRun):
     ) -> PruneResult:
         """The account of everything; compiles the model where the source is compiled."""
         after = self.figures(model)
+        if self.dataset is not None:
+            held = held_weights(model.weights, self.spec)
+            self.notes += holding_notes(held, "repair and recovery")
         if getattr(self.source, "compiled", False):
             self.notes.append(compile_like(self.source, model, self.optimizer))
         return PruneResult(

@@ -13,6 +13,7 @@ Sources:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,7 @@ def refit(
     ridge: float | None = None,
     bend: Bend | None = None,
     intercept: bool = True,
+    stays: NDArray[np.bool_] | None = None,
 ) -> tuple[Matrix, Matrix]:
     """The kernel and offset that come nearest to wanted outputs.
 
@@ -80,6 +82,7 @@ def refit(
         ridge: How strongly the kernel is held to where it starts; by default features / rows.
         bend: What follows; None where nothing does that hides errors.
         intercept: Whether there is an offset; otherwise it is 0.
+        stays: (features, outputs) which elements of the kernel may change; None for all.
 
     Returns:
         (features, outputs) kernel, and (outputs,) offset.
@@ -91,7 +94,7 @@ def refit(
     gram = centred.T @ centred
     hold = ridge * np.trace(gram) / len(gram) + 1e-9
     gram[np.diag_indices_from(gram)] += hold
-    inverse = np.linalg.inv(gram)
+    change = _solver(gram, stays)
 
     def offset_of(changed: Matrix, target: Matrix) -> Matrix:
         mean = target.mean(0) if intercept else np.zeros(target.shape[1])
@@ -99,7 +102,7 @@ def refit(
 
     def solve(target: Matrix) -> tuple[Matrix, Matrix]:
         mean = target.mean(0) if intercept else 0.0
-        changed = kernel + inverse @ (centred.T @ (target - mean - centred @ kernel))
+        changed = kernel + change(centred.T @ (target - mean - centred @ kernel))
         return changed, offset_of(changed, target)
 
     def miss(found: tuple[Matrix, Matrix]) -> float:
@@ -114,6 +117,27 @@ def refit(
         assert bend is not None
         found = solve(bend.targets(wanted, inputs @ found[0] + found[1]))
     return found if miss(found) <= miss(start) else start
+
+
+def _solver(gram: Matrix, stays: NDArray[np.bool_] | None) -> Callable[[Matrix], Matrix]:
+    """Solves `gram @ change = right` for (features, outputs), elsewhere than `stays` with 0.
+
+    Nothing changes where each output has elements of its own and that would take too long.
+    """
+    if stays is None or stays.all():
+        inverse = np.linalg.inv(gram)
+        return lambda right: np.asarray(inverse @ right)
+    chosen = [np.flatnonzero(column) for column in stays.T]
+    affordable = (1 + _MOST_ROUNDS) * sum(len(rows) ** 3 for rows in chosen) <= _MOST_WORK
+
+    def solve(right: Matrix) -> Matrix:
+        change = np.zeros_like(right)
+        for output, rows in enumerate(chosen if affordable else ()):
+            part = gram[np.ix_(rows, rows)]
+            change[rows, output] = np.linalg.solve(part, right[rows, output])
+        return change
+
+    return solve
 
 
 def rounds(work: int) -> int:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.compress.finetune.holding import Held
 from edgepress.compress.graph import graph_of
 from edgepress.compress.structure.destinations import (
     Destination,
@@ -51,6 +52,7 @@ _PART = 64
 class _Repair:
     surgery: Surgery
     seed: int
+    held: Mapping[int, Held]
     seen: set[int] = field(default_factory=set)
     repaired: list[str] = field(default_factory=list)
     # Offsets that a refitted layer without a bias leaves to the normalisation after it.
@@ -116,8 +118,10 @@ class _Repair:
         kernel, cut = old.kernel(), new.kernel()
         blocks, features, outputs = cut.shape
         narrowed = kernel.shape[1] > features
-        if not features or features > _MOST_FEATURES:
+        held = self.held.get(id(new.weight), Held(new.weight))
+        if not features or features > _MOST_FEATURES or held.index is not None:
             return narrowed
+        stays = None if held.stays is None else new.fold(held.stays)
         kept = self._outputs(old, new)
         most = max(_FEWEST_ROWS, _ROWS_PER_FEATURE * features)
         most = min(most, _MOST_NUMBERS // (kernel.shape[1] * old.blocks))
@@ -138,6 +142,7 @@ class _Repair:
                 cut[block],
                 bend=None if bend is None else bend.part(columns),
                 intercept=intercept,
+                stays=None if stays is None else stays[block],
             )
         new.weight.assign(new.unfold(changed))
         left = offset.ravel()
@@ -304,13 +309,20 @@ def _moments(values: Any, axis: int) -> tuple[Matrix, Matrix]:
     return flat.mean(0), flat.var(0)
 
 
-def repair(surgery: Surgery, samples: Mapping[str, Any], seed: int = 0) -> tuple[str, ...]:
+def repair(
+    surgery: Surgery,
+    samples: Mapping[str, Any],
+    seed: int = 0,
+    held: Mapping[int, Held] | None = None,
+) -> tuple[str, ...]:
     """Repair a pruned model in place, unless that would make it worse on the samples.
 
     Args:
         surgery: The original and the pruned model.
         samples: (n, …) array for each input.
         seed: Draws the rows that layers are fitted on.
+        held: Kernels by identity in which something stays: zeros aren't refitted, and kernels whose
+            weights share values are left as they are.
 
     Returns:
         Paths of the layers that read removed channels and were refitted; none where the pruned
@@ -320,7 +332,7 @@ def repair(surgery: Surgery, samples: Mapping[str, Any], seed: int = 0) -> tuple
     given = feed(pruned, samples)
     weights = [w.numpy() for w in pruned.weights]
     cut = _outputs(pruned, given)
-    work = _Repair(surgery, seed)
+    work = _Repair(surgery, seed, held or {})
     wanted, _ = work.run(original, feed(original, samples), given)
     if _distance(wanted, _outputs(pruned, given)) < _distance(wanted, cut):
         return tuple(work.repaired)

@@ -16,11 +16,10 @@ from jaxtyping import Float, Int
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import copy_model
+from edgepress.compress.finetune.holding import Held, Holder, shared_count
 from edgepress.compress.weights.prunable import PrunableWeight, find_kernels
 
 _ITERATIONS = 100
-# A kernel of at most so many values, each used so often on average, counts as clustered.
-_MOST_VALUES, _LEAST_USES = 256, 4
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,8 @@ def shared_values(kernels: Sequence[PrunableWeight]) -> dict[str, int]:
     Returns:
         Distinct values by path, zero counted; kernels of many values are left out.
     """
-    counts = {k.path: (k.size, len(np.unique(k.value()))) for k in kernels}
-    return {
-        path: distinct
-        for path, (size, distinct) in counts.items()
-        if 2 < distinct <= min(_MOST_VALUES, size // _LEAST_USES)
-    }
+    counts = {k.path: shared_count(k.value()) for k in kernels}
+    return {path: count for path, count in counts.items() if count}
 
 
 def k_means(points: Float[np.ndarray, " n"], count: int, seed: int = 0) -> Float[np.ndarray, " k"]:
@@ -186,18 +181,8 @@ class HoldClusters(keras.callbacks.Callback):
 
         super().__init__()
         kernels = {k.path: k for k in find_kernels(model, depthwise=True)[0]}
-        parts = [
-            (kernels[c.path].variable.value, tf.constant(c.index), tf.constant(c.values != 0))
-            for c in clusters
-        ]
-
-        def share() -> None:
-            for weight, index, free in parts:
-                flat = tf.reshape(index, [-1])
-                means = tf.math.unsorted_segment_mean(tf.reshape(weight, [-1]), flat, free.shape[0])
-                weight.assign(tf.gather(tf.where(free, means, tf.zeros_like(means)), index))
-
-        self._share = tf.function(share, autograph=False)
+        held = [Held(kernels[c.path].variable, c.kernel() != 0, c.index) for c in clusters]
+        self._share = tf.function(Holder(held).apply, autograph=False)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Give all weights of a cluster their mean."""

@@ -26,6 +26,7 @@ from edgepress.compress.weights.planning import (
     plan_masks,
     with_sparsity,
 )
+from edgepress.compress.weights.prunable import PrunableWeight, find_kernels
 from edgepress.compress.weights.remarks import remarks
 from edgepress.compress.weights.schedules import Ramp, rounds, turns
 from edgepress.compress.weights.sizing import Scales, prune_to_size
@@ -40,12 +41,14 @@ class _Run(PruningRun):
     Attributes:
         model: The copy that is pruned.
         plan: What may become zero, and how much of it.
+        every: All kernels of the model, those that stay too.
         shared: How many values the kernels have that an earlier step clustered.
     """
 
     _: KW_ONLY
     model: Any
     plan: MaskPlan
+    every: tuple[PrunableWeight, ...]
     shared: Mapping[str, int]
 
 
@@ -109,15 +112,25 @@ def _prune(
     plan = plan_masks(copy, spec)
     if spec.allocation == "sensitivity" and dataset is not None:
         plan = _by_sensitivity(copy, plan, dataset, spec, seed, progress)
-    shared = shared_values(plan.kernels)
+    every, _ = find_kernels(copy, depthwise=True)
+    shared = {} if spec.release_clusters else shared_values(every)
     run = _Run(
-        model, dataset, spec, seed, state_dir, progress, model=copy, plan=plan, shared=shared
+        model,
+        dataset,
+        spec,
+        seed,
+        state_dir,
+        progress,
+        model=copy,
+        plan=plan,
+        every=every,
+        shared=shared,
     )
     with run.timed("measure"):
         before = model_figures(model, dataset)
     masks = _METHODS[spec.schedule](run)
     apply_masks(plan.kernels, masks)
-    share_values(plan.kernels, shared, seed)
+    share_values(every, shared, seed)
     with run.timed("measure"):
         after = model_figures(copy, dataset)
         sparsity = kernel_sparsity(copy)
@@ -226,7 +239,7 @@ def _choose(run: _Run) -> Masks:
 def _recover(run: _Run, masks: Masks, name: str) -> None:
     if run.spec.recover_epochs:
         run.progress.stage("recover")
-        held = share_values(run.plan.kernels, run.shared, run.seed)
+        held = share_values(run.every, run.shared, run.seed)
         callbacks = [HoldMasks(run.plan.kernels, masks)]
         callbacks += [HoldClusters(run.model, held)] if held else []
         run.fit(run.model, run.spec.recovery(), name, callbacks)

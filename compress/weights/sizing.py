@@ -194,7 +194,7 @@ def _pruned_at_once(model: Any, spec: PruneSpec, ladder: Ladder, rung: int, seed
         setting = setting.model_copy(update={"allocation": "global"})
     copy = copy_model(model)
     plan = plan_masks(copy, setting)
-    shared = shared_values(plan.kernels)
+    shared = {} if spec.release_clusters else shared_values(plan.kernels)
     apply_masks(plan.kernels, plan.masks(plan.final))
     share_values(plan.kernels, shared, seed)
     return copy

@@ -42,6 +42,8 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
         "schedule": "prune-schedule",
         "device": "prune-device",
         "threads": "prune-threads",
+        "release_zeros": "prune-release-zeros",
+        "release_clusters": "prune-release-clusters",
     },
     prefix="prune_",
 )
