@@ -35,7 +35,7 @@ def network():
     model = keras.Model(inputs, layers.Dense(10, activation="softmax", name="digit")(x))
     data = digits()
     model.compile("adam", "sparse_categorical_crossentropy")
-    model.fit(data["x_train"] / 16, data["y_train"], batch_size=16, epochs=8, verbose=0)
+    model.fit(data["x_train"] / 16, data["y_train"], batch_size=16, epochs=24, verbose=0)
     return model
 """
 
@@ -48,7 +48,7 @@ def recipe(folder: Path, **changes: Any) -> Recipe:
             "finetune": {"unfreeze": ["top:1"], "epochs": 1},
             "prune": [
                 {"structure": "channels", "target_macs": 0.5, "recover_epochs": 3},
-                {"structure": "weights", "sparsity": 0.5, "recover_epochs": 2},
+                {"structure": "weights", "sparsity": 0.5, "recover_epochs": 8},
             ],
             "export": {"formats": ["tflite", "onnx"], "quantize": ["float32", "int8"]},
             "benchmark": {"runs": 20},

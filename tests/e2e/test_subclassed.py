@@ -57,6 +57,7 @@ def _twin() -> Any:
 
 
 def test_a_subclassed_resnet_is_pruned_like_its_functional_twin(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
     x = random.normal(size=(96, 8, 8, 3)).astype("float32")
     y = random.integers(0, 5, 96)
