@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.files import write_json
@@ -19,8 +19,11 @@ from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
 from edgepress.deploy.run_folder import RunFolder, open_run
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchRecipe, ends, values_of
-from edgepress.deploy.searching.study import draw, front, open_study, record, unfinished
+from edgepress.deploy.searching.study import begun, draw, front, open_study, record, unfinished
 from edgepress.deploy.searching.trial import judge, start
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 _POLL_S = 0.2
 
@@ -129,14 +132,17 @@ class _Search:
     def _try(self, trials: int) -> None:
         """Run trials until as many are done; none is left running, whatever happens."""
         waiting = unfinished(self.study)
+        fresh = max(0, trials - begun(self.study))
         running: list[_Running] = []
         self.progress.stage(f"try {trials} recipes")
         try:
-            while waiting or running or len(self.study.trials) < trials:
-                while len(running) < self.workers and (waiting or len(self.study.trials) < trials):
-                    number, drawn = (
-                        waiting.pop(0) if waiting else draw(self.study, self.recipe, self.workers)
-                    )
+            while waiting or running or fresh:
+                while len(running) < self.workers and (waiting or fresh):
+                    if waiting:
+                        number, drawn = waiting.pop(0)
+                    else:
+                        number, drawn = draw(self.study, self.recipe, self.workers)
+                        fresh -= 1
                     running.append(self._start(number, drawn))
                 time.sleep(_POLL_S)
                 for trial in [r for r in running if r.process.poll() is not None]:
@@ -178,7 +184,7 @@ class _Search:
             "chosen_by": "val" if self.data.val is not None else self.data.report_split.name,
             "split": self.data.report_split.name,
             "metric": self.data.task.metric,
-            "trials": [self._told(number) for number in range(len(self.study.trials))],
+            "trials": [self._told(trial) for trial in self.study.trials],
             "front": best,
             "benchmark": measured,
         }
@@ -191,9 +197,8 @@ class _Search:
         from edgepress.deploy.benchmarking import benchmark
 
         spec = self.recipe.benchmark
-        artifacts = [
-            self._trial_folder(n) / self.study.trials[n].user_attrs["artifact"] for n in best
-        ]
+        trials = self.study.trials
+        artifacts = [self._trial_folder(n) / trials[n].user_attrs["artifact"] for n in best]
         runnable = [path for path in artifacts if path.suffix in (".tflite", ".onnx")]
         if not runnable:
             return {}
@@ -202,12 +207,12 @@ class _Search:
         result = benchmark(runnable, **options, seed=self.recipe.seed, progress=self.progress)
         return self.folder.relative(result.to_json())
 
-    def _told(self, number: int) -> dict[str, Any]:
-        trial = self.study.trials[number]
+    def _told(self, trial: FrozenTrial) -> dict[str, Any]:
         kept = trial.user_attrs
+        folder = self._trial_folder(trial.number)
         return {
-            "number": number,
-            "folder": str(self._trial_folder(number).relative_to(self.folder.path)),
+            "number": trial.number,
+            "folder": str(folder.relative_to(self.folder.path)),
             "values": values_of(self.recipe, trial.params),
             "accepted": bool(kept.get("accepted")),
             "artifact": kept.get("artifact", ""),

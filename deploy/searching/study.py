@@ -97,6 +97,13 @@ def record(study: Study, number: int, outcome: Outcome) -> None:
         study.tell(number, state=TrialState.FAIL)
 
 
+def begun(study: Study) -> int:
+    """How many trials were drawn; the recipe's own waits in the study until it is."""
+    from optuna.trial import TrialState
+
+    return sum(trial.state != TrialState.WAITING for trial in study.trials)
+
+
 def unfinished(study: Study) -> list[tuple[int, Mapping[str, Any]]]:
     """Trials that were running when the search was stopped."""
     from optuna.trial import TrialState

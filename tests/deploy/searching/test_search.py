@@ -26,6 +26,7 @@ from edgepress.deploy.searching.space import (
     ends,
     values_of,
 )
+from edgepress.deploy.searching.study import begun, draw, open_study
 
 LINE: dict[str, Any] = {
     "model": "edgepress.deploy.demo:network",
@@ -80,6 +81,15 @@ def test_a_wrong_search_is_one_line(tmp_path: Path, part: dict[str, Any], word: 
     assert word in caught.value.format_message()
     assert "\n" not in caught.value.format_message()
     assert not (tmp_path / "run").exists()
+
+
+def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path) -> None:
+    varied = recipe(space={"prune.0.target_macs": [0.7, 0.5]})
+    study = open_study(tmp_path / "study.journal", varied, ["maximize", "minimize"], 1)
+    assert begun(study) == 0
+    number, drawn = draw(study, varied, 1)
+    assert (number, begun(study)) == (0, 1)
+    assert values_of(varied, drawn) == {"prune.0.target_macs": 0.5}
 
 
 def test_nothing_to_vary_and_nothing_to_resume_are_said(tmp_path: Path) -> None:
