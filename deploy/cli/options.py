@@ -66,6 +66,19 @@ def spec_options(
     return decorate
 
 
+def benchmark_options(function: F) -> F:
+    """The options of `BenchmarkSpec`, by the names that every command gives them."""
+    from edgepress.deploy.recipe import BenchmarkSpec
+
+    shown = {
+        "devices": "device",
+        "delegates": "delegate",
+        "providers": "provider",
+        "timeout": "device-timeout",
+    }
+    return spec_options(BenchmarkSpec, rename=shown)(function)
+
+
 def _option(name: str, option: str, field: FieldInfo, text: str) -> Callable[[F], F]:
     default = field.get_default(call_default_factory=True)
     if default not in (None, (), "", {}) and not isinstance(default, bool):

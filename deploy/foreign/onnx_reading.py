@@ -17,7 +17,7 @@ from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.errors import InputError
 from edgepress.deploy.foreign.account import Constant, Operation
 from edgepress.deploy.foreign.einsum import einsum_macs
-from edgepress.deploy.foreign.signature import ACTIVATIONS, TRANSPARENT, Signature
+from edgepress.deploy.foreign.signature import Signature, activation
 
 Shape = tuple[int | None, ...]
 _LOOKS_UP = frozenset({"Gather"})
@@ -79,11 +79,11 @@ def signature(model: Any) -> Signature:
     """What an ONNX model takes and gives."""
     graph = model.graph
     stored = {tensor.name for tensor in graph.initializer}
-    made = {name: node for node in graph.node for name in node.output}
+    made = {name: (node.op_type, node.input) for node in graph.node for name in node.output}
     return Signature(
         tuple(_spec(value) for value in graph.input if value.name not in stored),
         tuple(_spec(value) for value in graph.output),
-        tuple(_activation(value.name, made) for value in graph.output),
+        tuple(activation(value.name, made) for value in graph.output),
     )
 
 
@@ -99,19 +99,6 @@ def _spec(value: Any) -> TensorSpec:
 
 def _sizes(value: Any) -> Shape:
     return tuple(d.dim_value or None for d in value.type.tensor_type.shape.dim)
-
-
-def _activation(name: str, made: Mapping[str, Any]) -> str:
-    for _ in range(8):
-        node = made.get(name)
-        if node is None:
-            return "linear"
-        if node.op_type in ACTIVATIONS:
-            return ACTIVATIONS[node.op_type]
-        if node.op_type not in TRANSPARENT:
-            return "linear"
-        name = node.input[0]
-    return "linear"
 
 
 def inspect(request: Mapping[str, Any]) -> dict[str, Any]:

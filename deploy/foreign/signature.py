@@ -6,9 +6,9 @@ names, shapes and types, and whether outputs have passed a softmax or a sigmoid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,29 @@ TRANSPARENT = frozenset(
     {"DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST"}
     | {"DequantizeLinear", "QuantizeLinear", "Reshape", "Squeeze", "Cast", "Identity"}
 )
+# How many such operators are looked through.
+_FAR = 8
+
+T = TypeVar("T")
+
+
+def activation(output: T, made_by: Mapping[T, tuple[str, Sequence[T]]]) -> str:
+    """The activation that an output has passed: "softmax", "sigmoid" or "linear".
+
+    Args:
+        output: A tensor, by what the file calls it.
+        made_by: From a tensor to the name of the operator that makes it, and what that reads.
+    """
+    for _ in range(_FAR):
+        if output not in made_by:
+            break
+        name, reads = made_by[output]
+        if name in ACTIVATIONS:
+            return ACTIVATIONS[name]
+        if name not in TRANSPARENT:
+            break
+        output = reads[0]
+    return "linear"
 
 
 @dataclass(frozen=True)

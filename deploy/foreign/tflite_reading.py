@@ -19,7 +19,7 @@ from edgepress.benchmarks.tflite_macs import FORMULAS, operator_macs
 from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.errors import InputError
 from edgepress.deploy.foreign.account import Constant, Operation
-from edgepress.deploy.foreign.signature import ACTIVATIONS, TRANSPARENT, Signature
+from edgepress.deploy.foreign.signature import Signature, activation
 
 # Types of numbers that weights are stored in; 4-bit ones are packed, two to a byte.
 _STORED = {
@@ -68,8 +68,8 @@ class TFLiteReader:
                     (self.graph.inputs, self.graph.outputs), self._names(), strict=True
                 )
             ]
-        made = {i: op for op in self.graph.operators for i in op.outputs}
-        activations = tuple(_activation(i, made) for i in self.graph.outputs)
+        made = {i: (op.name, op.inputs) for op in self.graph.operators for i in op.outputs}
+        activations = tuple(activation(i, made) for i in self.graph.outputs)
         return Signature(sides[0], sides[1], activations)
 
     def _names(self) -> tuple[dict[int, str], dict[int, str]]:
@@ -222,17 +222,3 @@ def _unpacked(graph: TFLiteGraph) -> dict[int, int]:
             if graph.tensors[source].constant:
                 found[operator.outputs[0]] = source
     return found
-
-
-def _activation(index: int, made: dict[int, Operator]) -> str:
-    """The activation that an output has passed."""
-    for _ in range(8):
-        operator = made.get(index)
-        if operator is None:
-            return "linear"
-        if operator.name in ACTIVATIONS:
-            return ACTIVATIONS[operator.name]
-        if operator.name not in TRANSPARENT:
-            return "linear"
-        index = operator.inputs[0]
-    return "linear"

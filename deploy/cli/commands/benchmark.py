@@ -15,13 +15,13 @@ from edgepress.compress.specifying import make_spec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
+    benchmark_options,
     common_options,
     data_options,
     data_spec,
     given,
     keyword_values,
     output_options,
-    spec_options,
 )
 from edgepress.deploy.recipe import BenchmarkSpec
 
@@ -30,15 +30,7 @@ from edgepress.deploy.recipe import BenchmarkSpec
 @click.argument(
     "artifacts", nargs=-1, required=True, metavar="ARTIFACT…", type=click.Path(path_type=Path)
 )
-@spec_options(
-    BenchmarkSpec,
-    rename={
-        "devices": "device",
-        "delegates": "delegate",
-        "providers": "provider",
-        "timeout": "device-timeout",
-    },
-)
+@benchmark_options
 @click.option(
     "--model",
     metavar="MODEL",

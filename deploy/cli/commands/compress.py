@@ -13,6 +13,7 @@ from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec
 from edgepress.compress.specifying import make_spec
 from edgepress.deploy.cli.options import (
     Values,
+    benchmark_options,
     common_options,
     data_options,
     data_spec,
@@ -49,15 +50,7 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
 )
 @spec_options(AcceptSpec)
 @spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape"})
-@spec_options(
-    BenchmarkSpec,
-    rename={
-        "devices": "device",
-        "delegates": "delegate",
-        "providers": "provider",
-        "timeout": "device-timeout",
-    },
-)
+@benchmark_options
 @click.option("--custom-objects", type=click.Path(), help="Python file with your own layers.")
 @click.option("--unsafe-lambda", is_flag=True, help="Let Lambda layers run their Python code.")
 @common_options

@@ -9,7 +9,7 @@ from pathlib import Path
 import adbd
 import pytest
 from adbd import Adbd, adb_server
-from sshd import free_ports
+from sshd import Server, free_ports, settles, sshd
 from tiny_models import dense_onnx
 
 
@@ -49,3 +49,11 @@ def phone(tmp_path: Path) -> Iterator[Adbd]:
         device = Adbd(root)
         yield device
         device.unplug()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A board behind SSH on which nothing may be left."""
+    with sshd(tmp_path) as running:
+        yield running
+        assert settles(lambda: list(running.temporary.iterdir()) == []), "left on the board"

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,13 +25,6 @@ from edgepress.deploy.targets.local import LocalTarget
 
 pytest.importorskip("asyncssh")
 pytestmark = pytest.mark.skipif(not SSHD, reason="openssh-server is not installed")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with sshd(tmp_path) as running:
-        yield running
-        assert settles(lambda: list(running.temporary.iterdir()) == []), "left on the board"
 
 
 def _alive(marker: str) -> list[int]:

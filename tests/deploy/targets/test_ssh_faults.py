@@ -7,11 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sshd import SSHD, Server, settles, sshd
+from sshd import SSHD, Server
 from tiny_models import unknown_operator_tflite
 
 from edgepress.benchmarks.measuring import candidates, measure
@@ -23,13 +22,6 @@ from edgepress.deploy.targets import check_device, target_for
 
 pytest.importorskip("asyncssh")
 pytestmark = pytest.mark.skipif(not SSHD, reason="openssh-server is not installed")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with sshd(tmp_path) as running:
-        yield running
-        assert settles(lambda: list(running.temporary.iterdir()) == []), "left on the board"
 
 
 def _python(folder: Path, script: str) -> str:
