@@ -58,10 +58,10 @@ def held_weights(weights: Iterable[Any], spec: TrainSpec | PruneSpec) -> dict[in
             shared = not spec.release_clusters and shared_count(value) > 0
             pruned = not spec.release_zeros and (_is_pruned(value) or shared)
             if shared or pruned:
-                index = np.unique(value, return_inverse=True)[1].reshape(value.shape)
-                found[id(weight)] = Held(
-                    weight, value != 0 if pruned else None, index if shared else None
-                )
+                index = None
+                if shared:
+                    index = np.unique(value, return_inverse=True)[1].reshape(value.shape)
+                found[id(weight)] = Held(weight, value != 0 if pruned else None, index)
     empty = [i for i, h in found.items() if h.stays is not None and not h.stays.any()]
     if len(empty) == sum(h.stays is not None for h in found.values()):
         found = {i: h for i, h in found.items() if i not in empty}

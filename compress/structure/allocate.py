@@ -110,7 +110,7 @@ def _allocate(
         overrides = _overrides(channels, ladders, spec)
         if times is not None:
             ladders = on_stairs(channels, ladders, times)
-        if times is not None and _is_searched(spec):
+        if times is not None and is_searched(spec):
             alive = _searched(channels, ladders, overrides, target, spec, budget)
         else:
             alive = _fit(channels, ladders, overrides, target, spec)
@@ -124,7 +124,7 @@ def _allocate(
     return best
 
 
-def _is_searched(spec: PruneSpec) -> bool:
+def is_searched(spec: PruneSpec) -> bool:
     """Whether widths are searched for at which time falls too."""
     targets = spec.target_macs, spec.target_latency
     return spec.allocation == "global" and any(t is not None for t in targets)

@@ -125,13 +125,16 @@ class Chosen:
 
     Attributes:
         blocks: In the order in which they were chosen.
-        replaced: By identity of a tensor, what takes its place.
         note: Why far more goes than was asked for, or empty.
     """
 
     blocks: tuple[Block, ...]
-    replaced: Mapping[int, Any]
     note: str = ""
+
+    @property
+    def replaced(self) -> dict[int, Any]:
+        """By identity of a tensor, what takes its place."""
+        return _replacing(self.blocks)
 
 
 def choose_blocks(
@@ -179,7 +182,7 @@ class _Search:
         self._spec = spec
         self._judge = judge
         self._ledger = Ledger(model)
-        self._full = self._amount({}, 0)
+        self._full = self._amount({})
         self._limit = self._full * (1 - (spec.sparsity or 0.0))
         target = spec.target_macs or spec.target_params
         if target is not None:
@@ -194,7 +197,7 @@ class _Search:
         for number in range(len(self._blocks)):
             progress.step(number, len(self._blocks), "judging blocks")
             self._push(waiting, number)
-        while self._excess(self._replaced, len(self._chosen)) > 0:
+        while self._excess(self._replaced) > 0:
             cheapest = self._cheapest(waiting)
             if cheapest is None:
                 raise self._refusal()
@@ -211,10 +214,10 @@ class _Search:
         One more block may make several of them needless; what is left then is nearer to the budget.
         """
         best, least, note = self._chosen, self._loss, ""
-        lowest = self._amount(self._replaced, len(best))
+        lowest = self._amount(self._replaced)
         for extra in (None, *(b for b in self._blocks if id(b.tensor) not in self._replaced)):
             tried = self._necessary(extra)
-            left = 0.0 if tried is None else self._amount(_replacing(tried), len(tried))
+            left = 0.0 if tried is None else self._amount(_replacing(tried))
             if tried is None or left <= lowest:
                 continue
             loss = self._judge.loss(_replacing(tried))
@@ -227,16 +230,16 @@ class _Search:
                     f" asked for: leaving out {names} instead leaves {left / self._full:.2f}, but"
                     f" the loss rises to {loss:.3g}, not {least:.3g}"
                 )
-        return Chosen(tuple(best), _replacing(best), note)
+        return Chosen(tuple(best), note)
 
     def _necessary(self, extra: Block | None) -> list[Block] | None:
         """The blocks chosen and one more without those that the budget doesn't need then."""
         chosen = [*self._chosen, *([] if extra is None else [extra])]
-        if extra is not None and not self._can_go(extra, self._replaced):
+        if extra is not None and not self._can_go(extra):
             return None
         for block in sorted(self._chosen, key=lambda b: -self._saved(b)):
             fewer = [b for b in chosen if b is not block]
-            if self._excess(_replacing(fewer), len(fewer)) <= 0:
+            if self._excess(_replacing(fewer)) <= 0:
                 chosen = fewer
         return chosen
 
@@ -260,11 +263,10 @@ class _Search:
         with_it = {**self._replaced, id(block.tensor): block.stand_in}
         if id(block.tensor) not in self._ledger.tensors(self._replaced):
             return False
-        if not self._can_go(block, self._replaced):
+        if not self._can_go(block):
             return False
-        count = len(self._chosen)
         # What goes beyond the budget is worth nothing.
-        before, after = self._excess(self._replaced, count), self._excess(with_it, count + 1)
+        before, after = self._excess(self._replaced), self._excess(with_it)
         saved = before - max(after, 0.0)
         if saved <= 0:
             return False
@@ -272,23 +274,23 @@ class _Search:
         heapq.heappush(waiting, (damage / saved, number))
         return True
 
-    def _can_go(self, block: Block, replaced: Mapping[int, Any]) -> bool:
+    def _can_go(self, block: Block) -> bool:
         """Whether a block's stand-in doesn't itself lead back to what it stands in for."""
-        return resolve(block.stand_in, replaced) is not block.tensor
+        return resolve(block.stand_in, self._replaced) is not block.tensor
 
-    def _excess(self, replaced: Mapping[int, Any], gone: int) -> float:
+    def _excess(self, replaced: Mapping[int, Any]) -> float:
         """How far the budget is exceeded, with some blocks gone; 0 or less where it is met."""
-        return self._amount(replaced, gone) - self._limit - 1e-9
+        return self._amount(replaced) - self._limit - 1e-9
 
-    def _amount(self, replaced: Mapping[int, Any], gone: int) -> float:
+    def _amount(self, replaced: Mapping[int, Any]) -> float:
         """What the budget counts, with some blocks gone."""
         if self._spec.sparsity is not None:
-            return float(len(self._blocks) - gone)
+            return float(len(self._blocks) - len(replaced))
         macs, params = self._ledger.left(replaced)
         return float(macs if self._spec.target_macs is not None else params)
 
     def _refusal(self) -> InputError:
-        left = self._amount(self._replaced, len(self._chosen))
+        left = self._amount(self._replaced)
         return InputError(
             f"leaving out every block that can go keeps {left / self._full:.2f},"
             f" and {self._limit / self._full:.2f} is asked for",

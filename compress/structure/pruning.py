@@ -142,7 +142,7 @@ class StructuredRun(PruningRun):
     ) -> PruneResult:
         """The account of everything; compiles the model where the source is compiled."""
         after = self.figures(model)
-        if self.dataset is not None:
+        if self.dataset is not None and (self.spec.repair or self.spec.recover_epochs):
             held = held_weights(model.weights, self.spec)
             self.notes += holding_notes(held, "repair and recovery")
         if getattr(self.source, "compiled", False):

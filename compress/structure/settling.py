@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.allocate import TOLERANCE, allocate, target_of, time_wanted
+from edgepress.compress.structure.allocate import (
+    TOLERANCE,
+    allocate,
+    is_searched,
+    target_of,
+    time_wanted,
+)
 from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels
 from edgepress.compress.structure.ladders import Scores
@@ -42,7 +48,7 @@ def settle(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) 
     if metering.times is not None:
         plain = allocate(channels, scores, spec, budget, stepped=False)
     metering.settle(alive, plain, budget.macs)
-    if metering.times is not None and spec.target_macs is not None:
+    if metering.times is not None and spec.target_macs is not None and is_searched(spec):
         metering.notes = tuple(_on_time(channels, alive, spec, budget, metering))
     return alive
 

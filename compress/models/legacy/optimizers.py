@@ -1,7 +1,8 @@
 """The state of optimizers in old files, carried into optimizers of Keras 3.
 
-Three layouts exist. Keras 1 and 2 write every kind of slot one after the other, under names that
-say nothing; tf.keras up to 2.10 names them `Adam/dense/kernel/m`, later `Adam/m/dense/kernel`.
+Four layouts exist. Keras 1 and 2 write every kind of slot one after the other, under names that
+say nothing; tf.keras up to 2.10 names them `Adam/dense/kernel/m`, later `Adam/m/dense/kernel`;
+archives have no names, only places.
 A slot has the layout of its weight, so it is moved as its weight is: the elements of the saved
 weights are numbered, the numbers are carried into Keras 3's layers like weights, and where each
 number comes out is where the slot's element belongs. A conversion that doesn't just move elements

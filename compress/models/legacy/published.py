@@ -16,16 +16,13 @@ def published(class_name: str, config: Config) -> tuple[str, Config] | None:
     """Today's class and settings of a published network's layer.
 
     Args:
-        class_name: The saved class.
+        class_name: The saved class, one of `PUBLISHED`.
         config: Its saved settings.
 
     Returns:
-        None where the class isn't known, or its settings are those of something else.
+        None where its settings are those of something else.
     """
-    entry = PUBLISHED.get(class_name)
-    if entry is None:
-        return None
-    name, known, change = entry
+    name, known, change = PUBLISHED[class_name]
     changed = change(dict(config)) if config.keys() <= known | _EVERY else None
     return None if changed is None else (name, changed)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.legacy.tf_shapes import inner_sizes
+from edgepress.compress.models.legacy.tf_shapes import channels_first, inner_sizes
 
 
 def _array(value: Any) -> Any:
@@ -107,4 +107,4 @@ def _layout(padding: Any, old: dict[str, Any]) -> tuple[bool, str]:
     """
     if not isinstance(padding, str) or padding.lower() not in ("same", "valid"):
         raise InputError("a convolution with explicit padding is not carried over", "pad before it")
-    return str(old.get("data_format") or "").startswith("NC"), padding.lower()
+    return channels_first(old), padding.lower()

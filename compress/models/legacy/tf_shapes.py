@@ -6,7 +6,7 @@ Arguments have TensorFlow's names; `tf_functions.FUNCTIONS` lists them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,14 +70,12 @@ def sizes(value: Any, x: Any = None) -> list[int]:
     return found
 
 
-def number(value: Any) -> Any:
-    """A size as a number, a shape as an array; other values as they are.
+def number(value: Size) -> Any:
+    """A size as a number, a shape as an array.
 
     Raises:
         InputError: The size is open.
     """
-    if not isinstance(value, Size):
-        return value
     entries = value.value if isinstance(value.value, tuple) else (value.value,)
     if any(v is None or v == _COMPUTED for v in entries):
         raise InputError("computing with an open size is not carried over", "fix the size")
@@ -256,13 +254,18 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
     return ops.repeat(x, repeats, axis=axis)
 
 
+def channels_first(flags: Mapping[str, Any]) -> bool:
+    """Whether a TensorFlow function was called for channels that come first."""
+    return str(flags.get("data_format") or "").startswith("NC")
+
+
 def pool(name: str) -> Callable[..., Any]:
     """A pooling function with TensorFlow's arguments."""
 
     def call(x: Any, ksize: Any, strides: Any = None, padding: str = "VALID", **flags: Any) -> Any:
         from keras import ops
 
-        first = str(flags.get("data_format") or "").startswith("NC")
+        first = channels_first(flags)
         rank = len(x.shape) - 2
         return getattr(ops, name)(
             x,

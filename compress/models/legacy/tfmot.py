@@ -65,14 +65,15 @@ def _clustered(
     """
     table = np.atleast_2d(centroids).copy()
     if keeps_zeros and weights is not None:
-        columns = indices.reshape(-1, len(table)), weights.reshape(-1, len(table)).copy()
-        for row, used, values in zip(table, columns[0].T, columns[1].T, strict=True):
+        held, kept = indices.reshape(-1, len(table)), weights.reshape(-1, len(table)).copy()
+        for row, used, values in zip(table, held.T, kept.T, strict=True):
             chosen = used[values == 0]
             zero = np.bincount(chosen).argmax() if len(chosen) else np.abs(row).argmin()
             row[zero], values[used == zero] = 0, 0
-        weights = columns[1].reshape(weights.shape)
+        weights = kept.reshape(weights.shape)
     if weights is not None:
-        indices = np.abs(weights[..., None] - table).argmin(-1)
+        # Part by part: all distances of a large kernel at once would fill the memory.
+        indices = np.stack([np.abs(part[..., None] - table).argmin(-1) for part in weights])
     channels = np.arange(len(table)) if centroids.ndim > 1 else 0
     return np.asarray(table[channels, indices])
 
