@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgepress.benchmarks.memory import plan_arena
 from edgepress.benchmarks.tflite_file import Operator, TFLiteGraph, read_graph
@@ -77,32 +76,23 @@ def plan_micro(path: Path | str) -> MicroMemory:
         InputError: The file isn't a TensorFlow Lite model.
     """
     graph = read_graph(path)
-    scales = _scales(path)
     ports = (*graph.inputs, *graph.outputs)
     return MicroMemory(
         activations=plan_arena(path).arena_bytes,
         tensors=_TENSOR * len(graph.tensors)
-        + sum(_PORT + (_PORT_SCALE if scales[i] else 0) for i in ports),
+        + sum(_PORT + (_PORT_SCALE if graph.tensors[i].scales else 0) for i in ports),
         operators=_OPERATOR * len(graph.operators),
-        kernels=sum(_kernel(operator, graph, scales) for operator in graph.operators),
+        kernels=sum(_kernel(operator, graph) for operator in graph.operators),
         interpreter=_ONCE + _EACH * max(len(graph.operators) - 1, 0),
         guessed=tuple(name for name in graph.operator_names if name not in _KERNEL),
     )
 
 
-def _kernel(operator: Operator, graph: TFLiteGraph, scales: tuple[int, ...]) -> int:
+def _kernel(operator: Operator, graph: TFLiteGraph) -> int:
     size = _KERNEL.get(operator.name, _UNKNOWN_KERNEL)
     if operator.name in _BY_CHANNEL:
         return size + _CHANNEL * graph.tensors[operator.outputs[0]].shape[-1]
-    if operator.name == "FULLY_CONNECTED" and scales[operator.inputs[1]] > 1:
-        return size + _CHANNEL * scales[operator.inputs[1]]
+    if operator.name == "FULLY_CONNECTED":
+        scales = graph.tensors[operator.inputs[1]].scales
+        return size + (_CHANNEL * scales if scales > 1 else 0)
     return size
-
-
-def _scales(path: Path | str) -> tuple[int, ...]:
-    """How many scales each tensor has."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = schema.Model.GetRootAs(Path(path).read_bytes(), 0).Subgraphs(0)
-    found: list[Any] = [graph.Tensors(i).Quantization() for i in range(graph.TensorsLength())]
-    return tuple(0 if q is None else int(q.ScaleLength()) for q in found)

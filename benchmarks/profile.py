@@ -140,8 +140,8 @@ def profile_of_table(
             costs.append(_cost(graph, operator, ms, total, {}))
         else:
             costs.append(OperatorCost(name, kind, ms, ms / total))
-    note = f"the operators sum up to {total / whole_ms:.0%} of the whole" if whole_ms else ""
-    return Profile(str(path), method, whole_ms, tuple(costs), {}, (note,), device)
+    notes = (f"the operators sum up to {total / whole_ms:.0%} of the whole",) if whole_ms else ()
+    return Profile(str(path), method, whole_ms, tuple(costs), {}, notes, device)
 
 
 def machine_peak(threads: int) -> dict[str, float]:

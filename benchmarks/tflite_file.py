@@ -34,6 +34,7 @@ class Tensor:
         bytes: Size in memory.
         constant: Whether its values are in the file.
         variable: Whether it keeps its values between inferences.
+        scales: How many scales its numbers are quantised by; 0 for floats.
     """
 
     index: int
@@ -44,6 +45,7 @@ class Tensor:
     bytes: int
     constant: bool
     variable: bool
+    scales: int
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def _tensor(model: Any, tensor: Any, index: int, types: dict[int, str]) -> Tenso
     sizes = tuple(abs(size) for size in shape)
     kind = types.get(tensor.Type(), "UNKNOWN")
     buffer = model.Buffers(tensor.Buffer())
+    quantization = tensor.Quantization()
     return Tensor(
         index=index,
         name=(tensor.Name() or b"").decode(errors="replace"),
@@ -140,4 +143,5 @@ def _tensor(model: Any, tensor: Any, index: int, types: dict[int, str]) -> Tenso
         bytes=math.ceil(math.prod(sizes) * _BITS.get(kind, 0) / 8),
         constant=buffer.DataLength() > 0 or buffer.Size() > 0,
         variable=bool(tensor.IsVariable()),
+        scales=0 if quantization is None else int(quantization.ScaleLength()),
     )

@@ -67,10 +67,9 @@ def choose(job: Job, format: str, exporter: Exporter, names: Sequence[str]) -> C
     if len(methods) == 1 and not changes:
         return Choice(job.with_method(method))
     trials = _Trials(job, format, exporter, names)
-    try:
-        for name in methods:
-            trials.run(f"ranges by {name}", job.with_method(name))
-    except EdgepressError:  # writing the file itself says why
+    for name in methods:
+        trials.attempt(f"ranges by {name}", job.with_method(name))
+    if not trials.done:  # writing the file itself says why
         return Choice(job.with_method(methods[0]))
     for name, change in changes:
         trials.run_changed(name, change)
@@ -86,8 +85,6 @@ def _changes(job: Job) -> Iterator[tuple[str, Change]]:
     from edgepress.deploy.quantize.equalizing import RULES, equalized
 
     wanted = job.settings
-    if job.trace is not None:  # the model only stands in for a file
-        return
     if _tried(job, wanted.equalize):
         for rule in RULES:
             yield f"equalised by {rule}", partial(equalized, rule=rule)
@@ -152,8 +149,18 @@ class _Trials:
             if model is not None:
                 self.run(name, job.with_model(model, f"{self.format}-{len(self.done)}"))
         except Exception as error:  # a model that can't be rebuilt still has its plain file
-            why = " ".join(str(getattr(error, "message", error)).split())[:200]
-            self.failures.append(f"{self.format} int8, {name}: can't be tried: {why}")
+            self._failed(name, getattr(error, "message", error))
+
+    def attempt(self, name: str, job: Job) -> None:
+        """As `run`; where there is no such file, that is noted."""
+        try:
+            self.run(name, job)
+        except EdgepressError as error:
+            self._failed(name, error.message)
+
+    def _failed(self, name: str, why: object) -> None:
+        told = " ".join(str(why).split())[:200]
+        self.failures.append(f"{self.format} int8, {name}: can't be tried: {told}")
 
     def notes(self) -> Iterator[str]:
         """A line for each trial."""
@@ -175,8 +182,9 @@ class _Trials:
     @cached_property
     def _float(self) -> Outputs:
         """What the float file gives."""
-        path = self.job.scratch / f"float{self.exporter.suffix}"
-        self.exporter.write(self.job, "float32", path)
+        path = self.job.scratch / f"float32{self.exporter.suffix}"
+        if not path.exists():
+            self.exporter.write(self.job, "float32", path)
         return self._outputs(path)
 
     def _outputs(self, path: Path) -> Outputs:

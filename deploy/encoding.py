@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def encode_zeros(
         why = "" if passed else ", which departs from the model"
         return artifact, [f"{name}: dense: {sizes}{why}"]
     trial.replace(artifact.path)
-    return verify(artifact.path), [f"{name}: zeros encoded: {sizes}"]
+    return replace(encoded, path=artifact.path), [f"{name}: zeros encoded: {sizes}"]
 
 
 def _zeros_computed(kernels: Sequence[Kernel]) -> float | None:

@@ -135,7 +135,7 @@ def _check_shapes(model: Any, shapes: Mapping[str, Sequence[int]]) -> None:
 
 def _check_unconverted(source: Source, settings: Settings, int8_max_drop: float | None) -> None:
     where = f"'{source.file.path}'"
-    by_onnx = "int8" in source.exporters["onnx"].precisions
+    by_onnx = source.precision == "float32" and "int8" in source.exporters["onnx"].precisions
     given = {
         "--io": settings.io != "float",
         "--batch": settings.batch != "auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def keep_floor(
         notes.append(_line(mixed, keep, drop))
         if _lost(mixed, drop) < _lost(best, drop):
             trial.replace(artifact.path)
-            best = verify(artifact.path)
+            best = replace(mixed, path=artifact.path)
         tried, keep = keep, min(2 * keep, layers)
     if _lost(best, drop) > max_drop:
         notes.append(f"{artifact.path.name}: no number of layers in floats keeps --int8-max-drop")

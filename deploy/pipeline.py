@@ -14,7 +14,7 @@ from edgepress.compress.progress import Progress, Silent
 from edgepress.deploy.accepting import unmet
 from edgepress.deploy.foreseeing import check_recipe
 from edgepress.deploy.receipt import receipt
-from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
+from edgepress.deploy.recipe import BenchmarkSpec, Recipe, read_recipe, write_recipe
 from edgepress.deploy.run_folder import RunFolder, open_run
 from edgepress.deploy.stages import Stage, Work, model_stages
 from edgepress.deploy.surroundings import machine, versions
@@ -84,6 +84,25 @@ def run(
         check_output(path, force)
     line = _Line(plan, progress)
     return line.run(open_run(path, resume, force))
+
+
+def measure_files(
+    spec: BenchmarkSpec, files: list[Path], seed: int, progress: Progress, data: Any = None
+) -> dict[str, Any]:
+    """Measure files that a finished run holds; what can't be measured is said, not raised.
+
+    The models and files are whole by then: a device that fails, or an option that suits none of
+    the files which came out, doesn't take them along.
+    """
+    from edgepress.deploy.benchmarking import benchmark
+
+    try:
+        return benchmark(
+            files, **spec.model_dump(), data=data, seed=seed, progress=progress
+        ).to_json()
+    except (DeviceError, InputError) as error:
+        failure = {"device": spec.devices[0], "artifact": "", "reason": str(error.message)}
+        return {"device": {}, "rows": [], "comparisons": [], "failures": [failure]}
 
 
 class _Line:
@@ -201,26 +220,14 @@ class _Line:
         self, exported: dict[str, Any], stages: Iterable[dict[str, Any]]
     ) -> dict[str, Any]:
         """Measure the artifacts and every stage's float file, interleaved in one run."""
-        from edgepress.deploy.benchmarking import benchmark
-
         spec = self.recipe.benchmark
         paths = [Path(a["path"]) for a in exported["artifacts"]]
         artifacts = [p for p in paths if p.suffix in (".tflite", ".onnx")]  # C sources don't run
         files = {s["name"]: self.folder.stage(s["name"]) / "model.tflite" for s in stages}
         present = {name: path for name, path in files.items() if path.exists()}
         self.progress.stage(f"benchmark on {', '.join(spec.devices)}")
-        try:
-            return benchmark(
-                [*artifacts, *present.values()],
-                **spec.model_dump(),
-                data=self.dataset,
-                seed=self.recipe.seed,
-                progress=self.progress,
-            ).to_json()
-        except DeviceError as error:
-            # The models and files are whole: the run keeps them, and says what wasn't measured.
-            failure = {"device": spec.devices[0], "artifact": "", "reason": str(error.message)}
-            return {"device": {}, "rows": [], "comparisons": [], "failures": [failure]}
+        everything = [*artifacts, *present.values()]
+        return measure_files(spec, everything, self.recipe.seed, self.progress, self.dataset)
 
     def _record(
         self,

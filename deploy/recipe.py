@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
@@ -12,7 +13,6 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.notation import parse_size
 from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specifying import explain, hint
-from edgepress.deploy.run_options import parse_cores, parse_counts
 
 
 def parse_list(value: Any) -> Any:
@@ -26,6 +26,29 @@ def parse_list(value: Any) -> Any:
 def parse_batch(value: Any) -> Any:
     """Read a number as one; `auto` and `dynamic` stay text."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def parse_counts(value: Any) -> Any:
+    """Read `1,2` or a number as numbers, nothing as none."""
+    if value is None:
+        return ()
+    if isinstance(value, int):
+        return (value,)
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def parse_cores(value: Any) -> Any:
+    """Read `0,2-3` as the cores 0, 2 and 3."""
+    if not isinstance(value, str):
+        return parse_counts(value)
+    found: list[Any] = []
+    for part in value.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", part)
+        rising = match and int(match[1]) <= int(match[2])
+        found += range(int(match[1]), int(match[2]) + 1) if match and rising else [part.strip()]
+    return tuple(found)
 
 
 Sizes = Annotated[tuple[int, ...], BeforeValidator(parse_size)]

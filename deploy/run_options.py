@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from edgepress.benchmarks.runtime import runtime_for
 from edgepress.benchmarks.target import RunOptions, Target
@@ -24,28 +22,6 @@ _FLAGS = {
     "cpus": "--cpus",
     "profile": "--profile",
 }
-
-
-def parse_counts(value: Any) -> Any:
-    """Read `1,2` or a number as numbers, nothing as none."""
-    if value is None:
-        return ()
-    if isinstance(value, int):
-        return (value,)
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def parse_cores(value: Any) -> Any:
-    """Read `0,2-3` as the cores 0, 2 and 3."""
-    if not isinstance(value, str):
-        return parse_counts(value)
-    found: list[Any] = []
-    for part in value.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", part)
-        found += range(int(match[1]), int(match[2]) + 1) if match else [part.strip()]
-    return tuple(found)
 
 
 def read_delegate(text: str) -> tuple[str, dict[str, str]]:

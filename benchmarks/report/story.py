@@ -293,7 +293,10 @@ def profile(run: Run) -> list[tuple[str, Grid]]:
             for op in sorted(entry["operators"], key=lambda o: -o["ms"])[:20]
         )
         columns = ("output", "operator", "time", "share", "MACs", "GFLOP/s", "of peak", "bound by")
-        found.append((str(entry["artifact"]), Grid(columns, rows, tuple(entry.get("notes") or ()))))
+        where = f" on {entry['device']}" if entry.get("device") else ""
+        found.append(
+            (str(entry["artifact"]) + where, Grid(columns, rows, tuple(entry.get("notes") or ())))
+        )
     return found
 
 

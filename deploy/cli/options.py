@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -124,6 +125,12 @@ def given(values: Mapping[str, Any], kind: type[BaseModel], skip: Iterable[str] 
             continue
         found[name] = _pairs(name, value) if _is_mapping(kind, name) else value
     return found
+
+
+def on_command_line(*names: str) -> list[str]:
+    """Those options that stand on the command line, whatever their values."""
+    context = click.get_current_context()
+    return [n for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
 
 
 def _is_mapping(kind: type[BaseModel], name: str) -> bool:

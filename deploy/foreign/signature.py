@@ -46,7 +46,7 @@ def activation(output: T, made_by: Mapping[T, tuple[str, Sequence[T]]]) -> str:
         name, reads = made_by[output]
         if name in ACTIVATIONS:
             return ACTIVATIONS[name]
-        if name not in TRANSPARENT:
+        if name not in TRANSPARENT or not reads:
             break
         output = reads[0]
     return "linear"

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgepress.benchmarks.tflite_file import read_graph
+from edgepress.deploy.exporters.tflite_conversion import samples_of
 
 
 def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,13 +60,7 @@ def _ranges(engine: Any, request: Mapping[str, Any]) -> Any:
         raise ValueError("the file has no signature, by which calibration names its inputs")
     given = interpreter.get_signature_runner(key).get_input_details()
     size = max(int(next(iter(given.values()))["shape"][0]), 1)
-    with np.load(request["calibration"]) as file:
-        arrays = {name: file[name] for name in given}
-    total = len(next(iter(arrays.values())))
-    samples = [
-        {name: array[begin : begin + size] for name, array in arrays.items()}
-        for begin in range(0, total - size + 1, size)
-    ]
+    samples = list(samples_of(Path(request["calibration"]), size))
     return engine.calibrate({key: samples}, num_threads=1)
 
 

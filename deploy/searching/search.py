@@ -15,6 +15,7 @@ from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.files import write_json
 from edgepress.compress.progress import Progress, Silent
 from edgepress.deploy.foreseeing import check_recipe
+from edgepress.deploy.pipeline import measure_files
 from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
 from edgepress.deploy.run_folder import RunFolder, open_run
 from edgepress.deploy.searching.objectives import OBJECTIVES
@@ -178,7 +179,7 @@ class _Search:
         """Measure the front alone and interleaved, write what was found, and the report."""
         from edgepress.benchmarks.report import report
 
-        measured = self._measure(best)
+        figures = self._measure(best)
         found = {
             "objectives": list(self.recipe.search.objectives),
             "chosen_by": "val" if self.data.val is not None else self.data.report_split.name,
@@ -186,7 +187,7 @@ class _Search:
             "metric": self.data.task.metric,
             "trials": [self._told(trial) for trial in self.study.trials],
             "front": best,
-            "benchmark": measured,
+            "benchmark": figures,
         }
         write_json(self.folder.path / "search.json", found)
         self.progress.stage("write the report")
@@ -194,18 +195,16 @@ class _Search:
         return SearchResult(self.folder.path, found)
 
     def _measure(self, best: list[int]) -> dict[str, Any]:
-        from edgepress.deploy.benchmarking import benchmark
-
-        spec = self.recipe.benchmark
         trials = self.study.trials
         artifacts = [self._trial_folder(n) / trials[n].user_attrs["artifact"] for n in best]
         runnable = [path for path in artifacts if path.suffix in (".tflite", ".onnx")]
         if not runnable:
             return {}
         self.progress.stage(f"measure {len(runnable)} files of the front, interleaved")
-        options = spec.model_dump() | {"profile": False}
-        result = benchmark(runnable, **options, seed=self.recipe.seed, progress=self.progress)
-        return self.folder.relative(result.to_json())
+        spec = self.recipe.benchmark.model_copy(update={"profile": False})
+        found = measure_files(spec, runnable, self.recipe.seed, self.progress)
+        relative: dict[str, Any] = self.folder.relative(found)
+        return relative
 
     def _told(self, trial: FrozenTrial) -> dict[str, Any]:
         kept = trial.user_attrs

@@ -41,7 +41,8 @@ def find_library(path: Path, folder: Path, machine: str) -> Path:
     if not path.is_file():
         raise InputError(f"'{path}' (LiteRT's library) does not exist")
     library = path if path.suffix == ".so" else _from_archive(path, folder, machine)
-    head = library.read_bytes()[:20]
+    with library.open("rb") as file:
+        head = file.read(20)
     if head[:4] != b"\x7fELF":
         raise InputError(f"'{path}' is not a library")
     names = _MACHINES.get(int.from_bytes(head[18:20], "little"), ("another machine",))

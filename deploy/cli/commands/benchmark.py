@@ -229,7 +229,7 @@ def _show_profile(profile: dict[str, Any]) -> None:
             f"measured peak: {best['gflops']:.4g} GFLOP/s in float32 products,"
             f" {best['gbytes_per_s']:.4g} GB/s from memory"
         )
-    for note in filter(None, profile["notes"]):
+    for note in profile["notes"]:
         click.echo(f"note: {note}")
 
 

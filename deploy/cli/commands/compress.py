@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec
@@ -19,6 +18,7 @@ from edgepress.deploy.cli.options import (
     data_spec,
     given,
     keyword_values,
+    on_command_line,
     output_options,
     spec_options,
 )
@@ -85,7 +85,7 @@ def _resumed(values: Values) -> Recipe:
         raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
     if values["source"] is not None:
         return _recipe(values)
-    found = sorted({*_settings(values), *_given("data", "seed", *DataSpec.model_fields)})
+    found = sorted({*_settings(values), *on_command_line("data", "seed", *DataSpec.model_fields)})
     if found:
         raise click.UsageError(
             f"--resume takes the settings from the run's own recipe: drop --{found[0]}, or give"
@@ -94,23 +94,17 @@ def _resumed(values: Values) -> Recipe:
     return read_recipe(resume / "recipe.yaml")
 
 
-def _given(*names: str) -> list[str]:
-    """Those options that stand on the command line."""
-    context = click.get_current_context()
-    return [n for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
-
-
 def _recipe(values: Values) -> Recipe:
     source = values["source"]
     settings = _settings(values)
     if source.endswith(_RECIPE_ENDINGS):
-        found = [*settings, *_given("data", *DataSpec.model_fields)]
+        found = [*settings, *on_command_line("data", *DataSpec.model_fields)]
         if found:
             raise click.UsageError(
                 f"a recipe says everything itself: drop the options ({found[0]})"
             )
         recipe = read_recipe(Path(source))
-        seed = {"seed": values["seed"]} if _given("seed") else {}
+        seed = {"seed": values["seed"]} if on_command_line("seed") else {}
         return recipe.model_copy(update=seed)
     data = data_spec(values)
     if data is None:

@@ -9,7 +9,13 @@ import click
 
 from edgepress.compress.errors import InputError, Stopped
 from edgepress.deploy.cli import display
-from edgepress.deploy.cli.options import Values, common_options, keyword_values, output_options
+from edgepress.deploy.cli.options import (
+    Values,
+    common_options,
+    keyword_values,
+    on_command_line,
+    output_options,
+)
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.recipe import read_recipe
 
@@ -42,6 +48,8 @@ def command(values: Values) -> None:
 
     path, output, resume = values["recipe"], values["output"], values["resume"]
     if resume is not None:
+        if on_command_line("seed"):
+            raise click.UsageError("--resume takes the seed from its own recipe: drop --seed")
         if output not in (None, resume):
             raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
         if not (resume / "study.journal").is_file():
@@ -52,7 +60,7 @@ def command(values: Values) -> None:
     if output is None:
         raise click.UsageError("missing -o, the folder of the search")
     recipe = read_recipe(path, SearchRecipe)
-    if resume is None and values["seed"]:
+    if on_command_line("seed"):
         recipe = recipe.model_copy(update={"seed": values["seed"]})
     load_frameworks(values["verbose"])
     from edgepress.deploy.searching.search import search

@@ -23,7 +23,7 @@ from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.benchmarking import benchmark
 from edgepress.deploy.cli.main import cli
 from edgepress.deploy.foreseeing import check_recipe
-from edgepress.deploy.recipe import Recipe
+from edgepress.deploy.recipe import BenchmarkSpec, Recipe
 from edgepress.deploy.run_options import read_delegate, run_options
 from edgepress.deploy.targets.local import LocalTarget
 
@@ -159,6 +159,11 @@ def test_a_recipe_is_refused_before_its_first_stage(
     with pytest.raises(InputError, match=words):
         check_recipe(recipe, None)
     check_recipe(Recipe(**parts, benchmark={"threads": "1,2", "cpus": "0-1"}), None)
+
+
+def test_cores_that_fall_are_refused_not_taken_for_all() -> None:
+    with pytest.raises(ValueError, match="cpus"):
+        BenchmarkSpec(cpus="3-2")
 
 
 def test_a_delegate_is_read() -> None:
