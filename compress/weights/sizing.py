@@ -94,14 +94,15 @@ class _Search:
                 f" is {self.size(high):,.0f}, with {self.ladder.label(high)}",
                 "ask for more, or prune channels",
             )
-        looks = 0
+        halved = True
         while high - low > 1 and self.size(high) < (1 - _TOLERANCE) * limit:
-            # Between the two along a line; every third time in the middle, or it could creep.
+            # Between the two along a line; in the middle when the line did not halve the distance.
             share = (self.size(low) - limit) / (self.size(low) - self.size(high))
-            looks += 1
-            share = 0.5 if looks % 3 == 0 else share
-            middle = min(max(low + ceil(share * (high - low)), low + 1), high - 1)
+            distance = high - low
+            share = share if halved else 0.5
+            middle = min(max(low + ceil(share * distance), low + 1), high - 1)
             low, high = (low, middle) if self.size(middle) <= limit else (middle, high)
+            halved = 2 * (high - low) <= distance + 1
         return high
 
 

@@ -29,10 +29,9 @@ PARTS = (
 FEW = settings(
     max_examples=12,
     deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-MANY = settings(FEW, max_examples=300)
+MANY = settings(FEW, max_examples=300, derandomize=False)
 
 
 @pytest.fixture(scope="module")

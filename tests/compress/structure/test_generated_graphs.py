@@ -19,7 +19,6 @@ from edgepress.compress.structure.surgery import remove
 QUICK = settings(
     max_examples=25,
     deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 THOROUGH = settings(QUICK, max_examples=400, derandomize=False)

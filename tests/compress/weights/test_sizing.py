@@ -60,7 +60,8 @@ def test_the_mildest_setting_within_the_target_is_found(structure, share, packin
     assert account.unit == f"{packing} bytes"
     if structure in ("weights", "blocks"):
         assert size >= 0.97 * share * full
-    assert tools.weighed < 20
+    # Every second look halves what is left of at most 999 settings; five weigh the ends.
+    assert tools.weighed <= 5 + 2 * 10
 
 
 def test_a_size_that_training_changed_is_pruned_for_again(monkeypatch):
