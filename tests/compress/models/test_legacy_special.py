@@ -242,6 +242,10 @@ CASES: dict[str, Callable[[], Any]] = {
         L.Flatten(data_format="channels_first"),
         L.Dense(2),
     ),
+    "up_bilinear_first": lambda: seq(
+        L.Conv2D(3, 3, input_shape=(2, 6, 7), data_format="channels_first"),
+        L.UpSampling2D((3, 2), interpolation="bilinear", data_format="channels_first"),
+    ),
     "kept_dimensions": lambda: seq(
         L.GlobalAveragePooling2D(keepdims=True, input_shape=(5, 5, 2)), L.Conv2D(2, 1)
     ),
