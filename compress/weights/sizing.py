@@ -81,11 +81,11 @@ class _Search:
             self.sizes[rung] = self.weigh(pruned)
         return self.sizes[rung]
 
-    def find(self, limit: float) -> int:
-        """The mildest rung within a limit, or one that is less than 1 % below it.
+    def find(self, aim: float, limit: float) -> int:
+        """The mildest rung within an aim, one less than 1 % below it, or the harshest.
 
         Raises:
-            InputError: None is.
+            InputError: Even the harshest is over the limit.
         """
         low, high = 0, self.ladder.rungs
         if self.size(high) > limit:
@@ -94,14 +94,16 @@ class _Search:
                 f" is {self.size(high):,.0f}, with {self.ladder.label(high)}",
                 "ask for more, or prune channels",
             )
+        if self.size(high) > aim:
+            return high
         halved = True
-        while high - low > 1 and self.size(high) < (1 - _TOLERANCE) * limit:
+        while high - low > 1 and self.size(high) < (1 - _TOLERANCE) * aim:
             # Between the two along a line; in the middle when the line did not halve the distance.
-            share = (self.size(low) - limit) / (self.size(low) - self.size(high))
+            share = (self.size(low) - aim) / (self.size(low) - self.size(high))
             distance = high - low
             share = share if halved else 0.5
             middle = min(max(low + ceil(share * distance), low + 1), high - 1)
-            low, high = (low, middle) if self.size(middle) <= limit else (middle, high)
+            low, high = (low, middle) if self.size(middle) <= aim else (middle, high)
             halved = 2 * (high - low) <= distance + 1
         return high
 
@@ -146,7 +148,7 @@ def prune_to_size(
             f" {spec.packing} bytes"
         )
     aim = limit * (1 - _MARGIN if spec.recover_epochs else 1)
-    rung = search.find(aim)
+    rung = search.find(aim, limit)
     for number in range(_TRIES):
         result = prune(ladder.spec(spec, rung), number)
         after = search.weigh(result.model)
@@ -157,7 +159,7 @@ def prune_to_size(
             note = f"{ladder.label(rung)} holds the target of {limit:,.0f} {spec.packing} bytes"
             return replace(result, measured=(account,), notes=(note, *result.notes))
         aim = limit * (1 - _MARGIN) * search.size(rung) / after
-        rung = min(max(rung + 1, search.find(aim)), ladder.rungs)
+        rung = min(max(rung + 1, search.find(aim, limit)), ladder.rungs)
     raise InputError(
         f"after {_TRIES} prunings the file still had {after:,.0f} {spec.packing} bytes, and"
         f" {limit:,.0f} are asked for",

@@ -131,6 +131,9 @@ def test_half_the_macs_of_all_others(name: str, record_property: Record) -> None
 
 def _check_files(name: str, formats: list[str], folder: Path, record: Record) -> None:
     small = _halved(name, record).model
+    # The statistics are those of the uncut network; through 169 layers of random weights they
+    # let signals grow beyond float32.
+    _settle(small)
     result = export(small, folder / "out", formats=formats, verify_samples=4)
     assert [a.format for a in result.artifacts] == formats
     for artifact in result.artifacts:

@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from edgepress.compress import prune
 from edgepress.compress.errors import InputError
+from edgepress.compress.progress import Silent
 from edgepress.compress.pruning import prune_as
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.weights.prunable import find_kernels
+from edgepress.compress.weights.sizing import prune_to_size
 
 layers = keras.layers
 
@@ -103,6 +105,19 @@ def test_a_target_below_reach_says_how_low_it_goes():
     np.testing.assert_array_equal(
         result.model.get_layer("head").kernel.numpy(), network().get_layer("head").kernel.numpy()
     )
+
+
+def test_the_harshest_setting_is_tried_where_no_margin_for_training_is_left():
+    target = PruneSpec(structure="weights", target_size=0.5, recover_epochs=1)
+    harshest = prune(network(), structure="weights", sparsity=0.999).model
+    limit = Pretended().packed_size(harshest, "gzip") + 1
+
+    def without_training(spec, number):
+        return prune_as(spec.model_copy(update={"recover_epochs": 0}), network())
+
+    spec = target.model_copy(update={"target_size": limit})
+    result = prune_to_size(network(), spec, without_training, Pretended(), 0, Silent())
+    assert result.measured[0].after <= limit
 
 
 @pytest.mark.parametrize(
