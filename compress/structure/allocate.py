@@ -227,10 +227,9 @@ def _trimmed(
         narrower = []
         for ladder in free:
             name = ladder.group.name
-            below = [w for w in ladder.widths if w < widths[name]]
-            if below:
-                lost = ladder.scores[ladder.group.size - below[0] - 1]
-                narrower.append((float(lost), name, below[0]))
+            if below := ladder.below(widths[name]):
+                lost = ladder.scores[ladder.group.size - below - 1]
+                narrower.append((float(lost), name, below))
         for _, name, width in sorted(narrower):
             tried = {**widths, name: width}
             if target.count(alive_for(channels, ladders, tried)) >= lowest:
@@ -253,10 +252,9 @@ def _refilled(
         wider = []
         for ladder in free:
             name = ladder.group.name
-            above = [w for w in ladder.widths if w > widths[name]]
-            if above:
-                regained = ladder.scores[ladder.group.size - above[-1]]
-                wider.append((float(regained), name, above[-1]))
+            if above := ladder.above(widths[name]):
+                regained = ladder.scores[ladder.group.size - above]
+                wider.append((float(regained), name, above))
         for _, name, width in sorted(wider, reverse=True):
             tried = {**widths, name: width}
             if target.count(alive_for(channels, ladders, tried)) <= target.limit:
@@ -264,6 +262,34 @@ def _refilled(
                 break
         else:
             return widths
+
+
+def refill(
+    channels: Channels,
+    scores: Scores,
+    spec: PruneSpec,
+    alive: Alive,
+    target: Target,
+    divisor: int,
+) -> Alive:
+    """Give back what still fits of a choice that ended below its target.
+
+    Args:
+        channels: The model's units.
+        scores: Their importance, by group.
+        spec: Multiples, and the widths that are fixed.
+        alive: (units,) the choice.
+        target: What fits.
+        divisor: By how much the steps are finer than the spec's multiples.
+
+    Returns:
+        (units,) whether each stays; all that stayed before do.
+    """
+    ladders = ladders_of(channels, scores, spec, divisor)
+    fixed = _overrides(channels, ladders, spec)
+    free = [x for x in ladders if x.group.name not in fixed]
+    widths = {x.group.name: int(alive[x.group.units].sum()) for x in ladders}
+    return alive_for(channels, ladders, _refilled(channels, ladders, widths, free, target))
 
 
 class _Path:

@@ -37,6 +37,14 @@ class Ladder:
         wanted = self.group.size - removed
         return min((w for w in self.widths if w >= wanted), default=self.widths[0])
 
+    def below(self, width: int) -> int:
+        """The next narrower width; 0 where there is none."""
+        return max((w for w in self.widths if w < width), default=0)
+
+    def above(self, width: int) -> int:
+        """The next wider width; 0 where there is none."""
+        return min((w for w in self.widths if w > width), default=0)
+
 
 def multiple_for(size: int, round_to: int) -> int:
     """The multiple that a group's widths are kept at.

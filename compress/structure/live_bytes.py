@@ -50,6 +50,30 @@ def live_bytes(channels: Channels) -> Callable[[Alive], float]:
     Returns:
         A function that rises with the units. At all units it is the exact peak of this order.
     """
+    loads = _loads(channels)
+    full = loads(channels.all_alive())
+    peak = float(full.max())
+    if not peak:
+        return lambda _: 0.0
+    norm = float(((full / peak) ** _SHARPNESS).sum())
+
+    def estimate(alive: Alive) -> float:
+        powers = float(((loads(alive) / peak) ** _SHARPNESS).sum())
+        return float(peak * (powers / norm) ** (1 / _SHARPNESS))
+
+    return estimate
+
+
+def peak_bytes(channels: Channels) -> Callable[[Alive], float]:
+    """From units to the most bytes that are alive at one time, exact for this order of the layers.
+
+    It says nothing of all that lies below the peak: a search needs `live_bytes` to go down by.
+    """
+    loads = _loads(channels)
+    return lambda alive: float(loads(alive).max())
+
+
+def _buffers(channels: Channels) -> _Buffers:
     buffers = _Buffers()
     for step, visit in enumerate(channels.trace.visits):
         for ids in visit.inputs:
@@ -59,16 +83,18 @@ def live_bytes(channels: Channels) -> Callable[[Alive], float]:
                 buffers.of[id(ids)] = buffers.of[id(visit.inputs[0])]
             else:
                 buffers.make(ids, step)
-    if not buffers.ids:
-        return lambda _: 0.0
-    return _smooth_peak(channels, buffers)
+    return buffers
 
 
 def _same(a: Ids, b: Ids) -> bool:
     return a is b or (a.shape == b.shape and np.array_equal(a.array, b.array))
 
 
-def _smooth_peak(channels: Channels, buffers: _Buffers) -> Callable[[Alive], float]:
+def _loads(channels: Channels) -> Callable[[Alive], NDArray[np.float64]]:
+    """From units to the bytes that are alive at each step of the graph."""
+    buffers = _buffers(channels)
+    if not buffers.ids:
+        return lambda _: np.zeros(1)
     units = [channels.unit_of[ids.array].ravel() for ids in buffers.ids]
     flat = np.concatenate(units)
     starts = np.cumsum([0, *(len(u) for u in units[:-1])])
@@ -83,15 +109,7 @@ def _smooth_peak(channels: Channels, buffers: _Buffers) -> Callable[[Alive], flo
         kept = np.append(alive, True)[flat].astype(np.int64)
         return np.asarray(alive_at @ np.add.reduceat(kept, starts))
 
-    full = loads(channels.all_alive())
-    peak = float(full.max())
-    norm = float(((full / peak) ** _SHARPNESS).sum())
-
-    def estimate(alive: Alive) -> float:
-        powers = float(((loads(alive) / peak) ** _SHARPNESS).sum())
-        return float(peak * (powers / norm) ** (1 / _SHARPNESS))
-
-    return estimate
+    return loads
 
 
 def _elements(ids: Ids) -> int:

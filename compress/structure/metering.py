@@ -21,7 +21,7 @@ from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels
 from edgepress.compress.structure.layer_size import LayerSize
 from edgepress.compress.structure.layer_times import LayerTimes
-from edgepress.compress.structure.live_bytes import live_bytes
+from edgepress.compress.structure.live_bytes import live_bytes, peak_bytes
 from edgepress.compress.structure.surgery import remove
 
 
@@ -54,6 +54,8 @@ class Gauge:
         measure: From a model to the real value.
         whole: The estimate for the model as it is.
         slope: What really goes for each that the estimate says goes.
+        near: From units to a value in proportion to the real one, where there is such an estimate:
+            it tells close choices apart, and leads nowhere by itself.
     """
 
     what: str
@@ -64,6 +66,7 @@ class Gauge:
     measure: Callable[[Any], float]
     whole: float
     slope: float = 1.0
+    near: Callable[[Alive], float] | None = None
 
     def count(self, alive: Alive) -> float:
         """The corrected estimate: right for the whole model, and for the last one measured."""
@@ -183,7 +186,8 @@ def _file_gauge(channels: Channels, spec: PruneSpec, tools: Instruments, budget:
     full, estimate = tools.arena(channels.model), live_bytes(channels)
     limit = limit_of(spec.target_arena, full)
     whole = max(estimate(everything), 1.0)
-    return Gauge("arena", "bytes", full, limit, estimate, tools.arena, whole, full / whole)
+    near = peak_bytes(channels)
+    return Gauge("arena", "bytes", full, limit, estimate, tools.arena, whole, full / whole, near)
 
 
 def latency_limit(spec: PruneSpec, full: float) -> float:

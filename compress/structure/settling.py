@@ -8,8 +8,10 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.structure.allocate import (
     TOLERANCE,
+    Target,
     allocate,
     is_searched,
+    refill,
     target_of,
     time_wanted,
 )
@@ -20,6 +22,8 @@ from edgepress.compress.structure.metering import Gauge, Metering
 
 # How often a plan is made again; the estimate is off by a factor, so two or three are enough.
 _TRIES = 6
+# How often a choice that ended far below is filled up, with steps of one size.
+_LOOKS = 2
 
 
 def settle(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Alive:
@@ -44,6 +48,7 @@ def settle(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) 
         return alive
     if metering.target is not None:
         alive = _held(metering, metering.target, alive, channels, scores, spec, budget)
+        alive = _nearer(metering, metering.target, alive, channels, scores, spec)
     plain = None
     if metering.times is not None:
         plain = allocate(channels, scores, spec, budget, stepped=False)
@@ -107,3 +112,33 @@ def _held(
     # What the plan expected before it was measured is the prediction worth showing.
     gauge.slope = best[2]
     return best[1]
+
+
+def _nearer(
+    metering: Metering,
+    gauge: Gauge,
+    alive: Alive,
+    channels: Channels,
+    scores: Scores,
+    spec: PruneSpec,
+) -> Alive:
+    """A choice that leaves more and is measured to hold too, where a plan ended far below.
+
+    Units are given back by the estimate that tells close choices apart, in finer and finer steps.
+    """
+    limit = gauge.limit or 0.0
+    if gauge.near is None:
+        return alive
+    for divisor in (d for d in (1, 2, 4, 8) if d <= spec.round_to):
+        like = alive
+        for _ in range(_LOOKS):
+            value = metering.measured(gauge, alive)
+            if value >= limit * (1 - TOLERANCE):
+                return alive
+            # What the planner of the file needs for each byte that is alive at the peak.
+            rate = metering.measured(gauge, like) / max(gauge.near(like), 1.0)
+            target = Target(gauge.what, limit / rate, gauge.near)
+            like = refill(channels, scores, spec, alive, target, divisor)
+            if value < metering.measured(gauge, like) <= limit:
+                alive = like
+    return alive

@@ -99,13 +99,13 @@ class WidthSearch:
             if price is None or waiting[0][1] != name:
                 continue
             heapq.heappop(waiting)
-            widths = {**widths, name: self._below(widths, name)}
+            widths = {**widths, name: self._ladders[name].below(widths[name])}
             self._queue(waiting, widths, name)
         return widths
 
     def _queue(self, waiting: list[tuple[float, str]], widths: Widths, name: str) -> float | None:
         """Price a group's next step and queue it; None where it has none that saves anything."""
-        below = self._below(widths, name)
+        below = self._ladders[name].below(widths[name])
         if not below:
             return None
         over, then = self._over(widths), self._over({**widths, name: below})
@@ -122,7 +122,7 @@ class WidthSearch:
             wider = [
                 (self._damage[name][widths[name]] - self._damage[name][above], name, above)
                 for name in self._ladders
-                if name != but and (above := self._above(widths, name))
+                if name != but and (above := self._ladders[name].above(widths[name]))
             ]
             for _, name, above in sorted(wider, reverse=True):
                 tried = {**widths, name: above}
@@ -135,8 +135,8 @@ class WidthSearch:
     def _exchanged(self, widths: Widths) -> Widths | None:
         """Widths of less damage: one group a step up or down, the others as that asks for."""
         lost = self._lost(widths)
-        for name in self._ladders:
-            for width in (self._above(widths, name), self._below(widths, name)):
+        for name, ladder in self._ladders.items():
+            for width in (ladder.above(widths[name]), ladder.below(widths[name])):
                 if not width or len(self._seen) > _MOST_LOOKS:
                     continue
                 lowered = self._lowered({**widths, name: width}, name)
@@ -146,14 +146,6 @@ class WidthSearch:
                 if self._lost(tried) < lost * (1 - 1e-9):
                     return tried
         return None
-
-    def _below(self, widths: Widths, name: str) -> int:
-        """The next narrower width of a group; 0 where there is none."""
-        return max((w for w in self._ladders[name].widths if w < widths[name]), default=0)
-
-    def _above(self, widths: Widths, name: str) -> int:
-        """The next wider width of a group; 0 where there is none."""
-        return min((w for w in self._ladders[name].widths if w > widths[name]), default=0)
 
 
 def _damage(ladder: Ladder, price: float) -> dict[int, float]:

@@ -22,7 +22,7 @@ from edgepress.compress.structure.groups import Group, find_channels
 from edgepress.compress.structure.ladders import Ladder
 from edgepress.compress.structure.layer_size import LayerSize
 from edgepress.compress.structure.layer_times import stairs, widths_measured, without_bumps
-from edgepress.compress.structure.live_bytes import live_bytes
+from edgepress.compress.structure.live_bytes import live_bytes, peak_bytes
 from edgepress.compress.structure.metering import budget_for
 from edgepress.compress.structure.plan import PruningPlan, apply_plan, make_plan
 from edgepress.compress.structure.pruning import rounds_of
@@ -87,6 +87,24 @@ def test_the_target_holds_when_it_is_measured(what: str, share: float) -> None:
     # Steps of sixteen leave no width between, so a latency may end well below its target.
     assert account.after >= (0.9 if what != "latency" else 0.5) * share * measure(model)
     assert PruningPlan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize("allocation", ["global", "uniform"])
+@pytest.mark.parametrize("share", [0.8, 0.5, 0.3])
+def test_a_peak_that_ends_far_below_its_target_is_filled_up_again(
+    share: float, allocation: str
+) -> None:
+    class Exact(Pretended):
+        """A planner that finds the peak which the mean over the steps only comes near."""
+
+        def arena(self, model: keras.Model) -> float:
+            channels = find_channels(model)
+            return 700.0 + 1.07 * peak_bytes(channels)(channels.all_alive())
+
+    model, tools = network(), Exact()
+    plan = make_plan(model, spec(target_arena=share, allocation=allocation), instruments=tools)
+    limit = share * tools.arena(model)
+    assert 0.95 * limit <= tools.arena(apply_plan(model, plan)) <= limit
 
 
 def test_an_absolute_target_holds_too_and_one_below_reach_says_how_low_it_goes() -> None:
