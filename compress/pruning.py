@@ -57,11 +57,12 @@ def prune_as(
 ) -> PruneResult:
     """`prune` with the options as a spec, and with what measures files and devices."""
     from edgepress.compress.data import open_data
-    from edgepress.compress.models import load, restore_compilation
+    from edgepress.compress.models import load_noted, restore_compilation
 
-    source = load(model)
+    loaded = load_noted(model)
+    source = loaded.model
     if source is not model:
-        restore_compilation(source, model)
+        restore_compilation(loaded, model)
     dataset = None if data is None else open_data(data, source, seed)
     how = _pruner(spec.structure)
     more = {} if instruments is None else {"instruments": instruments}

@@ -96,7 +96,7 @@ def open_source(
         InputError: There is no such model, or it can't be opened.
     """
     from edgepress.compress.models import load_noted
-    from edgepress.compress.models.other_kinds import NotKeras, other_kind
+    from edgepress.compress.models.other_kinds import NotKeras, is_there, other_kind
     from edgepress.deploy.foreign import open_foreign
 
     if isinstance(model, Source):
@@ -112,7 +112,7 @@ def open_source(
             raise
         return open_foreign(path)
     except InputError as error:
-        if path is None or not path.is_dir() or custom_objects is not None:
+        if custom_objects is not None or path is None or not is_there(path) or not path.is_dir():
             raise
         return _by_its_signature(path, error)
 

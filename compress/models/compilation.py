@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress.models.reading import Loaded
 from edgepress.compress.models.user_code import custom_objects_of
 
 # Classes of which the loaded model is the one that the optimizer was built for.
@@ -20,14 +21,14 @@ _WITH_A_GRAPH = ("Functional", "Sequential", "Model")
 
 
 def restore_compilation(
-    model: Any, source: Any, custom_objects: Path | str | Mapping[str, Any] | None = None
+    loaded: Loaded, source: Any, custom_objects: Path | str | Mapping[str, Any] | None = None
 ) -> str:
-    """Compile a model that `load` gave as its file says, with the optimizer's state.
+    """Compile a model that `load_noted` gave as its file says, with the optimizer's state.
 
     Args:
-        model: The model, changed in place.
+        loaded: The model, changed in place, and the optimizer that was carried with it.
         source: What it was loaded from. A `.keras` file of Keras 3 says everything; of a file of an
-            older Keras the optimizer is taken, where `load_noted` carries it; others say nothing.
+            older Keras the carried optimizer is taken; others say nothing.
         custom_objects: As for `load`: losses and metrics of the user's own.
 
     Returns:
@@ -35,12 +36,11 @@ def restore_compilation(
     """
     import keras
 
-    from edgepress.compress.models.legacy import is_older
-
-    path = Path(str(source))
-    if path.exists() and is_older(path):
-        return _take_optimizer(model, path, custom_objects)
-    config, state = _read(path)
+    model = loaded.model
+    if loaded.optimizer is not None:
+        model.compile(optimizer=loaded.optimizer)
+        return ""
+    config, state = _read(Path(str(source)))
     if not config:
         return ""
     objects = custom_objects
@@ -56,20 +56,6 @@ def restore_compilation(
             " its optimizer's state is left behind"
         )
     _assign(model.optimizer, state)
-    return ""
-
-
-def _take_optimizer(model: Any, path: Path, custom_objects: Any) -> str:
-    """Compile a carried model with the optimizer of its file; the loss is of another Keras."""
-    from edgepress.compress.models.reading import load_noted
-
-    old = load_noted(path, custom_objects).optimizer
-    if old is None:
-        return ""
-    optimizer = type(old).from_config(old.get_config())
-    optimizer.build(model.trainable_variables)
-    _assign(optimizer, [variable.numpy() for variable in old.variables])
-    model.compile(optimizer=optimizer)
     return ""
 
 

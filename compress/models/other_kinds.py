@@ -28,4 +28,19 @@ class NotKeras(InputError):
 
 def other_kind(path: Path) -> str | None:
     """What a file is by its name, with its article; None where it may hold a Keras model."""
-    return KINDS.get(path.suffix.lower()) if path.is_file() else None
+    kind = KINDS.get(path.suffix.lower())
+    return kind if kind and is_there(path) and path.is_file() else None
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path exists; a name that no file can have doesn't.
+
+    Raises:
+        PermissionError: Its folder can't be read.
+    """
+    try:
+        return path.exists()
+    except PermissionError:
+        raise
+    except OSError:
+        return False

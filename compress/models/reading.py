@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.other_kinds import NotKeras, other_kind
+from edgepress.compress.models.other_kinds import NotKeras, is_there, other_kind
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 
-# What Keras raises on files whose bytes are wrong, not their layers.
-_DAMAGE = (OSError, RuntimeError, json.JSONDecodeError)
+# What reading a file raises, and what that says of the file; the first that fits counts.
+_REASONS: dict[type[Exception], tuple[str, str]] = {
+    PermissionError: ("can't be read", "its permissions don't let you; change them or copy it"),
+    FileNotFoundError: ("lacks a file that belongs to it", "copy or download all of it again"),
+    RecursionError: (
+        "is nested too deeply to be read",
+        "build the model in a function and give file.py:function",
+    ),
+    NotImplementedError: (
+        "needs what Keras 3 doesn't have",
+        "build the model in a function and give file.py:function",
+    ),
+    MemoryError: ("doesn't fit in memory", "use a machine with more, or check the file's sizes"),
+    # Keras raises these on files whose bytes are wrong, not their layers.
+    OSError: ("is damaged", "copy or download it again"),
+    RuntimeError: ("is damaged", "copy or download it again"),
+    json.JSONDecodeError: ("is damaged", "copy or download it again"),
+    Exception: ("can't be loaded", "layers of your own are named with --custom-objects file.py"),
+}
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -85,10 +104,13 @@ def load_noted(
     if isinstance(source, keras.Model):
         return Loaded(source)
     text = str(source)
-    if not Path(text).exists() and is_reference(text):
-        return Loaded(_built(_returned_model(text), text))
     path = Path(text)
-    _check_file(path)
+    try:
+        if not is_there(path) and is_reference(text):
+            return Loaded(_built(_returned_model(text), text))
+        _check_file(path)
+    except OSError as error:
+        raise _refusal(path, error) from None
     found = _load_file(path, _objects(custom_objects), unsafe_lambda)
     return Loaded(_built(found.model, text), found.notes, found.optimizer)
 
@@ -112,7 +134,7 @@ def _returned_model(text: str) -> Any:
 
 def _check_file(path: Path) -> None:
     """Tell apart, without opening it as a model, what can't be one."""
-    if not path.exists():
+    if not is_there(path):
         raise InputError(
             f"model '{path}' does not exist",
             "give a .keras or .h5 file, a SavedModel folder, or file.py:function returning a model",
@@ -138,7 +160,11 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
             names = archive.namelist()
-    except (zipfile.BadZipFile, EOFError, OSError):
+    except RuntimeError as error:  # encrypted, or packed in a way that Python can't undo
+        raise InputError(
+            f"'{path}' is an archive that can't be opened: {error}", "pack it anew with plain zip"
+        ) from None
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError):
         raise InputError(
             f"'{path}' is not a whole .keras archive", "it is truncated or another kind of file"
         ) from None
@@ -193,15 +219,8 @@ def _carry(path: Path, objects: dict[str, Any]) -> Loaded:
 
 def _refusal(path: Path, error: Exception) -> InputError:
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
-    if isinstance(error, _DAMAGE):
-        return InputError(
-            f"'{path}' is damaged: {type(error).__name__}: {lines[0][:300]}",
-            "copy or download it again",
-        )
-    return InputError(
-        f"'{path}' can't be loaded: {type(error).__name__}: {lines[0][:300]}",
-        "layers of your own are named with --custom-objects file.py",
-    )
+    what, hint = next(said for kind, said in _REASONS.items() if isinstance(error, kind))
+    return InputError(f"'{path}' {what}: {type(error).__name__}: {lines[0][:300]}", hint)
 
 
 def _built(model: Any, source: str) -> Any:

@@ -61,11 +61,13 @@ def command(values: Values) -> None:
     output = check_model_output(values["output"], values["force"])
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data, save
-    from edgepress.compress.models import restore_compilation
+    from edgepress.compress.models import load_noted, restore_compilation
     from edgepress.deploy.pruning import prune_as
 
-    model = load_model(values)
-    left_behind = restore_compilation(model, values["model"], values["custom_objects"])
+    custom_objects = values["custom_objects"]
+    loaded = load_noted(values["model"], custom_objects, values["unsafe_lambda"])
+    model = loaded.model
+    left_behind = restore_compilation(loaded, values["model"], custom_objects)
     if left_behind:
         display.say(f"note: {left_behind}")
     dataset = None if data is None else open_data(data, model, values["seed"])

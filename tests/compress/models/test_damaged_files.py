@@ -196,6 +196,45 @@ def test_odd_archives(whole: Path, tmp_path: Path, name: str) -> None:
     assert line or name in ("no_metadata", "metadata_is_nothing")
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(13, "Permission denied"), "permissions"),
+        (FileNotFoundError(2, "No such file or directory"), "lacks a file"),
+        (RecursionError("maximum depth"), "too deeply"),
+        (NotImplementedError("no such thing"), "doesn't have"),
+        (MemoryError(), "memory"),
+        (RuntimeError("bad heap signature"), "damaged"),
+    ],
+)
+def test_each_failure_is_told_as_what_it_is(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(keras.models, "load_model", fail)
+    assert says in _attempt(whole / "new.keras")
+    if isinstance(error, PermissionError):
+        monkeypatch.setattr(Path, "open", fail)
+        assert says in _attempt(whole / "old.h5")
+
+
+def test_archives_that_python_cannot_unpack(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "odd.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}" + " " * 500)
+    raw = path.read_bytes()
+    for place in (raw.index(b"PK\x03\x04") + 8, raw.index(b"PK\x01\x02") + 10):
+        raw = raw[:place] + b"\x63\0" + raw[place + 2 :]
+    path.write_bytes(raw)
+    assert "can't be opened" in _attempt(path)
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    assert "does not exist" in _attempt(Path("a" * 300 + ".keras"))
+
+
 def test_a_member_outside_of_the_archive_is_not_written(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "inner" / "outside.keras"
     path.parent.mkdir()

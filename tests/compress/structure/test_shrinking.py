@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError, Stopped
-from edgepress.compress.models import load, restore_compilation, save
+from edgepress.compress.models import load, load_noted, restore_compilation, save
 from edgepress.compress.progress import Silent
 from edgepress.compress.pruning import prune
 from edgepress.compress.recipe import PruneSpec
@@ -255,9 +255,9 @@ def test_a_compilation_that_cannot_be_made_again_is_said(tmp_path: Path) -> None
     model = keras.Sequential([keras.Input((4,)), L.Dense(3)])
     model.compile("sgd", strange)
     save(model, tmp_path / "m.keras")
-    loaded = load(tmp_path / "m.keras")
+    loaded = load_noted(tmp_path / "m.keras")
     assert "can't be made again" in restore_compilation(loaded, tmp_path / "m.keras")
-    assert not loaded.compiled
+    assert not loaded.model.compiled
     objects = {"strange": strange}
     assert restore_compilation(loaded, tmp_path / "m.keras", objects) == ""
-    assert loaded.compiled
+    assert loaded.model.compiled
