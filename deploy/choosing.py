@@ -20,12 +20,13 @@ from edgepress.compress.errors import EdgepressError
 from edgepress.deploy.exporters import Exporter, Job
 from edgepress.deploy.exporters.recurrent import flat_layers
 from edgepress.deploy.pairing import pair_inputs
+from edgepress.deploy.quantize.precision import METHODS
 
 # In depthwise networks up to this size the trials take seconds.
 _CHEAP_PARAMS = 2_000_000
 _METHODS = {
-    "tflite": ("min-max", "percentile", "mse", "entropy"),
-    "onnx": ("min-max", "percentile", "entropy"),
+    "tflite": [m for m in METHODS if m != "auto"],
+    "onnx": [m for m in METHODS if m not in ("auto", "mse")],
 }
 # Min-max lets one far value take levels from all others; ONNX Runtime's percentile, though, keeps
 # the activations of all samples in memory.
@@ -62,7 +63,7 @@ def choose(job: Job, format: str, exporter: Exporter, names: Sequence[str]) -> C
     if job.calibration is None or job.carries_ranges:
         return Choice(job)
     method = job.settings.calibration_method or _DEFAULTS[format]
-    methods = _METHODS[format] if method == "auto" else (method,)
+    methods = _METHODS[format] if method == "auto" else [method]
     changes = list(_changes(job))
     if len(methods) == 1 and not changes:
         return Choice(job.with_method(method))

@@ -8,12 +8,12 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters import EXPORTERS, Settings
-from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.quantize.precision import METHODS, PRECISIONS
 from edgepress.deploy.source import Source
 
 # Formats whose int8 files can come from quantisation-aware training.
 TRAINED_FORMATS = frozenset({"tflite", "c"})
-METHODS = ("min-max", "percentile", "mse", "entropy", "auto")
+CALIBRATION_SAMPLES = 256
 
 
 def check_options(
@@ -23,6 +23,7 @@ def check_options(
     has_data: bool,
     qat_epochs: int = 0,
     int8_max_drop: float | None = None,
+    calibration_samples: int = CALIBRATION_SAMPLES,
 ) -> None:
     """Refuse, before any work, what can't be or would be ignored.
 
@@ -33,6 +34,7 @@ def check_options(
         has_data: Whether there is data.
         qat_epochs: Epochs of training for int8.
         int8_max_drop: Bound on what an int8 TFLite file loses.
+        calibration_samples: Samples that ranges are taken from.
 
     Raises:
         InputError: Names the option.
@@ -46,6 +48,13 @@ def check_options(
             f"--quantize {calibrated[0]} takes the ranges of activations from samples",
             "pass --data",
         )
+    if calibration_samples != CALIBRATION_SAMPLES and not calibrated:
+        raise InputError(
+            "--calibration-samples has no use: none of the files takes ranges from samples",
+            "add --quantize int8",
+        )
+    if isinstance(settings.batch, int) and settings.batch < 1:
+        raise InputError(f"--batch {settings.batch}: must be 1 or more")
     if settings.io not in ("float", "int8", "uint8"):
         raise InputError(f"--io {settings.io}: must be float, int8 or uint8")
     integers = {name for exporter in exporters for name in exporter.integer_io}

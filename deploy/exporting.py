@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.artifact import Artifact
@@ -26,17 +23,21 @@ from edgepress.compress.files import (
 )
 from edgepress.compress.progress import Progress, Silent
 from edgepress.deploy.encoding import encode_zeros
-from edgepress.deploy.export_options import TRAINED_FORMATS, check_options, check_source
+from edgepress.deploy.export_options import (
+    CALIBRATION_SAMPLES,
+    TRAINED_FORMATS,
+    check_options,
+    check_source,
+)
 from edgepress.deploy.export_result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
 from edgepress.deploy.exporters.exporter import IO, Batch, SparseEncoding
 from edgepress.deploy.exporters.preflight import Obstacle
+from edgepress.deploy.preparing import prepared
 from edgepress.deploy.quantize import PRECISIONS
-from edgepress.deploy.source import Source, keras_source, open_source
+from edgepress.deploy.source import Source, in_float32, keras_source, open_source
 from edgepress.deploy.surroundings import versions
-from edgepress.deploy.worker import Worker
-
-_PROBE_SAMPLES = 4
+from edgepress.deploy.worker import Worker, working
 
 
 def export(
@@ -50,7 +51,7 @@ def export(
     graph_batch: Batch = "auto",
     opset: int = 18,
     nchw: bool = False,
-    calibration_samples: int = 256,
+    calibration_samples: int = CALIBRATION_SAMPLES,
     calibration_method: str | None = None,
     equalize: bool | None = None,
     bias_correction: bool | None = None,
@@ -116,15 +117,20 @@ def export(
         bias_correction, sparse_encoding,
     )  # fmt: skip
     formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
-    check_options(formats, quantize, settings, data is not None, qat_epochs, int8_max_drop)
-    source = open_source(model)
+    check_options(
+        formats, quantize, settings, data is not None, qat_epochs, int8_max_drop,
+        calibration_samples,
+    )  # fmt: skip
+    source, remarks = in_float32(open_source(model))
     settings = check_source(source, settings, qat_epochs, int8_max_drop)
     dataset = None if data is None else open_data(data, source.model, seed)
+    if dataset is not None:
+        dataset.report_split  # noqa: B018  raises before any work where there is none
     progress = progress or Silent()
     pairs = [(f, q) for f in formats for q in quantize]
     trained = [(f, q) for f, q in pairs if qat_epochs and q == "int8" and f in TRAINED_FORMATS]
     with (
-        _working(worker, timeout) as worker,
+        working(worker, timeout) as worker,
         tempfile.TemporaryDirectory(prefix="edgepress-") as folder,
     ):
         lines = []
@@ -135,13 +141,13 @@ def export(
             if trains:
                 origin = keras_source(_train(source.model, dataset, qat_epochs, seed, progress))
             precisions = [q for _, q in part]
-            with _prepared(
+            with prepared(
                 origin, dataset, settings, precisions, calibration_samples, worker, seed
             ) as job:
                 line = _Line(job, origin, dataset, verify_samples, seed, progress, int8_max_drop)
                 line.write_all(part, Path(folder))
                 lines.append(line)
-        return _publish(lines, worker, out, force)
+        return _publish(lines, remarks, worker, out, force)
 
 
 def _train(model: Any, dataset: Any, epochs: int, seed: int, progress: Progress) -> Any:
@@ -169,66 +175,16 @@ def convert(
     Returns:
         Why there is no such file; empty where there is.
     """
+    source, _ = in_float32(keras_source(model))
     with (
-        _working(worker, 900.0) as worker,
-        _prepared(keras_source(model), None, Settings(), [precision], 0, worker, 0) as job,
+        working(worker) as worker,
+        prepared(source, None, Settings(), [precision], 0, worker, 0) as job,
     ):
         try:
             EXPORTERS[format].write(job, precision, out)
         except EdgepressError as error:
             return error.format_message()
     return ""
-
-
-@contextmanager
-def _working(worker: Worker | None, timeout: float) -> Iterator[Worker]:
-    """The given worker, left running, or a new one for this block."""
-    if worker is not None:
-        yield worker
-        return
-    with Worker(timeout) as own:
-        yield own
-
-
-@contextmanager
-def _prepared(
-    source: Source,
-    dataset: Any,
-    settings: Settings,
-    quantize: Sequence[str],
-    calibration_samples: int,
-    worker: Worker,
-    seed: int,
-) -> Iterator[Job]:
-    """A job with a scratch folder, probe samples and calibration samples."""
-    from edgepress.deploy.exporters.plausible import plausible_inputs
-
-    model = source.model
-    names = dict(zip((t.name for t in model.inputs), source.input_names, strict=True))
-
-    def save(path: Path, arrays: dict[str, Any]) -> Path:
-        np.savez(path, allow_pickle=False, **{names[k]: v for k, v in arrays.items()})
-        return path
-
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-        scratch, calibration = Path(folder), None
-        if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
-            arrays = dataset.calibration(calibration_samples, seed)
-            calibration = save(scratch / "calibration.npz", arrays)
-        count = settings.batch if isinstance(settings.batch, int) else _PROBE_SAMPLES
-        probe = plausible_inputs(model, count, seed, settings.shapes)
-        saved = save(scratch / "probe.npz", probe)
-        sizes = _data_sizes(model, dataset)
-        yield Job(model, settings, worker, scratch, saved, calibration, sizes, source.trace)
-
-
-def _data_sizes(model: Any, dataset: Any) -> dict[str, Sequence[int]]:
-    """Sizes of the data's samples by input name, where the model leaves sizes free."""
-    free = [tensor.name for tensor in model.inputs if None in tensor.shape[1:]]
-    if dataset is None or not free:
-        return {}
-    sample = dataset.calibration(1)
-    return {name: sample[name].shape[1:] for name in free}
 
 
 @dataclass
@@ -284,15 +240,13 @@ class _Line:
         path = folder / f"model_{precision}{exporter.suffix}"
         try:
             written = exporter.write(self._job_for(name, precision), precision, path)
-        except DeviceError as error:
-            self.skipped.append(Skipped(name, precision, error.message))
-            return
         except EdgepressError as error:
-            self.skipped.append(Skipped(name, precision, error.format_message()))
+            told = error.message if isinstance(error, DeviceError) else error.format_message()
+            self.skipped.append(Skipped(name, precision, told))
             return
         try:
             artifact = self._verified(name, precision, path, written.runnable)
-            if exporter is EXPORTERS["tflite"]:
+            if self._is_converted(name):
                 artifact = self._encoded(artifact)
         except (DeviceError, InputError) as error:
             self.failed.append(Failed(name, precision, error.format_message(), None))
@@ -306,6 +260,10 @@ class _Line:
         self.artifacts.append(replace(artifact, versions={**artifact.versions, **written.versions}))
         self.files += [path, *written.beside]
         self.notes += [f"{path.name}: {note}" for note in written.notes]
+
+    def _is_converted(self, name: str) -> bool:
+        """Whether a format's files are TFLite files that the converter made."""
+        return name == "tflite" and not self.origin.is_finished
 
     def _job_for(self, name: str, precision: str) -> Job:
         """The job; for int8 the one that its trials on the calibration samples chose."""
@@ -356,7 +314,7 @@ class _Line:
     def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
         from edgepress.deploy.verifying import coarser, compare
 
-        if name == "tflite" and not self.origin.is_finished:
+        if self._is_converted(name):
             self._described(path, precision)
         with Runtime(runnable) as runtime:
             inputs, outputs = runtime.tensors()
@@ -378,14 +336,16 @@ class _Line:
         )
 
 
-def _publish(lines: Sequence[_Line], worker: Worker, out: Path, force: bool) -> ExportResult:
+def _publish(
+    lines: Sequence[_Line], remarks: Sequence[str], worker: Worker, out: Path, force: bool
+) -> ExportResult:
     """Move the verified files to their place; without one, nothing is written."""
     published = tuple(replace(a, path=out / a.path.name) for line in lines for a in line.artifacts)
     result = ExportResult(
         published,
         tuple(skipped for line in lines for skipped in line.skipped),
         tuple(failed for line in lines for failed in line.failed),
-        tuple(note for line in lines for note in line.notes),
+        (*remarks, *(note for line in lines for note in line.notes)),
         worker.kept_log,
     )
     if not published:

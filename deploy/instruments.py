@@ -24,7 +24,7 @@ from edgepress.compress.structure.layer_size import LayerSize
 from edgepress.compress.structure.metering import measured_target
 from edgepress.deploy.exporting import convert
 from edgepress.deploy.targets import target_for
-from edgepress.deploy.worker import Worker
+from edgepress.deploy.worker import Worker, working
 
 _PACKED = {"gzip": gzip_size, "zstd": zstd_size}
 _PLAN = Plan(runs=150, launches=3, rounds=5, max_seconds=30.0)
@@ -54,12 +54,11 @@ def instruments_for(
         yield None
         return
     target = None if spec.device is None else clocked_target(spec.device)
-    own = Worker() if worker is None else None
+    options, watch = RunOptions(threads=spec.threads), progress or Silent()
     try:
-        yield Bench(worker or own, target, RunOptions(threads=spec.threads), progress or Silent())
+        with working(worker) as at:
+            yield Bench(at, target, options, watch)
     finally:
-        if own is not None:
-            own.__exit__(None, None, None)
         if target is not None:
             target.close()
 

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.artifact import TensorSpec
+from edgepress.compress.files import atomic_output
 from edgepress.deploy.exporters.plausible import plausible_inputs
+from edgepress.deploy.exporters.single_precision import in_single_precision
 from edgepress.deploy.exposing import expose
 from edgepress.deploy.pairing import pair_inputs
 from edgepress.deploy.quantize.precision import PRECISIONS, Precision
@@ -118,7 +120,7 @@ def compare_layers(
         InputError: The file's inputs aren't those of the model.
         DeviceError: The runtime refuses the file or crashes.
     """
-    path = Path(artifact)
+    model, path = in_single_precision(model), Path(artifact)
     chosen = PRECISIONS[precision or guess_precision(path)]
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
         shown = expose(path, Path(folder) / f"shown{path.suffix}")
@@ -325,4 +327,5 @@ def draw_layers(report: LayerReport, path: Path) -> None:
     axes.axvline(report.threshold_db, color="black", linewidth=1, linestyle="--")
     axes.invert_yaxis()
     axes.set_xlabel("signal to quantisation noise (dB); dashed: the bound")
-    figure.savefig(path)
+    with atomic_output(path, force=True) as temporary:
+        figure.savefig(temporary)

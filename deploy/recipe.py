@@ -13,6 +13,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.notation import parse_size
 from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specifying import explain, hint
+from edgepress.deploy.quantize.precision import Method
 
 
 def parse_list(value: Any) -> Any:
@@ -88,11 +89,13 @@ class ExportSpec(Spec):
     formats: List = ("tflite", "onnx")
     quantize: List = ("float32", "int8")
     io: Literal["float", "int8", "uint8"] = "float"
-    graph_batch: Annotated[int | Literal["auto", "dynamic"], BeforeValidator(parse_batch)] = "auto"
+    graph_batch: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto", "dynamic"], BeforeValidator(parse_batch)
+    ] = "auto"
     opset: int = Field(18, ge=13, le=18)
     nchw: bool = False
     calibration_samples: int = Field(256, ge=1)
-    calibration_method: Literal["min-max", "percentile", "mse", "entropy", "auto"] | None = None
+    calibration_method: Method | None = None
     equalize: bool | None = None
     bias_correction: bool | None = None
     sparse_encoding: Literal["auto", "on", "off"] = "auto"

@@ -76,6 +76,29 @@ def keras_source(model: Any) -> Source:
     )
 
 
+def in_float32(source: Source) -> tuple[Source, list[str]]:
+    """The source that files are made of and compared with: none that computes in 16-bit floats.
+
+    Returns:
+        The source, and a remark where it is another one.
+
+    Raises:
+        InputError: The Keras model can't be rebuilt.
+    """
+    from edgepress.deploy.exporters.single_precision import half_layers, in_single_precision
+
+    halves = half_layers(source.model) if source.is_keras else []
+    if not halves:
+        return source, []
+    raised = replace(
+        keras_source(in_single_precision(source.model)),
+        identify=source.identify,
+        notes=source.notes,
+    )
+    more = f" and {len(halves) - 1} others compute" if len(halves) > 1 else " computes"
+    return raised, [f"layer '{halves[0]}'{more} in 16-bit floats: taken in 32 bits"]
+
+
 def open_source(
     model: Any,
     custom_objects: Path | str | Mapping[str, Any] | None = None,

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -163,6 +163,16 @@ class Worker:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+
+@contextlib.contextmanager
+def working(worker: Worker | None, timeout: float = 900.0) -> Iterator[Worker]:
+    """The given worker, left running, or a new one for this block."""
+    if worker is not None:
+        yield worker
+        return
+    with Worker(timeout) as own:
+        yield own
 
 
 def machine_memory() -> int:

@@ -201,7 +201,7 @@ def _fit_targets(targets: Any, model: Any, where: str) -> Any:
         return {n: _finite(np.asarray(v), f"{where}: target '{n}'") for n, v in targets.items()}
     array = _finite(np.asarray(targets), f"{where}: targets")
     shape = model.outputs[0].shape
-    lacks_axis = len(model.outputs) == 1 and shape[-1] == 1 and array.ndim == len(shape) - 1
+    lacks_axis = len(model.outputs) == 1 and shape[-1:] == (1,) and array.ndim == len(shape) - 1
     return array[..., None] if lacks_axis else array
 
 

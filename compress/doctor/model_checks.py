@@ -161,7 +161,7 @@ def precision(model: Any) -> Iterator[Finding]:
             "graph",
             name,
             f"{_some(list(odd))} {'computes' if len(odd) == 1 else 'compute'} in {kind}",
-            "load the weights into a float32 copy before exporting",
+            "files are exported from a copy that computes in float32",
         )
 
 

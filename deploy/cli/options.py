@@ -15,10 +15,13 @@ from click.core import ParameterSource
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from edgepress.compress.errors import InputError
+from edgepress.compress.files import check_output
 from edgepress.compress.recipe import DataSpec
 from edgepress.compress.specifying import make_spec
 
 F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S", bound=BaseModel)
 Values = dict[str, Any]
 
 _FIELD = re.compile(r"^    (\w+): (.+?)(?=^    \w+: |\Z)", re.S | re.M)
@@ -93,7 +96,9 @@ def _option(name: str, option: str, field: FieldInfo, text: str) -> Callable[[F]
         choices = click.Choice([str(c) for c in typing.get_args(kind)])
         return click.option(f"--{option}", name, type=choices, help=text)
     many = typing.get_origin(kind) in (tuple, dict) and _repeats(kind)
-    metavar = "GLOB=F" if typing.get_origin(kind) is dict else _METAVARS.get(kind)
+    metavar = _METAVARS.get(kind)
+    if typing.get_origin(kind) is dict:
+        metavar = "GLOB=F" if typing.get_args(kind)[1] is float else "NAME=SIZES"
     return click.option(f"--{option}", name, multiple=many, metavar=metavar, help=text)
 
 
@@ -125,6 +130,22 @@ def given(values: Mapping[str, Any], kind: type[BaseModel], skip: Iterable[str] 
             continue
         found[name] = _pairs(name, value) if _is_mapping(kind, name) else value
     return found
+
+
+def spec_from(kind: type[S], options: Mapping[str, Any], prefix: str = "") -> S:
+    """A spec from options of the running command, by field; problems name them as people type them.
+
+    Args:
+        kind: The spec's class.
+        options: Values by field.
+        prefix: As for `spec_options`.
+
+    Raises:
+        InputError: A value is impossible.
+    """
+    typed = {p.name: p.opts[0] for p in click.get_current_context().command.params}
+    names = {f: typed[prefix + f] for f in kind.model_fields if prefix + f in typed}
+    return make_spec(kind, options, names=names)
 
 
 def on_command_line(*names: str) -> list[str]:
@@ -168,7 +189,18 @@ def data_spec(values: Mapping[str, Any]) -> DataSpec | None:
             name = next(iter(settings)).replace("_", "-")
             raise click.UsageError(f"--{name} needs --data")
         return None
-    return make_spec(DataSpec, {"spec": values["data"], **settings})
+    return spec_from(DataSpec, {"spec": values["data"], **settings})
+
+
+def check_picture(path: Path, force: bool) -> None:
+    """Refuse, before any work, a picture that can't be drawn.
+
+    Raises:
+        InputError: It is there without `force`, can't be written, or has another ending.
+    """
+    check_output(path, force)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"'{path}' is a picture: it must end in .png, .svg or .pdf")
 
 
 def model_argument(function: F) -> F:

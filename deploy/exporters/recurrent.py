@@ -7,7 +7,7 @@ each step, which every kernel set runs, that of microcontrollers too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 MOST_STEPS = 256
@@ -44,20 +44,37 @@ def unroll(model: Any) -> Any:
     """
     import keras
 
-    def rebuilt(layer: Any) -> Any:
-        if not isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
-            return layer.__class__.from_config(layer.get_config())
-        return layer.__class__.from_config(_unrolled(layer.get_config()))
-
     steps = max((_steps(layer) for layer in loops(model)), default=0)
     if steps > MOST_STEPS:
         raise ValueError(
             f"unrolling {steps} time steps makes a graph too large (most: {MOST_STEPS})"
         )
-    copy = keras.models.clone_model(
-        model, clone_function=lambda x: rebuilt(x) if isinstance(x, keras.Layer) else x,
-        **({} if isinstance(model, keras.Sequential) else {"recursive": True}),
-    )  # fmt: skip
+    looping = (keras.layers.RNN, keras.layers.Bidirectional)
+
+    def config(layer: Any) -> dict[str, Any]:
+        own: dict[str, Any] = layer.get_config()
+        return _unrolled(own) if isinstance(layer, looping) else own
+
+    return rebuilt_model(model, config)
+
+
+def rebuilt_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: Any = None) -> Any:
+    """A model of the same graph and weights, its layers made anew.
+
+    Args:
+        model: A functional or Sequential Keras model.
+        config: Gives the configuration of a layer's successor.
+        inputs: Its inputs, in the model's structure; of the same types by default.
+    """
+    import keras
+
+    def anew(layer: Any) -> Any:
+        if not isinstance(layer, keras.Layer):
+            return layer
+        return layer.__class__.from_config(config(layer))
+
+    nested = {} if isinstance(model, keras.Sequential) else {"recursive": True}
+    copy = keras.models.clone_model(model, input_tensors=inputs, clone_function=anew, **nested)
     copy.set_weights(model.get_weights())
     return copy
 

@@ -111,7 +111,13 @@ def trace_model(
     function = _function(model, names, specs)
     holder = tf.Module()
     holder.variables_of_model = [variable.value for variable in model.variables]
-    tf.saved_model.save(holder, str(folder), signatures={SIGNATURE: function})
+    try:
+        tf.saved_model.save(holder, str(folder), signatures={SIGNATURE: function})
+    except AssertionError:  # a resource that isn't a variable
+        raise InputError(
+            f"{_table_of(model)} keeps a table that no file format has a place for",
+            "look its indices up before the model",
+        ) from None
     results = function.structured_outputs
     return TracedModel(
         folder=folder,
@@ -119,6 +125,14 @@ def trace_model(
         outputs=tuple(_spec(name, results[name]) for name in output_names(model)),
         operations=graph_operations(function),
     )
+
+
+def _table_of(model: Any) -> str:
+    kinds = ("StringLookup", "IntegerLookup", "TextVectorization", "HashedCrossing")
+    for layer in model._flatten_layers(include_self=False):
+        if type(layer).__name__ in kinds:
+            return f"layer '{layer.name}' ({type(layer).__name__})"
+    return f"model '{model.name}'"
 
 
 def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any:

@@ -15,11 +15,14 @@ was seen on real networks and well below the size of the outputs:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from edgepress.compress.registry import Table
 
 Bounded = Literal["largest", "noise"]
+# How int8 ranges are taken from samples; "auto" tries the others.
+Method = Literal["min-max", "percentile", "mse", "entropy", "auto"]
+METHODS: tuple[str, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)

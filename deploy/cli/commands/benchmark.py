@@ -11,7 +11,6 @@ from edgepress.benchmarks.history import Change, changes, earlier, keep
 from edgepress.benchmarks.report.ci import render_github, render_junit
 from edgepress.compress.errors import CheckFailed, DeviceError, InputError
 from edgepress.compress.files import atomic_output, check_output, write_json
-from edgepress.compress.specifying import make_spec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
@@ -22,6 +21,7 @@ from edgepress.deploy.cli.options import (
     given,
     keyword_values,
     output_options,
+    spec_from,
 )
 from edgepress.deploy.recipe import BenchmarkSpec
 
@@ -68,7 +68,7 @@ def command(values: Values) -> None:
     from edgepress.deploy.benchmarking import benchmark
 
     _check_pairs(values)
-    spec = make_spec(BenchmarkSpec, given(values, BenchmarkSpec))
+    spec = spec_from(BenchmarkSpec, given(values, BenchmarkSpec))
     for path in values["artifacts"]:
         if not path.exists():
             raise InputError(f"artifact '{path}' does not exist")

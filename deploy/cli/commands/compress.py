@@ -20,6 +20,7 @@ from edgepress.deploy.cli.options import (
     keyword_values,
     on_command_line,
     output_options,
+    spec_from,
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
@@ -127,9 +128,9 @@ def _settings(values: Values) -> dict[str, Any]:
         if values["threads"]:
             pruning["threads"] = values["threads"].partition(",")[0]
     if tuning:
-        found["finetune"] = make_spec(FinetuneSpec, tuning)
+        found["finetune"] = spec_from(FinetuneSpec, tuning)
     if pruning:
-        found["prune"] = (make_spec(PruneSpec, pruning),)
+        found["prune"] = (spec_from(PruneSpec, pruning, "prune_"),)
     for name, kind in (
         ("export", ExportSpec),
         ("benchmark", BenchmarkSpec),
@@ -137,7 +138,7 @@ def _settings(values: Values) -> dict[str, Any]:
     ):
         part = given(values, kind)
         if part:
-            found[name] = make_spec(kind, part)
+            found[name] = spec_from(kind, part)
     for name in ("custom_objects", "unsafe_lambda"):
         if values[name]:
             found[name] = values[name]

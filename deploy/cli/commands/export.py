@@ -8,7 +8,6 @@ import click
 
 from edgepress.compress.errors import CheckFailed
 from edgepress.compress.files import check_output
-from edgepress.compress.specifying import make_spec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
@@ -20,6 +19,7 @@ from edgepress.deploy.cli.options import (
     model_argument,
     open_model,
     output_options,
+    spec_from,
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
@@ -45,7 +45,9 @@ def command(values: Values) -> None:
     data, options = data_spec(values), given(values, ExportSpec)
     if data is None:
         options.setdefault("quantize", "float32")
-    spec = make_spec(ExportSpec, options)
+    spec = spec_from(ExportSpec, options)
+    if data is not None and data.augment and not spec.qat_epochs:
+        raise click.UsageError("--augment needs --qat-epochs: nothing else trains here")
     output = check_output(values["output"], values["force"])
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data

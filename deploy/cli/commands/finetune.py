@@ -11,7 +11,6 @@ import click
 
 from edgepress.compress.errors import CheckFailed
 from edgepress.compress.recipe import FinetuneSpec
-from edgepress.compress.specifying import make_spec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
@@ -23,6 +22,7 @@ from edgepress.deploy.cli.options import (
     load_model,
     model_argument,
     output_options,
+    spec_from,
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
@@ -39,7 +39,7 @@ from edgepress.deploy.cli.training_state import state_folder, training_state
 @keyword_values
 def command(values: Values) -> None:
     """Train chosen layers of MODEL; writes OUT, its history (.json) and curves (.png)."""
-    spec = make_spec(FinetuneSpec, given(values, FinetuneSpec))
+    spec = spec_from(FinetuneSpec, given(values, FinetuneSpec))
     data = data_spec(values)
     from edgepress.compress.models.writing import check_model_output
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import click
 
-from edgepress.compress.errors import InputError
-from edgepress.compress.files import check_output
 from edgepress.compress.recipe import FinetuneSpec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
+    check_picture,
     common_options,
     data_options,
     data_spec,
@@ -43,9 +42,7 @@ def command(values: Values) -> None:
     """Find a learning rate for MODEL: train with a rising rate and watch the loss."""
     data, output = data_spec(values), values["output"]
     if output is not None:
-        check_output(output, values["force"])
-        if output.suffix not in (".png", ".svg", ".pdf"):
-            raise InputError(f"'{output}' is a picture: it must end in .png, .svg or .pdf")
+        check_picture(output, values["force"])
     load_frameworks(values["verbose"])
     from edgepress.compress.finetune.lr_range import draw_range, lr_find
 

@@ -11,7 +11,6 @@ import click
 from edgepress.compress.errors import CheckFailed
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import PruneResult
-from edgepress.compress.specifying import make_spec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
@@ -23,6 +22,7 @@ from edgepress.deploy.cli.options import (
     load_model,
     model_argument,
     output_options,
+    spec_from,
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
@@ -47,7 +47,7 @@ def command(values: Values) -> None:
     Without --data nothing is trained, repaired or measured. A MODEL that was saved compiled gives,
     after channels and layers, an OUT that is compiled too, with its optimizer's state cut to fit.
     """
-    spec = make_spec(PruneSpec, given(values, PruneSpec))
+    spec = spec_from(PruneSpec, given(values, PruneSpec))
     data = data_spec(values)
     if spec.max_drop is not None and data is None:
         raise click.UsageError("--max-drop needs --data: the fall is measured")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import atomic_output, check_output
+from edgepress.compress.files import atomic_output
 from edgepress.compress.notation import parse_numbers
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
+    check_picture,
     common_options,
     data_options,
     data_spec,
@@ -36,7 +37,7 @@ def command(values: Values) -> None:
     """Show how much the metric of MODEL falls when each channel group alone is pruned."""
     data, ratios, output = data_spec(values), _ratios(values["ratios"]), values["output"]
     if output is not None:
-        check_output(output, values["force"])
+        check_picture(output, values["force"])
     load_frameworks(values["verbose"])
     from edgepress.compress.structure.sensitivity import sensitivity
 

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from edgepress.compress.errors import CheckFailed, InputError
-from edgepress.compress.files import check_output
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
+    check_picture,
     common_options,
     data_options,
     data_spec,
@@ -25,7 +25,7 @@ from edgepress.deploy.cli.quiet import load_frameworks
 @click.command()
 @model_argument
 @click.argument("artifact", metavar="ARTIFACT", type=click.Path(path_type=Path))
-@data_options(required=False)
+@data_options(required=False, skip=("augment",))
 @click.option("--layers", is_flag=True, help="Compare layer by layer; name the first to depart.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Picture of --layers, a .png file.")
 @common_options
@@ -43,7 +43,7 @@ def command(values: Values) -> None:
     if values["plot"] and not values["layers"]:
         raise InputError("--plot draws the layers", "pass --layers")
     if values["plot"]:
-        check_output(values["plot"], force=True)
+        check_picture(values["plot"], force=True)
     load_frameworks(values["verbose"])
     from edgepress.deploy.verifying import verify
 

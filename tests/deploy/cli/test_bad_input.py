@@ -23,6 +23,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = RANDOM.normal(size=(40, 4)).astype(np.float32)
     labels = np.arange(40) % 3
     np.savez("good.npz", x=rows, y=labels)
+    np.savez("single.npz", x=rows[:1], y=labels[:1])
     np.savez("wide.npz", x=np.ones((40, 5)), y=labels)
     np.savez("labels.npz", x=rows, y=labels + 3)
     np.savez("nan.npz", x=np.where(np.arange(40)[:, None] == 7, np.nan, rows), y=labels)
@@ -97,6 +98,23 @@ CASES = {
     "resume elsewhere": (["compress", "--resume", "empty", "-o", "out"], "drop -o"),
     "a floor without data": (
         ["prune", "m.keras", "-o", "o.keras", "--sparsity", "0.5", "--max-drop", "0"], "--data"
+    ),
+    "no samples": (
+        ["export", "m.keras", "-o", "out", "--verify-samples", "0"], "--verify-samples 0"
+    ),
+    "a batch of none": (["export", "m.keras", "-o", "out", "--batch", "0"], "--batch 0"),
+    "threads of none": (["benchmark", "m.tflite", "--threads", "2,0"], "--threads 0: "),
+    "unknown cores": (["benchmark", "m.tflite", "--cpus", "a"], "--cpus a: "),
+    "no time": (["benchmark", "m.tflite", "--device-timeout", "0"], "--device-timeout 0: "),
+    "random changes without training": (
+        ["export", "m.keras", "-o", "out", "--data", "good.npz", "--augment", "noise:0.1"],
+        "--augment needs --qat-epochs",
+    ),
+    "nothing held out": (
+        ["export", "m.keras", "-o", "out", "--data", "single.npz"], "neither a test nor",
+    ),
+    "a plot in words": (
+        ["verify", "m.keras", "taken.keras", "--layers", "--plot", "p.txt"], "must end in .png"
     ),
     "artifact as model": (["inspect", "m.tflite"], "does not exist"),
 }  # fmt: skip

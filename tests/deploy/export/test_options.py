@@ -32,6 +32,8 @@ def model():
         ({"formats": ["tflite"], "opset": 15}, "--opset has no use"),
         ({"opset": 19}, "13 to 18"),
         ({"calibration_method": "magic"}, "percentile"),
+        ({"graph_batch": 0}, "--batch 0"),
+        ({"calibration_samples": 20}, "--calibration-samples has no use"),
     ],
 )
 def test_impossible_options_write_nothing(model, tmp_path, options, words):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from edgepress.compress.errors import DeviceError
+from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.exporters import EXPORTERS, Job, Settings
 from edgepress.deploy.exporters.plausible import plausible_inputs
 from edgepress.deploy.exporters.preflight import preflight
@@ -76,3 +76,11 @@ def test_an_obstacle_becomes_the_reason_of_a_skip(bicubic, tmp_path, worker):
     assert not result
     assert "smaller" in result.skipped[0].reason
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_words_is_refused_by_its_layer(tmp_path, worker):
+    number = keras.Input((3,), dtype="int32", name="number")
+    index = layers.IntegerLookup(vocabulary=[1, 5, 9], name="lookup")(number)
+    model = keras.Model(number, layers.Flatten()(layers.Embedding(5, 2)(index)))
+    with pytest.raises(InputError, match="keeps a table that no file format has"):
+        export(model, tmp_path / "out", worker=worker)
