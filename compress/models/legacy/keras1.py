@@ -105,6 +105,27 @@ def _separable(config: Config) -> tuple[str, Config]:
     return name, made
 
 
+def _deconvolution(config: Config) -> tuple[str, Config]:
+    """Keras 1 was told the output's size; a stride of 2 and more leaves a choice of it.
+
+    Source: `output = stride · (input - 1) + kernel + rest`, without the kernel where padded.
+    """
+    name, made = _kernel("Conv2DTranspose", "nb_row", "nb_col")(config)
+    strides = made.get("strides", (1, 1))
+    first = made.get("data_format") == "channels_first"
+    sizes = (config.get("output_shape") or [None] * 4)[2 if first else 1 :][:2]
+    if None in sizes:
+        return name, made
+    sides = list(zip(sizes, made["kernel_size"], strides, strict=True))
+    if made.get("padding") == "same":
+        rests = [(size - kernel % 2) % stride for size, kernel, stride in sides]
+        usual = all(size % stride == 0 for size, _, stride in sides)
+    else:
+        rests = [(size - kernel) % stride for size, kernel, stride in sides]
+        usual = rests == [max(stride - kernel, 0) for _, kernel, stride in sides]
+    return name, made if usual else {**made, "output_padding": rests}
+
+
 def _conv_lstm(config: Config) -> tuple[str, Config]:
     name, made = _kernel("ConvLSTM2D", "nb_row", "nb_col")(config)
     made.pop("forget_bias_init", None)
@@ -118,6 +139,11 @@ def _rate(name: str, old: str, new: str = "rate") -> Change:
         return name, made
 
     return change
+
+
+def _prelu(config: Config) -> tuple[str, Config]:
+    made = modern({k: v for k, v in config.items() if k not in ("init", "weights")})
+    return "PReLU", {**made, "alpha_initializer": config.get("init", "zero")}
 
 
 def _pad2d(config: Config) -> tuple[str, Config]:
@@ -199,7 +225,7 @@ KERAS1: Table[Change] = Table(
         "AtrousConvolution1D": _kernel("Conv1D"),
         "Convolution2D": _kernel("Conv2D", "nb_row", "nb_col"),
         "AtrousConvolution2D": _kernel("Conv2D", "nb_row", "nb_col"),
-        "Deconvolution2D": _kernel("Conv2DTranspose", "nb_row", "nb_col"),
+        "Deconvolution2D": _deconvolution,
         "Convolution3D": _kernel("Conv3D", "kernel_dim1", "kernel_dim2", "kernel_dim3"),
         "SeparableConvolution2D": _separable,
         "LocallyConnected1D": _kernel("LocallyConnected1D"),
@@ -221,7 +247,7 @@ KERAS1: Table[Change] = Table(
         "Cropping1D": _plain("Cropping1D"),
         "UpSampling1D": _upsampling1d,
         "LeakyReLU": _rate("LeakyReLU", "alpha", "negative_slope"),
-        "PReLU": _rate("PReLU", "kernel_initializer", "alpha_initializer"),
+        "PReLU": _prelu,
         "ParametricSoftplus": _without("ParametricSoftplus", "alpha_init", "beta_init"),
         "SReLU": _without("SReLU", "t_left_init", "a_left_init", "t_right_init", "a_right_init"),
     },

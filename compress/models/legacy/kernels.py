@@ -214,6 +214,15 @@ def _k1_conv2d(layer: Any, arrays: list[Weight]) -> list[Weight]:
     return arrays
 
 
+def _k1_separable(layer: Any, arrays: list[Weight]) -> list[Weight]:
+    """Both kernels in Theano's order in models with the channels first."""
+    if layer.data_format != "channels_first":
+        return arrays
+    return [
+        _with(a, np.transpose(a.value, (2, 3, 1, 0))) if a.value.ndim == 4 else a for a in arrays
+    ]
+
+
 def _k1_conv2d_transpose(layer: Any, arrays: list[Weight]) -> list[Weight]:
     order = (2, 3, 0, 1) if layer.data_format == "channels_first" else (0, 1, 3, 2)
     moved = np.transpose(arrays[0].value, order)
@@ -256,6 +265,7 @@ KERAS1: dict[str, Callable[[Any, list[Weight]], list[Weight]]] = {
     "Conv1D": _k1_conv1d,
     "Conv2D": _k1_conv2d,
     "Conv2DTranspose": _k1_conv2d_transpose,
+    "SeparableConv2D": _k1_separable,
     "Conv3D": _k1_conv3d,
     "LSTM": lambda layer, arrays: _joined(arrays, (0, 2, 1, 3)),
     "GRU": lambda layer, arrays: _joined(arrays, (0, 1, 2)),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
+from keras1_files import keras1_layer, write_keras1
 from old_keras import outputs_of
 
 from edgepress.compress.models import load, save
@@ -122,31 +121,16 @@ def test_masked_steps(name: str, tmp_path: Path) -> None:
 
 def _keras1(folder: Path, layers: Sequence[Any], arrays: Sequence[Any] = ()) -> Any:
     """A model of a hand-written Keras 1 file; the arrays are the first layer's."""
-    with h5py.File(folder / "k1.h5", "w") as file:
-        file.attrs["keras_version"] = b"1.2.2"
-        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": layers})
-        group = file.create_group("model_weights")
-        names = [layer["config"]["name"] for layer in layers]
-        group.attrs["layer_names"] = [name.encode() for name in names]
-        for name in names:
-            held = arrays if name == names[0] else ()
-            group.create_group(name).attrs["weight_names"] = [
-                f"{name}_{i}".encode() for i in range(len(held))
-            ]
-            for place, array in enumerate(held):
-                group[name][f"{name}_{place}"] = array
-    return load(folder / "k1.h5")
-
-
-def _layer(class_name: str, name: str, **config: Any) -> dict[str, Any]:
-    return {"class_name": class_name, "config": {"name": name, **config}}
+    names = [layer["config"]["name"] for layer in layers]
+    groups = [(name, arrays if name == names[0] else ()) for name in names]
+    return load(write_keras1(folder / "k1.h5", "Sequential", layers, groups))
 
 
 @pytest.mark.parametrize("mode", [1, 2])
 def test_normalisation_without_learned_statistics(tmp_path: Path, mode: int) -> None:
     gamma, beta, *learned = (RANDOM.uniform(0.1, 1, 3) for _ in range(4))
     settings = {"mode": mode, "axis": -1, "epsilon": 0.01, "batch_input_shape": [None, 3]}
-    layer = _layer("BatchNormalization", "norm", momentum=0.9, gamma_init="one", **settings)
+    layer = keras1_layer("BatchNormalization", "norm", momentum=0.9, gamma_init="one", **settings)
     model = _keras1(tmp_path, [layer], [gamma, beta, *learned])
     x = RANDOM.normal(size=(5, 3))
     axis = -1 if mode == 1 else 0
@@ -157,7 +141,7 @@ def test_normalisation_without_learned_statistics(tmp_path: Path, mode: int) -> 
 
 def test_padding_by_side(tmp_path: Path) -> None:
     sides = {"left_pad": 1, "right_pad": 3}
-    layer = _layer("ZeroPadding1D", "pad", padding=sides, batch_input_shape=[None, 4, 2])
+    layer = keras1_layer("ZeroPadding1D", "pad", padding=sides, batch_input_shape=[None, 4, 2])
     x = RANDOM.normal(size=(2, 4, 2))
     wanted = np.pad(x, ((0, 0), (1, 3), (0, 0)))
     np.testing.assert_allclose(np.asarray(_keras1(tmp_path, [layer])(x)), wanted, rtol=1e-6)
@@ -166,7 +150,9 @@ def test_padding_by_side(tmp_path: Path) -> None:
 def test_parametric_softplus(tmp_path: Path) -> None:
     alpha, beta = RANDOM.normal(size=4), RANDOM.normal(size=4)
     settings = {"alpha_init": 0.2, "beta_init": 5.0, "batch_input_shape": [None, 4]}
-    model = _keras1(tmp_path, [_layer("ParametricSoftplus", "soft", **settings)], [alpha, beta])
+    model = _keras1(
+        tmp_path, [keras1_layer("ParametricSoftplus", "soft", **settings)], [alpha, beta]
+    )
     x = RANDOM.normal(size=(3, 4))
     wanted = alpha * np.log1p(np.exp(beta * x))
     np.testing.assert_allclose(np.asarray(model(x)), wanted, rtol=1e-4, atol=1e-5)
@@ -176,8 +162,8 @@ def test_the_layers_of_a_caffe_network(tmp_path: Path) -> None:
     model = _keras1(
         tmp_path,
         [
-            _layer("PoolHelper", "cut", batch_input_shape=[None, 6, 4, 5]),
-            _layer("LRN", "norm", alpha=0.1, k=1, beta=0.75, n=5),
+            keras1_layer("PoolHelper", "cut", batch_input_shape=[None, 6, 4, 5]),
+            keras1_layer("LRN", "norm", alpha=0.1, k=1, beta=0.75, n=5),
         ],
     )
     x = RANDOM.normal(size=(2, 6, 4, 5))

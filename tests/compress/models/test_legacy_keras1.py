@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
+from keras1_files import keras1_layer, write_keras1
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models import load, load_noted
@@ -18,33 +17,9 @@ tf_keras = pytest.importorskip("tf_keras")
 L = tf_keras.layers
 RANDOM = np.random.default_rng(0)
 
-Layers = Sequence[tuple[str, Sequence[np.ndarray]]]
-
-
-def _write(path: Path, class_name: str, config: Any, weights: Layers) -> Path:
-    """A file as Keras 1.2 wrote it: weights of every layer, flat, by the layer's name."""
-    with h5py.File(path, "w") as file:
-        file.attrs["keras_version"] = b"1.2.2"
-        file.attrs["model_config"] = json.dumps(
-            {"class_name": class_name, "config": config}
-        ).encode()
-        group = file.create_group("model_weights")
-        group.attrs["layer_names"] = [name.encode() for name, _ in weights]
-        for name, arrays in weights:
-            layer = group.create_group(name)
-            names = [f"{name}_{place}".encode() for place in range(len(arrays))]
-            layer.attrs["weight_names"] = names
-            for key, array in zip(names, arrays, strict=True):
-                layer[key.decode()] = array
-    return path
-
-
-def _layer(class_name: str, name: str = "layer_1", **config: Any) -> dict[str, Any]:
-    return {"class_name": class_name, "config": {"name": name, "trainable": True, **config}}
-
 
 def _sequential(path: Path, layer: dict[str, Any], arrays: Sequence[np.ndarray]) -> Any:
-    return load(_write(path / "k1.h5", "Sequential", [layer], [("layer_1", arrays)]))
+    return load(write_keras1(path / "k1.h5", "Sequential", [layer], [("layer_1", arrays)]))
 
 
 def _reference(layer: Any, shape: tuple[int, ...]) -> Any:
@@ -73,7 +48,7 @@ CONV = {
 
 def test_dense(tmp_path: Path) -> None:
     reference = _reference(L.Dense(4, activation="tanh"), (5,))
-    layer = _layer(
+    layer = keras1_layer(
         "Dense",
         output_dim=4,
         input_dim=5,
@@ -98,7 +73,7 @@ def test_convolution(tmp_path: Path, ordering: str) -> None:
     )
     kernel, bias = reference.get_weights()
     shape = [None, 6, 7, 3] if ordering == "tf" else [None, 3, 6, 7]
-    layer = _layer(
+    layer = keras1_layer(
         "Convolution2D",
         nb_filter=5,
         nb_row=3,
@@ -122,7 +97,7 @@ def test_convolution_1d(tmp_path: Path, layout: str) -> None:
     reference = _reference(L.Conv1D(4, 3, padding="same", activation="relu"), (8, 5))
     kernel, bias = reference.get_weights()
     old = kernel[:, None]
-    layer = _layer(
+    layer = keras1_layer(
         "Convolution1D",
         nb_filter=4,
         filter_length=3,
@@ -140,7 +115,7 @@ def test_dilated_convolution(tmp_path: Path) -> None:
     reference = _reference(
         L.Conv2D(2, 3, dilation_rate=2, activation="relu", padding="same"), (9, 9, 2)
     )
-    layer = _layer(
+    layer = keras1_layer(
         "AtrousConvolution2D",
         nb_filter=2,
         nb_row=3,
@@ -160,7 +135,7 @@ def test_lstm_gates_are_reordered(tmp_path: Path) -> None:
     )
     parts = [np.split(w, 4, axis=-1) for w in reference.get_weights()]
     arrays = [part[gate] for gate in (0, 2, 1, 3) for part in parts]
-    layer = _layer("LSTM", **_recurrent(3))
+    layer = keras1_layer("LSTM", **_recurrent(3))
     _equal(reference, _sequential(tmp_path, layer, arrays))
 
 
@@ -176,7 +151,7 @@ def test_gru_gates_are_joined(tmp_path: Path) -> None:
     )
     parts = [np.split(w, 3, axis=-1) for w in reference.get_weights()]
     arrays = [part[gate] for gate in range(3) for part in parts]
-    _equal(reference, _sequential(tmp_path, _layer("GRU", **_recurrent(3)), arrays))
+    _equal(reference, _sequential(tmp_path, keras1_layer("GRU", **_recurrent(3)), arrays))
 
 
 def _recurrent(units: int) -> dict[str, Any]:
@@ -204,7 +179,7 @@ def test_batch_norm_of_a_given_axis(tmp_path: Path) -> None:
     reference = _reference(L.BatchNormalization(axis=1, epsilon=1e-3), (3, 4))
     weights = [np.abs(w) + 0.1 for w in reference.get_weights()]
     reference.set_weights(weights)
-    layer = _layer(
+    layer = keras1_layer(
         "BatchNormalization",
         mode=0,
         axis=1,
@@ -222,7 +197,7 @@ def test_batch_norm_of_a_given_axis(tmp_path: Path) -> None:
 def test_embedding_and_pooling(tmp_path: Path) -> None:
     table = RANDOM.normal(size=(6, 4)).astype("float32")
     layers = [
-        _layer(
+        keras1_layer(
             "Embedding",
             input_dim=6,
             output_dim=4,
@@ -236,12 +211,12 @@ def test_embedding_and_pooling(tmp_path: Path) -> None:
             input_dtype="int32",
             batch_input_shape=[None, 5],
         ),
-        _layer("MaxPooling1D", "pool", pool_length=2, stride=2, border_mode="valid"),
-        _layer("Flatten", "flat"),
-        _layer("Dropout", "drop", p=0.5),
+        keras1_layer("MaxPooling1D", "pool", pool_length=2, stride=2, border_mode="valid"),
+        keras1_layer("Flatten", "flat"),
+        keras1_layer("Dropout", "drop", p=0.5),
     ]
     model = load(
-        _write(tmp_path / "k1.h5", "Sequential", layers, [("layer_1", [table]), ("pool", [])])
+        write_keras1(tmp_path / "k1.h5", "Sequential", layers, [("layer_1", [table]), ("pool", [])])
     )
     ids = RANDOM.integers(0, 6, (3, 5))
     wanted = table[ids][:, :4].reshape(3, 2, 2, 4).max(axis=2).reshape(3, -1)
@@ -250,10 +225,10 @@ def test_embedding_and_pooling(tmp_path: Path) -> None:
 
 def test_merging_in_a_graph(tmp_path: Path) -> None:
     kernel, bias = RANDOM.normal(size=(3, 3)), RANDOM.normal(size=3)
-    dense = _layer(
+    dense = keras1_layer(
         "Dense", "dense", output_dim=3, input_dim=3, activation="linear", init="uniform", bias=True
     )
-    merge = _layer("Merge", "merge", mode="mul", concat_axis=-1, dot_axes=-1)
+    merge = keras1_layer("Merge", "merge", mode="mul", concat_axis=-1, dot_axes=-1)
     config = {
         "name": "graph",
         "layers": [
@@ -274,7 +249,7 @@ def test_merging_in_a_graph(tmp_path: Path) -> None:
         "input_layers": [["in", 0, 0]],
         "output_layers": [["merge", 0, 0]],
     }
-    model = load(_write(tmp_path / "k1.h5", "Model", config, [("dense", [kernel, bias])]))
+    model = load(write_keras1(tmp_path / "k1.h5", "Model", config, [("dense", [kernel, bias])]))
     x = RANDOM.normal(size=(4, 3))
     wanted = x * (x @ kernel + bias)
     np.testing.assert_allclose(np.asarray(model(x)), wanted, rtol=1e-4, atol=1e-5)
@@ -285,7 +260,7 @@ def test_a_sequential_that_merges_branches(tmp_path: Path) -> None:
     arrays["c"] = [RANDOM.normal(size=(6, 1)), RANDOM.normal(size=1)]
 
     def dense(name: str, inputs: int, units: int) -> dict[str, Any]:
-        return _layer(
+        return keras1_layer(
             "Dense",
             name,
             output_dim=units,
@@ -297,9 +272,11 @@ def test_a_sequential_that_merges_branches(tmp_path: Path) -> None:
         )
 
     branches = [{"class_name": "Sequential", "config": [dense(n, 2, 3)]} for n in ("a", "b")]
-    merge = _layer("Merge", "merge", mode="concat", concat_axis=1, dot_axes=-1, layers=branches)
+    merge = keras1_layer(
+        "Merge", "merge", mode="concat", concat_axis=1, dot_axes=-1, layers=branches
+    )
     layers = [merge, dense("c", 6, 1)]
-    model = load(_write(tmp_path / "k1.h5", "Sequential", layers, list(arrays.items())))
+    model = load(write_keras1(tmp_path / "k1.h5", "Sequential", layers, list(arrays.items())))
     x, y = RANDOM.normal(size=(4, 2)), RANDOM.normal(size=(4, 2))
     joined = np.concatenate(
         [x @ arrays["a"][0] + arrays["a"][1], y @ arrays["b"][0] + arrays["b"][1]], axis=1
@@ -320,9 +297,9 @@ def test_wrappers(tmp_path: Path) -> None:
     for half in (weights[:3], weights[3:]):
         parts = [np.split(w, 3, axis=-1) for w in half]
         arrays += [part[gate] for gate in range(3) for part in parts]
-    inner = _layer("GRU", "gru", **_recurrent(3))
+    inner = keras1_layer("GRU", "gru", **_recurrent(3))
     del inner["config"]["batch_input_shape"]
-    layer = _layer(
+    layer = keras1_layer(
         "Bidirectional", merge_mode="concat", layer=inner, batch_input_shape=[None, 4, 2]
     )
     _equal(reference, _sequential(tmp_path, layer, arrays))
@@ -330,7 +307,7 @@ def test_wrappers(tmp_path: Path) -> None:
 
 def test_maxout(tmp_path: Path) -> None:
     kernel, bias = RANDOM.normal(size=(2, 4, 3)), RANDOM.normal(size=(2, 3))
-    layer = _layer(
+    layer = keras1_layer(
         "MaxoutDense",
         output_dim=3,
         nb_feature=2,
@@ -349,12 +326,14 @@ def test_a_merge_by_python_code_is_refused(tmp_path: Path) -> None:
     branches = [
         {
             "class_name": "Sequential",
-            "config": [_layer("Activation", n, activation="relu", batch_input_shape=[None, 2])],
+            "config": [
+                keras1_layer("Activation", n, activation="relu", batch_input_shape=[None, 2])
+            ],
         }
         for n in ("a", "b")
     ]
-    merge = _layer("Merge", "merge", mode="4wEAAAA=", mode_type="lambda", layers=branches)
-    path = _write(tmp_path / "k1.h5", "Sequential", [merge], [])
+    merge = keras1_layer("Merge", "merge", mode="4wEAAAA=", mode_type="lambda", layers=branches)
+    path = write_keras1(tmp_path / "k1.h5", "Sequential", [merge], [])
     with pytest.raises(InputError, match="never run"):
         load(path)
 
@@ -363,10 +342,10 @@ def test_a_merge_by_python_code_is_refused(tmp_path: Path) -> None:
 def test_kernels_that_theano_may_have_written_are_noted(tmp_path: Path, ordering: str) -> None:
     shape = [None, 6, 7, 3] if ordering == "tf" else [None, 3, 6, 7]
     sizes = {"nb_filter": 5, "nb_row": 3, "nb_col": 2, "dim_ordering": ordering}
-    layer = _layer("Convolution2D", batch_input_shape=shape, **sizes, **CONV)
+    layer = keras1_layer("Convolution2D", batch_input_shape=shape, **sizes, **CONV)
     kernel = RANDOM.normal(size=(3, 2, 3, 5) if ordering == "tf" else (5, 3, 3, 2))
     arrays = [kernel, np.zeros(5)]
-    path = _write(tmp_path / "k1.h5", "Sequential", [layer], [("layer_1", arrays)])
+    path = write_keras1(tmp_path / "k1.h5", "Sequential", [layer], [("layer_1", arrays)])
     noted = any("flip the kernels" in note for note in load_noted(path).notes)
     assert noted == (ordering == "th")
 
