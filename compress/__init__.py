@@ -14,7 +14,10 @@ prefer_onednn()
 
 if TYPE_CHECKING:
     from edgepress.compress.data import open_data as open_data
+    from edgepress.compress.finetune import advise as advise
     from edgepress.compress.finetune import finetune as finetune
+    from edgepress.compress.finetune import lr_find as lr_find
+    from edgepress.compress.finetune import unfreeze_search as unfreeze_search
     from edgepress.compress.inspection import inspect as inspect
     from edgepress.compress.models import load as load
     from edgepress.compress.models import save as save
@@ -28,6 +31,9 @@ _HOMES = {
     "open_data": "data",
     "inspect": "inspection",
     "finetune": "finetune",
+    "advise": "finetune",
+    "lr_find": "finetune",
+    "unfreeze_search": "finetune",
     "prune": "pruning",
     "sensitivity": "structure.sensitivity",
     "strip": "stripping",

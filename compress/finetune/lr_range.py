@@ -50,7 +50,7 @@ class LrRange:
         rates: Learning rate of each step.
         losses: Loss of each step's batch.
         smoothed: The same without the batches' noise.
-        suggestion: The rate to train with: where the smoothed loss falls steepest, at most a tenth
+        suggestion: The rate to train with: where the smoothed loss falls steepest, at most a third
             of `minimum`; where it doesn't fall, a tenth of the rate from which it rises.
         steepest: Where the smoothed loss falls steepest.
         minimum: Where the smoothed loss is lowest.
@@ -235,7 +235,7 @@ def _judged(rates: Array, losses: Array, diverged: bool) -> LrRange:
         rates=tuple(rates.tolist()),
         losses=tuple(losses.tolist()),
         smoothed=tuple(smoothed.tolist()),
-        suggestion=_suggestion(rates, losses, smoothed, min(steepest, minimum / 10)),
+        suggestion=_suggestion(rates, losses, smoothed, min(steepest, minimum / 3)),
         steepest=steepest,
         minimum=minimum,
         diverged=diverged,

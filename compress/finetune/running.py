@@ -14,6 +14,7 @@ from edgepress.compress.finetune.feature_cache import cache_features
 from edgepress.compress.finetune.feature_store import Limits
 from edgepress.compress.finetune.history import History
 from edgepress.compress.finetune.holding import held_weights, holding_notes
+from edgepress.compress.finetune.schedules import schedule_of
 from edgepress.compress.finetune.select import unfreeze
 from edgepress.compress.finetune.train import fit
 from edgepress.compress.finetune.updates import block_factors
@@ -122,6 +123,7 @@ def finetune_as(
     The copy's layers are trainable afterwards as the given model's are, so that what comes next is
     not bound by what was frozen here.
     """
+    schedule_of(spec)  # A wrong name is said before the data is measured.
     original = load(model)
     taught_by = teacher if teacher is not None else spec.teacher
     taught_by = None if taught_by is None else load(taught_by)

@@ -40,7 +40,8 @@ def test_range_and_suggestion(found: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(ratios, ratios[0], rtol=1e-6)
     assert found.rates[0] == pytest.approx(1e-7)
     assert found.minimum == found.rates[int(np.argmin(found.smoothed))]
-    assert found.rates[0] <= found.suggestion <= found.minimum / 10 * (1 + 1e-9)
+    assert found.rates[0] <= found.suggestion <= found.minimum / 3 * (1 + 1e-9)
+    assert found.suggestion == min(found.steepest, found.minimum / 3)
     assert len(found.rates) == len(found.losses) == len(found.smoothed)
     assert draw_range(found, tmp_path / "range.png").stat().st_size > 1000
 
