@@ -1,7 +1,9 @@
-"""What a kernel of ONNX Runtime does: multiply-accumulates and bytes, out of its own profile.
+"""What operators of ONNX do: multiply-accumulates and bytes.
 
-The profile tells shapes as the kernel saw them, after fusion; weights that a kernel packed for
-itself are missing in them.
+Shapes come from a graph, or from ONNX Runtime's profile, which tells them as the kernel saw them,
+after fusion; weights that a kernel packed for itself are missing there.
+
+Source of the shapes' axes: the ONNX operator specification.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ Shapes = Sequence[Sequence[int]]
 _CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger")
 _PRODUCTS = ("Gemm", "FusedGemm", "MatMul", "FusedMatMul", "QGemm", "QLinearMatMul",
              "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")  # fmt: skip
+_RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
+# Kinds of operators whose multiply-accumulates are counted.
+COUNTED = frozenset((*_CONVOLUTIONS, *_PRODUCTS, *_RECURRENT, "ConvTranspose"))
 
 
 @dataclass(frozen=True)
@@ -54,22 +59,33 @@ def kernel_macs(kind: str, given: Shapes, made: Shapes) -> int | None:
 
     Args:
         kind: Its operator.
-        given: Shapes of its inputs, those that it has.
+        given: Shapes of its inputs, those that are known.
         made: Shapes of its outputs.
     """
-    if not given or not made:
+    if kind not in COUNTED or not given or not made or not given[0]:
         return None
     data, out = given[0], made[0]
-    if kind in _PRODUCTS and len(data) >= 2:
+    if kind in _PRODUCTS:
         # Either factor may be stored transposed, so the inner size is what the rows leave.
-        rows = max(out[-2], 1) if len(out) >= 2 else 1
-        return math.prod(out) * (data[-1] * data[-2] // rows)
-    weights = next((s for s in given[1:] if len(s) == len(data) > 2), None)
-    if weights is None:
+        rows = max(out[-2], 1) if len(data) >= 2 and len(out) >= 2 else 1
+        return math.prod(out) * (math.prod(data[-2:]) // rows)
+    matrices = [s for s in given[1:] if len(s) == len(data) > 2]
+    if kind in _RECURRENT:
+        return _recurrent(data, matrices, units=out[-1])
+    if not matrices:
         return None
-    if kind in _CONVOLUTIONS:
-        return math.prod(out) * math.prod(weights[1:])
-    return math.prod(data) * math.prod(weights[1:]) if kind == "ConvTranspose" else None
+    # [out, in / groups, kernel…]; of a transposed convolution [in, out / groups, kernel…]
+    per_place = math.prod(matrices[0][1:])
+    return math.prod(data if kind == "ConvTranspose" else out) * per_place
+
+
+def _recurrent(data: Sequence[int], matrices: Shapes, units: int) -> int | None:
+    """[directions, gates x units, in] and [directions, gates x units, units], for each step."""
+    reads, repeats = (math.prod(s[1:]) for s in (*matrices, (), ())[:2])
+    gates = repeats // units**2
+    if gates not in (1, 3, 4) or reads != gates * units * data[-1]:
+        return None  # hidden ones: what is left are first states
+    return math.prod(data[:2]) * matrices[0][0] * (reads + repeats)
 
 
 def _shapes(told: Mapping[str, Any], side: str) -> list[list[int]]:

@@ -180,6 +180,7 @@ class Runtime:
         cpus: Cores that the process is bound to; all by default.
         channel: The way to the runner; a local child process by default.
         runtime: Name of the runtime in the runner; by the file's suffix by default.
+        options: What that runtime alone needs to know to load a file.
     """
 
     def __init__(
@@ -195,6 +196,7 @@ class Runtime:
         cpus: Sequence[int] = (),
         channel: Channel | None = None,
         runtime: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         runtime = runtime or runtime_for(self.path)
@@ -210,6 +212,7 @@ class Runtime:
             "providers": list(providers),
             "batch": batch,
             "cpus": list(cpus),
+            **(options or {}),
         }
         self._channel = channel or LocalChannel()
         self.load_ms = 0.0

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,27 +75,45 @@ class TFLiteGraph:
         return tuple(sorted({operator.name for operator in self.operators}))
 
 
-def read_graph(path: Path | str, subgraph: int = 0) -> TFLiteGraph:
-    """Read a graph of a `.tflite` file: the main one, or the body of a loop or branch.
+def read_graph(path: Path | str) -> TFLiteGraph:
+    """Read the main graph of a `.tflite` file.
 
     Raises:
         InputError: The file isn't a TensorFlow Lite model, or is damaged.
     """
+    with undamaged(path):
+        return graph_of(read_model(path))
+
+
+def read_model(path: Path | str) -> Any:
+    """A `.tflite` file by its schema (`schema.Model`); inside `undamaged`.
+
+    Raises:
+        InputError: The file isn't a TensorFlow Lite model.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
     data = Path(path).read_bytes()
     if data[4:8] != b"TFL3":
         raise InputError(f"'{path}' is not a TensorFlow Lite model")
+    return schema.Model.GetRootAs(data, 0)
+
+
+@contextmanager
+def undamaged(path: Path | str) -> Iterator[None]:
+    """What reading damaged data raises, as one line."""
     try:
-        return _graph(data, subgraph)
+        yield
     except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(
             f"'{path}' is a damaged TensorFlow Lite model", "it is truncated: get it again"
         ) from None
 
 
-def _graph(data: bytes, subgraph: int) -> TFLiteGraph:
+def graph_of(model: Any, subgraph: int = 0) -> TFLiteGraph:
+    """A graph of a model: the main one, or the body of a loop or branch."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.Model.GetRootAs(data, 0)
     graph = model.Subgraphs(subgraph)
     types = {value: name for name, value in vars(schema.TensorType).items() if name.isupper()}
     codes = [

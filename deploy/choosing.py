@@ -94,11 +94,16 @@ def _changes(job: Job) -> Iterator[tuple[str, Change]]:
 
 
 def _tried(job: Job, wanted: bool | None) -> bool:
+    from edgepress.compress.weights.cluster import shared_values
+    from edgepress.compress.weights.prunable import find_kernels
+
     if wanted is not None:
         return wanted
     kinds = {type(layer).__name__ for layer in flat_layers(job.model)}
     depthwise = {"DepthwiseConv2D", "SeparableConv2D"} & kinds
-    return bool(depthwise) and job.model.count_params() <= _CHEAP_PARAMS
+    cheap = bool(depthwise) and job.model.count_params() <= _CHEAP_PARAMS
+    # Both put factors into the kernels, in which shared values aren't shared any more.
+    return cheap and not shared_values(find_kernels(job.model, depthwise=True)[0])
 
 
 @dataclass(frozen=True)

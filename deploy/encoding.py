@@ -14,10 +14,12 @@ from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.weights.masks import FAST_BLOCK, FAST_FROM
 from edgepress.deploy.exporters import Job
 from edgepress.deploy.exporters.tflite import request_for
+from edgepress.deploy.foreign.tflite_reading import TFLiteReader
 
 Kernel = Float[np.ndarray, "..."]
 # Precisions whose encoded files XNNPACK runs; it refuses those with integer weights.
 ENCODED = ("float32", "float16")
+_FLOATS = ("FLOAT32", "FLOAT16")
 # The converter encodes what has at least this share of zeros, in blocks of four where nine tenths
 # of the zeros lie in such.
 _LEAST, _IN_BLOCKS = 0.3, 0.9
@@ -88,18 +90,10 @@ def _zeros_computed(kernels: Sequence[Kernel]) -> float | None:
 
 def _float_kernels(path: Path) -> Iterator[tuple[bool, Kernel]]:
     """(whether a fully connected layer's, array) of the float arrays of two axes or more."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    types = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
-    codes = [model.OperatorCodes(i).BuiltinCode() for i in range(model.OperatorCodesLength())]
-    product = schema.BuiltinOperator.FULLY_CONNECTED
-    for graph in (model.Subgraphs(g) for g in range(model.SubgraphsLength())):
-        operators = [graph.Operators(i) for i in range(graph.OperatorsLength())]
-        dense = {o.Inputs(1) for o in operators if codes[o.OpcodeIndex()] == product}
-        for index in range(graph.TensorsLength()):
-            tensor = graph.Tensors(index)
-            data = model.Buffers(tensor.Buffer()).DataAsNumpy()
-            if not isinstance(data, int) and tensor.Type() in types and tensor.ShapeLength() > 1:
-                array = data.view(types[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
-                yield index in dense and array.ndim == 2, array
+    reader = TFLiteReader(path)
+    for place, graph in enumerate(reader.graphs):
+        dense = {o.inputs[1] for o in graph.operators if o.name == "FULLY_CONNECTED"}
+        for tensor in graph.tensors:
+            if tensor.constant and tensor.type in _FLOATS and len(tensor.shape) > 1:
+                array = reader.values(place, tensor).reshape(tensor.shape)
+                yield tensor.index in dense and array.ndim == 2, array

@@ -20,9 +20,10 @@ from edgepress.compress.files import atomic_output
 from edgepress.deploy.exporters.plausible import plausible_inputs
 from edgepress.deploy.exporters.single_precision import in_single_precision
 from edgepress.deploy.exposing import expose
+from edgepress.deploy.foreign.opening import open_file
 from edgepress.deploy.pairing import pair_inputs
 from edgepress.deploy.quantize.precision import PRECISIONS, Precision
-from edgepress.deploy.verifying import guess_precision, run_source, shapes_of
+from edgepress.deploy.verifying import run_source, shapes_of
 
 Array = NDArray[Any]
 MOST_DB = 160.0
@@ -121,7 +122,7 @@ def compare_layers(
         DeviceError: The runtime refuses the file or crashes.
     """
     model, path = in_single_precision(model), Path(artifact)
-    chosen = PRECISIONS[precision or guess_precision(path)]
+    chosen = PRECISIONS[precision or open_file(path).precision]
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
         shown = expose(path, Path(folder) / f"shown{path.suffix}")
         with Runtime(shown) as runtime:

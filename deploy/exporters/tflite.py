@@ -8,10 +8,13 @@ from typing import Any
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.recurrent import loops
 from edgepress.deploy.exporters.tracing import TracedModel
+from edgepress.deploy.quantize.shared_grid import share_grid
 
 # Precisions whose quantiser crashes on loops.
 _NEEDS_UNROLLED = {"int8", "int16x8"}
 _WEIGHTS_ONLY = {"int8-weights", "int4-weights"}
+# Precisions that keep clusters; int16x8 is for those who want the finest grid.
+_CHANNELWISE = {"int8", "dynamic"}
 
 
 def write_tflite(job: Job, precision: str, out: Path) -> Written:
@@ -31,9 +34,22 @@ def write_tflite(job: Job, precision: str, out: Path) -> Written:
     """
     if precision in _WEIGHTS_ONLY:
         _write_float_then_weights(job, precision, out)
-        return Written(out)
-    job.worker.ask("tflite", request_for(job, precision, out))
-    return Written(out)
+    else:
+        job.worker.ask("tflite", request_for(job, precision, out))
+    return Written(out, notes=_keep_clusters(job, precision, out))
+
+
+def _keep_clusters(job: Job, precision: str, out: Path) -> tuple[str, ...]:
+    """Let kernels whose weights share values hold as few integers; what there is to say of it."""
+    from edgepress.compress.weights.prunable import find_kernels
+
+    # Ranges that were trained are what the network is used to.
+    if precision not in _CHANNELWISE or job.carries_ranges:
+        return ()
+    changed = share_grid(out, [k.value() for k in find_kernels(job.model, depthwise=True)[0]])
+    if not changed:
+        return ()
+    return (f"{changed} kernels of shared values keep them: one grid for all their channels",)
 
 
 def request_for(job: Job, precision: str, out: Path, sparse: bool = False) -> dict[str, Any]:

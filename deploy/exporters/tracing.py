@@ -71,12 +71,12 @@ def input_names(model: Any) -> list[str]:
 
 
 def output_names(model: Any) -> list[str]:
-    """Graph names of a model's outputs, in its order."""
+    """Graph names of a model's outputs, in its order; none is an input's."""
     from edgepress.compress.data.tasks import output_names as layer_names
 
-    names = list(layer_names(model))
+    names, taken = list(layer_names(model)), input_names(model)
     missing = len(model.outputs) - len(names)
-    return graph_names([*names, *(f"output_{i}" for i in range(missing))])
+    return graph_names([*taken, *names, *(f"output_{i}" for i in range(missing))])[len(taken) :]
 
 
 def trace_model(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.errors import InputError
-from edgepress.deploy.exporters import Exporter
+from edgepress.deploy.exporters import EXPORTERS, Exporter
 from edgepress.deploy.exporters.exporter import Trace, Write
-from edgepress.deploy.foreign.account import FileInspection
+from edgepress.deploy.foreign.account import FileInspection, Operation, account
 from edgepress.deploy.foreign.signature import Signature
+from edgepress.deploy.quantize.precision import PRECISIONS
 from edgepress.deploy.worker import Refused, Worker
 
 
@@ -71,6 +72,58 @@ def asked(worker: Worker, task: str, request: Mapping[str, Any], path: Path) -> 
         return worker.ask(task, request)
     except Refused as error:
         raise InputError(f"'{path}' can't be read: {error.message}") from None
+
+
+def inspected(
+    file: ForeignFile, task: str, request: Mapping[str, Any], parts: Iterable[Path]
+) -> FileInspection:
+    """A file's operators, added up by a child process.
+
+    Args:
+        file: What is looked at.
+        task: The child's.
+        request: What else the task needs, beside the file's path as `source`.
+        parts: The files whose bytes are those of the model.
+
+    Raises:
+        InputError: The library in the child refuses the file.
+        DeviceError: The child crashed or was too slow.
+    """
+    with Worker() as worker:
+        told = asked(worker, task, {"source": str(file.path.absolute()), **request}, file.path)
+    operations = [Operation.from_json(value) for value in told["operations"]]
+    size = sum(part.stat().st_size for part in parts)
+    return account(file.what, size, file.signature, operations, file.precision, told["notes"])
+
+
+def stored_already(precision: str) -> dict[str, str]:
+    """Why a file that isn't float32 has no other precisions, by name."""
+    reason = f"the file is {precision} already: only a float32 one can be stored otherwise"
+    return dict.fromkeys(PRECISIONS, reason)
+
+
+def without_road(what: str, write: Write, there: Iterable[str]) -> dict[str, Exporter]:
+    """The formats that a kind of file has no road to.
+
+    Args:
+        what: How people call the kind.
+        write: What would write them.
+        there: The formats that it has.
+    """
+    return {
+        name: offered(
+            exporter,
+            frozenset(),
+            write,
+            dict.fromkeys(
+                PRECISIONS,
+                f"there is no road from {what} to {name}: export the model that the file was made"
+                " from",
+            ),
+        )
+        for name, exporter in EXPORTERS.items()
+        if name not in there
+    }
 
 
 def offered(

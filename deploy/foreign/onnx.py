@@ -10,15 +10,23 @@ from edgepress.compress.files import sha256
 from edgepress.compress.models.other_kinds import KINDS
 from edgepress.deploy.exporters.exporter import Exporter, Job, Written
 from edgepress.deploy.exporters.onnx import write_onnx
-from edgepress.deploy.exporters.table import EXPORTERS, ONNX
-from edgepress.deploy.foreign.account import FileInspection, Operation, account
-from edgepress.deploy.foreign.kind import ForeignFile, asked, offered
-from edgepress.deploy.foreign.onnx_reading import is_scattered, outside_files, read_onnx, signature
+from edgepress.deploy.exporters.table import ONNX
+from edgepress.deploy.foreign.account import FileInspection
+from edgepress.deploy.foreign.kind import (
+    ForeignFile,
+    inspected,
+    offered,
+    stored_already,
+    without_road,
+)
+from edgepress.deploy.foreign.onnx_reading import (
+    is_scattered,
+    outside_files,
+    read_onnx,
+    signature,
+    stored_as,
+)
 from edgepress.deploy.foreign.signature import checked
-from edgepress.deploy.quantize.precision import PRECISIONS
-from edgepress.deploy.worker import Worker
-
-_NO_ROAD = "there is no road from ONNX to {0}: export the model that the file was made from"
 
 
 class OnnxFile(ForeignFile):
@@ -34,23 +42,16 @@ class OnnxFile(ForeignFile):
     what = KINDS[".onnx"]
 
     def __init__(self, path: Path) -> None:
-        from edgepress.deploy.verifying import guess_precision
-
         self.path = path
         model = read_onnx(path)
         self._scattered = is_scattered(model)
         self._parts = [path, *outside_files(model, path)]
         self.signature = checked(path, signature(model))
-        self.precision = guess_precision(path)
+        self.precision = stored_as(model)
 
     def inspect(self) -> FileInspection:
         """Its operators, added up by a child process."""
-        with Worker() as worker:
-            request = {"source": str(self.path.absolute())}
-            told = asked(worker, "onnx-inspect", request, self.path)
-        operations = [Operation.from_json(value) for value in told["operations"]]
-        size = sum(part.stat().st_size for part in self._parts)
-        return account(self.what, size, self.signature, operations, self.precision, told["notes"])
+        return inspected(self, "onnx-inspect", {}, self._parts)
 
     def identify(self) -> str:
         """The hash of the file and of those with its weights."""
@@ -60,20 +61,10 @@ class OnnxFile(ForeignFile):
         """ONNX in other precisions."""
         whole = self.precision == "float32"
         there = ONNX.precisions if whole else frozenset({self.precision})
-        reason = f"the file is {self.precision} already: only a float32 one can be stored otherwise"
-        absent = dict(ONNX.absent) if whole else dict.fromkeys(PRECISIONS, reason)
+        absent = ONNX.absent if whole else stored_already(self.precision)
         return {
             "onnx": offered(ONNX, there, self._write, absent),
-            **{
-                name: offered(
-                    exporter,
-                    frozenset(),
-                    self._write,
-                    dict.fromkeys(PRECISIONS, _NO_ROAD.format(name)),
-                )
-                for name, exporter in EXPORTERS.items()
-                if name != "onnx"
-            },
+            **without_road("ONNX", self._write, ("onnx",)),
         }
 
     def _write(self, job: Job, precision: str, out: Path) -> Written:

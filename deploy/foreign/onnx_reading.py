@@ -1,18 +1,16 @@
-"""ONNX files: what they take and give, and the child's part that looks at their operators.
-
-Source of the formulas' axes: the ONNX operator specification.
-"""
+"""ONNX files: what they take and give, and the child's part that looks at their operators."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgepress.benchmarks.onnx_work import COUNTED, kernel_macs
 from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.errors import InputError
 from edgepress.deploy.foreign.account import Constant, Operation
@@ -22,6 +20,10 @@ from edgepress.deploy.foreign.signature import Signature, activation
 Shape = tuple[int | None, ...]
 _LOOKS_UP = frozenset({"Gather"})
 _UNPACKING = frozenset({"DequantizeLinear"})
+_MULTIPLIES = COUNTED | {"Einsum"}
+_ON_INTEGERS = frozenset(
+    {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLSTM"}
+)
 # Operators with matrices of their own whose products have no formula here.
 _UNCOUNTED = frozenset({"Attention", "MultiHeadAttention", "DeformConv", "Loop", "If", "Scan"})
 
@@ -75,6 +77,19 @@ def outside_files(model: Any, path: Path) -> list[Path]:
     return [path.parent / file for file in dict.fromkeys(file for _, file, _ in _outside(model))]
 
 
+def stored_as(model: Any) -> str:
+    """How an ONNX model stores numbers, a name in `PRECISIONS`, as far as it tells."""
+    import onnx
+
+    operators = {node.op_type for node in model.graph.node}
+    kept = {onnx.TensorProto.DataType.Name(t.data_type) for t in model.graph.initializer}
+    if operators & {"MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM"}:
+        return "dynamic"
+    if operators & {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}:
+        return "int8"
+    return "float16" if "FLOAT16" in kept else "float32"
+
+
 def signature(model: Any) -> Signature:
     """What an ONNX model takes and gives."""
     graph = model.graph
@@ -124,7 +139,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     uncounted = sorted({o.type for o in operations} & _UNCOUNTED)
     if uncounted:
         notes.append(f"the MACs inside {', '.join(uncounted)} are not counted")
-    missing = sorted({o.type for o in operations if o.type in _FORMULAS and o.macs is None})
+    missing = sorted({o.type for o in operations if o.type in _MULTIPLIES and o.macs is None})
     if missing:
         notes.append(f"the MACs of some {', '.join(missing)} aren't known: their sizes aren't")
     return {"operations": [dataclasses.asdict(o) for o in operations], "notes": notes}
@@ -191,15 +206,15 @@ class _Reader:
         )
 
     def _macs(self, node: Any) -> int | None:
-        formula = _FORMULAS.get(node.op_type)
         given = [self.shapes.get(name) for name in node.input]
-        out = self.shapes.get(node.output[0]) if node.output else None
-        if formula is None or out is None or given[0] is None:
+        made = [_ones(self.shapes[name]) for name in node.output if name in self.shapes]
+        if not given or given[0] is None or not made:
             return None
-        try:
-            return formula(node, [_ones(s) for s in given], _ones(out))
-        except (IndexError, TypeError):
-            return None
+        sizes = [_ones(shape) for shape in given]
+        if node.op_type != "Einsum":
+            return kernel_macs(node.op_type, sizes, made)
+        equation = next(a.s.decode() for a in node.attribute if a.name == "equation")
+        return None if None in given else einsum_macs(equation, sizes)
 
     def _bytes(self, name: str) -> int:
         dtype = self.types.get(name, "float32")
@@ -218,7 +233,7 @@ class _Reader:
         quantised = name in self.unpacked.values() or node.op_type in _ON_INTEGERS
         if values.dtype.kind not in "fV" and not quantised:
             return None
-        multiplies = node.op_type in _FORMULAS and values.ndim > 1
+        multiplies = node.op_type in _MULTIPLIES and values.ndim > 1
         looked_up = node.op_type in _LOOKS_UP and place == 0 and values.ndim > 1
         return Constant(
             key=name,
@@ -245,57 +260,3 @@ def _has_shape(value: Any) -> bool:
 def _ones(shape: Shape | None) -> tuple[int, ...]:
     """A shape with 1 for free sizes."""
     return tuple(size or 1 for size in shape or ())
-
-
-def _attribute(node: Any, name: str, default: int = 0) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), default)
-
-
-def _convolution(weights: int) -> Callable[..., int]:
-    """Weights are [out, in / groups, kernel…], the input at this place."""
-    return lambda _, given, out: math.prod(out) * math.prod(given[weights][1:])
-
-
-def _transposed(_: Any, given: Sequence[tuple[int, ...]], __: Any) -> int:
-    """Weights are [in, out / groups, kernel…]."""
-    return math.prod(given[0]) * math.prod(given[1][1:])
-
-
-def _gemm(node: Any, given: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> int:
-    return math.prod(out) * given[0][0 if _attribute(node, "transA") else 1]
-
-
-def _product(_: Any, given: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> int:
-    return math.prod(out) * given[0][-1]
-
-
-def _recurrent(_: Any, given: Sequence[tuple[int, ...]], __: Any) -> int:
-    """Weights are [directions, gates x units, in] and [directions, gates x units, units]."""
-    return math.prod(given[0][:2]) * (math.prod(given[1]) + math.prod(given[2]))
-
-
-def _einsum(node: Any, given: Sequence[tuple[int, ...]], _: Any) -> int | None:
-    equation = next(a.s.decode() for a in node.attribute if a.name == "equation")
-    return einsum_macs(equation, given)
-
-
-_ON_INTEGERS = frozenset(
-    {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLSTM"}
-)
-_FORMULAS: dict[str, Callable[..., int | None]] = {
-    "Conv": _convolution(1),
-    "FusedConv": _convolution(1),
-    "ConvInteger": _convolution(1),
-    "QLinearConv": _convolution(3),
-    "ConvTranspose": _transposed,
-    "Gemm": _gemm,
-    "MatMul": _product,
-    "FusedMatMul": _product,
-    "MatMulInteger": _product,
-    "QLinearMatMul": _product,
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "RNN": _recurrent,
-    "DynamicQuantizeLSTM": _recurrent,
-    "Einsum": _einsum,
-}

@@ -14,8 +14,8 @@ from edgepress.compress.models.other_kinds import SAVED_MODEL
 from edgepress.deploy.exporters import EXPORTERS, Exporter
 from edgepress.deploy.exporters.exporter import Trace
 from edgepress.deploy.exporters.tracing import TracedModel, graph_names
-from edgepress.deploy.foreign.account import FileInspection, Operation, account
-from edgepress.deploy.foreign.kind import ForeignFile, asked
+from edgepress.deploy.foreign.account import FileInspection
+from edgepress.deploy.foreign.kind import ForeignFile, asked, inspected
 from edgepress.deploy.foreign.savedmodel_reading import PROGRAM, SavedModelReader
 from edgepress.deploy.foreign.signature import checked, plain_names
 from edgepress.deploy.worker import Worker
@@ -46,12 +46,7 @@ class SavedModelFolder(ForeignFile):
 
     def inspect(self) -> FileInspection:
         """Its operations, added up by a child process."""
-        request = {"source": str(self.path.absolute()), "key": self.key}
-        with Worker() as worker:
-            told = asked(worker, "savedmodel-inspect", request, self.path)
-        operations = [Operation.from_json(value) for value in told["operations"]]
-        size = sum(file.stat().st_size for file in self._files)
-        return account(self.what, size, self.signature, operations, self.precision, told["notes"])
+        return inspected(self, "savedmodel-inspect", {"key": self.key}, self._files)
 
     def identify(self) -> str:
         """A hash over all its files."""
@@ -67,7 +62,10 @@ class SavedModelFolder(ForeignFile):
     def runtime(self, threads: int = 1) -> Runtime:
         """TensorFlow in a child process."""
         channel = LocalChannel(("-P", "-m", _RUNNER))
-        runtime = Runtime(self.path / PROGRAM, threads, channel=channel, runtime="tensorflow")
+        options = {"signature": self.key}
+        runtime = Runtime(
+            self.path / PROGRAM, threads, channel=channel, runtime="tensorflow", options=options
+        )
         runtime.path = self.path  # the runner takes the folder
         return runtime
 

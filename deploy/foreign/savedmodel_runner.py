@@ -28,9 +28,7 @@ class TensorFlow:
         self.baseline: dict[str, int] = {}
         begin = time.perf_counter_ns()
         self.loaded = tf.saved_model.load(request["path"])
-        signatures = self.loaded.signatures
-        key = "serving_default" if "serving_default" in signatures else next(iter(signatures))
-        self.function = signatures[key]
+        self.function = self.loaded.signatures[request["signature"]]
         self.load_ns = time.perf_counter_ns() - begin
         given = self.function.structured_input_signature[1]
         self.inputs = [self._spec(name, given[name]) for name in sorted(given)]

@@ -13,17 +13,15 @@ from edgepress.compress.files import sha256
 from edgepress.compress.models.other_kinds import KINDS
 from edgepress.deploy.exporters.c_source import write_sources
 from edgepress.deploy.exporters.exporter import Exporter, Job, Written
-from edgepress.deploy.exporters.table import C_SOURCE, EXPORTERS, TFLITE
+from edgepress.deploy.exporters.table import C_SOURCE, TFLITE
 from edgepress.deploy.exporters.tflite_metadata import read_description
 from edgepress.deploy.foreign.account import FileInspection, account
-from edgepress.deploy.foreign.kind import ForeignFile, offered
+from edgepress.deploy.foreign.kind import ForeignFile, offered, stored_already, without_road
 from edgepress.deploy.foreign.signature import checked
 from edgepress.deploy.foreign.tflite_reading import TFLiteReader
-from edgepress.deploy.quantize.precision import PRECISIONS
 
 # What the quantiser makes of a float file.
 _FEWER_BITS = frozenset({"dynamic", "int8-weights", "int4-weights", "int8", "int16x8"})
-_NO_ROAD = "there is no road from TFLite to {0}: export the model that the file was made from"
 
 
 class TFLiteFile(ForeignFile):
@@ -39,13 +37,11 @@ class TFLiteFile(ForeignFile):
     what = KINDS[".tflite"]
 
     def __init__(self, path: Path) -> None:
-        from edgepress.deploy.verifying import guess_precision
-
         self.path = path
         self._reader = TFLiteReader(path)
         self._operations = list(self._reader.operations())
         self.signature = checked(path, self._reader.signature())
-        self.precision = guess_precision(path)
+        self.precision = self._reader.precision
 
     def inspect(self) -> FileInspection:
         """Its operators, added up."""
@@ -81,19 +77,14 @@ class TFLiteFile(ForeignFile):
         return {
             "tflite": offered(TFLITE, there, self._write, self._absent()),
             "c": offered(C_SOURCE, in_c, self._write_c, {**self._absent(), **C_SOURCE.absent}),
-            **{
-                name: offered(exporter, frozenset(), self._write, _no_road(name))
-                for name, exporter in EXPORTERS.items()
-                if name not in ("tflite", "c")
-            },
+            **without_road("TFLite", self._write, ("tflite", "c")),
         }
 
     def _absent(self) -> dict[str, str]:
         """Why there is no file of a precision."""
         if self.precision == "float32":
             return {"float16": "nothing here stores a finished TFLite file in 16-bit floats"}
-        reason = f"the file is {self.precision} already: only a float32 one can be stored otherwise"
-        return dict.fromkeys(PRECISIONS, reason)
+        return stored_already(self.precision)
 
     def _write(self, job: Job, precision: str, out: Path) -> Written:
         if precision == self.precision:
@@ -112,7 +103,3 @@ class TFLiteFile(ForeignFile):
         model = job.scratch / f"{out.stem}_c.tflite"
         self._write(job, precision, model)
         return write_sources(job, model, out)
-
-
-def _no_road(name: str) -> dict[str, str]:
-    return dict.fromkeys(PRECISIONS, _NO_ROAD.format(name))

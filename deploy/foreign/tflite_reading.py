@@ -5,19 +5,23 @@ Source: the schema that LiteRT ships (`ai_edge_litert.schema_py_generated`).
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.benchmarks.tflite_file import Operator, Tensor, TFLiteGraph, read_graph
+from edgepress.benchmarks.tflite_file import (
+    Operator,
+    Tensor,
+    TFLiteGraph,
+    graph_of,
+    read_model,
+    undamaged,
+)
 from edgepress.benchmarks.tflite_macs import FORMULAS, operator_macs
 from edgepress.compress.artifact import TensorSpec
-from edgepress.compress.errors import InputError
 from edgepress.deploy.foreign.account import Constant, Operation
 from edgepress.deploy.foreign.signature import Signature, activation
 
@@ -44,24 +48,37 @@ class TFLiteReader:
     """
 
     def __init__(self, path: Path) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
         self.path = path
-        self.graph = read_graph(path)
-        with _whole(path):
-            self.model = schema.Model.GetRootAs(path.read_bytes(), 0)
+        with undamaged(path):
+            self.model = read_model(path)
+            self.graph = graph_of(self.model)
             for i in range(self.model.BuffersLength()):
                 self._buffer(i)
 
     @property
     def graphs(self) -> tuple[TFLiteGraph, ...]:
         """The main graph and the bodies of loops and branches."""
-        rest = (read_graph(self.path, i) for i in range(1, self.graph.subgraphs))
+        rest = (graph_of(self.model, i) for i in range(1, self.graph.subgraphs))
         return (self.graph, *rest)
+
+    @property
+    def precision(self) -> str:
+        """How the file stores numbers, as far as it tells."""
+        kept = {t.type for t in self.graph.tensors if t.constant}
+        moving = {t.type for t in self.graph.tensors if not t.constant}
+        if "INT8" in moving or "UINT8" in moving:
+            return "int8"
+        if "INT16" in moving:
+            return "int16x8"
+        if "INT4" in kept:
+            return "int4-weights"
+        if "INT8" in kept:
+            return "dynamic"
+        return "float16" if "FLOAT16" in kept else "float32"
 
     def signature(self) -> Signature:
         """What the file takes and gives, named by its first signature where it has one."""
-        with _whole(self.path):
+        with undamaged(self.path):
             sides = [
                 tuple(self._spec(index, names.get(index)) for index in indices)
                 for indices, names in zip(
@@ -113,7 +130,7 @@ class TFLiteReader:
         Raises:
             InputError: The file is damaged.
         """
-        with _whole(self.path):
+        with undamaged(self.path):
             for place, graph in enumerate(self.graphs):
                 unpacked = _unpacked(graph)
                 hidden = set(unpacked)
@@ -151,7 +168,7 @@ class TFLiteReader:
         if tensor.type not in _FLOATS and not len(scales):
             return None
         buffer = self.model.Subgraphs(place).Tensors(tensor.index).Buffer()
-        values = self._values(tensor, buffer)
+        values = self.values(place, tensor)
         zero = int(points[0]) if len(points) and tensor.type not in _FLOATS else 0
         multiplies = operator.name in FORMULAS and position > 0
         looked_up = operator.name in _LOOKS_UP and len(tensor.shape) > 1
@@ -164,8 +181,9 @@ class TFLiteReader:
             kernel=(multiplies and len(tensor.shape) > 1) or looked_up,
         )
 
-    def _values(self, tensor: Tensor, buffer: int) -> NDArray[Any]:
-        data = self._buffer(buffer)
+    def values(self, place: int, tensor: Tensor) -> NDArray[Any]:
+        """The stored numbers of a tensor of a graph, one after the other."""
+        data = self._buffer(self.model.Subgraphs(place).Tensors(tensor.index).Buffer())
         if tensor.type == "INT4":
             halves = np.stack([data & 15, data >> 4], axis=-1).ravel()
             return ((halves ^ 8).astype(np.int8) - 8)[: int(np.prod(tensor.shape))]
@@ -200,17 +218,6 @@ class TFLiteReader:
         recurrent = [name for name in recurrent if name not in FORMULAS]
         if recurrent:
             yield f"the MACs of {', '.join(recurrent)} are not counted"
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """What reading damaged data raises, as one line."""
-    try:
-        yield
-    except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError):
-        raise InputError(
-            f"'{path}' is a damaged TensorFlow Lite model", "it is truncated: get it again"
-        ) from None
 
 
 def _unpacked(graph: TFLiteGraph) -> dict[int, int]:

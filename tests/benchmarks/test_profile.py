@@ -107,6 +107,10 @@ def test_onnx_has_work_and_a_bound_in_its_profile(tmp_path: Path) -> None:
         ("Gemm", [[16, 7], [3, 16], [3]], [7, 3], 336),  # the first factor is stored transposed
         ("QLinearConv", [[1, 3, 8, 8], [], [], [4]], [1, 4, 8, 8], None),  # weights are packed
         ("ConvTranspose", [[1, 8, 4, 4], [8, 2, 2, 2]], [1, 2, 8, 8], 1024),
+        ("LSTM", [[5, 2, 3], [1, 16, 3], [1, 16, 4], [1, 32]], [5, 1, 2, 4], 5 * 2 * 16 * (3 + 4)),
+        ("GRU", [[5, 2, 3], [2, 12, 3], [2, 12, 4]], [5, 2, 2, 4], 5 * 2 * 2 * 12 * (3 + 4)),
+        ("LSTM", [[5, 2, 4], [1, 2, 4], [1, 2, 4]], [5, 1, 2, 4], None),  # both are packed
+        ("MatMul", [[16], [16, 3]], [3], 48),
         ("Relu", [[1, 3]], [1, 3], None),
         ("Conv", [], [1, 3], None),
     ],

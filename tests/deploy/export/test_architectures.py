@@ -9,8 +9,8 @@ from keras import layers
 
 from edgepress.deploy.exporters import EXPORTERS
 from edgepress.deploy.exporting import export
+from edgepress.deploy.foreign.opening import open_file
 from edgepress.deploy.quantize import PRECISIONS
-from edgepress.deploy.verifying import guess_precision
 
 TFLITE_AND_ONNX = ("tflite", "onnx")
 
@@ -202,4 +202,4 @@ def test_the_precision_of_a_file_is_read_from_it(tmp_path, worker, own_data):
     result = export(model, tmp_path / "out", TFLITE_AND_ONNX, precisions, own_data(model),
                     worker=worker)  # fmt: skip
     assert result.passed
-    assert [guess_precision(a.path) for a in result] == [a.quantize for a in result]
+    assert [open_file(a.path).precision for a in result] == [a.quantize for a in result]

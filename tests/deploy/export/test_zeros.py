@@ -201,9 +201,64 @@ def test_prune_then_cluster_then_int8_keeps_zeros_and_values(shared_data, worker
     )
     kernels = constants(artifact.path)
     assert zeros_in(kernels) >= wanted
-    for kernel in kernels:
-        # Outputs have scales of their own, and the folded normalisation's factors.
-        assert all(len(np.unique(channel)) <= 16 for channel in kernel)
+    assert len(kernels) == len(find_kernels(pruned)[0])
+    assert all(len(np.unique(kernel)) <= 16 for kernel in kernels)
+
+
+def several_kinds(factors):
+    """Every kind of kernel that has a scale for each channel, and normalisations after them."""
+    inputs = keras.Input((8, 6, 4))
+    x = layers.Conv2D(8, 3, padding="same")(inputs)
+    x = layers.BatchNormalization(scale=True)(x)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, depthwise_initializer="glorot_normal")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.ReLU()(x)
+    x = layers.Conv2DTranspose(8, 2, strides=2)(x)
+    x = layers.Reshape((-1, 8))(x)
+    x = layers.Conv1D(8, 3)(x)
+    shared = layers.Dense(8)
+    model = keras.Model(inputs, layers.Dense(16)(shared(layers.ReLU()(shared(x)))))
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.gamma.assign(np.resize(factors, layer.gamma.shape))
+            layer.moving_mean.assign(np.resize([0.3, -0.1], layer.gamma.shape))
+    return model
+
+
+@pytest.mark.parametrize(("factors", "most"), [([0.2, 1.7, 0.9], 6), ([-0.4, 1.1, 2.0], 12)])
+def test_clusters_stay_whole_in_integer_files(worker, tmp_path, factors, most):
+    keras.utils.set_random_seed(3)
+    model = prune(several_kinds(factors), structure="clusters", clusters=6).model
+    inputs = np.random.default_rng(0).normal(size=(256, 8, 6, 4)).astype("float32")
+    data = {"train": (inputs, np.asarray(model(inputs)))}
+    data["val"] = tuple(a[:64] for a in data["train"])
+    result = export(
+        model,
+        tmp_path / "out",
+        formats=["tflite", "c"],
+        quantize=["int8", "dynamic"],
+        data=data,
+        worker=worker,
+    )
+    assert not result.failed
+    files = {a.path.suffix: a for a in result.artifacts if a.quantize == "int8"}
+    kernels = constants(files[".tflite"].path)
+    assert len(kernels) == 6
+    assert all(len(np.unique(kernel)) <= most for kernel in kernels)
+    assert any(len(np.unique(kernel)) > 6 for kernel in kernels) == (min(factors) < 0)
+    assert "6 kernels of shared values keep them" in " ".join(result.notes)
+
+
+def test_kernels_of_many_values_keep_a_grid_for_each_channel(worker, tmp_path):
+    from edgepress.deploy.quantize.shared_grid import share_grid
+
+    model = several_kinds([1.0])
+    (artifact,) = export(
+        model, tmp_path / "out", formats=["tflite"], quantize=["dynamic"], worker=worker
+    )
+    before = artifact.path.read_bytes()
+    assert share_grid(artifact.path, [k.value() for k in find_kernels(model)[0]]) == 0
+    assert artifact.path.read_bytes() == before
 
 
 def test_nine_tenths_of_zeros_are_a_quarter_and_a_twelfth(shared_data, worker, tmp_path):
