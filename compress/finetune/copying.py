@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from inspect import isfunction
 from typing import Any
 
 from edgepress.compress.errors import InputError
@@ -19,16 +22,9 @@ def copy_model(model: Any) -> Any:
     Raises:
         InputError: The model has no configuration that it can be built from again.
     """
-    import keras
-
     try:
-        if isinstance(model, keras.Sequential):
-            copy = keras.models.clone_model(model)
-        elif _is_functional(model):
-            copy = keras.models.clone_model(model, input_tensors=fresh_inputs(model))
-        else:
-            copy = type(model).from_config(model.get_config())
-            copy.build_from_config(model.get_build_config())
+        with trusting(_layers(model)):
+            copy = _rebuilt(model)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise InputError(
             f"model '{model.name}' can't be copied: {error}",
@@ -36,6 +32,37 @@ def copy_model(model: Any) -> Any:
         ) from error
     forget_compilation(copy)
     copy_state(model, copy)
+    return copy
+
+
+@contextmanager
+def trusting(layers: Sequence[Any]) -> Iterator[None]:
+    """Let layers be built again from their configurations with what they already run.
+
+    Functions and classes of the user's own needn't be registered for that, and are no more
+    dangerous in a copy.
+    """
+    import keras
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    own: dict[str, Any] = {}
+    for part in (part for x in layers for part in x._flatten_layers()):
+        held: list[Any] = [type(part), *filter(isfunction, vars(part).values())]
+        own |= {v.__name__: v for v in held if not v.__module__.startswith("keras.")}
+    with SafeModeScope(safe_mode=False), keras.saving.custom_object_scope(own):
+        yield
+
+
+def _rebuilt(model: Any) -> Any:
+    """A model of the same layers and names with weights of its own."""
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        return keras.models.clone_model(model)
+    if _is_functional(model):
+        return keras.models.clone_model(model, input_tensors=fresh_inputs(model))
+    copy = type(model).from_config(model.get_config())
+    copy.build_from_config(model.get_build_config())
     return copy
 
 

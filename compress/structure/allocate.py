@@ -16,6 +16,7 @@ from edgepress.compress.structure.ladders import Ladder, Scores, alive_for, ladd
 from edgepress.compress.structure.metering import Gauge
 from edgepress.compress.structure.scoring import unit_shares
 from edgepress.compress.structure.timed_widths import Limit, Widths, WidthSearch
+from edgepress.compress.structure.unreachable import unreachable
 
 TOLERANCE = 0.05
 # With a device: of what the MACs fall by, how much the time is to fall by too.
@@ -95,7 +96,7 @@ def allocate(
         least, full = metering.measured(metering.target, lowest), metering.target.full
         if least <= target.limit:
             return lowest
-    raise _refusal(channels, spec, target, least, full)
+    raise unreachable(channels, spec, target.what, target.limit, least, full)
 
 
 def _allocate(
@@ -348,9 +349,15 @@ def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: PruneSpec) -
     for glob, sparsity in spec.per_layer.items():
         if not 0 <= sparsity < 1:
             raise InputError(f"per_layer '{glob}': sparsity {sparsity:g} is not between 0 and 1")
+        named = [g for g in channels.groups if any(matches(p, [glob]) for p in g.layers)]
+        if sparsity and not any(g.prunable for g in named):
+            raise InputError(
+                f"per_layer '{glob}': none of its channels can be removed: {named[0].reason}",
+                "leave it out, or free what holds it",
+            )
         for ladder in ladders:
             name = ladder.group.name
-            if name not in fixed and any(matches(p, [glob]) for p in ladder.group.layers):
+            if name not in fixed and ladder.group in named:
                 fixed[name] = ladder.width_for(round(ladder.group.size * sparsity))
     return fixed
 
@@ -361,23 +368,3 @@ def _lowest(channels: Channels, spec: PruneSpec, scores: Scores) -> Alive:
     overrides = _overrides(channels, ladders, spec)
     widths = {x.group.name: overrides.get(x.group.name, x.widths[-1]) for x in ladders}
     return alive_for(channels, ladders, widths)
-
-
-def _refusal(
-    channels: Channels, spec: PruneSpec, target: Target, lowest: float, full: float
-) -> InputError:
-    """Say what the lowest reachable value is and what holds it."""
-    held = [g for g in channels.groups if not g.prunable]
-    held.sort(key=lambda g: -g.size)
-    reasons = list(dict.fromkeys(g.reason for g in held))[:2]
-    if spec.per_layer:
-        reasons.insert(0, "per_layer fixes " + ", ".join(list(spec.per_layer)[:3]))
-    if spec.min_channels > 1:
-        reasons.insert(0, f"min_channels is {spec.min_channels}")
-    digits = 3 if full < 100 else 0
-    return InputError(
-        f"{target.limit:,.{digits}f} {target.what} can't be reached: the lowest is"
-        f" {lowest:,.{digits}f} ({lowest / full:.2f} of {full:,.{digits}f}); what holds it:"
-        f" {'; '.join(reasons)}",
-        "ask for more, or free what holds it",
-    )

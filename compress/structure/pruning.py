@@ -296,6 +296,9 @@ def rounds_of(spec: PruneSpec, macs: int, params: int, measured: float = 0.0) ->
     for number in range(1, spec.steps + 1):
         share = number / spec.steps
         update: dict[str, Any] = {"recover_epochs": _epochs(spec, number)}
+        if number > 1:
+            # What was asked of these layers has gone in the first round.
+            update["per_layer"] = dict.fromkeys(spec.per_layer, 0.0)
         if spec.target_macs is not None:
             update["target_macs"] = _between(spec.target_macs, macs, share)
         elif spec.target_params is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.finetune.copying import trusting
 from edgepress.compress.graph import graph_of, needed, resolve
 from edgepress.compress.structure.groups import Alive, Channels
 from edgepress.compress.structure.rules import rule_for
@@ -111,8 +112,7 @@ class _Rebuild:
         args, kwargs = node.arguments.fill_in(tensors)
         if not isinstance(operation, keras.Layer):
             visit = self.visits[id(node)]
-            operation = copy.copy(operation)
-            operation._inbound_nodes, operation._outbound_nodes = [], []
+            operation = _twin(operation)
             revise = rule_for(node.operation).revise
             if revise is not None:
                 args = list(args)
@@ -139,14 +139,29 @@ class _Rebuild:
             raise InputError(
                 f"layer '{visit.call.path}' can't be rebuilt: {type(old).__name__} has no"
                 " get_config",
-                "give the class get_config, or protect it and what feeds it",
+                "give the class a get_config that names everything its constructor takes",
             ) from error
         resize = rule_for(old).resize
         if resize is not None:
             resize(old, config, CallSizes(self.channels, self.alive, visit))
-        new = type(old).from_config(config)
+        try:
+            with trusting([old]):
+                new = type(old).from_config(config)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"layer '{visit.call.path}' can't be rebuilt from its configuration: {error}",
+                f"let {type(old).__name__}.from_config take what its get_config gives",
+            ) from error
         self.undrawn.extend(_start_at_zero(new))
         return new
+
+
+def _twin(operation: Any) -> Any:
+    """A copy of an operation that is used nowhere; Keras' own way would save and load it."""
+    twin = object.__new__(type(operation))
+    vars(twin).update(vars(operation))
+    twin._inbound_nodes, twin._outbound_nodes = [], []
+    return twin
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -233,6 +234,7 @@ def channel_tensors(node: Any) -> list[Any]:
 
 def _call(found: Trace, node: Any, inputs: tuple[Ids, ...], prefix: str) -> tuple[Ids, ...]:
     from edgepress.compress.structure.rules import rule_for
+    from edgepress.compress.structure.rules.merging import refuse
 
     operation = node.operation
     path = prefix + operation.name
@@ -243,11 +245,29 @@ def _call(found: Trace, node: Any, inputs: tuple[Ids, ...], prefix: str) -> tupl
         outputs = tuple(_run(found, inner, shaped, f"{path}/"))
         return tuple(Ids(o.array, s) for o, s in zip(outputs, shapes, strict=True))
     site = Site(found, path, operation, node, shapes)
-    made = rule_for(operation).trace(operation, inputs, site)
+    if _holds_constants(node):
+        made: Ids | Sequence[Ids] = refuse(inputs, site, "{} joins it with a constant array")
+    else:
+        made = rule_for(operation).trace(operation, inputs, site)
     outputs = (made,) if isinstance(made, Ids) else tuple(made)
     call = Call(path, operation, tuple(i.shape for i in inputs), shapes)
     found.visits.append(Visit(call, node, inputs, outputs))
     return outputs
+
+
+def _holds_constants(node: Any) -> bool:
+    """Whether a call is given arrays besides tensors of the graph: nothing would cut them."""
+    import keras
+
+    named = {k: v for k, v in node.arguments.kwargs.items() if not k.endswith("mask")}
+    given = keras.tree.flatten([node.arguments.args, named])
+    if not isinstance(node.operation, keras.Layer):
+        given += vars(node.operation).values()
+    return any(not isinstance(g, keras.KerasTensor) and _is_array(g) for g in given)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and math.prod(value.shape) > 1
 
 
 def _make_boxes(found: Trace) -> None:

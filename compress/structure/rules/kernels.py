@@ -9,25 +9,28 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.structure.ids import Ids, IntVector, Shape
+from edgepress.compress.structure.rules.activations import mixes
 from edgepress.compress.structure.rules.rule import Rule, Sizes
 from edgepress.compress.structure.trace import Site
-
-# Activations that mix the channels, so that removing one changes the others.
-MIXING = frozenset({"softmax", "log_softmax", "sparsemax", "sparse_softmax", "glu"})
-
-
-def mixes(layer: Any) -> bool:
-    """Whether a layer's activation looks at more than one channel."""
-    activation = getattr(layer, "activation", None)
-    name = getattr(activation, "__name__", type(activation).__name__)
-    return name.lower() in MIXING
 
 
 def made(site: Site, layer: Any, ids: IntVector, axis: int) -> Ids:
     """The output of a kernel, its channels pinned where the activation mixes them."""
     if mixes(layer):
         site.pin(ids, "{} ends in an activation over all its channels")
+    if axis == 1 and _misreads_bias(layer, len(ids), site.shapes[0]):
+        site.pin(ids, "{} is as wide as it has channels: Keras adds its bias along the width")
     return site.placed(ids, axis)
+
+
+def _misreads_bias(layer: Any, channels: int, output: Shape) -> bool:
+    """Whether Keras adds the bias of a convolution with the channels first along the last axis.
+
+    `keras.ops.add` looks for a bias' length at the last axis first. Classes that mend this have a
+    `call` of their own.
+    """
+    plain = type(layer).__module__.startswith("keras.")
+    return plain and layer.bias is not None and len(output) > 2 and output[-1] == channels > 1
 
 
 def channel_axis(layer: Any) -> int:
@@ -89,6 +92,19 @@ def trace_convolution(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return made(site, layer, ids, axis)
 
 
+def _refuse_misread(layer: Any, sizes: Sizes) -> None:
+    """Refuse a width at which Keras would begin to add the bias along another axis."""
+    if channel_axis(layer) != 1 or layer.bias is None:
+        return
+    output, (channels,) = sizes.output(), sizes.weight(layer.bias)
+    if channels < layer.bias.shape[0] and _misreads_bias(layer, channels, output):
+        raise InputError(
+            f"'{layer.name}' would be left with {channels} channels that are {output[-1]} wide,"
+            " where Keras adds its bias along the width",
+            "ask for a little more or less, or protect the layer",
+        )
+
+
 def _tied(site: Site, ids: IntVector, groups: int) -> IntVector:
     """Unite the channels at matching positions of each group."""
     return site.trace.classes.unite_across(ids.reshape(groups, -1), 1)
@@ -97,6 +113,7 @@ def _tied(site: Site, ids: IntVector, groups: int) -> IntVector:
 def resize_convolution(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
     """`filters`, and `groups` where each group is one channel."""
     config["filters"] = sizes.weight(layer.kernel)[-1]
+    _refuse_misread(layer, sizes)
     if layer.groups > 1 and layer.kernel.shape[-2] == 1:
         config["groups"] = sizes.input()[channel_axis(layer)]
 
@@ -114,6 +131,7 @@ def trace_transposed(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
 def resize_transposed(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
     """`filters`."""
     config["filters"] = sizes.weight(layer.kernel)[-2]
+    _refuse_misread(layer, sizes)
 
 
 def trace_depthwise(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
@@ -135,6 +153,7 @@ def trace_depthwise(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
 def resize_depthwise(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
     """`depth_multiplier`."""
     config["depth_multiplier"] = sizes.weight(layer.kernel)[-1]
+    _refuse_misread(layer, sizes)
 
 
 def trace_separable(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
@@ -158,6 +177,7 @@ def resize_separable(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
     """`filters` and `depth_multiplier`."""
     config["filters"] = sizes.weight(layer.pointwise_kernel)[-1]
     config["depth_multiplier"] = sizes.weight(layer.depthwise_kernel)[-1]
+    _refuse_misread(layer, sizes)
 
 
 def trace_embedding(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:

@@ -43,9 +43,15 @@ def _is_spread(ids: Ids, others: Sequence[Ids]) -> bool:
 
 
 def _refuse(inputs: Sequence[Ids], site: Site, reason: str) -> Ids:
+    return refuse(inputs, site, reason)[0]
+
+
+def refuse(inputs: Sequence[Ids], site: Site, reason: str) -> list[Ids]:
+    """Keep all channels that go in or come out; `{}` in the reason becomes the layer's path."""
     for ids in inputs:
         site.pin(ids, reason)
-    return site.pinned(reason.replace("{}", f"'{site.path}'"))
+    told = reason.replace("{}", f"'{site.path}'")
+    return [site.pinned(told, index) for index in range(len(site.shapes))]
 
 
 def trace_meeting(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
@@ -54,21 +60,10 @@ def trace_meeting(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
 
 
 def trace_operator(_operation: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
-    """`x + y` of keras.ops, where one side may be a constant."""
-    constants = [
-        a
-        for a in (*site.node.arguments.args, *site.node.arguments.kwargs.values())
-        if hasattr(a, "shape") and not _is_symbolic(a) and np.prod(a.shape) > 1
-    ]
-    if constants:
-        return _refuse(inputs, site, "{} joins it with a constant array")
+    """`x + y` of keras.ops, where one side may be a number."""
     if len(inputs) == 1:
         return Ids(inputs[0].array, site.shapes[0])
     return meet(inputs, site)
-
-
-def _is_symbolic(value: Any) -> bool:
-    return hasattr(value, "_keras_history")
 
 
 def trace_dot(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
@@ -78,11 +73,8 @@ def trace_dot(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
 
 def trace_unknown(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> list[Ids]:
     """No rule: everything that goes in or comes out stays."""
-    reason = f"{{}} is a {type(site.layer).__name__}, for which there is no rule"
-    for ids in inputs:
-        site.pin(ids, reason)
-    told = reason.replace("{}", f"'{site.path}'")
-    return [site.pinned(told, index) for index in range(len(site.shapes))]
+    kind = type(site.layer).__name__
+    return refuse(inputs, site, f"{{}} is a {kind}, for which there is no rule")
 
 
 MEETING = Rule(trace_meeting)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.structure.ids import Ids
-from edgepress.compress.structure.rules.kernels import channel_axis, mixes
+from edgepress.compress.structure.rules.activations import mixes
+from edgepress.compress.structure.rules.kernels import channel_axis
 from edgepress.compress.structure.rules.rule import Rule, Sizes
 from edgepress.compress.structure.trace import Site
 
@@ -34,7 +35,7 @@ def trace_mixing(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
 def trace_softmax(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Mixing along its axes only; harmless where no channels lie along them."""
     axes = layer.axis if isinstance(layer.axis, Sequence) else [layer.axis]
-    if {inputs[0].axis(a) for a in axes} & {*inputs[0].varying, inputs[0].rank - 1}:
+    if None in axes or {inputs[0].axis(a) for a in axes} & {*inputs[0].varying, inputs[0].rank - 1}:
         return trace_mixing(layer, inputs, site)
     return inputs[0]
 
@@ -43,6 +44,20 @@ def trace_fixed(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Element by element with constants that can't be resized."""
     site.pin(inputs[0], "{} holds constants for these channels")
     return inputs[0]
+
+
+def trace_rescaling(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """One factor for all channels, or constants for each."""
+    several = max(np.size(layer.scale), np.size(layer.offset)) > 1
+    return trace_fixed(layer, inputs, site) if several else inputs[0]
+
+
+def resize_dropout(_layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+    """`noise_shape`, where it names the number of channels."""
+    shape = config.get("noise_shape")
+    if shape:
+        left = zip(shape, sizes.input(), strict=True)
+        config["noise_shape"] = [n if n in (None, 1) else (size or n) for n, size in left]
 
 
 def trace_masking(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
@@ -165,15 +180,11 @@ def trace_global_pooling(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids
     return site.placed(site.along(ids, channels), output) if ids.varying else _same(ids, site)
 
 
-def trace_resizing(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
-    """Upsampling, image resizing: as pooling."""
-    return trace_pooling(layer, inputs, site)
-
-
 SAME = Rule(trace_same)
+DROPOUT = Rule(trace_same, resize_dropout)
+RESCALING = Rule(trace_rescaling)
 ACTIVATION = Rule(trace_activation)
 SOFTMAX = Rule(trace_softmax)
-MIXING_RULE = Rule(trace_mixing)
 FIXED = Rule(trace_fixed)
 MASKING = Rule(trace_masking)
 BATCH_NORMALIZATION = Rule(trace_batch_normalization)

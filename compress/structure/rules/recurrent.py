@@ -9,7 +9,8 @@ import numpy as np
 
 from edgepress.compress.graph import graph_of
 from edgepress.compress.structure.ids import Ids, IntVector
-from edgepress.compress.structure.rules.merging import meet, trace_unknown
+from edgepress.compress.structure.rules.activations import mixes
+from edgepress.compress.structure.rules.merging import meet, refuse, trace_unknown
 from edgepress.compress.structure.rules.movement import concatenate
 from edgepress.compress.structure.rules.rule import Outputs, Rule, Sizes
 from edgepress.compress.structure.trace import Site
@@ -28,6 +29,8 @@ def _cell_ids(layer: Any, given: IntVector, gates: int, site: Site) -> IntVector
     site.makes(cell.recurrent_kernel, -1, gated)
     if cell.bias is not None:
         site.makes(cell.bias, -1, gated)
+    if mixes(cell):
+        site.pin(ids, "{} has an activation over all its units")
     return ids
 
 
@@ -78,8 +81,10 @@ def trace_bidirectional(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     """Two layers whose matching units are tied; concatenated, united, or side by side."""
     forward, backward = layer.forward_layer, layer.backward_layer
     rule = _inner_rule(forward)
-    if rule.resize is None or layer.return_state:
+    if rule.resize is None:
         return trace_unknown(layer, inputs, site)
+    if layer.return_state:
+        return refuse(inputs, site, "{} gives the states of two directions")
     shape = _one_shape(layer, site)
     states = len(inputs) // 2
     ahead, back = (
@@ -126,8 +131,10 @@ def resize_bidirectional(layer: Any, config: dict[str, Any], sizes: Sizes) -> No
 def trace_time_distributed(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     """The inner layer on ids without the time axis, which carries no channels."""
     inner = layer.layer
-    if graph_of(inner) is not None or inputs[0].array.shape[1] > 1:
-        return trace_unknown(layer, inputs, site)
+    if graph_of(inner) is not None:
+        return refuse(inputs, site, "{} runs a whole model at each step")
+    if inputs[0].array.shape[1] > 1:
+        return refuse(inputs, site, "{} takes these channels for steps")
     given = tuple(Ids(i.array[:, 0], (i.shape[0], *i.shape[2:])) for i in inputs)
     shapes = tuple((s[0], *s[2:]) for s in site.shapes)
     out = _inner_rule(inner).trace(inner, given, site.within(inner, shapes))

@@ -12,6 +12,7 @@ from architectures import MODELS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgepress.compress import prune
 from edgepress.compress.cost import model_cost
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
@@ -158,3 +159,21 @@ def test_ladders_go_from_least_to_most_important(name: str) -> None:
     for ladder in ladders_of(channels, scores, chosen):
         assert (np.diff(ladder.scores) >= 0).all()
         assert set(ladder.order) == set(ladder.group.units)
+
+
+def test_a_sparsity_for_layers_that_keep_their_channels_is_refused() -> None:
+    with pytest.raises(InputError, match=r"per_layer 'o\*': none of its channels can be removed"):
+        make_plan(network(), spec(target_macs=0.5, per_layer={"o*": 0.5}))
+    make_plan(network(), spec(target_macs=0.5, per_layer={"o*": 0.0}))
+
+
+def test_in_several_rounds_a_layer_loses_what_was_asked_of_it_once() -> None:
+    options = {
+        "target_macs": 0.5,
+        "steps": 3,
+        "schedule": "iterative",
+        "per_layer": {"wide*": 0.25},
+    }
+    result = prune(network(), structure="channels", criterion="l1", **options)
+    assert {result.model.get_layer(f"wide{n}").filters for n in range(2)} == {48}
+    assert 0.475 <= result.after.macs / result.before.macs <= 0.5
