@@ -24,7 +24,7 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-THOROUGH = settings(QUICK, max_examples=250, derandomize=False)
+THOROUGH = settings(QUICK, max_examples=120, derandomize=False)
 
 # Each entry takes a tf_keras tensor and gives another of the same kind of data.
 IMAGE: dict[str, Callable[[Any], Any]] = {
@@ -197,17 +197,30 @@ def _check(model: Any, form: str) -> None:
         path = _save(model, Path(folder), form)
         carried = carry(path).model
     for seed in range(2):
-        shape = (3, *model.inputs[0].shape[1:])
-        x = np.random.default_rng(seed).uniform(-1, 1.5, shape).astype("float32")
-        wanted = tf.nest.flatten(model(x, training=False))
-        found = tf.nest.flatten(carried(x, training=False))
-        assert len(wanted) == len(found)
-        for a, b in zip(wanted, found, strict=True):
-            a, b = np.asarray(a), np.asarray(b)
-            assert a.shape == b.shape
-            assert np.abs(a - b).max() <= TOLERANCE * max(np.abs(a).max(), 1e-6)
+        _compare(model, carried, seed, training=False)
+    if not any(_is_random(layer) for layer in model.submodules):
+        _compare(model, carried, 2, training=True)
     if not any(getattr(layer, "implementation", 1) == 2 for layer in _local(model)):
         assert carried.count_params() == model.count_params()
+
+
+def _compare(model: Any, carried: Any, seed: int, training: bool) -> None:
+    shape = (3, *model.inputs[0].shape[1:])
+    x = np.random.default_rng(seed).uniform(-1, 1.5, shape).astype("float32")
+    wanted = tf.nest.flatten(model(x, training=training))
+    found = tf.nest.flatten(carried(x, training=training))
+    assert len(wanted) == len(found)
+    # Statistics of one batch magnify rounding where all of it is nearly the same.
+    tolerance = TOLERANCE * (10 if training else 1)
+    for a, b in zip(wanted, found, strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.shape == b.shape
+        assert np.abs(a - b).max() <= tolerance * max(np.abs(a).max(), 1e-6)
+
+
+def _is_random(layer: Any) -> bool:
+    kinds = L.SpatialDropout1D, L.SpatialDropout2D, L.GaussianNoise, L.RandomFlip
+    return isinstance(layer, kinds)
 
 
 def _local(model: Any) -> list[Any]:
@@ -255,7 +268,7 @@ def test_random_graphs_in_saved_models(data: Any, kind: str, head: str, seed: in
     st.data(),
     st.sampled_from(["image", "sequence"]),
     HEADS,
-    st.sampled_from(["h5", "keras"]),
+    st.sampled_from(["h5", "keras", "saved_model"]),
     st.integers(0, 999),
 )
 def test_many_random_graphs(data: Any, kind: str, head: str, form: str, seed: int) -> None:
