@@ -18,6 +18,7 @@ from edgepress.compress.models.user_code import call_reference, custom_objects_o
 # What reading a file raises, and what that says of the file; the first that fits counts.
 _REASONS: dict[type[Exception], tuple[str, str]] = {
     PermissionError: ("can't be read", "its permissions don't let you; change them or copy it"),
+    BlockingIOError: ("is being written by another program", "try again when it is done"),
     FileNotFoundError: ("lacks a file that belongs to it", "copy or download all of it again"),
     RecursionError: (
         "is nested too deeply to be read",

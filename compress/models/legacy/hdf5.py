@@ -29,6 +29,8 @@ def read_hdf5(path: Path) -> Saved:
     try:
         with h5py.File(path, "r") as file:
             return _read(path, file)
+    except BlockingIOError:
+        raise
     except (OSError, RuntimeError, KeyError) as error:
         raise InputError(
             f"'{path}' is a damaged or truncated HDF5 file: {error}",
@@ -113,6 +115,12 @@ def _no_model(path: Path, file: Any) -> InputError:
             f"'{path}' holds the weights of {count} layers but no model",
             "build the model in a function that calls load_weights on this file, and give "
             "file.py:function",
+        )
+    if "nb_layers" in file.attrs:
+        return InputError(
+            f"'{path}' holds the weights of {int(file.attrs['nb_layers'])} layers but no model",
+            "it was written by save_weights of Keras 0: build the model in a function that takes"
+            " the arrays from it, and give file.py:function",
         )
     if "_layer_checkpoint_dependencies" in file or "vars" in file:
         return InputError(

@@ -166,6 +166,21 @@ def _random_crop(config: Config) -> tuple[str, Config]:
     return "Resizing", {**kept, "crop_to_aspect_ratio": True}
 
 
+def _resizing(name: str) -> Change:
+    """A layer that resizes images, by a method that Keras 3 has."""
+
+    def change(config: Config) -> tuple[str, Config]:
+        method = config.get("interpolation")
+        if method in ("gaussian", "mitchellcubic"):
+            raise InputError(
+                f"layer '{config.get('name')}' ({name}) resizes by {method}, which Keras 3 lacks",
+                "replace it by bilinear or bicubic and save the model again",
+            )
+        return name, config
+
+    return change
+
+
 def _vocabulary(name: str) -> Change:
     """A lookup; its words are carried where the configuration lists them."""
 
@@ -230,6 +245,8 @@ LAYERS: Table[Change] = Table(
         "Lambda": _lambda,
         "AddLoss": _identity,
         "AddMetric": _identity,
+        "UpSampling2D": _resizing("UpSampling2D"),
+        "Resizing": _resizing("Resizing"),
         "RandomCrop": _random_crop,
         "RandomHeight": _identity,
         "RandomWidth": _identity,

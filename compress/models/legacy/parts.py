@@ -35,6 +35,7 @@ _ACTIVATIONS = {
     "tanhshrink": "tanh_shrink",
     "crelu_v2": "crelu",
     "exp": "exponential",
+    "identity": "linear",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import zipfile
@@ -229,6 +230,25 @@ def test_archives_that_python_cannot_unpack(whole: Path, tmp_path: Path) -> None
         raw = raw[:place] + b"\x63\0" + raw[place + 2 :]
     path.write_bytes(raw)
     assert "can't be opened" in _attempt(path)
+
+
+def test_a_file_that_is_being_written_is_not_called_damaged(whole: Path) -> None:
+    with (whole / "old.h5").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as HDF5 does while it writes
+        assert "being written" in _attempt(whole / "old.h5")
+
+
+def test_weights_of_the_first_keras_are_told_as_such(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        file.attrs["nb_layers"] = 3
+        file.create_group("layer_0").attrs["nb_params"] = 0
+    assert "weights of 3 layers but no model" in _attempt(tmp_path / "weights.h5")
+
+
+def test_a_way_of_resizing_that_keras_lacks_is_told(tmp_path: Path) -> None:
+    layer = tf_keras.layers.UpSampling2D(2, interpolation="gaussian", name="grow")
+    tf_keras.Sequential([tf_keras.Input((4, 4, 1)), layer]).save(tmp_path / "odd.h5")
+    assert "'grow'" in _attempt(tmp_path / "odd.h5")
 
 
 def test_a_name_that_no_file_can_have() -> None:
