@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def restore_compilation(
 
     Args:
         loaded: The model, changed in place, and the optimizer that was carried with it.
-        source: What it was loaded from. A `.keras` file of Keras 3 says everything; of a file of an
-            older Keras the carried optimizer is taken; others say nothing.
+        source: What it was loaded from. A `.keras` or `.h5` file of Keras 3 says everything; of a
+            file of an older Keras the carried optimizer is taken; others say nothing.
         custom_objects: As for `load`: losses and metrics of the user's own.
 
     Returns:
@@ -40,44 +41,87 @@ def restore_compilation(
     if loaded.optimizer is not None:
         model.compile(optimizer=loaded.optimizer)
         return ""
-    config, state = _read(Path(str(source)))
-    if not config:
+    saved = _read(Path(str(source)))
+    if saved is None:
         return ""
     objects = custom_objects
     if objects is not None and not isinstance(objects, Mapping):
         objects = custom_objects_of(Path(objects))
     try:
         with keras.saving.custom_object_scope(dict(objects or {})):
-            model.compile_from_config(config)
+            saved.compile(model)
     except Exception as error:  # whatever the user's own losses and metrics raise
         model.compiled, model.optimizer = False, None
         return (
             f"what '{source}' was compiled with can't be made again ({type(error).__name__}), so"
             " its optimizer's state is left behind"
         )
-    _assign(model.optimizer, state)
+    _assign(model.optimizer, saved.state)
     return ""
 
 
-def _read(path: Path) -> tuple[dict[str, Any] | None, list[Any]]:
-    """A file's compilation and its optimizer's variables in order; None and none where it has no.
+@dataclass(frozen=True)
+class _Saved:
+    """A file's compilation.
+
+    Attributes:
+        compile: Compiles a model in that way.
+        state: The optimizer's variables in order.
+    """
+
+    compile: Callable[[Any], None]
+    state: list[Any]
+
+
+def _read(path: Path) -> _Saved | None:
+    """What a file of Keras 3 was compiled with; None where it says nothing.
 
     The model of a subclass is flattened on loading, and then no longer the one that the
     optimizer's variables are counted by.
     """
     import h5py
 
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return None, []
+    if not path.is_file():
+        return None
+    if zipfile.is_zipfile(path):
+        return _read_archive(path)
+    return _read_hdf5(path) if h5py.is_hdf5(path) else None
+
+
+def _read_archive(path: Path) -> _Saved | None:
+    import h5py
+
     with zipfile.ZipFile(path) as archive:
         version = json.loads(archive.read("metadata.json")).get("keras_version", "")
         config = json.loads(archive.read("config.json"))
-        if version.startswith("2.") or config.get("class_name") not in _WITH_A_GRAPH:
-            return None, []
+        said = config.get("compile_config")
+        if version.startswith("2.") or config.get("class_name") not in _WITH_A_GRAPH or not said:
+            return None
         with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
             held = file.get("optimizer/vars", {})
             state = [held[str(i)][()] for i in range(len(held))]
-    return config.get("compile_config"), state
+    return _Saved(lambda model: model.compile_from_config(said), state)
+
+
+def _read_hdf5(path: Path) -> _Saved | None:
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format, saving_utils
+
+    with h5py.File(path) as file:
+        said = file.attrs.get("training_config")
+        if not str(file.attrs.get("keras_version", "")).startswith("3.") or not said:
+            return None
+        state = []
+        if "optimizer_weights" in file:
+            held = legacy_h5_format.load_optimizer_weights_from_hdf5_group(file)
+            state = [value[()] for value in held]
+
+    def compile_model(model: Any) -> None:
+        config = json.loads(said)
+        model.compile(**saving_utils.compile_args_from_training_config(config))
+        model.optimizer.build(model.trainable_variables)
+
+    return _Saved(compile_model, state)
 
 
 def _assign(optimizer: Any, state: list[Any]) -> None:

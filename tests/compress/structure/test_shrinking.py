@@ -203,11 +203,12 @@ def _moments(model: keras.Model) -> dict[str, Any]:
     return {v.path.partition("/")[2]: v.numpy() for v in model.optimizer.variables}
 
 
+@pytest.mark.parametrize("ending", ["keras", "h5"])
 def test_a_compiled_model_trains_on_after_pruning_and_saving(
-    compiled: keras.Model, images: dict[str, Any], tmp_path: Path
+    compiled: keras.Model, images: dict[str, Any], tmp_path: Path, ending: str
 ) -> None:
-    save(compiled, tmp_path / "big.keras")
-    result = prune(str(tmp_path / "big.keras"), structure="channels", target_params=0.5)
+    file = save(compiled, tmp_path / f"big.{ending}")
+    result = prune(str(file), structure="channels", target_params=0.5)
     save(result.model, tmp_path / "small.keras")
     small = keras.models.load_model(tmp_path / "small.keras")
     channels = find_channels(compiled)
