@@ -1,8 +1,8 @@
 """Memory that a `.tflite` file needs for its activations, planned as TensorFlow Lite Micro does it.
 
-The plan equals the `head` of TFLM's arena to the byte. Not in it: what kernels ask for as scratch,
-TFLM's own structures (the arena's `tail`), and the workspace of LiteRT on a CPU, which is another
-allocator and is measured as resident memory.
+The plan equals the `head` of TFLM's arena to the byte. Not in it: what recurrent kernels ask for as
+scratch, TFLM's own structures (the arena's `tail`), and the workspace of LiteRT on a CPU, which is
+another allocator and is measured as resident memory.
 
 Source: GreedyMemoryPlanner of tensorflow/tflite-micro (greedy by size, first fit).
 """
@@ -57,6 +57,10 @@ class ArenaPlan:
     buffers: tuple[Buffer, ...]
     warnings: tuple[str, ...]
 
+    def at_batch(self, batch: int | None) -> int | None:
+        """The arena's size where a batch is the one that was planned, else None."""
+        return self.arena_bytes if batch in (None, 1) else None
+
 
 def plan_arena(path: Path | str) -> ArenaPlan:
     """Plan the arena of a `.tflite` file.
@@ -70,16 +74,20 @@ def plan_arena(path: Path | str) -> ArenaPlan:
     Raises:
         InputError: The file isn't a TensorFlow Lite model.
     """
-    graph = read_graph(path)
+    return plan_graph(read_graph(path))
+
+
+def plan_graph(graph: TFLiteGraph) -> ArenaPlan:
+    """Plan the arena of a graph."""
     lives = _lifetimes(graph)
-    order = sorted(lives, key=lambda i: (-_aligned(graph.tensors[i].bytes), -i))
+    wanted = [(graph.tensors[i].name, graph.tensors[i].bytes, *lives[i]) for i in sorted(lives)]
+    wanted += _scratch(graph)
     placed: list[Buffer] = []
-    for index in order:
-        tensor = graph.tensors[index]
-        first, last = lives[index]
-        size = _aligned(tensor.bytes)
-        offset = _first_gap(size, (b for b in placed if b.first <= last and first <= b.last))
-        placed.append(Buffer(tensor.name, size, first, last, offset))
+    # TFLM fills its list from the end: of equal sizes the last comes first.
+    for name, size, first, last in sorted(reversed(wanted), key=lambda w: -_aligned(w[1])):
+        neighbours = (b for b in placed if b.first <= last and first <= b.last)
+        offset = _first_gap(_aligned(size), neighbours)
+        placed.append(Buffer(name, _aligned(size), first, last, offset))
     steps = range(len(graph.operators))
     return ArenaPlan(
         arena_bytes=max((b.offset + b.size for b in placed), default=0),
@@ -121,6 +129,20 @@ def _lifetimes(graph: TFLiteGraph) -> dict[int, tuple[int, int]]:
         lives[index] = (lives.get(index, (0, 0))[0], end)
     kept = (i for i in lives if i >= 0 and not graph.tensors[i].constant)
     return {i: lives[i] for i in kept if not graph.tensors[i].variable and graph.tensors[i].bytes}
+
+
+def _scratch(graph: TFLiteGraph) -> list[tuple[str, int, int, int]]:
+    """What kernels ask for while they run: name, bytes, first and last operator.
+
+    Transposed convolutions of integers add up in 32 bits, those of 16-bit values in 64.
+    """
+    found = []
+    for step, operator in enumerate(graph.operators):
+        if operator.name == "TRANSPOSE_CONV":
+            output = graph.tensors[operator.outputs[0]]
+            if output.type in ("INT8", "INT16"):
+                found.append((f"{output.name} (sums)", 4 * output.bytes, step, step))
+    return found
 
 
 def _warnings(graph: TFLiteGraph) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepress.benchmarks.memory import plan_arena
+from edgepress.benchmarks.memory import plan_graph
 from edgepress.benchmarks.tflite_file import Operator, TFLiteGraph, read_graph
 
 _TENSOR, _OPERATOR, _PORT, _PORT_SCALE = 24, 64, 64, 32
@@ -30,6 +30,8 @@ _KERNEL = {
 _UNKNOWN_KERNEL = 64
 _BY_CHANNEL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
 _CHANNEL = 8
+# A softmax of 16 bits keeps the exponential and the reciprocal as 513 values of 2 bytes each.
+_TABLES = 2 * 513 * 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class MicroMemory:
         kernels: What kernels keep.
         interpreter: TFLM's own.
         guessed: Operators whose kernels' size isn't known here; each counts as 64 bytes.
+        warnings: What the plan of the activations can't see.
     """
 
     activations: int
@@ -51,6 +54,7 @@ class MicroMemory:
     kernels: int
     interpreter: int
     guessed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def structures(self) -> int:
@@ -76,20 +80,24 @@ def plan_micro(path: Path | str) -> MicroMemory:
         InputError: The file isn't a TensorFlow Lite model.
     """
     graph = read_graph(path)
+    plan = plan_graph(graph)
     ports = (*graph.inputs, *graph.outputs)
     return MicroMemory(
-        activations=plan_arena(path).arena_bytes,
+        activations=plan.arena_bytes,
         tensors=_TENSOR * len(graph.tensors)
         + sum(_PORT + (_PORT_SCALE if graph.tensors[i].scales else 0) for i in ports),
         operators=_OPERATOR * len(graph.operators),
         kernels=sum(_kernel(operator, graph) for operator in graph.operators),
         interpreter=_ONCE + _EACH * max(len(graph.operators) - 1, 0),
         guessed=tuple(name for name in graph.operator_names if name not in _KERNEL),
+        warnings=plan.warnings,
     )
 
 
 def _kernel(operator: Operator, graph: TFLiteGraph) -> int:
     size = _KERNEL.get(operator.name, _UNKNOWN_KERNEL)
+    if operator.name == "SOFTMAX" and graph.tensors[operator.inputs[0]].type == "INT16":
+        size += _TABLES
     if operator.name in _BY_CHANNEL:
         return size + _CHANNEL * graph.tensors[operator.outputs[0]].shape[-1]
     if operator.name == "FULLY_CONNECTED":

@@ -104,7 +104,7 @@ class RuntimeSession:
             load_ms=self.runtime.load_ms,
             peak_memory_bytes=memory["peak_bytes"] - memory["baseline_peak_bytes"],
             resident_bytes=memory["resident_bytes"],
-            arena_bytes=plan.arena_bytes if plan and self.options.batch in (None, 1) else None,
+            arena_bytes=plan.at_batch(self.options.batch) if plan else None,
             providers=tuple(told["providers"]),
             cpus=tuple(told["cpus"]),
             notes=(plan.warnings if plan else ()) + self._delegation(told["operators"]),

@@ -35,7 +35,7 @@ from edgepress.deploy.exporters.exporter import IO, Batch, SparseEncoding
 from edgepress.deploy.exporters.preflight import Obstacle
 from edgepress.deploy.preparing import prepared
 from edgepress.deploy.quantize import PRECISIONS
-from edgepress.deploy.source import Source, in_float32, keras_source, open_source
+from edgepress.deploy.source import Source, as_exported, keras_source, open_source
 from edgepress.deploy.surroundings import versions
 from edgepress.deploy.worker import Worker, working
 
@@ -121,7 +121,7 @@ def export(
         formats, quantize, settings, data is not None, qat_epochs, int8_max_drop,
         calibration_samples,
     )  # fmt: skip
-    source, remarks = in_float32(open_source(model))
+    source, remarks = as_exported(open_source(model))
     settings = check_source(source, settings, qat_epochs, int8_max_drop)
     dataset = None if data is None else open_data(data, source.model, seed)
     if dataset is not None:
@@ -175,7 +175,7 @@ def convert(
     Returns:
         Why there is no such file; empty where there is.
     """
-    source, _ = in_float32(keras_source(model))
+    source, _ = as_exported(keras_source(model))
     with (
         working(worker) as worker,
         prepared(source, None, Settings(), [precision], 0, worker, 0) as job,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgepress.compress.models.other_kinds import other_kind
 from edgepress.deploy.foreign.account import FileInspection
 from edgepress.deploy.foreign.opening import open_file
-from edgepress.deploy.source import open_source
+from edgepress.deploy.source import finished_file, open_source
 
 if TYPE_CHECKING:
     from edgepress.compress.inspection import Inspection
@@ -36,9 +34,3 @@ def inspect(model: Any) -> Inspection | FileInspection:
         return inspect_keras(source.model)
     found: FileInspection = source.file.inspect()
     return found
-
-
-def finished_file(model: Any) -> Path | None:
-    """The path of a `.tflite` or `.onnx` file; None for everything else."""
-    path = Path(model) if isinstance(model, str | Path) else None
-    return path if path is not None and other_kind(path) is not None else None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
 from edgepress.deploy.exporters.exporter import Trace
-from edgepress.deploy.exporters.preflight import Obstacle, preflight
+from edgepress.deploy.exporters.preflight import Obstacle, check_samples, preflight
 
 Arrays = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
@@ -76,18 +76,21 @@ def keras_source(model: Any) -> Source:
     )
 
 
-def in_float32(source: Source) -> tuple[Source, list[str]]:
+def as_exported(source: Source) -> tuple[Source, list[str]]:
     """The source that files are made of and compared with: none that computes in 16-bit floats.
 
     Returns:
         The source, and a remark where it is another one.
 
     Raises:
-        InputError: The Keras model can't be rebuilt.
+        InputError: The Keras model can't be rebuilt, or its files couldn't be fed with samples.
     """
     from edgepress.deploy.exporters.single_precision import half_layers, in_single_precision
 
-    halves = half_layers(source.model) if source.is_keras else []
+    if not source.is_keras:
+        return source, []
+    check_samples(source.model)
+    halves = half_layers(source.model)
     if not halves:
         return source, []
     raised = replace(
@@ -138,6 +141,14 @@ def open_source(
         if custom_objects is not None or path is None or not is_there(path) or not path.is_dir():
             raise
         return _by_its_signature(path, error)
+
+
+def finished_file(model: Any) -> Path | None:
+    """The path of a `.tflite` or `.onnx` file; None for everything else."""
+    from edgepress.compress.models.other_kinds import other_kind
+
+    path = Path(model) if isinstance(model, str | Path) else None
+    return path if path is not None and other_kind(path) is not None else None
 
 
 def _by_its_signature(path: Path, why: InputError) -> Source:

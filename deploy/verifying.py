@@ -61,10 +61,10 @@ def verify(
     """
     from edgepress.compress.data import open_data
     from edgepress.deploy.foreign.opening import open_file
-    from edgepress.deploy.source import in_float32, open_source
+    from edgepress.deploy.source import as_exported, open_source
 
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
-    source, _ = in_float32(open_source(model))
+    source, _ = as_exported(open_source(model))
     model, file = source.model, open_file(path)
     with file.runtime(threads) as runtime:
         inputs, outputs = runtime.tensors()

@@ -212,16 +212,17 @@ def _infer_output(name: str, shape: Sequence[int | None], logits: bool, targets:
     whole = np.issubdtype(targets.dtype, np.integer) or np.issubdtype(targets.dtype, np.bool_)
     zero_one = bool(np.isin(targets[:1000], (0, 1)).all())
     dense = len(shape) >= 3
-    if shape[-1] != 1 and whole and _is_index_shape(targets.shape, shape):
-        _check_labels(name, targets, shape[-1])
+    size = shape[-1] if shape else 1
+    if size != 1 and whole and _is_index_shape(targets.shape, shape):
+        _check_labels(name, targets, size)
         kind: Kind = "image-to-image" if dense else "classification"
         return kind, _BY_NUMBER, "accuracy", logits
     _check_target_shape(name, targets, shape)
-    if shape[-1] == 1 and zero_one and (whole or not logits):
+    if size == 1 and zero_one and (whole or not logits):
         if dense:
             return "image-to-image", "binary_crossentropy", "iou", logits
         return "binary", "binary_crossentropy", "accuracy", logits
-    if shape[-1] != 1 and zero_one:
+    if size != 1 and zero_one:
         one_hot = bool((targets.reshape(-1, targets.shape[-1]).sum(-1) == 1).all())
         if one_hot:
             kind = "image-to-image" if dense else "classification"
@@ -257,7 +258,7 @@ def _check_target_shape(name: str, targets: Array, shape: Sequence[int | None]) 
     fits = len(inner) == len(shape) and all(
         s is None or s == i for i, s in zip(inner, shape, strict=True)
     )
-    if not fits and not (shape[-1] == 1 and inner == tuple(shape[:-1])):
+    if not fits and not (tuple(shape[-1:]) == (1,) and inner == tuple(shape[:-1])):
         raise InputError(
             f"targets have shape {tuple(inner)}, output '{name}' has {tuple(shape)}",
             "the data belongs to another model, or lacks a preprocessing",

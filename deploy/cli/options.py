@@ -19,6 +19,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.files import check_output
 from edgepress.compress.recipe import DataSpec
 from edgepress.compress.specifying import make_spec
+from edgepress.deploy.cli import display
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=BaseModel)
@@ -229,6 +230,14 @@ def open_model(values: Mapping[str, Any]) -> Any:
 
     allowed = values.get("unsafe_lambda", False)
     return open_source(values["model"], values.get("custom_objects"), allowed)
+
+
+def open_noted(values: Mapping[str, Any]) -> Any:
+    """As `open_model`; how a file without a Keras model was opened is said at once."""
+    source = open_model(values)
+    for note in () if source.is_keras else source.notes:
+        display.say(f"note: {note}")
+    return source
 
 
 def output_options(required: bool = True, help: str = "Where the result goes.") -> Callable[[F], F]:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from edgepress.benchmarks.memory import plan_arena
 from edgepress.benchmarks.micro_memory import plan_micro
 from edgepress.benchmarks.tflite_file import TFLiteGraph, read_graph
 from edgepress.compress.errors import DeviceError
@@ -111,7 +110,7 @@ def absent_in_micro(operators: Iterable[str]) -> list[str]:
 def _arena(job: Job, model: Path) -> tuple[int, list[str]]:
     """Bytes of the arena: as TFLM's own interpreter measures, else planned with room to spare."""
     plan = plan_micro(model)
-    notes = [*plan_arena(model).warnings]
+    notes = [*plan.warnings]
     planned = f"{plan.total} (activations {plan.activations}, TFLM's structures {plan.structures})"
     if plan.guessed:
         notes.append(f"what TFLM keeps for {', '.join(plan.guessed)} is guessed in the plan")

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.exporter import Job
-from edgepress.deploy.exporters.recurrent import flat_layers
+from edgepress.deploy.exporters.recurrent import flat_layers, recurrent_layers
+from edgepress.deploy.exporters.tracing import output_names
 
 # TensorFlow operations that TFLite has no operator for, each tried with the converter.
 _NOT_IN_TFLITE = frozenset({
@@ -53,6 +55,33 @@ class Obstacle:
     def concerns(self, format: str, precision: str) -> bool:
         """Whether it stands in the way of one combination."""
         return self.format == format and self.quantize in ("", precision)
+
+
+def check_samples(model: Any) -> None:
+    """Refuse a Keras model whose files couldn't be fed with samples, one independent of the other.
+
+    Raises:
+        InputError: An input holds text, an output isn't one of each sample, or a layer keeps its
+            state from one call to the next.
+    """
+    for tensor in model.inputs:
+        if str(tensor.dtype) == "string":
+            raise InputError(
+                f"input '{tensor.name}' holds text, which no file format takes",
+                "export the part behind the text's tokens",
+            )
+    for name, tensor in zip(output_names(model), model.outputs, strict=True):
+        if not tensor.shape:
+            raise InputError(
+                f"output '{name}' is one number for a whole batch, not one for each sample",
+                "leave out what joins the samples",
+            )
+    for layer in recurrent_layers(model):
+        if layer.stateful:
+            raise InputError(
+                f"layer '{layer.name}' keeps its state from call to call, which files don't",
+                "build it with stateful=False; its state can be an input and an output",
+            )
 
 
 def preflight(job: Job, formats: Sequence[str]) -> tuple[Obstacle, ...]:

@@ -154,7 +154,8 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any
         with _inlined_functions(), written_for_converter():
             return tf.function(infer, autograph=False).get_concrete_function(**specs)
     except Exception as error:
-        first = " ".join(str(error).split())[:300]
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        first = " ".join(plain.split())[:300]
         raise InputError(f"model '{model.name}' can't be traced: {first}") from error
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.doctor import Finding
 from edgepress.compress.doctor.data_checks import logits, preprocessing
 from edgepress.deploy.exporters.c_source import absent_in_micro
+from edgepress.deploy.foreign.opening import outputs_of
 from edgepress.deploy.foreign.signature import real_range
 from edgepress.deploy.foreign.tflite import TFLiteFile
 from edgepress.deploy.source import Source
@@ -106,11 +108,9 @@ def _on_data(source: Source, data: Any, seed: int) -> Iterator[Finding]:
     yield from logits(dataset)
     for spec, values in zip(source.file.signature.inputs, inputs.values(), strict=True):
         yield from _quantised_range(spec, values)
-
-    def run(given: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        return source.run(iter([given]))
-
-    yield from preprocessing(run, dataset, inputs, targets)
+    with source.file.runtime() as runtime:
+        run = partial(outputs_of, source.file, runtime)
+        yield from preprocessing(run, dataset, inputs, targets)
 
 
 def _quantised_range(spec: TensorSpec, values: NDArray[Any]) -> Iterator[Finding]:

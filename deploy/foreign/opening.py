@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.preflight import preflight
 from edgepress.deploy.exporters.tracing import graph_names
@@ -97,11 +98,15 @@ def _none(*_: Any) -> tuple[()]:
 
 def _run(file: ForeignFile, chunks: Iterator[Mapping[str, NDArray[Any]]]) -> list[NDArray[Any]]:
     """Outputs of a file for chunks of samples by the stand-in's input names."""
-    names, specs = plain_names(file.signature.inputs), file.signature.inputs
-    parts: list[list[NDArray[Any]]] = []
     with file.runtime() as runtime:
-        for chunk in chunks:
-            given = {s.name: chunk[n] for n, s in zip(names, specs, strict=True)}
-            got = runtime.predict(given)
-            parts.append([got[spec.name] for spec in file.signature.outputs])
+        parts = [outputs_of(file, runtime, chunk) for chunk in chunks]
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def outputs_of(
+    file: ForeignFile, runtime: Runtime, given: Mapping[str, NDArray[Any]]
+) -> list[NDArray[Any]]:
+    """Outputs of a file that runs already, for samples by the stand-in's input names."""
+    names, specs = plain_names(file.signature.inputs), file.signature.inputs
+    got = runtime.predict({s.name: given[n] for n, s in zip(names, specs, strict=True)})
+    return [got[spec.name] for spec in file.signature.outputs]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.deploy.quantize.equalizing import KERNELS, folded
+from edgepress.deploy.quantize.equalizing import KERNELS, folded, watched
 from edgepress.deploy.quantize.rewriting import rewrite
 
 Array = NDArray[Any]
@@ -59,19 +59,13 @@ def _with_biases(model: Any) -> Any:
 
 def _mean_errors(model: Any, layers: Sequence[Any], inputs: Sequence[Array]) -> list[Array]:
     """What rounding adds to the mean of each layer's output channels, before the activation."""
-    import keras
-
-    probe = keras.Model(model.inputs, [layer.input for layer in layers])
     errors = [_error_of(layer) for layer in layers]
     sums = [np.zeros(layer.bias.shape, np.float64) for layer in layers]
-    for begin in range(0, len(inputs[0]), 64):
-        chunk = [a[begin : begin + 64] for a in inputs]
-        read = keras.tree.flatten(probe(chunk, training=False))
+    for read in watched(model, [layer.input for layer in layers], inputs):
         for total, error, values in zip(sums, errors, read, strict=True):
             output = np.asarray(error(values), np.float64)
             channels = np.moveaxis(output, _channel_axis(error), -1)
-            means = channels.reshape(-1, channels.shape[-1]).mean(0)
-            total += means * len(chunk[0])
+            total += channels.reshape(-1, channels.shape[-1]).mean(0) * len(values)
     return [(total / len(inputs[0])).astype(np.float32) for total in sums]
 
 

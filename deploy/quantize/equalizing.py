@@ -14,7 +14,7 @@ section 4.1; Xiao et al., SmoothQuant, 2023 (activations against the weights tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ _COMMUTES = frozenset({
     "MaxPooling2D", "SpatialDropout1D", "SpatialDropout2D", "ZeroPadding1D", "ZeroPadding2D",
 })  # fmt: skip
 _ROUNDS = 8
+_CHUNK = 64
 # A channel that hardly moves isn't blown up further than this.
 _MOST = 64.0
 
@@ -210,13 +211,26 @@ RULES: dict[str, Rule] = {"weights": _by_weights, "ranges": _by_ranges}
 
 def _channel_ranges(model: Any, names: Sequence[str], inputs: Sequence[Array]) -> list[Array]:
     """The largest value that each channel of some layers' outputs reaches."""
+    tensors = [model.get_layer(name).output for name in names]
+    found = [np.zeros(tensor.shape[-1], np.float32) for tensor in tensors]
+    for values in watched(model, tensors, inputs):
+        for largest, output in zip(found, values, strict=True):
+            channels = np.abs(output).reshape(-1, len(largest)).max(0)
+            np.maximum(largest, channels, out=largest)
+    return found
+
+
+def watched(model: Any, tensors: Sequence[Any], inputs: Sequence[Array]) -> Iterator[list[Array]]:
+    """What tensors inside a model hold for samples, in chunks.
+
+    Args:
+        model: A functional or Sequential Keras model.
+        tensors: Of its graph.
+        inputs: Samples for each input, (n, …).
+    """
     import keras
 
-    probe = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
-    found = [np.zeros(model.get_layer(name).output.shape[-1], np.float32) for name in names]
-    for begin in range(0, len(inputs[0]), 64):
-        outputs = probe([a[begin : begin + 64] for a in inputs], training=False)
-        for largest, output in zip(found, keras.tree.flatten(outputs), strict=True):
-            values = np.abs(np.asarray(output)).reshape(-1, len(largest)).max(0)
-            np.maximum(largest, values, out=largest)
-    return found
+    probe = keras.Model(model.inputs, list(tensors))
+    for begin in range(0, len(inputs[0]), _CHUNK):
+        outputs = probe([a[begin : begin + _CHUNK] for a in inputs], training=False)
+        yield [np.asarray(output) for output in keras.tree.flatten(outputs)]

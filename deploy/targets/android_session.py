@@ -169,7 +169,7 @@ class AndroidSession:
             runtime="benchmark_model",
             load_ms=last.init_us / 1e3 if last and last.init_us is not None else None,
             peak_memory_bytes=last.peak_bytes if last else None,
-            arena_bytes=plan.arena_bytes if self.options.batch in (None, 1) else None,
+            arena_bytes=plan.at_batch(self.options.batch),
             cpus=tuple(i for i in range(mask.bit_length()) if mask >> i & 1),
             notes=(
                 "each value is the mean of one run of benchmark_model",

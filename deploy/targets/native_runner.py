@@ -25,6 +25,16 @@ _MACHINES = {
     40: ("armv7l", "armv8l", "armv6l", "armeabi-v7a"),
     243: ("riscv64",),
 }
+# Where the library for a machine is to be had: wheels for Linux, archives for Android's ABIs.
+_WHERE = {
+    **{
+        machine: f"pip download --no-deps --platform manylinux_2_27_{machine} ai-edge-litert"
+        for machine in ("x86_64", "aarch64")
+    },
+    **dict.fromkeys(
+        ("arm64-v8a", "armeabi-v7a"), "give LiteRT's Android archive (.aar), which holds it"
+    ),
+}
 
 
 def find_library(path: Path, folder: Path, machine: str) -> Path:
@@ -49,7 +59,7 @@ def find_library(path: Path, folder: Path, machine: str) -> Path:
     if machine not in names:
         raise InputError(
             f"the library in '{path.name}' is for {names[0]}, and the device is {machine}",
-            f"pip download --no-deps --platform manylinux_2_27_{machine} ai-edge-litert",
+            _WHERE.get(machine, "give a LiteRT library that was built for it"),
         )
     return library
 
@@ -87,6 +97,10 @@ def compile_runner(compiler: str, folder: Path) -> Path:
     command = [program, *more, *FLAGS, "-o", str(target), str(SOURCE), "-ldl"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line]
-        raise DeviceError(f"'{program}' can't build the runner: {(lines or ['no word'])[0]}")
+        raise DeviceError(f"'{program}' can't build the runner: {complaint(done.stderr)}")
     return target
+
+
+def complaint(said: str) -> str:
+    """The first error of a compiler."""
+    return next((line for line in said.splitlines() if "error" in line), "no word")

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgepress.benchmarks.profile import Profile, profile_artifact
-from edgepress.benchmarks.session import RuntimeSession
+from edgepress.benchmarks.runtime import Runtime
+from edgepress.benchmarks.session import RuntimeSession, runtime_with
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.compress.files import sha256
 from edgepress.deploy.targets.addresses import Address, read_address
 from edgepress.deploy.targets.ssh_link import Link, in_words, load_asyncssh, wait_for
 from edgepress.deploy.targets.ssh_runners import BoardRunner, NativeRunner, PythonRunner
@@ -82,18 +82,26 @@ class SshTarget:
 
     def open(self, path: Path, options: RunOptions) -> RuntimeSession:
         """Load an artifact in a fresh process on the board."""
-        if path.suffix.lower() == ".onnx" and isinstance(self.runner, NativeRunner):
+        channel = self._start(path, options)
+        return RuntimeSession(path, options, channel, kind=self.runner.kind)
+
+    def _start(self, path: Path, options: RunOptions) -> _SshChannel:
+        """A runner for a file, in a process of its own."""
+        if path.suffix.lower() not in self.runner.suffixes:
             raise DeviceError(f"'{path.name}' needs Python there", "leave litert out")
         self.reach(self._prepare())
-        channel = _SshChannel(self, options.timeout)
-        return RuntimeSession(path, options, channel, kind=self.runner.kind)
+        return _SshChannel(self, options.timeout)
 
     def profile(self, path: Path, options: RunOptions) -> Profile:
         """Each operator cut out and timed alone there, or ONNX Runtime's own profile."""
+
+        def opened(file: Path) -> Runtime:
+            return runtime_with(file, options, self._start(file, options), self.runner.kind)
+
         return profile_artifact(
             path,
             options,
-            open_runtime=lambda file: self.open(file, options).runtime,
+            open_runtime=opened,
             best=self.reach(self.runner.peak(self._link, options.threads)),
             device=self.name,
         )
@@ -138,7 +146,7 @@ class SshTarget:
 
     async def put(self, path: Path) -> str:
         """Send a file, once."""
-        return await self._link.upload(path, sha256(path))
+        return await self._link.upload(path)
 
     async def send(self, path: Path, remote: str) -> None:
         """Send a file to a path there."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.files import sha256
 from edgepress.deploy.targets.addresses import Address
 
 T = TypeVar("T")
@@ -201,14 +202,14 @@ class Link:
         code = done.exit_status if done.exit_status is not None else -1
         return code, done.stdout, done.stderr
 
-    async def upload(self, path: Path, digest: str, remote: str = "") -> str:
+    async def upload(self, path: Path, remote: str = "") -> str:
         """Send a file once and prove that it arrived; give its path there."""
         await self.open()
         if path not in self._uploaded:
             remote = remote or f"{self.folder}/{len(self._uploaded)}-{path.name}"
             await self._sftp.put(str(path), remote)
             code, out, _ = await self.run(f"sha256sum {shlex.quote(remote)}")
-            if code == 0 and out.split()[:1] != [digest]:
+            if code == 0 and out.split()[:1] != [sha256(path)]:
                 raise DeviceError(f"'{path.name}' arrived damaged on '{self.address.host}'")
             self._uploaded[path] = remote
         return self._uploaded[path]

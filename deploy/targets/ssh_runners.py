@@ -13,8 +13,13 @@ from edgepress.benchmarks.raw_runtime import RawRuntime
 from edgepress.benchmarks.runtime import RUNNER, RUNNER_FILES, Runtime, died
 from edgepress.benchmarks.session import RUNNER_TAKES
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.compress.files import sha256
-from edgepress.deploy.targets.native_runner import FLAGS, SOURCE, compile_runner, find_library
+from edgepress.deploy.targets.native_runner import (
+    FLAGS,
+    SOURCE,
+    compile_runner,
+    complaint,
+    find_library,
+)
 from edgepress.deploy.targets.shell_host import SCRIPT, parse_host
 from edgepress.deploy.targets.ssh_link import Link
 
@@ -29,6 +34,10 @@ class BoardRunner(Protocol):
     @property
     def takes(self) -> frozenset[str]:
         """Fields of `RunOptions` that it honours."""
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Endings of the files that it runs."""
 
     async def prepare(self, link: Link) -> None:
         """Put everything in its place there, once."""
@@ -57,6 +66,7 @@ class PythonRunner:
 
     kind = Runtime
     takes = RUNNER_TAKES
+    suffixes = frozenset((".tflite", ".onnx"))
 
     def __init__(self, name: str, python: str, wheels: str) -> None:
         self._name, self._own, self._wheels = name, python, wheels
@@ -67,7 +77,7 @@ class PythonRunner:
         """Send the script with what it needs beside it; install the wheels."""
         place = f"{link.folder}/runner"
         for file in RUNNER_FILES:
-            await link.upload(file, sha256(file), f"{place}/{file.name}")
+            await link.upload(file, f"{place}/{file.name}")
         if self._wheels and self._prepared != link.folder:
             await self._install(link)
             self._prepared = link.folder
@@ -110,7 +120,7 @@ class PythonRunner:
     async def peak(self, link: Link, threads: int) -> dict[str, float]:
         """Measured by the board's NumPy."""
         path = Path(peak.__file__)
-        script = await link.upload(path, sha256(path), f"{link.folder}/runner/{path.name}")
+        script = await link.upload(path, f"{link.folder}/runner/{path.name}")
         limits = f"OPENBLAS_NUM_THREADS={threads} OMP_NUM_THREADS={threads}"
         code, out, err = await link.run(f"{limits} {self._python} {script}")
         if code != 0:
@@ -143,7 +153,8 @@ class NativeRunner:
     """
 
     kind = RawRuntime
-    takes = frozenset(("threads", "batch", "xnnpack", "cpus"))
+    takes = frozenset(("threads", "batch", "xnnpack", "cpus", "profile"))
+    suffixes = frozenset((".tflite",))
 
     def __init__(self, name: str, litert: str, compiler: str) -> None:
         self._name, self._litert, self._compiler = name, Path(litert).expanduser(), compiler
@@ -155,18 +166,18 @@ class NativeRunner:
             return
         with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
             library = find_library(self._litert, Path(folder), link.machine)
-            await link.upload(library, sha256(library), f"{link.folder}/runner/{library.name}")
+            await link.upload(library, f"{link.folder}/runner/{library.name}")
             self._library = f"{link.folder}/runner/{library.name}"
             if self._compiler:
                 built = compile_runner(self._compiler, Path(folder))
-                await link.upload(built, sha256(built), f"{link.folder}/runner/runner")
+                await link.upload(built, f"{link.folder}/runner/runner")
                 await link.run(f"chmod 755 {link.folder}/runner/runner")
             else:
                 await self._build_there(link)
         self._prepared = link.folder
 
     async def _build_there(self, link: Link) -> None:
-        source = await link.upload(SOURCE, sha256(SOURCE), f"{link.folder}/runner/{SOURCE.name}")
+        source = await link.upload(SOURCE, f"{link.folder}/runner/{SOURCE.name}")
         flags = " ".join(FLAGS)
         code, _, err = await link.run(f"cc {flags} -o {link.folder}/runner/runner {source} -ldl")
         if code == 127:
@@ -175,8 +186,7 @@ class NativeRunner:
                 "name one here that builds for it: ssh://…?litert=WHEEL&cc=aarch64-linux-gnu-gcc",
             )
         if code != 0:
-            lines = [line for line in err.splitlines() if "error" in line] or ["no word"]
-            raise DeviceError(f"'{self._name}' can't build the runner: {lines[0]}")
+            raise DeviceError(f"'{self._name}' can't build the runner: {complaint(err)}")
 
     async def environment(self, link: Link) -> dict[str, Any]:
         """What the board's shell tells."""

@@ -13,7 +13,7 @@ from edgepress.deploy.cli.options import (
     common_options,
     keyword_values,
     model_argument,
-    open_model,
+    open_noted,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 
@@ -31,14 +31,13 @@ def command(values: Values) -> None:
     MODEL may be a .tflite or .onnx file or a SavedModel without a Keras model: its operators are
     shown, with what it takes and gives.
     """
-    from edgepress.deploy.inspecting import finished_file, inspect
+    from edgepress.deploy.inspecting import inspect
+    from edgepress.deploy.source import finished_file
 
     source = finished_file(values["model"])
     if source is None:
         load_frameworks(values["verbose"])
-        source = open_model(values)
-        for note in () if source.is_keras else source.notes:
-            display.say(f"note: {note}")
+        source = open_noted(values)
     found = inspect(source).to_json()
     if values["as_json"]:
         display.print_json(found)

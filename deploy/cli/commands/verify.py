@@ -17,7 +17,7 @@ from edgepress.deploy.cli.options import (
     data_spec,
     keyword_values,
     model_argument,
-    open_model,
+    open_noted,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 
@@ -47,9 +47,7 @@ def command(values: Values) -> None:
     load_frameworks(values["verbose"])
     from edgepress.deploy.verifying import verify
 
-    source = open_model(values)
-    for note in () if source.is_keras else source.notes:
-        display.say(f"note: {note}")
+    source = open_noted(values)
     if values["layers"] and not source.is_keras:
         raise InputError(
             f"--layers compares with Keras layers: '{values['model']}' is {source.file.what} that"

@@ -101,6 +101,18 @@ LABELS = np.arange(30)
 BITS = RANDOM.integers(0, 2, (30, 3))
 
 
+def one_number() -> keras.Model:
+    """A model that gives one number for each sample, without an axis for it."""
+    model = dense(4, 1, None)
+    return keras.Model(model.inputs, keras.layers.Reshape(())(model.outputs[0]))
+
+
+def test_a_single_number_takes_single_targets() -> None:
+    x, y = RANDOM.normal(size=(30, 4)).astype(np.float32), RANDOM.normal(size=(30, 1))
+    with pytest.raises(InputError, match="targets have shape"):
+        open_data({"x": x, "y": y}, one_number())
+
+
 @pytest.mark.parametrize(
     ("model", "targets", "kind", "loss", "metric"),
     [
@@ -110,6 +122,7 @@ BITS = RANDOM.integers(0, 2, (30, 3))
         (dense(4, 3, "sigmoid"), BITS, "multi-label", BINARY, "accuracy"),
         (dense(4, 2, None), RANDOM.normal(size=(30, 2)), "regression", "mse", "mae"),
         (dense(4, 1, None), RANDOM.normal(size=30), "regression", "mse", "mae"),
+        (one_number(), RANDOM.normal(size=30), "regression", "mse", "mae"),
     ],
 )
 def test_task_is_inferred(

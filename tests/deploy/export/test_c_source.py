@@ -133,3 +133,17 @@ def test_the_planned_arena_of_an_exported_file_is_that_of_tflm(sources, worker):
     path = sources / "model_int8.tflite"
     measured = worker.ask("tflm-arena", {"source": str(path)})["arena_bytes"]
     assert plan_micro(path).total == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+def test_sums_and_tables_of_kernels_are_planned(tmp_path, worker, own_data, precision):
+    pytest.importorskip("tflite_micro")
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2DTranspose(8, 3, strides=2, padding="same", activation="relu")(image)
+    model = keras.Model(image, layers.Conv2D(4, 1, activation="softmax")(x))
+    data = own_data(model)
+    result = export(model, tmp_path / "out", ["tflite"], [precision], data, worker=worker)
+    told = worker.ask("tflm-arena", {"source": str(result[0].path)})
+    plan = plan_micro(result[0].path)
+    assert plan.activations == told["head_bytes"]
+    assert plan.total == pytest.approx(told["arena_bytes"], rel=0.05)

@@ -84,3 +84,38 @@ def test_a_table_of_words_is_refused_by_its_layer(tmp_path, worker):
     model = keras.Model(number, layers.Flatten()(layers.Embedding(5, 2)(index)))
     with pytest.raises(InputError, match="keeps a table that no file format has"):
         export(model, tmp_path / "out", worker=worker)
+
+
+def words():
+    text = keras.Input((1,), dtype="string", name="words")
+    return keras.Model(text, layers.StringLookup(vocabulary=["a"], name="lookup")(text))
+
+
+def joined():
+    number = keras.Input((3,), name="number")
+    return keras.Model(number, keras.ops.mean(layers.Dense(2)(number)))
+
+
+def remembering():
+    series = keras.Input(batch_shape=(1, 4, 2), name="series")
+    return keras.Model(series, layers.LSTM(3, stateful=True, name="memory")(series))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (words, "input 'words' holds text"),
+        (joined, "one number for a whole batch"),
+        (remembering, "layer 'memory' keeps its state"),
+    ],
+)
+def test_what_takes_and_gives_no_samples_is_refused(make, says, tmp_path, worker):
+    with pytest.raises(InputError, match=says):
+        export(make(), tmp_path / "out", worker=worker)
+
+
+def test_an_input_can_be_an_output_and_a_number_be_alone(tmp_path, worker):
+    number = keras.Input((3,), name="number")
+    alone = layers.Reshape((), name="alone")(layers.Dense(1)(number))
+    result = export(keras.Model(number, [number, alone]), tmp_path / "out", worker=worker)
+    assert [a.format for a in result] == ["tflite", "onnx"]

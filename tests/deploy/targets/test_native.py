@@ -22,6 +22,7 @@ from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import candidates, measure
 from edgepress.benchmarks.sampling import Plan
 from edgepress.benchmarks.target import Job, RunOptions
+from edgepress.benchmarks.tflite_file import read_graph
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.benchmarking import benchmark
 from edgepress.deploy.targets import check_device, target_for
@@ -98,6 +99,21 @@ def test_a_board_without_python_measures_and_gives_outputs(
 
 @needs_sshd
 @needs_compiler
+def test_a_board_without_python_tells_the_time_of_each_operator(
+    board: Server, resnet_int8: Path
+) -> None:
+    pytest.importorskip("asyncssh")
+    target = target_for(board.url(litert=str(LIBRARY)))
+    profile = target.profile(resnet_int8, RunOptions())
+    target.close()
+    assert len(profile.operators) == len(read_graph(resnet_int8).operators)
+    assert any(o.gflops for o in profile.operators)
+    assert profile.peak == {}  # there is no NumPy to measure it with
+    assert list(board.temporary.iterdir()) == []
+
+
+@needs_sshd
+@needs_compiler
 def test_the_runner_is_built_here_where_the_board_has_no_compiler(
     board: Server, resnet_int8: Path
 ) -> None:
@@ -152,8 +168,14 @@ def test_an_android_archive_holds_one_library_for_each_abi(tmp_path: Path) -> No
             file.writestr(f"jni/{abi}/libLiteRt.so", b"\x7fELF" + bytes(14) + bytes([number, 0]))
     for abi, number in machines.items():
         assert find_library(archive, tmp_path, abi).read_bytes()[18] == number
-    with pytest.raises(InputError, match="the device is riscv64"):
+    with pytest.raises(InputError, match="the device is riscv64") as caught:
         find_library(archive, tmp_path, "riscv64")
+    assert "manylinux" not in caught.value.hint
+    alone = tmp_path / "libLiteRt.so"
+    alone.write_bytes(b"\x7fELF" + bytes(14) + bytes([62, 0]))
+    with pytest.raises(InputError, match="the device is arm64-v8a") as caught:
+        find_library(alone, tmp_path, "arm64-v8a")
+    assert ".aar" in caught.value.hint
 
 
 def test_a_compiler_that_fails_is_one_line(tmp_path: Path) -> None:
