@@ -4,7 +4,9 @@ tf2onnx reports success for files that no runtime loads, so each road's file is 
 probe samples before it is believed:
 
 1. from the function: right for nearly all, recurrent layers included;
-2. from the frozen graph: right where constants of the first road became inputs (Normalization).
+2. from the frozen graph: right where constants of the first road became inputs (Normalization);
+3. the same with its transposes left in place: tf2onnx drops those that it moves through the
+   broadcasts of a normalisation on maps of 1 x 1.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     expected = function(**{name: tf.constant(array) for name, array in probe.items()})
     want = [expected[name].numpy() for name in request["outputs"]]
     problems = []
-    for road in (_from_function, _from_frozen_graph):
+    for road in (_from_function, _from_frozen_graph, _with_all_transposes):
         try:
             model = _named(road(function, request), request)
             _check(model, probe, want, request)
@@ -102,6 +104,17 @@ def _from_frozen_graph(function: Any, request: Mapping[str, Any]) -> Any:
         opset=request["opset"],
         custom_op_handlers=_handlers(),
     )[0]
+
+
+def _with_all_transposes(function: Any, request: Mapping[str, Any]) -> Any:
+    from tf2onnx import optimizer
+
+    left_out = optimizer._optimizers.pop("optimize_transpose")
+    try:
+        return _from_frozen_graph(function, request)
+    finally:
+        optimizer._optimizers["optimize_transpose"] = left_out
+        optimizer._optimizers.move_to_end("optimize_transpose", last=False)
 
 
 def _handlers() -> dict[str, tuple[Callable[..., Any], list[Any]]]:

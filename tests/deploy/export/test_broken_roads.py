@@ -76,6 +76,17 @@ def test_quantising_a_loop_crashes_the_child_not_us(tmp_path, worker):
     worker.ask("tflite", {**request, "precision": "float32"})
 
 
+def test_a_normalisation_of_a_single_pixel_exports_to_onnx(tmp_path, worker):
+    """tf2onnx drops the transposes that it moves through the normalisation's broadcasts."""
+    keras.utils.set_random_seed(3)
+    image = keras.Input((3, 3, 4), name="image")
+    x = layers.LayerNormalization()(layers.Conv2D(8, 2, strides=2)(image))
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+    result = export(model, tmp_path / "out", formats=["onnx"], worker=worker)
+    assert (result.failed, result.skipped) == ((), ())
+    assert verify(model, result.artifacts[0].path).passed
+
+
 @pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
 @pytest.mark.parametrize("both_ways", [False, True])
 def test_unrolling_changes_nothing(kind, both_ways):
