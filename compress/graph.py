@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,8 +112,16 @@ def _output_shapes(node: Any, inputs: tuple[Shape, ...]) -> tuple[Shape, ...]:
     return tuple(tuple(t.shape) for t in keras.tree.flatten(spec))
 
 
-def needed(graph: Any, replaced: Mapping[int, Any]) -> list[Any]:
-    """The nodes that the outputs still need when some tensors are replaced, in order."""
+def needed(
+    graph: Any, replaced: Mapping[int, Any], reads: Callable[[Any], Sequence[Any]] | None = None
+) -> list[Any]:
+    """The nodes that the outputs still need when some tensors are replaced, in order.
+
+    Args:
+        graph: The graph.
+        replaced: By identity of a tensor, what takes its place.
+        reads: From a node to those of its inputs that it needs; all by default.
+    """
     makers = {id(t): n for n in nodes_of(graph) for t in n.output_tensors}
     waiting = [resolve(t, replaced) for t in graph.outputs]
     seen: set[int] = set()
@@ -121,7 +129,8 @@ def needed(graph: Any, replaced: Mapping[int, Any]) -> list[Any]:
         node = makers.get(id(waiting.pop()))
         if node is not None and id(node) not in seen:
             seen.add(id(node))
-            waiting += [resolve(t, replaced) for t in node.input_tensors]
+            read = node.input_tensors if reads is None else reads(node)
+            waiting += [resolve(t, replaced) for t in read]
     return [n for n in nodes_of(graph) if id(n) in seen]
 
 

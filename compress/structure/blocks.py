@@ -1,20 +1,25 @@
 """Finding whole blocks: residual branches, and runs of layers that keep the shape of what passes.
 
-A block is a tensor that another one can stand in for: the sum at the end of a residual branch is
+A block is a tensor that another one can stand in for, or whose channels are only put beside others
+(`remains.py`). The sum at the end of a residual branch is
 replaced by its other summand, the output of a layer (or of a run of layers that widens and narrows
 again) by what went in. What nothing needs any more is left out when the model is rebuilt.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from edgepress.compress.cost import call_macs
-from edgepress.compress.graph import Call, graph_of, needed, nodes_of, require_graph
-from edgepress.compress.weights.prunable import check_globs, matches, walk_layers
+from edgepress.compress.graph import Call, graph_of, nodes_of, require_graph
+from edgepress.compress.structure.groups import Channels, Units
+from edgepress.compress.structure.remains import Remains, joined
+from edgepress.compress.weights.prunable import matches
 
 # Operations of which one input can stand for the result. A gate (of squeeze-and-excitation) is a
 # product of which one input alone has the result's shape.
@@ -27,9 +32,10 @@ class Block:
     """Something that can be left out whole.
 
     Attributes:
-        name: Path of the layer that makes the replaced tensor.
-        tensor: The tensor that is replaced.
-        stand_in: What takes its place, of the same shape.
+        name: Path of the layer that makes the tensor.
+        tensor: The tensor that is replaced, or of which no channel stays.
+        stand_in: What takes its place, of the same shape; None where its channels go.
+        units: Those channels.
         layers: Paths of the layers that then aren't needed any more.
         macs: Multiply-accumulates saved when it alone is left out.
         params: Parameters saved then.
@@ -38,56 +44,19 @@ class Block:
     name: str
     tensor: Any
     stand_in: Any
-    layers: tuple[str, ...]
-    macs: int
-    params: int
+    units: Units = field(default_factory=lambda: np.zeros(0, np.int64))
+    layers: tuple[str, ...] = ()
+    macs: int = 0
+    params: int = 0
 
 
-class Ledger:
-    """What is left of a model, nested models included, when tensors are replaced.
-
-    Args:
-        model: A built Functional or Sequential model.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self._graph = require_graph(model)
-        self._macs: dict[int, int] = {}
-
-    def left(self, replaced: Mapping[int, Any]) -> tuple[int, int]:
-        """MACs and parameters that are left."""
-        macs = 0
-        weights: dict[int, int] = {}
-        for _, node in _needed_calls(self._graph, replaced, ""):
-            if id(node) not in self._macs:
-                self._macs[id(node)] = call_macs(_call(node))
-            macs += self._macs[id(node)]
-            weights.update((id(w), math.prod(w.shape)) for w in _weights(node.operation))
-        return macs, sum(weights.values())
-
-    def layers(self, replaced: Mapping[int, Any]) -> dict[str, Any]:
-        """The layers and operations that are left, by path."""
-        return {path: n.operation for path, n in _needed_calls(self._graph, replaced, "")}
-
-    def tensors(self, replaced: Mapping[int, Any]) -> set[int]:
-        """Identities of the tensors that are still made."""
-        calls = _needed_calls(self._graph, replaced, "", nested=True)
-        return {id(t) for _, node in calls for t in node.output_tensors}
-
-
-def _needed_calls(
-    graph: Any, replaced: Mapping[int, Any], prefix: str, nested: bool = False
-) -> Iterator[tuple[str, Any]]:
-    """Calls that are still needed, those of nested models from within (and whole, if asked)."""
-    for node in needed(graph, replaced):
-        if node.is_input:
-            continue
-        path = prefix + node.operation.name
-        inner = graph_of(node.operation)
-        if inner is None or nested:
-            yield path, node
-        if inner is not None:
-            yield from _needed_calls(inner, replaced, f"{path}/", nested)
+def without(channels: Channels, blocks: Sequence[Block]) -> Remains:
+    """What is left of a model without some of its blocks."""
+    alive = channels.all_alive()
+    for block in blocks:
+        alive[block.units] = False
+    replaced = {id(b.tensor): b.stand_in for b in blocks if b.stand_in is not None}
+    return Remains(channels, alive, replaced)
 
 
 def _call(node: Any) -> Call:
@@ -95,32 +64,60 @@ def _call(node: Any) -> Call:
     return Call(node.operation.name, node.operation, *shapes)
 
 
-def _weights(operation: Any) -> Sequence[Any]:
-    return getattr(operation, "weights", None) or ()
-
-
-def find_blocks(model: Any, protect: Sequence[str] = ()) -> list[Block]:
+def find_blocks(channels: Channels, protect: Sequence[str] = ()) -> list[Block]:
     """Everything of a model, nested models included, that can be left out whole and multiplies.
 
     Args:
-        model: A built Functional or Sequential model.
+        channels: The units of a model, those of protected layers pinned.
         protect: Layers (names, paths or globs) that stay.
 
     Returns:
-        The blocks, in the order of the graph.
-
-    Raises:
-        InputError: The model has no graph, or an entry of `protect` matches no layer.
+        The blocks; branches whose channels are put beside others come last.
     """
-    check_globs("protect", protect, [path for path, _ in walk_layers(model)])
-    ledger, found, seen = Ledger(model), [], set()
-    for prefix, graph in _graphs(require_graph(model), "", set()):
-        for tensor, stand_in in _Surroundings(graph).choices():
-            block = _block(ledger, prefix, tensor, stand_in, protect)
-            if block is not None and block.layers not in seen:
-                seen.add(block.layers)
-                found.append(block)
+    full = without(channels, ())
+    cost, every = full.cost(), list(full.layers())
+    found, seen = [], set()
+    for block in _candidates(channels):
+        left = without(channels, [block])
+        layers = left.layers() if left.holds() else {}
+        gone = tuple(path for path in every if path not in layers)
+        macs, params = (a - b for a, b in zip(cost, left.cost(), strict=True))
+        if not layers or not macs or not params or gone in seen:
+            continue
+        if any(matches(path, protect) for path in gone) or _makers_of(channels, block) & {*layers}:
+            continue
+        seen.add(gone)
+        found.append(dataclasses.replace(block, layers=gone, macs=macs, params=params))
     return found
+
+
+def _makers_of(channels: Channels, block: Block) -> set[str]:
+    """Paths of the layers that make the channels of a branch: they are to go with it."""
+    gone = np.zeros(channels.count, bool)
+    gone[block.units] = True
+    made = ((b.layer, units) for b, units in channels.bound if b.role == "makes")
+    return {layer for layer, units in made if gone[units].any()}
+
+
+def _candidates(channels: Channels) -> Iterator[Block]:
+    """What may be a block."""
+    for prefix, graph in _graphs(require_graph(channels.model), "", set()):
+        for tensor, stand_in in _Surroundings(graph).choices():
+            yield Block(prefix + _maker(tensor), tensor, stand_in)
+    # The last place is that of unit -1: channels that nothing is bound to.
+    free = np.zeros(channels.count + 1, bool)
+    for group in channels.groups:
+        free[group.units] = group.prunable
+    for visit in channels.trace.visits:
+        prefix = visit.call.path.removesuffix(visit.call.operation.name)
+        for tensor, ids in joined(visit):
+            units = np.unique(channels.unit_of[ids.array])
+            if free[units].all():
+                yield Block(prefix + _maker(tensor), tensor, None, units)
+
+
+def _maker(tensor: Any) -> str:
+    return str(tensor._keras_history.operation.name)
 
 
 def _graphs(graph: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -133,21 +130,6 @@ def _graphs(graph: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]
         inner = graph_of(node.operation)
         if inner is not None:
             yield from _graphs(inner, f"{prefix}{node.operation.name}/", seen)
-
-
-def _block(
-    ledger: Ledger, prefix: str, tensor: Any, stand_in: Any, protect: Sequence[str]
-) -> Block | None:
-    before, after = ledger.left({}), ledger.left({id(tensor): stand_in})
-    macs, params = before[0] - after[0], before[1] - after[1]
-    if not macs or not params:
-        return None
-    left = ledger.layers({id(tensor): stand_in})
-    layers = tuple(path for path in ledger.layers({}) if path not in left)
-    if any(matches(path, protect) for path in layers):
-        return None
-    name = prefix + tensor._keras_history.operation.name
-    return Block(name, tensor, stand_in, layers, macs, params)
 
 
 class _Surroundings:

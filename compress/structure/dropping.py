@@ -17,10 +17,12 @@ from edgepress.compress.graph import graph_of, needed, resolve
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import PruneResult, Removed
-from edgepress.compress.structure.blocks import Block, Ledger, find_blocks
-from edgepress.compress.structure.groups import find_channels
+from edgepress.compress.structure.allocate import TOLERANCE
+from edgepress.compress.structure.blocks import Block, find_blocks, without
+from edgepress.compress.structure.groups import Channels, find_channels
+from edgepress.compress.structure.remains import Remains
 from edgepress.compress.structure.replay import affordable, feed
-from edgepress.compress.structure.surgery import rebuild_without
+from edgepress.compress.structure.surgery import rebuild
 
 # Multiply-accumulates that one look at all blocks may take, and fewest samples for it.
 _MOST_MACS = 3e12
@@ -29,18 +31,21 @@ _FEWEST = 64
 
 @dataclass(eq=False)
 class _Judge:
-    """Measures the loss of a model with tensors replaced."""
+    """Measures the loss of what is left of a model."""
 
-    model: Any
     inputs: list[Any]
     targets: Any
     task: Any
 
-    def loss(self, replaced: Mapping[int, Any]) -> float:
-        """Loss on the samples with some tensors replaced."""
+    def loss(self, remains: Remains) -> float:
+        """Loss on the samples with some tensors replaced, and channels that nothing reads."""
+        import keras
+
         from edgepress.compress.structure.importance.gradients import task_loss
 
-        results = self._run(graph_of(self.model), self.inputs, replaced)
+        graph = graph_of(remains.channels.model)
+        with keras.StatelessScope(state_mapping=_silenced(remains)):
+            results = self._run(graph, self.inputs, remains.replaced)
         return float(np.mean(task_loss(self.task, self.targets, results)))
 
     def _run(self, graph: Any, inputs: list[Any], replaced: Mapping[int, Any]) -> list[Any]:
@@ -60,6 +65,20 @@ class _Judge:
                 outputs = keras.tree.flatten(node.operation(*args, **kwargs))
             tensors.update((id(t), o) for t, o in zip(node.output_tensors, outputs, strict=True))
         return [tensors[id(resolve(t, replaced))] for t in graph.outputs]
+
+
+def _silenced(remains: Remains) -> list[tuple[Any, Any]]:
+    """The weights that read channels which go, with their rows at zero."""
+    import keras
+
+    values: dict[int, tuple[Any, Any]] = {}
+    for binding, units in remains.channels.bound:
+        gone = ~remains.alive[units]
+        if binding.role == "uses" and gone.any():
+            weight = binding.weight
+            _, value = values.setdefault(id(weight), (weight, np.array(weight)))
+            value[(slice(None),) * binding.axis + (gone,)] = 0
+    return [(w, keras.ops.convert_to_tensor(value)) for w, value in values.values()]
 
 
 def prune_layers(
@@ -101,10 +120,13 @@ def prune_layers(
     small, removed = model, []
     for number, part in enumerate(rounds_of(spec, before.macs, before.params), 1):
         with run.timed("prune"):
-            chosen = choose_blocks(small, part, dataset, seed, run.progress)
-            surgery = rebuild_without(find_channels(small), chosen.replaced)
+            channels = find_channels(small, part.protect)
+            chosen = choose_blocks(channels, part, dataset, seed, run.progress)
+            surgery = rebuild(without(channels, chosen.blocks))
         run.notes += [chosen.note] if chosen.note else []
         removed += [Removed(b.name, b.layers, len(b.layers), len(b.layers)) for b in chosen.blocks]
+        # The refit follows every layer of the original, of which some are gone.
+        part = part.model_copy(update={"repair": False})
         small = run.finish(surgery, part, "recover" if spec.steps == 1 else f"round-{number}")
     return run.result(small, before, tuple(removed), ())
 
@@ -131,14 +153,9 @@ class Chosen:
     blocks: tuple[Block, ...]
     note: str = ""
 
-    @property
-    def replaced(self) -> dict[int, Any]:
-        """By identity of a tensor, what takes its place."""
-        return _replacing(self.blocks)
-
 
 def choose_blocks(
-    model: Any, spec: PruneSpec, dataset: Dataset, seed: int, progress: Progress
+    channels: Channels, spec: PruneSpec, dataset: Dataset, seed: int, progress: Progress
 ) -> Chosen:
     """Blocks to leave out: each time the one that costs the least loss for what it saves.
 
@@ -148,48 +165,50 @@ def choose_blocks(
     Raises:
         InputError: There is no block, or the budget can't be reached.
     """
-    blocks = find_blocks(model, spec.protect)
+    blocks = find_blocks(channels, spec.protect)
     if not blocks:
         raise InputError(
-            f"model '{model.name}' has no residual branch or layer that can be left out whole",
+            f"model '{channels.model.name}' has no residual branch or layer that can be left out"
+            " whole",
             "prune channels",
         )
-    search = _Search(model, blocks, spec, _judge(model, len(blocks), spec, dataset, seed))
-    return search.run(progress)
+    judge = _judge(channels, len(blocks), spec, dataset, seed)
+    return _Search(channels, blocks, spec, judge).run(progress)
 
 
-def _judge(model: Any, blocks: int, spec: PruneSpec, dataset: Dataset, seed: int) -> _Judge:
+def _judge(channels: Channels, blocks: int, spec: PruneSpec, dataset: Dataset, seed: int) -> _Judge:
     split = dataset.train or dataset.val or dataset.report_split
-    macs, _ = Ledger(model).left({})
+    macs, _ = without(channels, ()).cost()
     count = max(_FEWEST, int(_MOST_MACS / max(macs * blocks, 1)))
-    count = affordable(model, min(spec.calibration_samples, count))
+    count = affordable(channels.model, min(spec.calibration_samples, count))
     samples, targets = split.sample(count, seed)
-    return _Judge(model, feed(model, samples), targets, dataset.task)
+    return _Judge(feed(channels.model, samples), targets, dataset.task)
 
 
 class _Search:
     """One greedy choice of blocks.
 
     Args:
-        model: The model.
+        channels: The model's units.
         blocks: What can go.
         spec: The budget.
         judge: Measures the loss.
     """
 
-    def __init__(self, model: Any, blocks: list[Block], spec: PruneSpec, judge: _Judge) -> None:
+    def __init__(
+        self, channels: Channels, blocks: list[Block], spec: PruneSpec, judge: _Judge
+    ) -> None:
+        self._channels = channels
         self._blocks = blocks
         self._spec = spec
         self._judge = judge
-        self._ledger = Ledger(model)
-        self._full = self._amount({})
+        self._full = self._amount([])
         self._limit = self._full * (1 - (spec.sparsity or 0.0))
         target = spec.target_macs or spec.target_params
         if target is not None:
             self._limit = limit_of(target, self._full)
-        self._loss = judge.loss({})
         self._chosen: list[Block] = []
-        self._replaced: dict[int, Any] = {}
+        self._loss = self._loss_of([])
 
     def run(self, progress: Progress) -> Chosen:
         """The blocks that go, as few as meet the budget."""
@@ -197,14 +216,12 @@ class _Search:
         for number in range(len(self._blocks)):
             progress.step(number, len(self._blocks), "judging blocks")
             self._push(waiting, number)
-        while self._excess(self._replaced) > 0:
+        while self._excess(self._chosen) > 0:
             cheapest = self._cheapest(waiting)
             if cheapest is None:
                 raise self._refusal()
-            block = self._blocks[cheapest]
-            self._chosen.append(block)
-            self._replaced[id(block.tensor)] = block.stand_in
-            self._loss = self._judge.loss(self._replaced)
+            self._chosen.append(self._blocks[cheapest])
+            self._loss = self._loss_of(self._chosen)
             progress.step(len(self._chosen), len(self._blocks), "blocks left out")
         return self._nearest()
 
@@ -213,24 +230,34 @@ class _Search:
 
         One more block may make several of them needless; what is left then is nearer to the budget.
         """
-        best, least, note = self._chosen, self._loss, ""
-        lowest = self._amount(self._replaced)
-        for extra in (None, *(b for b in self._blocks if id(b.tensor) not in self._replaced)):
+        best, least = self._chosen, self._loss
+        lowest = self._amount(best)
+        dearer: list[tuple[float, float, list[Block]]] = []
+        for extra in (None, *(b for b in self._blocks if b not in self._chosen)):
             tried = self._necessary(extra)
-            left = 0.0 if tried is None else self._amount(_replacing(tried))
+            left = 0.0 if tried is None else self._amount(tried)
             if tried is None or left <= lowest:
                 continue
-            loss = self._judge.loss(_replacing(tried))
+            loss = self._loss_of(tried)
             if loss <= least + 1e-9:
-                best, least, lowest, note = tried, loss, left, ""
+                best, least, lowest = tried, loss, left
             else:
-                names = ", ".join(b.name for b in tried)
-                note = (
-                    f"{lowest / self._full:.2f} is left where {self._limit / self._full:.2f} was"
-                    f" asked for: leaving out {names} instead leaves {left / self._full:.2f}, but"
-                    f" the loss rises to {loss:.3g}, not {least:.3g}"
-                )
-        return Chosen(tuple(best), note)
+                dearer.append((loss, left, tried))
+        return Chosen(tuple(best), self._overshoot(lowest, least, dearer))
+
+    def _overshoot(
+        self, lowest: float, least: float, dearer: Sequence[tuple[float, float, list[Block]]]
+    ) -> str:
+        """What is to be said where far less is left than was asked for, though more could be."""
+        nearer = [choice for choice in dearer if choice[1] > lowest]
+        if lowest >= self._limit * (1 - TOLERANCE) or not nearer:
+            return ""
+        loss, left, blocks = min(nearer, key=lambda choice: choice[0])
+        return (
+            f"{lowest / self._full:.2f} is left where {self._limit / self._full:.2f} was asked for:"
+            f" leaving out {', '.join(b.name for b in blocks)} instead leaves"
+            f" {left / self._full:.2f}, but the loss rises to {loss:.3g}, not {least:.3g}"
+        )
 
     def _necessary(self, extra: Block | None) -> list[Block] | None:
         """The blocks chosen and one more without those that the budget doesn't need then."""
@@ -239,7 +266,7 @@ class _Search:
             return None
         for block in sorted(self._chosen, key=lambda b: -self._saved(b)):
             fewer = [b for b in chosen if b is not block]
-            if self._excess(_replacing(fewer)) <= 0:
+            if self._excess(fewer) <= 0 and self._without(fewer).holds():
                 chosen = fewer
         return chosen
 
@@ -260,44 +287,49 @@ class _Search:
     def _push(self, waiting: list[tuple[float, int]], number: int) -> bool:
         """Measure a block beside those chosen and queue it; False where it is gone already."""
         block = self._blocks[number]
-        with_it = {**self._replaced, id(block.tensor): block.stand_in}
-        if id(block.tensor) not in self._ledger.tensors(self._replaced):
+        with_it = [*self._chosen, block]
+        if id(block.tensor) not in self._without(self._chosen).tensors():
             return False
         if not self._can_go(block):
             return False
         # What goes beyond the budget is worth nothing.
-        before, after = self._excess(self._replaced), self._excess(with_it)
+        before, after = self._excess(self._chosen), self._excess(with_it)
         saved = before - max(after, 0.0)
         if saved <= 0:
             return False
-        damage = max(self._judge.loss(with_it) - self._loss, 1e-9)
+        damage = max(self._loss_of(with_it) - self._loss, 1e-9)
         heapq.heappush(waiting, (damage / saved, number))
         return True
 
     def _can_go(self, block: Block) -> bool:
-        """Whether a block's stand-in doesn't itself lead back to what it stands in for."""
-        return resolve(block.stand_in, self._replaced) is not block.tensor
+        """Whether the model holds without a block too, whose stand-in doesn't lead back to it."""
+        replaced = self._without(self._chosen).replaced
+        if block.stand_in is not None and resolve(block.stand_in, replaced) is block.tensor:
+            return False
+        return self._without([*self._chosen, block]).holds()
 
-    def _excess(self, replaced: Mapping[int, Any]) -> float:
+    def _without(self, blocks: Sequence[Block]) -> Remains:
+        return without(self._channels, blocks)
+
+    def _loss_of(self, blocks: Sequence[Block]) -> float:
+        """The loss with some blocks gone."""
+        return self._judge.loss(self._without(blocks))
+
+    def _excess(self, blocks: Sequence[Block]) -> float:
         """How far the budget is exceeded, with some blocks gone; 0 or less where it is met."""
-        return self._amount(replaced) - self._limit - 1e-9
+        return self._amount(blocks) - self._limit - 1e-9
 
-    def _amount(self, replaced: Mapping[int, Any]) -> float:
+    def _amount(self, blocks: Sequence[Block]) -> float:
         """What the budget counts, with some blocks gone."""
         if self._spec.sparsity is not None:
-            return float(len(self._blocks) - len(replaced))
-        macs, params = self._ledger.left(replaced)
+            return float(len(self._blocks) - len(blocks))
+        macs, params = self._without(blocks).cost()
         return float(macs if self._spec.target_macs is not None else params)
 
     def _refusal(self) -> InputError:
-        left = self._amount(self._replaced)
+        left = self._amount(self._chosen)
         return InputError(
             f"leaving out every block that can go keeps {left / self._full:.2f},"
             f" and {self._limit / self._full:.2f} is asked for",
             "ask for more, or prune channels",
         )
-
-
-def _replacing(blocks: Sequence[Block]) -> dict[int, Any]:
-    """By identity of a tensor, what takes its place when these blocks go."""
-    return {id(block.tensor): block.stand_in for block in blocks}

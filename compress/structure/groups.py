@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.structure.ids import Ids
-from edgepress.compress.structure.trace import Binding, Trace, trace
+from edgepress.compress.structure.trace import Binding, Trace, Visit, trace
 
 Alive = NDArray[np.bool_]
 Units = NDArray[np.int64]
@@ -84,8 +84,32 @@ class Channels:
             least[group.units] = not group.prunable
         noted = set(self.trace.inexact)
         over = [v for v in self.trace.visits if v.call.path in noted]
-        free = [v for v in over if not self._alive_array(v.inputs[0], least).all()]
+        free = [v for v in over if not self.alive_array(v.inputs[0], least).all()]
         return tuple(dict.fromkeys(v.call.path for v in free))
+
+    @cached_property
+    def _visits(self) -> dict[int, Visit]:
+        found: dict[int, Visit] = {}
+        for visit in self.trace.visits:
+            found.setdefault(id(visit.node), visit)
+        return found
+
+    def visit_of(self, node: Any) -> Visit:
+        """The first visit of a call of a layer or operation."""
+        return self._visits[id(node)]
+
+    @cached_property
+    def _ids(self) -> dict[int, Ids]:
+        made = (
+            (t, ids)
+            for visit in self._visits.values()
+            for t, ids in zip(visit.node.output_tensors, visit.outputs, strict=True)
+        )
+        return {id(tensor): ids for tensor, ids in made}
+
+    def ids_of(self, tensor: Any) -> Ids | None:
+        """The channels of a tensor that a layer or operation makes; None for others."""
+        return self._ids.get(id(tensor))
 
     def positions(self, weight: Any, axis: int) -> Units | None:
         """The unit of each position of a weight's axis; None where none runs along it."""
@@ -101,7 +125,7 @@ class Channels:
 
     def kept_along(self, ids: Ids, axis: int, alive: Alive) -> Alive:
         """For a tensor, which positions of an axis stay."""
-        here = self._alive_array(ids, alive)
+        here = self.alive_array(ids, alive)
         return np.broadcast_to(_any_but(here, axis), (ids.shape[axis] or 1,))
 
     def shape(self, ids: Ids, alive: Alive) -> tuple[int | None, ...]:
@@ -110,7 +134,7 @@ class Channels:
         Raises:
             ValueError: What is left isn't a box; a rule united too little.
         """
-        here = self._alive_array(ids, alive)
+        here = self.alive_array(ids, alive)
         sides = [_any_but(here, axis) for axis in range(here.ndim)]
         box = np.ones([1] * here.ndim, bool)
         for axis, side in enumerate(sides):
@@ -122,7 +146,8 @@ class Channels:
             for full, side in zip(ids.shape, sides, strict=True)
         )
 
-    def _alive_array(self, ids: Ids, alive: Alive) -> Alive:
+    def alive_array(self, ids: Ids, alive: Alive) -> Alive:
+        """For a tensor, which of its channels stay; what nothing is bound to does."""
         units = self.unit_of[ids.array]
         return np.where(units >= 0, alive[units], True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import trusting
-from edgepress.compress.graph import graph_of, needed, resolve
+from edgepress.compress.graph import graph_of, resolve
 from edgepress.compress.structure.groups import Alive, Channels
+from edgepress.compress.structure.remains import Remains
 from edgepress.compress.structure.rules import rule_for
 from edgepress.compress.structure.trace import Visit
 
@@ -47,12 +48,19 @@ class CallSizes:
 class _Rebuild:
     """One rebuilding of a model, its nested models and layers, each object once."""
 
-    channels: Channels
-    alive: Alive
-    visits: dict[int, Visit]
-    replaced: Mapping[int, Any] = field(default_factory=dict)
+    remains: Remains
     made: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     undrawn: list[tuple[Any, str, Any]] = field(default_factory=list)
+
+    @property
+    def channels(self) -> Channels:
+        """The original's units."""
+        return self.remains.channels
+
+    @property
+    def alive(self) -> Alive:
+        """Which of them stay."""
+        return self.remains.alive
 
     def model(self, model: Any) -> Any:
         """A new model, or the one made before for the same object."""
@@ -84,25 +92,40 @@ class _Rebuild:
 
     def _stack(self, model: Any, graph: Any) -> list[Any]:
         """The layers of a Sequential; operations that make masks come back by themselves."""
-        nodes = {id(n.operation): n for n in needed(graph, self.replaced) if not n.is_input}
+        nodes = {id(n.operation): n for n in self.remains.needed(graph) if not n.is_input}
         return [self._operation(nodes[id(x)]) for x in model.layers if id(x) in nodes]
 
     def _functional(self, model: Any, graph: Any, tensors: dict[int, Any]) -> Any:
         import keras
 
         inputs = dict(tensors)
-        for node in needed(graph, self.replaced):
+        for node in self.remains.needed(graph):
             if node.is_input:
                 continue
-            for tensor in node.input_tensors:
-                tensors[id(tensor)] = tensors[id(resolve(tensor, self.replaced))]
-            outputs = keras.tree.flatten(self.call(node, tensors))
+            left = self.remains.reads(node)
+            for tensor in left:
+                tensors[id(tensor)] = tensors[id(resolve(tensor, self.remains.replaced))]
+            if len(left) < len(node.input_tensors):
+                outputs = [self._joined(node, [tensors[id(t)] for t in left])]
+            else:
+                outputs = keras.tree.flatten(self.call(node, tensors))
             tensors.update((id(o), n) for o, n in zip(node.output_tensors, outputs, strict=True))
         outputs = keras.tree.map_structure(
-            lambda t: tensors[id(resolve(t, self.replaced))], graph._outputs_struct
+            lambda t: tensors[id(resolve(t, self.remains.replaced))], graph._outputs_struct
         )
         given = keras.tree.map_structure(lambda t: inputs[id(t)], graph._inputs_struct)
         return keras.Model(given, outputs, name=model.name)
+
+    def _joined(self, node: Any, left: list[Any]) -> Any:
+        """A concatenation of fewer tensors; of one alone nothing remains to be done."""
+        if len(left) == 1:
+            return left[0]
+        import keras
+
+        operation = self._operation(node)
+        if not isinstance(operation, keras.Layer):
+            operation = _twin(operation)
+        return operation(left, *node.arguments.args[1:], **node.arguments.kwargs)
 
     def call(self, node: Any, tensors: dict[int, Any]) -> Any:
         """Make the new version of a call, symbolic tensors or real ones."""
@@ -111,7 +134,7 @@ class _Rebuild:
         operation = self._operation(node)
         args, kwargs = node.arguments.fill_in(tensors)
         if not isinstance(operation, keras.Layer):
-            visit = self.visits[id(node)]
+            visit = self.channels.visit_of(node)
             operation = _twin(operation)
             revise = rule_for(node.operation).revise
             if revise is not None:
@@ -129,7 +152,7 @@ class _Rebuild:
         if not isinstance(old, keras.Layer):
             return old
         if id(old) not in self.made:
-            self.made[id(old)] = (old, self._layer(old, self.visits[id(node)]))
+            self.made[id(old)] = (old, self._layer(old, self.channels.visit_of(node)))
         return self.made[id(old)][1]
 
     def _layer(self, old: Any, visit: Visit) -> Any:
@@ -211,39 +234,28 @@ def remove(channels: Channels, alive: Alive) -> Surgery:
     Raises:
         InputError: A layer can't be built again from its configuration.
     """
-    return _operate(_Rebuild(channels, alive, _visits(channels)))
+    return rebuild(Remains(channels, alive, {}))
 
 
-def rebuild_without(channels: Channels, replaced: Mapping[int, Any]) -> Surgery:
-    """A model in which some tensors are replaced by others of the same shape.
+def rebuild(remains: Remains) -> Surgery:
+    """A model without the layers that nothing needs any more, and without the channels that go.
 
     Args:
-        channels: The model's units; all stay.
-        replaced: By identity of a tensor, what takes its place.
+        remains: What is left; it holds.
 
     Returns:
-        The new model without the layers that nothing needs any more.
+        As `remove`.
     """
-    return _operate(_Rebuild(channels, channels.all_alive(), _visits(channels), replaced))
-
-
-def _visits(channels: Channels) -> dict[int, Visit]:
-    visits: dict[int, Visit] = {}
-    for visit in channels.trace.visits:
-        visits.setdefault(id(visit.node), visit)
-    return visits
-
-
-def _operate(rebuild: _Rebuild) -> Surgery:
-    channels, alive = rebuild.channels, rebuild.alive
-    new = rebuild.model(channels.model)
-    for layer, name, initializer in rebuild.undrawn:
+    work = _Rebuild(remains)
+    channels, alive = remains.channels, remains.alive
+    new = work.model(channels.model)
+    for layer, name, initializer in work.undrawn:
         setattr(layer, name, initializer)
-    for old_part, new_part in rebuild.made.values():
+    for old_part, new_part in work.made.values():
         _copy_flags(old_part, new_part)
         if graph_of(old_part) is None:
             _copy_weights(channels, alive, old_part, new_part)
-    return Surgery(channels, alive, new, rebuild)
+    return Surgery(channels, alive, new, work)
 
 
 def _start_at_zero(layer: Any) -> list[tuple[Any, str, Any]]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from pruned_twins import inputs_for, masked, outputs_of, randomise, relative_gap
 
 from edgepress.compress.cost import model_cost
 from edgepress.compress.errors import InputError
 from edgepress.compress.inspection import inspect
+from edgepress.compress.models import save
 from edgepress.compress.pruning import prune
-from edgepress.compress.structure.blocks import Ledger, find_blocks
+from edgepress.compress.structure.blocks import find_blocks, without
 from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.surgery import rebuild_without
+from edgepress.compress.structure.surgery import rebuild
 
 L = keras.layers
 
@@ -69,10 +72,28 @@ def _mobilenet() -> keras.Model:
     )
 
 
+def _dense() -> keras.Model:
+    """Layers whose outputs are put beside their inputs, at last three at a time."""
+    i = keras.Input((16, 16, 3))
+    x = L.Conv2D(8, 3, 2, padding="same", name="stem")(i)
+    for k in range(3):
+        y = L.Conv2D(12, 1, name=f"squeeze_{k}")(
+            L.ReLU()(L.BatchNormalization(name=f"norm_{k}")(x))
+        )
+        y = L.Conv2D(6, 3, padding="same", name=f"grow_{k}")(L.ReLU()(L.BatchNormalization()(y)))
+        x = L.Concatenate(name=f"beside_{k}")([x, y])
+    x = L.Conv2D(10, 1, name="transition")(L.ReLU()(L.BatchNormalization()(x)))
+    parts = [L.Conv2D(6, n, padding="same", name=f"branch_{n}")(x) for n in (1, 3, 5)]
+    x = keras.ops.concatenate(parts, -1)
+    x = L.GlobalAveragePooling2D()(L.ReLU()(L.BatchNormalization()(x)))
+    return keras.Model(i, L.Dense(4, activation="softmax")(x))
+
+
 MODELS: dict[str, tuple[Callable[[], keras.Model], set[str]]] = {
     "transformer": (_transformer, {"attention_0", "widen_2", "narrow_2"}),
     "nested": (_nested, {"stage/deep/first", "stage/deep/second", "shallow/second"}),
     "plain": (_plain, {"same", "same_norm", "same_end", "widen", "narrow", "gate"}),
+    "dense": (_dense, {"squeeze_1", "norm_1", "grow_1", "grow_2", "branch_1", "branch_5"}),
     "mobilenet": (_mobilenet, {"block_2_expand", "block_2_depthwise", "block_15_project"}),
 }
 
@@ -82,14 +103,14 @@ def test_each_block_saves_what_it_says(name: str) -> None:
     make, expected = MODELS[name]
     keras.utils.set_random_seed(0)
     model = make()
-    blocks = find_blocks(model)
+    channels = find_channels(model)
+    blocks = find_blocks(channels)
     assert expected <= {layer for b in blocks for layer in b.layers}
     before = model_cost(model)
-    assert Ledger(model).left({}) == (before.macs, before.params)
-    channels = find_channels(model)
+    assert without(channels, ()).cost() == (before.macs, before.params)
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
     for block in blocks[:: max(1, len(blocks) // 8)]:
-        small = rebuild_without(channels, {id(block.tensor): block.stand_in}).model
+        small = rebuild(without(channels, [block])).model
         after = model_cost(small)
         assert (before.macs - after.macs, before.params - after.params) == (
             block.macs,
@@ -98,6 +119,45 @@ def test_each_block_saves_what_it_says(name: str) -> None:
         left = {layer.name for layer in inspect(small).layers}
         assert not set(block.layers) & left
         assert np.isfinite(np.asarray(small(x))).all()
+
+
+def test_what_is_put_beside_others_goes_as_if_nothing_read_it() -> None:
+    model = randomise(_dense())
+    channels = find_channels(model)
+    blocks = {b.name: b for b in find_blocks(channels)}
+    # The stem feeds what stays, and without any branch there is nothing to read.
+    assert not any("stem" in b.layers for b in blocks.values())
+    names = ["grow_0", "grow_2", "branch_3", "branch_5"]
+    inputs = inputs_for(model)
+    for chosen in ([n] for n in names), [names], [["grow_0", "grow_1", "grow_2"]]:
+        for gone in chosen:
+            remains = without(channels, [blocks[n] for n in gone])
+            assert remains.holds()
+            small = rebuild(remains).model
+            expected = outputs_of(masked(channels, remains.alive), inputs)
+            assert relative_gap(expected, outputs_of(small, inputs)) < 1e-4
+            cost = model_cost(small)
+            assert remains.cost() == (cost.macs, cost.params)
+    every = [blocks[f"branch_{n}"] for n in (1, 3, 5)]
+    assert without(channels, every[:2]).holds()
+    assert not without(channels, every).holds()
+
+
+def test_a_dense_layer_that_says_nothing_goes_first(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = _dense()
+    grow = model.get_layer("grow_1")
+    grow.kernel.assign(grow.kernel * 0)
+    model.layers[-1].kernel.assign(model.layers[-1].kernel * 20)
+    x = np.random.default_rng(0).normal(size=(96, 16, 16, 3)).astype("float32")
+    y = np.asarray(model(x)).argmax(1)
+    data = {"x_train": x[:64], "y_train": y[:64], "x_test": x[64:], "y_test": y[64:]}
+    result = prune(model, data, structure="layers", sparsity=0.3, recover_epochs=1)
+    assert "grow_1" in {r.group for r in result.removed}
+    assert result.model.get_layer("transition").kernel.shape[2] < 26
+    save(result.model, tmp_path / "small.keras")
+    again = keras.models.load_model(tmp_path / "small.keras")
+    np.testing.assert_allclose(again(x), result.model(x), atol=1e-5)
 
 
 def test_a_branch_that_adds_nothing_goes_first_and_is_not_missed() -> None:
@@ -161,6 +221,6 @@ def test_more_goes_where_less_would_be_missed_more_and_that_is_said() -> None:
 
 
 def test_a_protected_layer_keeps_its_blocks() -> None:
-    blocks = find_blocks(_nested(), ["stage"])
+    blocks = find_blocks(find_channels(_nested(), ["stage"]), ["stage"])
     assert blocks
     assert not any(layer.startswith("stage/") for b in blocks for layer in b.layers)

@@ -167,7 +167,7 @@ def test_rounds_share_the_epochs_and_end_at_the_target(steps: int, epochs: int) 
 
 def test_blocks_are_found_and_removed_for_real(trained: tuple[keras.Model, Dataset]) -> None:
     model, data = trained
-    blocks = find_blocks(model)
+    blocks = find_blocks(find_channels(model))
     assert {"branch", "back"} <= {layer for b in blocks for layer in b.layers}
     (add,) = [b for b in blocks if b.name.startswith("add")]
     assert set(add.layers) >= {"branch", "back"}
