@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgepress.compress.errors import InputError
@@ -16,8 +16,12 @@ from edgepress.compress.models.legacy import (
     replicas,
     tfmot,
 )
+from edgepress.compress.models.legacy.inputs import input_tensor
+from edgepress.compress.models.legacy.living import living
+from edgepress.compress.models.legacy.naming import safe_name, told_apart
 from edgepress.compress.models.legacy.operations import Operation, operation
 from edgepress.compress.models.legacy.published import PUBLISHED, published
+from edgepress.compress.models.legacy.resizing import chains, resized, shapes_of, takes
 from edgepress.compress.models.legacy.rewired import (
     CausalAttention,
     Rewired,
@@ -77,6 +81,7 @@ class Builder:
         self.traced = traced
         self.notes: list[str] = []
         self.members: dict[int, list[Member]] = {}
+        self.nested: dict[int, Mapping[str, Any]] = {}
         self.named: set[int] = set()
 
     def remark(self, layer: str, text: str) -> None:
@@ -114,7 +119,10 @@ class Builder:
         if own is not None:
             return own
         if class_name in _MODELS or isinstance(config, list) or "input_layers" in (config or {}):
-            return self.model({"class_name": class_name, "config": config})
+            inner = {"class_name": class_name, "config": config}
+            made = self.model(inner)
+            self.nested[id(made)] = inner
+            return made
         config = dict(spec["config"] or {})
         if class_name in _OPERATIONS:
             return operation(class_name, config)
@@ -140,7 +148,7 @@ class Builder:
             )
         if found is None:
             return None
-        name = _safe(str(config.get("name", class_name)))
+        name = safe_name(str(config.get("name", class_name)))
         if not isinstance(found, type):
             return keras.layers.Lambda(found, name=name)
         cls: Any = found
@@ -175,7 +183,7 @@ class Builder:
         causal = config.pop("causal", False)
         config = layers.translate_parts(config, self.objects, remark)
         try:
-            made = cls(**{**layers.fitted(cls, config, remark), "name": _safe(name)})
+            made = cls(**{**layers.fitted(cls, config, remark), "name": safe_name(name)})
         except TypeError as error:
             raise InputError(
                 f"layer '{name}' is not Keras's {class_name}, its settings are others: {error}",
@@ -228,33 +236,13 @@ class Builder:
         self.remark(str(config.get("name")), f"Merge became {class_name}")
         return layers.find_class(class_name)(**made)
 
-    def _input(self, config: Mapping[str, Any], name: str) -> Any:
-        import keras
-
-        shape = config.get("batch_input_shape") or config.get("batch_shape")
-        if shape is None:
-            raise InputError(
-                f"input '{name}' has no shape in the file",
-                "build the model in a function with defined inputs and give file.py:function",
-            )
-        if config.get("ragged"):
-            raise InputError(
-                f"input '{name}' is ragged, which Keras 3 doesn't have",
-                "save the model with dense, padded inputs",
-            )
-        kind = parts.dtype(config.get("dtype") or config.get("input_dtype")) or "float32"
-        if kind.startswith("mixed"):
-            kind = "float32"
-        sparse = bool(config.get("sparse"))
-        return keras.Input(batch_shape=tuple(shape), dtype=kind, sparse=sparse, name=_safe(name))
-
     def _sequential(self, config: Any) -> Any:
         """A Sequential model; one that merges branches or holds bare operations is functional."""
         import keras
 
-        specs = list(config) if isinstance(config, list) else list(config["layers"])
+        specs = told_apart(config if isinstance(config, list) else config["layers"])
         name = None if isinstance(config, list) else config.get("name")
-        name = _safe(name) if name else None
+        name = safe_name(name) if name else None
         if specs and specs[0]["class_name"] == "Merge":
             return self._branches(specs, name)
         start, specs, members = self._start(config, specs)
@@ -266,7 +254,8 @@ class Builder:
             start = keras.Input(batch_shape=first.shape, dtype=first.dtype)
         plain = all(isinstance(layer, keras.Layer) for layer in found)
         crops = any(type(layer).__name__.startswith("Cropping") for layer in found)
-        if start is not None and (crops or not plain):
+        nested = any(id(layer) in self.nested for layer in found)
+        if start is not None and (crops or not plain or (nested and not chains(start, found))):
             model = self._chain(start, members, name)
         else:
             model = keras.Sequential([*([start] if start is not None else []), *found], name=name)
@@ -278,10 +267,19 @@ class Builder:
         import keras
 
         tensor = start
-        for member in members:
+        for place, member in enumerate(members):
             if member.layer is not None:
+                member = members[place] = self._fitting(member, tensor)
                 tensor = _single(self._called(member.name, member.layer, tensor, {}))
         return keras.Model(start, tensor, name=name)
+
+    def _fitting(self, member: Member, inputs: Any) -> Member:
+        """A model inside, built anew where it was built for another shape than it is called on."""
+        spec = self.nested.get(id(member.layer))
+        if spec is None or takes(member.layer, shapes := shapes_of(inputs)):
+            return member
+        self.remark(member.name, f"is called on {shapes[0][1:]}, and built for that")
+        return replace(member, layer=self.layer(resized(spec, shapes)))
 
     def _called(self, name: str, layer: Any, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
         """The outputs of a layer or an operation, flat."""
@@ -305,7 +303,7 @@ class Builder:
             return None, specs, []
         first = specs[0]["config"]
         if specs[0]["class_name"] == "InputLayer":
-            tensor = self._input(first, str(first.get("name", "input")))
+            tensor = input_tensor(first, str(first.get("name", "input")))
             return tensor, specs[1:], [Member(str(first.get("name")), "InputLayer", first, None)]
         shape = first.get("batch_input_shape") if isinstance(first, dict) else None
         if shape is None and isinstance(config, dict):
@@ -316,7 +314,7 @@ class Builder:
             return None, specs, []
         kind = {"dtype": first.get("input_dtype") or first.get("dtype")}
         name = f"{first.get('name', 'model')}_input"
-        return self._input({**kind, "batch_input_shape": shape}, name), specs, []
+        return input_tensor({**kind, "batch_input_shape": shape}, name), specs, []
 
     def _member(self, spec: Mapping[str, Any]) -> Member:
         config = spec.get("config")
@@ -349,7 +347,7 @@ class Builder:
     def _functional(self, config: Config) -> Any:
         import keras
 
-        config = {**config, "layers": [_named(spec) for spec in config["layers"]]}
+        config = {**config, "layers": told_apart(config["layers"])}
         single = replicas.on_one_device(config)
         if single is not None:
             self.remark(str(config.get("name")), "its copies for several GPUs are one again")
@@ -358,10 +356,16 @@ class Builder:
         wiring = Wiring(specs, str(config.get("name", "model")))
         wiring.count_outputs([config["input_layers"], config["output_layers"]])
         members: dict[str, Member] = {}
+        alive = living(config, specs)
         for spec in specs:
             name = str(spec["name"])
-            if spec["class_name"] == "InputLayer":
-                tensor = self._input(spec["config"], name)
+            if name not in alive:
+                self.remark(name, "is left out: no output depends on it")
+                members[name] = Member(
+                    name, str(spec["class_name"]), spec.get("config") or {}, None
+                )
+            elif spec["class_name"] == "InputLayer":
+                tensor = input_tensor(spec["config"], name)
                 wiring.outputs[name].append([tensor])
                 members[name] = Member(name, "InputLayer", spec["config"], None)
             else:
@@ -369,30 +373,19 @@ class Builder:
 
         def called(spec: Mapping[str, Any], inputs: Any, arguments: dict[str, Any]) -> list[Any]:
             name = str(spec["name"])
+            members[name] = self._fitting(members[name], inputs)
             return self._called(name, members[name].layer, inputs, arguments)
 
-        wiring.run([s for s in specs if s["class_name"] != "InputLayer"], called)
+        wiring.run([s for s in specs if members[str(s["name"])].layer is not None], called)
         ends = {
             key: _single(wiring.resolve(config[key])) for key in ("input_layers", "output_layers")
         }
         given = config.get("name")
         model = keras.Model(
-            ends["input_layers"], ends["output_layers"], name=_safe(given) if given else None
+            ends["input_layers"], ends["output_layers"], name=safe_name(given) if given else None
         )
         self.members[id(model)] = list(members.values())
         return model
-
-
-def _named(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved layer with its name on top, where Keras 1 has it in the configuration only."""
-    config = spec.get("config")
-    inner = config.get("name") if isinstance(config, dict) else None
-    return {**spec, "name": str(spec.get("name") or inner)}
-
-
-def _safe(name: Any) -> str:
-    """A name that Keras 3 takes: without slashes."""
-    return str(name).replace("/", "_")
 
 
 def _single(value: Any) -> Any:

@@ -64,17 +64,33 @@ def _read(path: Path, file: Any) -> Saved:
         ) from None
     group = file.get("model_weights", file)
     attrs = {**dict(group.attrs), **dict(file.attrs)}
-    version = _text(attrs.get("keras_version", "1"))
-    training = attrs.get("training_config")
+    version = _text(attrs.get("keras_version", ""))
     return Saved(
         model=config,
         weights=_weights(group),
-        keras=version if "." in version else f"{version}.",
+        keras=version if "." in version or not version else f"{version}.",
         backend=_text(attrs.get("backend", "")),
-        what=f"an HDF5 file of Keras {version}",
-        training=plain(json.loads(_text(training))) if training is not None else None,
-        optimizer=_arrays(file["optimizer_weights"]) if "optimizer_weights" in file else (),
+        what=f"an HDF5 file of Keras {version}" if version else "an HDF5 file of an old Keras",
+        training=_training(attrs.get("training_config")),
+        optimizer=_optimizer(file),
     )
+
+
+def _training(text: Any) -> dict[str, Any] | None:
+    """What the model was compiled with; a damaged text of it doesn't keep a model from loading."""
+    try:
+        found = plain(json.loads(_text(text))) if text is not None else None
+    except json.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _optimizer(file: Any) -> tuple[Weight, ...]:
+    """The optimizer's arrays; none where one of them is missing."""
+    try:
+        return _arrays(file["optimizer_weights"])
+    except KeyError:
+        return ()
 
 
 def _names(group: Any, kind: str) -> list[str]:

@@ -224,6 +224,8 @@ LAYERS: Table[Change] = Table(
         "LSTM": _recurrent("LSTM"),
         "LSTMV1": _recurrent("LSTM"),
         "LSTMV2": _recurrent("LSTM"),
+        "UnifiedGRU": _recurrent("GRU"),
+        "UnifiedLSTM": _recurrent("LSTM"),
         "SimpleRNN": _recurrent("SimpleRNN"),
         "RNN": _recurrent("RNN"),
         "CuDNNLSTM": _cudnn("LSTM"),

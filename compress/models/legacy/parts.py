@@ -37,6 +37,12 @@ _ACTIVATIONS = {
     "exp": "exponential",
     "identity": "linear",
 }
+# Policies of TensorFlow 1.14 to 2.1.
+_POLICIES = {
+    "float16_with_float32_vars": "mixed_float16",
+    "bfloat16_with_float32_vars": "mixed_bfloat16",
+    "float32_with_float32_vars": "float32",
+}
 
 
 def own_name(value: str) -> str:
@@ -184,6 +190,7 @@ def dtype(value: Any) -> str | None:
         config = value.get("config") or {}
         name = config.get("name") or config.get("source_name")
         return dtype(name)
-    if value in (None, "", "infer", "_infer"):
+    name = str(value or "").removesuffix("_ref")
+    if name.lstrip("_").startswith("infer") or not name:
         return None
-    return str(value).removesuffix("_ref")
+    return _POLICIES.get(name, name)

@@ -53,7 +53,7 @@ class Saved:
     Args:
         model: `{"class_name": …, "config": …}` of the model.
         weights: Arrays by the layer's saved name; by position in `model` for archives.
-        keras: Version of Keras that wrote it, "1" where the file names none.
+        keras: Version of Keras that wrote it, empty where the file names none.
         backend: "tensorflow", "theano", … where the file says so.
         what: What the file is, for messages and notes.
         training: Saved `compile` arguments, where present.
@@ -74,14 +74,33 @@ class Saved:
 
     @property
     def is_keras1(self) -> bool:
-        """Whether the configuration is in Keras 1's terms."""
+        """Whether the configuration is in Keras 1's terms; they tell where no version does."""
+        if not self.keras:
+            return not _KERAS2 & _keys(self.model)
         return self.keras.startswith(("0.", "1."))
+
+
+# Settings that every layer with weights, or of images, has from Keras 2 on.
+_KERAS2 = {
+    "kernel_initializer",
+    "embeddings_initializer",
+    "gamma_initializer",
+    "data_format",
+    "dtype",
+}
+
+
+def _keys(value: Any) -> set[str]:
+    """Every key in a JSON value, however deep."""
+    if isinstance(value, dict):
+        return set(value).union(*map(_keys, value.values()))
+    return set().union(*map(_keys, value)) if isinstance(value, list) else set()
 
 
 def plain(value: Any) -> Any:
     """A saved JSON value with TensorFlow's wrappers of tuples and shapes resolved to lists."""
     if isinstance(value, dict):
-        if value.get("class_name") in ("__tuple__", "TensorShape") and "items" in value:
+        if value.keys() == {"class_name", "items"}:  # a tuple, a TensorShape, a ListWrapper
             return [plain(item) for item in value["items"]]
         if value.get("class_name") == "__keras_tensor__":
             return value

@@ -11,6 +11,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy import tf_images as images
 from edgepress.compress.models.legacy import tf_linear as linear
 from edgepress.compress.models.legacy import tf_norms as norms
+from edgepress.compress.models.legacy import tf_orders as orders
 from edgepress.compress.models.legacy import tf_shapes as shapes
 
 # Functions whose first argument is a list even when it holds one tensor.
@@ -25,7 +26,9 @@ def like(value: Any, other: Any) -> Any:
 
     if isinstance(value, list):
         dtype = getattr(other, "dtype", None)
-        return np.asarray(value, dtype=keras.backend.standardize_dtype(dtype) if dtype else None)
+        return np.asarray(
+            value, dtype=keras.backend.standardize_dtype(dtype) if dtype else None
+        )
     return value
 
 
@@ -48,7 +51,7 @@ def _unary(name: str) -> Callable[..., Any]:
         if isinstance(x, np.ndarray | np.generic):
             return np.asarray(getattr(ops, name)(x))
         if dtype is not None:
-            return ops.cast(getattr(ops, name)(x), _dtype(dtype))
+            return ops.cast(getattr(ops, name)(x), shapes.dtype_name(dtype))
         return getattr(ops, name)(x)
 
     return call
@@ -62,16 +65,6 @@ def _reduction(name: str) -> Callable[..., Any]:
         keep = bool(old.pop("keep_dims", keepdims))
         axis = tuple(axis) if isinstance(axis, list) else axis
         return getattr(ops, name)(x, axis=axis, keepdims=keep)
-
-    return call
-
-
-def _arg(name: str) -> Callable[..., Any]:
-    def call(x: Any, axis: Any = None, output_type: Any = None, dimension: Any = None) -> Any:
-        from keras import ops
-
-        axis = dimension if axis is None else axis
-        return ops.cast(getattr(ops, name)(x, axis=0 if axis is None else axis), "int64")
 
     return call
 
@@ -103,18 +96,12 @@ def _clip(
     return ops.clip(x, low, high)
 
 
-def _dtype(dtype: Any) -> str:
-    """The name of a saved dtype ("float32", "<dtype: 'float32'>")."""
-    text = dtype if isinstance(dtype, str) else str(np.dtype(dtype))
-    return text.removeprefix("<dtype: '").removesuffix("'>")
-
-
 def _cast(x: Any, dtype: Any) -> Any:
     from keras import ops
 
     if isinstance(x, shapes.Size):
-        return shapes.number(x).astype(_dtype(dtype))
-    return ops.cast(x, _dtype(dtype))
+        return shapes.number(x).astype(shapes.dtype_name(dtype))
+    return ops.cast(x, shapes.dtype_name(dtype))
 
 
 def _matmul(
@@ -140,6 +127,8 @@ def _matmul(
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     from keras import ops
 
+    if x is None or y is None:
+        raise InputError("tf.where with a condition alone is not carried over", "give both values")
     return ops.where(condition, like(x, y), like(y, x))
 
 
@@ -185,46 +174,13 @@ def _divide_no_nan(x: Any, y: Any) -> Any:
     return ops.divide_no_nan(like(x, y), like(y, x))
 
 
-def _cumulative(name: str) -> Callable[..., Any]:
-    """Running sums or products, also from the end and without the entry itself."""
-
-    def call(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Any:
-        from keras import ops
-
-        x = ops.flip(x, axis=axis) if reverse else x
-        if exclusive:
-            start = (ops.zeros_like if name == "cumsum" else ops.ones_like)(x)
-            first, last = [[slice(None)] * len(x.shape) for _ in range(2)]
-            first[axis], last[axis] = slice(0, 1), slice(0, -1)
-            x = ops.concatenate([start[tuple(first)], x[tuple(last)]], axis=axis)
-        found = getattr(ops, name)(x, axis=axis)
-        return ops.flip(found, axis=axis) if reverse else found
-
-    return call
-
-
-def _sort(x: Any, axis: int = -1, direction: str = "ASCENDING") -> Any:
-    from keras import ops
-
-    return ops.sort(x, axis=axis) if direction == "ASCENDING" else -ops.sort(-x, axis=axis)
-
-
-def _argsort(x: Any, axis: int = -1, direction: str = "ASCENDING", **_stable: Any) -> Any:
-    from keras import ops
-
-    return ops.cast(ops.argsort(x if direction == "ASCENDING" else -x, axis=axis), "int32")
-
-
 def _bias_add(x: Any, bias: Any, data_format: Any = None) -> Any:
     from keras import ops
 
-    return ops.add(x, like(bias, x))
-
-
-def _top_k(x: Any, k: int = 1, sorted: bool = True) -> Any:
-    from keras import ops
-
-    return ops.top_k(x, k, sorted=sorted)
+    values = like(bias, x)
+    if str(data_format).startswith("NC") or data_format == "channels_first":
+        values = ops.reshape(values, (-1, *(1 for _ in x.shape[2:])))
+    return ops.add(x, values)
 
 
 def _crelu(x: Any, axis: int = -1) -> Any:
@@ -237,14 +193,6 @@ def _hard_sigmoid(x: Any) -> Any:
     from edgepress.compress.models.activations import keras2_hard_sigmoid
 
     return keras2_hard_sigmoid(x)
-
-
-def _one_hot(x: Any, depth: int | None = None, num_classes: int | None = None, **rest: Any) -> Any:
-    from keras import ops
-
-    if any(value not in (None, 0, 1, -1, "float32") for value in rest.values()):
-        raise InputError("tf.one_hot with own values is not carried over", "multiply instead")
-    return ops.one_hot(x, depth if depth is not None else num_classes)
 
 
 def _same_names(kind: Callable[[str], Callable[..., Any]], names: str) -> dict[str, Any]:
@@ -270,7 +218,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "floordiv": _binary("floor_divide"),
     "floormod": _binary("mod"),
     "pow": _binary("power"),
-    "atan2": _binary("arctan2"),
+    "atan2": lambda y, x: _binary("arctan2")(y, x),
     "__ne__": _binary("not_equal"),
     "__eq__": _binary("equal"),
     "and": _binary("logical_and"),
@@ -290,8 +238,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "reduce_variance": _reduction("var"),
     "reduce_logsumexp": _reduction("logsumexp"),
     **{name: _reduction(name) for name in (*_REDUCTIONS, "var", "logsumexp")},
-    "argmax": _arg("argmax"),
-    "argmin": _arg("argmin"),
+    "argmax": orders.arg("argmax"),
+    "argmin": orders.arg("argmin"),
     "softmax": _softmax("softmax"),
     "log_softmax": _softmax("log_softmax"),
     "relu": _relu,
@@ -329,10 +277,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "stop_gradient": _identity,
     "ensure_shape": lambda x, shape=None: x,
     "convert_to_tensor": _identity,
-    "cumsum": _cumulative("cumsum"),
+    "cumsum": orders.cumulative("cumsum"),
     "bias_add": _bias_add,
     "reverse": shapes.reverse,
-    "top_k": _top_k,
+    "top_k": orders.top_k,
     "shape": shapes.shape_of,
     "max_pool": shapes.pool("max_pool"),
     **{f"max_pool{n}d": shapes.pool("max_pool") for n in (1, 2, 3)},
@@ -369,19 +317,44 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "depthwise_conv2d": linear.convolution("depthwise_conv"),
     "strided_slice": shapes.strided,
     "broadcast_to": shapes.broadcast,
-    "sort": _sort,
-    "argsort": _argsort,
-    "cumprod": _cumulative("cumprod"),
+    "sort": orders.sort,
+    "argsort": orders.argsort,
+    "cumprod": orders.cumulative("cumprod"),
     "asinh": _unary("arcsinh"),
     "acosh": _unary("arccosh"),
     "atanh": _unary("arctanh"),
     "floor_div": _binary("floor_divide"),
     "eq": _binary("equal"),
     "ne": _binary("not_equal"),
-    "one_hot": _one_hot,
+    "one_hot": orders.one_hot,
+    "rint": _unary("round"),
+    "erfinv": _unary("erfinv"),
+    "erfc": lambda x: 1 - _unary("erf")(x),
+    "count_nonzero": orders.count_nonzero,
+    "clip_by_norm": norms.clip_by_norm,
+    "l2_loss": lambda t: _reduction("sum")(_unary("square")(t)) / 2,
+    "adjoint": linear.matrix_transpose,
+    "det": _unary("det"),
+    "inv": _unary("inv"),
+    "cholesky": _unary("cholesky"),
+    "cross": linear.cross,
+    "diag": linear.diagonal_matrix,
+    "diag_part": linear.diagonal,
+    "trace": linear.trace,
+    "image.transpose": images.transposed,
+    "rot90": images.rotated,
+    "hsv_to_rgb": images.colours("hsv_to_rgb"),
+    "rgb_to_hsv": images.colours("rgb_to_hsv"),
 }
+
+
+# Where names of the table mean something else: `strings.split`, `random.gamma`, …
+_APART = frozenset({"audio", "io", "ragged", "random", "sets", "signal", "sparse", "strings"})
 
 
 def find(symbol: str) -> Callable[..., Any] | None:
     """The function for a public TensorFlow or Keras name ("math.reduce_mean"), None if unknown."""
-    return FUNCTIONS.get(symbol.rpartition(".")[2])
+    names = [name for name in symbol.split(".") if name not in ("compat", "v1", "v2")]
+    if names[0] in _APART:
+        return None
+    return FUNCTIONS.get(".".join(names[-2:])) or FUNCTIONS.get(names[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -127,13 +128,39 @@ def adjust_contrast(x: Any, contrast_factor: float) -> Any:
     """Scale the distance to each channel's mean."""
     from keras import ops
 
-    mean = ops.mean(x, axis=(1, 2), keepdims=True)
+    mean = ops.mean(x, axis=(-3, -2), keepdims=True)
     return (x - mean) * contrast_factor + mean
 
 
 def adjust_brightness(x: Any, delta: float) -> Any:
     """Add to every value."""
     return x + delta
+
+
+def transposed(image: Any) -> Any:
+    """Swap rows and columns."""
+    from keras import ops
+
+    return ops.swapaxes(image, -3, -2)
+
+
+def rotated(image: Any, k: int = 1) -> Any:
+    """Turn by 90 degrees, `k` times against the clock."""
+    from keras import ops
+
+    axes = (len(image.shape) - 3, len(image.shape) - 2)
+    return ops.rot90(image, k=k, axes=axes)
+
+
+def colours(name: str) -> Callable[[Any], Any]:
+    """Change the colour space of images with the channels last."""
+
+    def call(images: Any) -> Any:
+        from keras import ops
+
+        return getattr(ops.image, name)(images, data_format="channels_last")
+
+    return call
 
 
 def extract_patches(x: Any, sizes: Any, strides: Any, rates: Any, padding: str) -> Any:

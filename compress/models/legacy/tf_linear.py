@@ -54,6 +54,38 @@ def matrix_transpose(x: Any, conjugate: bool = False) -> Any:
     return ops.swapaxes(x, -1, -2)
 
 
+def cross(a: Any, b: Any) -> Any:
+    """The cross product along the last axis."""
+    from keras import ops
+
+    return ops.cross(_array(a), _array(b))
+
+
+def diagonal(x: Any, **flags: Any) -> Any:
+    """The diagonal of the last two axes."""
+    from keras import ops
+
+    if flags.get("k") or flags.get("padding_value"):
+        raise InputError("diagonals beside the main one are not carried over", "use k=0")
+    return ops.diagonal(x, axis1=-2, axis2=-1)
+
+
+def diagonal_matrix(x: Any, **flags: Any) -> Any:
+    """Matrices whose diagonal is the last axis, and zero elsewhere."""
+    from keras import ops
+
+    if flags.get("k") or flags.get("padding_value"):
+        raise InputError("diagonals beside the main one are not carried over", "use k=0")
+    return ops.expand_dims(x, -1) * np.eye(x.shape[-1], dtype=str(x.dtype))
+
+
+def trace(x: Any) -> Any:
+    """The sum of the diagonal of the last two axes."""
+    from keras import ops
+
+    return ops.sum(diagonal(x), axis=-1)
+
+
 def band_part(x: Any, num_lower: int, num_upper: int) -> Any:
     """Keep a band around the diagonal of the last two axes; -1 keeps the whole half."""
     rows, columns = x.shape[-2:]

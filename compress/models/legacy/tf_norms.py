@@ -29,6 +29,13 @@ def norm(x: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = Fals
     raise InputError(f"tf.norm with ord={ord} is not carried over", "use ord 1 or 2")
 
 
+def clip_by_norm(x: Any, clip_norm: Any, axes: Any = None) -> Any:
+    """Shorten what is longer than a length along axes."""
+    from keras import ops
+
+    return x * clip_norm / ops.maximum(norm(x, axis=axes, keepdims=True), clip_norm)
+
+
 def response(
     x: Any, depth_radius: int = 5, bias: float = 1, alpha: float = 1, beta: float = 0.5
 ) -> Any:

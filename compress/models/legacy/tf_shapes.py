@@ -254,6 +254,12 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
     return ops.repeat(x, repeats, axis=axis)
 
 
+def dtype_name(dtype: Any) -> str:
+    """The name of a saved dtype ("float32", "<dtype: 'float32'>")."""
+    text = dtype if isinstance(dtype, str) else str(np.dtype(dtype))
+    return text.removeprefix("<dtype: '").removesuffix("'>")
+
+
 def channels_first(flags: Mapping[str, Any]) -> bool:
     """Whether a TensorFlow function was called for channels that come first."""
     return str(flags.get("data_format") or "").startswith("NC")

@@ -86,12 +86,12 @@ class _Mover:
 
     def named(self, model: Any, weights: Mapping[str, LayerWeights]) -> None:
         """Move arrays that are grouped by layer name."""
-        members = self._flattened(self.members(model), weights)
-        given = [m for m in members if m.name in weights]
-        owners = [m for m in members if _variables(m.layer)]
+        parts = self._flattened(self.members(model), weights)
+        owners = [m for m in parts if _variables(m.layer)]
         missing = [m.name for m in owners if m.name not in weights]
-        if missing and len(given) < len(owners):
-            weights = self._by_place(owners, weights, missing)
+        if missing and sum(m.name in weights for m in parts) < len(owners):
+            whole = [m for m in self.members(model) if _variables(held_layer(m))]
+            owners, weights = self._by_place((owners, whole), weights, missing)
         for member in owners:
             self.member(member, weights[member.name])
 
@@ -110,16 +110,21 @@ class _Mover:
         return found
 
     def _by_place(
-        self, owners: Sequence[Member], weights: Mapping[str, LayerWeights], missing: list[str]
-    ) -> dict[str, LayerWeights]:
-        """Groups under other names: matched in order where their number agrees."""
+        self,
+        choices: Sequence[list[Member]],
+        weights: Mapping[str, LayerWeights],
+        missing: list[str],
+    ) -> tuple[list[Member], dict[str, LayerWeights]]:
+        """Groups under other names: matched in order with the members whose number agrees."""
         groups = [group for group in weights.values() if any(True for _ in group.arrays())]
-        if len(groups) != len(owners):
-            raise InputError(
-                f"the file holds no weights for {', '.join(missing[:3])}",
-                "it was saved before the layers were built, or was cut short",
-            )
-        return {member.name: group for member, group in zip(owners, groups, strict=True)}
+        for owners in choices:
+            if len(groups) == len(owners):
+                named = zip(owners, groups, strict=True)
+                return owners, {member.name: group for member, group in named}
+        raise InputError(
+            f"the file holds no weights for {', '.join(missing[:3])}",
+            "it was saved before the layers were built, or was cut short",
+        )
 
     def member(self, member: Member, weights: LayerWeights) -> None:
         """Move one layer's arrays."""

@@ -14,6 +14,8 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.models import load, load_noted
 
 tf_keras = pytest.importorskip("tf_keras")
+import tensorflow as tf  # noqa: E402
+
 L = tf_keras.layers
 RANDOM = np.random.default_rng(0)
 FORMS = ("h5", "keras", "saved_model")
@@ -102,8 +104,6 @@ def test_peepholes(tmp_path: Path, form: str, use_bias: bool) -> None:
 
 
 def _slice(data: Any, i: int, parts: int) -> Any:
-    import tensorflow as tf
-
     step = tf.shape(data)[0] // parts
     return data[i * step : (tf.shape(data)[0] if i == parts - 1 else (i + 1) * step)]
 
@@ -255,3 +255,20 @@ def test_merging_by_cosine(tmp_path: Path) -> None:
 def test_merging_sequences_by_cosine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two vectors only"):
         load(_cosine(tmp_path / "cos.h5", (3, 2)))
+
+
+@pytest.mark.parametrize("form", ["h5", "keras", "saved_model"])
+def test_what_only_a_loss_computes_is_left_out(tmp_path: Path, form: str) -> None:
+    """A variational autoencoder's graph holds its loss, with functions that Keras 3 lacks."""
+    tf_keras.backend.clear_session()
+    inputs = tf_keras.Input((6,))
+    hidden = L.Dense(4)(inputs)
+    mean, spread = L.Dense(2)(hidden), L.Dense(2)(hidden)
+    outputs = L.Dense(6, activation="sigmoid")(mean + tf.exp(0.5 * spread))
+    model = tf_keras.Model(inputs, outputs)
+    own = L.Dense(3, name="only_for_the_loss")(outputs)
+    model.add_loss(tf.reduce_mean(tf_keras.losses.binary_crossentropy(inputs, outputs)))
+    model.add_loss(tf.reduce_mean(tf.math.digamma(1 + tf.square(own))))
+    model.add_metric(tf.reduce_mean(spread), name="spread")
+    loaded = _agrees(model, tmp_path, form)
+    assert any("only_for_the_loss: is left out" in note for note in loaded.notes)

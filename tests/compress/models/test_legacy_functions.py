@@ -36,6 +36,14 @@ MATRICES: dict[str, Callable[[Any], Any]] = {
     "size": lambda x: x / tf.sqrt(tf.cast(tf.shape(x)[-1], tf.float32)),
     "batch_and_rest": lambda x: tf.reshape(x, (tf.shape(x)[0], -1)),
     "batch_and_product": lambda x: tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1] * tf.shape(x)[2]]),
+    "angle": lambda x: tf.math.atan2(x, tf.ones_like(x)) + tf.math.atan2(x, 0.5),
+    "errors": lambda x: tf.math.erfc(x) + tf.math.erfinv(x / 4) + tf.math.rint(x),
+    "counts": lambda x: tf.math.count_nonzero(tf.nn.relu(x), [1], keepdims=True),
+    "clipped": lambda x: tf.clip_by_norm(x, 0.7, axes=[2]),
+    "diagonals": lambda x: tf.linalg.diag(x) + tf.linalg.diag(tf.linalg.diag_part(x))[:, None],
+    "square": lambda x: tf.linalg.det(x @ tf.linalg.adjoint(x) + 2 * np.eye(5, dtype="float32")),
+    "trace": lambda x: tf.linalg.trace(x) + tf.nn.l2_loss(x),
+    "cross": lambda x: tf.linalg.cross(x[..., :3], x[..., 1:]),
 }
 IMAGES: dict[str, Callable[[Any], Any]] = {
     "patches": lambda x: tf.image.extract_patches(
@@ -49,6 +57,10 @@ IMAGES: dict[str, Callable[[Any], Any]] = {
     "old_nearest_corners": lambda x: tf.compat.v1.image.resize_nearest_neighbor(
         x, (13, 5), align_corners=True
     ),
+    "transposed": tf.image.transpose,
+    "turned": lambda x: tf.image.rot90(x, 3),
+    "bias_first": lambda x: tf.nn.bias_add(x, ONES(8, "float32"), data_format="NCHW"),
+    "colours": lambda x: tf.image.hsv_to_rgb(tf.image.rgb_to_hsv(tf.nn.sigmoid(x))),
     "gray": tf.image.rgb_to_grayscale,
     "standard": tf.image.per_image_standardization,
     "centre": lambda x: tf.image.central_crop(x, 0.4),
@@ -87,6 +99,8 @@ def test_equal_outputs(tmp_path: Path, shape: tuple[int, ...], function: Any) ->
     [
         (lambda x: tf.einsum("bij,bkj->bik", x, x), "without its tensors"),
         (lambda x: tf.reshape(x, (tf.shape(x)[0] * 5, -1)), "two open sizes"),
+        (lambda x: tf.cast(tf.where(x > 0), tf.float32), "condition alone"),
+        (lambda x: tf.signal.stft(x, 2, 1), "no known counterpart"),
         (lambda x: x * tf.cast(tf.shape(x)[0], tf.float32), "an open size"),
     ],
 )
