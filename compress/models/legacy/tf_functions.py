@@ -26,9 +26,7 @@ def like(value: Any, other: Any) -> Any:
 
     if isinstance(value, list):
         dtype = getattr(other, "dtype", None)
-        return np.asarray(
-            value, dtype=keras.backend.standardize_dtype(dtype) if dtype else None
-        )
+        return np.asarray(value, dtype=keras.backend.standardize_dtype(dtype) if dtype else None)
     return value
 
 
