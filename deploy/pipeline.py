@@ -105,22 +105,43 @@ def measure_files(
         return {"device": {}, "rows": [], "comparisons": [], "failures": [failure]}
 
 
+def _load(recipe: Recipe, source: Any) -> Any:
+    """A model, with what its file says of the training that it comes from."""
+    from edgepress.compress.models import load_noted, restore_compilation
+
+    loaded = load_noted(source, recipe.custom_objects, recipe.unsafe_lambda)
+    restore_compilation(loaded, source, recipe.custom_objects)
+    return loaded.model
+
+
+def _training_state(model: Any) -> list[str]:
+    """What a compiled model's optimizer remembers, as a hash: recovery goes on from it."""
+    from edgepress.compress.finetune.optimizer_state import slots_hash
+
+    optimizer = getattr(model, "optimizer", None)
+    return [slots_hash(optimizer, model)] if optimizer is not None and optimizer.built else []
+
+
 class _Line:
     """One run in progress."""
 
     def __init__(self, recipe: Recipe, progress: Progress) -> None:
         from edgepress.compress.data import open_data
-        from edgepress.compress.models import fingerprint, load
+        from edgepress.compress.models import fingerprint
 
         self.recipe = recipe
         self.progress = progress
         progress.stage(f"load {recipe.model} and its data")
-        self.original = load(recipe.model, recipe.custom_objects, recipe.unsafe_lambda)
+        self.original = _load(recipe, recipe.model)
         self.dataset = open_data(recipe.data, self.original, recipe.seed)
         self.dataset.report_split  # noqa: B018  raises before any work where there is none
         check_recipe(recipe, self.dataset)
         self.key = content_key(
-            fingerprint(self.original), self.dataset.fingerprint, recipe.seed, versions()
+            fingerprint(self.original),
+            *_training_state(self.original),
+            self.dataset.fingerprint,
+            recipe.seed,
+            versions(),
         )
 
     def run(self, folder: RunFolder) -> RunResult:
@@ -143,7 +164,7 @@ class _Line:
 
     def _model_stage(self, name: str, stage: Stage, model: Any) -> tuple[Any, dict[str, Any]]:
         """Run a stage, or read what it left; the model always comes from its file."""
-        from edgepress.compress.models import load, save
+        from edgepress.compress.models import save
 
         self.key = content_key(self.key, stage.kind, stage.settings)
         done = self.folder.finished(name, self.key)
@@ -157,9 +178,7 @@ class _Line:
                 result.update(self._figures(new, folder))
                 result["seconds"] = time.monotonic() - began
             done = self.folder.finished(name, self.key)
-        objects = self.recipe.custom_objects
-        path = self.folder.stage(name) / "model.keras"
-        return load(path, objects, self.recipe.unsafe_lambda), done or {}
+        return _load(self.recipe, self.folder.stage(name) / "model.keras"), done or {}
 
     def _work(self, model: Any, name: str, folder: Path) -> Work:
         state = self.folder.state(name)

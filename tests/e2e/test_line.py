@@ -255,3 +255,23 @@ def test_what_would_fail_at_the_end_is_refused_at_the_beginning(
 def test_a_pattern_is_target_enough(model_folder: Path) -> None:
     changed = recipe(model_folder, prune=[{"structure": "nm", "pattern": "2:4"}])
     assert [s.title for s in model_stages(changed)][2] == "prune nm to pattern 2:4"
+
+
+def test_recovery_goes_on_from_what_the_source_and_each_stage_were_compiled_with(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    step = {"structure": "channels", "recover_epochs": 1}
+    changes = {
+        "finetune": None,
+        "prune": [{**step, "target_macs": 0.8}, {**step, "target_macs": 0.8}],
+        "export": {"formats": ["tflite"], "quantize": ["float32"]},
+    }
+    run(recipe(model_folder, **changes), tmp_path / "run")
+    taken = [
+        int(keras.models.load_model(path / "model.keras").optimizer.iterations)
+        for path in sorted((tmp_path / "run" / "stages").glob("*prune*"))
+    ]
+    before = int(keras.models.load_model(model_folder / "model.keras").optimizer.iterations)
+    assert before > 0
+    assert taken[0] > before
+    assert taken[1] - taken[0] == taken[0] - before
