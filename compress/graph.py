@@ -51,6 +51,22 @@ def require_graph(model: Any) -> Any:
     return graph
 
 
+def require_open_batch(model: Any) -> None:
+    """Refuse a model that takes a fixed number of samples at a time: data can't go through it.
+
+    Raises:
+        InputError: It does.
+    """
+    for tensor in require_graph(model).inputs:
+        if tensor.shape[0] is not None:
+            raise InputError(
+                f"model '{model.name}' takes {tensor.shape[0]} samples at a time, no more and no"
+                " fewer, so data can't be put through it",
+                "build it with keras.Input(shape) in place of batch_shape and set its weights, or"
+                " prune without data",
+            )
+
+
 def nodes_of(graph: Any) -> list[Any]:
     """The graph's nodes in an order in which each comes after what it depends on."""
     by_depth = graph._nodes_by_depth

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgepress.compress.graph import graph_of, require_open_batch
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.results import PruneResult
@@ -63,6 +64,8 @@ def prune_as(
     source = loaded.model
     if source is not model:
         restore_compilation(loaded, model)
+    if data is not None and graph_of(source) is not None:
+        require_open_batch(source)
     dataset = None if data is None else open_data(data, source, seed)
     how = _pruner(spec.structure)
     more = {} if instruments is None else {"instruments": instruments}

@@ -78,12 +78,16 @@ def task_loss(task: Any, targets: Any, outputs: list[Any]) -> Any:
 
 
 def _summed(channels: Channels, made: list[Any], gradients: Mapping[int, Any]) -> Any:
+    import tensorflow as tf
+
     total = np.zeros(channels.count)
     for binding, units in made:
         gradient = gradients[id(binding.weight)]
         if gradient is None:
             continue
-        product = np.asarray(gradient, np.float64) * binding.weight.numpy()
+        # An embedding's gradient holds only the rows that were looked up.
+        dense = np.asarray(tf.convert_to_tensor(gradient), np.float64)
+        product = dense * binding.weight.numpy()
         rows = np.moveaxis(product, binding.axis, 0).reshape(len(units), -1).sum(1)
         total += np.bincount(units, weights=rows, minlength=channels.count)
     return total

@@ -75,6 +75,24 @@ def test_every_criterion_scores_every_group(
             assert found.std() > 0
 
 
+def test_data_goes_through_embeddings_but_not_through_a_fixed_batch() -> None:
+    keras.utils.set_random_seed(0)
+    i = keras.Input((5,), dtype="int32")
+    x = keras.layers.GRU(8)(keras.layers.Embedding(9, 8, mask_zero=True)(i))
+    model = keras.Model(i, keras.layers.Dense(2)(x))
+    rng = np.random.default_rng(0)
+    data = {"x": rng.integers(0, 9, (40, 5)).astype("int32"), "y": rng.normal(size=(40, 2))}
+    result = prune(model, data, structure="channels", target_params=0.5, criterion="taylor")
+    assert result.after.params <= 0.5 * result.before.params
+    fixed = keras.Sequential([keras.Input(batch_shape=(2, 6)), keras.layers.Dense(8)])
+    fixed.add(keras.layers.Dense(2))
+    data = {"x": rng.normal(size=(40, 6)), "y": rng.normal(size=(40, 2))}
+    with pytest.raises(InputError, match="takes 2 samples at a time"):
+        prune(fixed, data, structure="channels", target_params=0.5)
+    small = prune(fixed, structure="channels", target_params=0.5).model
+    assert small.input_shape == (2, 6)
+
+
 @pytest.mark.parametrize("criterion", [c for c in CRITERIA if c not in ("random", "apoz", "lamp")])
 def test_a_dead_channel_goes_first(criterion: str, trained: tuple[keras.Model, Dataset]) -> None:
     model, data = keras.models.clone_model(trained[0]), trained[1]
