@@ -45,7 +45,17 @@ def step_of(kernel: Any, kept: tuple[int, ...]) -> Any:
     """The distance of a kernel's levels, for each entry of the kept axes."""
     axes = [a for a in range(len(kernel.shape)) if a - len(kernel.shape) not in kept]
     largest = ops.max(ops.abs(kernel), axis=axes, keepdims=True)
-    return ops.maximum(largest / _LEVELS, 1e-12)
+    return divided(largest, _LEVELS)
+
+
+def divided(width: Any, levels: float) -> Any:
+    """The distance of levels, as files hold it: divided in double precision, then rounded.
+
+    In single precision a graph may multiply by the reciprocal instead, which is off by one bit
+    where a division isn't; where a kernel's sums hit the middle between two levels, that decides.
+    """
+    exact = ops.cast(width, "float64") / levels
+    return ops.maximum(ops.cast(exact, "float32"), 1e-12)
 
 
 def rounded(values: Any) -> Any:

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from edgepress.deploy.quantize.fake_quant import Around, is_plain
+from edgepress.deploy.quantize.fake_quant import Around, divided, is_plain
 
 _MULTIPLIER_BITS = 20
 
@@ -57,7 +57,7 @@ class ActivationRange(keras.layers.Layer):
     @property
     def scale(self) -> Any:
         """The distance of two levels."""
-        return ops.maximum((self.high - self.low) / 255.0, 1e-12)
+        return divided(ops.cast(self.high, "float64") - ops.cast(self.low, "float64"), 255.0)
 
     @property
     def zero_point(self) -> Any:

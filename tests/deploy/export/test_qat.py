@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
@@ -13,7 +14,7 @@ from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporting import export
-from edgepress.deploy.quantize.fake_quant import on_grid
+from edgepress.deploy.quantize.fake_quant import divided, on_grid
 from edgepress.deploy.quantize.folding import fold_batch_norms
 from edgepress.deploy.quantize.qat import (
     quantisation_aware,
@@ -74,6 +75,14 @@ def test_the_grid_has_255_levels_and_rounding_again_changes_nothing(seed, scale)
     assert (np.abs(once - kernel) <= step * 0.5001).all()
     levels = once / step
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_levels_are_as_far_apart_as_in_the_file(compiled):
+    """A compiled graph multiplies by 1/127 in single precision, which is off by a bit at times."""
+    widths = np.random.default_rng(0).uniform(0, 3, 4096).astype("float32")
+    steps = tf.function(lambda w: divided(w, 127.0))(widths) if compiled else divided(widths, 127.0)
+    np.testing.assert_array_equal(steps, (widths.astype("float64") / 127).astype("float32"))
 
 
 def test_the_file_computes_what_was_trained(tmp_path, worker):
