@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.labels import whole_labels
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -88,6 +89,10 @@ def read_npz(path: Path) -> Arrays:
     Raises:
         InputError: The file isn't one, is damaged, or holds Python objects.
     """
+    if path.stat().st_size and not zipfile.is_zipfile(path):
+        raise InputError(
+            f"'{path}' is not a whole .npz file", "write it with numpy.savez_compressed"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -176,7 +181,12 @@ def array_source(
     source = ArraySource(fitted, prepared)
     lengths = {len(a) for a in (*fitted.values(), *_values(prepared))}
     if len(lengths) > 1:
-        raise InputError(f"{where}: inputs and targets have {sorted(lengths)} samples")
+        have = {**{f"input '{n}'": a for n, a in fitted.items()}, **_named(prepared)}
+        counts = ", ".join(f"{name} {len(a)}" for name, a in have.items())
+        raise InputError(
+            f"{where}: the numbers of samples differ: {counts}",
+            "give one target for each sample",
+        )
     if source.size == 0:
         raise InputError(f"{where}: there are no samples")
     return source
@@ -192,7 +202,13 @@ def _padded(inputs: Any, model: Any) -> Any:
 
     masks = [layer.mask_value for layer in model.layers if type(layer).__name__ == "Masking"]
     value = masks[0] if masks else 0.0
-    return keras.utils.pad_sequences(inputs, dtype="float32", padding="post", value=value)
+    try:
+        return keras.utils.pad_sequences(inputs, dtype="float32", padding="post", value=value)
+    except ValueError as error:
+        raise InputError(
+            f"the sequences don't fit one another: {error}",
+            "they may differ in length, not in what a step holds",
+        ) from None
 
 
 def _fit_targets(targets: Any, model: Any, where: str) -> Any:
@@ -200,9 +216,19 @@ def _fit_targets(targets: Any, model: Any, where: str) -> Any:
     if isinstance(targets, Mapping):
         return {n: _finite(np.asarray(v), f"{where}: target '{n}'") for n, v in targets.items()}
     array = _finite(np.asarray(targets), f"{where}: targets")
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{where}: targets are {array.dtype}, not numbers", "number the classes from 0"
+        )
     shape = model.outputs[0].shape
     lacks_axis = len(model.outputs) == 1 and shape[-1:] == (1,) and array.ndim == len(shape) - 1
-    return array[..., None] if lacks_axis else array
+    if lacks_axis:
+        return array[..., None]
+    return whole_labels(array, model.outputs[0]) if len(model.outputs) == 1 else array
+
+
+def _named(targets: Any) -> Arrays:
+    return targets if isinstance(targets, dict) else {"targets": targets}
 
 
 def _values(targets: Any) -> list[Array]:
@@ -231,6 +257,11 @@ def _fit(array: Array, tensor: Any, where: str, resized: bool) -> Array:
     """The array with the tensor's rank; an absent channel axis of length 1 is added."""
     if array.dtype == object:
         raise InputError(f"{where}: input '{tensor.name}' holds Python objects, not numbers")
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{where}: input '{tensor.name}' holds {array.dtype} values",
+            "models take real numbers: encode them first",
+        )
     expected = tuple(tensor.shape[1:])
     if array.ndim == len(expected) and expected[-1] == 1:
         array = array[..., None]
@@ -240,10 +271,13 @@ def _fit(array: Array, tensor: Any, where: str, resized: bool) -> Array:
         for axis, (e, size) in enumerate(zip(expected, array.shape[1:], strict=True))
     )
     if not fits:
+        turned = array.shape[1:] == (*expected[-1:], *expected[:-1])
         raise InputError(
             f"{where}: samples have shape {array.shape[1:]}, the model's input '{tensor.name}'"
             f" takes {expected}",
-            "the data belongs to another model, or needs --resize",
+            "move the channels last"
+            if turned
+            else "the data belongs to another model, or needs --resize",
         )
     return _finite(array, f"{where}: input '{tensor.name}'")
 

@@ -21,11 +21,14 @@ _MOST_COMPARED = 200_000
 
 
 def uneven_classes(source: Any, names: Sequence[str]) -> Iterator[str]:
-    """A remark where the largest class of a split is many times the smallest."""
+    """A remark where a split has one class, or one that is many times the smallest."""
     labels = source.labels()
     if labels is None or not len(labels):
         return
     classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) == 1 and len(labels) > 1:
+        yield "all training samples are of one class: nothing can be learnt or measured on them"
+        return
     few, many = int(counts.argmin()), int(counts.argmax())
     if counts[many] < _UNEVEN * counts[few]:
         return

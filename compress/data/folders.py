@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.image_files import check_images
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -109,7 +110,7 @@ def read_image(path: str, size_px: tuple[int, int], channels: int) -> Array:
     Raises:
         InputError: The file is no readable image.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as file:
@@ -121,7 +122,7 @@ def read_image(path: str, size_px: tuple[int, int], channels: int) -> Array:
             if image.size != size_px[::-1]:
                 image = image.resize(size_px[::-1], Image.Resampling.BILINEAR)
             return np.asarray(image, np.uint8).reshape(*size_px, channels)
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
         raise InputError(f"'{path}' is not a readable image: {error}") from None
 
 
@@ -156,6 +157,12 @@ def class_names(folders: Sequence[Path]) -> tuple[str, ...]:
     return tuple(names[0])
 
 
+def empty_classes(folders: Sequence[Path]) -> list[str]:
+    """A note for each folder without images among the class folders, for it is no class."""
+    inside = [p for f in folders for p in sorted(f.iterdir()) if p.is_dir() and p.name[0] != "."]
+    return [f"'{p}' holds no images, so it is no class" for p in inside if not images_in(p)]
+
+
 def class_folder_source(
     folder: Path, classes: tuple[str, ...], model: Any, resize: tuple[int, int] | None
 ) -> ImageSource:
@@ -170,6 +177,7 @@ def class_folder_source(
         raise InputError(f"'{folder}' holds no images")
     tensor = _image_input(model, folder)
     size_px = _size(tensor.shape, resize, folder)
+    check_images(paths)
     return ImageSource(tensor.name, tuple(paths), tuple(labels), size_px, tensor.shape[-1])
 
 
@@ -187,10 +195,12 @@ def pair_source(folder: Path, model: Any, resize: tuple[int, int] | None) -> Ima
         raise InputError(f"'{folder}': {what}", "pairs share their name in inputs/ and targets/")
     tensor, output = _image_input(model, folder), model.outputs[0]
     size_px = _size(tensor.shape, resize, folder)
+    asked, answers = [str(p) for p in inputs], [str(targets[p.stem]) for p in inputs]
+    check_images([*asked, *answers])
     return ImageSource(
         tensor.name,
-        tuple(str(p) for p in inputs),
-        tuple(str(targets[p.stem]) for p in inputs),
+        tuple(asked),
+        tuple(answers),
         size_px,
         tensor.shape[-1],
         _size(output.shape, resize, folder),

@@ -23,10 +23,12 @@ from edgepress.compress.data.dataset import Dataset, Source, Split
 from edgepress.compress.data.folders import (
     class_folder_source,
     class_names,
+    empty_classes,
     folder_hash,
     folder_splits,
     pair_source,
 )
+from edgepress.compress.data.labels import numbered
 from edgepress.compress.data.preparation import own_rescaling, preparation_for
 from edgepress.compress.data.splitting import split_indices
 from edgepress.compress.data.streams import is_stream, stream_source, tfds_streams
@@ -169,15 +171,15 @@ def _open_arrays(
     made: set[str] = set()
     if spec.unlabelled:
         arrays, made = with_placeholders(arrays, model)
-    parts = split_arrays(arrays, where)
-    names = arrays.get("class_names")
+    parts, found = numbered(split_arrays(arrays, where))
+    names = arrays.get("class_names", found)
     sources = {
         split: array_source(
             x, y, model, where if split == "all" else f"{where}, {split}", spec.resize is not None
         )
         for split, (x, y) in parts.items()
     }
-    classes = () if names is None else tuple(str(n) for n in np.asarray(names).ravel())
+    classes = tuple(str(n) for n in np.asarray(names).ravel())
     unlabelled = frozenset(suffix.removeprefix("_") for suffix in made)
     return _Opened(sources, fingerprint, classes, unlabelled=unlabelled)
 
@@ -192,7 +194,7 @@ def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
         return _Opened(pairs, fingerprint)
     names = class_names(list(splits.values()))
     sources = {k: class_folder_source(f, names, model, spec.resize) for k, f in splits.items()}
-    return _Opened(sources, fingerprint, names)
+    return _Opened(sources, fingerprint, names, tuple(empty_classes(list(splits.values()))))
 
 
 def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict[str, Source]:

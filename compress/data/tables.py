@@ -52,7 +52,12 @@ def read_table(path: Path, target: str | None, model: Any) -> Table:
     if target is None:
         raise InputError(f"'{path}' is a table", "name its target with --target COLUMN")
     if target not in frame.columns:
-        raise InputError(f"'{path}' has no column '{target}'", near_names(target, frame.columns))
+        raise InputError(
+            f"'{path}' has no column '{target}'",
+            _separator(frame.columns) or near_names(target, frame.columns),
+        )
+    if frame.empty:
+        raise InputError(f"'{path}' holds no rows")
     notes: list[str] = []
     features = frame.drop(columns=target)
     for column in features.columns:
@@ -73,8 +78,19 @@ def _read(path: Path) -> Any:
         ) from None
     try:
         return pandas.read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path)
+    except UnicodeDecodeError:
+        raise InputError(
+            f"'{path}' can't be read as a table: its text isn't UTF-8",
+            "save it as UTF-8, or convert it with iconv",
+        ) from None
     except Exception as error:
         raise InputError(f"'{path}' can't be read as a table: {error}") from None
+
+
+def _separator(columns: Any) -> str:
+    """What to do where all names of columns stand in one; empty where they don't."""
+    found = [mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in str(columns[0])]
+    return f"its columns are divided by {found[0]!r}; divide them by commas" if found else ""
 
 
 def _numbers(path: Path, values: Any, notes: list[str]) -> Any:

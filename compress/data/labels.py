@@ -1,0 +1,53 @@
+"""Labels as people write them: as text, or as whole numbers in floats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+Parts = dict[str, tuple[Any, Any]]
+
+
+def numbered(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
+    """Text labels as class numbers, in alphabetical order over all splits.
+
+    Args:
+        parts: (inputs, targets) by split.
+
+    Returns:
+        The same with numbers, and the classes' names; unchanged and none where targets aren't text.
+    """
+    targets = {split: np.asarray(y) for split, (_, y) in parts.items() if not _is_named(y)}
+    if len(targets) < len(parts) or any(y.dtype.kind not in "US" for y in targets.values()):
+        return parts, ()
+    texts = {
+        split: y.astype(str) if y.dtype.kind == "U" else _decoded(y) for split, y in targets.items()
+    }
+    names = np.unique(np.concatenate([y.ravel() for y in texts.values()]))
+    made = {split: (x, np.searchsorted(names, texts[split])) for split, (x, _) in parts.items()}
+    return made, tuple(map(str, names))
+
+
+def _is_named(targets: Any) -> bool:
+    return isinstance(targets, Mapping)
+
+
+def _decoded(targets: Any) -> Any:
+    return np.char.decode(targets, "utf-8", "replace")
+
+
+def whole_labels(targets: Any, output: Any) -> Any:
+    """Floats that number the classes of an output as integers; anything else as it is.
+
+    Args:
+        targets: (samples, …) array.
+        output: The model's output.
+    """
+    shape = tuple(output.shape)
+    inner = targets.shape[:-1] if targets.shape[-1:] == (1,) else targets.shape
+    numbers = targets.dtype.kind == "f" and shape[-1] != 1 and len(inner) == len(shape) - 1
+    if numbers and (targets == np.floor(targets)).all():
+        return targets.astype(np.int64)
+    return targets
