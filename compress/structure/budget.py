@@ -61,7 +61,6 @@ class Budget:
         self._channels = channels
         self._calls: list[_Counted] = []
         self._products: list[Visit] = []
-        self._fixed = 0
         at: dict[int, list[int]] = {}
         for place, (key, _) in enumerate(self._keys):
             at.setdefault(key, []).append(place)
@@ -71,10 +70,8 @@ class Budget:
             now = call_macs(visit.call)
             if places and now:
                 self._calls.append(_Counted(visit.call, np.array(places)))
-            elif not weights and now:
+            elif now:
                 self._products.append(visit)
-            else:
-                self._fixed += now
         self._weights = {id(w): tuple(w.shape) for w in channels.model.weights}
 
     def shapes(self, alive: Alive) -> dict[int, list[int]]:
@@ -105,7 +102,7 @@ class Budget:
             return tuple(shapes[id(weight)])
 
         products = sum(self._product(visit, alive) for visit in self._products)
-        return self._fixed + sum(c.macs(counts, shape) for c in self._calls) + products
+        return sum(c.macs(counts, shape) for c in self._calls) + products
 
     def _product(self, visit: Visit, alive: Alive) -> int:
         """A product of two tensors, at the sizes that are left of them."""

@@ -87,8 +87,9 @@ class Remains:
         return macs, sum(weights.values())
 
     def _call(self, visit: Visit) -> Any:
-        """A call at the sizes that are left of its tensors, where no weight says them."""
-        if self._whole or weights_of(visit.call.operation):
+        """A call at the sizes that are left of its tensors, where its weights don't say them."""
+        weights = weights_of(visit.call.operation)
+        if self._whole or any(self._shape(w) != tuple(w.shape) for w in weights):
             return visit.call
         inputs = tuple(self.channels.shape(ids, self.alive) for ids in visit.inputs)
         outputs = tuple(self.channels.shape(ids, self.alive) for ids in visit.outputs)

@@ -42,7 +42,8 @@ def attention() -> tuple[object, object]:
 @_model
 def dot_attention() -> tuple[object, object]:
     i = keras.Input((6, 4))
-    x = L.Attention()([L.Dense(6)(i), L.Dense(5)(i), L.Dense(6)(i)])
+    x = L.Attention(use_scale=True)([L.Dense(6)(i), L.Dense(5)(i), L.Dense(6)(i)])
+    x = L.AdditiveAttention()([L.Dense(5)(i), x, L.Dense(5)(i)])
     return i, L.Dense(3)(x)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.structure.ids import Ids, compact
-from edgepress.compress.structure.rules.merging import trace_unknown
+from edgepress.compress.structure.rules.merging import refuse, trace_unknown
 from edgepress.compress.structure.rules.movement import concatenate, keep_equal, pad
 from edgepress.compress.structure.rules.rule import Rule, Sizes
 from edgepress.compress.structure.trace import Site
@@ -240,7 +240,7 @@ def trace_reduction(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     axes = range(ids.rank) if operation.axis is None else _axes(operation.axis)
     axes = sorted({a % ids.rank for a in axes})
     if 0 in axes:
-        return trace_unknown(operation, inputs, site)
+        return refuse(inputs, site, "{} reduces over samples")
     if set(axes) & set(ids.varying):
         site.pin(ids, "{} reduces these channels to one number")
         return site.pinned(f"'{site.path}' reduces channels to one number")
