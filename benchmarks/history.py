@@ -56,6 +56,16 @@ class Change:
         return dict(vars(self))
 
 
+def check_history(file: Path) -> None:
+    """Refuse, before any work, what can't be a history; make it where it doesn't exist.
+
+    Raises:
+        InputError: The file can't be used.
+    """
+    with _database(file):
+        pass
+
+
 def keep(file: Path, document: Document, label: str = "") -> int:
     """Keep a `benchmark` document; give its number.
 

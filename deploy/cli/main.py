@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -31,6 +32,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "Make one HTML page of one or more runs."),
     "demo": ("demo", "Run the whole line on handwritten digits; needs no file."),
 }
+
+
+# What a disk or its owner refuses is no failure in here.
+_OF_THE_DISK = frozenset(
+    (errno.EACCES, errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS)
+)
 
 
 class LazyGroup(click.Group):
@@ -119,6 +126,10 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            where = f"'{error.filename}': " if error.filename else ""
+            click.echo(f"edgepress: error: {where}{error.strerror}", err=True)
+            _exit(3)
         first = " ".join(str(error).split())[:300]
         click.echo(
             f"edgepress: error: internal failure, {type(error).__name__}: {first};"

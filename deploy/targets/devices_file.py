@@ -68,6 +68,8 @@ def list_devices() -> dict[str, str]:
     path = devices_file()
     if not path.exists():
         return {}
+    if not path.is_file():
+        raise InputError(f"'{path}' is no file: devices can't be kept there")
     try:
         told = yaml.safe_load(path.read_text("utf-8")) or {}
     except yaml.YAMLError as error:
@@ -96,7 +98,9 @@ def add_device(name: str, url: str, force: bool = False) -> Path:
 
     from edgepress.deploy.targets import TARGETS, target_for
 
-    if not re.fullmatch(r"\w[\w.-]*", name) or name in TARGETS:
+    if name in TARGETS:
+        raise InputError(f"'{name}' is a kind of device itself", "choose another name")
+    if not re.fullmatch(r"\w[\w.-]*", name):
         raise InputError(f"'{name}' can't name a device", "letters, digits, dots and dashes")
     if ":" not in url:
         raise InputError(f"'{url}' is not an address", "such as ssh://user@host or adb:SERIAL")

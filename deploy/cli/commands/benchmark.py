@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgepress.benchmarks.history import Change, changes, earlier, keep
+from edgepress.benchmarks.history import Change, changes, check_history, earlier, keep
 from edgepress.benchmarks.report.ci import render_github, render_junit
 from edgepress.compress.errors import CheckFailed, DeviceError, InputError
 from edgepress.compress.files import atomic_output, check_output, write_json
@@ -72,8 +72,7 @@ def command(values: Values) -> None:
     for path in values["artifacts"]:
         if not path.exists():
             raise InputError(f"artifact '{path}' does not exist")
-    if values["output"]:
-        check_output(values["output"], values["force"])
+    _check_outputs(values)
     before = earlier(values["against"]) if values["against"] else None
     dataset = _dataset(values)
     with display.ConsoleProgress() as progress:
@@ -111,6 +110,17 @@ def _check_pairs(values: Values) -> None:
     for option, needed in (("model", "data"), ("label", "history"), ("force", "output")):
         if values[option] and not values[needed]:
             raise click.UsageError(f"--{option} needs --{needed}")
+
+
+def _check_outputs(values: Values) -> None:
+    """Refuse, before anything is measured, what can't be written."""
+    if values["output"]:
+        check_output(values["output"], values["force"])
+    for option in ("junit", "github"):
+        if values[option]:
+            check_output(values[option], force=True)
+    if values["history"]:
+        check_history(values["history"])
 
 
 def _keep(values: Values, document: dict[str, Any], found: list[Change]) -> None:

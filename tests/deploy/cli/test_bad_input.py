@@ -113,6 +113,12 @@ CASES = {
     "nothing held out": (
         ["export", "m.keras", "-o", "out", "--data", "single.npz"], "neither a test nor",
     ),
+    "a history in a folder": (
+        ["benchmark", "taken.keras", "--history", "empty"], "can't be used as a history",
+    ),
+    "a report below a file": (
+        ["benchmark", "taken.keras", "--junit", "m.keras/junit.xml"], "is not a folder",
+    ),
     "a plot in words": (
         ["verify", "m.keras", "taken.keras", "--layers", "--plot", "p.txt"], "must end in .png"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edgepress.deploy.cli.main import COMMANDS, cli
+from edgepress.deploy.cli.main import COMMANDS, cli, main
 
 
 def edgepress(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -74,6 +75,27 @@ def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], says: str, tmp_
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device\n"),
+        (OSError(errno.EROFS, "Read-only file system", "o"), "error: 'o': Read-only file system\n"),
+        (ValueError("odd"), "internal failure, ValueError: odd; run again with --debug"),
+    ],
+)
+def test_what_the_disk_refuses_is_no_failure_of_the_program(
+    error: Exception, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "main", fail)
+    with pytest.raises(SystemExit) as end:
+        main(["devices", "list"])
+    assert end.value.code == 3
+    assert says in capsys.readouterr().err
 
 
 def test_recipe_errors_name_the_line(tmp_path: Path) -> None:

@@ -31,6 +31,12 @@ def test_a_name_stands_for_its_address(own_file: Path, onnx_file: Path) -> None:
     assert told["device"]["url"] == "local"
 
 
+def test_a_folder_holds_no_devices(own_file: Path) -> None:
+    own_file.mkdir(parents=True)
+    with pytest.raises(InputError, match="is no file"):
+        list_devices()
+
+
 def test_a_taken_name_and_a_bad_address_are_refused() -> None:
     add_device("pi", "mcu:/dev/ttyS0")
     with pytest.raises(InputError, match="already"):
