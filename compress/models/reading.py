@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.file_kinds import archive_kind, file_kind
 from edgepress.compress.models.other_kinds import NotKeras, is_there, other_kind
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 
@@ -150,10 +151,11 @@ def _check_file(path: Path) -> None:
         head = file.read(8)
     if path.suffix == ".keras" and head != _HDF5_SIGNATURE:
         _check_archive(path)
-    elif head != _HDF5_SIGNATURE and not zipfile.is_zipfile(path):
-        raise InputError(
-            f"'{path}' is not a Keras model: neither a .keras archive nor an HDF5 file"
-        )
+    elif head != _HDF5_SIGNATURE:
+        zipped = zipfile.is_zipfile(path)
+        what, hint = archive_kind(path) if zipped else file_kind(path)
+        what = what or "neither a .keras archive nor an HDF5 file"
+        raise InputError(f"'{path}' is not a Keras model: it is {what}", hint)
 
 
 def _check_archive(path: Path) -> None:
@@ -166,8 +168,10 @@ def _check_archive(path: Path) -> None:
             f"'{path}' is an archive that can't be opened: {error}", "pack it anew with plain zip"
         ) from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError):
+        what, hint = file_kind(path)
         raise InputError(
-            f"'{path}' is not a whole .keras archive", "it is truncated or another kind of file"
+            f"'{path}' is not a whole .keras archive{what and f': it is {what}'}",
+            hint or "it is truncated or another kind of file",
         ) from None
     if broken or "config.json" not in names:
         what = f"'{broken}' in it is damaged" if broken else "it holds no config.json"

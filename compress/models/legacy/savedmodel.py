@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.file_kinds import folder_kind
 from edgepress.compress.models.legacy.saved import LayerWeights, Saved, Weight, plain
 from edgepress.compress.models.legacy.saved_slots import checkpoint_slots
 from edgepress.compress.models.legacy.traced import Capture, Traced
@@ -34,10 +35,8 @@ def read_saved_model(path: Path) -> Saved:
         InputError: It is no SavedModel, or is damaged.
     """
     if not (path / "saved_model.pb").is_file():
-        raise InputError(
-            f"'{path}' is a folder but not a SavedModel: it has no saved_model.pb",
-            "give a .keras or .h5 file, or the folder that model.save() wrote",
-        )
+        what, hint = folder_kind(path)
+        raise InputError(f"'{path}' {what}", hint)
     meta = _meta_graph(path)
     graph = meta.object_graph_def
     version = meta.meta_info_def.tensorflow_version

@@ -251,6 +251,40 @@ def test_a_way_of_resizing_that_keras_lacks_is_told(tmp_path: Path) -> None:
     assert "'grow'" in _attempt(tmp_path / "odd.h5")
 
 
+KINDS = {
+    "l.h5": (b"version https://git-lfs.github.com/spec/v1\noid sha256:a\n", "git lfs pull"),
+    "d.keras": (b"<!DOCTYPE html><html>404</html>", "web page"),
+    "arch.json": (b'{"class_name": "Sequential"}', "without weights"),
+    "m.h5.gz": (b"\x1f\x8b\x08xxx", "unpack"),
+    "m.pt": (b"\x80\x04\x95", "never run"),
+    "saved_model.pb": (b"\x08\x01", "folder of a SavedModel"),
+    "mine.py": (b"import keras", "file.py:function"),
+    "other.h5": (b"nothing known", "neither a .keras archive nor an HDF5 file"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_files_of_other_kinds_are_told_as_what_they_are(name: str, tmp_path: Path) -> None:
+    content, says = KINDS[name]
+    (tmp_path / name).write_bytes(content)
+    assert says in _attempt(tmp_path / name)
+
+
+def test_archives_and_folders_of_other_kinds(whole: Path, tmp_path: Path) -> None:
+    shutil.copy(whole / "new.keras", tmp_path / "renamed.h5")
+    assert "end in .keras" in _attempt(tmp_path / "renamed.h5")
+    assert "renamed.h5'" in _attempt(tmp_path)
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", "")
+    assert "PyTorch" in _attempt(tmp_path / "m.pt")
+    versions = tmp_path / "versions"
+    shutil.copytree(whole / "saved", versions / "1")
+    assert f"give '{versions / '1'}'" in _attempt(versions)
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "model.index").write_text("")
+    assert "checkpoint" in _attempt(tmp_path / "checkpoint")
+
+
 def test_a_name_that_no_file_can_have() -> None:
     assert "does not exist" in _attempt(Path("a" * 300 + ".keras"))
 
