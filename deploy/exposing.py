@@ -24,9 +24,9 @@ def expose(artifact: Path, out: Path) -> Path:
     Raises:
         InputError: It is another kind of file.
     """
-    if artifact.suffix == ".tflite":
+    if artifact.suffix.lower() == ".tflite":
         out.write_bytes(_tflite(artifact.read_bytes()))
-    elif artifact.suffix == ".onnx":
+    elif artifact.suffix.lower() == ".onnx":
         _onnx(artifact, out)
     else:
         raise InputError(f"'{artifact}' has no layers to compare", "give a .tflite or .onnx file")

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 
 class ConsoleProgress:
@@ -78,15 +79,17 @@ def say(text: str) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on standard output, numbers to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     rows = [[_cell(value) for value in row] for row in rows]
     for number, column in enumerate(columns):
         right = number > 0 and all(_is_number(row[number]) for row in rows)
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    wide = None if sys.stdout.isatty() else 160
-    Console(width=wide).print(table)
+        table.add_row(*map(Text, row))  # plain: a name may look like rich's markup
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    # Not as the table's own: that is folded to the table's width.
+    console.print(title, style="italic", markup=False)
+    console.print(table)
 
 
 def _cell(value: Any) -> str:
