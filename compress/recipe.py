@@ -22,6 +22,14 @@ from edgepress.compress.training_recipe import TrainSpec as TrainSpec
 Structure = Literal["weights", "blocks", "nm", "kernels", "clusters", "channels", "layers"]
 UNSTRUCTURED: tuple[Structure, ...] = ("weights", "blocks", "nm", "kernels", "clusters")
 
+# Options that not every structure looks at.
+_LOOKED_AT: dict[str, tuple[Structure, ...]] = {
+    **dict.fromkeys(("round_to", "min_channels", "min_share", "group_reduction"), ("channels",)),
+    **dict.fromkeys(("per_layer", "allocation"), ("channels", *UNSTRUCTURED)),
+    **dict.fromkeys(("rewind", "depthwise"), UNSTRUCTURED),
+    "block": ("blocks",),
+}
+
 TARGETS = (
     "sparsity", "target_macs", "target_params", "target_size", "target_arena", "target_latency"
 )  # fmt: skip
@@ -191,8 +199,8 @@ class PruneSpec(Spec):
 
     def _asked(self, name: str) -> bool:
         """Whether an option was given; a run's own recipe spells out the defaults too."""
-        field = type(self).model_fields[name]
-        return name in self.model_fields_set and getattr(self, name) != field.default
+        default = type(self).model_fields[name].get_default(call_default_factory=True)
+        return name in self.model_fields_set and getattr(self, name) != default
 
     @model_validator(mode="after")
     def _one_target(self) -> PruneSpec:
@@ -253,6 +261,20 @@ class PruneSpec(Spec):
                 raise ValueError(
                     f"{name} is for structure channels with schedule constant or polynomial"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _options_with_an_effect(self) -> PruneSpec:
+        for name, structures in _LOOKED_AT.items():
+            if self._asked(name) and self.structure not in structures:
+                first = f"structure {structures[0]}"
+                wanted = "unstructured pruning" if structures == UNSTRUCTURED else first
+                raise ValueError(f"{name} is for {wanted}, not structure {self.structure}")
+        if self.structure == "layers" and self.criterion not in ("auto", "damage"):
+            raise ValueError("structure layers ranks by measured loss: it takes no criterion")
+        for name in ("initial_sparsity", "begin_step", "end_step", "frequency", "power"):
+            if self._asked(name) and self.schedule == "one-shot":
+                raise ValueError(f"{name} is for pruning along a schedule, not one-shot")
         return self
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.graph import nodes_of
 from edgepress.compress.structure.replay import Tensors
+from edgepress.compress.structure.rules.kernels import channel_axis
 
 Matrix = NDArray[np.float64]
 # Lower and upper ends that activations cut off.
@@ -111,7 +112,7 @@ def destination_of(node: Any, pair: Pair) -> Destination:
         reader = pair.readers[id(tensor)][0]
         operation = getattr(reader, "operation", None)
         if isinstance(operation, keras.layers.BatchNormalization):
-            if len(found.factor) or found.others:
+            if len(found.factor) or found.others or not _over_channels(operation, node):
                 break
             factor, shift = _factors(operation)
             found = replace(found, factor=factor, shift=shift, normalised=True)
@@ -125,6 +126,13 @@ def destination_of(node: Any, pair: Pair) -> Destination:
             return replace(found, clip=_clip(operation))
         tensor = reader.output_tensors[0]
     return found
+
+
+def _over_channels(normalisation: Any, node: Any) -> bool:
+    """Whether a batch normalisation has its factors along the channels that a layer makes."""
+    given, rank = normalisation.axis, len(node.output_tensors[0].shape)
+    axis = given[0] if isinstance(given, (list, tuple)) else given
+    return bool(axis % rank == channel_axis(node.operation) % rank)
 
 
 def _clip(operation: Any) -> tuple[float, float]:

@@ -57,10 +57,6 @@ class Ids:
             lengths[axis] = self.shape[axis] or 1
         return np.broadcast_to(self.array, lengths)
 
-    def is_open(self) -> bool:
-        """Whether an axis besides the batch has no known length."""
-        return any(n is None for n in self.shape[1:])
-
 
 def compact(array: Int[np.ndarray, ...], shape: Shape) -> Ids:
     """Ids with every axis along which the numbers are equal brought to length 1."""

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from edgepress.compress.graph import Call, graph_of, nodes_of, require_graph
 from edgepress.compress.structure.ids import Classes, Ids, IntVector, Shape, compact, placed
 
@@ -297,8 +295,3 @@ def _longest(ids: Ids) -> int:
 
 def _open_and_varying(ids: Ids) -> bool:
     return any(ids.shape[axis] is None for axis in ids.varying)
-
-
-def roots_of(found: Trace, binding: Binding) -> Any:
-    """The class of each position of a binding."""
-    return np.asarray(found.classes.roots(binding.ids))

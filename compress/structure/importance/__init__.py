@@ -10,7 +10,6 @@ A higher score means a more important unit. Packages add theirs through the entr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,5 +71,3 @@ CRITERIA: Table[Criterion] = Table(
     },
     "edgepress.channel_criteria",
 )
-
-Progressing = Callable[[int, int], None]

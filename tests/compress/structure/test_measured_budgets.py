@@ -224,6 +224,17 @@ def test_what_cant_be_measured_is_refused() -> None:
         ({"target_arena": 0.5}, "not target_arena"),
         ({"structure": "channels", "target_latency": "fast", "device": "local"}, "milliseconds"),
         ({"structure": "channels", "target_macs": 0.5, "threads": 2}, "give device too"),
+        (
+            {"structure": "layers", "target_macs": 0.5, "round_to": 4},
+            "round_to is for structure ch",
+        ),
+        (
+            {"structure": "layers", "target_macs": 0.5, "per_layer": {"wide": 0.5}},
+            "per_layer is for",
+        ),
+        ({"structure": "layers", "target_macs": 0.5, "criterion": "l2"}, "takes no criterion"),
+        ({"structure": "channels", "target_macs": 0.5, "depthwise": True}, "unstructured pruning"),
+        ({"structure": "channels", "target_macs": 0.5, "power": 2.0}, "along a schedule"),
     ]:
         with pytest.raises(InputError, match=said):
             prune(network(), **options)

@@ -120,3 +120,17 @@ def test_what_a_rectifier_hides_needn_t_be_met() -> None:
         return float(np.square(made - np.maximum(wanted, 0)).mean())
 
     assert miss(bent) < 0.97 * miss(plain)
+
+
+def test_batch_normalisation_of_places_is_not_taken_for_one_of_channels() -> None:
+    i = keras.Input((6, 8))
+    x = keras.layers.Dense(12, activation="relu")(keras.layers.Dense(16)(i))
+    x = keras.layers.BatchNormalization(axis=1)(keras.layers.Dense(12, name="before")(x))
+    model = randomise(keras.Model(i, keras.layers.Dense(3)(x)))
+    channels = find_channels(model)
+    surgery = remove(channels, cut(channels, 0.25))
+    x = np.random.default_rng(0).normal(size=(200, 6, 8)).astype("float32")
+    expected = np.asarray(model(x))
+    cut_only = float(np.square(np.asarray(surgery.model(x)) - expected).mean())
+    repair(surgery, {i.name: x})
+    assert np.square(np.asarray(surgery.model(x)) - expected).mean() < cut_only
