@@ -160,6 +160,8 @@ class _Mover:
         owners = {m.name: m for m in self.members(model) if _variables(m.layer)}
         # The arrays of a wrapped layer stand under the wrapper's name, or under its own.
         called = {name: m.name for m in owners.values() for name in _names(m)}
+        # What was left out of the graph has arrays all the same.
+        called |= {m.name: "" for m in self.members(model) if m.layer is None}
         grouped: dict[str, list[Weight]] = {}
         for array in arrays:
             owner = next((called[p] for p in array.name.split("/")[:-1] if p in called), None)

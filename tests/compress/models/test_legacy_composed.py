@@ -272,3 +272,13 @@ def test_what_only_a_loss_computes_is_left_out(tmp_path: Path, form: str) -> Non
     model.add_metric(tf.reduce_mean(spread), name="spread")
     loaded = _agrees(model, tmp_path, form)
     assert any("only_for_the_loss: is left out" in note for note in loaded.notes)
+
+
+def test_what_only_a_loss_of_a_model_inside_computes_is_left_out(tmp_path: Path) -> None:
+    tf_keras.backend.clear_session()
+    start = tf_keras.Input((6,))
+    code = L.Dense(3)(start)
+    inner = tf_keras.Model(start, code, name="inner")
+    inner.add_loss(tf.reduce_mean(tf.square(L.Dense(5)(code))))
+    inputs = tf_keras.Input((6,))
+    _agrees(tf_keras.Model(inputs, L.Dense(2)(inner(inputs))), tmp_path, "h5")
