@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-# Kernels of more values are no clusters that a file's packing could gain by.
-_MOST_VALUES = 64
+# Kernels of more values are no clusters that a file's packing could gain by. Each value must be used
+# so often: in small kernels, all being different is no clustering.
+_MOST_VALUES, _LEAST_USES = 64, 4
 # The integers of a channel lie within one of what they should be, plus the converter's rounding.
 _MATCHED = 1.01
 # Weights of a channel that is small beside the others are rounded more coarsely than on a grid of
@@ -81,7 +82,7 @@ def share_grid(path: Path, kernels: Sequence[Array]) -> int:
     Returns:
         How many of the file's tensors were changed.
     """
-    shared = [k for k in kernels if 2 < len(np.unique(k)) <= _MOST_VALUES]
+    shared = [k for k in kernels if _shares_values(k)]
     if not shared:
         return 0
     content = bytearray(path.read_bytes())
@@ -94,6 +95,11 @@ def share_grid(path: Path, kernels: Sequence[Array]) -> int:
         written.write_bytes(content)
         written.replace(path)
     return changed
+
+
+def _shares_values(kernel: Array) -> bool:
+    count = len(np.unique(kernel))
+    return 2 < count <= _MOST_VALUES and count * _LEAST_USES <= kernel.size
 
 
 def _factors(weights: _Weights, kernel: Array) -> tuple[Array, Array] | None:
