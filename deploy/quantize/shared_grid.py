@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-# Kernels of more values are no clusters that a file's packing could gain by. Each value must be used
-# so often: in small kernels, all being different is no clustering.
+# Kernels of more values are no clusters that a file's packing could gain by; and each value must be
+# used so often: a small kernel whose weights all differ is no clustered one.
 _MOST_VALUES, _LEAST_USES = 64, 4
 # The integers of a channel lie within one of what they should be, plus the converter's rounding.
 _MATCHED = 1.01
