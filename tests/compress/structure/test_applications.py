@@ -134,6 +134,7 @@ def _check_files(name: str, formats: list[str], folder: Path, record: Record) ->
     # The statistics are those of the uncut network; through 169 layers of random weights they
     # let signals grow beyond float32.
     _settle(small)
+    assert all(np.abs(x).max() < 1e4 for x in outputs_of(small, _images(small)))
     result = export(small, folder / "out", formats=formats, verify_samples=4)
     assert (result.failed, result.skipped) == ((), ())
     assert [a.format for a in result.artifacts] == formats
