@@ -76,7 +76,7 @@ def _silenced(remains: Remains) -> list[tuple[Any, Any]]:
         gone = ~remains.alive[units]
         if binding.role == "uses" and gone.any():
             weight = binding.weight
-            _, value = values.setdefault(id(weight), (weight, np.array(weight)))
+            _, value = values.setdefault(id(weight), (weight, np.array(weight.value.numpy())))
             value[(slice(None),) * binding.axis + (gone,)] = 0
     return [(w, keras.ops.convert_to_tensor(value)) for w, value in values.values()]
 
