@@ -8,9 +8,8 @@ again) by what went in. What nothing needs any more is left out when the model i
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -75,19 +74,19 @@ def find_blocks(channels: Channels, protect: Sequence[str] = ()) -> list[Block]:
         The blocks; branches whose channels are put beside others come last.
     """
     full = without(channels, ())
-    cost, every = full.cost(), list(full.layers())
+    cost, every = full.cost, list(full.layers())
     found, seen = [], set()
     for block in _candidates(channels):
         left = without(channels, [block])
         layers = left.layers() if left.holds() else {}
         gone = tuple(path for path in every if path not in layers)
-        macs, params = (a - b for a, b in zip(cost, left.cost(), strict=True))
+        macs, params = (a - b for a, b in zip(cost, left.cost, strict=True))
         if not layers or not macs or not params or gone in seen:
             continue
         if any(matches(path, protect) for path in gone) or _makers_of(channels, block) & {*layers}:
             continue
         seen.add(gone)
-        found.append(dataclasses.replace(block, layers=gone, macs=macs, params=params))
+        found.append(replace(block, layers=gone, macs=macs, params=params))
     return found
 
 

@@ -178,7 +178,7 @@ def choose_blocks(
 
 def _judge(channels: Channels, blocks: int, spec: PruneSpec, dataset: Dataset, seed: int) -> _Judge:
     split = dataset.train or dataset.val or dataset.report_split
-    macs, _ = without(channels, ()).cost()
+    macs, _ = without(channels, ()).cost
     count = max(_FEWEST, int(_MOST_MACS / max(macs * blocks, 1)))
     count = affordable(channels.model, min(spec.calibration_samples, count))
     samples, targets = split.sample(count, seed)
@@ -202,6 +202,9 @@ class _Search:
         self._blocks = blocks
         self._spec = spec
         self._judge = judge
+        # The same few blocks are looked at again and again, in the same order.
+        self._remains: dict[tuple[int, ...], Remains] = {}
+        self._losses: dict[tuple[int, ...], float] = {}
         self._full = self._amount([])
         self._limit = self._full * (1 - (spec.sparsity or 0.0))
         target = spec.target_macs or spec.target_params
@@ -288,7 +291,7 @@ class _Search:
         """Measure a block beside those chosen and queue it; False where it is gone already."""
         block = self._blocks[number]
         with_it = [*self._chosen, block]
-        if id(block.tensor) not in self._without(self._chosen).tensors():
+        if id(block.tensor) not in self._without(self._chosen).tensors:
             return False
         if not self._can_go(block):
             return False
@@ -309,11 +312,17 @@ class _Search:
         return self._without([*self._chosen, block]).holds()
 
     def _without(self, blocks: Sequence[Block]) -> Remains:
-        return without(self._channels, blocks)
+        key = tuple(map(id, blocks))
+        if key not in self._remains:
+            self._remains[key] = without(self._channels, blocks)
+        return self._remains[key]
 
     def _loss_of(self, blocks: Sequence[Block]) -> float:
         """The loss with some blocks gone."""
-        return self._judge.loss(self._without(blocks))
+        key = tuple(map(id, blocks))
+        if key not in self._losses:
+            self._losses[key] = self._judge.loss(self._without(blocks))
+        return self._losses[key]
 
     def _excess(self, blocks: Sequence[Block]) -> float:
         """How far the budget is exceeded, with some blocks gone; 0 or less where it is met."""
@@ -323,7 +332,7 @@ class _Search:
         """What the budget counts, with some blocks gone."""
         if self._spec.sparsity is not None:
             return float(len(self._blocks) - len(blocks))
-        macs, params = self._without(blocks).cost()
+        macs, params = self._without(blocks).cost
         return float(macs if self._spec.target_macs is not None else params)
 
     def _refusal(self) -> InputError:

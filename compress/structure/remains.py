@@ -73,10 +73,12 @@ class Remains:
         """The layers and operations that are left, by path."""
         return {path: node.operation for path, node in self.calls()}
 
+    @cached_property
     def tensors(self) -> set[int]:
         """Identities of the tensors that are still made."""
         return {id(t) for _, node in self.calls(nested=True) for t in node.output_tensors}
 
+    @cached_property
     def cost(self) -> tuple[int, int]:
         """MACs and parameters that are left."""
         macs = 0

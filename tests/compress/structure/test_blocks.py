@@ -107,7 +107,7 @@ def test_each_block_saves_what_it_says(name: str) -> None:
     blocks = find_blocks(channels)
     assert expected <= {layer for b in blocks for layer in b.layers}
     before = model_cost(model)
-    assert without(channels, ()).cost() == (before.macs, before.params)
+    assert without(channels, ()).cost == (before.macs, before.params)
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
     for block in blocks[:: max(1, len(blocks) // 8)]:
         small = rebuild(without(channels, [block])).model
@@ -137,7 +137,7 @@ def test_what_is_put_beside_others_goes_as_if_nothing_read_it() -> None:
             expected = outputs_of(masked(channels, remains.alive), inputs)
             assert relative_gap(expected, outputs_of(small, inputs)) < 1e-4
             cost = model_cost(small)
-            assert remains.cost() == (cost.macs, cost.params)
+            assert remains.cost == (cost.macs, cost.params)
     every = [blocks[f"branch_{n}"] for n in (1, 3, 5)]
     assert without(channels, every[:2]).holds()
     assert not without(channels, every).holds()
