@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.artifact import TensorSpec
-from edgepress.compress.files import atomic_output
+from edgepress.compress.finetune.curves import save_figure
 from edgepress.deploy.exporters.plausible import plausible_inputs
 from edgepress.deploy.exporters.single_precision import in_single_precision
 from edgepress.deploy.exposing import expose
@@ -328,5 +328,4 @@ def draw_layers(report: LayerReport, path: Path) -> None:
     axes.axvline(report.threshold_db, color="black", linewidth=1, linestyle="--")
     axes.invert_yaxis()
     axes.set_xlabel("signal to quantisation noise (dB); dashed: the bound")
-    with atomic_output(path, force=True) as temporary:
-        figure.savefig(temporary)
+    save_figure(figure, path)

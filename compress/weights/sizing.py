@@ -99,9 +99,8 @@ class _Search:
         halved = True
         while high - low > 1 and self.size(high) < (1 - _TOLERANCE) * aim:
             # Between the two along a line; in the middle when the line did not halve the distance.
-            share = (self.size(low) - aim) / (self.size(low) - self.size(high))
-            distance = high - low
-            share = share if halved else 0.5
+            fall, distance = self.size(low) - self.size(high), high - low
+            share = (self.size(low) - aim) / fall if halved else 0.5
             middle = min(max(low + ceil(share * distance), low + 1), high - 1)
             low, high = (low, middle) if self.size(middle) <= aim else (middle, high)
             halved = 2 * (high - low) <= distance + 1

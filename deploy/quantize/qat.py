@@ -19,6 +19,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.progress import Progress
 from edgepress.deploy.quantize.folding import fold_batch_norms, split_separable
 from edgepress.deploy.quantize.rewriting import readers, rewrite
+from edgepress.deploy.quantize.shared_grid import are_few
 
 # Outputs hold values of their input: one scale for both.
 _SAME_SCALE = frozenset({
@@ -42,8 +43,6 @@ _FIXED_RANGE = {
 }
 # From this share of zeros on a kernel counts as pruned, and its zeros stay.
 _PRUNED = 0.1
-# A kernel with at most so many values, each used four times or more, counts as clustered.
-_MOST_CLUSTERS = 64
 
 
 def quantisation_aware(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any:
@@ -318,7 +317,7 @@ def clusters_of(kernel: NDArray[Any], kept: tuple[int, ...]) -> NDArray[np.int32
     begin = 0
     for index, column in enumerate(columns.T):
         values, inverse = np.unique(column, return_inverse=True)
-        if len(values) > _MOST_CLUSTERS or 4 * len(values) > len(column):
+        if not are_few(len(values), len(column)):
             return None
         numbers[:, index] = begin + inverse
         begin += len(values)

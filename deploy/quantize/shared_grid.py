@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-# Kernels of more values are no clusters that a file's packing could gain by; and each value must be
-# used so often: a small kernel whose weights all differ is no clustered one.
 _MOST_VALUES, _LEAST_USES = 64, 4
+# So many weights tell of nearly every kernel that it isn't clustered, without sorting all of it.
+_GLANCE = 4096
 # The integers of a channel lie within one of what they should be, plus the converter's rounding.
 _MATCHED = 1.01
 # Weights of a channel that is small beside the others are rounded more coarsely than on a grid of
@@ -97,9 +97,19 @@ def share_grid(path: Path, kernels: Sequence[Array]) -> int:
     return changed
 
 
+def are_few(values: int, weights: int) -> bool:
+    """Whether weights that take so many values are clustered: few of them, each used often.
+
+    A small kernel whose weights all differ isn't.
+    """
+    return values <= _MOST_VALUES and values * _LEAST_USES <= weights
+
+
 def _shares_values(kernel: Array) -> bool:
+    if len(np.unique(kernel.ravel()[:_GLANCE])) > _MOST_VALUES:
+        return False
     count = len(np.unique(kernel))
-    return 2 < count <= _MOST_VALUES and count * _LEAST_USES <= kernel.size
+    return count > 2 and are_few(count, kernel.size)
 
 
 def _factors(weights: _Weights, kernel: Array) -> tuple[Array, Array] | None:

@@ -61,12 +61,16 @@ def cross(a: Any, b: Any) -> Any:
     return ops.cross(_array(a), _array(b))
 
 
+def _main_one(flags: dict[str, Any]) -> None:
+    if flags.get("k") or flags.get("padding_value"):
+        raise InputError("diagonals beside the main one are not carried over", "use k=0")
+
+
 def diagonal(x: Any, **flags: Any) -> Any:
     """The diagonal of the last two axes."""
     from keras import ops
 
-    if flags.get("k") or flags.get("padding_value"):
-        raise InputError("diagonals beside the main one are not carried over", "use k=0")
+    _main_one(flags)
     return ops.diagonal(x, axis1=-2, axis2=-1)
 
 
@@ -74,8 +78,7 @@ def diagonal_matrix(x: Any, **flags: Any) -> Any:
     """Matrices whose diagonal is the last axis, and zero elsewhere."""
     from keras import ops
 
-    if flags.get("k") or flags.get("padding_value"):
-        raise InputError("diagonals beside the main one are not carried over", "use k=0")
+    _main_one(flags)
     return ops.expand_dims(x, -1) * np.eye(x.shape[-1], dtype=str(x.dtype))
 
 
