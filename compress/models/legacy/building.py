@@ -81,6 +81,8 @@ class Builder:
         self.traced = traced
         self.notes: list[str] = []
         self.members: dict[int, list[Member]] = {}
+        # What is known by its id must live as long as the builder: a freed id is given again.
+        self.kept: list[Any] = []
         self.nested: dict[int, Mapping[str, Any]] = {}
         self.named: set[int] = set()
 
@@ -259,7 +261,12 @@ class Builder:
             model = self._chain(start, members, name)
         else:
             model = keras.Sequential([*([start] if start is not None else []), *found], name=name)
+        return self._holding(model, members)
+
+    def _holding(self, model: Any, members: list[Member]) -> Any:
+        """A model, with what it was made of noted."""
         self.members[id(model)] = members
+        self.kept.append(model)
         return model
 
     def _chain(self, start: Any, members: list[Member], name: str | None) -> Any:
@@ -341,8 +348,7 @@ class Builder:
             members.append(member)
             tensor = member.layer(tensor)
         model = keras.Model(inputs, tensor, name=name)
-        self.members[id(model)] = members
-        return model
+        return self._holding(model, members)
 
     def _functional(self, config: Config) -> Any:
         import keras
@@ -384,8 +390,7 @@ class Builder:
         model = keras.Model(
             ends["input_layers"], ends["output_layers"], name=safe_name(given) if given else None
         )
-        self.members[id(model)] = list(members.values())
-        return model
+        return self._holding(model, list(members.values()))
 
 
 def _single(value: Any) -> Any:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
 from edgepress.compress.models import load
+from edgepress.compress.models.legacy.building import Builder
 
 RANDOM = np.random.default_rng(0)
 SIZES = {"a": (2, 3), "b": (2, 3), "c": (2, 3), "join": (9, 1), "one": (4, 3), "two": (3, 2)}
@@ -94,3 +97,13 @@ def test_a_chain_in_a_graph_has_all_its_weights_in_one_place(tmp_path: Path, nam
     x = RANDOM.normal(size=(5, 4))
     wanted = _apply("two", _apply("one", x))
     np.testing.assert_allclose(np.asarray(load(path)(x)), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_known_by_its_id_stays_alive() -> None:
+    inner = _chain(_merge("m1", _chain(_dense("a")), _chain(_dense("b"))))
+    builder = Builder({}, old=True)
+    builder.model(_chain(_merge("m2", inner, _chain(_dense("c"))), _dense("join")))
+    gc.collect()
+    alive = {id(thing) for thing in gc.get_objects() if isinstance(thing, keras.Model)}
+    assert len(builder.members) == 5
+    assert set(builder.members) <= alive
