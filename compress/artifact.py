@@ -37,7 +37,8 @@ class Agreement:
         mean_abs_error: Mean absolute difference over all outputs.
         agreement: Share of samples with the same decision (top class or thresholded label); for
             other tasks the share of samples within the tolerance.
-        tolerance: Bound on `max_abs_error` relative to the source's largest output.
+        tolerance: Bound on `max_abs_error` relative to the source's largest output, wider than the
+            precision's own where rounding carries further in the source; or bound on the noise.
         samples: Number of samples compared.
         metric: The task's metric, or None without data.
         split: The data split that the metric was measured on, or None.

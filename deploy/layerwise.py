@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.finetune.curves import save_figure
+from edgepress.deploy.exporters.float_types import in_single_precision
 from edgepress.deploy.exporters.plausible import plausible_inputs
-from edgepress.deploy.exporters.single_precision import in_single_precision
 from edgepress.deploy.exposing import expose
 from edgepress.deploy.foreign.opening import open_file
 from edgepress.deploy.pairing import pair_inputs

@@ -85,7 +85,7 @@ def as_exported(source: Source) -> tuple[Source, list[str]]:
     Raises:
         InputError: The Keras model can't be rebuilt, or its files couldn't be fed with samples.
     """
-    from edgepress.deploy.exporters.single_precision import half_layers, in_single_precision
+    from edgepress.deploy.exporters.float_types import half_layers, in_single_precision
 
     if not source.is_keras:
         return source, []

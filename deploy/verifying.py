@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ from edgepress.deploy.quantize.precision import PRECISIONS, Precision
 Arrays = dict[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
 _CHUNK_BYTES = 32_000_000
+# A file departs from its source by the rounding of both, seen 1.8 times that of one; what
+# differs by more than a hundredth is wrong, however a network rounds.
+_ROUNDINGS = 4
+_ROUNDING_LIMIT = 0.01
 
 
 def verify(
@@ -103,6 +107,13 @@ class SourceOutputs:
     task: Task | None = None
     split: str | None = None
     value: float | None = None
+
+    @cached_property
+    def rounding(self) -> float:
+        """How far the source's own rounding carries; see `own_rounding`. Measured on first use."""
+        from edgepress.deploy.rounding import own_rounding
+
+        return own_rounding(self.model, self.feed(), self.outputs)
 
 
 def gather(
@@ -225,14 +236,15 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     finite = all(np.isfinite(h).all() for h in have)
     if source.task is not None and finite:
         value = source.task.score(got, source.targets)
-    reason = _reason(source, precision, error, value, finite)
+    tolerance = _tolerance(source, precision, error)
+    reason = _reason(source, precision, error, value, tolerance if finite else None)
     largest = max(float(d.max(initial=0)) for d in differences)
     return Agreement(
         passed=not reason,
         max_abs_error=_json_safe(largest),
         mean_abs_error=_json_safe(float(np.mean(np.concatenate([d.ravel() for d in differences])))),
-        agreement=_agreement(source, have, want, precision),
-        tolerance=precision.tolerance,
+        agreement=_agreement(source, have, want, tolerance),
+        tolerance=tolerance,
         samples=len(want[0]),
         metric=source.task.metric if source.task else None,
         split=source.split,
@@ -259,17 +271,29 @@ def _relative(difference: NDArray[Any], want: NDArray[Any], precision: Precision
     return error if np.isfinite(error) else float("inf")
 
 
+def _tolerance(source: SourceOutputs, precision: Precision, error: float) -> float:
+    """The bound on an error: wider where the source's own rounding is what exceeds it."""
+    bound = precision.tolerance
+    if precision.bounded != "largest" or not bound < error <= _ROUNDING_LIMIT:
+        return bound
+    return min(max(bound, _ROUNDINGS * source.rounding), _ROUNDING_LIMIT)
+
+
 def _reason(
-    source: SourceOutputs, precision: Precision, error: float, value: float | None, finite: bool
+    source: SourceOutputs,
+    precision: Precision,
+    error: float,
+    value: float | None,
+    tolerance: float | None,
 ) -> str:
-    """Why the artifact fails, empty if it passes."""
-    if not finite:
+    """Why the artifact fails, empty if it passes; it has no tolerance where it gives NaN."""
+    if tolerance is None:
         return "its outputs hold NaN or infinity"
-    if error > precision.tolerance:
+    if error > tolerance:
         what = "largest difference" if precision.bounded == "largest" else "noise"
         return (
             f"{what} {error:.3g} of the source's outputs, {precision.name} explains at most"
-            f" {precision.tolerance:g}"
+            f" {tolerance:.3g}"
         )
     task = source.task
     if task is None or value is None or source.value is None or not task.higher_is_better:
@@ -282,7 +306,7 @@ def _reason(
     return ""
 
 
-def _agreement(source: SourceOutputs, have: Outputs, want: Outputs, precision: Precision) -> float:
+def _agreement(source: SourceOutputs, have: Outputs, want: Outputs, tolerance: float) -> float:
     """Share of samples with the same decision, or for values within the tolerance."""
     kind = source.task.kind if source.task else None
     if kind in ("binary", "multi-label"):
@@ -293,7 +317,7 @@ def _agreement(source: SourceOutputs, have: Outputs, want: Outputs, precision: P
     classes = want[0].ndim >= 2 and want[0].shape[-1] > 1
     if kind == "classification" or (kind is None and want[0].ndim == 2 and classes):
         return float((have[0].argmax(-1) == want[0].argmax(-1)).mean())
-    bound = precision.tolerance * max(float(np.abs(want[0]).max(initial=0)), 1e-7)
+    bound = tolerance * max(float(np.abs(want[0]).max(initial=0)), 1e-7)
     worst = np.abs(have[0] - want[0]).reshape(len(want[0]), -1).max(1)
     return float((worst <= bound).mean())
 

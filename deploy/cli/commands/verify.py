@@ -66,6 +66,7 @@ def command(values: Values) -> None:
             [
                 ["largest difference", result.max_abs_error],
                 ["mean difference", result.mean_abs_error],
+                ["tolerance", result.tolerance],
                 ["agreement", display.percent(result.agreement)],
                 [f"{result.metric or 'metric'} of the file", result.value],
                 [f"{result.metric or 'metric'} of the source", result.source_value],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgepress.deploy.exporters.single_precision import half_layers, in_single_precision
+from edgepress.deploy.exporters.float_types import half_layers, in_single_precision
 from edgepress.deploy.exporting import export
 from edgepress.deploy.verifying import verify
 

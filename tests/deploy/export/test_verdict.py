@@ -69,6 +69,43 @@ def test_the_tolerance_is_where_the_verdict_turns(seed, noise):
     assert judge(source(want), [have], precision).passed == (noise <= 1)
 
 
+def _network(gain, depth=12):
+    """Layers that widen small differences by about their gain, or don't."""
+    random = np.random.default_rng(0)
+    model = keras.Sequential(
+        [keras.Input((16,), name="x"), *(layers.Dense(16, "tanh") for _ in range(depth))]
+    )
+    for layer in model.layers:
+        layer.set_weights([random.normal(size=(16, 16)) * gain / 4, np.zeros(16)])
+    x = random.normal(size=(80, 16)).astype("float32")
+    want = np.asarray(model(x))
+    return SourceOutputs(model, lambda: iter([{"x": x}]), [want]), want
+
+
+@pytest.mark.parametrize(("times", "passes"), [(2, True), (3.9, True), (4.1, False)])
+def test_a_difference_within_the_networks_own_rounding_passes(times, passes):
+    given, want = _network(gain=5.0)
+    assert 1e-4 < 4.1 * given.rounding < 0.01
+    have = want.astype("float64")
+    have[0, 0] += times * given.rounding * np.abs(want).max()
+    found = judge(given, [have], PRECISIONS["float32"])
+    assert found.passed == passes
+    assert found.tolerance == pytest.approx(max(4 * given.rounding, 1e-4))
+
+
+def test_where_rounding_stays_small_the_bound_stays():
+    given, want = _network(gain=1.0)
+    have = want + np.float32(3e-4) * np.abs(want).max()
+    found = judge(given, [have], PRECISIONS["float32"])
+    assert given.rounding < 1e-6
+    assert (found.passed, found.tolerance) == (False, 1e-4)
+
+
+def test_a_stand_in_explains_nothing():
+    given, want = _network(gain=5.0)
+    assert SourceOutputs(given.model, given.feed, [want[::-1]]).rounding == 0
+
+
 @given(names=NAMES)
 def test_graph_names_are_distinct_identifiers(names):
     found = graph_names(names)
