@@ -224,6 +224,14 @@ class Dataset:
         split = self.train or self.val or self.report_split
         return split.sample(n, seed)[0]
 
+    def judging(self, n: int = 256, seed: int = 0) -> Arrays:
+        """Inputs as `calibration` gives them, to judge what was calibrated: others where there are.
+
+        Drawn from the validation split, else anew from the training split.
+        """
+        split = self.val or self.train or self.report_split
+        return split.sample(n, seed + 1)[0]
+
     def summary(self) -> dict[str, Any]:
         """What was understood, as JSON-able values."""
         sizes = {s.name: s.size for s in (self.train, self.val, self.test) if s is not None}

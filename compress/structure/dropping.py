@@ -125,8 +125,6 @@ def prune_layers(
             surgery = rebuild(without(channels, chosen.blocks))
         run.notes += [chosen.note] if chosen.note else []
         removed += [Removed(b.name, b.layers, len(b.layers), len(b.layers)) for b in chosen.blocks]
-        # The refit follows every layer of the original, of which some are gone.
-        part = part.model_copy(update={"repair": False})
         small = run.finish(surgery, part, "recover" if spec.steps == 1 else f"round-{number}")
     return run.result(small, before, tuple(removed), ())
 
@@ -239,7 +237,7 @@ class _Search:
         for extra in (None, *(b for b in self._blocks if b not in self._chosen)):
             tried = self._necessary(extra)
             left = 0.0 if tried is None else self._amount(tried)
-            if tried is None or left <= lowest:
+            if tried is None or not lowest < left <= self._limit + 1e-9:
                 continue
             loss = self._loss_of(tried)
             if loss <= least + 1e-9:
@@ -291,8 +289,6 @@ class _Search:
         """Measure a block beside those chosen and queue it; False where it is gone already."""
         block = self._blocks[number]
         with_it = [*self._chosen, block]
-        if id(block.tensor) not in self._without(self._chosen).tensors:
-            return False
         if not self._can_go(block):
             return False
         # What goes beyond the budget is worth nothing.
@@ -305,9 +301,14 @@ class _Search:
         return True
 
     def _can_go(self, block: Block) -> bool:
-        """Whether the model holds without a block too, whose stand-in doesn't lead back to it."""
-        replaced = self._without(self._chosen).replaced
-        if block.stand_in is not None and resolve(block.stand_in, replaced) is block.tensor:
+        """Whether a block is still there, and the model holds without it too.
+
+        Of a sum either side can go, not both. A stand-in must not lead back to its block.
+        """
+        now = self._without(self._chosen)
+        if id(block.tensor) not in now.tensors:
+            return False
+        if block.stand_in is not None and resolve(block.stand_in, now.replaced) is block.tensor:
             return False
         return self._without([*self._chosen, block]).holds()
 

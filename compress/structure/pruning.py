@@ -103,11 +103,13 @@ class StructuredRun(PruningRun):
     def finish(self, surgery: Surgery, spec: PruneSpec, name: str) -> Any:
         """Repair and recover what surgery left, where that is asked for."""
         self.optimizer = carry_optimizer(surgery, self.optimizer)
-        if self.dataset is not None and spec.repair and not surgery.alive.all():
+        if self.dataset is not None and spec.repair and not surgery.is_whole:
             with self.timed("repair"):
                 count = affordable(surgery.channels.model, spec.calibration_samples)
                 samples = self.dataset.calibration(count, self.seed)
-                repair(surgery, samples, self.seed, held_weights(surgery.model.weights, spec))
+                unseen = self.dataset.judging(count, self.seed)
+                held = held_weights(surgery.model.weights, spec)
+                repair(surgery, samples, self.seed, held, unseen)
         if self.dataset is not None and spec.recover_epochs:
             self.train(surgery.model, spec.recovery(), name)
         return surgery.model

@@ -7,7 +7,7 @@ on the pruned model's own activations (errors of earlier layers included) it giv
 layer gave, as far as a rectifier behind it lets that through, and at the end of a residual branch
 also what the path beside it lost. Batch normalisation elsewhere is told the mean and variance that
 it now sees. If in the end the outputs aren't nearer to the original's than they were right after
-the cut, everything is put back.
+the cut, on samples that nothing was fitted to, everything is put back.
 
 Sources:
     He, Zhang and Sun, "Channel pruning for accelerating very deep neural networks" (2017), section
@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,21 +59,35 @@ class _Repair:
     # Offsets that a refitted layer without a bias leaves to the normalisation after it.
     offsets: dict[int, Matrix] = field(default_factory=dict)
 
+    @cached_property
+    def _stood_for(self) -> dict[int, list[int]]:
+        """For each tensor that stands in for others, these, all by identity."""
+        found: dict[int, list[int]] = {}
+        for gone, stand_in in self.surgery.remains.replaced.items():
+            found.setdefault(id(stand_in), []).append(gone)
+        return found
+
     def run(self, model: Any, old: list[Any], new: list[Any], prefix: str = "") -> Any:
         """Run a graph in both versions, repairing on the way; gives both lists of outputs."""
         graph = graph_of(model)
-        before: Tensors = {id(t): x for t, x in zip(graph.inputs, old, strict=True)}
-        after: Tensors = {id(t): x for t, x in zip(graph.inputs, new, strict=True)}
+        pair = Pair({}, {}, readers_of(graph))
+        for tensor, one, other in zip(graph.inputs, old, new, strict=True):
+            self._show(tensor, one, other, pair)
         waiting = uses_of(graph)
-        readers = readers_of(graph)
+        left = {id(node) for node in self.surgery.remains.needed(graph)}
         for node in branch_by_branch(graph):
-            if not node.is_input:
-                self._step(node, Pair(before, after, readers), prefix)
-                forget(node, waiting, before, after)
-        outputs = [id(t) for t in graph.outputs]
-        return [before[i] for i in outputs], [after[i] for i in outputs]
+            if node.is_input:
+                continue
+            if id(node) in left:
+                self._step(node, pair, prefix)
+            else:
+                outputs = _called(node, pair.before)
+                pair.before.update(zip(map(id, node.output_tensors), outputs, strict=True))
+            forget(node, waiting, *pair.sides)
+        return tuple([side[id(t)] for t in graph.outputs] for side in pair.sides)
 
     def _step(self, node: Any, pair: Pair, prefix: str) -> None:
+        """Repair and run one call that is left."""
         import keras
 
         path = prefix + node.operation.name
@@ -80,22 +95,30 @@ class _Repair:
             old, new = ([side[id(t)] for t in node.input_tensors] for side in pair.sides)
             outputs, pruned = self.run(node.operation, old, new, f"{path}/")
         else:
-            args, kwargs = node.arguments.fill_in(pair.before)
-            outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+            outputs = _called(node, pair.before)
             self._mend(node, path, pair)
             pruned = keras.tree.flatten(self.surgery.call(node, pair.after))
         for tensor, one, other in zip(node.output_tensors, outputs, pruned, strict=True):
-            pair.before[id(tensor)], pair.after[id(tensor)] = one, other
+            self._show(tensor, one, other, pair)
+
+    def _show(self, tensor: Any, old: Any, new: Any, pair: Pair) -> None:
+        """Note a tensor's values, the pruned model's also for all that it stands in for."""
+        pair.before[id(tensor)] = old
+        waiting = [] if id(tensor) in self.surgery.remains.replaced else [id(tensor)]
+        while waiting:
+            key = waiting.pop()
+            pair.after[key] = new
+            waiting += self._stood_for.get(key, ())
 
     def _mend(self, node: Any, path: str, pair: Pair) -> None:
         """Repair one layer from its inputs, at its first use."""
         import keras
 
         layers, layer = keras.layers, node.operation
-        if id(layer) in self.seen or not isinstance(layer, keras.Layer):
+        pruned = self.surgery.layer(layer)
+        if id(layer) in self.seen or pruned is None:
             return
         self.seen.add(id(layer))
-        pruned = self.surgery.layer(layer)
         if isinstance(layer, (layers.MultiHeadAttention, layers.GroupQueryAttention)):
             narrowed = self._attend(node, pruned, pair)
         elif isinstance(layer, layers.BatchNormalization):
@@ -261,6 +284,14 @@ class _Place:
         return sums[0], sums[1]
 
 
+def _called(node: Any, tensors: Tensors) -> list[Any]:
+    """The outputs of a call of the original."""
+    import keras
+
+    args, kwargs = node.arguments.fill_in(tensors)
+    return list(keras.tree.flatten(node.operation(*args, **kwargs)))
+
+
 def _multiply(rows: Matrix, kernel: Matrix) -> Matrix:
     """(rows, blocks x features) with (blocks, features, outputs): (rows, blocks x outputs)."""
     blocks, features, outputs = kernel.shape
@@ -314,8 +345,9 @@ def repair(
     samples: Mapping[str, Any],
     seed: int = 0,
     held: Mapping[int, Held] | None = None,
+    unseen: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
-    """Repair a pruned model in place, unless that would make it worse on the samples.
+    """Repair a pruned model in place, unless that makes it worse on other samples.
 
     Args:
         surgery: The original and the pruned model.
@@ -323,18 +355,20 @@ def repair(
         seed: Draws the rows that layers are fitted on.
         held: Kernels by identity in which something stays: zeros aren't refitted, and kernels whose
             weights share values are left as they are.
+        unseen: Samples on which the outcome is judged; the same ones by default.
 
     Returns:
         Paths of the layers that read removed channels and were refitted; none where the pruned
         model was as near to the original as before.
     """
     original, pruned = surgery.channels.model, surgery.model
-    given = feed(pruned, samples)
+    judged = samples if unseen is None else unseen
+    wanted, inputs = _outputs(original, feed(original, judged)), feed(pruned, judged)
     weights = [w.numpy() for w in pruned.weights]
-    cut = _outputs(pruned, given)
+    cut = _outputs(pruned, inputs)
     work = _Repair(surgery, seed, held or {})
-    wanted, _ = work.run(original, feed(original, samples), given)
-    if _distance(wanted, _outputs(pruned, given)) < _distance(wanted, cut):
+    work.run(original, feed(original, samples), feed(pruned, samples))
+    if _distance(wanted, _outputs(pruned, inputs)) < _distance(wanted, cut):
         return tuple(work.repaired)
     for weight, value in zip(pruned.weights, weights, strict=True):
         weight.assign(value)

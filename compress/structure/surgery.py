@@ -102,13 +102,9 @@ class _Rebuild:
         for node in self.remains.needed(graph):
             if node.is_input:
                 continue
-            left = self.remains.reads(node)
-            for tensor in left:
+            for tensor in self.remains.reads(node):
                 tensors[id(tensor)] = tensors[id(resolve(tensor, self.remains.replaced))]
-            if len(left) < len(node.input_tensors):
-                outputs = [self._joined(node, [tensors[id(t)] for t in left])]
-            else:
-                outputs = keras.tree.flatten(self.call(node, tensors))
+            outputs = keras.tree.flatten(self.call(node, tensors))
             tensors.update((id(o), n) for o, n in zip(node.output_tensors, outputs, strict=True))
         outputs = keras.tree.map_structure(
             lambda t: tensors[id(resolve(t, self.remains.replaced))], graph._outputs_struct
@@ -131,6 +127,9 @@ class _Rebuild:
         """Make the new version of a call, symbolic tensors or real ones."""
         import keras
 
+        left = self.remains.reads(node)
+        if len(left) < len(node.input_tensors):
+            return self._joined(node, [tensors[id(t)] for t in left])
         operation = self._operation(node)
         args, kwargs = node.arguments.fill_in(tensors)
         if not isinstance(operation, keras.Layer):
@@ -202,9 +201,19 @@ class Surgery:
     model: Any
     _rebuild: _Rebuild
 
+    @property
+    def remains(self) -> Remains:
+        """What is left, and what stands in for what is gone."""
+        return self._rebuild.remains
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was removed."""
+        return bool(self.alive.all()) and not self.remains.replaced
+
     def layer(self, old: Any) -> Any:
-        """The pruned twin of a layer."""
-        return self._rebuild.made[id(old)][1]
+        """The pruned twin of a layer; None where it has none, as a join of nothing but one."""
+        return self._rebuild.made.get(id(old), (old, None))[1]
 
     def pairs(self) -> Iterator[tuple[Any, Any]]:
         """Each variable of the original that is left, with its pruned twin."""
