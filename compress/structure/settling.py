@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.recipe import PruneSpec
@@ -47,8 +48,8 @@ def settle(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) 
     if metering is None:
         return alive
     if metering.target is not None:
-        alive = _held(metering, metering.target, alive, channels, scores, spec, budget)
-        alive = _nearer(metering, metering.target, alive, channels, scores, spec)
+        search = _Search(channels, scores, spec, budget, metering, metering.target)
+        alive = search.nearer(search.held(alive))
     plain = None
     if metering.times is not None:
         plain = allocate(channels, scores, spec, budget, stepped=False)
@@ -79,66 +80,80 @@ def _on_time(
         )
 
 
-def _held(
-    metering: Metering,
-    gauge: Gauge,
-    alive: Alive,
-    channels: Channels,
-    scores: Scores,
-    spec: PruneSpec,
-    budget: Budget,
-) -> Alive:
-    """The best choice whose measured value is within the target."""
-    limit = gauge.limit or 0.0
-    best: tuple[float, Alive, float] | None = None
-    for misses in range(_TRIES):
-        value = metering.measured(gauge, alive)
-        if value <= limit and (best is None or value > best[0]):
-            best = value, alive, gauge.slope
-        if best is not None and best[0] >= limit * (1 - TOLERANCE):
-            break
-        # A little more after each miss, or two choices could take turns for ever.
-        margin = 1 + 0.02 * misses if value > limit else 1.0
-        gauge.correct(alive, value, margin)
-        before, alive = alive, allocate(channels, scores, spec, budget)
-        if best is not None and (alive == before).all():
-            break
-    if best is None:
-        raise InputError(
-            f"the {gauge.what} measured {value:,.3f} {gauge.unit} after {_TRIES} plans, and"
-            f" {limit:,.3f} is asked for",
-            "ask for more, or measure on a quieter machine" if gauge.unit == "ms" else "",
-        )
-    # What the plan expected before it was measured is the prediction worth showing.
-    gauge.slope = best[2]
-    return best[1]
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Choices of units, measured until one holds.
 
-
-def _nearer(
-    metering: Metering,
-    gauge: Gauge,
-    alive: Alive,
-    channels: Channels,
-    scores: Scores,
-    spec: PruneSpec,
-) -> Alive:
-    """A choice that leaves more and is measured to hold too, where a plan ended far below.
-
-    Units are given back by the estimate that tells close choices apart, in finer and finer steps.
+    Attributes:
+        channels: The model's units.
+        scores: Importance of the units, by group.
+        spec: Allocation, floors and multiples.
+        budget: Counts.
+        metering: Measures.
+        gauge: What has the target.
     """
-    limit = gauge.limit or 0.0
-    if gauge.near is None:
+
+    channels: Channels
+    scores: Scores
+    spec: PruneSpec
+    budget: Budget
+    metering: Metering
+    gauge: Gauge
+
+    @property
+    def limit(self) -> float:
+        """What may be measured at most."""
+        return self.gauge.limit or 0.0
+
+    def measured(self, alive: Alive) -> float:
+        """What a choice comes to."""
+        return self.metering.measured(self.gauge, alive)
+
+    def held(self, alive: Alive) -> Alive:
+        """The best choice whose measured value is within the target, from a first one on."""
+        gauge, limit = self.gauge, self.limit
+        best: tuple[float, Alive, float] | None = None
+        for misses in range(_TRIES):
+            value = self.measured(alive)
+            if value <= limit and (best is None or value > best[0]):
+                best = value, alive, gauge.slope
+            if best is not None and best[0] >= limit * (1 - TOLERANCE):
+                break
+            # A little more after each miss, or two choices could take turns for ever.
+            margin = 1 + 0.02 * misses if value > limit else 1.0
+            gauge.correct(alive, value, margin)
+            before, alive = alive, allocate(self.channels, self.scores, self.spec, self.budget)
+            if best is not None and (alive == before).all():
+                break
+        if best is None:
+            raise InputError(
+                f"the {gauge.what} measured {value:,.3f} {gauge.unit} after {_TRIES} plans, and"
+                f" {limit:,.3f} is asked for",
+                "ask for more, or measure on a quieter machine" if gauge.unit == "ms" else "",
+            )
+        # What the plan expected before it was measured is the prediction worth showing.
+        gauge.slope = best[2]
+        return best[1]
+
+    def nearer(self, alive: Alive) -> Alive:
+        """A choice that leaves more and is measured to hold too, where a plan ended far below.
+
+        Units are given back by the estimate that tells close choices apart, in finer and finer
+        steps.
+        """
+        gauge = self.gauge
+        if gauge.near is None:
+            return alive
+        for divisor in (d for d in (1, 2, 4, 8) if d <= self.spec.round_to):
+            like = alive
+            for _ in range(_LOOKS):
+                value = self.measured(alive)
+                if value >= self.limit * (1 - TOLERANCE):
+                    return alive
+                # What the planner of the file needs for each byte that is alive at the peak.
+                rate = self.measured(like) / max(gauge.near(like), 1.0)
+                target = Target(gauge.what, self.limit / rate, gauge.near)
+                like = refill(self.channels, self.scores, self.spec, alive, target, divisor)
+                if value < self.measured(like) <= self.limit:
+                    alive = like
         return alive
-    for divisor in (d for d in (1, 2, 4, 8) if d <= spec.round_to):
-        like = alive
-        for _ in range(_LOOKS):
-            value = metering.measured(gauge, alive)
-            if value >= limit * (1 - TOLERANCE):
-                return alive
-            # What the planner of the file needs for each byte that is alive at the peak.
-            rate = metering.measured(gauge, like) / max(gauge.near(like), 1.0)
-            target = Target(gauge.what, limit / rate, gauge.near)
-            like = refill(channels, scores, spec, alive, target, divisor)
-            if value < metering.measured(gauge, like) <= limit:
-                alive = like
-    return alive
