@@ -128,20 +128,15 @@ def measure(candidate: Candidate, worker: Worker) -> dict[str, Any]:
     try:
         model = candidate.build()
         samples = LARGE_SAMPLES if model.count_params() > LARGE_PARAMS else SAMPLES
-        data = own_data(model, samples)
-        outcomes: dict[str, Any] = {}
-        for name in EXPORTERS:
-            outcomes |= _outcomes(_exported(model, name, data, samples, worker))
-        return outcomes
+        return _outcomes(_exported(model, own_data(model, samples), samples, worker))
     except EdgepressError as error:
         return {"refused": error.message}
 
 
-def _exported(model: Any, name: str, data: Any, samples: int, worker: Worker) -> ExportResult:
+def _exported(model: Any, data: Any, samples: int, worker: Worker) -> ExportResult:
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
-        every = tuple(PRECISIONS)
-        return export(model, out, [name], every, data, calibration_samples=samples, worker=worker)
+        out, every = Path(folder) / "out", (tuple(EXPORTERS), tuple(PRECISIONS))
+        return export(model, out, *every, data, calibration_samples=samples, worker=worker)
 
 
 def _outcomes(result: ExportResult) -> dict[str, dict[str, Any]]:
