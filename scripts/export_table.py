@@ -135,8 +135,11 @@ def measure(candidate: Candidate, worker: Worker) -> dict[str, Any]:
 
 def _exported(model: Any, data: Any, samples: int, worker: Worker) -> ExportResult:
     with tempfile.TemporaryDirectory() as folder:
-        out, every = Path(folder) / "out", (tuple(EXPORTERS), tuple(PRECISIONS))
-        return export(model, out, *every, data, calibration_samples=samples, worker=worker)
+        formats, precisions = tuple(EXPORTERS), tuple(PRECISIONS)
+        out = Path(folder) / "out"
+        return export(
+            model, out, formats, precisions, data, calibration_samples=samples, worker=worker
+        )
 
 
 def _outcomes(result: ExportResult) -> dict[str, dict[str, Any]]:
