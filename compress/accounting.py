@@ -71,10 +71,12 @@ class PruningRun:
             remarks: Whether what the training remarks is for the user: where it is a recovery,
                 and not one under which the model shrinks.
         """
+        from edgepress.compress.finetune.statistics import prompt_statistics
         from edgepress.compress.finetune.train import fit
 
         assert self.dataset is not None
-        with self.timed("recover"):
+        steps = self.dataset.training_split.steps(training.batch_size)
+        with self.timed("recover"), prompt_statistics(model, steps):
             history = fit(
                 model,
                 self.dataset,
