@@ -111,9 +111,16 @@ class SourceOutputs:
     @cached_property
     def rounding(self) -> float:
         """How far the source's own rounding carries; see `own_rounding`. Measured on first use."""
-        from edgepress.deploy.rounding import own_rounding
+        from edgepress.deploy.departures import own_rounding
 
         return own_rounding(self.model, self.feed(), self.outputs)
+
+    @cached_property
+    def mixing(self) -> float:
+        """How far the source mixes samples; see `mixes_samples`. Measured on first use."""
+        from edgepress.deploy.departures import mixes_samples
+
+        return mixes_samples(self.model, self.feed())
 
 
 def gather(
@@ -290,6 +297,11 @@ def _reason(
     if tolerance is None:
         return "its outputs hold NaN or infinity"
     if error > tolerance:
+        if source.mixing > max(_ROUNDING_LIMIT, _ROUNDINGS * source.rounding):
+            return (
+                "the model mixes the samples of a batch: alone a sample gives another output, by"
+                f" up to {source.mixing:.3g} of the largest"
+            )
         what = "largest difference" if precision.bounded == "largest" else "noise"
         return (
             f"{what} {error:.3g} of the source's outputs, {precision.name} explains at most"

@@ -143,22 +143,27 @@ def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
         As `checked`.
 
     Raises:
-        ValueError: It has a loop or a branch that the conversion breaks.
+        ValueError: The conversion breaks it, as it does loops and branches.
     """
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    model = convert_float_to_float16(onnx.load(request["source"]), keep_io_types=True)
-    _sort(model.graph)
+    source = onnx.load(request["source"])
+    loops = [node.op_type for node in source.graph.node if any(_bodies(node))]
     try:
+        model = convert_float_to_float16(source, keep_io_types=True)
+        _sort(model.graph)
         told = checked(model)
     except Exception as error:
-        loops = [node.op_type for node in model.graph.node if any(_bodies(node))]
-        if not loops:
-            raise
+        if loops:
+            why = (
+                f"breaks the body of the operator {loops[0]}, which some masked recurrent layers"
+                " become"
+            )
+        else:
+            why = f"fails on this graph: {str(error).strip() or type(error).__name__}"
         raise ValueError(
-            f"ONNX Runtime's conversion to float16 breaks the body of the operator {loops[0]},"
-            " which some masked recurrent layers become; float32, dynamic and int8 remain"
+            f"ONNX Runtime's conversion to float16 {why}; float32, dynamic and int8 remain"
         ) from error
     onnx.save(model, request["out"])
     return told

@@ -8,6 +8,7 @@ from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune import fit
 from edgepress.compress.finetune.copying import copy_model
+from edgepress.compress.finetune.statistics import prompt_statistics
 from edgepress.compress.recipe import PruneSpec
 from edgepress.compress.weights import prune_weights
 from edgepress.compress.weights.callback import HoldMasks
@@ -202,7 +203,8 @@ def test_a_rewound_round_trains_the_weights_that_came_in(images):
     again = copy_model(model)
     kernels, _ = find_kernels(again)
     masks = current_masks(find_kernels(result.model)[0], "weights")
-    fit(again, data, spec.recovery(), callbacks=[HoldMasks(kernels, masks)], teacher=model)
+    with prompt_statistics(again, data.training_split.steps(8)):
+        fit(again, data, spec.recovery(), callbacks=[HoldMasks(kernels, masks)], teacher=model)
     for a, b in zip(result.model.weights, again.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 

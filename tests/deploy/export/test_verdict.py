@@ -99,6 +99,19 @@ def test_where_rounding_stays_small_the_bound_stays():
     found = judge(given, [have], PRECISIONS["float32"])
     assert given.rounding < 1e-6
     assert (found.passed, found.tolerance) == (False, 1e-4)
+    assert "float32 explains at most 0.0001" in found.reason
+
+
+def test_a_network_that_mixes_its_samples_is_said_to() -> None:
+    inputs = keras.Input((6,), name="x")
+    model = keras.Model(inputs, layers.Attention()([inputs, inputs]))
+    x = outputs(0, 20)
+    want = np.asarray(model(x))
+    alone = np.concatenate([np.asarray(model(x[i : i + 1])) for i in range(20)])
+    given = SourceOutputs(model, lambda: iter([{"x": x}]), [want])
+    found = judge(given, [alone], PRECISIONS["float32"])
+    assert not found.passed
+    assert "mixes the samples of a batch" in found.reason
 
 
 def test_a_stand_in_explains_nothing():

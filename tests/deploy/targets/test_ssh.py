@@ -122,7 +122,7 @@ def test_a_killed_runner_is_reported_and_results_so_far_are_kept(
 
         def step(self, done: int, total: int, text: str = "") -> None:
             if done == 3:
-                pids = sorted(_alive(f"{server.temporary}"))
+                pids = sorted(_alive(f"{server.temporary}"), key=_age)
                 runners = [
                     p for p in pids if "runner.py" in _command(p) and "sh -c" not in _command(p)
                 ]
@@ -135,6 +135,15 @@ def test_a_killed_runner_is_reported_and_results_so_far_are_kept(
     by_name = {m.name: m.series.values.size for m in result.measurements}
     assert by_name[failure.artifact] == 15
     assert set(by_name.values()) == {15, 40}
+
+
+def _age(pid: int) -> tuple[int, int]:
+    """When a process began; numbers start again when they are used up."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return sys.maxsize, pid
+    return int(told.rpartition(")")[2].split()[19]), pid
 
 
 def _command(pid: int) -> str:

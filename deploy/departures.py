@@ -1,8 +1,11 @@
-"""How far a network's own rounding carries.
+"""Why a file may depart from its source though its conversion is right.
 
 Through a hundred layers of random weights the last bit of a float32 can grow to a thousandth of the
 output. Any other order of additions, so any other runtime, then departs from Keras by as much, and
 a file is not wrong for it. What tells is the same network in 64-bit floats.
+
+A network that mixes the samples of a batch gives something else in every other batch, so that a
+file with a batch of 1 can't agree with it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 Outputs = list[NDArray[Any]]
 _ENOUGH = 64
+_FEW = 8
 # A source's own outputs come again up to this share; a stand-in's don't.
 _SAME = 0.01
 
@@ -48,6 +52,28 @@ def own_rounding(model: Any, chunks: Iterator[dict[str, NDArray[Any]]], outputs:
     if largest_share(rounded, [o[:count] for o in outputs]) > _SAME:
         return 0.0
     return largest_share(rounded, wanted)
+
+
+def mixes_samples(model: Any, chunks: Iterator[dict[str, NDArray[Any]]]) -> float:
+    """How far one sample's outputs depend on the others of its batch.
+
+    Args:
+        model: A Keras model.
+        chunks: Samples by input name; up to 8 of the first chunk are looked at.
+
+    Returns:
+        Largest difference between a sample in a batch and alone, over the largest output; 0 where
+        the model only stands for a file.
+    """
+    from edgepress.deploy.verifying import run_source
+
+    try:
+        samples = {name: values[:_FEW] for name, values in next(chunks).items()}
+        together = run_source(model, iter([samples]))
+        alone = run_source(model, iter([samples]), batch_size=1)
+    except Exception:  # Nothing to ask with, or a model for one batch size alone.
+        return 0.0
+    return largest_share(alone, together)
 
 
 def largest_share(some: Sequence[NDArray[Any]], others: Sequence[NDArray[Any]]) -> float:
