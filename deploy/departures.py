@@ -36,7 +36,6 @@ def own_rounding(model: Any, chunks: Iterator[dict[str, NDArray[Any]]], outputs:
         only stands for a file and doesn't give `outputs`.
     """
     from edgepress.deploy.exporters.float_types import in_double_precision
-    from edgepress.deploy.verifying import run_source
 
     exact = in_double_precision(model)
     if exact is None:
@@ -46,9 +45,10 @@ def own_rounding(model: Any, chunks: Iterator[dict[str, NDArray[Any]]], outputs:
         tensor.name: samples[given.name].astype(str(tensor.dtype))
         for given, tensor in zip(model.inputs, exact.inputs, strict=True)
     }
-    wanted = run_source(exact, iter([doubled]))
-    rounded = run_source(model, iter([samples]))
-    count = len(wanted[0])
+    wanted, rounded = _run(exact, doubled), _run(model, samples)
+    count = len(next(iter(samples.values())))
+    if not wanted or not rounded:
+        return 0.0
     if largest_share(rounded, [o[:count] for o in outputs]) > _SAME:
         return 0.0
     return largest_share(rounded, wanted)
@@ -65,15 +65,19 @@ def mixes_samples(model: Any, chunks: Iterator[dict[str, NDArray[Any]]]) -> floa
         Largest difference between a sample in a batch and alone, over the largest output; 0 where
         the model only stands for a file.
     """
+    samples = {name: values[:_FEW] for name, values in next(chunks, {}).items()}
+    together, alone = _run(model, samples), _run(model, samples, batch_size=1)
+    return largest_share(alone, together) if together and alone else 0.0
+
+
+def _run(model: Any, samples: dict[str, NDArray[Any]], batch_size: int = _ENOUGH) -> Outputs:
+    """A model's outputs; none where it can't run so: it stands for a file, or has a fixed batch."""
     from edgepress.deploy.verifying import run_source
 
     try:
-        samples = {name: values[:_FEW] for name, values in next(chunks).items()}
-        together = run_source(model, iter([samples]))
-        alone = run_source(model, iter([samples]), batch_size=1)
-    except Exception:  # Nothing to ask with, or a model for one batch size alone.
-        return 0.0
-    return largest_share(alone, together)
+        return run_source(model, iter([samples]), batch_size)
+    except Exception:
+        return []
 
 
 def largest_share(some: Sequence[NDArray[Any]], others: Sequence[NDArray[Any]]) -> float:
