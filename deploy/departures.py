@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.deploy.verifying import largest_error, run_source
+
 Outputs = list[NDArray[Any]]
 _ENOUGH = 64
 _FEW = 8
@@ -49,9 +51,9 @@ def own_rounding(model: Any, chunks: Iterator[dict[str, NDArray[Any]]], outputs:
     count = len(next(iter(samples.values())))
     if not wanted or not rounded:
         return 0.0
-    if largest_share(rounded, [o[:count] for o in outputs]) > _SAME:
+    if _furthest(rounded, [o[:count] for o in outputs]) > _SAME:
         return 0.0
-    return largest_share(rounded, wanted)
+    return _furthest(rounded, wanted)
 
 
 def mixes_samples(model: Any, chunks: Iterator[dict[str, NDArray[Any]]]) -> float:
@@ -67,25 +69,18 @@ def mixes_samples(model: Any, chunks: Iterator[dict[str, NDArray[Any]]]) -> floa
     """
     samples = {name: values[:_FEW] for name, values in next(chunks, {}).items()}
     together, alone = _run(model, samples), _run(model, samples, batch_size=1)
-    return largest_share(alone, together) if together and alone else 0.0
+    return _furthest(alone, together) if together and alone else 0.0
 
 
 def _run(model: Any, samples: dict[str, NDArray[Any]], batch_size: int = _ENOUGH) -> Outputs:
     """A model's outputs; none where it can't run so: it stands for a file, or has a fixed batch."""
-    from edgepress.deploy.verifying import run_source
-
     try:
         return run_source(model, iter([samples]), batch_size)
     except Exception:
         return []
 
 
-def largest_share(some: Sequence[NDArray[Any]], others: Sequence[NDArray[Any]]) -> float:
-    """Largest difference of arrays over the largest value of its array; infinite with NaN."""
-    shares = [_share(a.astype(np.float64), b) for a, b in zip(some, others, strict=True)]
-    return max(shares, default=0.0)
-
-
-def _share(one: NDArray[Any], other: NDArray[Any]) -> float:
-    share = np.abs(one - other).max(initial=0) / max(np.abs(other).max(initial=0), 1e-7)
-    return float(share) if np.isfinite(share) else float("inf")
+def _furthest(some: Sequence[NDArray[Any]], others: Sequence[NDArray[Any]]) -> float:
+    """The largest error of some outputs against others."""
+    pairs = zip(some, others, strict=True)
+    return max((largest_error(np.abs(a.astype(np.float64) - b), b) for a, b in pairs), default=0.0)

@@ -244,7 +244,9 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     if source.task is not None and finite:
         value = source.task.score(got, source.targets)
     tolerance = _tolerance(source, precision, error)
-    reason = _reason(source, precision, error, value, tolerance if finite else None)
+    reason = "its outputs hold NaN or infinity"
+    if finite:
+        reason = _reason(source, precision, error, value, tolerance)
     largest = max(float(d.max(initial=0)) for d in differences)
     return Agreement(
         passed=not reason,
@@ -266,16 +268,24 @@ def _json_safe(number: float) -> float:
     return number if np.isfinite(number) else float(np.finfo(np.float32).max)
 
 
+def largest_error(difference: NDArray[Any], want: NDArray[Any]) -> float:
+    """The largest difference over the largest output; infinite where one is no number."""
+    error = float(difference.max(initial=0)) / _largest(want)
+    return error if np.isfinite(error) else float("inf")
+
+
 def _relative(difference: NDArray[Any], want: NDArray[Any], precision: Precision) -> float:
     """The error that the precision bounds, in units of the source's outputs."""
-    largest = max(float(np.abs(want).max(initial=0)), 1e-7)
     if precision.bounded == "largest":
-        error = float(difference.max(initial=0)) / largest
-    else:
-        # Outputs that hardly vary would make any rounding look large.
-        spread = max(float(np.std(want)), 0.05 * largest)
-        error = float(np.sqrt(np.mean(np.square(difference)))) / spread
+        return largest_error(difference, want)
+    # Outputs that hardly vary would make any rounding look large.
+    spread = max(float(np.std(want)), 0.05 * _largest(want))
+    error = float(np.sqrt(np.mean(np.square(difference)))) / spread
     return error if np.isfinite(error) else float("inf")
+
+
+def _largest(want: NDArray[Any]) -> float:
+    return max(float(np.abs(want).max(initial=0)), 1e-7)
 
 
 def _tolerance(source: SourceOutputs, precision: Precision, error: float) -> float:
@@ -291,13 +301,12 @@ def _reason(
     precision: Precision,
     error: float,
     value: float | None,
-    tolerance: float | None,
+    tolerance: float,
 ) -> str:
-    """Why the artifact fails, empty if it passes; it has no tolerance where it gives NaN."""
-    if tolerance is None:
-        return "its outputs hold NaN or infinity"
+    """Why an artifact without NaN fails, empty if it passes."""
     if error > tolerance:
-        if source.mixing > max(_ROUNDING_LIMIT, _ROUNDINGS * source.rounding):
+        # Mixing is asked first: the rounding takes a copy of the whole model.
+        if source.mixing > _ROUNDING_LIMIT and source.mixing > _ROUNDINGS * source.rounding:
             return (
                 "the model mixes the samples of a batch: alone a sample gives another output, by"
                 f" up to {source.mixing:.3g} of the largest"
@@ -329,7 +338,7 @@ def _agreement(source: SourceOutputs, have: Outputs, want: Outputs, tolerance: f
     classes = want[0].ndim >= 2 and want[0].shape[-1] > 1
     if kind == "classification" or (kind is None and want[0].ndim == 2 and classes):
         return float((have[0].argmax(-1) == want[0].argmax(-1)).mean())
-    bound = tolerance * max(float(np.abs(want[0]).max(initial=0)), 1e-7)
+    bound = tolerance * _largest(want[0])
     worst = np.abs(have[0] - want[0]).reshape(len(want[0]), -1).max(1)
     return float((worst <= bound).mean())
 

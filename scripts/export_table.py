@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -175,6 +176,15 @@ def shown(outcome: dict[str, Any]) -> str:
     return "withheld" if "failed" in outcome else "–"
 
 
+def told(reason: str) -> str:
+    """A reason without the folders of the machine that it was met on.
+
+    >>> told("'/home/me/old.h5' holds no model, 1/2 of it")
+    "'old.h5' holds no model, 1/2 of it"
+    """
+    return re.sub(r"(?<![\w.])/(?:[^\s/:']+/)+", "", reason)
+
+
 def table(results: dict[str, dict[str, Any]]) -> list[str]:
     """The Markdown table of one group and the reasons under it."""
     cells = columns()
@@ -185,19 +195,19 @@ def table(results: dict[str, dict[str, Any]]) -> list[str]:
     reasons: dict[str, dict[str, list[str]]] = {}
     for name, result in results.items():
         if "refused" in result:
-            reasons.setdefault(f"not loaded: {result['refused']}", {})[name] = []
+            reasons.setdefault(f"not loaded: {told(result['refused'])}", {})[name] = []
             continue
         row = [result[_key(c)] for c in cells]
         lines.append(f"| `{name}` | " + " | ".join(shown(o) for o in row) + " |")
         for cell, outcome in zip(cells, row, strict=True):
             reason = outcome.get("missing") or outcome.get("failed")
             if reason:
-                reasons.setdefault(reason, {}).setdefault(name, []).append(_key(cell))
-    told = [
+                reasons.setdefault(told(reason), {}).setdefault(name, []).append(_key(cell))
+    listed = [
         f"- {reason}: " + ", ".join(f"`{n}`{_listed(where)}" for n, where in places.items())
         for reason, places in reasons.items()
     ]
-    return [*lines, "", "Why some are missing:", "", *told] if told else lines
+    return [*lines, "", "Why some are missing:", "", *listed] if listed else lines
 
 
 def _listed(cells: Sequence[str]) -> str:

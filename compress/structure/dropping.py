@@ -237,7 +237,7 @@ class _Search:
         for extra in (None, *(b for b in self._blocks if b not in self._chosen)):
             tried = self._necessary(extra)
             left = 0.0 if tried is None else self._amount(tried)
-            if tried is None or not lowest < left <= self._limit + 1e-9:
+            if tried is None or left <= lowest or self._excess(tried) > 0:
                 continue
             loss = self._loss_of(tried)
             if loss <= least + 1e-9:

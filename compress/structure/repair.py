@@ -7,7 +7,7 @@ on the pruned model's own activations (errors of earlier layers included) it giv
 layer gave, as far as a rectifier behind it lets that through, and at the end of a residual branch
 also what the path beside it lost. Batch normalisation elsewhere is told the mean and variance that
 it now sees. If in the end the outputs aren't nearer to the original's than they were right after
-the cut, on samples that nothing was fitted to, everything is put back.
+the cut, judged on other samples, everything is put back.
 
 Sources:
     He, Zhang and Sun, "Channel pruning for accelerating very deep neural networks" (2017), section
