@@ -39,7 +39,8 @@ class DataSpec(Spec):
     """Where the data is and how it is prepared.
 
     Attributes:
-        spec: File, folder, `tfds:NAME` or `file.py:function`; a mapping in the library.
+        spec: File, folder, `tfds:NAME` or `file.py:function`; in the library also a pair of
+            arrays (x, y) or a mapping.
         scale: Factor applied to inputs, as 1/255.
         mean: Subtracted after scaling, one number or one for each channel.
         std: Divisor after the mean.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +59,8 @@ def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Data
     """Open a data set for a model.
 
     Args:
-        data: `DataSpec`, specification as text, mapping of arrays or `tf.data.Dataset`s, or an
-            open `Dataset` (given back as it is).
+        data: `DataSpec`, specification as text, a pair of arrays (x, y), mapping of arrays or
+            `tf.data.Dataset`s, or an open `Dataset` (given back as it is).
         model: The Keras model whose inputs and outputs it must fit.
         seed: Draws the validation split where the data has none.
         teacher: The Keras model whose answers stand in for labels where the specification says
@@ -111,6 +112,13 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
     given = spec.spec
     if isinstance(given, Mapping):
         return _open_mapping(given, model, "the data", spec)
+    if isinstance(given, tuple) and len(given) == 2:
+        return _open_mapping({"x": given[0], "y": given[1]}, model, "the data", spec)
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(
+            f"data is of the type {type(given).__name__}",
+            f"give (x, y), a mapping with the keys train, val, test, or {_FORMS}",
+        )
     text = str(given)
     if text.startswith("tfds:"):
         streams, names = tfds_streams(text.removeprefix("tfds:"))

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.benchmarks.tflite_file import read_graph
+from edgepress.benchmarks.tflite_file import graph_of, read_graph, read_model
 from edgepress.deploy.exporters.tracing import SIGNATURE
+from edgepress.deploy.quantize.own_biases import own_biases
 from edgepress.deploy.quantize.tflite_ranges import clipped
 
 # What a converter leaves behind that lost the weights: they stay outside the file.
@@ -29,7 +30,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         The operators of the file.
 
     Raises:
-        ValueError: The file would need variables from outside.
+        ValueError: The file would need variables from outside, or nothing of it was quantised.
     """
     import tensorflow as tf
 
@@ -46,6 +47,10 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         ]
     path = Path(request["out"])
     path.write_bytes(_converted(converter, request))
+    if request["precision"] == "int16x8":
+        own_biases(path)
+    if request["precision"] == "dynamic":
+        _check_quantised(path)
     return {"operators": list(check_file(path))}
 
 
@@ -70,6 +75,16 @@ def _converted(converter: Any, request: Mapping[str, Any]) -> bytes:
             output_data_type=converter.inference_output_type,
         )
     )
+
+
+def _check_quantised(path: Path) -> None:
+    model = read_model(path)
+    graphs = (graph_of(model, place) for place in range(model.SubgraphsLength()))
+    if not any(t.type == "INT8" and t.constant for graph in graphs for t in graph.tensors):
+        raise ValueError(
+            "no kernel of this graph has 1,024 weights or more, and TFLite leaves smaller ones in"
+            " floats: the file would be that of float32; int8-weights takes all sizes"
+        )
 
 
 def check_file(path: Path) -> tuple[str, ...]:

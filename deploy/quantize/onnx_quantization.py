@@ -25,6 +25,9 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         As `checked`.
+
+    Raises:
+        ValueError: There is nothing to quantise dynamically.
     """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -62,16 +65,28 @@ def checked(model: Any) -> dict[str, Any]:
 
 
 def _dynamic(source: Path, request: Mapping[str, Any]) -> None:
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     # ConvInteger has no fast kernel in ONNX Runtime; convolutions stay in floats.
+    kinds = ["MatMul", "Gemm", "LSTM", "GRU", "Attention"]
+    # ONNX Runtime moves a DequantizeLinear along the graph, and crashes (SIGABRT) where it meets
+    # the body of a loop: there an embedding's table stays in floats.
+    if not _loops(onnx.load(source)):
+        kinds.append("Gather")
     quantize_dynamic(
         str(source),
         request["out"],
         per_channel=True,
         weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul", "Gemm", "LSTM", "GRU", "Attention", "Gather"],
+        op_types_to_quantize=kinds,
     )
+    stored = {tensor.data_type for tensor in onnx.load(request["out"]).graph.initializer}
+    if not stored & {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}:
+        raise ValueError(
+            "ONNX Runtime quantises no weight of this graph on the go: it does those of dense"
+            " layers, recurrent ones without a mask and embeddings; float16 and int8 remain"
+        )
 
 
 def _static(source: Path, request: Mapping[str, Any]) -> None:
@@ -149,7 +164,7 @@ def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     source = onnx.load(request["source"])
-    loops = [node.op_type for node in source.graph.node if any(_bodies(node))]
+    loops = _loops(source)
     try:
         model = convert_float_to_float16(source, keep_io_types=True)
         _sort(model.graph)
@@ -206,6 +221,11 @@ def _reads(node: Any) -> Iterator[str]:
     for inner in _bodies(node):
         for part in inner.node:
             yield from _reads(part)
+
+
+def _loops(model: Any) -> list[str]:
+    """The loops and branches of a model, by operator."""
+    return [node.op_type for node in model.graph.node if any(_bodies(node))]
 
 
 def _bodies(node: Any) -> Iterator[Any]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.deploy.quantize.own_biases import OPERANDS
+
 if TYPE_CHECKING:
     from edgepress.benchmarks.tflite_file import Tensor, TFLiteGraph
 
@@ -31,11 +33,6 @@ _MATCHED = 1.01
 # their own; the root of the mean square error may reach this share of theirs.
 _COARSEST = 0.05
 _LARGEST, _STEPS = 127, 256
-# Where an operator has its weights and its bias.
-_INPUTS = {
-    "CONV_2D": (1, 2), "DEPTHWISE_CONV_2D": (1, 2), "FULLY_CONNECTED": (1, 2),
-    "TRANSPOSE_CONV": (1, 3), "CONV_3D": (1, 2),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,11 +190,11 @@ def _biases(graph: TFLiteGraph, weights: int) -> tuple[int, ...] | None:
     for operator in graph.operators:
         if weights not in operator.inputs:
             continue
-        own, bias = _INPUTS.get(operator.name, (-1, -1))
-        if operator.inputs.index(weights) != own:
+        own = OPERANDS.get(operator.name)
+        if own is None or operator.inputs.index(weights) != own.weights:
             return None
-        if len(operator.inputs) > bias and operator.inputs[bias] >= 0:
-            found.add(operator.inputs[bias])
+        if len(operator.inputs) > own.bias and operator.inputs[own.bias] >= 0:
+            found.add(operator.inputs[own.bias])
     return tuple(sorted(i for i in found if graph.tensors[i].scales))
 
 

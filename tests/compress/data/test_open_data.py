@@ -316,6 +316,15 @@ def test_bad_files_are_one_clear_line(tmp_path: Path) -> None:
             open_data(tmp_path / name, dense())
 
 
+def test_a_pair_of_arrays_is_the_data_and_other_objects_are_named() -> None:
+    given = arrays()
+    opened = open_data((given["x"], given["y"]), dense())
+    assert (opened.train.size, opened.val.size) == (48, 12)
+    for wrong in (given["x"], 3, (1, 2, 3)):
+        with pytest.raises(InputError, match=f"of the type {type(wrong).__name__}"):
+            open_data(wrong, dense())
+
+
 def test_tables_with_text_and_gaps_say_what_was_done(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     rows = [f"{'' if i == 3 else i},{('red', 'blue')[i % 2]},{i % 2}" for i in range(20)]

@@ -191,3 +191,51 @@ def test_a_masked_recurrent_layer_has_a_float16_file(tmp_path, worker):
     model = keras.Model(series, layers.LSTM(4)(layers.Masking()(series)))
     result = export(model, tmp_path / "out", ("onnx",), ("float16",), worker=worker)
     assert result.passed
+
+
+EQUAL_BIASES = {
+    "convolution": lambda **k: layers.Conv2D(4, 3, padding="same", **k),
+    "depthwise": lambda **k: layers.DepthwiseConv2D(3, padding="same", **k),
+    "transposed": lambda **k: layers.Conv2DTranspose(4, 3, padding="same", **k),
+    "dense": lambda **k: layers.Dense(4, **k),
+}
+
+
+@pytest.mark.parametrize("kind", EQUAL_BIASES)
+def test_layers_of_equal_biases_keep_them_with_16_bit_activations(kind, tmp_path, worker):
+    """The converter keeps one bias for all, in the unit of one: the others added a tenth of it."""
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((8, 8, 4), name="image")
+    for _ in range(3):
+        x = EQUAL_BIASES[kind](activation="tanh", bias_initializer="ones")(x)
+    model = keras.Model(image, x)
+    # Far larger than what the tanh gives: the layers' units differ.
+    samples = 20 * np.random.default_rng(0).normal(size=(32, 8, 8, 4)).astype(np.float32)
+    data = (samples, model.predict(samples, verbose=0))
+    precisions = ("int8", "int16x8")
+    result = export(model, tmp_path / "out", ("tflite",), precisions, data, worker=worker)
+    eight, sixteen = (artifact.verified.mean_abs_error for artifact in result)
+    assert sixteen < eight
+
+
+def test_an_embedding_before_a_loop_has_a_dynamic_onnx_file_that_runs(tmp_path, worker):
+    """With the embedding's table in 8 bits ONNX Runtime crashes on loading it (SIGABRT)."""
+    words = keras.Input((8,), name="words")
+    x = layers.LSTM(6, recurrent_activation="hard_sigmoid")(layers.Embedding(30, 8)(words))
+    model = keras.Model(words, layers.Dense(3)(x))
+    result = export(model, tmp_path / "out", ("onnx",), ("dynamic",), worker=worker)
+    assert result.passed
+    assert result[0].verified.max_abs_error > 1e-5  # that the dense layer's rounding leaves
+
+
+def test_a_dynamic_file_in_which_all_would_stay_in_floats_is_refused(tmp_path, worker):
+    """Both converters write it without a word."""
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, layers.Conv2D(8, 3)(image))
+    result = export(
+        model, tmp_path / "out", ("tflite", "onnx"), ("float32", "dynamic"), worker=worker
+    )
+    assert [artifact.quantize for artifact in result] == ["float32", "float32"]
+    tflite, onnx = (skipped.reason for skipped in result.skipped)
+    assert "1,024 weights" in tflite
+    assert "no weight of this graph" in onnx
