@@ -239,3 +239,16 @@ def test_a_dynamic_file_in_which_all_would_stay_in_floats_is_refused(tmp_path, w
     tflite, onnx = (skipped.reason for skipped in result.skipped)
     assert "1,024 weights" in tflite
     assert "no weight of this graph" in onnx
+
+
+def test_a_dynamic_onnx_file_does_not_overflow_on_processors_without_vnni(tmp_path, worker):
+    """With all 8 bits of the weights its noise is ten times that on x86 with AVX2 alone."""
+    keras.utils.set_random_seed(0)
+    recurrent = [layers.LSTM(32, return_sequences=True), layers.LSTM(32)]
+    model = keras.Sequential([keras.Input((10, 8)), *recurrent, layers.Dense(10)])
+    samples = np.random.default_rng(0).normal(size=(256, 10, 8)).astype(np.float32)
+    outputs = model.predict(samples, verbose=0)
+    [artifact] = export(
+        model, tmp_path / "out", ("onnx",), ("dynamic",), (samples, outputs), worker=worker
+    )
+    assert artifact.verified.mean_abs_error < 0.05 * outputs.std()
