@@ -30,7 +30,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
         As `checked`.
 
     Raises:
-        ValueError: There is nothing to quantise dynamically.
+        ValueError: None of its weights can be quantised so.
     """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -44,7 +44,21 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
             _static(ready, request)
     finally:
         ready.unlink(missing_ok=True)
-    return checked(onnx.load(request["out"]))
+    written = onnx.load(request["out"])
+    _check_quantised(written)
+    return checked(written)
+
+
+def _check_quantised(model: Any) -> None:
+    import onnx
+
+    eight_bits = onnx.TensorProto.INT8, onnx.TensorProto.UINT8
+    if not any(t.data_type in eight_bits and t.dims for t in model.graph.initializer):
+        raise ValueError(
+            "ONNX Runtime quantises no weight of this graph: not those in loops, which masked"
+            " recurrent layers and those with a hard sigmoid become, and on the go not those of"
+            " convolutions; float32 and float16 remain"
+        )
 
 
 def checked(model: Any) -> dict[str, Any]:
@@ -85,15 +99,10 @@ def _dynamic(source: Path, request: Mapping[str, Any]) -> None:
         weight_type=QuantType.QInt8,
         op_types_to_quantize=kinds,
     )
-    stored = {tensor.data_type for tensor in onnx.load(request["out"]).graph.initializer}
-    if not stored & {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}:
-        raise ValueError(
-            "ONNX Runtime quantises no weight of this graph on the go: it does those of dense"
-            " layers, recurrent ones without a mask and embeddings; float16 and int8 remain"
-        )
 
 
 def _static(source: Path, request: Mapping[str, Any]) -> None:
+    import onnx
     from onnxruntime.quantization import (
         CalibrationMethod,
         QuantFormat,
@@ -118,6 +127,9 @@ def _static(source: Path, request: Mapping[str, Any]) -> None:
         weight_type=QuantType.QInt8,
         reduce_range=_SEVEN_BITS,
         calibrate_method=methods[request.get("method", "min-max")],
+        # A Relu goes where the rounding behind it clips as it does. The body of a loop that reads
+        # its output from outside would read what was before it.
+        extra_options={"QDQKeepRemovableActivations": bool(_loops(onnx.load(source)))},
     )
 
 

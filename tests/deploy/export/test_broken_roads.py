@@ -252,3 +252,18 @@ def test_a_dynamic_onnx_file_does_not_overflow_on_processors_without_vnni(tmp_pa
         model, tmp_path / "out", ("onnx",), ("dynamic",), (samples, outputs), worker=worker
     )
     assert artifact.verified.mean_abs_error < 0.05 * outputs.std()
+
+
+def test_a_relu_before_a_loop_stays_in_int8_onnx_files(tmp_path, worker):
+    """The quantiser takes it out as clipped anyway; the loop's body then reads what is before."""
+    keras.utils.set_random_seed(0)
+    series = keras.Input((6, 4), name="series")
+    x = layers.Bidirectional(layers.LSTM(6, return_sequences=True))(series)
+    x = layers.LSTM(6, recurrent_activation="hard_sigmoid")(layers.ReLU()(x))
+    model = keras.Model(series, layers.Dense(3)(x))
+    samples = np.random.default_rng(0).normal(size=(256, 6, 4)).astype(np.float32)
+    outputs = model.predict(samples, verbose=0)
+    [artifact] = export(
+        model, tmp_path / "out", ("onnx",), ("int8",), (samples, outputs), worker=worker
+    )
+    assert artifact.verified.mean_abs_error < 0.05 * outputs.std()
