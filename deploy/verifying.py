@@ -244,9 +244,7 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     if source.task is not None and finite:
         value = source.task.score(got, source.targets)
     tolerance = _tolerance(source, precision, error)
-    reason = "its outputs hold NaN or infinity"
-    if finite:
-        reason = _reason(source, precision, error, value, tolerance)
+    reason = _reason(source, precision, error, value, tolerance) if finite else _endless(precision)
     largest = max(float(d.max(initial=0)) for d in differences)
     return Agreement(
         passed=not reason,
@@ -261,6 +259,11 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         source_value=source.value,
         reason=reason,
     )
+
+
+def _endless(precision: Precision) -> str:
+    why = ": 16-bit floats end at 65,504" if precision.name == "float16" else ""
+    return f"its outputs hold NaN or infinity{why}"
 
 
 def _json_safe(number: float) -> float:
