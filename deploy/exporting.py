@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.runtime import Runtime
-from edgepress.compress.artifact import Artifact
+from edgepress.compress.artifact import Agreement, Artifact, TensorSpec
 from edgepress.compress.errors import DeviceError, EdgepressError, InputError
 from edgepress.compress.files import (
     atomic_output,
@@ -31,8 +31,10 @@ from edgepress.deploy.export_options import (
 )
 from edgepress.deploy.export_result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
-from edgepress.deploy.exporters.exporter import IO, Batch, SparseEncoding
+from edgepress.deploy.exporters.exporter import IO, Batch, SparseEncoding, Written
 from edgepress.deploy.exporters.preflight import Obstacle
+from edgepress.deploy.exporters.select_operators import tensorflow_kernels, why_unverified
+from edgepress.deploy.foreign.tflite_reading import TFLiteReader
 from edgepress.deploy.preparing import prepared
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.source import Source, as_exported, keras_source, open_source
@@ -244,6 +246,10 @@ class _Line:
             told = error.message if isinstance(error, DeviceError) else error.format_message()
             self.skipped.append(Skipped(name, precision, told))
             return
+        if self._is_converted(name) and (kernels := tensorflow_kernels(path)):
+            self._take(self._unverified(precision, path), written)
+            self.notes.append(why_unverified(path, kernels))
+            return
         try:
             artifact = self._verified(name, precision, path, written.runnable)
             if self._is_converted(name):
@@ -257,9 +263,19 @@ class _Line:
         if agreement is not None and not agreement.passed:
             self.failed.append(Failed(name, precision, agreement.reason, agreement))
             return
+        self._take(artifact, written)
+
+    def _take(self, artifact: Artifact, written: Written) -> None:
+        """Count a file among those that are published."""
         self.artifacts.append(replace(artifact, versions={**artifact.versions, **written.versions}))
-        self.files += [path, *written.beside]
-        self.notes += [f"{path.name}: {note}" for note in written.notes]
+        self.files += [artifact.path, *written.beside]
+        self.notes += [f"{artifact.path.name}: {note}" for note in written.notes]
+
+    def _unverified(self, precision: str, path: Path) -> Artifact:
+        """A file that no runtime here can run."""
+        self._described(path, precision)
+        tensors = TFLiteReader(path).signature()
+        return self._artifact("tflite", precision, path, path, tensors.inputs, tensors.outputs)
 
     def _is_converted(self, name: str) -> bool:
         """Whether a format's files are TFLite files that the converter made."""
@@ -320,6 +336,18 @@ class _Line:
             inputs, outputs = runtime.tensors()
             bounds = PRECISIONS[coarser(precision, self.origin.precision)]
             agreement = compare(self.source, runtime, inputs, outputs, bounds)
+        return self._artifact(name, precision, path, runnable, inputs, outputs, agreement)
+
+    def _artifact(
+        self,
+        name: str,
+        precision: str,
+        path: Path,
+        runnable: Path,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        agreement: Agreement | None = None,
+    ) -> Artifact:
         return Artifact(
             path=path,
             format=name,

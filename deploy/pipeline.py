@@ -240,7 +240,7 @@ class _Line:
     ) -> dict[str, Any]:
         """Measure the artifacts and every stage's float file, interleaved in one run."""
         spec = self.recipe.benchmark
-        paths = [Path(a["path"]) for a in exported["artifacts"]]
+        paths = [Path(a["path"]) for a in exported["artifacts"] if a["verified"]]
         artifacts = [p for p in paths if p.suffix in (".tflite", ".onnx")]  # C sources don't run
         files = {s["name"]: self.folder.stage(s["name"]) / "model.tflite" for s in stages}
         present = {name: path for name, path in files.items() if path.exists()}

@@ -15,6 +15,10 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         "int16x8 can't calibrate an operator whose input is an index",
     ),
     (
+        r"Select TensorFlow op.*\(Flex(\w+)\)",
+        "ranges can't be taken from samples: TensorFlow's own kernel {0} doesn't run here",
+    ),
+    (
         r"TensorListReserve",
         "a recurrent layer with a free batch or step count has no TFLite form; fix both",
     ),

@@ -12,7 +12,7 @@ probe samples before it is believed:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def _from_function(function: Any, request: Mapping[str, Any]) -> Any:
         input_signature=signature,
         opset=request["opset"],
         inputs_as_nchw=list(request.get("nchw") or ()),
-        custom_op_handlers=_handlers(),
+        custom_op_handlers=HANDLERS,
     )[0]
 
 
@@ -102,7 +102,7 @@ def _from_frozen_graph(function: Any, request: Mapping[str, Any]) -> Any:
         output_names=[results[n].name for n in request["outputs"]],
         inputs_as_nchw=[tensors[n].name for n in request.get("nchw") or ()],
         opset=request["opset"],
-        custom_op_handlers=_handlers(),
+        custom_op_handlers=HANDLERS,
     )[0]
 
 
@@ -117,23 +117,57 @@ def _with_all_transposes(function: Any, request: Mapping[str, Any]) -> Any:
         optimizer._optimizers.move_to_end("optimize_transpose", last=False)
 
 
-def _handlers() -> dict[str, tuple[Callable[..., Any], list[Any]]]:
-    """Operators that tf2onnx leaves as they are: the exact GELU's Erfc is 1 - Erf."""
-    return {"Erfc": (_complementary_error_function, [])}
-
-
 def _complementary_error_function(context: Any, node: Any, name: str, args: Any) -> Any:
+    """1 - Erf."""
+    del name, args
+    node.type = "Erf"
+    return _followed(context, node, "Sub", lambda erf, one: [one, erf])
+
+
+def _exponential_less_one(context: Any, node: Any, name: str, args: Any) -> Any:
+    """Exp - 1."""
+    del name, args
+    node.type = "Exp"
+    return _followed(context, node, "Sub", lambda power, one: [power, one])
+
+
+def _logarithm_of_one_more(context: Any, node: Any, name: str, args: Any) -> Any:
+    """Log of the sum."""
     from tf2onnx import utils
 
     del name, args
-    kind = utils.map_onnx_to_numpy_type(context.get_dtype(node.output[0]))
-    one = context.make_const(utils.make_name("one"), np.array(1, kind))
-    node.type = "Erf"
-    difference = context.insert_new_node_on_output(
-        "Sub", node.output[0], name=utils.make_name("erfc")
-    )
-    context.replace_inputs(difference, [one.output[0], node.output[0]])
+    node.type = "Log"
+    inputs = [node.input[0], _one(context, node)]
+    return context.insert_new_node_on_input(node, "Add", inputs, name=utils.make_name("plus_one"))
+
+
+def _followed(
+    context: Any, node: Any, kind: str, order: Callable[[str, str], Sequence[str]]
+) -> Any:
+    """The node with another behind it, which reads its output and the number one."""
+    from tf2onnx import utils
+
+    output = node.output[0]
+    behind = context.insert_new_node_on_output(kind, output, name=utils.make_name(kind))
+    context.replace_inputs(behind, list(order(output, _one(context, node))))
     return node
+
+
+def _one(context: Any, node: Any) -> str:
+    """The number one in the type of a node's output."""
+    from tf2onnx import utils
+
+    kind = utils.map_onnx_to_numpy_type(context.get_dtype(node.output[0]))
+    constant = context.make_const(utils.make_name("one"), np.array(1, kind))
+    return str(constant.output[0])
+
+
+# Operators that tf2onnx leaves as they are, by what they are made of.
+HANDLERS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
+    "Erfc": (_complementary_error_function, []),  # of the exact GELU
+    "Expm1": (_exponential_less_one, []),
+    "Log1p": (_logarithm_of_one_more, []),
+}
 
 
 def _named(model: Any, request: Mapping[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.exporter import Job
+from edgepress.deploy.exporters.onnx_conversion import HANDLERS
 from edgepress.deploy.exporters.recurrent import flat_layers, recurrent_layers
 from edgepress.deploy.exporters.tracing import output_names
 
@@ -29,9 +30,9 @@ _NOT_IN_16_BITS = {
     "RMSNormalization": "the operator SQUARE has no 16-bit version",
 }
 
-# What tf2onnx folds away or what edgepress gives it a handler for.
+# What tf2onnx folds away.
 _SETTLED_BEFORE_ONNX = frozenset({
-    "Assert", "Const", "Erfc", "Identity", "IdentityN", "NoOp", "PartitionedCall", "Placeholder",
+    "Assert", "Const", "Identity", "IdentityN", "NoOp", "PartitionedCall", "Placeholder",
     "ReadVariableOp", "StatefulPartitionedCall", "VarHandleOp",
 })  # fmt: skip
 
@@ -119,7 +120,9 @@ def _tflite(job: Job, formats: Sequence[str]) -> Iterator[Obstacle]:
 
 def _onnx(job: Job) -> Iterator[Obstacle]:
     operations = job.graph(None).operations
-    for operation in sorted(operations.keys() - _onnx_knows() - _SETTLED_BEFORE_ONNX):
+    for operation in sorted(
+        operations.keys() - _onnx_knows() - _SETTLED_BEFORE_ONNX - HANDLERS.keys()
+    ):
         layer = layer_of(job.model, operations[operation])
         yield Obstacle("onnx", "", layer, f"tf2onnx can't convert {operation} (in '{layer}')")
 

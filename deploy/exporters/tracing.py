@@ -17,6 +17,7 @@ from typing import Any
 
 from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.errors import InputError
+from edgepress.deploy.exporters.plain_operations import plain_operations
 
 SIGNATURE = "serving_default"
 # Operations in a traced graph that show that it computes with its own batch size. In TFLite they
@@ -151,7 +152,7 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any
         return {name: tf.identity(t, name=name) for name, t in zip(outputs, flat, strict=True)}
 
     try:
-        with _inlined_functions(), written_for_converter():
+        with _inlined_functions(), plain_operations(), written_for_converter():
             return tf.function(infer, autograph=False).get_concrete_function(**specs)
     except Exception as error:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))

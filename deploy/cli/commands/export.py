@@ -90,11 +90,13 @@ def show_export(document: dict[str, Any]) -> None:
     """The files as a table, and what was left out."""
     rows = []
     for artifact in document["artifacts"]:
-        verified = artifact["verified"]
+        verified = artifact["verified"] or {}
+        agreement = verified.get("agreement")
         rows.append(
             [artifact["path"], artifact["bytes"], artifact["gzip_bytes"], artifact["zstd_bytes"],
-             "verified" if verified["passed"] else "failed", verified["max_abs_error"],
-             display.percent(verified["agreement"]), verified["value"], verified["source_value"]]
+             "verified" if verified else "not verified", verified.get("max_abs_error"),
+             None if agreement is None else display.percent(agreement), verified.get("value"),
+             verified.get("source_value")]
         )  # fmt: skip
     display.print_table(
         "Exported files, each compared with its source",

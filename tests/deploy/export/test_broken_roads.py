@@ -267,3 +267,21 @@ def test_a_relu_before_a_loop_stays_in_int8_onnx_files(tmp_path, worker):
         model, tmp_path / "out", ("onnx",), ("int8",), (samples, outputs), worker=worker
     )
     assert artifact.verified.mean_abs_error < 0.05 * outputs.std()
+
+
+OPERATIONS = {
+    "argmax": lambda x: keras.ops.argmax(x, axis=-1),
+    "argmin": lambda x: keras.ops.argmin(x, axis=1, keepdims=True),
+    "expm1": keras.ops.expm1,
+    "log1p": lambda x: keras.ops.log1p(keras.ops.abs(x)),
+}
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_operations_that_the_converters_do_not_know_by_name_convert(kind, tmp_path, worker):
+    """Keras's argmax reads the bits of floats; tf2onnx has no word for exp(x)-1 and log(1+x)."""
+    inputs = keras.Input((5, 4), name="x")
+    model = keras.Model(inputs, OPERATIONS[kind](inputs))
+    result = export(model, tmp_path / "out", ("tflite", "onnx"), worker=worker)
+    assert [artifact.format for artifact in result] == ["tflite", "onnx"], result.skipped
+    assert all(artifact.verified.max_abs_error < 1e-4 for artifact in result)

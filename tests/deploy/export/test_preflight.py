@@ -39,6 +39,23 @@ def test_select_ops_take_a_format_s_obstacle_away(bicubic, tmp_path, worker):
     assert [o.format for o in found] == ["c"]
 
 
+def test_a_file_of_tensorflow_s_own_kernels_is_said_to_be_unverified(tmp_path, worker):
+    """No runtime here runs them; the user who asked for them has one."""
+    image = keras.Input((4, 4, 4, 2), name="image")
+    model = keras.Model(image, keras.ops.erf(layers.MaxPooling3D(2)(image)))
+    data = (np.zeros((8, 4, 4, 4, 2), np.float32), np.zeros((8, 2, 2, 2, 2), np.float32))
+    options = {"select_ops": True, "worker": worker}
+    result = export(
+        model, tmp_path / "out", ("tflite", "onnx"), ("float32", "int8"), data, **options
+    )
+    tflite, onnx = result
+    assert tflite.verified is None
+    assert (tflite.inputs[0].name, tflite.inputs[0].shape) == ("image", (None, 4, 4, 4, 2))
+    assert onnx.verified.passed
+    assert any("not verified: Erf, MaxPool3D run" in note for note in result.notes)
+    assert "kernel MaxPool3D doesn't run here" in result.skipped[0].reason
+
+
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
