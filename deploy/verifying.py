@@ -238,7 +238,11 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     want = [w.astype(np.float64) for w in source.outputs]
     have = [g.astype(np.float64) for g in got]
     differences = [np.abs(h - w) for h, w in zip(have, want, strict=True)]
-    error = max(_relative(d, w, precision) for d, w in zip(differences, want, strict=True))
+    whole = [w.dtype.kind != "f" for w in source.outputs]
+    error = max(
+        0.0 if is_whole and _same_choices(d, precision) else _relative(d, w, precision)
+        for d, w, is_whole in zip(differences, want, whole, strict=True)
+    )
     value = None
     finite = all(np.isfinite(h).all() for h in have)
     if source.task is not None and finite:
@@ -259,6 +263,14 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         source_value=source.value,
         reason=reason,
     )
+
+
+def _same_choices(difference: NDArray[Any], precision: Precision) -> bool:
+    """Whether nearly all whole numbers are equal.
+
+    Of the indices that an argmax gives, how far apart two are says nothing.
+    """
+    return float(difference.astype(bool).mean()) <= precision.max_drop
 
 
 def _endless(precision: Precision) -> str:
@@ -338,6 +350,8 @@ def _agreement(source: SourceOutputs, have: Outputs, want: Outputs, tolerance: f
         threshold = 0.0 if logits else 0.5
         same = (have[0] > threshold) == (want[0] > threshold)
         return float(same.reshape(len(same), -1).all(1).mean())
+    if source.outputs[0].dtype.kind != "f":
+        return float((have[0] == want[0]).mean())
     classes = want[0].ndim >= 2 and want[0].shape[-1] > 1
     if kind == "classification" or (kind is None and want[0].ndim == 2 and classes):
         return float((have[0].argmax(-1) == want[0].argmax(-1)).mean())

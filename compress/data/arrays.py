@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.labels import whole_labels
+from edgepress.compress.data.labels import as_array, whole_labels
+from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -166,8 +167,8 @@ def array_source(
     """Arrays checked against a model's inputs.
 
     Args:
-        inputs: (samples, …) array, or a mapping by input name.
-        targets: (samples, …) array, or a mapping by output name.
+        inputs: (samples, …) array; of several inputs a mapping by name, or a list in their order.
+        targets: (samples, …) array; of several outputs likewise.
         model: The Keras model.
         where: What they come from, for messages.
         resized: Whether images are resized later, so that height and width may differ.
@@ -175,8 +176,9 @@ def array_source(
     Raises:
         InputError: Names, shapes or lengths don't fit, values are NaN, or there are no samples.
     """
-    by_name = _name_inputs(_padded(inputs, model), model, where)
-    fitted = {t.name: _fit(by_name[t.name], t, where, resized) for t in model.inputs}
+    inputs, targets = by_name(inputs, targets, model)
+    named = _name_inputs(_padded(inputs, model), model, where)
+    fitted = {t.name: _fit(named[t.name], t, where, resized) for t in model.inputs}
     prepared = _fit_targets(targets, model, where)
     source = ArraySource(fitted, prepared)
     lengths = {len(a) for a in (*fitted.values(), *_values(prepared))}
@@ -190,6 +192,18 @@ def array_source(
     if source.size == 0:
         raise InputError(f"{where}: there are no samples")
     return source
+
+
+def by_name(inputs: Any, targets: Any, model: Any) -> tuple[Any, Any]:
+    """Lists in the order of a model's inputs and outputs as mappings; anything else as it is."""
+    names = [t.name for t in model.inputs], output_names(model)
+    inputs, targets = (
+        dict(zip(known, given, strict=True))
+        if len(known) > 1 and isinstance(given, list | tuple) and len(given) == len(known)
+        else given
+        for known, given in zip(names, (inputs, targets), strict=True)
+    )
+    return inputs, targets
 
 
 def _padded(inputs: Any, model: Any) -> Any:
@@ -214,8 +228,9 @@ def _padded(inputs: Any, model: Any) -> Any:
 def _fit_targets(targets: Any, model: Any, where: str) -> Any:
     """Finite targets; where outputs end in an axis of length 1 that targets lack, it is added."""
     if isinstance(targets, Mapping):
-        return {n: _finite(np.asarray(v), f"{where}: target '{n}'") for n, v in targets.items()}
-    array = _finite(np.asarray(targets), f"{where}: targets")
+        named = {n: (v, f"{where}: target '{n}'") for n, v in targets.items()}
+        return {name: _finite(as_array(*value), value[1]) for name, value in named.items()}
+    array = _finite(as_array(targets, f"{where}: targets"), f"{where}: targets")
     if array.dtype.kind not in "biuf":
         raise InputError(
             f"{where}: targets are {array.dtype}, not numbers", "number the classes from 0"
@@ -243,14 +258,14 @@ def _name_inputs(inputs: Any, model: Any, where: str) -> Arrays:
                 f"{where}: the model has {len(names)} inputs, the data one",
                 "name the arrays " + ", ".join(f"x_train__{n}" for n in names),
             )
-        return {names[0]: np.asarray(inputs)}
+        return {names[0]: as_array(inputs, f"{where}: inputs")}
     missing = [n for n in names if n not in inputs]
     if missing:
         raise InputError(
             f"{where}: no array for input '{missing[0]}'",
             f"the data has {', '.join(map(str, inputs))}, the model {', '.join(names)}",
         )
-    return {name: np.asarray(inputs[name]) for name in names}
+    return {name: as_array(inputs[name], f"{where}: input '{name}'") for name in names}
 
 
 def _fit(array: Array, tensor: Any, where: str, resized: bool) -> Array:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.errors import InputError
 
 Parts = dict[str, tuple[Any, Any]]
 
@@ -19,7 +22,7 @@ def numbered(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
     Returns:
         The same with numbers, and the classes' names; unchanged and none where targets aren't text.
     """
-    targets = {split: np.asarray(y) for split, (_, y) in parts.items() if not _is_named(y)}
+    targets = {split: as_array(y, "targets") for split, (_, y) in parts.items() if not _is_named(y)}
     if len(targets) < len(parts) or any(y.dtype.kind not in "US" for y in targets.values()):
         return parts, ()
     texts = {
@@ -28,6 +31,20 @@ def numbered(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
     names = np.unique(np.concatenate([y.ravel() for y in texts.values()]))
     made = {split: (x, np.searchsorted(names, texts[split])) for split, (x, _) in parts.items()}
     return made, tuple(map(str, names))
+
+
+def as_array(values: Any, what: str) -> NDArray[Any]:
+    """What a user gave as one array.
+
+    Raises:
+        InputError: It is made of arrays that don't fit one another.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InputError(
+            f"{what} are arrays of different shapes", "give one array, (samples, …)"
+        ) from None
 
 
 def _is_named(targets: Any) -> bool:

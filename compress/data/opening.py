@@ -15,6 +15,7 @@ from edgepress.compress.data.arrays import (
     SPLITS,
     ArraySource,
     array_source,
+    by_name,
     read_npz,
     split_arrays,
 )
@@ -152,7 +153,7 @@ def _called(reference: str) -> Mapping[str, Any]:
 
 def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpec) -> _Opened:
     if not data.keys() & set(SPLITS):
-        arrays = {k: v for k, v in data.items() if isinstance(v, np.ndarray | list | Mapping)}
+        arrays = {k: v for k, v in data.items() if _holds_numbers(v)}
         return _open_arrays(arrays, model, where, _arrays_hash(arrays), spec)
     sources: dict[str, Any] = {}
     for name in SPLITS:
@@ -173,13 +174,19 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
     return _Opened(sources, _sources_hash(sources))
 
 
+def _holds_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple | Mapping) or hasattr(value, "__array__")
+
+
 def _open_arrays(
     arrays: Mapping[str, Any], model: Any, where: str, fingerprint: str, spec: DataSpec
 ) -> _Opened:
     made: set[str] = set()
     if spec.unlabelled:
         arrays, made = with_placeholders(arrays, model)
-    parts, found = numbered(split_arrays(arrays, where))
+    parts, found = numbered(
+        {split: by_name(x, y, model) for split, (x, y) in split_arrays(arrays, where).items()}
+    )
     names = arrays.get("class_names", found)
     sources = {
         split: array_source(
@@ -295,7 +302,7 @@ def _spec_hash(content: str, spec: DataSpec) -> str:
 def _arrays_hash(arrays: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        if isinstance(arrays[name], list | Mapping):
+        if isinstance(arrays[name], list | tuple | Mapping):
             digest.update(f"{name}{_arrays_hash(_numbered(arrays[name]))}".encode())
             continue
         value = np.ascontiguousarray(arrays[name])

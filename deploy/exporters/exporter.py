@@ -83,7 +83,11 @@ class Job:
     _graphs: dict[str, TracedModel] = field(default_factory=dict)
 
     def graph(
-        self, batch: int | None, settled: bool = False, unrolled: bool = False
+        self,
+        batch: int | None,
+        settled: bool = False,
+        unrolled: bool = False,
+        sums_as_means: bool = False,
     ) -> TracedModel:
         """The model's graph, traced once for each kind.
 
@@ -91,20 +95,21 @@ class Job:
             batch: Batch size, or None to leave it free.
             settled: Whether other free sizes are those of the data.
             unrolled: Whether recurrent layers are unrolled.
+            sums_as_means: See `plain_operations`.
 
         Raises:
             ValueError: The recurrent layers can't be unrolled.
         """
         from edgepress.deploy.exporters.recurrent import unroll
 
-        key = f"{batch}-{settled}-{unrolled}"
+        key = f"{batch}-{settled}-{unrolled}-{sums_as_means}"
         if key not in self._graphs:
             shapes = self.sizes if settled else self.settings.shapes
             if self.trace is not None:
                 self._graphs[key] = self.trace(self.worker, self.scratch / key, batch, shapes)
                 return self._graphs[key]
             model = unroll(self.model) if unrolled else self.model
-            self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes)
+            self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes, sums_as_means)
         return self._graphs[key]
 
     def with_model(self, model: Any, name: str) -> Job:

@@ -12,6 +12,8 @@ from edgepress.deploy.quantize.shared_grid import share_grid
 
 # Precisions whose quantiser crashes on loops.
 _NEEDS_UNROLLED = {"int8", "int16x8"}
+# Precisions whose quantiser gives a sum the range of its terms.
+_SUMS_SATURATE = {"int16x8"}
 _WEIGHTS_ONLY = {"int8-weights", "int4-weights"}
 # Precisions that keep clusters; int16x8 is for those who want the finest grid.
 _CHANNELWISE = {"int8", "dynamic"}
@@ -86,14 +88,30 @@ def graph_for(job: Job, precision: str) -> TracedModel:
     Raises:
         Unsupported: A loop whose length isn't known.
     """
+    size = _batch_size(job)
+    unrolled = precision in _NEEDS_UNROLLED and bool(loops(job.model))
+    try:
+        graph = job.graph(size, settled=True, unrolled=unrolled)
+        if precision in _SUMS_SATURATE and "Sum" in graph.operations:
+            return job.graph(size, settled=True, unrolled=unrolled, sums_as_means=True)
+        return graph
+    except ValueError as error:
+        raise Unsupported(f"the recurrent layers can't be unrolled: {error}") from None
+
+
+def _batch_size(job: Job) -> int | None:
+    """How many samples the graph takes at once; None where that is free.
+
+    Raises:
+        Unsupported: A loop whose length isn't known.
+    """
     batch = job.settings.batch
     if not loops(job.model):
         if batch == "dynamic":
-            return job.graph(None, settled=True)
+            return None
         if batch != "auto":
-            return job.graph(int(batch), settled=True)
-        free = job.graph(None, settled=True)
-        return job.graph(1, settled=True) if free.counts_its_batch else free
+            return int(batch)
+        return 1 if job.graph(None, settled=True).counts_its_batch else None
     if batch == "dynamic":
         raise Unsupported("TFLite has no recurrent layers with a free batch size")
     endless = [t.name for t in job.model.inputs if None in job.sizes.get(t.name, t.shape[1:])]
@@ -102,8 +120,4 @@ def graph_for(job: Job, precision: str) -> TracedModel:
             f"a recurrent layer in TFLite needs a fixed step count; input '{endless[0]}' has none",
             "pass --shape or --data",
         )
-    try:
-        size = 1 if batch == "auto" else int(batch)
-        return job.graph(size, settled=True, unrolled=precision in _NEEDS_UNROLLED)
-    except ValueError as error:
-        raise Unsupported(f"the recurrent layers can't be unrolled: {error}") from None
+    return 1 if batch == "auto" else int(batch)

@@ -85,6 +85,7 @@ def trace_model(
     folder: Path,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    sums_as_means: bool = False,
 ) -> TracedModel:
     """Trace a model's inference and write the graph with its weights.
 
@@ -93,6 +94,7 @@ def trace_model(
         folder: Where the SavedModel goes.
         batch: Batch size, or None to leave it free.
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
+        sums_as_means: See `plain_operations`.
 
     Returns:
         The graph.
@@ -109,7 +111,8 @@ def trace_model(
         )
         for name, tensor in zip(names, model.inputs, strict=True)
     }
-    function = _function(model, names, specs)
+    with plain_operations(sums_as_means):
+        function = _function(model, names, specs)
     holder = tf.Module()
     holder.variables_of_model = [variable.value for variable in model.variables]
     try:
@@ -152,7 +155,7 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any
         return {name: tf.identity(t, name=name) for name, t in zip(outputs, flat, strict=True)}
 
     try:
-        with _inlined_functions(), plain_operations(), written_for_converter():
+        with _inlined_functions(), written_for_converter():
             return tf.function(infer, autograph=False).get_concrete_function(**specs)
     except Exception as error:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))

@@ -46,6 +46,9 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
         ready.unlink(missing_ok=True)
     written = onnx.load(request["out"])
     _check_quantised(written)
+    # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
+    _sort(written.graph)
+    onnx.save(written, request["out"])
     return checked(written)
 
 

@@ -325,6 +325,19 @@ def test_a_pair_of_arrays_is_the_data_and_other_objects_are_named() -> None:
             open_data(wrong, dense())
 
 
+def test_several_inputs_and_outputs_may_be_lists_in_the_models_order() -> None:
+    one, two = keras.Input((3,), name="one"), keras.Input((2,), name="two")
+    outputs = [keras.layers.Dense(n, name=f"out_{n}")(i) for n, i in ((4, one), (1, two))]
+    model = keras.Model([one, two], outputs)
+    x = [np.zeros((20, 3)), np.ones((20, 2))]
+    data = open_data((x, (np.zeros((20, 4)), np.ones((20, 1)))), model)
+    inputs, targets = data.train.sample(5)
+    assert {k: v.shape for k, v in inputs.items()} == {"one": (5, 3), "two": (5, 2)}
+    assert {k: v.shape for k, v in targets.items()} == {"out_4": (5, 4), "out_1": (5, 1)}
+    with pytest.raises(InputError, match="arrays of different shapes"):
+        open_data((x, [np.zeros((20, 4)), np.ones((19, 3)), np.ones((20, 1))]), model)
+
+
 def test_tables_with_text_and_gaps_say_what_was_done(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     rows = [f"{'' if i == 3 else i},{('red', 'blue')[i % 2]},{i % 2}" for i in range(20)]

@@ -285,3 +285,30 @@ def test_operations_that_the_converters_do_not_know_by_name_convert(kind, tmp_pa
     result = export(model, tmp_path / "out", ("tflite", "onnx"), worker=worker)
     assert [artifact.format for artifact in result] == ["tflite", "onnx"], result.skipped
     assert all(artifact.verified.max_abs_error < 1e-4 for artifact in result)
+
+
+def test_a_sum_does_not_saturate_with_16_bit_activations(tmp_path, worker):
+    """To the converter a sum has the range of its terms."""
+    keras.utils.set_random_seed(0)
+    series = keras.Input((10, 16), name="series")
+    x = layers.AdditiveAttention()([layers.Dense(8)(series), layers.Dense(8)(series)])
+    model = keras.Model(series, layers.Dense(3)(layers.Flatten()(x)))
+    samples = np.random.default_rng(0).normal(size=(64, 10, 16)).astype(np.float32)
+    data = (samples, model.predict(samples, verbose=0))
+    eight, sixteen = export(
+        model, tmp_path / "out", ("tflite",), ("int8", "int16x8"), data, worker=worker
+    )
+    assert sixteen.verified.mean_abs_error < eight.verified.mean_abs_error
+
+
+def test_a_convolution_before_a_bidirectional_layer_has_an_int8_onnx_file(tmp_path, worker):
+    """The quantiser puts nodes before those that they read."""
+    image = keras.Input((8, 12, 1), name="image")
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    x = layers.Reshape((12, 32))(layers.Permute((2, 1, 3))(x))
+    x = layers.Bidirectional(layers.GRU(6, return_sequences=True))(x)
+    model = keras.Model(image, layers.Dense(5)(x))
+    samples = np.random.default_rng(0).normal(size=(32, 8, 12, 1)).astype(np.float32)
+    data = (samples, model.predict(samples, verbose=0))
+    result = export(model, tmp_path / "out", ("onnx",), ("int8",), data, worker=worker)
+    assert result.passed, result.skipped

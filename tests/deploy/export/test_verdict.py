@@ -43,6 +43,26 @@ def test_equal_outputs_pass_and_unrelated_ones_fail(name, seed, factor):
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
+def test_indices_are_judged_by_how_many_differ(name):
+    """A pixel of another class fails no file, however far the classes' numbers are apart."""
+    want = np.random.default_rng(0).integers(0, 20, (10, 100))
+    most = int(PRECISIONS[name].max_drop * want.size)
+    have = want.copy()
+    have.flat[:most] = 19 - have.flat[:most]
+    found = judge(source(want), [have], PRECISIONS[name])
+    assert found.passed
+    assert found.agreement == 1 - most / want.size
+    assert not judge(source(want), [19 - want], PRECISIONS[name]).passed
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_whole_numbers_that_are_nearly_right_pass(name):
+    """As those of an image: every one may be one level off."""
+    want = np.random.default_rng(0).integers(0, 20_000, (10, 100))
+    assert judge(source(want), [want + 1], PRECISIONS[name]).passed
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_one_value_that_is_no_number_fails(name, bad):
     want = outputs(0)
