@@ -28,11 +28,11 @@ _SAME_SCALE = frozenset({
     "SpatialDropout2D", "ZeroPadding1D", "ZeroPadding2D",
 })  # fmt: skip
 # Outputs lie between values of their input, on the same levels.
-_POOLED = frozenset({"AveragePooling1D", "AveragePooling2D"})
+_POOLED = frozenset({"AveragePooling1D", "AveragePooling2D", "UpSampling2D"})
 _ROUNDED_AFTER = frozenset({
     "Add", "BatchNormalization", "Concatenate", "GlobalAveragePooling1D",
     "GlobalAveragePooling2D", "InputLayer", "LeakyReLU", "Multiply", "ReLU", "Rescaling",
-    "Subtract", "UpSampling2D",
+    "Subtract",
 })  # fmt: skip
 _FUSED = ("linear", "relu", "relu6")
 # Ranges that the 8-bit specification gives to outputs of these functions.
@@ -64,6 +64,13 @@ def quantisation_aware(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any:
     from edgepress.deploy.quantize.fake_quant import Around
     from edgepress.deploy.quantize.ranges import ActivationRange, SharedRange
 
+    for tensor in model.inputs:
+        if not tensor.dtype.startswith("float"):
+            raise InputError(
+                f"input '{tensor.name}' holds {tensor.dtype} numbers: the model can't be trained"
+                " for int8",
+                "leave --qat-epochs out: int8 after training takes indices",
+            )
     folded = fold_batch_norms(split_separable(model))
     read_by = readers(folded)
     swaps = {layer.name: swap for layer in folded.layers if (swap := _counterpart(layer))}
@@ -199,20 +206,22 @@ def _counterpart(layer: Any) -> list[Any]:
     import keras
 
     from edgepress.deploy.quantize.fake_quant import QUANTISED
-    from edgepress.deploy.quantize.ranges import COUNTED, ActivationRange
+    from edgepress.deploy.quantize.ranges import COUNTED, ActivationRange, QuantisedSilu
 
-    if type(layer).__name__ in COUNTED:
-        return [COUNTED[type(layer).__name__].from_config(layer.get_config())]
+    kind = type(layer).__name__
+    if kind in COUNTED and (kind != "Activation" or _activation(layer) == "silu"):
+        return [COUNTED[kind].from_config(layer.get_config())]
     if not _has_kernel(layer):
         return []
     config, activation = layer.get_config(), layer.activation.__name__
-    kind = QUANTISED[type(layer).__name__]
+    quantised = QUANTISED[kind]
     if activation in _FUSED:
-        return [kind.from_config(config)]
+        return [quantised.from_config(config)]
+    behind = QuantisedSilu if activation == "silu" else keras.layers.Activation
     return [
-        kind.from_config({**config, "activation": "linear"}),
+        quantised.from_config({**config, "activation": "linear"}),
         ActivationRange(name=f"{layer.name}_range"),
-        keras.layers.Activation(layer.activation, name=f"{layer.name}_{activation}"),
+        behind(layer.activation, name=f"{layer.name}_{activation}"),
     ]
 
 

@@ -19,6 +19,9 @@ from keras import ops
 from edgepress.deploy.quantize.fake_quant import Around, divided, is_plain
 
 _MULTIPLIER_BITS = 20
+# The range that the 8-bit specification gives to the logistic function, and its levels' distance.
+LOGISTIC_RANGE = (0.0, 255 / 256)
+_LOGISTIC_STEP = 1 / 256
 
 
 class ActivationRange(keras.layers.Layer):
@@ -63,6 +66,11 @@ class ActivationRange(keras.layers.Layer):
     def zero_point(self) -> Any:
         """The int8 level of zero."""
         return ops.round(-self.low / self.scale) - 128.0
+
+    def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """As the input, but dense: Keras takes the product with a number for a sparse tensor."""
+        del training
+        return keras.KerasTensor(inputs.shape, inputs.dtype)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Round, or, while observing, only widen the range."""
@@ -196,7 +204,27 @@ class QuantisedAveragePooling2D(_Counting, keras.layers.AveragePooling2D):
         return (rounded - after.zero_point) * after.scale
 
 
+class QuantisedSilu(_Counting, keras.layers.Activation):
+    """The activation silu as int8 files hold it: a logistic function, and a product with it."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Multiply with what the table of the logistic function holds."""
+        if is_plain():
+            return super().call(inputs)
+        low, high = LOGISTIC_RANGE
+        gate = tf.quantization.fake_quant_with_min_max_vars(ops.sigmoid(inputs), low, high)
+        found = self.counted(inputs, training)
+        if found is None or self.around is None:
+            return inputs * gate
+        [levels], after = found
+        unit = self.around.before[0].scale * _LOGISTIC_STEP
+        return ops.round(levels * ops.round(gate / _LOGISTIC_STEP) * (unit / after.scale)) * (
+            after.scale
+        )
+
+
 COUNTED: dict[str, Any] = {
+    "Activation": QuantisedSilu,
     "Add": QuantisedAdd,
     "AveragePooling2D": QuantisedAveragePooling2D,
     "GlobalAveragePooling2D": QuantisedGlobalAveragePooling2D,

@@ -179,3 +179,43 @@ def test_training_for_nothing_is_refused(tmp_path):
     model = network()
     with pytest.raises(InputError, match="--qat-epochs has no use"):
         export(model, tmp_path / "out", ("onnx",), ("int8",), data(model), qat_epochs=1)
+
+
+def test_silu_is_counted_as_the_kernels_count(tmp_path, worker):
+    """A file holds it as a logistic function of 256 levels and a product."""
+    keras.utils.set_random_seed(4)
+    image = keras.Input((10, 10, 3), name="image")
+    x = layers.Conv2D(8, 3, activation="silu")(image)
+    x = layers.Activation("silu")(layers.BatchNormalization()(layers.Conv2D(8, 3)(x)))
+    gate = layers.Conv2D(8, 1, activation="sigmoid")(
+        layers.GlobalAveragePooling2D(keepdims=True)(x)
+    )
+    x = layers.Multiply()([x, gate])
+    model = keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
+    samples = np.random.default_rng(0).normal(size=(128, 10, 10, 3)).astype(np.float32)
+    data = (samples, model.predict(samples, verbose=0))
+    [artifact] = export(
+        model, tmp_path / "out", ("tflite",), ("int8",), data, "int8", qat_epochs=1, worker=worker
+    )
+    quantum = artifact.outputs[0].scale
+    assert artifact.verified.max_abs_error <= 1.01 * quantum
+    assert artifact.verified.mean_abs_error < 0.1 * quantum
+
+
+@pytest.mark.parametrize(("dtype", "named"), [("int32", "input 'x'"), ("float32", "'absolute")])
+def test_what_can_not_be_trained_for_int8_is_named(dtype, named):
+    x = keras.Input((4,), dtype=dtype, name="x")
+    inner = layers.Embedding(5, 2)(x) if dtype == "int32" else keras.ops.abs(x)
+    model = keras.Model(x, layers.Dense(2)(inner))
+    with pytest.raises(InputError, match=named):
+        quantisation_aware(model, {"x": np.zeros((4, 4), dtype)})
+
+
+def test_a_product_with_a_number_is_trained():
+    """Keras takes it for a sparse tensor."""
+    x = keras.Input((4, 4, 3), name="x")
+    model = keras.Model(x, layers.Conv2D(2, 3)(layers.ReLU()(x) * 0.5))
+    samples = np.random.default_rng(0).normal(size=(8, 4, 4, 3)).astype(np.float32)
+    aware = quantisation_aware(model, {"x": samples})
+    near = model.predict(samples, verbose=0)
+    assert np.abs(aware.predict(samples, verbose=0) - near).max() < 0.1 * np.abs(near).max()
