@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.deploy.quantize.equalizing import KERNELS, folded, watched
+from edgepress.deploy.quantize.equalizing import KERNELS, watched
+from edgepress.deploy.quantize.folding import folded
 from edgepress.deploy.quantize.rewriting import rewrite
 
 Array = NDArray[Any]
@@ -22,7 +23,7 @@ def bias_corrected(model: Any, inputs: Sequence[Array]) -> Any | None:
     """A model whose biases make up for the rounding of its kernels to int8.
 
     Args:
-        model: A functional or Sequential Keras model without nested models.
+        model: A functional or Sequential Keras model.
         inputs: Calibration samples for each input, (n, …).
 
     Returns:
@@ -30,7 +31,7 @@ def bias_corrected(model: Any, inputs: Sequence[Array]) -> Any | None:
         rounds.
 
     Raises:
-        InputError: The model has no graph, or a nested model in it.
+        InputError: The model has no graph.
     """
     small = _with_biases(folded(model))
     layers = [x for x in small.layers if _rounded(x)]

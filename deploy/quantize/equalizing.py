@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.deploy.quantize.folding import fold_batch_norms, split_separable
+from edgepress.deploy.quantize.folding import folded
 from edgepress.deploy.quantize.rewriting import readers, rewrite
 
 Array = NDArray[Any]
@@ -48,16 +48,11 @@ class Pair:
     between: tuple[str, ...]
 
 
-def folded(model: Any) -> Any:
-    """A model of the same function in the layers that int8 has: normalisations folded."""
-    return fold_batch_norms(split_separable(model))
-
-
 def equalized(model: Any, inputs: Sequence[Array], rule: str) -> Any | None:
     """A model of the same function with evened-out channels.
 
     Args:
-        model: A functional or Sequential Keras model without nested models.
+        model: A functional or Sequential Keras model.
         inputs: Calibration samples for each input, (n, …).
         rule: Name in `RULES`.
 
@@ -66,7 +61,7 @@ def equalized(model: Any, inputs: Sequence[Array], rule: str) -> Any | None:
         such layers: its bound would be another one for every channel.
 
     Raises:
-        InputError: The model has no graph, or a nested model in it.
+        InputError: The model has no graph.
     """
     small = folded(model)
     pairs = _pairs(small)

@@ -8,9 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.deploy.quantize.rewriting import producers, readers, rewrite
+from edgepress.deploy.quantize.unnesting import unnested
 
 # Layers with a kernel → the axis of the kernel that counts outputs.
 _OUTPUT_AXIS = {"Conv1D": -1, "Conv2D": -1, "Conv3D": -1, "Dense": -1, "Conv2DTranspose": 2}
+
+
+def folded(model: Any) -> Any:
+    """A model of the same function in the layers that int8 has.
+
+    Args:
+        model: A functional or Sequential Keras model.
+
+    Returns:
+        A new model: one graph, separable convolutions in halves, normalisations folded.
+
+    Raises:
+        InputError: The model has no graph.
+    """
+    return fold_batch_norms(split_separable(unnested(model)))
 
 
 def fold_batch_norms(model: Any) -> Any:

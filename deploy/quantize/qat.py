@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.progress import Progress
-from edgepress.deploy.quantize.folding import fold_batch_norms, split_separable
+from edgepress.deploy.quantize.folding import folded
 from edgepress.deploy.quantize.rewriting import readers, rewrite
 from edgepress.deploy.quantize.shared_grid import are_few
 
@@ -71,9 +71,9 @@ def quantisation_aware(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any:
                 " for int8",
                 "leave --qat-epochs out: int8 after training takes indices",
             )
-    folded = fold_batch_norms(split_separable(model))
-    read_by = readers(folded)
-    swaps = {layer.name: swap for layer in folded.layers if (swap := _counterpart(layer))}
+    small = folded(model)
+    read_by = readers(small)
+    swaps = {layer.name: swap for layer in small.layers if (swap := _counterpart(layer))}
     count = iter(range(10_000))
 
     def after(operation: Any, tensor: Any) -> Any:
@@ -90,8 +90,8 @@ def quantisation_aware(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any:
         fixed = _FIXED_RANGE.get(_activation(operation))
         return ActivationRange(fixed=fixed, name=name)(tensor)
 
-    aware = rewrite(folded, swaps, after)
-    _copy_weights(folded, aware)
+    aware = rewrite(small, swaps, after)
+    _copy_weights(small, aware)
     _wire(aware)
     observe(aware, samples)
     return aware
@@ -300,8 +300,8 @@ def _range_after(name: str, read_by: Mapping[str, list[Any]]) -> Any:
     return found if type(found).__name__ == "ActivationRange" else None
 
 
-def _copy_weights(folded: Any, aware: Any) -> None:
-    for layer in folded.layers:
+def _copy_weights(small: Any, aware: Any) -> None:
+    for layer in small.layers:
         if not _has_kernel(layer):
             continue
         values = layer.get_weights()

@@ -21,6 +21,7 @@ from edgepress.deploy.quantize.qat import (
     strip_quantisation,
     train_quantised,
 )
+from edgepress.deploy.quantize.unnesting import unnested
 
 
 def network(seed=0):
@@ -219,3 +220,38 @@ def test_a_product_with_a_number_is_trained():
     aware = quantisation_aware(model, {"x": samples})
     near = model.predict(samples, verbose=0)
     assert np.abs(aware.predict(samples, verbose=0) - near).max() < 0.1 * np.abs(near).max()
+
+
+@pytest.mark.parametrize("mode", [None, False])
+def test_models_inside_are_put_into_the_graph(mode):
+    """As in transfer learning, called twice here."""
+    keras.utils.set_random_seed(5)
+    image = keras.Input((8, 8, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3, name="conv")(image))
+    base = keras.Model(image, keras.Sequential([layers.ReLU(), layers.Conv2D(4, 1)])(x), name="b")
+    one, two = keras.Input((8, 8, 3), name="one"), keras.Input((8, 8, 3), name="two")
+    both = layers.Concatenate()([base(one, training=mode), base(two, training=mode)])
+    model = keras.Model([one, two], layers.Dense(2)(layers.GlobalAveragePooling2D()(both)))
+    for weight in base.weights:
+        weight.assign(np.random.default_rng(1).uniform(0.5, 1.5, weight.shape))
+    samples = [np.random.default_rng(s).normal(size=(4, 8, 8, 3)) for s in range(2)]
+    flat = unnested(model)
+    assert not any(isinstance(layer, keras.Model) for layer in flat.layers)
+    assert {"b_conv"} <= {layer.name for layer in flat.layers}
+    assert flat.count_params() == model.count_params()
+    for training in (False, True):
+        want = model(samples, training=training)
+        np.testing.assert_array_equal(flat(samples, training=training), want)
+
+
+def test_a_base_model_is_trained_for_int8(tmp_path, worker):
+    keras.utils.set_random_seed(5)
+    base = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(6, 3), layers.ReLU()])
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(base(image))))
+    samples = np.random.default_rng(0).normal(size=(64, 8, 8, 3)).astype(np.float32)
+    data = (samples, model.predict(samples, verbose=0))
+    [artifact] = export(
+        model, tmp_path / "out", ("tflite",), ("int8",), data, "int8", qat_epochs=1, worker=worker
+    )
+    assert artifact.verified.max_abs_error <= 1.01 * artifact.outputs[0].scale
