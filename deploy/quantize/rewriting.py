@@ -44,7 +44,7 @@ def rewrite(model: Any, swaps: Mapping[str, Sequence[Any]], after: After | None 
             continue
         operation = node.operation
         if operation.name not in made:
-            made[operation.name] = [_copy(operation)]
+            made[operation.name] = [copy_of(operation)]
             copied.append((operation, made[operation.name][0]))
         arguments, options = node.arguments.fill_in(tensors)
         results = _applied(made[operation.name], arguments, options)
@@ -64,14 +64,33 @@ def _in_place(operation: Any, tensor: Any) -> Any:
     return tensor
 
 
-def _copy(operation: Any) -> Any:
+def copy_of(operation: Any, prefix: str = "") -> Any:
+    """A new layer with a layer's settings; an operation without any is its own copy.
+
+    Args:
+        operation: The layer or operation.
+        prefix: Put before its name.
+
+    Raises:
+        InputError: It can't be made from its settings, or is a model.
+    """
     import keras
 
     if not isinstance(operation, keras.Layer):
         return operation
     if hasattr(operation, "layers"):
         raise InputError(f"layer '{operation.name}' is a model in itself: its layers stay hidden")
-    return type(operation).from_config(operation.get_config())
+    try:
+        fresh = type(operation).from_config(operation.get_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise InputError(
+            f"layer '{operation.name}' ({type(operation).__name__}) can't be made again from its"
+            f" settings: {' '.join(str(error).split())[:120]}",
+            "give its class a get_config that names all arguments",
+        ) from None
+    # The settings of a user's own layer may lack it.
+    fresh.name = f"{prefix}{operation.name}"
+    return fresh
 
 
 def _applied(layers: Sequence[Any], arguments: Any, options: Any) -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgepress.compress.graph import graph_of, nodes_of, require_graph
+from edgepress.deploy.quantize.rewriting import copy_of
 
 
 def unnested(model: Any) -> Any:
@@ -67,20 +68,11 @@ def _inlined(graph: Any, inputs: Sequence[Any], prefix: str, made: dict[int, Any
             results = _inlined(inner, flat, f"{prefix}{operation.name}_", made)
         else:
             if id(operation) not in made:
-                made[id(operation)] = _copy(operation, prefix)
+                made[id(operation)] = copy_of(operation, prefix)
             layer = made[id(operation)]
             results = keras.tree.flatten(layer(*arguments, **options))
         tensors |= {id(old): new for old, new in zip(node.output_tensors, results, strict=True)}
     return [tensors[id(tensor)] for tensor in graph.outputs]
-
-
-def _copy(operation: Any, prefix: str) -> Any:
-    import keras
-
-    if not isinstance(operation, keras.Layer):
-        return operation
-    config = operation.get_config()
-    return type(operation).from_config({**config, "name": f"{prefix}{config['name']}"})
 
 
 def _pairs(graph: Any, made: dict[int, Any]) -> list[tuple[Any, Any]]:

@@ -212,13 +212,42 @@ def test_options_of_int8_without_int8_are_refused(tmp_path, options):
         export(model, tmp_path / "out", ("tflite",), ("float32",), **options)
 
 
-def test_a_model_that_can_not_be_rebuilt_keeps_its_plain_file(tmp_path, worker):
-    """Nested models hide their layers; the export says so and goes on."""
+class _Shifted(keras.layers.Layer):
+    """A layer of the user's own that can't be made again from its settings."""
+
+    def __init__(self, shift, **options):
+        super().__init__(**options)
+        self.shift = shift
+
+    def call(self, inputs):
+        return self.shift(inputs)
+
+
+def with_a_model_inside(shift=None):
     inner = keras.Sequential([keras.Input((8, 8, 3)), layers.DepthwiseConv2D(3)], name="inside")
     image = keras.Input((8, 8, 3), name="image")
-    model = keras.Model(image, layers.GlobalAveragePooling2D()(inner(image)))
+    x = inner(image) if shift is None else shift(inner(image))
+    return keras.Model(image, layers.GlobalAveragePooling2D()(x))
+
+
+def answered_samples(model):
     x = np.random.default_rng(0).normal(size=(240, 8, 8, 3)).astype("float32")
-    samples = {"train": (x, np.asarray(model(x))), "val": (x, np.asarray(model(x)))}
-    result = export(model, tmp_path / "out", ("tflite",), ("int8",), samples, worker=worker)
+    return {"train": (x, np.asarray(model(x))), "val": (x, np.asarray(model(x)))}
+
+
+def test_models_inside_are_entered(tmp_path, worker):
+    model = with_a_model_inside()
+    data = answered_samples(model)
+    result = export(model, tmp_path / "out", ("tflite",), ("int8",), data, worker=worker)
     assert result.passed
-    assert any("can't be tried" in note and "inside" in note for note in result.notes)
+    assert any("biases corrected" in note for note in result.notes)
+    assert not any("can't be tried" in note for note in result.notes)
+
+
+def test_a_model_that_can_not_be_rebuilt_keeps_its_plain_file(tmp_path, worker):
+    """The export says so and goes on."""
+    model = with_a_model_inside(_Shifted(lambda x: x + 0.5, name="shifted"))
+    data = answered_samples(model)
+    result = export(model, tmp_path / "out", ("tflite",), ("int8",), data, worker=worker)
+    assert result.passed
+    assert any("can't be tried" in note and "shifted" in note for note in result.notes)

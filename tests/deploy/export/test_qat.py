@@ -244,6 +244,28 @@ def test_models_inside_are_put_into_the_graph(mode):
         np.testing.assert_array_equal(flat(samples, training=training), want)
 
 
+class Nameless(layers.Layer):
+    """Its settings lack the name, as those of many layers of users do."""
+
+    def __init__(self, factor=2.0, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+    def get_config(self):
+        return {"factor": self.factor}
+
+
+def test_copies_of_a_users_own_layers_keep_their_names():
+    image = keras.Input((8, 8, 3))
+    inner = keras.Sequential([keras.Input((8, 8, 3)), Nameless(name="twice")], name="inner")
+    flat = unnested(keras.Model(image, Nameless(3.0, name="thrice")(inner(image))))
+    assert [layer.name for layer in flat.layers[1:]] == ["inner_twice", "thrice"]
+    np.testing.assert_array_equal(flat(np.ones((1, 8, 8, 3))), np.full((1, 8, 8, 3), 6.0))
+
+
 def test_a_base_model_is_trained_for_int8(tmp_path, worker):
     keras.utils.set_random_seed(5)
     base = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(6, 3), layers.ReLU()])
