@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.tflite_file import read_graph
+from edgepress.benchmarks.tflite_file import packed, read_graph
 
 
 def cut_operators(path: Path, folder: Path) -> dict[int, Path]:
@@ -43,7 +43,6 @@ def cut_operators(path: Path, folder: Path) -> dict[int, Path]:
 
 def _alone(schema: Any, model: Any, position: int) -> bytes:
     """The bytes of a model that holds one operator."""
-    import flatbuffers
 
     whole = model.subgraphs[0]
     operator = whole.operators[position]
@@ -76,9 +75,7 @@ def _alone(schema: Any, model: Any, position: int) -> bytes:
     cut.version = model.version
     cut.operatorCodes = [model.operatorCodes[operator.opcodeIndex]]
     cut.subgraphs, cut.buffers = [graph], buffers
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(cut.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return packed(cut)
 
 
 def _copied(new: Any, old: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.benchmarks.tflite_file import packed
 from edgepress.compress.structure.layer_size import LayerSize
 
 
@@ -21,7 +22,6 @@ def write_layer(size: LayerSize, path: Path) -> Path:
     Returns:
         The file.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     shapes = _shapes(size)
@@ -41,9 +41,7 @@ def write_layer(size: LayerSize, path: Path) -> Path:
     model = schema.ModelT()
     model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
     model.buffers = [schema.BufferT(), *(_buffer(schema, v) for v in values)]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()))
+    path.write_bytes(packed(model))
     return path
 
 

@@ -99,6 +99,20 @@ def read_model(path: Path | str) -> Any:
     return schema.Model.GetRootAs(data, 0)
 
 
+def packed(model: Any, size: int = 1024) -> bytes:
+    """A model of the schema's object form (`schema.ModelT`) as the bytes of a file.
+
+    Args:
+        model: The model.
+        size: About how many bytes it takes.
+    """
+    import flatbuffers
+
+    builder = flatbuffers.Builder(size)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 @contextmanager
 def undamaged(path: Path | str) -> Iterator[None]:
     """What reading damaged data raises, as one line."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgepress.benchmarks.tflite_file import packed
+
 
 def write_tiny_model(path: Path) -> Path:
     """Write y = relu(x) on four float32 numbers.
@@ -14,7 +16,6 @@ def write_tiny_model(path: Path) -> Path:
     Returns:
         The file.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     def tensor(name: str) -> schema.TensorT:
@@ -34,7 +35,5 @@ def write_tiny_model(path: Path) -> Path:
     model = schema.ModelT()
     model.version, model.operatorCodes = 3, [code]
     model.subgraphs, model.buffers = [graph], [schema.BufferT()]
-    builder = flatbuffers.Builder(512)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()))
+    path.write_bytes(packed(model))
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.tflite_file import packed
 from edgepress.compress.errors import InputError
 
 # Operators whose outputs say nothing of a layer: sizes, loops.
@@ -34,7 +35,6 @@ def expose(artifact: Path, out: Path) -> Path:
 
 
 def _tflite(data: bytes) -> bytes:
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(data, 0)
@@ -52,9 +52,7 @@ def _tflite(data: bytes) -> bytes:
     graph.outputs = shown
     # A signature lists all outputs; without one the tensors are known by their own names.
     model.signatureDefs = None
-    builder = flatbuffers.Builder(len(data))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return packed(model, len(data))
 
 
 def _is_number(tensor: Any, schema: Any) -> bool:

@@ -46,9 +46,8 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             tf.lite.OpsSet.SELECT_TF_OPS,
         ]
     path = Path(request["out"])
-    path.write_bytes(_converted(converter, request))
-    if request["precision"] == "int16x8":
-        own_biases(path)
+    content = _converted(converter, request)
+    path.write_bytes(own_biases(content) if request["precision"] == "int16x8" else content)
     if request["precision"] == "dynamic":
         _check_quantised(path)
     return {"operators": list(check_file(path))}

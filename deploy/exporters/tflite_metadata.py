@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.benchmarks.tflite_file import packed
 from edgepress.compress.data.preparation import Preparation
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.metadata_tables import LABELS, Described, Description, pack, unpack
@@ -140,11 +141,8 @@ def _add(model: Any, schema: Any, content: bytes) -> None:
 
 
 def _write(path: Path, model: Any, labels: Sequence[str]) -> None:
-    import flatbuffers
 
-    builder = flatbuffers.Builder(path.stat().st_size)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    content = io.BytesIO(bytes(builder.Output()))
+    content = io.BytesIO(packed(model, path.stat().st_size))
     if labels:
         with zipfile.ZipFile(content, "a") as archive:
             # A fixed date: the same model gives the same file.

@@ -38,10 +38,8 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     ready = Path(request["out"]).with_suffix(".prepared.onnx")
     try:
         quant_pre_process(request["source"], str(ready), skip_symbolic_shape=True)
-        if request["precision"] == "dynamic":
-            _dynamic(ready, request)
-        else:
-            _static(ready, request)
+        quantise = _dynamic if request["precision"] == "dynamic" else _static
+        quantise(ready, request, bool(_loops(onnx.load(ready))))
     finally:
         ready.unlink(missing_ok=True)
     written = onnx.load(request["out"])
@@ -84,15 +82,14 @@ def checked(model: Any) -> dict[str, Any]:
     }
 
 
-def _dynamic(source: Path, request: Mapping[str, Any]) -> None:
-    import onnx
+def _dynamic(source: Path, request: Mapping[str, Any], loops: bool) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     # ConvInteger has no fast kernel in ONNX Runtime; convolutions stay in floats.
     kinds = ["MatMul", "Gemm", "LSTM", "GRU", "Attention"]
     # ONNX Runtime moves a DequantizeLinear along the graph, and crashes (SIGABRT) where it meets
     # the body of a loop: there an embedding's table stays in floats.
-    if not _loops(onnx.load(source)):
+    if not loops:
         kinds.append("Gather")
     quantize_dynamic(
         str(source),
@@ -104,8 +101,7 @@ def _dynamic(source: Path, request: Mapping[str, Any]) -> None:
     )
 
 
-def _static(source: Path, request: Mapping[str, Any]) -> None:
-    import onnx
+def _static(source: Path, request: Mapping[str, Any], loops: bool) -> None:
     from onnxruntime.quantization import (
         CalibrationMethod,
         QuantFormat,
@@ -132,7 +128,7 @@ def _static(source: Path, request: Mapping[str, Any]) -> None:
         calibrate_method=methods[request.get("method", "min-max")],
         # A Relu goes where the rounding behind it clips as it does. The body of a loop that reads
         # its output from outside would read what was before it.
-        extra_options={"QDQKeepRemovableActivations": bool(_loops(onnx.load(source)))},
+        extra_options={"QDQKeepRemovableActivations": loops},
     )
 
 

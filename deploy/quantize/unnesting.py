@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgepress.compress.graph import graph_of, nodes_of, require_graph
+from edgepress.compress.graph import nodes_of, require_graph
 from edgepress.deploy.quantize.rewriting import copy_of
 
 
@@ -28,13 +28,14 @@ def unnested(model: Any) -> Any:
     if not any(_is_model(node.operation) for node in nodes_of(graph)):
         return model
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.inputs]
-    made: dict[int, Any] = {}
+    made: dict[int, tuple[Any, Any]] = {}
     outputs = _inlined(graph, inputs, "", made)
     given = keras.tree.pack_sequence_as(graph._inputs_struct, inputs)
     results = keras.tree.pack_sequence_as(graph._outputs_struct, outputs)
     flat = keras.Model(given, results, name=model.name)
-    for old, new in _pairs(graph, made):
-        new.set_weights(old.get_weights())
+    for old, new in made.values():
+        if getattr(old, "weights", None):
+            new.set_weights(old.get_weights())
     return flat
 
 
@@ -51,7 +52,7 @@ def _inlined(graph: Any, inputs: Sequence[Any], prefix: str, made: dict[int, Any
         graph: The graph.
         inputs: Its input tensors.
         prefix: Put before the layers' names.
-        made: The new layer of each old one, by identity.
+        made: Each old layer and its new one, by the old one's identity.
     """
     import keras
 
@@ -68,20 +69,8 @@ def _inlined(graph: Any, inputs: Sequence[Any], prefix: str, made: dict[int, Any
             results = _inlined(inner, flat, f"{prefix}{operation.name}_", made)
         else:
             if id(operation) not in made:
-                made[id(operation)] = copy_of(operation, prefix)
-            layer = made[id(operation)]
+                made[id(operation)] = operation, copy_of(operation, prefix)
+            layer = made[id(operation)][1]
             results = keras.tree.flatten(layer(*arguments, **options))
         tensors |= {id(old): new for old, new in zip(node.output_tensors, results, strict=True)}
     return [tensors[id(tensor)] for tensor in graph.outputs]
-
-
-def _pairs(graph: Any, made: dict[int, Any]) -> list[tuple[Any, Any]]:
-    """Old and new layers with weights, inner models entered."""
-    found = []
-    for node in nodes_of(graph):
-        inner = graph_of(node.operation) if _is_model(node.operation) else None
-        if inner is not None:
-            found += _pairs(inner, made)
-        elif id(node.operation) in made and getattr(node.operation, "weights", None):
-            found.append((node.operation, made[id(node.operation)]))
-    return found
