@@ -246,7 +246,8 @@ class _Line:
             told = error.message if isinstance(error, DeviceError) else error.format_message()
             self.skipped.append(Skipped(name, precision, told))
             return
-        if self._is_converted(name) and (kernels := tensorflow_kernels(path)):
+        asked = self.job.settings.select_ops and self._is_converted(name)
+        if asked and (kernels := tensorflow_kernels(path)):
             self._take(self._unverified(precision, path), written)
             self.notes.append(why_unverified(path, kernels))
             return
