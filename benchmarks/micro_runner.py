@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -41,6 +41,17 @@ def caught_chatter() -> Iterator[list[str]]:
             text = file.read().decode(errors="replace")
             os.write(2, text.encode())
             lines += [line for line in text.splitlines() if line.strip()]
+
+
+def _meaning(said: Sequence[str]) -> str:
+    """The first thing that TFLM said, and the operator at which it did.
+
+    >>> _meaning(["micro/kernels/exp.cc:41 type != float", "Node EXP (number 4) failed"])
+    'EXP: type != float'
+    """
+    node = re.search(r"Node (\w+) \(number \d+\) failed", " ".join(said))
+    first = re.sub(r"^\S+\.(?:cc|h):\d+ ", "", said[0]) if said else ""
+    return f"{node[1]}: {first}" if node else first
 
 
 class Micro:
@@ -77,7 +88,7 @@ class Micro:
                 return runtime.Interpreter.from_bytes(data, arena_size=arena)
             except RuntimeError as error:
                 why = error
-        raise ValueError(f"TFLM refuses the file: {said[0] if said else why}")
+        raise ValueError(f"TFLM refuses the file: {_meaning(said) or why}")
 
     @staticmethod
     def _spec(name: str, detail: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +131,7 @@ class Micro:
                 return
             except RuntimeError as error:
                 why = error
-        raise ValueError(f"TFLM failed: {said[0] if said else why}")
+        raise ValueError(f"TFLM failed: {_meaning(said) or why}")
 
     def results(self) -> list[Any]:
         """The outputs of the last inference."""

@@ -27,7 +27,7 @@ _CHUNK_BYTES = 32_000_000
 # A file departs from its source by the rounding of both, seen 1.8 times that of one; what
 # differs by more than a hundredth is wrong, however a network rounds.
 _ROUNDINGS = 4
-_ROUNDING_LIMIT = 0.01
+ROUNDING_LIMIT = 0.01
 
 
 def verify(
@@ -238,11 +238,7 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     want = [w.astype(np.float64) for w in source.outputs]
     have = [g.astype(np.float64) for g in got]
     differences = [np.abs(h - w) for h, w in zip(have, want, strict=True)]
-    whole = [w.dtype.kind != "f" for w in source.outputs]
-    error = max(
-        0.0 if is_whole and _same_choices(d, precision) else _relative(d, w, precision)
-        for d, w, is_whole in zip(differences, want, whole, strict=True)
-    )
+    error = max(departure(g, w, precision) for g, w in zip(got, source.outputs, strict=True))
     value = None
     finite = all(np.isfinite(h).all() for h in have)
     if source.task is not None and finite:
@@ -263,6 +259,23 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         source_value=source.value,
         reason=reason,
     )
+
+
+def departure(got: NDArray[Any], want: NDArray[Any], precision: Precision) -> float:
+    """How far one output is from what it should be.
+
+    Args:
+        got: The output.
+        want: What it should be, of the same shape.
+        precision: Says in which unit.
+
+    Returns:
+        The error that the precision bounds; infinite where the output is no number.
+    """
+    difference = np.abs(got.astype(np.float64) - want.astype(np.float64))
+    if want.dtype.kind != "f" and _same_choices(difference, precision):
+        return 0.0
+    return _relative(difference, want.astype(np.float64), precision)
 
 
 def _same_choices(difference: NDArray[Any], precision: Precision) -> bool:
@@ -306,9 +319,9 @@ def _largest(want: NDArray[Any]) -> float:
 def _tolerance(source: SourceOutputs, precision: Precision, error: float) -> float:
     """The bound on an error: wider where the source's own rounding is what exceeds it."""
     bound = precision.tolerance
-    if precision.bounded != "largest" or not bound < error <= _ROUNDING_LIMIT:
+    if precision.bounded != "largest" or not bound < error <= ROUNDING_LIMIT:
         return bound
-    return min(max(bound, _ROUNDINGS * source.rounding), _ROUNDING_LIMIT)
+    return min(max(bound, _ROUNDINGS * source.rounding), ROUNDING_LIMIT)
 
 
 def _reason(
@@ -321,7 +334,7 @@ def _reason(
     """Why an artifact without NaN fails, empty if it passes."""
     if error > tolerance:
         # Mixing is asked first: the rounding takes a copy of the whole model.
-        if source.mixing > _ROUNDING_LIMIT and source.mixing > _ROUNDINGS * source.rounding:
+        if source.mixing > ROUNDING_LIMIT and source.mixing > _ROUNDINGS * source.rounding:
             return (
                 "the model mixes the samples of a batch: alone a sample gives another output, by"
                 f" up to {source.mixing:.3g} of the largest"

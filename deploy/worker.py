@@ -38,7 +38,6 @@ TASKS: dict[str, str] = {
     "onnx-gather": "edgepress.deploy.foreign.onnx_reading:gathered",
     "savedmodel-inspect": "edgepress.deploy.foreign.savedmodel_graph:inspect",
     "savedmodel-trace": "edgepress.deploy.foreign.savedmodel_graph:trace",
-    "tflm-arena": "edgepress.deploy.exporters.tflm:measure_arena",
 }
 
 

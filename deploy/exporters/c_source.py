@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgepress.benchmarks.micro_memory import plan_micro
+from edgepress.benchmarks.micro_runtime import has_micro
 from edgepress.benchmarks.tflite_file import TFLiteGraph, read_graph
-from edgepress.compress.errors import DeviceError
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.tflite import write_tflite
+from edgepress.deploy.exporters.tflm import try_in_micro
 
 _ROW = 16
 
@@ -68,15 +69,17 @@ def write_c(job: Job, precision: str, out: Path) -> Written:
         DeviceError: The converter refused or crashed.
     """
     model = job.scratch / f"{out.stem}_c.tflite"
-    write_tflite(job, precision, model)
-    return write_sources(job, model, out)
+    # TFLM's WHILE gives zeros, or never ends.
+    write_tflite(job, precision, model, unrolled=True)
+    return write_sources(job, precision, model, out)
 
 
-def write_sources(job: Job, model: Path, out: Path) -> Written:
+def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     """Write a TFLite file as C++ sources.
 
     Args:
-        job: Where TFLM's interpreter runs.
+        job: Has the samples that TFLM is tried on.
+        precision: By name.
         model: The TFLite file.
         out: The `.cc` file of the array.
 
@@ -84,13 +87,14 @@ def write_sources(job: Job, model: Path, out: Path) -> Written:
         The TFLite file inside, and the other sources.
 
     Raises:
-        Unsupported: TensorFlow Lite Micro lacks an operator of the file.
+        Unsupported: TensorFlow Lite Micro lacks an operator of the file or can't run it.
+        DeviceError: LiteRT can't run it.
     """
     graph = read_graph(model)
     missing = absent_in_micro(graph.operator_names)
     if missing:
         raise Unsupported(f"TensorFlow Lite Micro has no operator {', '.join(missing)}")
-    arena, notes = _arena(job, model)
+    arena, notes = _arena(job, precision, model)
     name = c_name(out.stem)
     header, setup, main = (
         out.with_name(f"{out.stem}{end}") for end in (".h", "_tflm.h", "_main.cc")
@@ -107,24 +111,24 @@ def absent_in_micro(operators: Iterable[str]) -> list[str]:
     return [name for name in operators if name not in _KNOWN]
 
 
-def _arena(job: Job, model: Path) -> tuple[int, list[str]]:
+def _arena(job: Job, precision: str, model: Path) -> tuple[int, list[str]]:
     """Bytes of the arena: as TFLM's own interpreter measures, else planned with room to spare."""
     plan = plan_micro(model)
     notes = [*plan.warnings]
     planned = f"{plan.total} (activations {plan.activations}, TFLM's structures {plan.structures})"
     if plan.guessed:
         notes.append(f"what TFLM keeps for {', '.join(plan.guessed)} is guessed in the plan")
-    try:
-        told = job.worker.ask("tflm-arena", {"source": str(model)})
-    except DeviceError as error:
-        notes.append(f"arena planned, {planned}, not measured: {error.message}")
+    if not has_micro():
+        why = "the package tflite-micro is not installed, so TFLM wasn't tried"
+        notes.append(f"arena planned, {planned}, not measured: {why}")
         return _round_up(plan.total + plan.total // 10), notes
-    measured, head, tail = (int(told[f"{part}_bytes"]) for part in ("arena", "head", "tail"))
+    trial = try_in_micro(job, precision, model)
     notes.append(
-        f"arena measured by TFLM on 64 bits: {measured} (activations {head}, its structures {tail},"
+        f"run in TFLM {trial.version} on {trial.samples} samples; arena measured on 64 bits:"
+        f" {trial.arena} (activations {trial.activations}, its structures {trial.structures},"
         f" which are smaller on 32 bits); planned: {planned}"
     )
-    return _round_up(measured), notes
+    return _round_up(trial.arena), notes
 
 
 def _round_up(size: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from edgepress.compress.errors import EdgepressError
+from edgepress.deploy.exporters.plain_operations import Words
 from edgepress.deploy.exporters.tracing import TracedModel, trace_model
 from edgepress.deploy.worker import Worker
 
@@ -87,7 +88,7 @@ class Job:
         batch: int | None,
         settled: bool = False,
         unrolled: bool = False,
-        sums_as_means: bool = False,
+        words: Words = "float",
     ) -> TracedModel:
         """The model's graph, traced once for each kind.
 
@@ -95,21 +96,22 @@ class Job:
             batch: Batch size, or None to leave it free.
             settled: Whether other free sizes are those of the data.
             unrolled: Whether recurrent layers are unrolled.
-            sums_as_means: See `plain_operations`.
+            words: Whom it is for; see `plain_operations`. What only stands in for a file has one
+                graph for all.
 
         Raises:
             ValueError: The recurrent layers can't be unrolled.
         """
         from edgepress.deploy.exporters.recurrent import unroll
 
-        key = f"{batch}-{settled}-{unrolled}-{sums_as_means}"
+        key = f"{batch}-{settled}-{unrolled}-{'float' if self.trace is not None else words}"
         if key not in self._graphs:
             shapes = self.sizes if settled else self.settings.shapes
             if self.trace is not None:
                 self._graphs[key] = self.trace(self.worker, self.scratch / key, batch, shapes)
                 return self._graphs[key]
             model = unroll(self.model) if unrolled else self.model
-            self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes, sums_as_means)
+            self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes, words)
         return self._graphs[key]
 
     def with_model(self, model: Any, name: str) -> Job:

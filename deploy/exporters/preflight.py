@@ -23,11 +23,7 @@ _NOT_IN_TFLITE = frozenset({
 # Layers with an operator that TFLite has no 16-bit version of.
 _NOT_IN_16_BITS = {
     "Embedding": "an index as input can't be calibrated",
-    "GroupNormalization": "the operator NEG has no 16-bit version",
-    "LayerNormalization": "the operator NEG has no 16-bit version",
     "Masking": "the operator NOT_EQUAL has no 16-bit version",
-    "PReLU": "the operator PRELU has no 16-bit version",
-    "RMSNormalization": "the operator SQUARE has no 16-bit version",
 }
 
 # What tf2onnx folds away.

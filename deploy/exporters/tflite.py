@@ -6,26 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
+from edgepress.deploy.exporters.plain_operations import Words, says_otherwise
 from edgepress.deploy.exporters.recurrent import loops
 from edgepress.deploy.exporters.tracing import TracedModel
 from edgepress.deploy.quantize.shared_grid import share_grid
 
 # Precisions whose quantiser crashes on loops.
 _NEEDS_UNROLLED = {"int8", "int16x8"}
-# Precisions whose quantiser gives a sum the range of its terms.
-_SUMS_SATURATE = {"int16x8"}
+_WORDS: dict[str, Words] = {"int8": "int8", "int16x8": "int16"}
 _WEIGHTS_ONLY = {"int8-weights", "int4-weights"}
 # Precisions that keep clusters; int16x8 is for those who want the finest grid.
 _CHANNELWISE = {"int8", "dynamic"}
 
 
-def write_tflite(job: Job, precision: str, out: Path) -> Written:
+def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) -> Written:
     """Write a TFLite file.
 
     Args:
         job: The model and the choices.
         precision: By name.
         out: The file.
+        unrolled: Whether loops are unrolled in every precision.
 
     Returns:
         The file.
@@ -37,7 +38,7 @@ def write_tflite(job: Job, precision: str, out: Path) -> Written:
     if precision in _WEIGHTS_ONLY:
         _write_float_then_weights(job, precision, out)
     else:
-        job.worker.ask("tflite", request_for(job, precision, out))
+        job.worker.ask("tflite", request_for(job, precision, out, unrolled=unrolled))
     return Written(out, notes=_keep_clusters(job, precision, out))
 
 
@@ -54,13 +55,15 @@ def _keep_clusters(job: Job, precision: str, out: Path) -> tuple[str, ...]:
     return (f"{changed} kernels of shared values keep them: one grid for all their channels",)
 
 
-def request_for(job: Job, precision: str, out: Path, sparse: bool = False) -> dict[str, Any]:
+def request_for(
+    job: Job, precision: str, out: Path, sparse: bool = False, unrolled: bool = False
+) -> dict[str, Any]:
     """What the converter is asked for one file; `sparse` leaves its zeros out.
 
     Raises:
         Unsupported: The model has no such graph.
     """
-    source = graph_for(job, precision)
+    source = graph_for(job, precision, unrolled)
     return {
         "source": str(source.folder),
         "out": str(out),
@@ -82,18 +85,24 @@ def _write_float_then_weights(job: Job, precision: str, out: Path) -> None:
     job.worker.ask("tflite-weights", request)
 
 
-def graph_for(job: Job, precision: str) -> TracedModel:
-    """The graph to convert: free batch where that costs nothing, else fixed; loops unrolled.
+def graph_for(job: Job, precision: str, unrolled: bool = False) -> TracedModel:
+    """The graph to convert: free batch where that costs nothing, else fixed.
+
+    Args:
+        job: The model and the choices.
+        precision: By name.
+        unrolled: Whether loops are unrolled where the precision leaves the choice.
 
     Raises:
         Unsupported: A loop whose length isn't known.
     """
     size = _batch_size(job)
-    unrolled = precision in _NEEDS_UNROLLED and bool(loops(job.model))
+    unrolled = (unrolled or precision in _NEEDS_UNROLLED) and bool(loops(job.model))
     try:
         graph = job.graph(size, settled=True, unrolled=unrolled)
-        if precision in _SUMS_SATURATE and "Sum" in graph.operations:
-            return job.graph(size, settled=True, unrolled=unrolled, sums_as_means=True)
+        words = _WORDS.get(precision, "float")
+        if says_otherwise(graph.operations, words):
+            return job.graph(size, settled=True, unrolled=unrolled, words=words)
         return graph
     except ValueError as error:
         raise Unsupported(f"the recurrent layers can't be unrolled: {error}") from None

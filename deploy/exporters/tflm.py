@@ -1,56 +1,90 @@
-"""The child's part of microcontrollers: TFLM's own interpreter, where it is installed."""
+"""What TensorFlow Lite Micro itself makes of a file: whether it runs, its arena, its outputs.
+
+Its kernels are others than LiteRT's: some lack a type that LiteRT's have, and some compute
+something else. A file that LiteRT runs proves nothing for a microcontroller.
+"""
 
 from __future__ import annotations
 
-import os
-import re
-import tempfile
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_TOTAL = re.compile(r"Arena allocation (\w+) (\d+) bytes")
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.benchmarks.micro_runtime import micro_runtime
+from edgepress.benchmarks.runtime import Runtime
+from edgepress.compress.errors import DeviceError
+from edgepress.deploy.exporters.exporter import Job, Unsupported
+from edgepress.deploy.quantize.precision import PRECISIONS
+
+# Its kernels are plain loops: more samples of a large network would take minutes.
+_SAMPLES = 8
+_ERRORS = {"largest": "largest difference", "noise": "noise"}
+
+Arrays = dict[str, NDArray[Any]]
 
 
-def measure_arena(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Load a TFLite file in TFLM and read what its allocator recorded.
+@dataclass(frozen=True)
+class MicroTrial:
+    """A file that TFLM ran.
 
-    TFLM aborts the process when a check of its own fails, hence in a child. The interpreter runs
-    on a 64-bit machine, so the part for its structures (`tail`) is an upper bound for a
-    microcontroller's 32 bits.
+    Attributes:
+        arena: Bytes of the arena.
+        activations: Of those, its head.
+        structures: Of those, its tail, an upper bound for a microcontroller: pointers have 64
+            bits here.
+        samples: Samples on which TFLM gave what LiteRT gave.
+        version: Of TFLM.
+    """
+
+    arena: int
+    activations: int
+    structures: int
+    samples: int
+    version: str
+
+
+def try_in_micro(job: Job, precision: str, model: Path) -> MicroTrial:
+    """Run a file in TFLM and in LiteRT on the same samples.
 
     Args:
-        request: `source`, a `.tflite` file.
+        job: Has the samples.
+        precision: Sets how far the two may be apart.
+        model: A `.tflite` file.
 
     Returns:
-        `arena_bytes`, `head_bytes` (activations) and `tail_bytes` (structures).
+        What TFLM's own allocator recorded.
 
     Raises:
-        ValueError: The package isn't installed, or TFLM refuses the file.
+        Unsupported: TFLM refuses the file, crashes, or gives something else than LiteRT.
     """
+    from edgepress.deploy.verifying import ROUNDING_LIMIT, departure
+
+    samples = _samples(job)
+    with Runtime(model) as runtime:
+        want, tensors = runtime.predict(samples), runtime.describe()
+    names = {t["name"]: t["tensor"] for side in ("inputs", "outputs") for t in tensors[side]}
     try:
-        from tflite_micro import runtime
-    except ImportError:
-        raise ValueError("the package tflite-micro is not installed") from None
-    model = Path(request["source"]).read_bytes()
-    # Its default, ten times the model's size, is too small for some and too large for others.
-    interpreter = runtime.Interpreter.from_bytes(model, arena_size=64 * len(model) + 8_000_000)
-    parts = {kind: int(size) for kind, size in _TOTAL.findall(_allocations(interpreter))}
-    return {f"{ours}_bytes": parts[theirs] for ours, theirs in _PARTS.items()}
+        with micro_runtime(model, job.worker.timeout) as micro:
+            got = micro.predict({names.get(name, name): x for name, x in samples.items()})
+            arena, version = micro.ask({"do": "allocations"}), micro.version
+    except DeviceError as error:
+        told = error.message.removeprefix(f"'{model.name}': ")
+        raise Unsupported(f"TensorFlow Lite Micro can't run it: {told}") from None
+    bounds = PRECISIONS[precision]
+    apart = max(departure(got[names[name]], w, bounds) for name, w in want.items())
+    if not apart <= max(bounds.tolerance, ROUNDING_LIMIT):
+        raise Unsupported(
+            f"TensorFlow Lite Micro gives other outputs than LiteRT: {_ERRORS[bounds.bounded]}"
+            f" {apart:.3g} of them"
+        )
+    count = len(next(iter(want.values())))
+    return MicroTrial(arena["total"], arena["head"], arena["tail"], count, version)
 
 
-_PARTS = {"arena": "total", "head": "head", "tail": "tail"}
-
-
-def _allocations(interpreter: Any) -> str:
-    """What the allocator prints, from C, on file descriptor 2."""
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            interpreter.print_allocations()
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-        file.seek(0)
-        return file.read().decode(errors="replace")
+def _samples(job: Job) -> Arrays:
+    """A few samples by graph input name: real ones where there are any."""
+    with np.load(job.calibration or job.probe) as file:
+        return {name: file[name][:_SAMPLES] for name in file.files}

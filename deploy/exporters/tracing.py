@@ -17,7 +17,7 @@ from typing import Any
 
 from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.errors import InputError
-from edgepress.deploy.exporters.plain_operations import plain_operations
+from edgepress.deploy.exporters.plain_operations import Words, plain_operations
 
 SIGNATURE = "serving_default"
 # Operations in a traced graph that show that it computes with its own batch size. In TFLite they
@@ -85,7 +85,7 @@ def trace_model(
     folder: Path,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    sums_as_means: bool = False,
+    words: Words = "float",
 ) -> TracedModel:
     """Trace a model's inference and write the graph with its weights.
 
@@ -94,7 +94,7 @@ def trace_model(
         folder: Where the SavedModel goes.
         batch: Batch size, or None to leave it free.
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
-        sums_as_means: See `plain_operations`.
+        words: Whom the graph is for; see `plain_operations`.
 
     Returns:
         The graph.
@@ -111,7 +111,7 @@ def trace_model(
         )
         for name, tensor in zip(names, model.inputs, strict=True)
     }
-    with plain_operations(sums_as_means):
+    with plain_operations(words):
         function = _function(model, names, specs)
     holder = tf.Module()
     holder.variables_of_model = [variable.value for variable in model.variables]

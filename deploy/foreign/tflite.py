@@ -102,4 +102,4 @@ class TFLiteFile(ForeignFile):
     def _write_c(self, job: Job, precision: str, out: Path) -> Written:
         model = job.scratch / f"{out.stem}_c.tflite"
         self._write(job, precision, model)
-        return write_sources(job, model, out)
+        return write_sources(job, precision, model, out)

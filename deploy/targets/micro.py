@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.host import read_environment
 from edgepress.benchmarks.measurement import Samples, SessionFacts
+from edgepress.benchmarks.micro_runtime import micro_runtime
 from edgepress.benchmarks.profile import Profile
-from edgepress.benchmarks.runtime import LocalChannel, Runtime
 from edgepress.benchmarks.target import Job, RunOptions, Session, Target
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.registry import near_names
@@ -102,8 +102,7 @@ class TflmSession:
     """An artifact in TFLM."""
 
     def __init__(self, path: Path, options: RunOptions) -> None:
-        channel = LocalChannel(("-m", "edgepress.benchmarks.micro_runner"))
-        self.runtime = Runtime(path, timeout=options.timeout, channel=channel, runtime="tflm")
+        self.runtime = micro_runtime(path, options.timeout)
 
     def __enter__(self) -> TflmSession:
         self.runtime.__enter__()

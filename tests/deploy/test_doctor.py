@@ -32,7 +32,7 @@ def test_an_operation_that_tflite_lacks_is_a_problem() -> None:
 
 
 def test_a_layer_without_16_bits_is_a_note() -> None:
-    model = keras.Sequential([keras.Input((6, 4)), layers.LayerNormalization(name="norm")])
+    model = keras.Sequential([keras.Input((6, 4)), layers.Masking(name="mask")])
     (finding,) = _messages(model, formats=("tflite",))
     assert finding.severity == "note"
     assert "int16x8" in finding.message

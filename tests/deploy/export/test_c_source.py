@@ -14,6 +14,7 @@ from keras import layers
 
 from edgepress.benchmarks.memory import plan_arena
 from edgepress.benchmarks.micro_memory import plan_micro
+from edgepress.benchmarks.micro_runtime import micro_runtime
 from edgepress.deploy.exporters.c_source import array_source, c_name
 from edgepress.deploy.exporting import export
 
@@ -115,24 +116,28 @@ def test_names_are_identifiers(text):
     assert re.fullmatch(r"[A-Za-z_]\w*", c_name(text), re.ASCII)
 
 
+def _allocations(path):
+    with micro_runtime(path) as runtime:
+        return runtime.ask({"do": "allocations"})
+
+
 @pytest.mark.parametrize("name", ["ic/resnet8", "kws/kws", "vww/vww_96", "ad/ad01"])
-def test_the_planned_arena_is_that_of_tflm(shared_data, worker, name):
+def test_the_planned_arena_is_that_of_tflm(shared_data, name):
     """Within 5 % of what TFLM's own allocator gives to the four networks, part by part."""
     pytest.importorskip("tflite_micro")
     path = shared_data / f"mlperf_tiny/{name}_int8.tflite"
-    measured = worker.ask("tflm-arena", {"source": str(path)})
+    measured = _allocations(path)
     plan = plan_micro(path)
-    assert plan.activations == measured["head_bytes"]
-    assert plan.structures == pytest.approx(measured["tail_bytes"], rel=0.06)
-    assert plan.total == pytest.approx(measured["arena_bytes"], rel=0.05)
+    assert plan.activations == measured["head"]
+    assert plan.structures == pytest.approx(measured["tail"], rel=0.06)
+    assert plan.total == pytest.approx(measured["total"], rel=0.05)
     assert plan.guessed == ()
 
 
-def test_the_planned_arena_of_an_exported_file_is_that_of_tflm(sources, worker):
+def test_the_planned_arena_of_an_exported_file_is_that_of_tflm(sources):
     pytest.importorskip("tflite_micro")
     path = sources / "model_int8.tflite"
-    measured = worker.ask("tflm-arena", {"source": str(path)})["arena_bytes"]
-    assert plan_micro(path).total == pytest.approx(measured, rel=0.05)
+    assert plan_micro(path).total == pytest.approx(_allocations(path)["total"], rel=0.05)
 
 
 @pytest.mark.parametrize("precision", ["int8", "int16x8"])
@@ -143,7 +148,57 @@ def test_sums_and_tables_of_kernels_are_planned(tmp_path, worker, own_data, prec
     model = keras.Model(image, layers.Conv2D(4, 1, activation="softmax")(x))
     data = own_data(model)
     result = export(model, tmp_path / "out", ["tflite"], [precision], data, worker=worker)
-    told = worker.ask("tflm-arena", {"source": str(result[0].path)})
+    told = _allocations(result[0].path)
     plan = plan_micro(result[0].path)
-    assert plan.activations == told["head_bytes"]
-    assert plan.total == pytest.approx(told["arena_bytes"], rel=0.05)
+    assert plan.activations == told["head"]
+    assert plan.total == pytest.approx(told["total"], rel=0.05)
+
+
+def _exported(model, tmp_path, worker, precisions, formats=("c",)):
+    import numpy as np
+
+    shape = (64, *model.inputs[0].shape[1:])
+    samples = np.random.default_rng(0).normal(size=shape).astype("float32")
+    data = (samples, model.predict(samples, verbose=0))
+    return export(model, tmp_path / "out", formats, precisions, data, worker=worker)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8", "int16x8"])
+@pytest.mark.parametrize("kind", ["dilated", "GRU", "LSTM"])
+def test_what_tflm_would_compute_wrongly_is_said_otherwise(kind, precision, tmp_path, worker):
+    """TFLM's SPACE_TO_BATCH_ND over steps gives wrong numbers, its WHILE zeros or no end."""
+    pytest.importorskip("tflite_micro")
+    keras.utils.set_random_seed(0)
+    series = keras.Input((12, 5), name="series")
+    if kind == "dilated":
+        x = layers.Conv1D(6, 3, dilation_rate=2, padding="causal", activation="relu")(series)
+        x = layers.GlobalAveragePooling1D()(layers.SeparableConv1D(6, 3, dilation_rate=3)(x))
+    else:
+        x = getattr(layers, kind)(6)(series)
+    result = _exported(keras.Model(series, layers.Dense(3)(x)), tmp_path, worker, (precision,))
+    assert result.passed, (result.skipped, result.failed)
+    assert any("run in TFLM" in note for note in result.notes)
+
+
+def test_what_tflm_has_no_kernel_for_is_refused_by_its_own_word(tmp_path, worker):
+    """LiteRT has an EXP for 16 bits, TFLM for floats only: a file that LiteRT runs is no proof."""
+    pytest.importorskip("tflite_micro")
+    image = keras.Input((4, 4, 3), name="image")
+    model = keras.Model(image, layers.ELU()(layers.Conv2D(3, 1)(image)))
+    result = _exported(model, tmp_path, worker, ("int16x8",), ("c", "tflite"))
+    assert [a.format for a in result] == ["tflite"]
+    assert "TensorFlow Lite Micro can't run it" in result.skipped[0].reason
+    assert "EXP: " in result.skipped[0].reason
+
+
+def test_outputs_of_tflm_that_are_others_are_refused(tmp_path, worker, monkeypatch):
+    """A dilated convolution as TensorFlow says it, which LiteRT alone computes rightly."""
+    pytest.importorskip("tflite_micro")
+    from edgepress.deploy.exporters import plain_operations
+
+    monkeypatch.setattr(plain_operations, "WORDINGS", ())
+    series = keras.Input((12, 5), name="series")
+    model = keras.Model(series, layers.Conv1D(6, 3, dilation_rate=2, padding="same")(series))
+    result = _exported(model, tmp_path, worker, ("float32",), ("c", "tflite"))
+    assert [a.format for a in result] == ["tflite"]
+    assert "gives other outputs than LiteRT" in result.skipped[0].reason

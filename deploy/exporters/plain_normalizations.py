@@ -1,0 +1,123 @@
+"""Sums and normalisations that lose nothing in integers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+_FLOATS = ("float32", "float64")
+
+
+def sum_as_mean(own: Callable[..., Any], x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """A sum as a mean times a number.
+
+    To TFLite's converter the sum of 16-bit numbers has the range of its terms, and saturates.
+    """
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    axes = range(len(x.shape)) if axis is None else np.atleast_1d(axis)
+    sizes = [x.shape[int(a)] for a in axes]
+    if not x.dtype.is_floating or None in sizes:
+        return own(x, axis=axis, keepdims=keepdims)
+    return tf.reduce_mean(x, axis, keepdims) * float(math.prod(sizes))
+
+
+def _moments(x: Any, axes: Any) -> tuple[Any, Any, Any]:
+    """Mean, departures from it and variance, without SQUARED_DIFFERENCE, which has no 16 bits."""
+    import tensorflow as tf
+
+    mean = tf.reduce_mean(x, axes, keepdims=True)
+    departures = x - mean
+    return mean, departures, tf.reduce_mean(departures * departures, axes, keepdims=True)
+
+
+def layer_normalization(
+    own: Callable[..., Any],
+    x: Any,
+    gamma: Any = None,
+    beta: Any = None,
+    axis: Any = -1,
+    epsilon: float | None = None,
+    rms_scaling: bool = False,
+) -> Any:
+    """A normalisation of departures from the mean.
+
+    Keras subtracts the mean after the division. Integers lose all of a small departure beside a
+    large mean that way: with a mean of twenty deviations int8 had a noise of 0.29 and has 0.06.
+    """
+    import keras
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    if x.dtype.name not in _FLOATS:
+        return own(x, gamma, beta, axis, epsilon, rms_scaling)
+    axes = sorted(a % len(x.shape) for a in np.atleast_1d(axis).tolist())
+    shape = [size if place in axes else 1 for place, size in enumerate(x.shape)]
+    _, departures, variance = _moments(x, axes)
+    epsilon = keras.config.epsilon() if epsilon is None else epsilon
+    result = (x if rms_scaling else departures) * tf.math.rsqrt(variance + epsilon)
+    if gamma is not None:
+        result = result * tf.reshape(tf.cast(gamma, x.dtype), shape)
+    if beta is not None and not rms_scaling:
+        result = result + tf.reshape(tf.cast(beta, x.dtype), shape)
+    return result
+
+
+def group_normalization(own: Callable[..., Any], layer: Any, groups: Any, shape: Any) -> Any:
+    """The same for groups of channels, as `GroupNormalization` reshapes them."""
+    import tensorflow as tf
+
+    if groups.dtype.name not in _FLOATS:
+        return own(layer, groups, shape)
+    axes = list(range(1, len(groups.shape)))
+    axes.pop(-2 if layer.axis == -1 else layer.axis - 1)
+    _, departures, variance = _moments(groups, axes)
+    result = departures * tf.math.rsqrt(variance + layer.epsilon)
+    broadcast = layer._create_broadcast_shape(shape)
+    if layer.scale:
+        result = result * tf.reshape(tf.cast(layer.gamma, groups.dtype), broadcast)
+    if layer.center:
+        result = result + tf.reshape(tf.cast(layer.beta, groups.dtype), broadcast)
+    return result
+
+
+def mean_and_variance(
+    own: Callable[..., Any], x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False
+) -> Any:
+    """`keras.ops.moments`."""
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    if synchronized or x.dtype.name not in _FLOATS:
+        return own(x, axes, keepdims, synchronized)
+    mean, _, variance = _moments(x, axes)
+    if keepdims:
+        return mean, variance
+    return tf.squeeze(mean, axes), tf.squeeze(variance, axes)
+
+
+def square(own: Callable[..., Any], x: Any) -> Any:
+    """A product: SQUARE has no 16 bits."""
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    return x * x if x.dtype.is_floating else own(x)
+
+
+def normalize(
+    own: Callable[..., Any], x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = None
+) -> Any:
+    """A division by the Euclidean length without 1e12 in it, which leaves 16 bits no level."""
+    import keras
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    if order != 2 or x.dtype.name not in _FLOATS or not len(x.shape):
+        return own(x, axis, order, epsilon)
+    epsilon = keras.config.epsilon() if epsilon is None else epsilon
+    square = sum_as_mean(keras.ops.sum, x * x, axis, keepdims=True)
+    return x * tf.math.rsqrt(tf.maximum(square, epsilon**2))
