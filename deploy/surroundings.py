@@ -17,6 +17,8 @@ _PACKAGES = (
     "onnx",
     "onnxruntime",
     "ai-edge-litert",
+    "ai-edge-quantizer",
+    "tflite-micro",
     "numpy",
 )
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import copy
 import gc
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +22,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.deploy.exporters.onnx_names import named, settle_shapes
 from edgepress.deploy.exporters.tracing import SIGNATURE
 
 HIGHEST_OPSET = 18
@@ -56,13 +56,14 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     for road in (_from_function, _from_frozen_graph, _with_all_transposes):
         try:
             with _copies_collected():
-                model = _named(road(function, request), request)
+                model = named(road(function, request), request)
             _check(model, probe, want, request)
         except Exception as error:
             problems.append(f"{road.__name__.strip('_')}: {type(error).__name__}: {error}")
             continue
         if request.get("slim", True):
             model = _slimmed(model, probe, want, request)
+        settle_shapes(model.graph)
         onnx.save(model, request["out"])
         return {
             "road": road.__name__.strip("_"),
@@ -196,83 +197,6 @@ HANDLERS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "Expm1": (_exponential_less_one, []),
     "Log1p": (_logarithm_of_one_more, []),
 }
-
-
-def _named(model: Any, request: Mapping[str, Any]) -> Any:
-    """The model with Keras's names for inputs and outputs, and "batch" for the free size."""
-    graph = model.graph
-    if len(graph.input) != len(request["inputs"]) or len(graph.output) != len(request["outputs"]):
-        raise ValueError("the file has other inputs or outputs than the model")
-    new = dict(
-        [*zip((i.name for i in graph.input), request["inputs"], strict=True),
-         *zip((o.name for o in graph.output), request["outputs"], strict=True)]
-    )  # fmt: skip
-    _rename(graph, {old: name for old, name in new.items() if old != name})
-    for value in (*graph.input, *graph.output):
-        sizes = value.type.tensor_type.shape.dim
-        if sizes and not sizes[0].dim_value:
-            sizes[0].dim_param = "batch"
-    model.producer_name = "edgepress"
-    _renumber(graph)
-    return model
-
-
-_COUNTED = re.compile(r"__\d+(?=:\d+$|$)")
-
-
-def _renumber(graph: Any) -> None:
-    """Number tensors and nodes in the graph's order: the same model gives the same file.
-
-    tf2onnx counts in the order of sets of objects, which changes from process to process. Graphs
-    with loops or branches keep their numbers: names inside would clash.
-    """
-    if any(a.g.node or a.graphs for node in graph.node for a in node.attribute):
-        return
-    fixed = {value.name for value in (*graph.input, *graph.output)}
-    used = dict.fromkeys(name for node in graph.node for name in (*node.input, *node.output))
-    names = [name for name in used if name not in fixed and _COUNTED.search(name)]
-    _rename(graph, _counted(names, fixed))
-    nodes = _counted([n.name for n in graph.node if _COUNTED.search(n.name)], set())
-    for node in graph.node:
-        node.name = nodes.get(node.name, node.name)
-    place = {name: i for i, name in enumerate(n for node in graph.node for n in node.input)}
-    ordered = sorted(graph.initializer, key=lambda t: place.get(t.name, -1))
-    del graph.initializer[:]
-    graph.initializer.extend(ordered)
-
-
-def _counted(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
-    """New names that end in the place of the old ones, but are none of the taken."""
-    new: dict[str, str] = {}
-    number = 0
-    for name in names:
-        number += 1
-        while _COUNTED.sub(f"__{number}", name) in taken:
-            number += 1
-        new[name] = _COUNTED.sub(f"__{number}", name)
-    return new
-
-
-def _rename(graph: Any, new: Mapping[str, str]) -> None:
-    """Rename tensors everywhere in a graph, in the bodies of loops and branches too."""
-    if not new:
-        return
-    # A name that the graph already uses for something else makes way first.
-    taken = {n for node in graph.node for n in node.output} | {t.name for t in graph.initializer}
-    clash = {n: f"{n}__inner" for n in set(new.values()) & taken if n not in new}
-    mapping = {**clash, **new}
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.name = mapping.get(value.name, value.name)
-    _rename_nodes(graph, mapping)
-
-
-def _rename_nodes(graph: Any, mapping: Mapping[str, str]) -> None:
-    for node in graph.node:
-        node.input[:] = [mapping.get(n, n) for n in node.input]
-        node.output[:] = [mapping.get(n, n) for n in node.output]
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                _rename_nodes(inner, mapping)
 
 
 def _check(

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.deploy.exporters.onnx_order import bodies, sort_nodes
+
 _BATCH = 32
 # x86 without VNNI adds pairs of products in 16 bits, which full 8-bit weights overflow: the file
 # would compute something else there. 7 bits are right everywhere.
@@ -45,7 +47,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     written = onnx.load(request["out"])
     _check_quantised(written)
     # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
-    _sort(written.graph)
+    sort_nodes(written.graph)
     onnx.save(written, request["out"])
     return checked(written)
 
@@ -180,7 +182,7 @@ def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
     loops = _loops(source)
     try:
         model = convert_float_to_float16(source, keep_io_types=True)
-        _sort(model.graph)
+        sort_nodes(model.graph)
         told = checked(model)
     except Exception as error:
         if loops:
@@ -197,53 +199,6 @@ def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _sort(graph: Any) -> None:
-    """Put nodes behind those whose outputs they read; the conversion adds its casts at the end.
-
-    In the bodies of loops and branches too.
-    """
-    for node in graph.node:
-        for inner in _bodies(node):
-            _sort(inner)
-    made_by = {name: node for node in graph.node for name in node.output}
-    ordered: list[Any] = []
-    state: dict[int, bool] = {}  # node → whether it is placed; absent where it wasn't met yet
-    for start in graph.node:
-        stack = [start]
-        while stack:
-            node = stack[-1]
-            first = id(node) not in state
-            state.setdefault(id(node), False)
-            needed = [made_by[n] for n in _reads(node) if n in made_by] if first else []
-            waiting = [n for n in needed if id(n) not in state]
-            if waiting:
-                stack.extend(waiting)
-                continue
-            stack.pop()
-            if not state[id(node)]:
-                state[id(node)] = True
-                ordered.append(node)
-    copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
-    del graph.node[:]
-    graph.node.extend(copies)
-
-
-def _reads(node: Any) -> Iterator[str]:
-    """Names that a node reads, in the bodies of loops and branches too."""
-    yield from node.input
-    for inner in _bodies(node):
-        for part in inner.node:
-            yield from _reads(part)
-
-
 def _loops(model: Any) -> list[str]:
     """The loops and branches of a model, by operator."""
-    return [node.op_type for node in model.graph.node if any(_bodies(node))]
-
-
-def _bodies(node: Any) -> Iterator[Any]:
-    """The graphs inside a node: bodies of loops and branches."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+    return [node.op_type for node in model.graph.node if any(bodies(node))]

@@ -45,8 +45,8 @@ def test_the_log_is_kept_only_after_a_failure(tmp_path):
     assert not path.exists()
 
 
-def test_every_child_writes_the_same_bytes(tmp_path):
-    model = keras.Sequential(
+def _convolutional() -> keras.Model:
+    return keras.Sequential(
         [
             keras.Input((8, 8, 1)),
             layers.Conv2D(13, 3, padding="same", name="c1"),
@@ -57,6 +57,20 @@ def test_every_child_writes_the_same_bytes(tmp_path):
             layers.Dense(10, activation="softmax", name="out"),
         ]
     )
+
+
+def _attentive() -> keras.Model:
+    series = keras.Input((16, 8), name="series")
+    x = layers.Dense(16)(series)
+    for number in range(2):
+        normal = layers.LayerNormalization(name=f"norm{number}")(x)
+        x = layers.Add()([x, layers.MultiHeadAttention(2, 8, name=f"mha{number}")(normal, normal)])
+    return keras.Model(series, layers.Dense(4, name="out")(layers.GlobalAveragePooling1D()(x)))
+
+
+@pytest.mark.parametrize("build", [_convolutional, _attentive])
+def test_every_child_writes_the_same_bytes(build, tmp_path):
+    model = build()
     random = np.random.default_rng(0)  # equal weights, such as zeros, would be merged
     model.set_weights([random.uniform(0.5, 1, w.shape) for w in model.get_weights()])
     files = []
@@ -64,3 +78,14 @@ def test_every_child_writes_the_same_bytes(tmp_path):
         files.append(tmp_path / f"{number}.onnx")
         assert convert(model, files[-1], "onnx", "float32") == ""
     assert len({file.read_bytes() for file in files}) == 1
+
+
+def test_onnx_files_hold_no_shapes_of_tensors_that_are_gone(tmp_path):
+    """tf2onnx keeps those of all that its optimizer dropped: two thirds of such a file."""
+    import onnx
+
+    assert convert(_attentive(), tmp_path / "model.onnx", "onnx", "float32") == ""
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    live = {name for node in graph.node for name in (*node.input, *node.output)}
+    assert {value.name for value in graph.value_info} <= live
+    assert not any("PartitionedCall" in name for name in live)
