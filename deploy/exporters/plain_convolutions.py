@@ -7,7 +7,8 @@ attribute for it; TensorFlow has no kernel for that in some of them, but every c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,63 +30,51 @@ def _dilated(
     return (1, *dilations) if rank == 1 else dilations
 
 
-def _in_rows(x: Any, kernels: Sequence[Any], convolve: Callable[..., Any]) -> Any:
-    """A convolution over rows and columns, of steps as one row of them."""
+def _convolved(x: Any, kernel: Any, padding: str, dilations: tuple[int, ...]) -> Any:
     import tensorflow as tf
 
+    return tf.nn.conv2d(x, kernel, 1, padding, dilations=dilations)
+
+
+def _depthwise_convolved(x: Any, kernel: Any, padding: str, dilations: tuple[int, ...]) -> Any:
+    import tensorflow as tf
+
+    return tf.raw_ops.DepthwiseConv2dNative(
+        input=x, filter=kernel, strides=(1, 1, 1, 1), padding=padding, dilations=(1, *dilations, 1)
+    )
+
+
+def _said(
+    operator: Callable[[Any, Any, str, tuple[int, ...]], Any],
+    own: Callable[..., Any],
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """A convolution by an operator for images, of steps as of one row; Keras's own where it can't.
+
+    Args:
+        operator: Takes an image, its kernel, the padding and the dilation of rows and columns.
+        own: Keras's function.
+        inputs: As `own` takes it, and so on.
+    """
+    import tensorflow as tf
+
+    dilations = _dilated(inputs, strides, dilation_rate, data_format)
+    if dilations is None:
+        return own(inputs, kernel, strides, padding, data_format, dilation_rate)
+    x, weights = tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel)
     if len(x.shape) == 4:
-        return convolve(x, *kernels)
-    return tf.squeeze(convolve(tf.expand_dims(x, 1), *(tf.expand_dims(k, 0) for k in kernels)), [1])
+        return operator(x, weights, padding.upper(), dilations)
+    rows = operator(tf.expand_dims(x, 1), tf.expand_dims(weights, 0), padding.upper(), dilations)
+    return tf.squeeze(rows, [1])
 
 
-def convolution(
-    own: Callable[..., Any],
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
-    padding: str = "valid",
-    data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
-    """`keras.ops.conv`."""
-    import tensorflow as tf
-
-    dilations = _dilated(inputs, strides, dilation_rate, data_format)
-    if dilations is None:
-        return own(inputs, kernel, strides, padding, data_format, dilation_rate)
-
-    def convolve(x: Any, weights: Any) -> Any:
-        return tf.nn.conv2d(x, weights, 1, padding.upper(), dilations=dilations)
-
-    return _in_rows(tf.convert_to_tensor(inputs), [tf.convert_to_tensor(kernel)], convolve)
-
-
-def depthwise_convolution(
-    own: Callable[..., Any],
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
-    padding: str = "valid",
-    data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
-    """`keras.ops.depthwise_conv`."""
-    import tensorflow as tf
-
-    dilations = _dilated(inputs, strides, dilation_rate, data_format)
-    if dilations is None:
-        return own(inputs, kernel, strides, padding, data_format, dilation_rate)
-
-    def convolve(x: Any, weights: Any) -> Any:
-        return tf.raw_ops.DepthwiseConv2dNative(
-            input=x,
-            filter=weights,
-            strides=(1, 1, 1, 1),
-            padding=padding.upper(),
-            dilations=(1, *dilations, 1),
-        )
-
-    return _in_rows(tf.convert_to_tensor(inputs), [tf.convert_to_tensor(kernel)], convolve)
+convolution = partial(_said, _convolved)
+depthwise_convolution = partial(_said, _depthwise_convolved)
 
 
 def separable_convolution(
