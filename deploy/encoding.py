@@ -23,6 +23,8 @@ _FLOATS = ("FLOAT32", "FLOAT16")
 # The converter encodes what has at least this share of zeros, in blocks of four where nine tenths
 # of the zeros lie in such.
 _LEAST, _IN_BLOCKS = 0.3, 0.9
+# What holds less of a file, such as biases of zeros, isn't worth a second conversion of the whole.
+_WORTH = 0.01
 
 
 def encode_zeros(
@@ -47,7 +49,9 @@ def encode_zeros(
         return artifact, []
     kernels = list(_float_kernels(artifact.path))
     name = artifact.path.name
-    if not any(np.mean(array == 0) >= _LEAST for _, array in kernels):
+    size = sum(array.size for _, array in kernels)
+    encodable = sum(array.size for _, array in kernels if np.mean(array == 0) >= _LEAST)
+    if not encodable or (encodable < _WORTH * size and not asked):
         empty = f"{name}: dense: no array has {_LEAST:.0%} of zeros, which is what is encoded"
         return artifact, [empty] if asked else []
     share = _zeros_computed([array for product, array in kernels if product])
