@@ -25,6 +25,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+from edgepress.benchmarks.micro_runtime import has_micro
 from edgepress.compress.errors import EdgepressError
 from edgepress.compress.files import atomic_output, write_json
 from edgepress.deploy.export_result import ExportResult
@@ -41,6 +42,9 @@ SIDE = 48
 # Above this size a network is compared on fewer samples: int16x8 runs on reference kernels.
 LARGE_PARAMS = 12_000_000
 LARGE_SAMPLES = 32
+
+# Marks C files that were made where TensorFlow Lite Micro wasn't installed.
+LITERT_ALONE = "litert_alone"
 
 Cell = tuple[str, str]
 
@@ -146,9 +150,13 @@ def _exported(model: Any, data: Any, samples: int, worker: Worker) -> ExportResu
 def _outcomes(result: ExportResult) -> dict[str, dict[str, Any]]:
     """What each combination came to: an error, a failure or a reason."""
     found: dict[str, dict[str, Any]] = {}
+    outcome: dict[str, Any]
     for artifact in result:
         error = artifact.verified.max_abs_error if artifact.verified else 0.0
-        found[_key((artifact.format, artifact.quantize))] = {"error": error}
+        outcome = {"error": error}
+        if artifact.format == "c" and not has_micro():
+            outcome[LITERT_ALONE] = True
+        found[_key((artifact.format, artifact.quantize))] = outcome
     for failed in result.failed:
         found[_key((failed.format, failed.quantize))] = {"failed": failed.reason}
     for skipped in result.skipped:
@@ -231,6 +239,22 @@ def counted(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
     )
 
 
+def micro_trials(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Which C files ran in TensorFlow Lite Micro, too."""
+    alone = [
+        f"`{name}`"
+        for results in groups.values()
+        for name, result in results.items()
+        if any(isinstance(o, dict) and LITERT_ALONE in o for o in result.values())
+    ]
+    told = "C files also ran in TensorFlow Lite Micro and gave what LiteRT gave"
+    return (
+        f"{told}, but for those of {', '.join(alone)}, tried in LiteRT alone."
+        if alone
+        else f"{told}."
+    )
+
+
 def page(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
     """The whole document."""
     made_by = ", ".join(f"{k} {v}" for k, v in versions().items())
@@ -241,9 +265,10 @@ def page(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
         f"outputs and the Keras model's on {SAMPLES} made-up inputs ({LARGE_SAMPLES} for networks",
         f"of more than {LARGE_PARAMS:,} parameters); such a file passed its",
         "verification. `withheld` is a file that departs from its source and was not published, a",
-        "dash one that doesn't exist; the reasons are below each table. C files also ran in",
-        "TensorFlow Lite Micro and gave what LiteRT gave. Weights of the networks of",
+        "dash one that doesn't exist; the reasons are below each table. Weights of the networks of",
         "`keras.applications` are random, their batch normalisations those of one batch.",
+        "",
+        micro_trials(groups),
         "",
         counted(groups),
         "",
