@@ -43,7 +43,6 @@ def cut_operators(path: Path, folder: Path) -> dict[int, Path]:
 
 def _alone(schema: Any, model: Any, position: int) -> bytes:
     """The bytes of a model that holds one operator."""
-
     whole = model.subgraphs[0]
     operator = whole.operators[position]
     used = list(dict.fromkeys(i for i in (*operator.inputs, *operator.outputs) if i >= 0))

@@ -238,7 +238,11 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     want = [w.astype(np.float64) for w in source.outputs]
     have = [g.astype(np.float64) for g in got]
     differences = [np.abs(h - w) for h, w in zip(have, want, strict=True)]
-    error = max(departure(g, w, precision) for g, w in zip(got, source.outputs, strict=True))
+    whole = [w.dtype.kind != "f" for w in source.outputs]
+    error = max(
+        _bounded(d, w, is_whole, precision)
+        for d, w, is_whole in zip(differences, want, whole, strict=True)
+    )
     value = None
     finite = all(np.isfinite(h).all() for h in have)
     if source.task is not None and finite:
@@ -272,10 +276,18 @@ def departure(got: NDArray[Any], want: NDArray[Any], precision: Precision) -> fl
     Returns:
         The error that the precision bounds; infinite where the output is no number.
     """
-    difference = np.abs(got.astype(np.float64) - want.astype(np.float64))
-    if want.dtype.kind != "f" and _same_choices(difference, precision):
+    exact = want.astype(np.float64)
+    difference = np.abs(got.astype(np.float64) - exact)
+    return _bounded(difference, exact, want.dtype.kind != "f", precision)
+
+
+def _bounded(
+    difference: NDArray[Any], want: NDArray[Any], whole: bool, precision: Precision
+) -> float:
+    """The error of an output; none where it holds whole numbers of which nearly all are equal."""
+    if whole and _same_choices(difference, precision):
         return 0.0
-    return _relative(difference, want.astype(np.float64), precision)
+    return _relative(difference, want, precision)
 
 
 def _same_choices(difference: NDArray[Any], precision: Precision) -> bool:

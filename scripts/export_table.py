@@ -150,12 +150,10 @@ def _exported(model: Any, data: Any, samples: int, worker: Worker) -> ExportResu
 def _outcomes(result: ExportResult) -> dict[str, dict[str, Any]]:
     """What each combination came to: an error, a failure or a reason."""
     found: dict[str, dict[str, Any]] = {}
-    outcome: dict[str, Any]
     for artifact in result:
         error = artifact.verified.max_abs_error if artifact.verified else 0.0
-        outcome = {"error": error}
-        if artifact.format == "c" and not has_micro():
-            outcome[LITERT_ALONE] = True
+        alone = artifact.format == "c" and not has_micro()
+        outcome = {"error": error, LITERT_ALONE: True} if alone else {"error": error}
         found[_key((artifact.format, artifact.quantize))] = outcome
     for failed in result.failed:
         found[_key((failed.format, failed.quantize))] = {"failed": failed.reason}

@@ -22,7 +22,7 @@ def named(model: Any, request: Mapping[str, Any]) -> Any:
     )  # fmt: skip
     _rename(graph, {old: name for old, name in new.items() if old != name})
     for value in (*graph.input, *graph.output):
-        sizes = value.type.tensor_type.shape.dim
+        sizes = _sizes(value)
         if sizes and not sizes[0].dim_value:
             sizes[0].dim_param = "batch"
     model.producer_name = "edgepress"
@@ -47,13 +47,19 @@ def _settle(graph: Any) -> None:
     if any(True for node in graph.node for _ in bodies(node)):
         return
     fixed = {value.name for value in (*graph.input, *graph.output)}
-    _rename(
-        graph, _shortened((n for node in graph.node for n in (*node.input, *node.output)), fixed)
-    )
-    nodes = _shortened((node.name for node in graph.node), set())
-    for node in graph.node:
-        node.name = nodes.get(node.name, node.name)
+    _rename(graph, _shortened(_tensors(graph), fixed))
+    _call_nodes(graph, _shortened((node.name for node in graph.node), set()))
     _renumber(graph, fixed)
+
+
+def _tensors(graph: Any) -> list[str]:
+    """The names of a graph's tensors, each once, in the order in which nodes use them."""
+    return list(dict.fromkeys(n for node in graph.node for n in (*node.input, *node.output)))
+
+
+def _call_nodes(graph: Any, new: Mapping[str, str]) -> None:
+    for node in graph.node:
+        node.name = new.get(node.name, node.name)
 
 
 def _shortened(names: Iterable[str], fixed: Collection[str]) -> dict[str, str]:
@@ -73,12 +79,9 @@ def _shortened(names: Iterable[str], fixed: Collection[str]) -> dict[str, str]:
 
 def _renumber(graph: Any, fixed: Collection[str]) -> None:
     """Number tensors and nodes in the graph's order."""
-    used = dict.fromkeys(name for node in graph.node for name in (*node.input, *node.output))
-    names = [name for name in used if name not in fixed and _COUNTED.search(name)]
+    names = [name for name in _tensors(graph) if name not in fixed and _COUNTED.search(name)]
     _rename(graph, _counted(names, fixed))
-    nodes = _counted([n.name for n in graph.node if _COUNTED.search(n.name)], set())
-    for node in graph.node:
-        node.name = nodes.get(node.name, node.name)
+    _call_nodes(graph, _counted([n.name for n in graph.node if _COUNTED.search(n.name)], set()))
     readings = [name for node in graph.node for name in node.input]
     place = {name: i for i, name in reversed(list(enumerate(readings)))}
     ordered = sorted(graph.initializer, key=lambda t: place.get(t.name, -1))
@@ -135,9 +138,8 @@ def settle_shapes(graph: Any) -> None:
     tf2onnx keeps those of tensors that its optimizer dropped, and onnxslim counts free sizes in an
     order that changes from process to process.
     """
-    order = dict.fromkeys(name for node in graph.node for name in (*node.input, *node.output))
     known = {value.name: value for value in graph.value_info}
-    kept = [known[name] for name in order if name in known]
+    kept = [known[name] for name in _tensors(graph) if name in known]
     given = {d.dim_param for v in (*graph.input, *graph.output) for d in _sizes(v) if d.dim_param}
     names: dict[str, str] = {}
     for value in kept:

@@ -60,11 +60,16 @@ def layer_normalization(
     _, departures, variance = _moments(x, axes)
     epsilon = keras.config.epsilon() if epsilon is None else epsilon
     result = (x if rms_scaling else departures) * tf.math.rsqrt(variance + epsilon)
+    return _scaled(result, gamma, None if rms_scaling else beta, shape)
+
+
+def _scaled(x: Any, gamma: Any, beta: Any, shape: Any) -> Any:
+    """Times one weight and plus another, each in this shape, where there are such."""
+    import tensorflow as tf
+
     if gamma is not None:
-        result = result * tf.reshape(tf.cast(gamma, x.dtype), shape)
-    if beta is not None and not rms_scaling:
-        result = result + tf.reshape(tf.cast(beta, x.dtype), shape)
-    return result
+        x = x * tf.reshape(tf.cast(gamma, x.dtype), shape)
+    return x if beta is None else x + tf.reshape(tf.cast(beta, x.dtype), shape)
 
 
 def group_normalization(own: Callable[..., Any], layer: Any, groups: Any, shape: Any) -> Any:
@@ -77,12 +82,8 @@ def group_normalization(own: Callable[..., Any], layer: Any, groups: Any, shape:
     axes.pop(-2 if layer.axis == -1 else layer.axis - 1)
     _, departures, variance = _moments(groups, axes)
     result = departures * tf.math.rsqrt(variance + layer.epsilon)
-    broadcast = layer._create_broadcast_shape(shape)
-    if layer.scale:
-        result = result * tf.reshape(tf.cast(layer.gamma, groups.dtype), broadcast)
-    if layer.center:
-        result = result + tf.reshape(tf.cast(layer.beta, groups.dtype), broadcast)
-    return result
+    gamma, beta = layer.gamma if layer.scale else None, layer.beta if layer.center else None
+    return _scaled(result, gamma, beta, layer._create_broadcast_shape(shape))
 
 
 def mean_and_variance(

@@ -141,7 +141,6 @@ def _add(model: Any, schema: Any, content: bytes) -> None:
 
 
 def _write(path: Path, model: Any, labels: Sequence[str]) -> None:
-
     content = io.BytesIO(packed(model, path.stat().st_size))
     if labels:
         with zipfile.ZipFile(content, "a") as archive:
