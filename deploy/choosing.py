@@ -188,10 +188,8 @@ class _Trials:
     @cached_property
     def _float(self) -> Outputs:
         """What the float file gives."""
-        path = self.job.scratch / f"float32{self.exporter.suffix}"
-        if not path.exists():
-            self.exporter.write(self.job, "float32", path)
-        return self._outputs(path)
+        write = partial(self.exporter.write, self.job, "float32")
+        return self._outputs(self.job.made_once(f"float32{self.exporter.suffix}", write))
 
     def _outputs(self, path: Path) -> Outputs:
         with Runtime(path) as runtime:

@@ -7,7 +7,7 @@ and the arena, and an example `main` for TensorFlow Lite Micro.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from edgepress.benchmarks.micro_memory import plan_micro
@@ -99,7 +99,8 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     header, setup, main = (
         out.with_name(f"{out.stem}{end}") for end in (".h", "_tflm.h", "_main.cc")
     )
-    out.write_text(array_source(name, out.with_suffix(".h").name, model.read_bytes()))
+    with out.open("w") as file:
+        file.writelines(array_source(name, out.with_suffix(".h").name, model.read_bytes()))
     header.write_text(array_header(name, model.stat().st_size))
     setup.write_text(tflm_header(name, graph, arena, header.name))
     main.write_text(example_main(name, graph, setup.name))
@@ -157,15 +158,13 @@ def resolver_calls(operators: Sequence[str]) -> list[str]:
     ]
 
 
-def array_source(name: str, header: str, data: bytes) -> str:
-    """The array's source: `data` byte for byte, aligned as flatbuffers need it."""
-    rows = (data[i : i + _ROW] for i in range(0, len(data), _ROW))
-    body = "\n".join("    " + " ".join(f"0x{byte:02x}," for byte in row) for row in rows)
-    return (
-        f'#include "{header}"\n\n'
-        f"alignas(16) const unsigned char {name}[{len(data)}] = {{\n{body}\n}};\n"
-        f"const unsigned int {name}_len = {len(data)};\n"
-    )
+def array_source(name: str, header: str, data: bytes) -> Iterator[str]:
+    """The array's source in lines: `data` byte for byte, aligned as flatbuffers need it."""
+    yield f'#include "{header}"\n\nalignas(16) const unsigned char {name}[{len(data)}] = {{\n'
+    for start in range(0, len(data), _ROW):
+        digits = data[start : start + _ROW].hex(" ").replace(" ", ", 0x")
+        yield f"    0x{digits},\n"
+    yield f"}};\nconst unsigned int {name}_len = {len(data)};\n"
 
 
 def array_header(name: str, size: int) -> str:

@@ -82,6 +82,7 @@ class Job:
     data_sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     trace: Trace | None = None
     _graphs: dict[str, TracedModel] = field(default_factory=dict)
+    _failures: dict[str, EdgepressError] = field(default_factory=dict)
 
     def graph(
         self,
@@ -114,11 +115,32 @@ class Job:
             self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes, words)
         return self._graphs[key]
 
+    def made_once(self, name: str, make: Callable[[Path], object]) -> Path:
+        """A file in scratch that several files are made from; a failure to make it is final.
+
+        Args:
+            name: Of the file.
+            make: Writes it.
+
+        Raises:
+            EdgepressError: What `make` raised when it was called.
+        """
+        path = self.scratch / name
+        if name in self._failures:
+            raise self._failures[name]
+        if not path.exists():
+            try:
+                make(path)
+            except EdgepressError as error:
+                self._failures[name] = error
+                raise
+        return path
+
     def with_model(self, model: Any, name: str) -> Job:
         """The same job for another model of the same inputs and outputs, with its own scratch."""
         scratch = self.scratch / name
         scratch.mkdir()
-        return replace(self, model=model, scratch=scratch, _graphs={})
+        return replace(self, model=model, scratch=scratch, _graphs={}, _failures={})
 
     def with_method(self, method: str) -> Job:
         """The same job, graphs shared, with another calibration method."""

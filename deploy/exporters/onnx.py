@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,7 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
         Unsupported: The model has no such file.
         DeviceError: A converter refused or crashed.
     """
-    source = job.scratch / "float32.onnx"
-    if not source.exists():
-        _convert(job, source)
+    source = job.made_once("float32.onnx", partial(_convert, job))
     if precision == "float32":
         shutil.copy(source, out)
         told = job.scratch / _TOLD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,7 @@ def request_for(
 
 
 def _write_float_then_weights(job: Job, precision: str, out: Path) -> None:
-    source = job.scratch / "float32.tflite"
-    if not source.exists():
-        write_tflite(job, "float32", source)
+    source = job.made_once("float32.tflite", partial(write_tflite, job, "float32"))
     request = {"source": str(source), "out": str(out), "precision": precision}
     job.worker.ask("tflite-weights", request)
 

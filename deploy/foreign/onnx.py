@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from edgepress.compress.files import sha256
@@ -69,9 +70,7 @@ class OnnxFile(ForeignFile):
 
     def _write(self, job: Job, precision: str, out: Path) -> Written:
         """The file itself, or made from it by the road that a Keras model's ONNX file takes."""
-        source = job.scratch / "float32.onnx"
-        if not source.exists():
-            self._gather(job, source)
+        source = job.made_once("float32.onnx", partial(self._gather, job))
         if precision == self.precision:
             shutil.copy(source, out)
             return Written(out)

@@ -106,7 +106,7 @@ def test_the_arena_holds_at_least_the_planned_activations(sources):
 
 @given(data=st.binary(min_size=1, max_size=100))
 def test_every_byte_is_in_the_array(data):
-    text = array_source("model", "model.h", data)
+    text = "".join(array_source("model", "model.h", data))
     body = text[text.index("{") : text.index("}")]
     assert bytes(int(b, 16) for b in re.findall(r"0x(\w\w)", body)) == data
 

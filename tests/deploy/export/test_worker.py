@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from keras import layers
 
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.exporters.tracing import trace_model
-from edgepress.deploy.exporting import convert
+from edgepress.deploy.exporting import convert, export
 from edgepress.deploy.worker import TASKS, Refused, Worker, task_function
 
 
@@ -29,6 +31,16 @@ def test_a_refusal_names_the_log(worker, tmp_path):
 def test_a_conversion_that_takes_too_long_is_stopped(tmp_path):
     with Worker(timeout=0.3) as hasty, pytest.raises(DeviceError, match=r"longer than 0\.3 s"):
         hasty.ask("tflite", {"source": str(tmp_path), "out": "x", "precision": "float32"})
+
+
+def test_a_conversion_that_failed_is_not_tried_again_for_each_precision(tmp_path):
+    precisions = ("float32", "float16", "dynamic")
+    with Worker(timeout=0.3) as hasty, mock.patch.object(hasty, "ask", wraps=hasty.ask) as ask:
+        result = export(_convolutional(), tmp_path / "out", ("onnx",), precisions, worker=hasty)
+    assert [call.args[0] for call in ask.call_args_list].count("onnx") == 1
+    assert [skipped.quantize for skipped in result.skipped] == list(precisions)
+    assert len({skipped.reason for skipped in result.skipped}) == 1
+    assert "longer than 0.3 s" in result.skipped[0].reason
 
 
 def test_a_conversion_that_needs_too_much_memory_fails_alone(tmp_path):
