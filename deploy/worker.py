@@ -40,6 +40,14 @@ TASKS: dict[str, str] = {
     "savedmodel-trace": "edgepress.deploy.foreign.savedmodel_graph:trace",
 }
 
+_ENVIRONMENT = {
+    # The C library gives large blocks back to the system when they are freed, instead of keeping
+    # some ten times the weights of a network in pieces.
+    "MALLOC_MMAP_THRESHOLD_": "1000000",
+    # Converters go through sets of names: in the same order each time, for the same file.
+    "PYTHONHASHSEED": "0",
+}
+
 
 class Refused(DeviceError):
     """The converter ran and said no: the model or the option is at fault, not the machine."""
@@ -127,7 +135,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 text=True,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+                env={**_ENVIRONMENT, **os.environ, "CUDA_VISIBLE_DEVICES": ""},
             )
         return self._process
 

@@ -4,25 +4,23 @@ tf2onnx reports success for files that no runtime loads, so each road's file is 
 probe samples before it is believed:
 
 1. from the function: right for nearly all, recurrent layers included;
-2. from the frozen graph: right where constants of the first road became inputs (Normalization);
+2. from the frozen graph: right where the first road would make inputs of constants, those of a
+   Normalization; the first road isn't tried there;
 3. the same with its transposes left in place: tf2onnx drops those that it moves through the
    broadcasts of a normalisation on maps of 1 x 1.
 """
 
 from __future__ import annotations
 
-import copy
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.deploy.exporters.onnx_names import named, settle_shapes
+from edgepress.deploy.exporters.tf2onnx_mending import mended
 from edgepress.deploy.exporters.tracing import SIGNATURE
 
 HIGHEST_OPSET = 18
@@ -53,9 +51,9 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     expected = function(**{name: tf.constant(array) for name, array in probe.items()})
     want = [expected[name].numpy() for name in request["outputs"]]
     problems = []
-    for road in (_from_function, _from_frozen_graph, _with_all_transposes):
+    for road in _roads(function):
         try:
-            with _copies_collected():
+            with mended():
                 model = named(road(function, request), request)
             _check(model, probe, want, request)
         except Exception as error:
@@ -74,26 +72,13 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     raise ValueError(" | ".join(" ".join(p.split())[:180] for p in problems))
 
 
-@contextmanager
-def _copies_collected() -> Iterator[None]:
-    """Keep one copy of the graph at a time.
+def _roads(function: Any) -> Sequence[Callable[[Any, Mapping[str, Any]], Any]]:
+    """The roads that are worth trying, the best first."""
+    import tensorflow as tf
 
-    tf2onnx copies a graph with its weights for each pass of its optimizer. The copies are cycles,
-    which Python collects late: 12 GB for the 170 MB of a ResNet101.
-    """
-    from tf2onnx import optimizer
-
-    def collected(graph: Any) -> Any:
-        gc.collect()
-        return copy.deepcopy(graph)
-
-    gc.freeze()  # What is there before needn't be looked through each time.
-    try:
-        with mock.patch.object(optimizer, "copy", SimpleNamespace(deepcopy=collected)):
-            yield
-    finally:
-        gc.unfreeze()
-        gc.collect()
+    by_graph = (_from_frozen_graph, _with_all_transposes)
+    captures_constants = any(t.dtype != tf.resource for t in function.captured_inputs)
+    return by_graph if captures_constants else (_from_function, *by_graph)
 
 
 def _from_function(function: Any, request: Mapping[str, Any]) -> Any:
@@ -119,20 +104,29 @@ def _from_function(function: Any, request: Mapping[str, Any]) -> Any:
 
 def _from_frozen_graph(function: Any, request: Mapping[str, Any]) -> Any:
     import tf2onnx
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    frozen = convert_variables_to_constants_v2(function)
-    tensors = {tensor.op.name: tensor for tensor in frozen.inputs}
-    # A mapping of outputs is flattened in the order of its sorted keys.
-    results = dict(zip(sorted(request["outputs"]), frozen.outputs, strict=True))
+    graph, names = _frozen(function, request)
+    gc.collect()  # The frozen function is cycles, with its own copies of the weights.
     return tf2onnx.convert.from_graph_def(
-        frozen.graph.as_graph_def(),
-        input_names=[tensors[n].name for n in request["inputs"]],
-        output_names=[results[n].name for n in request["outputs"]],
-        inputs_as_nchw=[tensors[n].name for n in request.get("nchw") or ()],
+        graph,
+        input_names=[names[n] for n in request["inputs"]],
+        output_names=[names[n] for n in request["outputs"]],
+        inputs_as_nchw=[names[n] for n in request.get("nchw") or ()],
         opset=request["opset"],
         custom_op_handlers=HANDLERS,
     )[0]
+
+
+def _frozen(function: Any, request: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+    """A function as a GraphDef, and the names of its tensors by those of its inputs and outputs."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    frozen = convert_variables_to_constants_v2(function)
+    names = {tensor.op.name: tensor.name for tensor in frozen.inputs}
+    # A mapping of outputs is flattened in the order of its sorted keys.
+    for name, tensor in zip(sorted(request["outputs"]), frozen.outputs, strict=True):
+        names[name] = tensor.name
+    return frozen.graph.as_graph_def(), names
 
 
 def _with_all_transposes(function: Any, request: Mapping[str, Any]) -> Any:

@@ -40,8 +40,8 @@ _ADDRESS = re.compile(r"(?<=einsum)\d{6,}")
 def _settle(graph: Any) -> None:
     """Short names, numbered in the graph's order: the same model gives the same file.
 
-    tf2onnx counts in the order of sets of objects, which changes from process to process. Graphs
-    with loops or branches keep their names: those inside would clash.
+    tf2onnx counts on from one conversion of a process to the next. Graphs with loops or branches
+    keep their names: those inside would clash.
     """
     sort_nodes(graph)
     if any(True for node in graph.node for _ in bodies(node)):

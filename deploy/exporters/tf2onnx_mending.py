@@ -1,0 +1,112 @@
+"""tf2onnx with few copies of a network's weights, and the same graph from each run."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+_LARGE = 250_000  # numbers: a weight
+_HEAVY = 400_000_000  # bytes: a graph that a machine of 16 GB wouldn't have the memory for
+
+
+@contextmanager
+def mended() -> Iterator[None]:
+    """Let tf2onnx convert with few copies of the weights at a time, and in a settled order."""
+    from tf2onnx import optimizer, tf_loader
+    from tf2onnx.graph import Node
+
+    stand_ins = (
+        (optimizer, "copy", SimpleNamespace(deepcopy=_light_copy)),
+        (Node, "update_proto", _without_weights(Node.update_proto)),
+        # It goes through sets of nodes, whose order is that of the nodes in memory. The worker
+        # that this runs in gives the same text the same hash each time.
+        (Node, "__hash__", lambda node: hash(node.name)),
+        (tf_loader, "tf_optimize_grappler", _weights_aside(tf_loader.tf_optimize_grappler)),
+    )
+    gc.freeze()  # What is there before needn't be looked through each time.
+    try:
+        with ExitStack() as patches:
+            for owner, name, stand_in in stand_ins:
+                patches.enter_context(mock.patch.object(owner, name, stand_in))
+            yield
+    finally:
+        gc.unfreeze()
+        gc.collect()
+
+
+def _light_copy(graph: Any) -> Any:
+    """What a pass of tf2onnx's optimizer copies beforehand: the graph, with the same weights.
+
+    A pass that changes a weight makes a new tensor of it.
+    """
+    gc.collect()  # Copies are cycles, which Python collects late.
+    known = {}
+    for node in graph.get_nodes() if hasattr(graph, "get_nodes") else ():
+        if _is_weight(node):
+            bare = type(node.op)(name=node.op.name, op_type=node.op.op_type, output=node.output)
+            known[id(node.op)] = bare
+            known[id(node.attr["value"])] = node.attr["value"]
+    return copy.deepcopy(graph, known)
+
+
+def _without_weights(update: Callable[..., None]) -> Callable[..., None]:
+    """Let nodes write themselves down but for weights, which are only read where they are kept."""
+
+    def light(node: Any, *args: Any, **kwargs: Any) -> None:
+        if not _is_weight(node):
+            update(node, *args, **kwargs)
+
+    return light
+
+
+def _is_weight(node: Any) -> bool:
+    return node.is_const() and math.prod(node.attr["value"].t.dims) >= _LARGE
+
+
+def _weights_aside(optimize: Callable[..., Any]) -> Callable[..., Any]:
+    """Let TensorFlow's graph optimizer, which makes some ten copies, have a graph without weights.
+
+    A heavy one's: that the optimizer computes ahead with weights is worth having.
+    """
+
+    def light(inputs: Sequence[str], outputs: Sequence[str], graph: Any) -> Any:
+        if graph.ByteSize() < _HEAVY:
+            return optimize(inputs, outputs, graph)
+        aside = _take_weights(graph)
+        graph = optimize(inputs, outputs, graph)
+        _put_back(graph, aside)
+        return graph
+
+    return light
+
+
+def _take_weights(graph: Any) -> dict[str, Any]:
+    """Make placeholders of a GraphDef's large constants; their tensors by name."""
+    aside = {}
+    for node in graph.node:
+        if node.op != "Const":
+            continue
+        shape = node.attr["value"].tensor.tensor_shape
+        if math.prod(dim.size for dim in shape.dim) < _LARGE:
+            continue
+        tensor = copy.deepcopy(node.attr["value"].tensor)
+        del node.attr["value"]
+        node.op = "Placeholder"
+        node.attr["shape"].shape.CopyFrom(tensor.tensor_shape)
+        aside[node.name] = tensor
+    return aside
+
+
+def _put_back(graph: Any, aside: dict[str, Any]) -> None:
+    """Make the large constants of what became placeholders."""
+    for node in graph.node:
+        if node.name in aside:
+            del node.attr["shape"]
+            node.op = "Const"
+            node.attr["value"].tensor.CopyFrom(aside.pop(node.name))
