@@ -96,7 +96,25 @@ def preflight(job: Job, formats: Sequence[str]) -> tuple[Obstacle, ...]:
         found += _tflite(job, [f for f in formats if f in ("tflite", "c")])
     if "onnx" in formats:
         found += _onnx(job)
+    found += _quantised_by_keras(job, formats)
     return tuple(found)
+
+
+def _quantised_by_keras(job: Job, formats: Sequence[str]) -> Iterator[Obstacle]:
+    """Layers that Keras's own `quantize` left with numbers that a format has no operators for."""
+    modes = {layer.quantization_mode: layer.name for layer in flat_layers(job.model)}
+    products = "BatchMatMulV3" in job.graph(None).operations
+    for name in formats:
+        for mode, refused in (("float8", True), ("int8", products and name in ("tflite", "c"))):
+            if refused and mode in modes:
+                yield Obstacle(
+                    name,
+                    "",
+                    modes[mode],
+                    f"layer '{modes[mode]}' computes in {mode}, as Keras's quantize() left it, for"
+                    f" which {name} has no operators; export the model from before that with"
+                    " --quantize int8",
+                )
 
 
 def _tflite(job: Job, formats: Sequence[str]) -> Iterator[Obstacle]:

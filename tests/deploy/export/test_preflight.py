@@ -77,6 +77,26 @@ def test_a_network_without_obstacles_has_none(tmp_path, worker):
     assert preflight(job(keras.Model(image, x), tmp_path, worker), ("tflite", "onnx", "c")) == ()
 
 
+@pytest.mark.parametrize(
+    ("mode", "there"), [("int8", ["onnx"]), ("int4", ["tflite", "onnx"]), ("float8", [])]
+)
+def test_what_kerass_own_quantisation_left_is_named(mode, there, tmp_path, worker):
+    values = keras.Input((12,), name="values")
+    model = keras.Model(values, layers.Dense(4, name="scores")(values))
+    model.quantize(mode)
+    result = export(model, tmp_path / "out", ("tflite", "onnx", "c"), worker=worker)
+    assert [a.format for a in result if a.format != "c"] == there
+    refused = [skipped for skipped in result.skipped if skipped.format != "c"]
+    assert len(refused) == 2 - len(there)
+    for skipped in refused:
+        assert f"layer 'scores' computes in {mode}" in skipped.reason
+        work = job(model, tmp_path / skipped.format, worker)
+        work.scratch.mkdir()
+        np.savez(work.probe, **plausible_inputs(model, 2))
+        with pytest.raises(DeviceError):
+            EXPORTERS[skipped.format].write(work, "float32", tmp_path / "x")
+
+
 def test_an_obstacle_becomes_the_reason_of_a_skip(bicubic, tmp_path, worker):
     result = export(bicubic, tmp_path / "out", ("tflite",), worker=worker)
     assert not result
