@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.labels import as_array, whole_labels
-from edgepress.compress.data.tasks import output_names
+from edgepress.compress.data.naming import by_name
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -192,18 +192,6 @@ def array_source(
     if source.size == 0:
         raise InputError(f"{where}: there are no samples")
     return source
-
-
-def by_name(inputs: Any, targets: Any, model: Any) -> tuple[Any, Any]:
-    """Lists in the order of a model's inputs and outputs as mappings; anything else as it is."""
-    names = [t.name for t in model.inputs], output_names(model)
-    inputs, targets = (
-        dict(zip(known, given, strict=True))
-        if len(known) > 1 and isinstance(given, list | tuple) and len(given) == len(known)
-        else given
-        for known, given in zip(names, (inputs, targets), strict=True)
-    )
-    return inputs, targets
 
 
 def _padded(inputs: Any, model: Any) -> Any:

@@ -15,7 +15,6 @@ from edgepress.compress.data.arrays import (
     SPLITS,
     ArraySource,
     array_source,
-    by_name,
     read_npz,
     split_arrays,
 )
@@ -31,6 +30,7 @@ from edgepress.compress.data.folders import (
     pair_source,
 )
 from edgepress.compress.data.labels import numbered
+from edgepress.compress.data.naming import by_name
 from edgepress.compress.data.preparation import own_rescaling, preparation_for
 from edgepress.compress.data.splitting import split_indices
 from edgepress.compress.data.streams import is_stream, stream_source, tfds_streams

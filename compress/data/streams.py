@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.naming import by_name
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -72,8 +73,9 @@ def stream_source(stream: Any, model: Any, where: str, shuffle: bool = False) ->
         stream = stream.unbatch()
 
     def name(inputs: Any, targets: Any) -> Any:
+        inputs, targets = by_name(inputs, targets, model)
         if isinstance(inputs, dict):
-            return {n: inputs[n] for n in names}, targets
+            return {n: inputs[n] for n in names if n in inputs}, targets
         return dict(zip(names, tf.nest.flatten(inputs), strict=True)), targets
 
     named = stream.map(name)
@@ -83,6 +85,11 @@ def stream_source(stream: Any, model: Any, where: str, shuffle: bool = False) ->
 
 def _check_shapes(spec: Any, model: Any, where: str) -> None:
     for tensor in model.inputs:
+        if tensor.name not in spec:
+            raise InputError(
+                f"{where}: samples have nothing for the model's input '{tensor.name}'",
+                f"name what they have by the inputs {', '.join(t.name for t in model.inputs)}",
+            )
         shape = spec[tensor.name].shape
         if not shape.is_compatible_with(tensor.shape[1:]):
             raise InputError(

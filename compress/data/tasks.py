@@ -156,6 +156,13 @@ def infer_task(
         InputError: Targets don't fit the outputs, or the loss or metric is unknown.
     """
     names = output_names(model)
+    if isinstance(targets, dict):
+        missing = [name for name in names if name not in targets]
+        if missing:
+            raise InputError(
+                f"no targets for output '{missing[0]}'",
+                f"the data has {', '.join(map(str, targets))}, the model {', '.join(names)}",
+            )
     arrays = [targets[n] for n in names] if isinstance(targets, dict) else _as_list(targets)
     if len(arrays) != len(names):
         raise InputError(
