@@ -40,13 +40,8 @@ TASKS: dict[str, str] = {
     "savedmodel-trace": "edgepress.deploy.foreign.savedmodel_graph:trace",
 }
 
-_ENVIRONMENT = {
-    # The C library gives large blocks back to the system when they are freed, instead of keeping
-    # some ten times the weights of a network in pieces.
-    "MALLOC_MMAP_THRESHOLD_": "1000000",
-    # Converters go through sets of names: in the same order each time, for the same file.
-    "PYTHONHASHSEED": "0",
-}
+# Converters go through sets of names: in the same order each time, for the same file.
+_ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 
 
 class Refused(DeviceError):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.deploy.exporters.heap import returning_blocks
 from edgepress.deploy.exporters.onnx_names import named, settle_shapes
 from edgepress.deploy.exporters.tf2onnx_mending import mended
 from edgepress.deploy.exporters.tracing import SIGNATURE
@@ -27,6 +28,7 @@ HIGHEST_OPSET = 18
 _SAME = 1e-3
 
 
+@returning_blocks()
 def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a SavedModel to ONNX.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.deploy.exporters.heap import returning_blocks
 from edgepress.deploy.exporters.onnx_order import bodies, sort_nodes
 
 _BATCH = 32
@@ -16,6 +17,7 @@ _BATCH = 32
 _SEVEN_BITS = True
 
 
+@returning_blocks()
 def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     """Quantise a float ONNX file.
 
@@ -163,6 +165,7 @@ class _Samples:
         return next(self._batches)
 
 
+@returning_blocks()
 def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a float32 ONNX file to float16 with float32 inputs and outputs.
 
