@@ -24,6 +24,7 @@ from typing import Any
 
 from edgepress.benchmarks.runtime import died
 from edgepress.compress.errors import DeviceError
+from edgepress.deploy.heap import return_much
 
 # Task → "module:function" that the child calls with the request and whose JSON-able result it
 # sends back. Named by text, so that a child imports only what its task needs.
@@ -222,6 +223,7 @@ def main() -> None:
 
             traceback.print_exc()
             reply = {"ok": False, "error": _explained(error, task)}
+        return_much()
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 

@@ -6,8 +6,7 @@ probe samples before it is believed:
 1. from the function: right for nearly all, recurrent layers included;
 2. from the frozen graph: right where the first road would make inputs of constants, those of a
    Normalization; the first road isn't tried there;
-3. the same with its transposes left in place: tf2onnx drops those that it moves through the
-   broadcasts of a normalisation on maps of 1 x 1.
+3. the same with its transposes left in place, should moving them go wrong.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.deploy.exporters.heap import returning_blocks
 from edgepress.deploy.exporters.onnx_names import named, settle_shapes
 from edgepress.deploy.exporters.tf2onnx_mending import mended
 from edgepress.deploy.exporters.tracing import SIGNATURE
+from edgepress.deploy.heap import returning_blocks
 
 HIGHEST_OPSET = 18
 _SAME = 1e-3

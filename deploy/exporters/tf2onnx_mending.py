@@ -1,4 +1,4 @@
-"""tf2onnx with few copies of a network's weights, and the same graph from each run."""
+"""tf2onnx with few copies of a network's weights, the right graph, and the same from each run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _HEAVY = 400_000_000  # bytes: a graph that a machine of 16 GB wouldn't have the
 
 @contextmanager
 def mended() -> Iterator[None]:
-    """Let tf2onnx convert with few copies of the weights at a time, and in a settled order."""
+    """Let tf2onnx convert rightly, in a settled order, with few copies of the weights at a time."""
     from tf2onnx import optimizer, tf_loader
     from tf2onnx.graph import Node
+    from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
     stand_ins = (
         (optimizer, "copy", SimpleNamespace(deepcopy=_light_copy)),
@@ -27,6 +28,10 @@ def mended() -> Iterator[None]:
         # It goes through sets of nodes, whose order is that of the nodes in memory. The worker
         # that this runs in gives the same text the same hash each time.
         (Node, "__hash__", lambda node: hash(node.name)),
+        # It makes a Reshape of a Transpose that only moves sizes of 1, to a shape that may be out
+        # of date: on maps of 1 x 1 a normalisation then takes its mean over something else.
+        # Runtimes know such a Transpose themselves.
+        (TransposeOptimizer, "post_optimize_action", lambda _: None),
         (tf_loader, "tf_optimize_grappler", _weights_aside(tf_loader.tf_optimize_grappler)),
     )
     gc.freeze()  # What is there before needn't be looked through each time.

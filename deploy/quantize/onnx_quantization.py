@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.deploy.exporters.heap import returning_blocks
 from edgepress.deploy.exporters.onnx_order import bodies, sort_nodes
+from edgepress.deploy.heap import returning_blocks
 
 _BATCH = 32
 # x86 without VNNI adds pairs of products in 16 bits, which full 8-bit weights overflow: the file

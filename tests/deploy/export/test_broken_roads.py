@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import onnx
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -85,6 +86,25 @@ def test_a_normalisation_of_a_single_pixel_exports_to_onnx(tmp_path, worker):
     result = export(model, tmp_path / "out", formats=["onnx"], worker=worker)
     assert (result.failed, result.skipped) == ((), ())
     assert verify(model, result.artifacts[0].path).passed
+
+
+def test_a_branch_over_a_single_pixel_is_as_wide_as_its_layers(tmp_path, worker):
+    """Where a branch counts a millionth, as in a new ConvNeXt, what is wrong in it doesn't show."""
+    image = keras.Input((4, 4, 4), name="image")
+    x = layers.Normalization(mean=[0.1] * 4, variance=[1.0] * 4)(image)
+    for _ in range(2):
+        x = layers.Conv2D(8, 2, strides=2)(x)
+        normal = layers.LayerNormalization()(layers.DepthwiseConv2D(3, padding="same")(x))
+        wide = layers.Dense(16, activation="gelu")(normal)
+        x = layers.Add()([x, layers.Rescaling(1e-6)(layers.Dense(8)(wide))])
+    model = keras.Model(image, layers.GlobalAveragePooling2D()(x))
+    result = export(model, tmp_path / "out", formats=["onnx"], worker=worker)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(result.artifacts[0].path)).graph
+    sizes = [
+        np.prod([size.dim_value or 1 for size in value.type.tensor_type.shape.dim])
+        for value in graph.value_info
+    ]
+    assert max(sizes) == 2 * 2 * 16
 
 
 @pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])

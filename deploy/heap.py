@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # Of glibc's mallopt(3): the option, and the largest value that it takes by itself.
 _M_MMAP_THRESHOLD = -3
 _LARGEST = 32 * 1024 * 1024
 _BLOCK = 1024 * 1024
+_MUCH = 2_000_000  # KB
 
 
 @contextmanager
@@ -20,8 +24,8 @@ def returning_blocks() -> Iterator[None]:
     of a network that tf2onnx converts. Costs time where such blocks come and go by the thousand,
     as in TFLite's converter.
     """
-    option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if option is None:  # another C library's
+    option = _own("mallopt")
+    if option is None:
         yield
         return
     option(_M_MMAP_THRESHOLD, _BLOCK)
@@ -29,3 +33,22 @@ def returning_blocks() -> Iterator[None]:
         yield
     finally:
         option(_M_MMAP_THRESHOLD, _LARGEST)
+
+
+def return_much() -> None:
+    """Return to the system what nothing uses any more, in a process that has ever been large.
+
+    A child that waits for its next task keeps it from the runtimes that run meanwhile. In a small
+    process it isn't worth the time.
+    """
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < _MUCH:
+        return
+    gc.collect()  # TensorFlow's graphs are cycles.
+    trim = _own("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _own(name: str) -> Any:
+    """A function of glibc's own; None where the C library is another."""
+    return getattr(ctypes.CDLL(None), name, None)
