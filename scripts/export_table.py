@@ -269,7 +269,7 @@ def page(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
         "verification. `withheld` is a file that departs from its source and was not published, a",
         "dash one that doesn't exist; the reasons are below each table. Weights of the networks of",
         "`keras.applications` are random, their batch normalisations those of one batch, the",
-        "branches of ConvNeXt a quarter.",
+        "branches of ConvNeXt weighed by a quarter.",
         "",
         micro_trials(groups),
         "",
