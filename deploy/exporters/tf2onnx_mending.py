@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 _LARGE = 250_000  # numbers: a weight
-_HEAVY = 400_000_000  # bytes: a graph that a machine of 16 GB wouldn't have the memory for
+_HEAVY = 100_000_000  # bytes: a graph whose copies a laptop would feel
 
 
 @contextmanager
