@@ -41,9 +41,6 @@ TASKS: dict[str, str] = {
     "savedmodel-trace": "edgepress.deploy.foreign.savedmodel_graph:trace",
 }
 
-# Converters go through sets of names: in the same order each time, for the same file.
-_ENVIRONMENT = {"PYTHONHASHSEED": "0"}
-
 
 class Refused(DeviceError):
     """The converter ran and said no: the model or the option is at fault, not the machine."""
@@ -131,7 +128,8 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 text=True,
-                env={**_ENVIRONMENT, **os.environ, "CUDA_VISIBLE_DEVICES": ""},
+                # Converters go through sets of names: in the same order each time.
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"},
             )
         return self._process
 

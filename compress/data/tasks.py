@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -156,14 +156,7 @@ def infer_task(
         InputError: Targets don't fit the outputs, or the loss or metric is unknown.
     """
     names = output_names(model)
-    if isinstance(targets, dict):
-        missing = [name for name in names if name not in targets]
-        if missing:
-            raise InputError(
-                f"no targets for output '{missing[0]}'",
-                f"the data has {', '.join(map(str, targets))}, the model {', '.join(names)}",
-            )
-    arrays = [targets[n] for n in names] if isinstance(targets, dict) else _as_list(targets)
+    arrays = _by_output(targets, names) if isinstance(targets, dict) else _as_list(targets)
     if len(arrays) != len(names):
         raise InputError(
             f"the model has {len(names)} outputs ({', '.join(names)}), the data {len(arrays)}",
@@ -185,6 +178,16 @@ def infer_task(
         output_names=names,
         scored=_scored(chosen, names, parts),
     )
+
+
+def _by_output(targets: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    missing = [name for name in names if name not in targets]
+    if missing:
+        raise InputError(
+            f"no targets for output '{missing[0]}'",
+            f"the data has {', '.join(map(str, targets))}, the model {', '.join(names)}",
+        )
+    return [targets[name] for name in names]
 
 
 def _scored(metric: str, names: Sequence[str], parts: Sequence[Inferred]) -> tuple[bool, ...]:
