@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgepress.deploy.pipeline import run as run
     from edgepress.deploy.pruning import prune as prune
     from edgepress.deploy.searching.search import search as search
-    from edgepress.deploy.verifying import verify as verify
+    from edgepress.deploy.verification.verifying import verify as verify
 
 _HOMES = {
     "benchmark": "benchmarking",

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.deploy.verifying import largest_error, run_source
+from edgepress.deploy.verification.difference import largest_error
+from edgepress.deploy.verification.source_outputs import run_source
 
 Outputs = list[NDArray[Any]]
 _ENOUGH = 64

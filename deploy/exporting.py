@@ -213,7 +213,7 @@ class _Line:
     @cached_property
     def source(self) -> Any:
         """What the model itself gives, computed once."""
-        from edgepress.deploy.verifying import gather
+        from edgepress.deploy.verification.source_outputs import gather
 
         shapes, run = self.job.settings.shapes, self.origin.run
         return gather(self.job.model, self.dataset, self.samples, self.seed, shapes, run)
@@ -329,7 +329,7 @@ class _Line:
         describe(path, self.job.model.name, about, split.preparation, names)
 
     def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
-        from edgepress.deploy.verifying import coarser, compare
+        from edgepress.deploy.verification.verifying import coarser, compare
 
         if self._is_converted(name):
             self._described(path, precision)

@@ -23,7 +23,8 @@ from edgepress.deploy.exposing import expose
 from edgepress.deploy.foreign.opening import open_file
 from edgepress.deploy.pairing import pair_inputs
 from edgepress.deploy.quantize.precision import PRECISIONS, Precision
-from edgepress.deploy.verifying import run_source, shapes_of
+from edgepress.deploy.verification.source_outputs import run_source
+from edgepress.deploy.verification.verifying import shapes_of
 
 Array = NDArray[Any]
 MOST_DB = 160.0

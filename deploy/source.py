@@ -64,7 +64,7 @@ def keras_source(model: Any) -> Source:
     """A Keras model as a source."""
     from edgepress.compress.models import fingerprint
     from edgepress.deploy.exporters.tracing import input_names
-    from edgepress.deploy.verifying import run_source
+    from edgepress.deploy.verification.source_outputs import run_source
 
     return Source(
         model=model,

@@ -123,7 +123,7 @@ def own_data(model: Any, samples: int) -> dict[str, Any]:
     """Made-up inputs with what the model says of them."""
     from edgepress.compress.data.tasks import output_names
     from edgepress.deploy.exporters.plausible import plausible_inputs
-    from edgepress.deploy.verifying import run_source
+    from edgepress.deploy.verification.source_outputs import run_source
 
     inputs = plausible_inputs(model, samples)
     outputs = run_source(model, iter([inputs]), batch_size=32)

@@ -60,7 +60,7 @@ def try_in_micro(job: Job, precision: str, model: Path) -> MicroTrial:
     Raises:
         Unsupported: TFLM refuses the file, crashes, or gives something else than LiteRT.
     """
-    from edgepress.deploy.verifying import ROUNDING_LIMIT, departure
+    from edgepress.deploy.verification.difference import ROUNDING_LIMIT, departure
 
     samples = _samples(job)
     with Runtime(model) as runtime:

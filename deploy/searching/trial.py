@@ -116,7 +116,7 @@ def _validation(
 ) -> float:
     """The file's metric on validation data, which choices are made by."""
     from edgepress.compress.models import load
-    from edgepress.deploy.verifying import verify
+    from edgepress.deploy.verification.verifying import verify
 
     if data.test is None or data.val is None:
         return float(artifact["verified"]["value"])

@@ -45,7 +45,7 @@ def command(values: Values) -> None:
     if values["plot"]:
         check_picture(values["plot"], force=True)
     load_frameworks(values["verbose"])
-    from edgepress.deploy.verifying import verify
+    from edgepress.deploy.verification.verifying import verify
 
     source = open_noted(values)
     if values["layers"] and not source.is_keras:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgepress.deploy.exporters.plausible import plausible_inputs
-from edgepress.deploy.verifying import run_source
+from edgepress.deploy.verification.source_outputs import run_source
 from edgepress.deploy.worker import Worker
 
 

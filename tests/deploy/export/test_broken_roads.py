@@ -15,7 +15,7 @@ from edgepress.deploy.exporters.recurrent import loops, unroll
 from edgepress.deploy.exporters.tflite_conversion import check_file
 from edgepress.deploy.exporters.tracing import trace_model
 from edgepress.deploy.exporting import export
-from edgepress.deploy.verifying import verify
+from edgepress.deploy.verification.verifying import verify
 
 
 def conv():

@@ -9,7 +9,7 @@ from keras import layers
 
 from edgepress.deploy.exporters.float_types import half_layers, in_single_precision
 from edgepress.deploy.exporting import export
-from edgepress.deploy.verifying import verify
+from edgepress.deploy.verification.verifying import verify
 
 
 def network(policy):

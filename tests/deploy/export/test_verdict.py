@@ -15,7 +15,8 @@ from edgepress.deploy.exporters.plausible import plausible_inputs
 from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.pairing import pair_inputs, pair_outputs
 from edgepress.deploy.quantize import PRECISIONS
-from edgepress.deploy.verifying import SourceOutputs, judge
+from edgepress.deploy.verification.judging import judge
+from edgepress.deploy.verification.source_outputs import SourceOutputs
 
 NAMES = st.lists(st.text(min_size=1, max_size=8), max_size=6)
 

@@ -1,0 +1,1 @@
+"""Whether a file computes what its source computes: source outputs, differences, the verdict."""

@@ -1,0 +1,141 @@
+"""What a source gives for some samples: computed once, compared with many artifacts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.data.dataset import Dataset, Split
+from edgepress.compress.data.tasks import Task
+from edgepress.deploy.exporters.plausible import plausible_inputs
+
+Arrays = dict[str, NDArray[Any]]
+Outputs = list[NDArray[Any]]
+_CHUNK_BYTES = 32_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceOutputs:
+    """What a source gives for some samples: computed once, compared with many artifacts.
+
+    Attributes:
+        model: The Keras model, or the one with the source's signature.
+        feed: Gives the samples anew, in chunks by input name; a large split is never in memory.
+        outputs: The model's outputs, each (n, …).
+        targets: What the task wants, or None without data.
+        task: The task, or None without data.
+        split: Name of the data's split, or None.
+        value: The task's metric on these samples, or None.
+    """
+
+    model: Any
+    feed: Callable[[], Iterator[Arrays]]
+    outputs: Outputs
+    targets: Any = None
+    task: Task | None = None
+    split: str | None = None
+    value: float | None = None
+
+    @cached_property
+    def rounding(self) -> float:
+        """How far the source's own rounding carries; see `own_rounding`. Measured on first use."""
+        from edgepress.deploy.departures import own_rounding
+
+        return own_rounding(self.model, self.feed(), self.outputs)
+
+    @cached_property
+    def mixing(self) -> float:
+        """How far the source mixes samples; see `mixes_samples`. Measured on first use."""
+        from edgepress.deploy.departures import mixes_samples
+
+        return mixes_samples(self.model, self.feed())
+
+
+def gather(
+    model: Any,
+    dataset: Dataset | None,
+    samples: int | None = None,
+    seed: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    run: Callable[[Iterator[Arrays]], Outputs] | None = None,
+) -> SourceOutputs:
+    """Run the source on the samples that artifacts are compared on.
+
+    Args:
+        model: The Keras model.
+        dataset: The data, or None for random inputs.
+        samples: How many; None for 64 random ones, or all of the data's report split.
+        seed: Draws them.
+        shapes: Sizes by input name, where the model leaves sizes free.
+        run: Gives the outputs; the model itself does by default.
+    """
+    run = run or partial(run_source, model)
+    if dataset is None:
+        inputs = plausible_inputs(model, samples or 64, seed, shapes)
+        return SourceOutputs(model, lambda: iter([inputs]), run(iter([inputs])))
+    split, task = dataset.report_split, dataset.task
+    if samples is not None and samples < split.size:
+        inputs, targets = split.sample(samples, seed)
+        outputs = run(iter([inputs]))
+        feed: Callable[[], Iterator[Arrays]] = lambda: iter([inputs])  # noqa: E731
+    else:
+        chunk = chunk_size(model)
+        targets = targets_of(split, chunk)
+        feed = lambda: chunks_of(model, split, chunk)  # noqa: E731
+        outputs = run(feed())
+    return SourceOutputs(
+        model, feed, outputs, targets, task, split.name, task.score(outputs, targets)
+    )
+
+
+def chunk_size(model: Any) -> int:
+    """Samples that fill about 32 MB."""
+    sizes = [[s or 32 for s in tensor.shape[1:]] for tensor in model.inputs]
+    return int(np.clip(_CHUNK_BYTES // max(4 * sum(math.prod(s) for s in sizes), 1), 16, 4096))
+
+
+def chunks_of(model: Any, split: Split, size: int) -> Iterator[Arrays]:
+    """All samples of a split in stored order, in chunks by input name."""
+    names = [tensor.name for tensor in model.inputs]
+    for inputs, _ in split.in_order(size).as_numpy_iterator():
+        yield inputs if isinstance(inputs, dict) else {names[0]: inputs}
+
+
+def targets_of(split: Split, size: int) -> Any:
+    """All targets of a split in stored order."""
+    import tensorflow as tf
+
+    parts = [targets for _, targets in split.in_order(size).as_numpy_iterator()]
+    return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def run_source(model: Any, chunks: Iterator[Arrays], batch_size: int = 128) -> Outputs:
+    """Outputs of a Keras model in its order, each (n, …)."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def infer(tensors: Any) -> Any:
+        return tf.nest.flatten(model(_structured(model, tensors), training=False))
+
+    parts = []
+    for chunk in chunks:
+        ordered = [chunk[tensor.name] for tensor in model.inputs]
+        for begin in range(0, len(ordered[0]), batch_size):
+            given = [tf.constant(a[begin : begin + batch_size]) for a in ordered]
+            parts.append([t.numpy() for t in infer(given)])
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _structured(model: Any, tensors: Any) -> Any:
+    import tensorflow as tf
+
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is not None:
+        return tf.nest.pack_sequence_as(structure, tensors)
+    return tensors[0] if len(tensors) == 1 else tensors

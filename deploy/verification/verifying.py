@@ -1,0 +1,98 @@
+"""Whether an artifact computes what its source computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.runtime import Runtime
+from edgepress.compress.artifact import Agreement, Artifact, TensorSpec
+from edgepress.deploy.pairing import Pairing, pair_inputs, pair_outputs
+from edgepress.deploy.quantize.precision import PRECISIONS, Precision
+from edgepress.deploy.verification.judging import judge
+from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
+
+
+def verify(
+    model: Any,
+    artifact: Artifact | Path | str,
+    data: Any = None,
+    *,
+    precision: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    threads: int = 1,
+) -> Agreement:
+    """Compare an artifact with its source on the same samples.
+
+    The artifact runs in its own runtime (LiteRT, ONNX Runtime, TensorFlow), in a child process;
+    so does a source that is no Keras model.
+
+    Args:
+        model: The source: a Keras model, or what `open_source` takes.
+        artifact: What `export` gave, a `.tflite` or `.onnx` file, or a SavedModel folder.
+        data: Data to compare on (its test split, else its validation split); without it, random
+            inputs in a plausible range are compared and no metric is measured.
+        precision: How the file stores numbers, which sets the tolerance; by default read from the
+            file, or from its source where that is the coarser one.
+        samples: How many are compared; without data 64 by default, with data all.
+        seed: Draws the samples.
+        threads: Threads of the runtime.
+
+    Returns:
+        The comparison; `passed` is its verdict.
+
+    Raises:
+        InputError: The file's inputs or outputs aren't those of the model.
+        DeviceError: The runtime refuses the file or crashes.
+    """
+    from edgepress.compress.data import open_data
+    from edgepress.deploy.foreign.opening import open_file
+    from edgepress.deploy.source import as_exported, open_source
+
+    path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
+    source, _ = as_exported(open_source(model))
+    model, file = source.model, open_file(path)
+    with file.runtime(threads) as runtime:
+        inputs, outputs = runtime.tensors()
+        if precision is None:
+            given = artifact.quantize if isinstance(artifact, Artifact) else None
+            precision = coarser(given or file.precision, source.precision)
+        dataset = None if data is None else open_data(data, model, seed)
+        shapes = shapes_of(model, inputs)
+        gathered = gather(model, dataset, samples, seed, shapes, source.run)
+        return compare(gathered, runtime, inputs, outputs, PRECISIONS[precision])
+
+
+def coarser(one: str, other: str) -> str:
+    """The precision of two that explains the larger differences."""
+    return max((one, other), key=lambda name: PRECISIONS[name].tolerance)
+
+
+def compare(
+    source: SourceOutputs,
+    runtime: Runtime,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    precision: Precision,
+) -> Agreement:
+    """Run an artifact on the source's samples and judge the difference."""
+    pairing = pair_inputs(source.model, inputs)
+    parts = [runtime.predict(pairing.apply(chunk)) for chunk in source.feed()]
+    by_name = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    got = pair_outputs(source.model, source.outputs, outputs, by_name)
+    return judge(source, got, precision)
+
+
+def shapes_of(model: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
+    """Sizes that an artifact fixes where its source leaves them free, by the source's names."""
+    pairing: Pairing = pair_inputs(model, inputs)
+    found = {}
+    for tensor, spec in zip(model.inputs, pairing.specs, strict=True):
+        sizes = spec.shape[1:]
+        if None in tensor.shape[1:] and None not in sizes:
+            found[tensor.name] = tuple(int(s) for s in sizes if s is not None)
+    return found
