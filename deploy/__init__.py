@@ -24,7 +24,7 @@ _HOMES = {
     "prune": "pruning",
     "run": "pipeline",
     "search": "searching.search",
-    "verify": "verifying",
+    "verify": "verification.verifying",
 }
 
 __all__ = list(_HOMES)
