@@ -48,7 +48,7 @@ class _Told(click.ClickException):
 
     def __init__(self, error: EdgepressError) -> None:
         super().__init__(error.format_message())
-        self.exit_code = error.exit_code
+        self.exit_code = error.exit_code  # type: ignore[misc]
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the one line on standard error."""
