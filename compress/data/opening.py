@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Mapping
@@ -30,13 +31,15 @@ from edgepress.compress.data.folders import (
     folder_splits,
     pair_source,
 )
+from edgepress.compress.data.inference import infer_task
 from edgepress.compress.data.labels import numbered
 from edgepress.compress.data.naming import by_name
 from edgepress.compress.data.preparation import own_rescaling, preparation_for
+from edgepress.compress.data.reach import reach_of
 from edgepress.compress.data.splitting import split_indices
 from edgepress.compress.data.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.tables import read_table
-from edgepress.compress.data.tasks import Task, infer_task
+from edgepress.compress.data.tasks import Task
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
 from edgepress.compress.files import sha256
@@ -104,6 +107,7 @@ def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Data
             *opened.notes,
             *_warnings(spec, model, low, high, sources, opened.class_names),
             *_left_out(task),
+            *task.remarks,
             *_agreement(spec, opened),
         ),
         unlabelled=spec.unlabelled,
@@ -233,11 +237,13 @@ def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict
 
 def _infer(model: Any, sources: dict[str, Source], spec: DataSpec) -> Task:
     """The task; where targets lie in memory, those of every split are checked."""
+    reaches = [reach_of(tensor) for tensor in model.outputs]
     tasks = [
-        infer_task(model, targets, spec.loss, spec.metric)
+        infer_task(model, targets, spec.loss, spec.metric, reaches)
         for targets in (_some_targets(source) for source in sources.values())
     ]
-    return tasks[0]
+    remarks = dict.fromkeys(remark for task in tasks for remark in task.remarks)
+    return dataclasses.replace(tasks[0], remarks=tuple(remarks))
 
 
 def _some_targets(source: Source) -> Any:
@@ -291,12 +297,13 @@ def _agreement(spec: DataSpec, opened: _Opened) -> list[str]:
 
 
 def _left_out(task: Task) -> list[str]:
-    """What the one metric says nothing of."""
-    if not task.unscored:
-        return []
+    """What the one metric of tables and choices says nothing of."""
+    told = ", ".join(output.name for output in task.headline)
+    others = [output for output in task.outputs if output.scored and output.name in task.unscored]
     return [
-        f"{task.metric} says nothing of the output {', '.join(task.unscored)}, which is trained and"
-        " compared all the same; --metric chooses another"
+        f"{task.metric} in tables and choices is that of output {told}; that of output"
+        f" {output.name} ({output.metric}) stands beside it"
+        for output in others
     ]
 
 

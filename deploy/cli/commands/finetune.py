@@ -57,7 +57,7 @@ def command(values: Values) -> None:
         display.say(f"note: {warning}")
     chief = _is_chief(spec)
     with _state(output, values["resume"], chief) as state, display.ConsoleProgress() as progress:
-        progress.stage(f"fine-tune for {spec.epochs} epochs ({dataset.task.kind})")
+        progress.stage(f"fine-tune for {spec.epochs} epochs ({dataset.task.text()})")
         result = finetune_as(
             spec,
             model,
