@@ -19,6 +19,7 @@ from edgepress.compress.artifact import Artifact
 from edgepress.compress.data.passes import Passes
 from edgepress.compress.errors import DeviceError, InputError, Stopped
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.foreign.measurable import as_measured, named_as_given
 from edgepress.deploy.run_options import check_options, run_options
 from edgepress.deploy.targets import target_for
@@ -203,4 +204,12 @@ def judge_for(data: Dataset) -> Judge:
     """The accuracy's judge: the data's report split and its task's metric."""
     split = data.report_split
     passes = Passes(split, _JUDGED_AT_ONCE)
-    return Judge(data.task.metric, split.name, lambda: passes, data.task.score, split.size)
+    return Judge(
+        data.task.metric,
+        split.name,
+        lambda: passes,
+        data.task.score,
+        split.size,
+        data.task.figures,
+        tuple(graph_names(data.task.output_names)),
+    )

@@ -6,12 +6,14 @@ probabilities unless `logits` says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.figures import OutputMetric
 from edgepress.compress.registry import Table
 
 Array = NDArray[Any]
@@ -143,6 +145,22 @@ METRICS: Table[Metric] = Table(
     },
     "edgepress.metrics",
 )
+
+
+def fallen(figures: Iterable[OutputMetric], allowed: float) -> list[OutputMetric]:
+    """Figures that are worse than those beside them by more than is allowed, each in its own unit.
+
+    Args:
+        figures: With what they are compared with.
+        allowed: Points of a score, or the share of an error.
+    """
+    return [
+        f
+        for f in figures
+        if f.source_value is not None
+        # What is no number is no better than anything.
+        and (f.value is None or not drop_of(f.metric, f.source_value, f.value) <= allowed)
+    ]
 
 
 def drop_of(metric: str, before: float, after: float) -> float:

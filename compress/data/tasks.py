@@ -196,24 +196,20 @@ class Task:
 
     def headline_of(self, figures: Sequence[OutputMetric]) -> float:
         """The headline of figures that `figures` gave."""
-        names = [output.name for output in self.headline]
-        return float(np.mean([f.value for f in figures if f.output in names]))
+        return float(np.mean([f.value for f in figures if f.headline]))
 
-    def figures(
-        self, outputs: Any, targets: Any, source: Sequence[OutputMetric] = ()
-    ) -> tuple[OutputMetric, ...]:
-        """The metric of each output that has one.
+    def figures(self, outputs: Any, targets: Any) -> tuple[OutputMetric, ...]:
+        """The metric of each output that is scored.
 
         Args:
             outputs: As for `score`.
             targets: As for `score`.
-            source: Figures of what it is compared with, on the same samples.
         """
-        earlier = {figure.output: figure.value for figure in source}
+        told = self.headline
         values = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
         parts = zip(self.outputs, values, self.target_list(targets), strict=True)
         return tuple(
-            OutputMetric(o.name, o.metric, o.score(given, target), earlier.get(o.name))
+            OutputMetric(o.name, o.metric, o.score(given, target), headline=o in told)
             for o, given, target in parts
             if o.scored
         )

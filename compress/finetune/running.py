@@ -47,6 +47,7 @@ class FinetuneResult:
             "split": history.split,
             "before": history.before,
             "after": history.after,
+            "metrics": [vars(row) for row in history.metrics],
             "unfrozen": list(self.unfrozen),
             "history": dict(history.epochs),
             "seconds": history.seconds,

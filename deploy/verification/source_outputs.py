@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgepress.compress.data.dataset import Dataset
 from edgepress.compress.data.passes import Passes
 from edgepress.compress.data.tasks import Task
+from edgepress.compress.figures import OutputMetric
 from edgepress.deploy.exporters.plausible import plausible_inputs
 
 Arrays = dict[str, NDArray[Any]]
@@ -32,7 +33,7 @@ class SourceOutputs:
         targets: What the task wants, or None without data.
         task: The task, or None without data.
         split: Name of the data's split, or None.
-        value: The task's metric on these samples, or None.
+        metrics: The task's metric of each output on these samples; none without data.
     """
 
     model: Any
@@ -41,7 +42,12 @@ class SourceOutputs:
     targets: Any = None
     task: Task | None = None
     split: str | None = None
-    value: float | None = None
+    metrics: tuple[OutputMetric, ...] = ()
+
+    @property
+    def value(self) -> float | None:
+        """The task's one metric on these samples, or None without data."""
+        return self.task.headline_of(self.metrics) if self.task else None
 
     @cached_property
     def rounding(self) -> float:
@@ -90,7 +96,7 @@ def gather(
         feed = lambda: (inputs for inputs, _ in passes)  # noqa: E731
         outputs, targets = _run_beside_targets(run, passes)
     return SourceOutputs(
-        model, feed, outputs, targets, task, split.name, task.score(outputs, targets)
+        model, feed, outputs, targets, task, split.name, task.figures(outputs, targets)
     )
 
 

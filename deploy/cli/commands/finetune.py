@@ -121,6 +121,7 @@ def _show(values: Values, document: dict[str, Any], output: Path) -> None:
         ["", "before", "after"],
         [[f"{document['metric']} ({document['split']})", document["before"], document["after"]]],
     )
+    display.print_outputs(document["metrics"], ["before", "after"])
     for note in [*document["notes"], *map(_advice, document.get("diagnosis", []))]:
         click.echo(f"note: {note}")
     click.echo(f"trained layers: {', '.join(document['unfrozen']) or 'none'}")
