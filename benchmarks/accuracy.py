@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.benchmarks.target import Session
+from edgepress.compress.figures import OutputMetric
 
 Array = NDArray[Any]
 Batch = tuple[dict[str, Array], Any]
@@ -25,6 +26,9 @@ class Judge:
         batches: Gives, anew at each call, batches of (inputs by name, targets).
         score: From the outputs (samples, …) of each output and all targets to the metric.
         total: Samples in all batches.
+        figures: As `score`, the metric of each output; None where there is nothing but `score`.
+        output_names: The outputs in the order that the scores take them: an artifact's outputs of
+            these names are put into it, others keep their own.
     """
 
     metric: str
@@ -32,9 +36,24 @@ class Judge:
     batches: Callable[[], Iterable[Batch]]
     score: Callable[[list[Array], Any], float]
     total: int
+    figures: Callable[[list[Array], Any], tuple[OutputMetric, ...]] | None = None
+    output_names: tuple[str, ...] = ()
 
 
-def judge(session: Session, by: Judge) -> float:
+@dataclass(frozen=True)
+class Judged:
+    """What an artifact was found to be worth.
+
+    Attributes:
+        value: The metric.
+        metrics: The metric of each output.
+    """
+
+    value: float
+    metrics: tuple[OutputMetric, ...] = ()
+
+
+def judge(session: Session, by: Judge) -> Judged:
     """Run all samples on the device and score what comes back.
 
     Args:
@@ -42,7 +61,7 @@ def judge(session: Session, by: Judge) -> float:
         by: Data and metric.
 
     Returns:
-        The metric.
+        The metric, over all and by output.
 
     Raises:
         DeviceError: The device failed.
@@ -50,10 +69,18 @@ def judge(session: Session, by: Judge) -> float:
     outputs: list[list[Array]] = []
     targets: list[Any] = []
     for inputs, target in by.batches():
-        outputs.append(list(session.predict(inputs).values()))
+        outputs.append(_ordered(session.predict(inputs), by.output_names))
         targets.append(target)
     joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
-    return by.score(joined, _join(targets))
+    held = _join(targets)
+    return Judged(by.score(joined, held), by.figures(joined, held) if by.figures else ())
+
+
+def _ordered(outputs: dict[str, Array], names: Sequence[str]) -> list[Array]:
+    """Outputs in the order of some names, as they are where the names are others."""
+    if set(names) == outputs.keys():
+        return [outputs[name] for name in names]
+    return list(outputs.values())
 
 
 def _join(targets: list[Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.benchmarks.accuracy import Judge, judge
+from edgepress.benchmarks.accuracy import Judge, Judged, judge
 from edgepress.benchmarks.intervals import (
     Comparison,
     compare,
@@ -235,7 +235,7 @@ def _judged(
     progress: Progress | None,
 ) -> tuple[tuple[Measurement, ...], tuple[Failure, ...]]:
     """The measurements with their accuracy; each file is run once, whatever its threads."""
-    values: dict[Path, float] = {}
+    values: dict[Path, Judged] = {}
     failures = []
     options = {c.path: replace(c.options, batch=None) for c in artifacts}
     watch = progress or Silent()
@@ -247,6 +247,14 @@ def _judged(
         except DeviceError as error:
             failures.append(Failure(target.name, path.name, error.format_message()))
         watch.step(done, len(options), path.name)
-    return tuple(
-        replace(m, metric=by.metric, split=by.split, value=values.get(m.path)) for m in measurements
-    ), tuple(failures)
+    return tuple(_with_value(m, by, values.get(m.path)) for m in measurements), tuple(failures)
+
+
+def _with_value(measurement: Measurement, by: Judge, found: Judged | None) -> Measurement:
+    return replace(
+        measurement,
+        metric=by.metric,
+        split=by.split,
+        value=found.value if found else None,
+        metrics=found.metrics if found else (),
+    )

@@ -12,6 +12,7 @@ import numpy as np
 from edgepress.benchmarks.intervals import Comparison, Interval, median_interval, outliers
 from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
 from edgepress.benchmarks.target import RunOptions
+from edgepress.compress.figures import OutputMetric
 from edgepress.compress.files import gzip_size, zstd_size
 
 
@@ -34,6 +35,7 @@ class Measurement:
         metric: Name of the metric, or None without data.
         value: The metric on `split`.
         split: The data it was measured on.
+        metrics: The metric of each output; `value` is their headline.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Measurement:
     metric: str | None = None
     value: float | None = None
     split: str | None = None
+    metrics: tuple[OutputMetric, ...] = ()
 
     @property
     def median_ms(self) -> float:
@@ -98,6 +101,7 @@ class Measurement:
             "metric": self.metric,
             "value": self.value,
             "split": self.split,
+            "metrics": [vars(row) for row in self.metrics],
             "runtime": self.facts.runtime,
             "method": self.series.first.method,
             "launches": len(self.series.launches),

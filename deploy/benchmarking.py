@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -16,8 +16,10 @@ from edgepress.benchmarks.results import BenchmarkResult, DeviceResult, Failure
 from edgepress.benchmarks.sampling import Plan
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.artifact import Artifact
+from edgepress.compress.data.passes import Passes
 from edgepress.compress.errors import DeviceError, InputError, Stopped
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.foreign.measurable import as_measured, named_as_given
 from edgepress.deploy.run_options import check_options, run_options
 from edgepress.deploy.targets import target_for
@@ -201,15 +203,13 @@ class _OneOfMany:
 def judge_for(data: Dataset) -> Judge:
     """The accuracy's judge: the data's report split and its task's metric."""
     split = data.report_split
-
-    def batches() -> Iterator[tuple[dict[str, Any], Any]]:
-        import tensorflow as tf
-
-        for inputs, targets in split.in_order(_JUDGED_AT_ONCE):
-            inputs = inputs if isinstance(inputs, dict) else {"input": inputs}
-            yield (
-                {name: value.numpy() for name, value in inputs.items()},
-                tf.nest.map_structure(lambda t: t.numpy(), targets),
-            )
-
-    return Judge(data.task.metric, split.name, batches, data.task.score, split.size)
+    passes = Passes(split, _JUDGED_AT_ONCE)
+    return Judge(
+        data.task.metric,
+        split.name,
+        lambda: passes,
+        data.task.score,
+        split.size,
+        data.task.figures,
+        tuple(graph_names(data.task.output_names)),
+    )
