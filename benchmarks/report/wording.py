@@ -96,3 +96,8 @@ def metric_change(metric: str | None, before: float | None, after: float | None)
         points = 100 * (after - before)
         return "±0 points" if abs(points) < 0.005 else f"{points:+.2f} points".replace("-", "−")
     return change_text(before, after)
+
+
+def verdict_text(verdict: str) -> str:
+    """The verdict of a ratio of times: what lies within the noise of the machine is "same"."""
+    return f"same ({verdict})" if verdict == "no difference shown" else verdict
