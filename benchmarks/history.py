@@ -14,6 +14,7 @@ from typing import Any
 from edgepress.benchmarks.gate.change import WORSE
 from edgepress.benchmarks.gate.change import Change as Change
 from edgepress.benchmarks.gate.comparison import changes as changes
+from edgepress.benchmarks.gate.identity import is_benchmark
 from edgepress.compress.errors import InputError
 from edgepress.compress.files import read_json
 
@@ -173,13 +174,6 @@ def find_earlier(
     if document is None or not is_benchmark(document):
         raise InputError(f"'{source}' holds no benchmark")
     return Earlier(document, f"'{source}'")
-
-
-def is_benchmark(document: Any) -> bool:
-    """Whether a JSON value is what `benchmark` writes."""
-    rows = document.get("rows") if isinstance(document, dict) else None
-    needed = {"artifact", "bytes", "median_ms", "ci95_ms"}
-    return isinstance(rows, list) and all(isinstance(r, dict) and needed <= r.keys() for r in rows)
 
 
 def is_history(source: Path, history: Path | None) -> bool:

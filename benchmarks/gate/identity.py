@@ -6,6 +6,7 @@ A file is known by the name that the user gave it, else by its path. Exports nam
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +46,13 @@ class FileKey:
         """Whether a path is the end of this one."""
         steps = FileKey("", tail).parts
         return bool(steps) and self.parts[-len(steps) :] == steps
+
+
+def is_benchmark(document: Any) -> bool:
+    """Whether a JSON value is what `benchmark` writes."""
+    rows = document.get("rows") if isinstance(document, dict) else None
+    needed = {"artifact", "bytes", "median_ms", "ci95_ms"}
+    return isinstance(rows, list) and all(isinstance(r, dict) and needed <= r.keys() for r in rows)
 
 
 def row_key(row: Mapping[str, Any], directory: str = "") -> FileKey:
@@ -90,8 +98,9 @@ def pair_files(
     pairs = _by_name(old, new)
     taken = set(pairs.values())
     # Two names say that two files are not the same, whatever their paths.
+    there, here = _below_root(old), _below_root(new)
     fits = {
-        (n, o): _shared(n, o)
+        (n, o): _likeness(n, o, len(old) > 1 and len(new) > 1 and there[o] == here[n])
         for n in new
         for o in old
         if n not in pairs and o not in taken and not (n.name and o.name)
@@ -121,26 +130,42 @@ def _by_name(old: Sequence[FileKey], new: Sequence[FileKey]) -> dict[FileKey, Fi
     return pairs
 
 
-def _shared(a: FileKey, b: FileKey) -> int:
-    """Steps that two paths share, from their ends."""
-    count = 0
+def _likeness(a: FileKey, b: FileKey, same_place: bool) -> int:
+    """How alike two paths are: steps shared from their ends, then whether all are, then the place.
+
+    Args:
+        a: One file.
+        b: Another.
+        same_place: Whether both lie alike below the folder that holds all files.
+
+    Returns:
+        0 where not even the file's name is the same.
+    """
+    shared = 0
     for x, y in zip(reversed(a.parts), reversed(b.parts), strict=False):
         if x != y:
             break
-        count += 1
-    return count
+        shared += 1
+    return 4 * shared + 2 * (a.parts == b.parts) + same_place if shared else 0
+
+
+def _below_root(keys: Sequence[FileKey]) -> dict[FileKey, tuple[str, ...]]:
+    """Each path below the folder that holds them all."""
+    columns = zip(*(key.parts[:-1] for key in keys), strict=False)
+    root = len(list(itertools.takewhile(lambda steps: len(set(steps)) == 1, columns)))
+    return {key: key.parts[root:] for key in keys}
 
 
 def _nearest(
     key: FileKey, others: Sequence[FileKey], fits: Mapping[tuple[FileKey, FileKey], int], side: int
 ) -> list[FileKey]:
-    """Those others that share most steps with a file; none where no file name is the same."""
+    """Those others that are most like a file; none where no file name is the same."""
 
-    def steps(other: FileKey) -> int:
+    def likeness(other: FileKey) -> int:
         return fits.get((key, other) if side == 0 else (other, key), 0)
 
-    most = max(map(steps, others), default=0)
-    return [o for o in others if most and steps(o) == most]
+    most = max(map(likeness, others), default=0)
+    return [o for o in others if most and likeness(o) == most]
 
 
 def _refuse_ambiguous(
