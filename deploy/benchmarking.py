@@ -21,6 +21,7 @@ from edgepress.compress.errors import DeviceError, InputError, Stopped
 from edgepress.compress.progress import Progress, Silent
 from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.foreign.measurable import as_measured, named_as_given
+from edgepress.deploy.outcomes import outcomes_of
 from edgepress.deploy.run_options import check_options, run_options
 from edgepress.deploy.targets import target_for
 
@@ -48,6 +49,7 @@ def benchmark(
     timeout: float = 300.0,
     bootstrap: Path | str | None = None,
     profile: bool = False,
+    names: Sequence[str] = (),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> BenchmarkResult:
@@ -71,6 +73,8 @@ def benchmark(
         timeout: Seconds that one request to a device may take.
         bootstrap: Local folder of wheels that boards behind SSH get for the time of the run.
         profile: Whether the devices also tell the time of each operator.
+        names: What each artifact is called in tables, and known by in later benchmarks; its path
+            where the text is empty, and for all where there are none.
         seed: Of the order and the bootstrap.
         progress: Told what goes on.
 
@@ -88,16 +92,18 @@ def benchmark(
         raise InputError("there is nothing to benchmark", "name at least one artifact and device")
     if precision is not None and not 0 < precision < 1:
         raise InputError(f"precision {precision} is not between 0 and 1", "1 % is 0.01")
+    check_names(names, len(paths))
     files = [as_measured(path, progress or Silent()) for path in paths]
     options = run_options(xnnpack, delegates, providers, cpus, timeout)
-    chosen = candidates(files, _several(threads), _several(batch), options)
+    chosen = candidates(files, _several(threads), _several(batch), options, names)
     chosen = named_as_given(chosen, dict(zip(files, paths, strict=True)))
     plan = Plan(runs=runs, launches=launches, max_seconds=max_seconds, seed=seed)
     targets = [d if not isinstance(d, str) else target_for(d, bootstrap) for d in devices]
     check_options((c.options for c in chosen), files, targets, profile, precision is not None)
     judge = judge_for(data) if data is not None else None
     work = _Work(chosen, plan, precision, judge, profile)
-    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())))
+    asked = tuple(dict.fromkeys(c.file for c in chosen))
+    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), asked)
     if not result.measurements:
         raise DeviceError(result.failures[0].reason)
     return result
@@ -200,16 +206,35 @@ class _OneOfMany:
         self._progress.step(done, total, f"{self._device}: {text}")
 
 
+def check_names(names: Sequence[str], files: int) -> None:
+    """Refuse names that don't tell so many files apart.
+
+    Raises:
+        InputError: There are more or fewer of them, or one names two files.
+    """
+    if names and len(names) != files:
+        raise InputError(
+            f"there are {len(names)} names for {files} files",
+            "give one for each file, in their order",
+        )
+    given = [name for name in names if name]
+    twice = sorted({name for name in given if given.count(name) > 1})
+    if twice:
+        raise InputError(f"'{twice[0]}' names two files", "give each a name of its own")
+
+
 def judge_for(data: Dataset) -> Judge:
     """The accuracy's judge: the data's report split and its task's metric."""
-    split = data.report_split
+    split, task = data.report_split, data.task
     passes = Passes(split, _JUDGED_AT_ONCE)
     return Judge(
-        data.task.metric,
+        task.metric,
         split.name,
         lambda: passes,
-        data.task.score,
+        task.score,
         split.size,
-        data.task.figures,
-        tuple(graph_names(data.task.output_names)),
+        tuple(graph_names(task.output_names)),
+        task.higher_is_better,
+        lambda outputs, targets: outcomes_of(task, outputs, targets),
+        task.figures,
     )

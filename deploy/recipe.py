@@ -10,7 +10,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.notation import parse_size
+from edgepress.compress.notation import parse_share, parse_size
 from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specifying import explain, hint
 from edgepress.deploy.quantize.precision import Method
@@ -104,13 +104,6 @@ class ExportSpec(Spec):
     qat_epochs: int = Field(0, ge=0)
     int8_max_drop: float | None = Field(None, ge=0)
     verify_samples: int | None = Field(None, ge=1)
-
-
-def parse_share(text: Any) -> Any:
-    """Read `1%` or `0.01` as a share."""
-    if isinstance(text, str) and text.strip().endswith("%"):
-        return float(text.strip()[:-1]) / 100
-    return text
 
 
 class BenchmarkSpec(Spec):

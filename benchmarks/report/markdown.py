@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgepress.benchmarks.report import story
+from edgepress.benchmarks.report import benches, story
+from edgepress.benchmarks.report.html import title_of
 
 
 def render_markdown(runs: Sequence[tuple[str, story.Run]]) -> str:
     """The tables of one or more runs as Markdown."""
     parts = []
     for name, run in runs:
-        parts.append(f"# {story.title_of(run)}" if len(runs) == 1 else f"# {name}")
+        parts.append(f"# {title_of(run)}" if len(runs) == 1 else f"# {name}")
+        found = benches.verdict(run["benchmark"]) if benches.is_bench(run) else None
+        parts += [found[1]] if found else []
         for title, grid in _grids(run):
             parts.append(f"## {title}\n\n{_markdown(grid)}")
             parts += [f"- {note}" for note in grid.notes]
@@ -20,6 +23,8 @@ def render_markdown(runs: Sequence[tuple[str, story.Run]]) -> str:
 
 
 def _grids(run: story.Run) -> list[tuple[str, story.Grid]]:
+    if benches.is_bench(run):
+        return benches.grids(run["benchmark"])
     cards = story.cards(run)
     summary = story.Grid(
         ("", "before", "after", "change"),

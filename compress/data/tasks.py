@@ -50,13 +50,20 @@ class OutputTask:
             outputs: (samples, …) array.
             targets: (samples, …) array.
         """
-        metric = METRICS[self.metric]
+        values, logits = self.scorable(outputs)
+        return float(METRICS[self.metric].score(values, np.asarray(targets), logits))
+
+    def scorable(self, outputs: Any) -> tuple[Array, bool]:
+        """Outputs as the metric takes them, and whether they are logits then.
+
+        Args:
+            outputs: (samples, …) array.
+        """
         values = np.asarray(outputs)
         values = values[:, None] if values.ndim == 1 else values
-        if not (self.logits and metric.of_values):
-            return float(metric.score(values, np.asarray(targets), self.logits))
-        softmax = self.loss.startswith("categorical")
-        return float(metric.score(_probabilities(values, softmax), np.asarray(targets), False))
+        if not (self.logits and METRICS[self.metric].of_values):
+            return values, self.logits
+        return _probabilities(values, self.loss.startswith("categorical")), False
 
     def text(self) -> str:
         """The task as people read it, such as "binary (binary_crossentropy on logits)"."""

@@ -1,4 +1,4 @@
-"""Each output has its figures: the compiled losses decide which count, none is an average of others."""
+"""Each output has its figures; the compiled losses decide which count; none is an average."""
 
 from __future__ import annotations
 
