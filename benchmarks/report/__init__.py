@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.records import run_record
 from edgepress.benchmarks.report.html import render_html
 from edgepress.benchmarks.report.markdown import render_markdown
 from edgepress.compress.errors import InputError
@@ -65,6 +66,7 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
     run = read_json(file)
     if not isinstance(run, dict):
         raise InputError(f"'{file}' is not the record of a run")
+    run_record(run, f"'{file}'")  # refused here, with its name, where it can't be read
     return file.absolute().parent, run
 
 

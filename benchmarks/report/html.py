@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.records import RunRecord, run_record
 from edgepress.benchmarks.report import plots, story
-from edgepress.benchmarks.report.wording import bytes_text, metric_text, ms_text
+from edgepress.benchmarks.report.wording import bytes_text, metric_text
 
 _FOLDER = Path(__file__).parent
 
 
-def render_html(runs: Sequence[tuple[str, story.Run]]) -> str:
+def render_html(runs: Sequence[tuple[str, Mapping[str, Any] | RunRecord]]) -> str:
     """The page of one or more runs.
 
     Args:
@@ -20,6 +21,17 @@ def render_html(runs: Sequence[tuple[str, story.Run]]) -> str:
 
     Returns:
         An HTML document without outside references.
+    """
+    told = [(name, run_record(values, f"run '{name}'")) for name, values in runs]
+    return page(told)
+
+
+def page(runs: Sequence[tuple[str, RunRecord]], search: Mapping[str, Any] | None = None) -> str:
+    """The page of runs, and of the search that they were trials of.
+
+    Args:
+        runs: Names and records.
+        search: What `search_view` gives, or None.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -32,35 +44,37 @@ def render_html(runs: Sequence[tuple[str, story.Run]]) -> str:
         lstrip_blocks=True,
     )
     several = len(runs) > 1
-    metric = story.metric_of(runs[0][1])
+    metric = story.metric_of(runs[0][1]) if runs else None
+    first = story.title_of(runs[0][1]) if runs else ""
     text: str = environment.get_template("page.html").render(
-        title=f"{len(runs)} runs compared" if several else story.title_of(runs[0][1]),
+        title=search["title"] if search else f"{len(runs)} runs compared" if several else first,
+        search=search,
         style=Markup((_FOLDER / "page.css").read_text("utf-8")),
         overview=_overview(runs) if several else None,
         overview_plot=_accuracy(runs, metric) if several else None,
         runs=[_view(name, run) for name, run in runs],
-        version=str(runs[0][1].get("edgepress") or ""),
+        version=runs[0][1].edgepress or "" if runs else "",
     )
     return text
 
 
-def _overview(runs: Sequence[tuple[str, story.Run]]) -> story.Grid:
+def _overview(runs: Sequence[tuple[str, RunRecord]]) -> story.Grid:
     rows = []
     for name, run in runs:
         for row in story.artifact_rows(run):
             rows.append(
                 (
-                    f"{row.get('label') or row['artifact']}\n{name}",
-                    bytes_text(row.get("bytes")),
-                    bytes_text(row.get("gzip_bytes")),
-                    ms_text(row.get("median_ms")),
-                    metric_text(row.get("metric"), row.get("value")),
+                    f"{row.name}\n{name}",
+                    bytes_text(row.bytes),
+                    bytes_text(row.gzip_bytes),
+                    f"{story.time_cell(row)}\n{row.device}",
+                    metric_text(row.metric, row.value),
                 )
             )
     return story.Grid(("file", "bytes", "gzip", "latency", "metric"), tuple(rows))
 
 
-def _accuracy(runs: Sequence[tuple[str, story.Run]], metric: str | None) -> Any:
+def _accuracy(runs: Sequence[tuple[str, RunRecord]], metric: str | None) -> Any:
     points = [point for name, run in runs for point in story.points(run, name)]
     if not metric or len(points) < 2:
         return ""
@@ -73,18 +87,20 @@ def _svg(text: str) -> Any:
     return Markup(text)
 
 
-def _view(name: str, run: story.Run) -> dict[str, Any]:
+def _view(name: str, run: RunRecord) -> dict[str, Any]:
     """Everything that the page shows of one run."""
-    stages = list(run.get("stages") or ())
-    timed = [r for r in story.rows_of(run) if r.get("samples_ms")]
+    stages = run.stages
+    timed = [r for r in run.benchmark.rows if r.samples_ms and r.median_ms and r.ci95_ms]
     return {
         "name": name,
-        "accepted": run.get("accepted"),
+        "verdict": run.judged,
         "cards": story.cards(run),
         "best_note": story.best_note(run),
-        "warnings": list(run.get("warnings") or ()),
+        "warnings": list(run.warnings),
         "receipt": story.receipt(run),
-        "receipt_plot": _svg(plots.receipt_lines(stages)) if len(stages) > 1 else "",
+        "receipt_plot": _svg(plots.receipt_lines(stages, run.stage_times))
+        if len(stages) > 1
+        else "",
         "artifacts": story.artifacts(run),
         "accuracy_plot": _accuracy([(name, run)], story.metric_of(run)),
         "latency": story.latency(run),
@@ -92,17 +108,16 @@ def _view(name: str, run: story.Run) -> dict[str, Any]:
         "comparisons": story.comparisons(run),
         "profile": story.profile(run),
         "curves": [
-            (str(s.get("title") or s.get("name")), _svg(plots.training_curves(s["history"])))
+            (s.title or s.name, _svg(plots.training_curves(s.history)))
             for s in stages
-            if plots.has_curves(s.get("history"))
+            if plots.has_curves(s.history)
         ],
         "provenance": story.provenance(run),
         "recipe": _recipe(run),
     }
 
 
-def _recipe(run: story.Run) -> str:
+def _recipe(run: RunRecord) -> str:
     import yaml
 
-    recipe = run.get("recipe")
-    return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True) if recipe else ""
+    return yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True) if run.recipe else ""
