@@ -138,7 +138,7 @@ def made(kind: type[BaseModel], values: dict[str, Any]) -> Any:
         return None
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps())
 def test_a_pruning_step_is_read_again_and_judged_alike(values: dict[str, Any]) -> None:
     step = made(PruneSpec, values)
@@ -149,7 +149,7 @@ def test_a_pruning_step_is_read_again_and_judged_alike(values: dict[str, Any]) -
     assert refusal(read) == refusal(step)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(
         some(FinetuneSpec).map(lambda v: ("finetune", FinetuneSpec, v)),
@@ -182,9 +182,7 @@ def test_each_structure_along_each_schedule_is_read_again(structure: str, schedu
 
 def test_the_search_is_read_again() -> None:
     space = {"prune.0.sparsity": {"low": 0.3, "high": 0.8}, "prune.0.criterion": ["l1", "l2"]}
-    recipe = SearchRecipe(
-        model="m", data="d", prune=({"sparsity": 0.5},), search={"space": space}
-    )  # type: ignore[arg-type]
+    recipe = SearchRecipe(model="m", data="d", prune=({"sparsity": 0.5},), search={"space": space})  # type: ignore[arg-type]
     assert again(recipe, SearchRecipe) == recipe
 
 
@@ -196,6 +194,7 @@ def test_a_path_is_a_text_and_an_endless_number_is_none() -> None:
 
 def test_data_in_memory_is_refused_before_any_work(tmp_path: Path) -> None:
     recipe = Recipe(model="m.keras", data=DataSpec(spec={"x": np.zeros(3), "y": np.zeros(3)}))
-    with pytest.raises(InputError, match=r"numpy\.savez"):
+    with pytest.raises(InputError) as caught:
         run(recipe, tmp_path / "run")
+    assert "numpy.savez" in caught.value.format_message()
     assert not (tmp_path / "run").exists()
