@@ -13,7 +13,7 @@ from edgepress.benchmarks.accuracy import Judged
 from edgepress.benchmarks.intervals import Comparison, Interval, median_interval, outliers
 from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
 from edgepress.benchmarks.target import RunOptions
-from edgepress.compress.files import gzip_size, zstd_size
+from edgepress.compress.files import gzip_size, sha256, zstd_size
 
 _WITHOUT_DATA: dict[str, Any] = {"metric": None, "value": None, "split": None, "metrics": []}
 
@@ -110,6 +110,7 @@ class Measurement:
             "bytes": self.path.stat().st_size,
             "gzip_bytes": gzip_size(self.path),
             "zstd_bytes": zstd_size(self.path),
+            "sha256": sha256(self.path),
             "runs": len(ms),
             "threads": self.options.threads,
             "batch": self.options.batch or 1,

@@ -238,6 +238,20 @@ def line_of(node: yaml.Node | None, place: tuple[Any, ...]) -> int:
     return line
 
 
+def check_writable(recipe: Recipe) -> None:
+    """Refuse, before any work, a recipe that its own file couldn't say again.
+
+    Raises:
+        InputError: The data is a value in memory, which `--resume` could not find.
+    """
+    if not isinstance(recipe.data.spec, str):
+        kind = type(recipe.data.spec).__name__
+        raise InputError(
+            f"a run's data must be found again when it is resumed, and a {kind} in memory can't be",
+            "save it with numpy.savez and name the file, or give file.py:function",
+        )
+
+
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe with every default filled in."""
     values = recipe.model_dump(mode="json")

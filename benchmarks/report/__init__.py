@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.gate.identity import is_benchmark
+from edgepress.benchmarks.records import run_record
 from edgepress.benchmarks.report.benches import as_run
 from edgepress.benchmarks.report.html import render_html
 from edgepress.benchmarks.report.markdown import render_markdown
@@ -73,6 +74,7 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
             f"'{file}' is not the record of a run, nor a benchmark",
             "give RUN folders, or what `benchmark -o` wrote",
         )
+    run_record(told, f"'{file}'")  # refused here, with its name, where it can't be read
     return file.absolute().parent if file.name == "run.json" else file.absolute(), told
 
 

@@ -6,8 +6,11 @@ Every part of the document but its rows may be missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from edgepress.benchmarks.records import BenchmarkRecord, BenchmarkRow
 from edgepress.benchmarks.report import plots, story
 from edgepress.benchmarks.report.wording import (
     ABSENT,
@@ -29,14 +32,40 @@ _TEXTS: dict[str, Callable[[float | None], str]] = {
 }
 
 
-def as_run(document: Document) -> story.Run:
+def as_run(document: Document) -> dict[str, Any]:
     """A benchmark as reports take runs."""
     return {"kind": "benchmark", "benchmark": document}
 
 
-def is_bench(run: story.Run) -> bool:
-    """Whether a run is no more than a benchmark."""
-    return run.get("kind") == "benchmark"
+@dataclass(frozen=True)
+class Bench:
+    """A benchmark that belongs to no run.
+
+    Attributes:
+        document: What `benchmark -o` wrote.
+    """
+
+    document: Document
+
+    @classmethod
+    def of(cls, run: Any) -> Bench | None:
+        """The benchmark that `as_run` was given; None for anything else."""
+        if isinstance(run, Mapping) and run.get("kind") == "benchmark":
+            return cls(run["benchmark"])
+        return None
+
+    @cached_property
+    def record(self) -> BenchmarkRecord:
+        """Its rows, typed."""
+        return BenchmarkRecord.model_validate(dict(self.document))
+
+    def timed(self) -> dict[str, list[BenchmarkRow]]:
+        """Rows whose single inferences can be drawn, by device: real times alone."""
+        found: dict[str, list[BenchmarkRow]] = {}
+        for row in self.record.rows:
+            if row.samples_ms and row.timing_valid and row.median_ms and row.ci95_ms:
+                found.setdefault(row.device, []).append(row)
+        return found
 
 
 def title(document: Document) -> str:
@@ -66,7 +95,7 @@ def grids(document: Document) -> list[tuple[str, story.Grid]]:
         ("Size, memory and accuracy", sizes(document)),
         ("Compared", comparisons(document)),
         ("What could not be measured", failures(document)),
-        *((f"Time by operator: {name}", grid) for name, grid in story.profile(as_run(document))),
+        *story.operator_times(document.get("profiles") or ()),
     ]
     return [(name, grid) for name, grid in found if grid is not None and (grid.rows or grid.notes)]
 
@@ -245,12 +274,3 @@ def metric_of(document: Document) -> str | None:
     """The metric that all rows have; None where they differ or have none."""
     names = {row.get("metric") for row in document["rows"] if row.get("value") is not None}
     return str(names.pop()) if len(names) == 1 else None
-
-
-def timed(document: Document) -> dict[str, list[Document]]:
-    """Rows whose single inferences can be drawn, by device: real times alone."""
-    found: dict[str, list[Document]] = {}
-    for row in document["rows"]:
-        if row.get("samples_ms") and row.get("timing_valid", True):
-            found.setdefault(str(row.get("device") or "local"), []).append(row)
-    return found

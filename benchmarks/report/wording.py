@@ -8,6 +8,8 @@ from typing import Any
 
 _SHARES = ("accuracy", "iou", "f1", "auc", "dice", "precision", "recall")
 ABSENT = "–"
+# Of a change within the noise of the machine.
+SAME = "same"
 
 
 def is_share(metric: str | None) -> bool:
