@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from edgepress.compress.finetune.loop import Loop, refuse_diverged
 from edgepress.compress.finetune.lr_range import with_found_rate
 from edgepress.compress.finetune.optimizer_state import carries, slots_hash
 from edgepress.compress.finetune.optimizers import OPTIMIZERS
+from edgepress.compress.finetune.own_loss import own_loss
 from edgepress.compress.finetune.steps import Objective
 from edgepress.compress.finetune.updates import Factors
+from edgepress.compress.finetune.user_callbacks import check_callbacks
+from edgepress.compress.models.own_training import refuse_own_step
 from edgepress.compress.notation import AUTO_RATE
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import TrainSpec
@@ -43,6 +47,7 @@ def fit(
     progress: Progress | None = None,
     factors: Factors | None = None,
     optimizer: Any = None,
+    prompt: bool = False,
 ) -> History:
     """Train what is trainable of a model, in place.
 
@@ -65,6 +70,9 @@ def fit(
         optimizer: A built Keras optimizer whose state (moments, count of steps) the training
             starts from and which has the state at its end afterwards, where it is of the class
             that the spec names; another one is left alone. None starts afresh.
+        prompt: Whether batch normalisation's moving statistics keep up with the training whatever
+            the layers' momentum is; see `prompt_statistics`. Otherwise they move as in Keras's
+            `fit`.
 
     Returns:
         The account. Where the loss became NaN after a whole epoch, `diverged` says so, and the
@@ -77,8 +85,8 @@ def fit(
     """
     progress = progress or Silent()
     _check(model, dataset, spec, teacher)
+    check_callbacks(callbacks, spec)
     split, task = dataset.report_split, dataset.task
-    objective = _objective(model, dataset, spec, teacher)
     key = _key(model, dataset, spec, seed, teacher, optimizer)
     checkpoints = Checkpoints(state_dir, key, writes=spec.distribute == "none" or is_chief())
     progress.stage("measuring the model before the training")
@@ -88,17 +96,20 @@ def fit(
         return History(task.metric, split.name, before, before, {}, 0.0, notes=nothing)
     progress.stage(f"training {spec.epochs} epochs")
     try:
-        loop = _run(
-            model,
-            dataset,
-            objective,
-            seed=seed,
-            checkpoints=checkpoints,
-            callbacks=callbacks,
-            progress=progress,
-            factors=factors,
-            optimizer=optimizer,
-        )
+        with own_loss(model, task) as own:
+            objective = replace(_objective(model, dataset, spec, teacher), own_loss=own)
+            loop = _run(
+                model,
+                dataset,
+                objective,
+                seed=seed,
+                checkpoints=checkpoints,
+                callbacks=callbacks,
+                progress=progress,
+                factors=factors,
+                optimizer=optimizer,
+                prompt=prompt,
+            )
     except KeyboardInterrupt:
         raise _stopped(checkpoints) from None
     finally:
@@ -118,11 +129,13 @@ def _run(
     progress: Progress,
     factors: Factors | None,
     optimizer: Any,
+    prompt: bool,
 ) -> Loop:
     """Train deterministically, with the fused normalisation in model and teacher."""
     strategy = strategy_of(objective.spec)
-    if strategy is not None and (callbacks or factors):
+    if strategy is not None and (callbacks or factors or objective.own_loss):
         what = "lr_decay_per_block" if factors else "a callback"
+        what = what if factors or callbacks else "compute_loss of the model's own class"
         raise InputError(f"{what} does not go with distribute", "leave one of them out")
     with deterministic_operations(), _swapped(model, objective):
         spec = with_found_rate(model, dataset, objective, seed, progress)
@@ -141,6 +154,7 @@ def _run(
             factors=factors,
             optimizer=optimizer,
             replicas=replicas,
+            prompt=prompt,
         )
         loop.run()
     if replicas is not None:
@@ -172,6 +186,7 @@ def _objective(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> O
 
 
 def _check(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> None:
+    refuse_own_step(model)
     if dataset.training_split.size == 0:
         raise InputError("the training split is empty")
     steps = spec.epochs * dataset.training_split.steps(spec.batch_size)
