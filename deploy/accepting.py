@@ -5,9 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from edgepress.compress.data.tasks import Task
+from edgepress.compress.errors import CheckFailed
 from edgepress.deploy.recipe import Recipe
 
 _ROUNDING = 1e-9
+
+
+def refuse_at_chance(stages: list[dict[str, Any]]) -> None:
+    """Stop before a pruning of a model that has learned nothing which holds on validation data.
+
+    Args:
+        stages: Records of the stages so far.
+
+    Raises:
+        CheckFailed: Says what was seen and where.
+    """
+    for stage in stages:
+        for found in stage.get("diagnosis", []):
+            if found["finding"] == "validation at chance":
+                what, _, hint = found["advice"].partition("; ")
+                raise CheckFailed(f"stopped after {stage['name']}, before pruning: {what}", hint)
 
 
 def unmet(

@@ -11,7 +11,7 @@ from typing import Any
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.files import check_output, content_key, write_json
 from edgepress.compress.progress import Progress, Silent
-from edgepress.deploy.accepting import unmet
+from edgepress.deploy.accepting import refuse_at_chance, unmet
 from edgepress.deploy.foreseeing import check_recipe
 from edgepress.deploy.receipt import receipt
 from edgepress.deploy.recipe import BenchmarkSpec, Recipe, read_recipe, write_recipe
@@ -135,7 +135,7 @@ class _Line:
         self.original = _load(recipe, recipe.model)
         self.dataset = open_data(recipe.data, self.original, recipe.seed)
         self.dataset.report_split  # noqa: B018  raises before any work where there is none
-        check_recipe(recipe, self.dataset)
+        check_recipe(recipe, self.dataset, self.original)
         self.key = content_key(
             fingerprint(self.original),
             *_training_state(self.original),
@@ -151,8 +151,11 @@ class _Line:
 
     def _run(self) -> RunResult:
         write_recipe(self.recipe, self.folder.recipe)
-        model, stages = self.original, []
+        model = self.original
+        stages: list[dict[str, Any]] = []
         for number, stage in enumerate(model_stages(self.recipe)):
+            if stage.kind == "prune":
+                refuse_at_chance(stages)
             model, record = self._model_stage(f"{number:02d}-{stage.name}", stage, model)
             stages.append(record)
         exported = self._export(model, len(stages))
@@ -165,6 +168,7 @@ class _Line:
     def _model_stage(self, name: str, stage: Stage, model: Any) -> tuple[Any, dict[str, Any]]:
         """Run a stage, or read what it left; the model always comes from its file."""
         from edgepress.compress.models import save
+        from edgepress.compress.models.own_training import train_like
 
         self.key = content_key(self.key, stage.kind, stage.settings)
         done = self.folder.finished(name, self.key)
@@ -178,7 +182,9 @@ class _Line:
                 result.update(self._figures(new, folder))
                 result["seconds"] = time.monotonic() - began
             done = self.folder.finished(name, self.key)
-        return _load(self.recipe, self.folder.stage(name) / "model.keras"), done or {}
+        new = _load(self.recipe, self.folder.stage(name) / "model.keras")
+        train_like(new, self.original)
+        return new, done or {}
 
     def _work(self, model: Any, name: str, folder: Path) -> Work:
         state = self.folder.state(name)

@@ -23,6 +23,8 @@ class History:
         lr: Learning rate that the schedule started from.
         diverged: Where the loss became NaN or infinite and what to do about it; else empty.
         notes: Remarks for the user, one line each.
+        at_chance: What to say where validation stayed at chance while training improved; else
+            empty.
     """
 
     metric: str
@@ -36,6 +38,7 @@ class History:
     lr: float = 0.0
     diverged: str = ""
     notes: tuple[str, ...] = field(default=())
+    at_chance: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """All of it, by name."""

@@ -55,7 +55,9 @@ class FinetuneResult:
             "stopped_early": history.stopped_early,
             "lr": history.lr,
             "diverged": history.diverged,
-            "diagnosis": [vars(d) for d in diagnose(history.epochs, history.diverged)],
+            "diagnosis": [
+                vars(d) for d in diagnose(history.epochs, history.diverged, history.at_chance)
+            ],
             "notes": list(history.notes),
         }
 

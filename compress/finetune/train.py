@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.data import Dataset, evaluate
+from edgepress.compress.data import Dataset, Task, evaluate
 from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.files import content_key
+from edgepress.compress.finetune.chance import at_chance, chance_of
 from edgepress.compress.finetune.checkpoints import Checkpoints
 from edgepress.compress.finetune.class_weights import class_weights
 from edgepress.compress.finetune.compute_type import computing_in, resolve_compute
@@ -29,7 +30,7 @@ from edgepress.compress.finetune.own_loss import own_loss
 from edgepress.compress.finetune.steps import Objective
 from edgepress.compress.finetune.updates import Factors
 from edgepress.compress.finetune.user_callbacks import check_callbacks
-from edgepress.compress.models.own_training import refuse_own_step
+from edgepress.compress.models.own_training import own_training, refuse_own_step
 from edgepress.compress.notation import AUTO_RATE
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import TrainSpec
@@ -115,7 +116,8 @@ def fit(
     finally:
         checkpoints.close()
     refuse_diverged(loop)
-    return _account(loop, dataset, spec, before, evaluate(model, split, task))
+    history = _account(loop, dataset, spec, before, evaluate(model, split, task))
+    return replace(history, notes=(*history.notes, *_uncalled(model, task)))
 
 
 def _run(
@@ -230,6 +232,17 @@ def _weights_hash(model: Any) -> str:
     return digest.hexdigest()
 
 
+def _uncalled(model: Any, task: Task) -> tuple[str, ...]:
+    """A note where a model's class has figures of its own, which are not taken."""
+    own = own_training(model)
+    parts = ("compute_metrics", "test_step")
+    names = [name for name in parts if own is not None and name in own.methods]
+    if own is None or not names:
+        return ()
+    said = f"{' and '.join(names)} of {own.name} {'is' if len(names) == 1 else 'are'} not called"
+    return (f"{said}: the figures are the task's {task.metric}",)
+
+
 def _nothing_to_train(model: Any) -> tuple[str, ...]:
     """A note where a training would leave every weight as it is."""
     import keras
@@ -259,6 +272,10 @@ def _account(loop: Loop, dataset: Dataset, spec: TrainSpec, before: float, after
     notes = [] if dataset.val else ["the data has no validation split: epochs were judged by train"]
     if spec.lr == AUTO_RATE:
         notes.append(f"the range test took the learning rate {loop.rate:.3g}")
+    chance = None if dataset.val is None else chance_of(dataset.task, dataset.val)
+    stuck = at_chance(loop.columns, chance)
+    if stuck:
+        notes.append(stuck)
     if dataset.task.better(before, after):
         notes.append(
             f"the training made the model worse ({dataset.task.metric} {before:.4g} to"
@@ -276,4 +293,5 @@ def _account(loop: Loop, dataset: Dataset, spec: TrainSpec, before: float, after
         diverged=loop.diverged,
         lr=loop.rate,
         notes=tuple(notes),
+        at_chance=stuck,
     )
