@@ -72,12 +72,12 @@ class PruningRun:
             remarks: Whether what the training remarks is for the user: where it is a recovery,
                 and not one under which the model shrinks.
         """
-        from edgepress.compress.finetune.statistics import prompt_statistics
         from edgepress.compress.finetune.train import fit
+        from edgepress.compress.models.own_training import train_like
 
         assert self.dataset is not None
-        steps = self.dataset.training_split.steps(training.batch_size)
-        with self.timed("recover"), prompt_statistics(model, steps):
+        train_like(model, self.source)
+        with self.timed("recover"):
             history = fit(
                 model,
                 self.dataset,
@@ -88,6 +88,7 @@ class PruningRun:
                 teacher=self.source if self.spec.distill else None,
                 progress=self.progress,
                 optimizer=optimizer,
+                prompt=True,
             )
         for key, values in history.epochs.items():
             self.history.setdefault(key, []).extend(values)

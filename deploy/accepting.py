@@ -17,6 +17,7 @@ from edgepress.benchmarks.records.rows import BenchmarkRecord
 from edgepress.benchmarks.records.stages import ExportRecord, Skipped
 from edgepress.compress.data.metrics import drop_of, fallen
 from edgepress.compress.data.tasks import Task
+from edgepress.compress.errors import CheckFailed
 from edgepress.compress.figures import OutputMetric, compared
 from edgepress.compress.recipe import PruneSpec
 from edgepress.deploy.recipe import Recipe
@@ -27,6 +28,22 @@ _TRAINABLE = {("tflite", "int8"), ("c", "int8")}
 _EPOCHS = 5
 # Names under which an export may itself say what to try for a file.
 _OWN_ADVICE = ("next", "hint", "advice")
+
+
+def refuse_at_chance(stages: Sequence[StageRecord]) -> None:
+    """Stop before a pruning of a model that has learned nothing which holds on validation data.
+
+    Args:
+        stages: Records of the stages so far.
+
+    Raises:
+        CheckFailed: Says what was seen and where.
+    """
+    for stage in stages:
+        for found in stage.diagnosis:
+            if found["finding"] == "validation at chance":
+                what, _, hint = found["advice"].partition("; ")
+                raise CheckFailed(f"stopped after {stage.name}, before pruning: {what}", hint)
 
 
 def judge_run(

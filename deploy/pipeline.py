@@ -24,7 +24,7 @@ from edgepress.benchmarks.records import (
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.files import check_output, content_key, sha256
 from edgepress.compress.progress import Progress, Silent
-from edgepress.deploy.accepting import judge_run
+from edgepress.deploy.accepting import judge_run, refuse_at_chance
 from edgepress.deploy.foreseeing import check_recipe
 from edgepress.deploy.receipt import receipt
 from edgepress.deploy.recipe import BenchmarkSpec, Recipe, check_writable, read_recipe, write_recipe
@@ -186,7 +186,7 @@ class _Line:
         self.original = _load(recipe, recipe.model)
         self.dataset = open_data(recipe.data, self.original, recipe.seed)
         self.dataset.report_split  # noqa: B018  raises before any work where there is none
-        check_recipe(recipe, self.dataset)
+        check_recipe(recipe, self.dataset, self.original)
         self.key = content_key(
             fingerprint(self.original),
             *_training_state(self.original),
@@ -202,8 +202,11 @@ class _Line:
 
     def _run(self) -> RunResult:
         write_recipe(self.recipe, self.folder.recipe)
-        model, stages = self.original, []
+        model = self.original
+        stages: list[StageRecord] = []
         for number, stage in enumerate(model_stages(self.recipe)):
+            if stage.kind == "prune":
+                refuse_at_chance(stages)
             model, record = self._model_stage(f"{number:02d}-{stage.name}", stage, model)
             stages.append(record)
         exported = self._export(model, len(stages))
@@ -216,6 +219,7 @@ class _Line:
     def _model_stage(self, name: str, stage: Stage, model: Any) -> tuple[Any, StageRecord]:
         """Run a stage, or read what it left; the model always comes from its file."""
         from edgepress.compress.models import save
+        from edgepress.compress.models.own_training import train_like
 
         self.key = content_key(self.key, stage.kind, stage.settings)
         done = self.folder.finished_stage(name, self.key)
@@ -233,7 +237,9 @@ class _Line:
                 result["seconds"] = time.monotonic() - began
             done = self.folder.finished_stage(name, self.key)
             assert done is not None
-        return _load(self.recipe, self.folder.stage(name) / "model.keras"), done
+        new = _load(self.recipe, self.folder.stage(name) / "model.keras")
+        train_like(new, self.original)
+        return new, done
 
     def _work(self, model: Any, name: str, folder: Path) -> Work:
         state = self.folder.state(name)

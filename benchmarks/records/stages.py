@@ -92,6 +92,7 @@ class StageRecord(Record):
     before: Any = None
     after: Any = None
     history: Some[Any] = Field(default_factory=dict)
+    diagnosis: Several[dict[str, Any]] = ()
     seconds: float | None = None
     median_ms: float | None = None
     device: str | None = None

@@ -26,6 +26,8 @@ class History:
         diverged: Where the loss became NaN or infinite and what to do about it; else empty.
         notes: Remarks for the user, one line each.
         metrics: After and before by output.
+        at_chance: What to say where validation stayed at chance while training improved; else
+            empty.
     """
 
     metric: str
@@ -40,6 +42,7 @@ class History:
     diverged: str = ""
     notes: tuple[str, ...] = field(default=())
     metrics: tuple[OutputMetric, ...] = ()
+    at_chance: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """All of it, by name."""

@@ -122,7 +122,8 @@ def _show(values: Values, document: dict[str, Any], output: Path) -> None:
         [[f"{document['metric']} ({document['split']})", document["before"], document["after"]]],
     )
     display.print_outputs(document["metrics"], ["before", "after"])
-    for note in [*document["notes"], *map(_advice, document.get("diagnosis", []))]:
+    told = [d for d in document.get("diagnosis", []) if d["advice"] not in document["notes"]]
+    for note in [*document["notes"], *map(_advice, told)]:
         click.echo(f"note: {note}")
     click.echo(f"trained layers: {', '.join(document['unfrozen']) or 'none'}")
     click.echo(f"wrote {output}, {output.with_suffix('.json')}, {output.with_suffix('.png')}")
