@@ -32,6 +32,7 @@ class SourceOutputs:
         task: The task, or None without data.
         split: Name of the data's split, or None.
         value: The task's metric on these samples, or None.
+        class_names: Names of the classes, where the data has them.
     """
 
     model: Any
@@ -41,6 +42,7 @@ class SourceOutputs:
     task: Task | None = None
     split: str | None = None
     value: float | None = None
+    class_names: tuple[str, ...] = ()
 
     @cached_property
     def rounding(self) -> float:
@@ -90,8 +92,9 @@ def gather(
         feed = lambda: chunks_of(model, split, chunk)  # noqa: E731
         outputs = run(feed())
     return SourceOutputs(
-        model, feed, outputs, targets, task, split.name, task.score(outputs, targets)
-    )
+        model, feed, outputs, targets, task, split.name, task.score(outputs, targets),
+        tuple(dataset.class_names),
+    )  # fmt: skip
 
 
 def chunk_size(model: Any) -> int:
