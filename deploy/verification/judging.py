@@ -178,23 +178,33 @@ def _parts(
 
 def _row(output: _Output, parts: list[_Part], precision: Precision) -> OutputAgreement:
     failed = [p for p in parts if not p.passed]
+    named = [
+        p for p in failed if p.slices and len(_places(failed, p.slices.axis)) < _size(output, p)
+    ]
     # What fails most is told; where nothing fails, what comes nearest to its bound.
-    worst = max(failed or parts, key=lambda p: p.error / p.tolerance)
+    worst = max(named or failed[:1] or parts, key=lambda p: p.error / p.tolerance)
     finite = np.isfinite(output.have).all()
     agreement, definition = agreement_of(
         output.decision, np.nan_to_num(output.have), output.want, output.slices
     )
-    whole = any(p.slices is None for p in failed)
     return OutputAgreement(
         name=output.name,
         passed=not failed and bool(finite),
-        slices=() if whole else _merged([p.slices for p in failed if p.slices]),
+        slices=_merged([p.slices for p in named if p.slices]),
         bounded=_WORDS[precision.bounded],
-        error=_json_safe(parts[0].error if whole else worst.error),
-        tolerance=parts[0].tolerance if whole else worst.tolerance,
+        error=_json_safe(worst.error),
+        tolerance=worst.tolerance,
         agreement=agreement,
         definition=definition,
     )
+
+
+def _places(parts: list[_Part], axis: int) -> set[int]:
+    return {i for p in parts if p.slices and p.slices.axis == axis for i in p.slices.places}
+
+
+def _size(output: _Output, part: _Part) -> int:
+    return output.want.shape[part.slices.axis] if part.slices else 0
 
 
 def _merged(slices: list[Slices]) -> tuple[str, ...]:
