@@ -20,6 +20,7 @@ from edgepress.benchmarks.report.wording import (
     metric_text,
     ms_text,
     seconds_text,
+    share_text,
     significant,
     times_text,
 )
@@ -185,12 +186,12 @@ def artifacts(run: Run) -> Grid | None:
                 bytes_text(a.get("zstd_bytes")),
                 ms_text(row.get("median_ms")),
                 metric_text(verified.get("metric"), verified.get("value")),
-                _or_absent(verified.get("agreement"), lambda v: f"{100 * v:.2f} %"),
+                _or_absent(verified.get("agreement"), share_text),
                 _or_absent(verified.get("max_abs_error"), significant),
                 _verdict(a.get("verified")),
             )
         )
-    columns = ("file", "precision", "bytes", "gzip", "zstd", "latency", "metric", "same decision",
+    columns = ("file", "precision", "bytes", "gzip", "zstd", "latency", "metric", "agreement",
                "largest error", "")  # fmt: skip
     skipped = tuple(
         f"{s['format']} {s['quantize']}: {s['reason']}"

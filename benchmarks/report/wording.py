@@ -96,3 +96,13 @@ def metric_change(metric: str | None, before: float | None, after: float | None)
         points = 100 * (after - before)
         return "±0 points" if abs(points) < 0.005 else f"{points:+.2f} points".replace("-", "−")
     return change_text(before, after)
+
+
+def share_text(value: float) -> str:
+    """A share as a percentage; what isn't all of it isn't 100 %.
+
+    >>> share_text(0.999999), share_text(1.0)
+    ('99.99 %', '100.00 %')
+    """
+    text = f"{100 * value:.2f} %"
+    return "99.99 %" if value < 1 and text == "100.00 %" else text

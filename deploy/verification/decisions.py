@@ -107,12 +107,18 @@ class Rights:
     file: Array
     classes: int
 
-    @property
-    def loss(self) -> float:
-        """Share of all decisions that the source has right and the file has wrong, less the
-        reverse."""
+    def loss(self, precision: Precision) -> float:
+        """How much of all right decisions a file loses beyond what rounding explains; else 0."""
         counts = self.truth >= 0
-        return float(self.source[counts].mean() - self.file[counts].mean()) if counts.any() else 0.0
+        total = int(counts.sum())
+        if not total:
+            return 0.0
+        before, after = self.source[counts], self.file[counts]
+        share = int(counts.any(1).sum()) / total
+        lost, won = (share * float(x.sum()) for x in (before & ~after, ~before & after))
+        drop = float(before.mean() - after.mean())
+        low, _ = changed_interval(lost, won, share * total, 1 - _CONFIDENCE)
+        return drop if drop > precision.max_drop and low > precision.max_drop / 2 else 0.0
 
 
 def rights(decision: Decision, have: Array, want: Array, targets: Any) -> Rights | None:

@@ -279,9 +279,10 @@ def _loss_of_output(source: SourceOutputs, outputs: list[_Output], precision: Pr
         return ""
     for output, target in zip(outputs, _targets(source), strict=False):
         found = rights(output.decision, output.have, output.want, target)
-        if found is not None and found.loss > precision.max_drop:
+        loss = found.loss(precision) if found is not None else 0.0
+        if loss:
             return (
-                f"output '{output.name}' loses {found.loss:.3f} of its right decisions: rounding"
+                f"output '{output.name}' loses {loss:.3f} of its right decisions: rounding"
                 f" to {precision.name} explains at most {precision.max_drop:g}"
             )
     return ""

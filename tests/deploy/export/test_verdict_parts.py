@@ -73,10 +73,7 @@ def test_scales_side_by_side_are_each_found():
     assert judge(source(want), [have], INT8).outputs[0].slices == ("channels 4-5",)
     have = want.copy()
     have[:, 0] = 0
-    assert (
-        judge(source(want), [have], INT8).outputs[0].slices == ("channel 0",)
-        or not judge(source(want), [have], INT8).passed
-    )
+    assert judge(source(want), [have], INT8).outputs[0].slices == ("channels 0-1",)
 
 
 def dead_channels():
@@ -140,7 +137,7 @@ def test_one_wrong_channel_of_many_fails(name, fault):
     have[:, 11] *= {"zero": 0, "negated": -1, "times 4": 4}[fault]
     found = judge(source(want), [have], PRECISIONS[name])
     if fault == "zero" and PRECISIONS[name].channel_tolerance > 1:
-        return
+        pytest.skip("rounding to so few bits explains the noise of a channel that is zero")
     assert not found.passed
     assert "channel 11" in found.reason
 
