@@ -96,26 +96,17 @@ def show_export(document: dict[str, Any]) -> None:
         weakest = _weakest(verified)
         rows.append(
             [artifact["path"], artifact["bytes"], artifact["gzip_bytes"], artifact["zstd_bytes"],
-             "verified" if verified else "not verified", weakest.get("error"), weakest.get("tolerance"),
+             "verified" if verified else "not verified", verified.get("max_abs_error"),
+             weakest.get("error"), weakest.get("tolerance"),
              None if agreement is None else display.percent(agreement), verified.get("value"),
              verified.get("source_value")]
         )  # fmt: skip
     display.print_table(
         "Exported files, each compared with its source",
-        [
-            "file",
-            "bytes",
-            "gzip",
-            "zstd",
-            "",
-            "error",
-            "tolerance",
-            "agreement",
-            "metric",
-            "source's",
-        ],
+        ["file", "bytes", "gzip", "zstd", "", "max error", "error", "tolerance", "agreement", "metric",
+         "source's"],
         rows,
-    )
+    )  # fmt: skip
     for line in dict.fromkeys(_definitions(document["artifacts"])):
         click.echo(line)
     for note in document["notes"]:
