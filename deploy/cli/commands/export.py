@@ -103,8 +103,8 @@ def show_export(document: dict[str, Any]) -> None:
         )  # fmt: skip
     display.print_table(
         "Exported files, each compared with its source",
-        ["file", "bytes", "gzip", "zstd", "", "max error", "error", "tolerance", "agreement", "metric",
-         "source's"],
+        ["file", "bytes", "gzip", "zstd", "", "max error", "error", "tolerance", "agreement",
+         "metric", "source's"],
         rows,
     )  # fmt: skip
     for line in dict.fromkeys(_definitions(document["artifacts"])):
