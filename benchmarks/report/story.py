@@ -25,6 +25,7 @@ from edgepress.benchmarks.report.wording import (
     metric_text,
     ms_text,
     seconds_text,
+    share_text,
     significant,
     times_text,
 )
@@ -237,12 +238,12 @@ def artifacts(run: Run) -> Grid | None:
                 bytes_text(a.zstd_bytes),
                 time_cell(row) + where,
                 metric_text(verified.metric, verified.value),
-                _or_absent(verified.agreement, lambda v: f"{100 * v:.2f} %"),
+                _or_absent(verified.agreement, share_text),
                 _or_absent(verified.max_abs_error, significant),
                 _verified_text(a.verified),
             )
         )
-    columns = ("file", "precision", "bytes", "gzip", "zstd", "latency", "metric", "same decision",
+    columns = ("file", "precision", "bytes", "gzip", "zstd", "latency", "metric", "agreement",
                "largest error", "")  # fmt: skip
     skipped = tuple(f"{s.format} {s.quantize}: {s.reason}" for s in (*run.skipped, *run.rejected))
     return Grid(columns, tuple(rows), skipped)

@@ -113,3 +113,13 @@ def time_mark(row: Mapping[str, Any]) -> str:
         return ""
     modelled = "performance model" in str(row.get("method") or "")
     return f"{'estimated' if modelled else 'emulated'}: not a real time"
+
+
+def share_text(value: float) -> str:
+    """A share as a percentage; what isn't all of it isn't 100 %.
+
+    >>> share_text(0.999999), share_text(1.0)
+    ('99.99 %', '100.00 %')
+    """
+    text = f"{100 * value:.2f} %"
+    return "99.99 %" if value < 1 and text == "100.00 %" else text

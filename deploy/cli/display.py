@@ -129,8 +129,10 @@ def print_outputs(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
 
 
 def percent(value: float | None) -> str:
-    """A share as a percentage."""
-    return "-" if value is None else f"{100 * value:.2f} %"
+    """A share as a percentage; only all of it is 100 %."""
+    from edgepress.benchmarks.report.wording import share_text
+
+    return "-" if value is None else share_text(value)
 
 
 def change(before: float | None, after: float | None) -> str:

@@ -34,6 +34,7 @@ class SourceOutputs:
         task: The task, or None without data.
         split: Name of the data's split, or None.
         metrics: The task's metric of each output on these samples; none without data.
+        class_names: Names of the classes, where the data has them.
     """
 
     model: Any
@@ -43,6 +44,7 @@ class SourceOutputs:
     task: Task | None = None
     split: str | None = None
     metrics: tuple[OutputMetric, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     @property
     def value(self) -> float | None:
@@ -96,8 +98,9 @@ def gather(
         feed = lambda: (inputs for inputs, _ in passes)  # noqa: E731
         outputs, targets = _run_beside_targets(run, passes)
     return SourceOutputs(
-        model, feed, outputs, targets, task, split.name, task.figures(outputs, targets)
-    )
+        model, feed, outputs, targets, task, split.name, task.figures(outputs, targets),
+        tuple(dataset.class_names),
+    )  # fmt: skip
 
 
 def _run_beside_targets(
