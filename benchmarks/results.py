@@ -13,6 +13,7 @@ from edgepress.benchmarks.accuracy import Judged
 from edgepress.benchmarks.intervals import Comparison, Interval, median_interval, outliers
 from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
 from edgepress.benchmarks.target import RunOptions
+from edgepress.compress.figures import OutputMetric
 from edgepress.compress.files import gzip_size, sha256, zstd_size
 
 _WITHOUT_DATA: dict[str, Any] = {"metric": None, "value": None, "split": None, "metrics": []}
@@ -80,6 +81,11 @@ class Measurement:
     def value(self) -> float | None:
         """The metric, or None where it couldn't be taken."""
         return self.judged.value if self.judged else None
+
+    @property
+    def metrics(self) -> tuple[OutputMetric, ...]:
+        """The metric of each output; `value` is their headline."""
+        return self.judged.metrics if self.judged else ()
 
     @property
     def split(self) -> str | None:

@@ -14,7 +14,7 @@ from edgepress.benchmarks.records import (
     Verdict,
 )
 from edgepress.benchmarks.records.rows import BenchmarkRecord
-from edgepress.benchmarks.records.stages import ExportRecord, Skipped
+from edgepress.benchmarks.records.stages import ExportRecord, Skipped, Verified
 from edgepress.compress.data.metrics import drop_of, fallen
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import CheckFailed
@@ -75,25 +75,26 @@ def judge_run(
         )
         for f in exported.failed
     )
-    checks = _unmet_steps(recipe, stages)
+    checks = _unmet_steps(recipe, task, stages)
     checks += _unmet_files(recipe, task, stages, exported.artifacts)
     if not exported.artifacts and not refused:
         checks.append(_nothing(exported))
     return Verdict.of(tuple(checks), refused, failures)
 
 
-def _unmet_steps(recipe: Recipe, stages: Sequence[StageRecord]) -> list[UnmetCheck]:
+def _unmet_steps(recipe: Recipe, task: Task, stages: Sequence[StageRecord]) -> list[UnmetCheck]:
     """Pruning steps after which an output fell by more than their own bound."""
     found = []
     pruned = [stage for stage in stages if stage.kind == "prune"]
     for spec, stage in zip(recipe.prune, pruned, strict=True):
         if spec.max_drop is None:
             continue
+        rows = _rows(stage, task)
         found += [
             UnmetCheck(
                 what=row.metric,
                 where=stage.name,
-                text=f"in {stage.name} {_named(row, stage.metrics)} fell from"
+                text=f"in {stage.name} {_named(row, rows)} fell from"
                 f" {_shown(row.source_value)} to {_shown(row.value)}, more than its max_drop"
                 f" {spec.max_drop:g} allows",
                 before=row.source_value,
@@ -101,7 +102,7 @@ def _unmet_steps(recipe: Recipe, stages: Sequence[StageRecord]) -> list[UnmetChe
                 allowed=spec.max_drop,
                 next=_next_for_step(spec),
             )
-            for row in fallen(stage.metrics, spec.max_drop + _ROUNDING)
+            for row in fallen(rows, spec.max_drop + _ROUNDING)
         ]
     return found
 
@@ -118,9 +119,9 @@ def _unmet_files(
         return []
     found = []
     for artifact in artifacts:
-        given = stages[0].metrics
-        rows = compared(artifact.verified.metrics if artifact.verified else (), given)
-        missing = () if rows else (OutputMetric("", task.metric, None, stages[0].value),)
+        rows = compared(_rows(artifact.verified, task), _rows(stages[0], task))
+        unknown = OutputMetric("", task.metric, None, stages[0].value)
+        missing = () if any(r.source_value is not None for r in rows) else (unknown,)
         found += [
             UnmetCheck(
                 what=row.metric,
@@ -131,11 +132,19 @@ def _unmet_files(
                 before=row.source_value,
                 after=row.value,
                 allowed=allowed,
-                next=_next_for_file(recipe, stages, artifact, row, allowed),
+                next=_next_for_file(recipe, task, stages, artifact, row, allowed),
             )
             for row in (*fallen(rows, allowed + _ROUNDING), *missing)
         ]
     return found
+
+
+def _rows(record: StageRecord | Verified | None, task: Task) -> tuple[OutputMetric, ...]:
+    """The metric of each output; older records have one value alone."""
+    if record is None or record.metrics or record.value is None:
+        return record.metrics if record else ()
+    before = getattr(record, "before", None) or {}
+    return (OutputMetric("", task.metric, record.value, before.get("value")),)
 
 
 def _named(row: OutputMetric, rows: Sequence[OutputMetric]) -> str:
@@ -159,13 +168,14 @@ def _nothing(exported: ExportRecord) -> UnmetCheck:
 
 def _next_for_file(
     recipe: Recipe,
+    task: Task,
     stages: Sequence[StageRecord],
     artifact: ArtifactRecord,
     row: OutputMetric,
     allowed: float,
 ) -> str:
     """What may bring a file back within the bound: it depends on where the metric was lost."""
-    known = [(stage, found) for stage in stages if (found := _of(stage, row)) is not None]
+    known = [(stage, found) for stage in stages if (found := _of(stage, row, task)) is not None]
     if row.value is None or row.source_value is None or len(known) < 2:
         return "give data with labels, so that the file can be scored"
     if drop_of(row.metric, row.source_value, known[-1][1]) <= allowed + _ROUNDING:
@@ -177,9 +187,9 @@ def _next_for_file(
     return f"most is lost in {worst.name}: {_next_for_step(recipe.prune[step])}"
 
 
-def _of(stage: StageRecord, row: OutputMetric) -> float | None:
+def _of(stage: StageRecord, row: OutputMetric, task: Task) -> float | None:
     """What the metric of an output was after a stage."""
-    return next((m.value for m in stage.metrics if m.output == row.output), None)
+    return next((m.value for m in _rows(stage, task) if m.output == row.output), None)
 
 
 def _next_for_step(spec: PruneSpec) -> str:

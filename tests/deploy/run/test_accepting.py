@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from edgepress.benchmarks.records import BenchmarkRecord, ExportRecord, StageRecord, Verdict
-from edgepress.compress.data.tasks import Task
+from edgepress.compress.data.tasks import OutputTask, Task
 from edgepress.deploy.accepting import judge_run
 from edgepress.deploy.receipt import receipt
 from edgepress.deploy.recipe import Recipe
 
-TASK = Task("classification", ("sparse_categorical_crossentropy",), "accuracy", (False,), ("y",))
+TASK = Task((OutputTask("y", "classification", "sparse_categorical_crossentropy", "accuracy"),))
 FAILURES = {"failures": [{"device": "board", "artifact": "", "reason": "no answer"}]}
 
 
