@@ -33,7 +33,7 @@ from edgepress.compress.finetune.logs import logs_of
 from edgepress.compress.finetune.optimizer_state import carries, copy_slots
 from edgepress.compress.finetune.optimizers import OPTIMIZERS
 from edgepress.compress.finetune.schedules import rate_at, schedule_of
-from edgepress.compress.finetune.statistics import LookBack, prompt_statistics
+from edgepress.compress.finetune.statistics import LookBack, is_prompt, prompt_statistics
 from edgepress.compress.finetune.steps import (
     Objective,
     Validation,
@@ -129,7 +129,7 @@ class Loop:
             self._callbacks, model, self._optimizer, directions, spec.epochs, self._steps
         )
         self._updates, self._step = self._compile(objective, factors or {})
-        self._prompt = prompt
+        self._prompt = prompt or is_prompt(model)
         self._look_back = LookBack()
         self._draws = True
         self._best: list[Any] = []

@@ -14,6 +14,8 @@ from typing import Any
 # An average looks back over a fifth of an epoch, and over five batches at least.
 _PARTS = 5
 _LEAST = 1 - 1 / 5
+# Says on a model that a block is running.
+_MARK = "_edgepress_prompt_statistics"
 
 
 class LookBack:
@@ -39,12 +41,17 @@ class LookBack:
             variable.assign(min(momentum, done / (done + 1)))
 
 
+def is_prompt(model: Any) -> bool:
+    """Whether a model is inside a block of `prompt_statistics`."""
+    return bool(vars(model).get(_MARK, False))
+
+
 @contextmanager
 def prompt_statistics(model: Any, steps: int, look_back: LookBack | None = None) -> Iterator[None]:
     """Let moving statistics look back over a part of an epoch at most while a block runs.
 
     A layer's momentum becomes part of the functions that are traced inside the block, and stays
-    theirs afterwards.
+    theirs afterwards; a training inside it lets the momenta grow over its first steps.
 
     Args:
         model: A Keras model that the caller owns; its layers are as before afterwards, and a layer
@@ -60,6 +67,8 @@ def prompt_statistics(model: Any, steps: int, look_back: LookBack | None = None)
         layer for layer in model._flatten_layers() if isinstance(layer, kind) and layer.momentum < 1
     ]
     before = [layer.momentum for layer in layers]
+    outer = is_prompt(model)
+    vars(model)[_MARK] = True
     most = max(_LEAST, 1 - _PARTS / max(steps, 1))
     for layer in layers:
         momentum = min(layer.momentum, most)
@@ -68,5 +77,6 @@ def prompt_statistics(model: Any, steps: int, look_back: LookBack | None = None)
     try:
         yield
     finally:
+        vars(model)[_MARK] = outer
         for layer, momentum in zip(layers, before, strict=True):
             vars(layer)["momentum"] = momentum
