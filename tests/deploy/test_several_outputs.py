@@ -1,4 +1,4 @@
-"""Each output has its figures: the compiled losses decide which count, none is an average of others."""
+"""Each output has its figures: compiled losses decide which count, and scales are not mixed."""
 
 from __future__ import annotations
 
