@@ -312,7 +312,6 @@ class _Line:
             self._job_for("tflite", "int8"),
             artifact,
             lambda path: self._verified("tflite", "int8", path, path),
-            self.dataset.task.drop,
             self.max_drop or 0.0,
         )
         self.notes += notes

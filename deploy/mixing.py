@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.artifact import Artifact
+from edgepress.compress.data.metrics import worst_drop
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.exporters import Job
 from edgepress.deploy.exporters.tflite import graph_for
@@ -17,7 +18,6 @@ def keep_floor(
     job: Job,
     artifact: Artifact,
     verify: Callable[[Path], Artifact],
-    drop: Callable[[float, float], float],
     max_drop: float,
 ) -> tuple[Artifact, list[str]]:
     """Give layers of an int8 TFLite file back to floats until it loses no more than it may.
@@ -26,15 +26,14 @@ def keep_floor(
         job: What the file was made of.
         artifact: The int8 file; replaced on disk where a mixed one is better.
         verify: Measures a file.
-        drop: How much worse a second value of the metric is than a first.
-        max_drop: Largest fall of the metric.
+        max_drop: Largest fall of the metric of any output.
 
     Returns:
         The file that is on disk, and the trade: a line for each number of layers tried.
     """
-    best, notes = artifact, [_line(artifact, 0, drop)]
+    best, notes = artifact, [_line(artifact, 0)]
     keep, layers, tried = 1, 1, 0
-    while _lost(best, drop) > max_drop and tried < layers:
+    while _lost(best) > max_drop and tried < layers:
         trial = artifact.path.with_name(f"mixed_{keep}.tflite")
         try:
             answer = job.worker.ask("tflite-mixed", _request(job, trial, keep))
@@ -42,12 +41,12 @@ def keep_floor(
             notes.append(f"{artifact.path.name}: no mixed precision: {error.message}")
             break
         mixed, layers = verify(trial), answer["layers"]
-        notes.append(_line(mixed, keep, drop))
-        if _lost(mixed, drop) < _lost(best, drop) and _passes(mixed) >= _passes(best):
+        notes.append(_line(mixed, keep))
+        if _lost(mixed) < _lost(best) and _passes(mixed) >= _passes(best):
             trial.replace(artifact.path)
             best = replace(mixed, path=artifact.path)
         tried, keep = keep, min(2 * keep, layers)
-    if _lost(best, drop) > max_drop:
+    if _lost(best) > max_drop:
         notes.append(f"{artifact.path.name}: no number of layers in floats keeps --int8-max-drop")
     return best, notes
 
@@ -68,17 +67,15 @@ def _passes(artifact: Artifact) -> bool:
     return artifact.verified is not None and artifact.verified.passed
 
 
-def _lost(artifact: Artifact, drop: Callable[[float, float], float]) -> float:
-    verified = artifact.verified
-    if verified is None or verified.value is None or verified.source_value is None:
-        return float("inf")
-    return drop(verified.source_value, verified.value)
+def _lost(artifact: Artifact) -> float:
+    """How much worse the worst output of a file is than its source."""
+    return worst_drop(artifact.verified.metrics if artifact.verified else ())
 
 
-def _line(artifact: Artifact, keep: int, drop: Callable[[float, float], float]) -> str:
+def _line(artifact: Artifact, keep: int) -> str:
     verified = artifact.verified
     value = verified.value if verified else None
     return (
         f"int8 with {keep} layers' outputs in floats: {artifact.bytes} bytes, value {value},"
-        f" lost {_lost(artifact, drop):.4f}"
+        f" lost {_lost(artifact):.4f}"
     )

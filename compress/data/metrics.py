@@ -163,6 +163,17 @@ def fallen(figures: Iterable[OutputMetric], allowed: float) -> list[OutputMetric
     ]
 
 
+def worst_drop(figures: Iterable[OutputMetric]) -> float:
+    """The largest fall of any figure from what stands beside it; infinite where one is missing."""
+    falls = [
+        drop_of(f.metric, f.source_value, f.value)
+        if f.value is not None and f.source_value is not None
+        else np.inf
+        for f in figures
+    ]
+    return max((fall if fall == fall else np.inf for fall in falls), default=np.inf)
+
+
 def drop_of(metric: str, before: float, after: float) -> float:
     """How much worse `after` is: points for scores, the share of `before` for errors."""
     if METRICS[metric].higher_is_better:

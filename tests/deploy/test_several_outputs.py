@@ -1,4 +1,4 @@
-"""Each output has its figures; the compiled losses decide which count; none is an average."""
+"""Each output has its figures: compiled losses decide which count, and scales are not mixed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras import layers
 
 from edgepress.compress import finetune, prune
 from edgepress.compress.data import figures, open_data
-from edgepress.compress.data.metrics import fallen
+from edgepress.compress.data.metrics import fallen, worst_drop
 from edgepress.compress.data.tasks import OutputTask, Task
 from edgepress.compress.figures import OutputMetric
 from edgepress.deploy import benchmark, export, verify
@@ -166,3 +166,4 @@ def test_a_fall_is_one_of_any_output_in_its_own_unit(metric, before, after, fall
     steady = OutputMetric("steady", "accuracy", 0.9, 0.9)
     row = OutputMetric("other", metric, after, before, headline=False)
     assert fallen([steady, row], 0.05) == ([row] if falls else [])
+    assert (worst_drop([steady, row]) > 0.05) == falls
