@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.gate.outcomes import Outcomes, SampleHashes
 from edgepress.benchmarks.target import Session
+from edgepress.compress.figures import OutputMetric
 
 Array = NDArray[Any]
 Batch = tuple[dict[str, Array], Any]
@@ -26,10 +27,12 @@ class Judge:
         batches: Gives, anew at each call, batches of (inputs by name, targets).
         score: From the outputs (samples, …) of each output and all targets to the metric.
         total: Samples in all batches.
-        output_names: The model's outputs in the order of `score`; that of the file where unknown.
+        output_names: The outputs in the order of `score`: an artifact's outputs of these names
+            are put into it, others keep their own.
         higher_is_better: The metric's direction, where known.
         outcomes: From the same as `score` to what became of each sample: first over all outputs
             where that can be told, then by output where there are several.
+        figures: As `score`, the metric of each output; None where there is nothing but `score`.
     """
 
     metric: str
@@ -40,6 +43,7 @@ class Judge:
     output_names: tuple[str, ...] = ()
     higher_is_better: bool | None = None
     outcomes: Callable[[list[Array], Any], Sequence[Outcomes]] | None = None
+    figures: Callable[[list[Array], Any], tuple[OutputMetric, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Judged:
         value: The metric; None where it is no finite number.
         problem: Why there is no value.
         outcomes: By sample, in the order of the samples' hashes.
+        metrics: The metric of each output; `value` is their headline.
     """
 
     metric: str
@@ -61,6 +66,7 @@ class Judged:
     value: float | None = None
     problem: str = ""
     outcomes: tuple[Outcomes, ...] = ()
+    metrics: tuple[OutputMetric, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Its fields of a row."""
@@ -70,6 +76,7 @@ class Judged:
             "split": self.split,
             "higher_is_better": self.higher_is_better,
             "value_problem": self.problem or None,
+            "metrics": [vars(row) for row in self.metrics],
             "outcomes": [o.to_json() for o in self.outcomes],
         }
 
@@ -104,7 +111,12 @@ def judge(session: Session, by: Judge) -> Judged:
         return replace(found, problem=f"{by.metric} is {value}: outputs aren't finite numbers")
     kept = by.outcomes(joined, truth) if by.outcomes else ()
     order, name = hashes.order(), hashes.hexdigest()
-    return replace(found, value=value, outcomes=tuple(_sorted(o, order, name) for o in kept))
+    return replace(
+        found,
+        value=value,
+        outcomes=tuple(_sorted(o, order, name) for o in kept),
+        metrics=by.figures(joined, truth) if by.figures else (),
+    )
 
 
 def _in_order(outputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:

@@ -15,7 +15,7 @@ from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.files import gzip_size, zstd_size
 
-_WITHOUT_DATA = {"metric": None, "value": None, "split": None}
+_WITHOUT_DATA: dict[str, Any] = {"metric": None, "value": None, "split": None, "metrics": []}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.data import Dataset, evaluate
+from edgepress.compress.data import Dataset, figures
+from edgepress.compress.figures import OutputMetric
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import PruneSpec, TrainSpec
 from edgepress.compress.results import ModelFigures
@@ -109,9 +110,11 @@ def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:
 
     costs = layer_costs(model)
     metric = value = split = None
+    rows: tuple[OutputMetric, ...] = ()
     if dataset is not None:
         metric, split = dataset.task.metric, dataset.report_split.name
-        value = evaluate(model, dataset.report_split, dataset.task)
+        rows = figures(model, dataset.report_split, dataset.task)
+        value = dataset.task.headline_of(rows)
     return ModelFigures(
         params=model.count_params(),
         macs=sum(cost.macs for cost in costs),
@@ -119,4 +122,5 @@ def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:
         metric=metric,
         value=value,
         split=split,
+        metrics=rows,
     )

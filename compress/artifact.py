@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress.figures import OutputMetric
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -45,6 +47,8 @@ class Agreement:
         value: The artifact's metric, or None.
         source_value: The source's metric on the same samples, or None.
         reason: Why it failed, empty when it passed.
+        metrics: The metrics of the artifact and of the source by output; `value` and
+            `source_value` are their headline.
     """
 
     passed: bool
@@ -58,6 +62,13 @@ class Agreement:
     value: float | None = None
     source_value: float | None = None
     reason: str = ""
+    metrics: tuple[OutputMetric, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Agreement:
+        """The inverse of `to_json`."""
+        rows = tuple(OutputMetric(**row) for row in value.get("metrics", ()))
+        return cls(**{**value, "metrics": rows})
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -114,6 +125,6 @@ class Artifact:
                 "path": Path(value["path"]),
                 "inputs": specs(value["inputs"]),
                 "outputs": specs(value["outputs"]),
-                "verified": Agreement(**verified) if verified else None,
+                "verified": Agreement.from_json(verified) if verified else None,
             }
         )

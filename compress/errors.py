@@ -1,23 +1,18 @@
 """The one family of errors that people see.
 
     EdgepressError            exit 2
-    ├── InputError            exit 2   bad input or usage
+    ├── InputError            exit 2   bad input or usage; a ValueError, too
     ├── CheckFailed           exit 1   the work is done, a check that was asked for failed
     ├── DeviceError           exit 3   a device or a child process failed
     └── Stopped               exit 130 stopped by the user, can be resumed
 
-Every one is a `click.ClickException`, so commands need no try/except: click prints one line and
-exits with the class's code.
+The command line prints one line for each and exits with the class's code.
 """
 
 from __future__ import annotations
 
-from typing import IO, Any
 
-import click
-
-
-class EdgepressError(click.ClickException):
+class EdgepressError(Exception):
     """An error with a way out.
 
     Args:
@@ -28,19 +23,19 @@ class EdgepressError(click.ClickException):
     exit_code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(message, hint)
+        self.message = " ".join(message.split())
         self.hint = " ".join(hint.split())
 
     def format_message(self) -> str:
         """The message and the way out as one line."""
         return f"{self.message.rstrip('.')}; {self.hint}" if self.hint else self.message
 
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print the one line on standard error."""
-        click.echo(f"edgepress: error: {self.format_message()}", file=file, err=file is None)
+    def __str__(self) -> str:
+        return self.format_message()
 
 
-class InputError(EdgepressError):
+class InputError(EdgepressError, ValueError):
     """What the user gave can't be used; nothing was written."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -16,8 +16,10 @@ from edgepress.benchmarks.results import BenchmarkResult, DeviceResult, Failure
 from edgepress.benchmarks.sampling import Plan
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.artifact import Artifact
+from edgepress.compress.data.passes import Passes
 from edgepress.compress.errors import DeviceError, InputError, Stopped
 from edgepress.compress.progress import Progress, Silent
+from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.foreign.measurable import as_measured, named_as_given
 from edgepress.deploy.outcomes import outcomes_of
 from edgepress.deploy.run_options import check_options, run_options
@@ -224,24 +226,15 @@ def check_names(names: Sequence[str], files: int) -> None:
 def judge_for(data: Dataset) -> Judge:
     """The accuracy's judge: the data's report split and its task's metric."""
     split, task = data.report_split, data.task
-
-    def batches() -> Iterator[tuple[dict[str, Any], Any]]:
-        import tensorflow as tf
-
-        for inputs, targets in split.in_order(_JUDGED_AT_ONCE):
-            inputs = inputs if isinstance(inputs, dict) else {"input": inputs}
-            yield (
-                {name: value.numpy() for name, value in inputs.items()},
-                tf.nest.map_structure(lambda t: t.numpy(), targets),
-            )
-
+    passes = Passes(split, _JUDGED_AT_ONCE)
     return Judge(
         task.metric,
         split.name,
-        batches,
+        lambda: passes,
         task.score,
         split.size,
-        task.output_names,
+        tuple(graph_names(task.output_names)),
         task.higher_is_better,
         lambda outputs, targets: outcomes_of(task, outputs, targets),
+        task.figures,
     )

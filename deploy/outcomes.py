@@ -17,7 +17,7 @@ from edgepress.benchmarks.gate.outcomes import Outcomes, Statistic, close
 from edgepress.compress.data.metrics import METRICS
 
 if TYPE_CHECKING:
-    from edgepress.compress.data.tasks import Task
+    from edgepress.compress.data.tasks import OutputTask, Task
 
 Array = NDArray[Any]
 
@@ -127,55 +127,37 @@ def outcomes_of(task: Task, outputs: Sequence[Array], targets: Any) -> list[Outc
         Only such as give the task's own figures again; a metric that can't be taken sample by
         sample has none.
     """
-    flags = task.scored or (True,) * len(task.output_names)
-    truth = _by_output(task, targets)
-    found = [
-        _of_output(task, i, np.asarray(o), np.asarray(t))
-        for i, (o, t) in enumerate(zip(outputs, truth, strict=True))
-    ]
-    scored = [o for o, flag in zip(found, flags, strict=True) if flag]
-    whole = _joined(scored)
+    truth = task.target_list(targets)
+    found = {
+        part.name: _of_output(part, np.asarray(values), np.asarray(wanted))
+        for part, values, wanted in zip(task.outputs, outputs, truth, strict=True)
+        if part.scored
+    }
+    whole = _joined([found[part.name] for part in task.headline])
     if whole is not None and not close(whole.value, task.score(list(outputs), targets)):
         whole = None
-    alone = len(scored) == 1
-    single = [o for o in found if o is not None and not (alone and o is scored[0])]
+    alone = task.headline[0].name if len(task.headline) == 1 else ""
+    single = [o for name, o in found.items() if o is not None and name != alone]
     return [*([whole] if whole else []), *(single if len(found) > 1 else [])]
 
 
-def _by_output(task: Task, targets: Any) -> list[Array]:
-    if isinstance(targets, dict):
-        return [targets[name] for name in task.output_names]
-    return list(targets) if isinstance(targets, list | tuple) else [targets]
-
-
-def _of_output(task: Task, number: int, outputs: Array, targets: Array) -> Outcomes | None:
-    name, logits = _metric(task, number, outputs), task.logits[number]
-    if name not in PARTS:
+def _of_output(part: OutputTask, outputs: Array, targets: Array) -> Outcomes | None:
+    if part.metric not in PARTS:
         return None
-    told = PARTS[name](outputs, targets, logits)
+    values, logits = part.scorable(outputs)
+    told = PARTS[part.metric](values, targets, logits)
     found = Outcomes(
-        name,
-        METRICS[name].higher_is_better,
+        part.metric,
+        METRICS[part.metric].higher_is_better,
         told.parts,
         told.weights,
         told.statistic,
         told.scale,
-        task.output_names[number],
+        part.name,
     )
     if told.scale <= 0 or not np.isfinite(found.parts).all():
         return None
-    return found if close(found.value, METRICS[name].score(outputs, targets, logits)) else None
-
-
-def _metric(task: Task, number: int, outputs: Array) -> str:
-    """The metric of one output: the task's own where it is taken over it, else by its loss."""
-    flags = task.scored or (True,) * len(task.output_names)
-    if flags[number]:
-        return task.metric
-    if "crossentropy" not in task.losses[number]:
-        return "mae"
-    dense = outputs.ndim >= 4 and outputs.shape[-1] == 1
-    return "iou" if dense and task.losses[number] == "binary_crossentropy" else "accuracy"
+    return found if close(found.value, part.score(outputs, targets)) else None
 
 
 def _joined(scored: Sequence[Outcomes | None]) -> Outcomes | None:

@@ -175,7 +175,10 @@ class _Line:
                 new, did = stage.run(self._work(model, name, folder))
                 save(new, folder / "model.keras")
                 result.update({"name": name, "kind": stage.kind, "title": stage.title, **did})
-                result.update(self._figures(new, folder))
+                figures = self._figures(new, folder)
+                # Those of the stage itself stand beside what it began with.
+                figures["metrics"] = did.get("metrics") or figures["metrics"]
+                result.update(figures)
                 result["seconds"] = time.monotonic() - began
             done = self.folder.finished(name, self.key)
         return _load(self.recipe, self.folder.stage(name) / "model.keras"), done or {}
@@ -189,12 +192,12 @@ class _Line:
     def _figures(self, model: Any, folder: Path) -> dict[str, Any]:
         """A stage's model in numbers, and as a float32 TFLite file for the receipt."""
         from edgepress.compress.cost import model_cost
-        from edgepress.compress.data import evaluate
+        from edgepress.compress.data import figures
         from edgepress.compress.files import gzip_size
         from edgepress.deploy.exporting import convert
 
         task, split = self.dataset.task, self.dataset.report_split
-        cost = model_cost(model)
+        cost, rows = model_cost(model), figures(model, split, task)
         file = folder / "model.tflite"
         problem = convert(model, file, "tflite", "float32", self.worker)
         return {
@@ -203,7 +206,8 @@ class _Line:
             "bytes": (folder / "model.keras").stat().st_size,
             "metric": task.metric,
             "split": split.name,
-            "value": evaluate(model, split, task),
+            "value": task.headline_of(rows),
+            "metrics": [vars(row) for row in rows],
             "raw_bytes": None if problem else file.stat().st_size,
             "gzip_bytes": None if problem else gzip_size(file),
             "float_file": problem or file.name,
@@ -254,7 +258,17 @@ class _Line:
         exported: dict[str, Any],
         measured: dict[str, Any],
     ) -> dict[str, Any]:
-        figures = ("params", "macs", "bytes", "metric", "split", "value", "raw_bytes", "gzip_bytes")
+        figures = (
+            "params",
+            "macs",
+            "bytes",
+            "metric",
+            "split",
+            "value",
+            "raw_bytes",
+            "gzip_bytes",
+            "metrics",
+        )
         artifacts, rejected = exported["artifacts"], exported.get("failed", [])
         failed = unmet(self.recipe, self.dataset.task, stages, artifacts)
         return {

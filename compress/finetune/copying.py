@@ -25,6 +25,8 @@ def copy_model(model: Any) -> Any:
     try:
         with trusting(_layers(model)):
             copy = _rebuilt(model)
+    except InputError:  # says more already
+        raise
     except (NotImplementedError, TypeError, ValueError) as error:
         raise InputError(
             f"model '{model.name}' can't be copied: {error}",

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.data import Dataset, open_data
+from edgepress.compress.data.storage import Limits
 from edgepress.compress.finetune.copying import copy_flags, copy_model
 from edgepress.compress.finetune.diagnosis import diagnose
 from edgepress.compress.finetune.feature_cache import cache_features
-from edgepress.compress.finetune.feature_store import Limits
 from edgepress.compress.finetune.history import History
 from edgepress.compress.finetune.holding import held_weights, holding_notes
 from edgepress.compress.finetune.schedules import schedule_of
@@ -47,6 +47,7 @@ class FinetuneResult:
             "split": history.split,
             "before": history.before,
             "after": history.after,
+            "metrics": [vars(row) for row in history.metrics],
             "unfrozen": list(self.unfrozen),
             "history": dict(history.epochs),
             "seconds": history.seconds,

@@ -42,13 +42,11 @@ class Objective:
 
     def task_loss(self, outputs: list[Any], targets: Any, weighed: bool = False) -> Any:
         """The task's own loss, mean over samples, summed over outputs."""
-        losses = self.task.keras_loss()
-        losses = losses if isinstance(losses, list) else [losses]
-        targets = self._target_list(targets)
         if weighed and self.weights:
-            weights = sample_weights(self.weights, self.task.losses[0], targets[0], outputs[0])
-            return _whole(losses[0](targets[0], outputs[0], sample_weight=weights))
-        return _whole(sum(f(t, o) for f, t, o in zip(losses, targets, outputs, strict=True)))
+            target = self.task.target_list(targets)[0]
+            weights = sample_weights(self.weights, self.task.losses[0], target, outputs[0])
+            return _whole(self.task.keras_loss()(target, outputs[0], sample_weight=weights))
+        return _whole(self.task.total_loss(outputs, targets))
 
     def loss(self, inputs: Any, outputs: list[Any], targets: Any) -> Any:
         """The task's loss, or its mixture with the distance from the teacher."""
@@ -63,11 +61,6 @@ class Objective:
             return total
         match = feature_loss(self.own.outputs, self.others.outputs)
         return total + self.spec.distill_layers_weight * match
-
-    def _target_list(self, targets: Any) -> list[Any]:
-        if isinstance(targets, dict):
-            return [targets[name] for name in self.task.output_names]
-        return list(targets) if isinstance(targets, list | tuple) else [targets]
 
 
 def _whole(loss: Any) -> Any:

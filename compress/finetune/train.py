@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.data import Dataset, evaluate
+from edgepress.compress.data import Dataset, figures
 from edgepress.compress.errors import InputError, Stopped
+from edgepress.compress.figures import OutputMetric, compared
 from edgepress.compress.files import content_key
 from edgepress.compress.finetune.checkpoints import Checkpoints
 from edgepress.compress.finetune.class_weights import class_weights
@@ -82,10 +83,14 @@ def fit(
     key = _key(model, dataset, spec, seed, teacher, optimizer)
     checkpoints = Checkpoints(state_dir, key, writes=spec.distribute == "none" or is_chief())
     progress.stage("measuring the model before the training")
-    before = evaluate(model, split, task)
+    rows = figures(model, split, task)
+    before = task.headline_of(rows)
     nothing = _nothing_to_train(model)
     if nothing or spec.epochs == 0:
-        return History(task.metric, split.name, before, before, {}, 0.0, notes=nothing)
+        same = compared(rows, rows)
+        return History(
+            task.metric, split.name, before, before, {}, 0.0, notes=nothing, metrics=same
+        )
     progress.stage(f"training {spec.epochs} epochs")
     try:
         loop = _run(
@@ -104,7 +109,7 @@ def fit(
     finally:
         checkpoints.close()
     refuse_diverged(loop)
-    return _account(loop, dataset, spec, before, evaluate(model, split, task))
+    return _account(loop, dataset, spec, compared(figures(model, split, task), rows), before)
 
 
 def _run(
@@ -239,7 +244,14 @@ def _stopped(checkpoints: Checkpoints) -> Stopped:
     )
 
 
-def _account(loop: Loop, dataset: Dataset, spec: TrainSpec, before: float, after: float) -> History:
+def _account(
+    loop: Loop,
+    dataset: Dataset,
+    spec: TrainSpec,
+    metrics: tuple[OutputMetric, ...],
+    before: float,
+) -> History:
+    after = dataset.task.headline_of(metrics)
     best = loop.judge.best(loop.columns, loop.settled) if spec.restore_best else None
     notes = [] if dataset.val else ["the data has no validation split: epochs were judged by train"]
     if spec.lr == AUTO_RATE:
@@ -261,4 +273,5 @@ def _account(loop: Loop, dataset: Dataset, spec: TrainSpec, before: float, after
         diverged=loop.diverged,
         lr=loop.rate,
         notes=tuple(notes),
+        metrics=metrics,
     )

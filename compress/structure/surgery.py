@@ -169,6 +169,8 @@ class _Rebuild:
         try:
             with trusting([old]):
                 new = type(old).from_config(config)
+        except InputError:  # says more already
+            raise
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"layer '{visit.call.path}' can't be rebuilt from its configuration: {error}",

@@ -8,8 +8,11 @@ import sys
 import traceback
 from importlib import import_module
 from importlib.metadata import version
+from typing import IO, Any
 
 import click
+
+from edgepress.compress.errors import EdgepressError
 
 # Name → (module under `commands`, one-line help). Help and completion read only this table, so
 # that they import nothing heavy.
@@ -40,8 +43,27 @@ _OF_THE_DISK = frozenset(
 )
 
 
+class _Told(click.ClickException):
+    """An error of the product as click ends on it: one line, the error's own exit code."""
+
+    def __init__(self, error: EdgepressError) -> None:
+        super().__init__(error.format_message())
+        self.exit_code = error.exit_code  # type: ignore[misc]
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the one line on standard error."""
+        click.echo(f"edgepress: error: {self.message}", file=file, err=file is None)
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are run."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; only here do the product's errors meet click."""
+        try:
+            return super().invoke(ctx)
+        except EdgepressError as error:
+            raise _Told(error) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of the work."""

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.plain_operations import Words, says_otherwise
 from edgepress.deploy.exporters.recurrent import loops
@@ -103,6 +104,8 @@ def graph_for(job: Job, precision: str, unrolled: bool = False) -> TracedModel:
         if says_otherwise(graph.operations, words):
             return job.graph(size, settled=True, unrolled=unrolled, words=words)
         return graph
+    except InputError:  # says more already
+        raise
     except ValueError as error:
         raise Unsupported(f"the recurrent layers can't be unrolled: {error}") from None
 

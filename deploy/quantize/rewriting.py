@@ -82,6 +82,8 @@ def copy_of(operation: Any, prefix: str = "") -> Any:
         raise InputError(f"layer '{operation.name}' is a model in itself: its layers stay hidden")
     try:
         fresh = type(operation).from_config(operation.get_config())
+    except InputError:  # says more already
+        raise
     except (NotImplementedError, TypeError, ValueError) as error:
         raise InputError(
             f"layer '{operation.name}' ({type(operation).__name__}) can't be made again from its"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.artifact import Agreement
+from edgepress.compress.data.metrics import METRICS, fallen
 from edgepress.compress.errors import InputError
+from edgepress.compress.figures import OutputMetric, compared
 from edgepress.deploy.quantize.precision import Precision
 from edgepress.deploy.verification.difference import ROUNDING_LIMIT, bounded_error, largest_output
 from edgepress.deploy.verification.source_outputs import SourceOutputs
@@ -41,10 +44,13 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     )
     value = None
     finite = all(np.isfinite(h).all() for h in have)
+    metrics = source.metrics
     if source.task is not None and finite:
-        value = source.task.score(got, source.targets)
+        metrics = compared(source.task.figures(got, source.targets), source.metrics)
+        value = source.task.headline_of(metrics)
     tolerance = _tolerance(source, precision, error)
     reason = _reason(source, precision, error, value, tolerance) if finite else _endless(precision)
+    reason = reason or _fallen(metrics, precision)
     largest = max(float(d.max(initial=0)) for d in differences)
     return Agreement(
         passed=not reason,
@@ -58,7 +64,20 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         value=value,
         source_value=source.value,
         reason=reason,
+        metrics=metrics if value is not None else (),
     )
+
+
+def _fallen(metrics: Sequence[OutputMetric], precision: Precision) -> str:
+    """Why an artifact fails by one of the outputs that the one metric says nothing of."""
+    beside = [m for m in metrics if METRICS[m.metric].higher_is_better]
+    for row in fallen(beside, precision.max_drop):
+        return (
+            f"{row.metric} of output '{row.output}' is {row.value:.4f}, the source has"
+            f" {row.source_value:.4f}: rounding to {precision.name} explains at most"
+            f" {precision.max_drop:g}"
+        )
+    return ""
 
 
 def _endless(precision: Precision) -> str:

@@ -73,6 +73,7 @@ def command(values: Values) -> None:
                 ["verdict", "verified" if result.passed else "failed"],
             ],
         )
+        display.print_outputs([vars(row) for row in result.metrics], ["source", "file"])
         if report:
             _show_layers(report)
     if not result.passed:
