@@ -48,8 +48,9 @@ class Change:
     @property
     def sentence(self) -> str:
         """The change in one line."""
+        where = "" if self.device == "local" else f" on {self.device}"
         return (
-            f"{self.quantity} of {self.artifact} {_number(self.before)} -> {_number(self.after)}"
+            f"{self.quantity} of {self.artifact}{where} {_number(self.before)} -> {_number(self.after)}"
             f" ({self.reason})"
         )
 
