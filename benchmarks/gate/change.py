@@ -49,10 +49,8 @@ class Change:
     def sentence(self) -> str:
         """The change in one line."""
         where = "" if self.device == "local" else f" on {self.device}"
-        return (
-            f"{self.quantity} of {self.artifact}{where} {_number(self.before)} -> {_number(self.after)}"
-            f" ({self.reason})"
-        )
+        values = f"{_number(self.before)} -> {_number(self.after)}"
+        return f"{self.quantity} of {self.artifact}{where} {values} ({self.reason})"
 
 
 def _number(value: float | None) -> str:
