@@ -14,7 +14,7 @@ from typing import Any
 from edgepress.benchmarks.gate.change import WORSE
 from edgepress.benchmarks.gate.change import Change as Change
 from edgepress.benchmarks.gate.comparison import changes as changes
-from edgepress.benchmarks.gate.identity import is_benchmark
+from edgepress.benchmarks.gate.rows import is_benchmark
 from edgepress.compress.errors import InputError
 from edgepress.compress.files import read_json
 

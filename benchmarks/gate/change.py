@@ -48,10 +48,9 @@ class Change:
     @property
     def sentence(self) -> str:
         """The change in one line."""
-        return (
-            f"{self.quantity} of {self.artifact} {_number(self.before)} -> {_number(self.after)}"
-            f" ({self.reason})"
-        )
+        where = "" if self.device == "local" else f" on {self.device}"
+        values = f"{_number(self.before)} -> {_number(self.after)}"
+        return f"{self.quantity} of {self.artifact}{where} {values} ({self.reason})"
 
 
 def _number(value: float | None) -> str:

@@ -48,13 +48,6 @@ class FileKey:
         return bool(steps) and self.parts[-len(steps) :] == steps
 
 
-def is_benchmark(document: Any) -> bool:
-    """Whether a JSON value is what `benchmark` writes."""
-    rows = document.get("rows") if isinstance(document, dict) else None
-    needed = {"artifact", "bytes", "median_ms", "ci95_ms"}
-    return isinstance(rows, list) and all(isinstance(r, dict) and needed <= r.keys() for r in rows)
-
-
 def row_key(row: Mapping[str, Any], directory: str = "") -> FileKey:
     """The file of a row; rows of earlier versions tell it by `artifact` alone.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgepress.benchmarks.gate.change import BETTER, SAME, UNKNOWN, WORSE, Change, within
 from edgepress.benchmarks.gate.outcomes import Outcomes, close
+from edgepress.benchmarks.gate.rows import output_figures
 from edgepress.benchmarks.gate.significance import Evidence, paired, unpaired
 from edgepress.benchmarks.report.wording import is_share
 
@@ -73,10 +74,13 @@ def metric_changes(old: Row, new: Row, max_drop: float) -> Iterator[Change]:
 
 
 def _figures(row: Row) -> dict[str, _Figure]:
-    """The metrics of a row by output; "" is the metric over all."""
-    told = {str(o.get("output") or ""): o for o in row.get("outcomes") or ()}
-    found = {"": _figure(row, told.pop("", None))}
-    return found | {name: _figure({**o, "split": row.get("split")}, o) for name, o in told.items()}
+    """The metrics of a row by output; "" is the row's own."""
+    own = next((o for o in row.get("outcomes") or () if not o.get("output")), None)
+    found = {"": _figure(row, own)}
+    for told in output_figures(row):
+        figure = _figure({**told, "split": row.get("split")}, told if "parts" in told else None)
+        found[str(told["output"])] = figure
+    return found
 
 
 def _figure(row: Row, told: Row | None) -> _Figure:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.gate.identity import is_benchmark
+from edgepress.benchmarks.gate.rows import is_benchmark
 from edgepress.benchmarks.records import run_record
 from edgepress.benchmarks.report.benches import as_run
 from edgepress.benchmarks.report.html import render_html

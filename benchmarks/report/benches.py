@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from edgepress.benchmarks.gate.rows import output_figures
 from edgepress.benchmarks.records import BenchmarkRecord, BenchmarkRow
 from edgepress.benchmarks.report import plots, story
 from edgepress.benchmarks.report.wording import (
@@ -142,7 +143,7 @@ def _value(change: Document, value: float | None) -> str:
     if quantity == "energy":
         return _energy(value)
     text = _TEXTS.get(quantity)
-    return text(value) if text else metric_text(quantity, value)
+    return text(value) if text else metric_text(quantity.partition(" of output ")[0], value)
 
 
 def _energy(value: float | None) -> str:
@@ -228,8 +229,7 @@ def _metrics(row: Document) -> str:
     told = [f"{metric_text(name, value)}\n{name} on {row.get('split') or 'the data'}"]
     told += [
         f"{o['output']}: {metric_text(o.get('metric'), o.get('value'))} {o.get('metric')}"
-        for o in row.get("outcomes") or ()
-        if o.get("output")
+        for o in output_figures(row)
     ]
     return "\n".join(told)
 

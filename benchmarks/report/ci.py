@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from edgepress.benchmarks.gate.change import UNKNOWN, WORSE, Change
+from edgepress.benchmarks.gate.rows import output_figures
 
 Document = Mapping[str, Any]
 
@@ -60,8 +61,7 @@ def _figures(row: Document) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _metrics(row: Document) -> Iterator[tuple[str, dict[str, Any]]]:
     """The metrics of a row; of scores, what is missing to 1, or the value with a minus."""
-    outputs = [o for o in row.get("outcomes") or () if o.get("output")]
-    for told in (row, *outputs):
+    for told in (row, *output_figures(row)):
         value, metric = told.get("value"), told.get("metric")
         if value is None or not metric:
             continue

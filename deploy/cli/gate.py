@@ -136,8 +136,7 @@ def say_changes(document: Mapping[str, Any]) -> None:
         click.echo(f"against {told['run']}:")
     for fields in document["changes"]:
         change = Change(**fields)
-        where = "" if len(document["devices"]) < 2 else f" on {change.device}"
-        click.echo(f"{change.verdict}{where}: {change.sentence}")
+        click.echo(f"{change.verdict}: {change.sentence}")
     for note in told["notes"]:
         click.echo(f"note: {note}")
 

@@ -143,6 +143,20 @@ def test_each_output_has_its_line() -> None:
     assert set(held(old, new)) == set(held(new, old)) == {"accuracy", "latency", "size"}
 
 
+def test_outputs_whose_metric_has_no_outcomes_are_held_by_their_tolerance() -> None:
+    old, new = row(parts=right(376)), row(parts=right(376))
+    for told, value in ((old, 0.9), (new, 0.7)):
+        accuracy = {"output": "kind", "metric": "accuracy", "value": told["value"]}
+        told["metrics"] = [
+            {**accuracy, "headline": True},
+            {"output": "mask", "metric": "dice", "value": value, "headline": False},
+        ]
+    found = held(old, new)
+    assert found["accuracy"].verdict == "same"
+    assert found["dice of output 'mask'"].verdict == "regression"
+    assert "accuracy of output 'kind'" not in found
+
+
 def test_memory_and_energy_are_worse_where_their_launches_are_apart() -> None:
     fields = ("peak_memory_bytes", "peak_memory_launches_bytes", "energy_mj", "energy_launches_mj")
     old = row(**dict(zip(fields, (100, [99, 101], 1.0, [0.9, 1.1]), strict=True)))
