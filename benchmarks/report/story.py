@@ -302,10 +302,15 @@ def _benchmark_notes(run: Run) -> tuple[str, ...]:
             notes.append(f"{name}: differences below {share} % can't be seen in this run")
         notes += [f"{name}: {w}" for w in device.get("warnings") or ()]
     notes += [f"{f.artifact or f.device}: {f.reason}" for f in benchmark.failures]
-    for reason in dict.fromkeys(f.reason for f in benchmark.left_out):
-        files = [f.artifact for f in benchmark.left_out if f.reason == reason]
-        notes.append(f"not sent, since {reason}: {', '.join(files)}")
-    return tuple(notes)
+    return (*notes, *left_out_notes(run))
+
+
+def left_out_notes(run: Run) -> tuple[str, ...]:
+    """Files that weren't sent to a device, by the reason."""
+    files: dict[str, list[str]] = {}
+    for entry in run.benchmark.left_out:
+        files.setdefault(entry.reason, []).append(entry.artifact)
+    return tuple(f"not sent, since {why}: {', '.join(names)}" for why, names in files.items())
 
 
 def comparisons(run: Run) -> Grid | None:
