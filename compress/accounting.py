@@ -12,7 +12,7 @@ from typing import Any
 from edgepress.compress.data import Dataset, evaluate
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import PruneSpec, TrainSpec
-from edgepress.compress.results import ModelFigures
+from edgepress.compress.results import ModelFigures, Uncounted
 
 
 @dataclass(eq=False)
@@ -104,7 +104,7 @@ def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:
     Returns:
         The figures.
     """
-    from edgepress.compress.cost import layer_costs
+    from edgepress.compress.cost import layer_costs, uncounted
     from edgepress.compress.models.writing import saved_bytes
 
     costs = layer_costs(model)
@@ -119,4 +119,22 @@ def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:
         metric=metric,
         value=value,
         split=split,
+        uncounted=uncounted(costs),
     )
+
+
+def uncounted_notes(found: Sequence[Uncounted], aimed: bool = False) -> list[str]:
+    """What the figures don't say of MACs.
+
+    Args:
+        found: Layers whose MACs aren't all counted.
+        aimed: Whether the MACs are what was aimed at.
+    """
+    notes = [one.line() for one in found]
+    if notes and aimed:
+        layers = ", ".join(dict.fromkeys(f"'{one.layer}'" for one in found))
+        notes.append(
+            f"target_macs is held for what is counted: it can't see the rest of {layers};"
+            " give target_latency to aim at what is measured"
+        )
+    return notes

@@ -8,6 +8,18 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Uncounted:
+    """A layer whose multiply-accumulates aren't all counted, and why."""
+
+    layer: str
+    reason: str
+
+    def line(self) -> str:
+        """It as one sentence."""
+        return f"the MACs of '{self.layer}' are not all counted: {self.reason}"
+
+
+@dataclass(frozen=True)
 class ModelFigures:
     """A model in numbers.
 
@@ -18,6 +30,7 @@ class ModelFigures:
         metric: The task's metric, or None without data.
         value: The metric on `split`, or None.
         split: The data split that `value` was measured on, or None.
+        uncounted: Layers whose MACs `macs` leaves out, and why.
     """
 
     params: int
@@ -26,6 +39,7 @@ class ModelFigures:
     metric: str | None = None
     value: float | None = None
     split: str | None = None
+    uncounted: tuple[Uncounted, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,10 +54,17 @@ class Removed:
 
 @dataclass(frozen=True)
 class Pinned:
-    """A layer whose channels or weights stay, and why."""
+    """A layer whose channels or weights stay, and why.
+
+    Attributes:
+        layer: Its path.
+        reason: Why.
+        channels: How many channels stay; None where weights do.
+    """
 
     layer: str
     reason: str
+    channels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +148,15 @@ class PruneResult:
     notes: tuple[str, ...] = ()
     measured: tuple[Measured, ...] = ()
 
+    @property
+    def uncounted(self) -> tuple[Uncounted, ...]:
+        """Layers of `model` whose MACs the figures leave out, and why."""
+        return self.after.uncounted
+
     def to_json(self) -> dict[str, Any]:
         """All but the model, by name."""
         shallow = dataclasses.replace(self, model=None)
         fields = dataclasses.asdict(shallow)
         del fields["model"]
+        fields["uncounted"] = fields["after"]["uncounted"]
         return {**fields, "seconds": sum(self.seconds.values()), "seconds_by_phase": self.seconds}

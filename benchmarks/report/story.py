@@ -153,8 +153,14 @@ def receipt(run: Run) -> Grid | None:
         )
     columns = ("stage", "file", "gzip", "parameters", "MACs", "latency", metric or "metric", "took")
     said = {s.get("name"): [s[k] for k in ("note", "time_note") if s.get(k)] for s in stages}
+    for stage in stages:
+        said[stage.get("name")] += [_uncounted_text(u) for u in stage.get("uncounted") or ()]
     notes = tuple(f"{name}: {'; '.join(words)}" for name, words in said.items() if words)
     return Grid(columns, tuple(rows), notes)
+
+
+def _uncounted_text(found: dict[str, Any]) -> str:
+    return f"the MACs of '{found['layer']}' are not all counted: {found['reason']}"
 
 
 def _with_change(text: Any, value: float | None, last: float | None) -> str:

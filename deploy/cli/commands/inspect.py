@@ -75,6 +75,10 @@ def _show_keras(name: str, found: dict[str, Any]) -> None:
             for g in found["groups"]
         ],
     )
+    for left_out in found["uncounted"]:
+        click.echo(
+            f"note: the MACs of '{left_out['layer']}' are not all counted: {left_out['reason']}"
+        )
 
 
 def _show_file(name: str, found: dict[str, Any]) -> None:
