@@ -48,7 +48,9 @@ class TFLiteFile(ForeignFile):
         """Its operators, added up."""
         size, operations = self.path.stat().st_size, self._operations
         notes = [*self._reader.notes(operations), *self._description()]
-        return account(self.what, size, self.signature, operations, self.precision, notes)
+        return account(
+            self.what, size, self.signature, operations, self.precision, notes, self.path
+        )
 
     def _description(self) -> list[str]:
         """What the file says of itself."""

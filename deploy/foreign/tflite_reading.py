@@ -156,6 +156,7 @@ class TFLiteReader:
             dtype=first.type.lower() if first else "",
             activation_bytes=sum(t.bytes for t in outputs),
             constants=tuple(c for c in constants if c is not None),
+            in_floats=any(t.type in _FLOATS for t in outputs),
         )
 
     def _constant(

@@ -31,7 +31,11 @@ def profiled(model: Any) -> int:
     def call(*given: Any) -> Any:
         return model(list(given) if len(given) > 1 else given[0], training=False)
 
-    function = tf.function(call, autograph=False).get_concrete_function(*specs)
+    tf.config.run_functions_eagerly(True)  # compiled parts would stay closed to the profiler
+    try:
+        function = tf.function(call, autograph=False).get_concrete_function(*specs)
+    finally:
+        tf.config.run_functions_eagerly(False)
     graph = convert_variables_to_constants_v2(function).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options |= {"output": "none", "account_type_regexes": MULTIPLYING}
