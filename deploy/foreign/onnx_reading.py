@@ -26,6 +26,8 @@ _MULTIPLIES = COUNTED | {"Einsum"}
 _ON_INTEGERS = frozenset(
     {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLSTM"}
 )
+# Operators that compute in floats whatever stands around them.
+_NO_INTEGER_KERNEL = frozenset({"Loop", "If", "Scan", "LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"})
 # Operators with matrices of their own whose products have no formula here.
 _UNCOUNTED = frozenset({"Attention", "MultiHeadAttention", "DeformConv", "Loop", "If", "Scan"})
 
@@ -219,9 +221,11 @@ class _Reader:
         A runtime computes in integers what stands between DequantizeLinear and QuantizeLinear.
         """
         first = node.output[0] if node.output else ""
+        if node.op_type in _NO_INTEGER_KERNEL:
+            return True
         if "float" not in self.types.get(first, "float32"):
             return False
-        if node.op_type in _ON_INTEGERS and node.op_type != "DynamicQuantizeLSTM":
+        if node.op_type in _ON_INTEGERS:
             return False
         moving = [name for name in node.input if name and name not in self.stored]
         made = all(self.makers.get(name) == "DequantizeLinear" for name in moving)
