@@ -13,7 +13,7 @@ from edgepress.compress.data import Dataset, figures
 from edgepress.compress.figures import OutputMetric
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import PruneSpec, TrainSpec
-from edgepress.compress.results import ModelFigures
+from edgepress.compress.results import ModelFigures, Uncounted
 
 
 @dataclass(eq=False)
@@ -106,7 +106,7 @@ def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:
     Returns:
         The figures.
     """
-    from edgepress.compress.cost import layer_costs
+    from edgepress.compress.cost import layer_costs, uncounted
     from edgepress.compress.models.writing import saved_bytes
 
     costs = layer_costs(model)
@@ -124,4 +124,22 @@ def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:
         value=value,
         split=split,
         metrics=rows,
+        uncounted=uncounted(costs),
     )
+
+
+def uncounted_notes(found: Sequence[Uncounted], aimed: bool = False) -> list[str]:
+    """What the figures don't say of MACs.
+
+    Args:
+        found: Layers whose MACs aren't all counted.
+        aimed: Whether the MACs are what was aimed at.
+    """
+    notes = [one.line() for one in found]
+    if notes and aimed:
+        layers = ", ".join(dict.fromkeys(f"'{one.layer}'" for one in found))
+        notes.append(
+            f"target_macs is held for what is counted: it can't see the rest of {layers};"
+            " give target_latency to aim at what is measured"
+        )
+    return notes

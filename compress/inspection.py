@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.cost import LayerCost, layer_costs
+from edgepress.compress.cost import LayerCost, layer_costs, uncounted
 from edgepress.compress.graph import graph_of
+from edgepress.compress.results import Uncounted
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Inspection:
         entropy_bytes: Bytes of all kernels if their values were coded by frequency.
         layers: Layer by layer.
         groups: Channel groups; empty for a model without a graph of layers.
+        uncounted: Layers whose multiply-accumulates `macs` leaves out, and why.
     """
 
     params: int
@@ -74,6 +76,7 @@ class Inspection:
     entropy_bytes: int
     layers: tuple[LayerReport, ...]
     groups: tuple[GroupReport, ...]
+    uncounted: tuple[Uncounted, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -108,6 +111,7 @@ def inspect(model: Any) -> Inspection:
         entropy_bytes=sum(coded.values()),
         layers=tuple(_layer(cost, zeros, coded) for cost in costs),
         groups=_groups(model),
+        uncounted=uncounted(costs),
     )
 
 
@@ -163,6 +167,6 @@ def _groups(model: Any) -> tuple[GroupReport, ...]:
     if graph_of(model) is None:
         return ()
     return tuple(
-        GroupReport(g.name, g.size, g.layers, g.prunable, g.reason or None)
+        GroupReport(g.name, g.channels, g.layers, g.prunable, g.reason or None)
         for g in find_channels(model).groups
     )

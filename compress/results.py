@@ -10,6 +10,18 @@ from edgepress.compress.figures import OutputMetric, compared
 
 
 @dataclass(frozen=True)
+class Uncounted:
+    """A layer whose multiply-accumulates aren't all counted, and why."""
+
+    layer: str
+    reason: str
+
+    def line(self) -> str:
+        """It as one sentence."""
+        return f"the MACs of '{self.layer}' are not all counted: {self.reason}"
+
+
+@dataclass(frozen=True)
 class ModelFigures:
     """A model in numbers.
 
@@ -21,6 +33,7 @@ class ModelFigures:
         value: The metric on `split`, or None.
         split: The data split that `value` was measured on, or None.
         metrics: By output; `value` is their headline.
+        uncounted: Layers whose MACs `macs` leaves out, and why.
     """
 
     params: int
@@ -30,6 +43,7 @@ class ModelFigures:
     value: float | None = None
     split: str | None = None
     metrics: tuple[OutputMetric, ...] = ()
+    uncounted: tuple[Uncounted, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,10 +58,17 @@ class Removed:
 
 @dataclass(frozen=True)
 class Pinned:
-    """A layer whose channels or weights stay, and why."""
+    """A layer whose channels or weights stay, and why.
+
+    Attributes:
+        layer: Its path.
+        reason: Why.
+        channels: How many channels stay; None where weights do.
+    """
 
     layer: str
     reason: str
+    channels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +157,11 @@ class PruneResult:
         """After and before by output."""
         return compared(self.after.metrics, self.before.metrics)
 
+    @property
+    def uncounted(self) -> tuple[Uncounted, ...]:
+        """Layers of `model` whose MACs the figures leave out, and why."""
+        return self.after.uncounted
+
     def to_json(self) -> dict[str, Any]:
         """All but the model, by name."""
         shallow = dataclasses.replace(self, model=None)
@@ -146,6 +172,7 @@ class PruneResult:
         return {
             **fields,
             "metrics": [vars(row) for row in self.metrics],
+            "uncounted": fields["after"]["uncounted"],
             "seconds": sum(self.seconds.values()),
             "seconds_by_phase": self.seconds,
         }

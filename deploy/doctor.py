@@ -11,13 +11,18 @@ from typing import Any
 
 from edgepress.compress.doctor import Diagnosis, Finding, ranked
 from edgepress.compress.doctor import doctor as examine
+from edgepress.compress.errors import InputError
 from edgepress.deploy.source import Source, open_source
 
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;]+)$")
 
 
 def doctor(
-    model: Any, data: Any = None, formats: Sequence[str] = ("tflite", "onnx"), seed: int = 0
+    model: Any,
+    data: Any = None,
+    formats: Sequence[str] = ("tflite", "onnx"),
+    seed: int = 0,
+    runtime: str | None = None,
 ) -> Diagnosis:
     """Look for everything that will be a problem later.
 
@@ -26,6 +31,8 @@ def doctor(
         data: Data as `open_data` takes it.
         formats: File formats to look ahead to, names in `EXPORTERS`.
         seed: Draws samples.
+        runtime: A runtime whose missing operators are a problem ("tflm", "litert",
+            "onnxruntime"); for files only.
 
     Returns:
         The findings, the worst first.
@@ -37,8 +44,10 @@ def doctor(
 
     source = open_source(model)
     if not source.is_keras:
-        found = [*examine_file(source, data, seed), *export_findings(source, formats)]
+        found = [*examine_file(source, data, seed, runtime), *export_findings(source, formats)]
         return Diagnosis(str(source.file.path), ranked([*found, *environment()]))
+    if runtime is not None:
+        raise InputError("runtime is for .tflite and .onnx files", "export the model first")
     found = [Finding("note", "graph", "", note) for note in source.notes]
     found += examine(source.model, data, seed).findings
     found += [*export_findings(source, formats), *environment()]

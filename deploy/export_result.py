@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.artifact import Agreement, Artifact
+from edgepress.deploy.next_steps import after_failure, after_skip
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,11 @@ class Skipped:
     quantize: str
     reason: str
 
+    @property
+    def next_step(self) -> str:
+        """What to try; empty where the reason says it."""
+        return after_skip(self.format, self.quantize, self.reason)
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -27,6 +33,11 @@ class Failed:
     quantize: str
     reason: str
     verified: Agreement | None
+
+    @property
+    def next_step(self) -> str:
+        """What to try."""
+        return after_failure(self.format, self.quantize)
 
 
 @dataclass(frozen=True)
@@ -62,9 +73,13 @@ class ExportResult(Sequence[Artifact]):
         """All fields but the log, whose name is another one each time, as JSON-able values."""
         return {
             "artifacts": [artifact.to_json() for artifact in self.artifacts],
-            "skipped": [vars(skipped) for skipped in self.skipped],
+            "skipped": [{**vars(s), "next_step": s.next_step} for s in self.skipped],
             "failed": [
-                {**vars(f), "verified": f.verified.to_json() if f.verified else None}
+                {
+                    **vars(f),
+                    "verified": f.verified.to_json() if f.verified else None,
+                    "next_step": f.next_step,
+                }
                 for f in self.failed
             ],
             "notes": list(self.notes),

@@ -38,6 +38,7 @@ from edgepress.deploy.float_ends import loses_slices, with_float_end
 from edgepress.deploy.foreign.tflite_reading import TFLiteReader
 from edgepress.deploy.preparing import prepared
 from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.size_notes import larger_files
 from edgepress.deploy.source import Source, as_exported, keras_source, open_source
 from edgepress.deploy.surroundings import versions
 from edgepress.deploy.worker import Worker, working
@@ -378,11 +379,12 @@ def _publish(
 ) -> ExportResult:
     """Move the verified files to their place; without one, nothing is written."""
     published = tuple(replace(a, path=out / a.path.name) for line in lines for a in line.artifacts)
+    larger = larger_files([artifact for line in lines for artifact in line.artifacts])
     result = ExportResult(
         published,
         tuple(skipped for line in lines for skipped in line.skipped),
         tuple(failed for line in lines for failed in line.failed),
-        (*remarks, *(note for line in lines for note in line.notes)),
+        (*remarks, *(note for line in lines for note in line.notes), *larger),
         worker.kept_log,
     )
     if not published:

@@ -261,6 +261,7 @@ class _Line:
         return {
             "params": cost.params,
             "macs": cost.macs,
+            "uncounted": [vars(found) for found in cost.uncounted],
             "bytes": (folder / "model.keras").stat().st_size,
             "metric": task.metric,
             "split": split.name,

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from edgepress.benchmarks.records.base import Record, RunPath, Several, Some
 from edgepress.compress.figures import OutputMetric
+from edgepress.compress.results import Uncounted
 
 
 class Verified(Record):
@@ -93,6 +94,7 @@ class StageRecord(Record):
     after: Any = None
     history: Some[Any] = Field(default_factory=dict)
     diagnosis: Several[dict[str, Any]] = ()
+    uncounted: Several[Uncounted] = ()
     seconds: float | None = None
     median_ms: float | None = None
     device: str | None = None

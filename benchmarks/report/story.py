@@ -193,7 +193,10 @@ def receipt(run: Run) -> Grid | None:
         )
         last = stage
     columns = ("stage", "file", "gzip", "parameters", "MACs", "latency", metric or "metric", "took")
-    said = {s.name: [words for words in (s.note, s.time_note) if words] for s in run.stages}
+    said = {
+        s.name: [w for w in (s.note, s.time_note, *(u.line() for u in s.uncounted)) if w]
+        for s in run.stages
+    }
     notes = [f"{name}: {'; '.join(words)}" for name, words in said.items() if words]
     places = {f"latency: on {t.device}" for t in run.stage_times if t.ms is not None and t.device}
     return Grid(columns, tuple(rows), (*notes, *sorted(places)))

@@ -60,7 +60,7 @@ def without(channels: Channels, blocks: Sequence[Block]) -> Remains:
 
 def _call(node: Any) -> Call:
     shapes = [tuple(tuple(t.shape) for t in s) for s in (node.input_tensors, node.output_tensors)]
-    return Call(node.operation.name, node.operation, *shapes)
+    return Call(node.operation.name, node.operation, shapes[0], shapes[1], node)
 
 
 def find_blocks(channels: Channels, protect: Sequence[str] = ()) -> list[Block]:

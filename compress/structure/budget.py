@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgepress.compress.cost import ShapeOf, call_macs
+from edgepress.compress.cost import call_macs
+from edgepress.compress.counting.count import ShapeOf
 from edgepress.compress.graph import Call
 from edgepress.compress.structure.groups import Alive, Channels, Units
 from edgepress.compress.structure.trace import Visit

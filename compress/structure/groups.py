@@ -27,12 +27,14 @@ class Group:
         layers: Paths of all layers that make them.
         units: Their numbers, ascending.
         reason: Why none of them can be removed; empty where they can.
+        width: Channels that the layers make, where a pin has made one unit of several.
     """
 
     name: str
     layers: tuple[str, ...]
     units: Units
     reason: str
+    width: int = 0
 
     @property
     def size(self) -> int:
@@ -43,6 +45,11 @@ class Group:
     def prunable(self) -> bool:
         """Whether units can be removed."""
         return not self.reason
+
+    @property
+    def channels(self) -> int:
+        """What people are told: units that can be removed, or how wide a pinned group is."""
+        return self.size if self.prunable else max(self.width, self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +229,10 @@ def _groups(
     makers = _makers(bound, label, len(first))
     numbers = np.argsort(label, kind="stable")
     parts = np.split(numbers, np.searchsorted(label[numbers], np.arange(1, len(first))))
-    groups = [(makers[g], part, reasons[part[0]]) for g, part in enumerate(parts) if makers[g]]
+    widths = _widths(bound, label, len(first))
+    groups = [
+        (makers[g], part, reasons[part[0]], widths[g]) for g, part in enumerate(parts) if makers[g]
+    ]
     groups.sort(key=lambda g: g[1][0])
     return tuple(_named(groups))
 
@@ -241,12 +251,27 @@ def _makers(
     return makers
 
 
-def _named(groups: Sequence[tuple[dict[str, None], Units, str]]) -> list[Group]:
+def _widths(bound: tuple[tuple[Binding, Units], ...], label: Units, count: int) -> list[int]:
+    """For each group the most channels that one layer makes of it.
+
+    Units count what goes together; a binding's own numbers are the channels before any were united.
+    """
+    widths = [0] * count
+    for binding, units in bound:
+        if binding.role == "makes":
+            held = label[units]
+            for group in np.unique(held):
+                made = len(np.unique(binding.ids[held == group]))
+                widths[group] = max(widths[group], made)
+    return widths
+
+
+def _named(groups: Sequence[tuple[dict[str, None], Units, str, int]]) -> list[Group]:
     used: dict[str, int] = {}
     named = []
-    for layers, units, reason in groups:
+    for layers, units, reason, width in groups:
         first = next(iter(layers))
         used[first] = used.get(first, 0) + 1
         name = first if used[first] == 1 else f"{first}:{used[first]}"
-        named.append(Group(name, tuple(layers), units, reason))
+        named.append(Group(name, tuple(layers), units, reason, width))
     return named

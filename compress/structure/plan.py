@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.compress.cost import layer_costs, uncounted
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.fingerprints import fingerprint
 from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.results import Measured, Removed
+from edgepress.compress.results import Measured, Removed, Uncounted
 from edgepress.compress.structure.budget import Budget
 from edgepress.compress.structure.groups import Alive, Channels, find_channels
 from edgepress.compress.structure.metering import Instruments, budget_for
@@ -49,6 +50,7 @@ class PruningPlan:
         params: Parameters before and after.
         macs: Multiply-accumulates before and after.
         measured: What files and devices show, where the target or a device asked for it.
+        uncounted: Layers whose MACs the plan can't see, and why.
     """
 
     fingerprint: str
@@ -57,6 +59,7 @@ class PruningPlan:
     params: tuple[int, int]
     macs: tuple[int, int]
     measured: tuple[Measured, ...] = ()
+    uncounted: tuple[Uncounted, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -68,9 +71,11 @@ class PruningPlan:
         cuts = tuple(
             Cut(c["group"], tuple(c["layers"]), tuple(c["removed"]), c["of"]) for c in value["cuts"]
         )
-        pairs = {name: tuple(value[name]) for name in ("params", "macs")}
+        params, macs = (tuple(value[name]) for name in ("params", "macs"))
         measured = tuple(Measured(**m) for m in value.get("measured", ()))
-        return cls(value["fingerprint"], value["criterion"], cuts, **pairs, measured=measured)
+        left_out = tuple(Uncounted(**u) for u in value.get("uncounted", ()))
+        known = value["fingerprint"], value["criterion"], cuts
+        return cls(*known, params, macs, measured=measured, uncounted=left_out)
 
     def removals(self) -> tuple[Removed, ...]:
         """The cuts as they are reported."""
@@ -137,6 +142,7 @@ def plan_channels(channels: Channels, alive: Alive, spec: PruneSpec, budget: Bud
         (budget.params(everything), budget.params(alive)),
         (budget.macs(everything), budget.macs(alive)),
         budget.metering.accounts if budget.metering is not None else (),
+        uncounted(layer_costs(channels.model)),
     )
 
 

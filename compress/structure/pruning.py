@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.accounting import PruningRun, model_figures
+from edgepress.compress.accounting import PruningRun, model_figures, uncounted_notes
 from edgepress.compress.data import Dataset, evaluate
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import copy_model
@@ -144,6 +144,7 @@ class StructuredRun(PruningRun):
     ) -> PruneResult:
         """The account of everything; compiles the model where the source is compiled."""
         after = self.figures(model)
+        self.notes += uncounted_notes(after.uncounted, self.spec.target_macs is not None)
         if self.dataset is not None and (self.spec.repair or self.spec.recover_epochs):
             held = held_weights(model.weights, self.spec)
             self.notes += holding_notes(held, "repair and recovery")
@@ -216,7 +217,7 @@ def prune_channels(
         whole = _whole(model, spec, instruments)
         for number, part in enumerate(rounds_of(spec, before.macs, before.params, whole), 1):
             small = run.round(small, part, "recover" if spec.steps == 1 else f"round-{number}")
-    pinned = tuple(Pinned(g.layers[0], g.reason) for g in channels.groups if g.reason)
+    pinned = tuple(Pinned(g.layers[0], g.reason, g.channels) for g in channels.groups if g.reason)
     removed = _removed(channels, small)
     run.notes.extend(_notes(channels, spec, dataset))
     if not removed and spec.sparsity is None and measured_target(spec) is None:

@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import Any
 
 from edgepress.compress.cost import call_macs
-from edgepress.compress.graph import graph_of, needed, require_graph, resolve
+from edgepress.compress.graph import channel_tensors, graph_of, needed, require_graph, resolve
 from edgepress.compress.structure.groups import Alive, Channels
 from edgepress.compress.structure.ids import Ids
-from edgepress.compress.structure.trace import Visit, channel_tensors
+from edgepress.compress.structure.trace import Visit
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgepress.compress.cost import layer_costs
-from edgepress.compress.graph import graph_of, nodes_of
-from edgepress.compress.structure.trace import Visit, channel_tensors
+from edgepress.compress.graph import channel_tensors, graph_of, nodes_of
+from edgepress.compress.structure.trace import Visit
 
 Tensors = dict[int, Any]
 # Most memory that the largest tensor of a run may take, and fewest samples that are run at all.

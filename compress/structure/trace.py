@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edgepress.compress.graph import Call, graph_of, nodes_of, require_graph
+from edgepress.compress.graph import Call, channel_tensors, graph_of, nodes_of, require_graph
 from edgepress.compress.structure.ids import Classes, Ids, IntVector, Shape, compact, placed
 
 Role = Literal["makes", "carries", "uses"]
@@ -223,13 +223,6 @@ def _tie_entries(found: Trace, graph: Any, inputs: Sequence[Ids]) -> None:
                 found.pin(ids, f"'{graph.name}' is used with tensors of different kinds")
 
 
-def channel_tensors(node: Any) -> list[Any]:
-    """The tensors that a call receives, without Keras' masks."""
-    mask = node.arguments.kwargs.get("mask")
-    masks = {id(m) for m in (mask if isinstance(mask, (list, tuple)) else [mask])}
-    return [t for t in node.input_tensors if id(t) not in masks]
-
-
 def _call(found: Trace, node: Any, inputs: tuple[Ids, ...], prefix: str) -> tuple[Ids, ...]:
     from edgepress.compress.structure.rules import rule_for
     from edgepress.compress.structure.rules.merging import refuse
@@ -248,7 +241,7 @@ def _call(found: Trace, node: Any, inputs: tuple[Ids, ...], prefix: str) -> tupl
     else:
         made = rule_for(operation).trace(operation, inputs, site)
     outputs = (made,) if isinstance(made, Ids) else tuple(made)
-    call = Call(path, operation, tuple(i.shape for i in inputs), shapes)
+    call = Call(path, operation, tuple(i.shape for i in inputs), shapes, node)
     found.visits.append(Visit(call, node, inputs, outputs))
     return outputs
 

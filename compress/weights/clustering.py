@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.accounting import PruningRun, model_figures
+from edgepress.compress.accounting import PruningRun, model_figures, uncounted_notes
 from edgepress.compress.data import Dataset
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import PruneSpec
@@ -48,18 +48,19 @@ def prune_to_clusters(
     if spec.recover_epochs and dataset is not None:
         progress.stage("recover")
         run.fit(copy, spec.recovery(), "recover", (HoldClusters(copy, clusters),))
+    after = model_figures(copy, dataset)
     return PruneResult(
         model=copy,
         structure=spec.structure,
         criterion="k-means",
         before=before,
-        after=model_figures(copy, dataset),
+        after=after,
         sparsity=kernel_sparsity(copy),
         removed=(),
         pinned=find_kernels(copy, spec.protect, depthwise=True)[1],
         seconds=run.seconds,
         history=run.history,
-        notes=(*_notes(copy), *run.notes),
+        notes=(*_notes(copy), *run.notes, *uncounted_notes(after.uncounted)),
     )
 
 

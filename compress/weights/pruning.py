@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.accounting import PruningRun, model_figures
+from edgepress.compress.accounting import PruningRun, model_figures, uncounted_notes
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.copying import copy_model, copy_state
@@ -145,7 +145,7 @@ def _prune(
         pinned=plan.pinned,
         seconds=run.seconds,
         history=run.history,
-        notes=(*remarks(plan, sparsity), *run.notes),
+        notes=(*remarks(plan, sparsity), *run.notes, *uncounted_notes(after.uncounted)),
     )
 
 

@@ -6,10 +6,12 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgepress.compress.artifact import TensorSpec
 from edgepress.deploy.foreign.signature import Signature
+from edgepress.deploy.foreign.truth import arithmetic, batch_of, truths
 
 _NO_GROUPS = "channels are traced through Keras layers only: this is no Keras model"
 
@@ -47,6 +49,7 @@ class Operation:
         dtype: Of its first output.
         activation_bytes: Size of its outputs at batch 1.
         constants: What the file stores for it.
+        in_floats: Whether it computes in floats.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Operation:
     dtype: str
     activation_bytes: int
     constants: tuple[Constant, ...] = ()
+    in_floats: bool = True
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Operation:
@@ -114,6 +118,10 @@ class FileInspection:
         groups: Empty.
         groups_reason: Why there are no channel groups.
         notes: What the figures don't say, one line each.
+        operators: How many operators it has, without those that only convert numbers.
+        in_floats: How many of them compute in floats, by kind.
+        batch: Samples that it takes at a time; None where that is free.
+        lacking: Operators that the runtime asked about has no kernel for.
     """
 
     kind: str
@@ -130,6 +138,10 @@ class FileInspection:
     groups: tuple[()] = ()
     groups_reason: str = _NO_GROUPS
     notes: tuple[str, ...] = ()
+    operators: int = 0
+    in_floats: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    batch: int | None = None
+    lacking: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -143,6 +155,7 @@ def account(
     operations: Sequence[Operation],
     quantize: str,
     notes: Iterable[str] = (),
+    path: Path | None = None,
 ) -> FileInspection:
     """Add operators up.
 
@@ -153,9 +166,13 @@ def account(
         operations: Its operators.
         quantize: How it stores numbers.
         notes: Remarks.
+        path: The file, for what its name promises.
     """
     counted: set[str] = set()
     layers, kernels, types = [], [0, 0], Counter[str]()
+    computed = arithmetic(operations)
+    sides = signature.inputs, signature.outputs
+    told = () if path is None else truths(path, quantize, computed, *sides)
     for operation in operations:
         new = {c.key: c for c in operation.constants if c.key not in counted}
         counted |= new.keys()
@@ -176,7 +193,10 @@ def account(
         inputs=signature.inputs,
         outputs=signature.outputs,
         layers=tuple(layers),
-        notes=tuple(notes),
+        notes=(*told, *notes),
+        operators=computed.operators,
+        in_floats=computed.in_floats,
+        batch=batch_of(signature.inputs),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.doctor import Finding
 from edgepress.compress.doctor.data_checks import logits, preprocessing
 from edgepress.deploy.exporters.c_source import absent_in_micro
+from edgepress.deploy.foreign.account import FileInspection
 from edgepress.deploy.foreign.opening import outputs_of
+from edgepress.deploy.foreign.runtimes import lacking
 from edgepress.deploy.foreign.signature import real_range
 from edgepress.deploy.foreign.tflite import TFLiteFile
 from edgepress.deploy.source import Source
@@ -22,18 +25,27 @@ _SAMPLES = 200
 _IDLE = 0.5
 
 
-def examine_file(source: Source, data: Any = None, seed: int = 0) -> Iterator[Finding]:
+def examine_file(
+    source: Source, data: Any = None, seed: int = 0, runtime: str | None = None
+) -> Iterator[Finding]:
     """Findings about a file and its data.
 
     Args:
         source: The opened file.
         data: Data as `open_data` takes it.
         seed: Draws samples.
+        runtime: A runtime whose missing operators are a problem.
 
     Yields:
         A finding each.
+
+    Raises:
+        InputError: There is no such runtime, or it runs no files of this kind.
     """
     file = source.file
+    looked_at = file.inspect()
+    if runtime is not None:
+        yield from _lacking(file.path, looked_at, runtime)
     yield Finding(
         "note",
         "graph",
@@ -44,7 +56,7 @@ def examine_file(source: Source, data: Any = None, seed: int = 0) -> Iterator[Fi
     for note in source.notes:
         yield Finding("note", "graph", "", note)
     yield from _open_sizes(file.signature.inputs)
-    yield from _weights(file.inspect())
+    yield from _weights(looked_at)
     if isinstance(file, TFLiteFile):
         yield from _operators(file)
     if data is not None:
@@ -75,6 +87,20 @@ def _weights(found: Any) -> Iterator[Finding]:
             "they make the file smaller when it is compressed, not faster; only the Keras model"
             " can lose whole channels",
         )
+
+
+def _lacking(path: Path, found: FileInspection, runtime: str) -> Iterator[Finding]:
+    absent = lacking(path, (layer.type for layer in found.layers), runtime)
+    if absent:
+        yield Finding(
+            "problem",
+            "runtime",
+            "",
+            f"{runtime} has no kernel for {', '.join(absent)}",
+            "another runtime, or a model without these operators",
+        )
+    else:
+        yield Finding("note", "runtime", "", f"{runtime} has kernels for all its operators")
 
 
 def _operators(file: TFLiteFile) -> Iterator[Finding]:

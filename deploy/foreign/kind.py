@@ -93,7 +93,9 @@ def inspected(
         told = asked(worker, task, {"source": str(file.path.absolute()), **request}, file.path)
     operations = [Operation.from_json(value) for value in told["operations"]]
     size = sum(part.stat().st_size for part in parts)
-    return account(file.what, size, file.signature, operations, file.precision, told["notes"])
+    return account(
+        file.what, size, file.signature, operations, file.precision, told["notes"], file.path
+    )
 
 
 def stored_already(precision: str) -> dict[str, str]:

@@ -12,18 +12,22 @@ import numpy as np
 
 from edgepress.benchmarks.onnx_work import COUNTED, kernel_macs
 from edgepress.compress.artifact import TensorSpec
+from edgepress.compress.counting.einsum import einsum_macs
 from edgepress.compress.errors import InputError
 from edgepress.deploy.foreign.account import Constant, Operation
-from edgepress.deploy.foreign.einsum import einsum_macs
 from edgepress.deploy.foreign.signature import Signature, activation
 
 Shape = tuple[int | None, ...]
 _LOOKS_UP = frozenset({"Gather"})
+# Domains of operators that ONNX Runtime ships kernels of.
+SHIPPED = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
 _UNPACKING = frozenset({"DequantizeLinear"})
 _MULTIPLIES = COUNTED | {"Einsum"}
 _ON_INTEGERS = frozenset(
     {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLSTM"}
 )
+# Operators that compute in floats whatever stands around them.
+_NO_INTEGER_KERNEL = frozenset({"Loop", "If", "Scan", "LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"})
 # Operators with matrices of their own whose products have no formula here.
 _UNCOUNTED = frozenset({"Attention", "MultiHeadAttention", "DeformConv", "Loop", "If", "Scan"})
 
@@ -178,6 +182,11 @@ class _Reader:
             for node in graph.node
             if node.op_type in _UNPACKING and node.input[0] in self.stored
         }
+        self.makers = {name: node.op_type for node in graph.node for name in node.output}
+        self.readers: dict[str, list[str]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node.op_type)
         self.zeros = {
             node.input[0]: node.input[2]
             for node in graph.node
@@ -197,13 +206,31 @@ class _Reader:
         first = node.output[0] if node.output else ""
         return Operation(
             name=node.name or first,
-            type=node.op_type,
+            type=_kind(node),
             macs=self._macs(node),
             shape=self.shapes.get(first, ()),
             dtype=self.types.get(first, ""),
             activation_bytes=sum(self._bytes(name) for name in node.output),
             constants=tuple(c for c in constants if c is not None),
+            in_floats=self._in_floats(node),
         )
+
+    def _in_floats(self, node: Any) -> bool:
+        """Whether a node computes in floats: not between integers, nor between their scales.
+
+        A runtime computes in integers what stands between DequantizeLinear and QuantizeLinear.
+        """
+        first = node.output[0] if node.output else ""
+        if node.op_type in _NO_INTEGER_KERNEL:
+            return True
+        if "float" not in self.types.get(first, "float32"):
+            return False
+        if node.op_type in _ON_INTEGERS:
+            return False
+        moving = [name for name in node.input if name and name not in self.stored]
+        made = all(self.makers.get(name) == "DequantizeLinear" for name in moving)
+        readers = self.readers.get(first, [])
+        return not (made and readers and all(r == "QuantizeLinear" for r in readers))
 
     def _macs(self, node: Any) -> int | None:
         given = [self.shapes.get(name) for name in node.input]
@@ -251,6 +278,11 @@ class _Reader:
         if name not in self.zeros:
             return 0
         return int(numpy_helper.to_array(self.stored[self.zeros[name]]).reshape(-1)[0])
+
+
+def _kind(node: Any) -> str:
+    """A node's operator, with the domain of those that ONNX Runtime doesn't ship."""
+    return node.op_type if node.domain in SHIPPED else f"{node.domain}::{node.op_type}"
 
 
 def _has_shape(value: Any) -> bool:

@@ -1,27 +1,24 @@
-"""The child's part of SavedModels: TensorFlow loads them here, and nowhere else.
-
-Source of the formulas' axes: TensorFlow's documentation of its operations.
-"""
+"""The child's part of SavedModels: TensorFlow loads them here, and nowhere else."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from edgepress.compress.counting.graphs import Tally, tally_of
+from edgepress.compress.counting.operations import FORMULAS, ones
 from edgepress.deploy.exporters.tracing import SIGNATURE, graph_operations
 from edgepress.deploy.foreign.account import Constant, Operation
-from edgepress.deploy.foreign.einsum import einsum_macs
 
 # Nodes that hold, name or pass values on.
 _PLUMBING = frozenset({"Const", "Identity", "IdentityN", "NoOp", "Placeholder"})
 # Nodes that give stored numbers another shape: what reads them reads the numbers.
 _SHAPING = frozenset({"ExpandDims", "Identity", "Reshape", "Squeeze", "Transpose"})
 _LOOKS_UP = frozenset({"GatherV2", "ResourceGather"})
-_UNCOUNTED = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "CudnnRNNV3"})
 
 
 def trace(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,22 +78,25 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     loaded = tf.saved_model.load(request["source"])  # kept: its variables live as long as it
     function = loaded.signatures[request["key"]]
     frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
-    operations = list(_operations(frozen.graph))
-    uncounted = sorted({o.type for o in operations} & _UNCOUNTED)
-    notes = [f"the MACs inside {', '.join(uncounted)} are not counted"] if uncounted else []
+    tallies: dict[str, Tally] = {}
+    operations = list(_operations(frozen.graph, tallies))
+    doubts = [doubt.line() for found in tallies.values() for doubt in found.doubts]
+    notes = [f"the MACs are not all counted: {doubt}" for doubt in dict.fromkeys(doubts)]
     return {"operations": [dataclasses.asdict(o) for o in operations], "notes": notes}
 
 
-def _operations(graph: Any) -> Iterator[Operation]:
+def _operations(graph: Any, tallies: dict[str, Tally]) -> Iterator[Operation]:
+    """The operations; what each multiplies is left in `tallies` by its name."""
     for node in graph.get_operations():
         if node.type in _PLUMBING or (node.type in _SHAPING and _stored(node) is not None):
             continue
         constants = [_constant(node, place) for place in range(len(node.inputs))]
+        found = tallies[node.name] = tally_of(node, free=True)
         first = node.outputs[0] if node.outputs else None
         yield Operation(
             name=node.name,
             type=node.type,
-            macs=_macs(node),
+            macs=found.macs if found.terms else None,
             shape=_shape(first) if first is not None else (),
             dtype=first.dtype.name if first is not None else "",
             activation_bytes=sum(_bytes(tensor) for tensor in node.outputs),
@@ -108,14 +108,9 @@ def _shape(tensor: Any) -> tuple[int | None, ...]:
     return tuple(tensor.shape) if tensor.shape.rank is not None else ()
 
 
-def _ones(tensor: Any) -> tuple[int, ...]:
-    """A tensor's shape with 1 for free sizes."""
-    return tuple(size or 1 for size in _shape(tensor))
-
-
 def _bytes(tensor: Any) -> int:
     size = tensor.dtype.size or 0
-    return math.prod(_ones(tensor)) * size if tensor.shape.rank is not None else 0
+    return math.prod(ones(tensor)) * size if tensor.shape.rank is not None else 0
 
 
 def _constant(node: Any, place: int) -> Constant | None:
@@ -126,7 +121,7 @@ def _constant(node: Any, place: int) -> Constant | None:
     if source is None or not source.outputs[0].dtype.is_floating:
         return None
     values = tf.make_ndarray(source.get_attr("value"))
-    multiplies = node.type in _FORMULAS and values.ndim > 1
+    multiplies = node.type in FORMULAS and values.ndim > 1
     looked_up = node.type in _LOOKS_UP and place == 0 and values.ndim > 1
     return Constant(
         key=source.name,
@@ -143,54 +138,3 @@ def _stored(node: Any) -> Any:
     while node.type in _SHAPING:
         node = node.inputs[0].op
     return node if node.type == "Const" else None
-
-
-def _macs(node: Any) -> int | None:
-    formula = _FORMULAS.get(node.type)
-    if formula is None or any(tensor.shape.rank is None for tensor in node.inputs):
-        return None
-    return formula(node)
-
-
-def _out(node: Any) -> int:
-    return math.prod(_ones(node.outputs[0]))
-
-
-def _convolution(node: Any) -> int:
-    """The filter is [kernel…, in / groups, out]."""
-    return _out(node) * math.prod(_ones(node.inputs[1])[:-1])
-
-
-def _depthwise(node: Any) -> int:
-    """The filter is [height, width, in, multiplier]."""
-    return _out(node) * math.prod(_ones(node.inputs[1])[:2])
-
-
-def _transposed(node: Any) -> int:
-    """The filter is [kernel…, out, in]; the third input is what comes in."""
-    return math.prod(_ones(node.inputs[2])) * math.prod(_ones(node.inputs[1])[:-1])
-
-
-def _product(node: Any) -> int:
-    """Either factor may be transposed, so the inner size is what the rows leave."""
-    rows, columns = _ones(node.inputs[0])[-2:]
-    return _out(node) * (rows * columns // _ones(node.outputs[0])[-2])
-
-
-def _einsum(node: Any) -> int | None:
-    equation = node.get_attr("equation").decode()
-    return einsum_macs(equation, [_ones(tensor) for tensor in node.inputs])
-
-
-_FORMULAS: dict[str, Callable[[Any], int | None]] = {
-    "Conv2D": _convolution,
-    "Conv3D": _convolution,
-    "DepthwiseConv2dNative": _depthwise,
-    "Conv2DBackpropInput": _transposed,
-    "Conv3DBackpropInputV2": _transposed,
-    "MatMul": _product,
-    "BatchMatMul": _product,
-    "BatchMatMulV2": _product,
-    "BatchMatMulV3": _product,
-    "Einsum": _einsum,
-}

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.tflite_file import undamaged
 from edgepress.compress.errors import InputError
 from edgepress.compress.files import sha256
 from edgepress.compress.models.other_kinds import KINDS
@@ -47,12 +48,15 @@ class TFLiteFile(ForeignFile):
         """Its operators, added up."""
         size, operations = self.path.stat().st_size, self._operations
         notes = [*self._reader.notes(operations), *self._description()]
-        return account(self.what, size, self.signature, operations, self.precision, notes)
+        return account(
+            self.what, size, self.signature, operations, self.precision, notes, self.path
+        )
 
     def _description(self) -> list[str]:
         """What the file says of itself."""
         try:
-            told = read_description(self.path)
+            with undamaged(self.path):
+                told = read_description(self.path)
         except InputError as error:
             return [error.message]
         return told.lines() if told else []

@@ -64,8 +64,9 @@ class TFLiteReader:
     @property
     def precision(self) -> str:
         """How the file stores numbers, as far as it tells."""
-        kept = {t.type for t in self.graph.tensors if t.constant}
-        moving = {t.type for t in self.graph.tensors if not t.constant}
+        tensors = [tensor for graph in self.graphs for tensor in graph.tensors]
+        kept = {t.type for t in tensors if t.constant}
+        moving = {t.type for t in tensors if not t.constant}
         if "INT8" in moving or "UINT8" in moving:
             return "int8"
         if "INT16" in moving:
@@ -156,6 +157,7 @@ class TFLiteReader:
             dtype=first.type.lower() if first else "",
             activation_bytes=sum(t.bytes for t in outputs),
             constants=tuple(c for c in constants if c is not None),
+            in_floats=any(t.type in _FLOATS for t in outputs),
         )
 
     def _constant(

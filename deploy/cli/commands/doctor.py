@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @model_argument
 @data_options(required=False)
 @click.option("--strict", is_flag=True, help="Exit code 1 where a problem was found.")
+@click.option("--runtime", help="Name what it lacks: tflm, litert or onnxruntime; for files.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -39,7 +40,7 @@ def command(values: Values) -> None:
     load_frameworks(values["verbose"])
     from edgepress.deploy.doctor import doctor
 
-    diagnosis = doctor(open_model(values), data, seed=values["seed"])
+    diagnosis = doctor(open_model(values), data, seed=values["seed"], runtime=values["runtime"])
     if values["as_json"]:
         display.print_json(diagnosis.to_json())
     else:

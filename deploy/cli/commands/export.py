@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -76,15 +76,23 @@ def command(values: Values) -> None:
     if result.log:
         display.say(f"note: what the converters printed: {result.log}")
     if document["failed"]:
-        first = document["failed"][0]
-        raise CheckFailed(
-            f"{first['format']} {first['quantize']} was not published: {first['reason']}"
-        )
+        raise CheckFailed(_all_of(document["failed"], "not published"))
     if not document["artifacts"]:
-        first = document["skipped"][0]
-        raise CheckFailed(
-            f"nothing was exported: {first['format']} {first['quantize']}: {first['reason']}"
-        )
+        raise CheckFailed("nothing was exported: " + _all_of(document["skipped"], "skipped"))
+
+
+def _all_of(refused: Sequence[dict[str, Any]], what: str) -> str:
+    """Every file that there isn't, with its reason and what to try."""
+    return "; ".join(f"{_name(r)} was {what}: {_reason(r)}" for r in refused)
+
+
+def _name(refused: dict[str, Any]) -> str:
+    return f"{refused['format']} {refused['quantize']}"
+
+
+def _reason(refused: dict[str, Any]) -> str:
+    following = f" (next: {refused['next_step']})" if refused["next_step"] else ""
+    return f"{refused['reason']}{following}"
 
 
 def show_export(document: dict[str, Any]) -> None:
@@ -112,7 +120,9 @@ def show_export(document: dict[str, Any]) -> None:
     for note in document["notes"]:
         click.echo(f"note: {note}")
     for skip in document["skipped"]:
-        click.echo(f"skipped {skip['format']} {skip['quantize']}: {skip['reason']}")
+        click.echo(f"skipped {_name(skip)}: {_reason(skip)}")
+    for failure in document["failed"]:
+        click.echo(f"not published {_name(failure)}: {_reason(failure)}")
 
 
 def _weakest(verified: dict[str, Any]) -> dict[str, Any]:

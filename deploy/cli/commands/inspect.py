@@ -20,6 +20,7 @@ from edgepress.deploy.cli.quiet import load_frameworks
 
 @click.command()
 @model_argument
+@click.option("--runtime", help="Name the operators that it lacks: tflm, litert or onnxruntime.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -38,7 +39,7 @@ def command(values: Values) -> None:
     if source is None:
         load_frameworks(values["verbose"])
         source = open_noted(values)
-    found = inspect(source).to_json()
+    found = inspect(source, values["runtime"]).to_json()
     if values["as_json"]:
         display.print_json(found)
     elif "kind" not in found:
@@ -75,6 +76,10 @@ def _show_keras(name: str, found: dict[str, Any]) -> None:
             for g in found["groups"]
         ],
     )
+    for left_out in found["uncounted"]:
+        click.echo(
+            f"note: the MACs of '{left_out['layer']}' are not all counted: {left_out['reason']}"
+        )
 
 
 def _show_file(name: str, found: dict[str, Any]) -> None:

@@ -96,6 +96,7 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
     if values["explain"]:
         _explain(values, spec, model, dataset)
         return
+    from edgepress.compress.accounting import uncounted_notes
     from edgepress.compress.structure import make_plan
     from edgepress.deploy.instruments import instruments_for
 
@@ -115,6 +116,8 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
     )
     for measured in plan.measured:
         click.echo(measured.line())
+    for note in uncounted_notes(plan.uncounted, spec.target_macs is not None):
+        click.echo(f"note: {note}")
 
 
 def _explain(values: Values, spec: PruneSpec, model: Any, dataset: Any) -> None:

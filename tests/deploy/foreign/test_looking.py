@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepress import compress, deploy
+from edgepress.compress.counting.einsum import einsum_macs
 from edgepress.compress.errors import InputError
 from edgepress.deploy.cli import main
 from edgepress.deploy.doctor import doctor
-from edgepress.deploy.foreign.einsum import einsum_macs
 
 ALL = ("tflite", "tflite int8", "onnx", "onnx int8", "savedmodel")
 FLOATS = ("tflite", "onnx", "savedmodel")
