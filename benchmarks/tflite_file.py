@@ -118,6 +118,8 @@ def undamaged(path: Path | str) -> Iterator[None]:
     """What reading damaged data raises, as one line."""
     try:
         yield
+    except InputError:  # says more already
+        raise
     except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(
             f"'{path}' is a damaged TensorFlow Lite model", "it is truncated: get it again"

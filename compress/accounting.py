@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.data import Dataset, evaluate
+from edgepress.compress.data import Dataset, figures
+from edgepress.compress.figures import OutputMetric
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import PruneSpec, TrainSpec
 from edgepress.compress.results import ModelFigures
@@ -71,12 +72,12 @@ class PruningRun:
             remarks: Whether what the training remarks is for the user: where it is a recovery,
                 and not one under which the model shrinks.
         """
-        from edgepress.compress.finetune.statistics import prompt_statistics
         from edgepress.compress.finetune.train import fit
+        from edgepress.compress.models.own_training import train_like
 
         assert self.dataset is not None
-        steps = self.dataset.training_split.steps(training.batch_size)
-        with self.timed("recover"), prompt_statistics(model, steps):
+        train_like(model, self.source)
+        with self.timed("recover"):
             history = fit(
                 model,
                 self.dataset,
@@ -87,6 +88,7 @@ class PruningRun:
                 teacher=self.source if self.spec.distill else None,
                 progress=self.progress,
                 optimizer=optimizer,
+                prompt=True,
             )
         for key, values in history.epochs.items():
             self.history.setdefault(key, []).extend(values)
@@ -109,9 +111,11 @@ def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:
 
     costs = layer_costs(model)
     metric = value = split = None
+    rows: tuple[OutputMetric, ...] = ()
     if dataset is not None:
         metric, split = dataset.task.metric, dataset.report_split.name
-        value = evaluate(model, dataset.report_split, dataset.task)
+        rows = figures(model, dataset.report_split, dataset.task)
+        value = dataset.task.headline_of(rows)
     return ModelFigures(
         params=model.count_params(),
         macs=sum(cost.macs for cost in costs),
@@ -119,4 +123,5 @@ def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:
         metric=metric,
         value=value,
         split=split,
+        metrics=rows,
     )

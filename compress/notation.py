@@ -66,3 +66,10 @@ def parse_class_weights(value: Any) -> Any:
 def as_list(value: Any) -> Any:
     """Read a single text as a list of one."""
     return [value] if isinstance(value, str) else value
+
+
+def parse_share(text: Any) -> Any:
+    """Read `1%` or `0.01` as a share."""
+    if isinstance(text, str) and text.strip().endswith("%"):
+        return float(text.strip()[:-1]) / 100
+    return text

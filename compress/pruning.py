@@ -59,9 +59,12 @@ def prune_as(
     """`prune` with the options as a spec, and with what measures files and devices."""
     from edgepress.compress.data import open_data
     from edgepress.compress.models import load_noted, restore_compilation
+    from edgepress.compress.models.own_training import refuse_own_step
 
     loaded = load_noted(model)
     source = loaded.model
+    if data is not None and spec.recover_epochs:
+        refuse_own_step(source)
     if source is not model:
         restore_compilation(loaded, model)
     if data is not None and graph_of(source) is not None:

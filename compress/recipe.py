@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -70,7 +71,9 @@ class DataSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _bare_spec(cls, value: Any) -> Any:
-        return value if isinstance(value, dict) and "spec" in value else {"spec": value}
+        found = value if isinstance(value, dict) and "spec" in value else {"spec": value}
+        named = isinstance(found["spec"], PurePath)
+        return {**found, "spec": str(found["spec"])} if named else found
 
 
 class PruneSpec(Spec):
@@ -198,7 +201,7 @@ class PruneSpec(Spec):
             return {"criterion": "auto", "recover_lr": 2e-3, **value}
         return value
 
-    def _asked(self, name: str) -> bool:
+    def asked(self, name: str) -> bool:
         """Whether an option was given; a run's own recipe spells out the defaults too."""
         default = type(self).model_fields[name].get_default(call_default_factory=True)
         return name in self.model_fields_set and getattr(self, name) != default
@@ -214,14 +217,14 @@ class PruneSpec(Spec):
                 what = others[0] if others else "schedule"
                 raise ValueError(f"structure clusters takes clusters or target_size, not {what}")
             return self
-        if self._asked("clusters"):
+        if self.asked("clusters"):
             raise ValueError(f"clusters is for structure clusters, not {self.structure}")
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(TARGETS)}")
         self._check_target(given[0])
         if self.target_latency and not self.device:
             raise ValueError("target_latency needs device, such as local")
-        if self._asked("threads") and not self.device:
+        if self.asked("threads") and not self.device:
             raise ValueError("threads are those of a device: give device too")
         if self.structure not in UNSTRUCTURED and self.allocation in ("lamp", "erk", "sensitivity"):
             raise ValueError(f"allocation {self.allocation} is for unstructured pruning")
@@ -247,10 +250,10 @@ class PruneSpec(Spec):
     def _packed_target(self) -> PruneSpec:
         """A size in packed bytes is reached by one setting, which is found."""
         packed = self.structure in UNSTRUCTURED and self.target_size
-        if self._asked("packing") and not packed:
+        if self.asked("packing") and not packed:
             raise ValueError("packing is for target_size of unstructured pruning")
         for name in ("pattern", "clusters"):
-            if packed and self._asked(name):
+            if packed and self.asked(name):
                 raise ValueError(f"target_size finds {name}: give one of the two")
         return self
 
@@ -258,7 +261,7 @@ class PruneSpec(Spec):
     def _penalty_in_place(self) -> PruneSpec:
         shrinking = self.structure == "channels" and self.schedule in ("constant", "polynomial")
         for name in ("penalty", "penalty_epochs"):
-            if self._asked(name) and not shrinking:
+            if self.asked(name) and not shrinking:
                 raise ValueError(
                     f"{name} is for structure channels with schedule constant or polynomial"
                 )
@@ -267,14 +270,14 @@ class PruneSpec(Spec):
     @model_validator(mode="after")
     def _options_with_an_effect(self) -> PruneSpec:
         for name, structures in _LOOKED_AT.items():
-            if self._asked(name) and self.structure not in structures:
+            if self.asked(name) and self.structure not in structures:
                 first = f"structure {structures[0]}"
                 wanted = "unstructured pruning" if structures == UNSTRUCTURED else first
                 raise ValueError(f"{name} is for {wanted}, not structure {self.structure}")
         if self.structure == "layers" and self.criterion not in ("auto", "damage"):
             raise ValueError("structure layers ranks by measured loss: it takes no criterion")
         for name in ("initial_sparsity", "begin_step", "end_step", "frequency", "power"):
-            if self._asked(name) and self.schedule == "one-shot":
+            if self.asked(name) and self.schedule == "one-shot":
                 raise ValueError(f"{name} is for pruning along a schedule, not one-shot")
         return self
 

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgepress.compress.figures import OutputMetric, compared
+
 
 @dataclass(frozen=True)
 class ModelFigures:
@@ -18,6 +20,7 @@ class ModelFigures:
         metric: The task's metric, or None without data.
         value: The metric on `split`, or None.
         split: The data split that `value` was measured on, or None.
+        metrics: By output; `value` is their headline.
     """
 
     params: int
@@ -26,6 +29,7 @@ class ModelFigures:
     metric: str | None = None
     value: float | None = None
     split: str | None = None
+    metrics: tuple[OutputMetric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,21 @@ class PruneResult:
     notes: tuple[str, ...] = ()
     measured: tuple[Measured, ...] = ()
 
+    @property
+    def metrics(self) -> tuple[OutputMetric, ...]:
+        """After and before by output."""
+        return compared(self.after.metrics, self.before.metrics)
+
     def to_json(self) -> dict[str, Any]:
         """All but the model, by name."""
         shallow = dataclasses.replace(self, model=None)
         fields = dataclasses.asdict(shallow)
         del fields["model"]
-        return {**fields, "seconds": sum(self.seconds.values()), "seconds_by_phase": self.seconds}
+        for side in ("before", "after"):
+            del fields[side]["metrics"]
+        return {
+            **fields,
+            "metrics": [vars(row) for row in self.metrics],
+            "seconds": sum(self.seconds.values()),
+            "seconds_by_phase": self.seconds,
+        }

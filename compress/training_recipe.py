@@ -33,9 +33,9 @@ Rate = Annotated[float, BeforeValidator(parse_rate), PlainSerializer(show_rate)]
 
 
 class Spec(BaseModel):
-    """Base of all specs: frozen, and a misspelt field is an error."""
+    """Base of all specs: frozen; a misspelt field or an infinite number is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TrainSpec(Spec):

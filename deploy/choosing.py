@@ -20,7 +20,10 @@ from edgepress.compress.errors import EdgepressError
 from edgepress.deploy.exporters import Exporter, Job
 from edgepress.deploy.exporters.recurrent import flat_layers
 from edgepress.deploy.pairing import pair_inputs
-from edgepress.deploy.quantize.precision import METHODS
+from edgepress.deploy.quantize.precision import METHODS, PRECISIONS
+from edgepress.deploy.verification.decisions import agreement_of, decision_of
+from edgepress.deploy.verification.difference import departure
+from edgepress.deploy.verification.slices import small_slices
 
 # In depthwise networks up to this size the trials take seconds.
 _CHEAP_PARAMS = 2_000_000
@@ -200,18 +203,15 @@ class _Trials:
 
 
 def _noise(got: Outputs, want: Outputs) -> float:
-    """Root mean square of the differences over that of the outputs about their mean; the worst."""
-    found = []
-    for name, real in want.items():
-        difference = got[name].astype(np.float64) - real
-        spread = max(float(np.std(real)), 1e-7)
-        found.append(float(np.sqrt(np.mean(np.square(difference)))) / spread)
-    return max(found) if np.isfinite(found).all() else float("inf")
+    """The noise that a verdict bounds, of the worst output."""
+    return max(departure(got[name], real, PRECISIONS["int8"]) for name, real in want.items())
 
 
 def _agreement(got: Outputs, want: Outputs) -> float:
-    """Share of samples whose largest output is the same one, of the first output."""
-    name, real = next(iter(want.items()))
-    if real.ndim < 2 or real.shape[-1] < 2:
-        return float(np.mean(np.isclose(got[name], real, atol=0.05 * np.abs(real).max(initial=0))))
-    return float(np.mean(got[name].argmax(-1) == real.argmax(-1)))
+    """The agreement that a verdict without data tells, of the worst output."""
+    found = []
+    for name, real in want.items():
+        exact, slices = real.astype(np.float64), small_slices(real.astype(np.float64))
+        decision = decision_of(None, real)
+        found.append(agreement_of(decision, got[name].astype(np.float64), exact, slices)[0])
+    return min(found)

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.deploy.verification.difference import largest_error
+from edgepress.deploy.quantize.precision import PRECISIONS
+from edgepress.deploy.verification.difference import departure
 from edgepress.deploy.verification.source_outputs import run_source
 
 Outputs = list[NDArray[Any]]
@@ -82,6 +82,6 @@ def _run(model: Any, samples: dict[str, NDArray[Any]], batch_size: int = _ENOUGH
 
 
 def _furthest(some: Sequence[NDArray[Any]], others: Sequence[NDArray[Any]]) -> float:
-    """The largest error of some outputs against others."""
+    """The largest error of some outputs, or of their small slices, against others."""
     pairs = zip(some, others, strict=True)
-    return max((largest_error(np.abs(a.astype(np.float64) - b), b) for a, b in pairs), default=0.0)
+    return max((departure(a, b, PRECISIONS["float32"]) for a, b in pairs), default=0.0)

@@ -34,6 +34,7 @@ from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
 from edgepress.deploy.exporters.exporter import IO, Batch, SparseEncoding, Written
 from edgepress.deploy.exporters.preflight import Obstacle
 from edgepress.deploy.exporters.select_operators import tensorflow_kernels, why_unverified
+from edgepress.deploy.float_ends import loses_slices, with_float_end
 from edgepress.deploy.foreign.tflite_reading import TFLiteReader
 from edgepress.deploy.preparing import prepared
 from edgepress.deploy.quantize import PRECISIONS
@@ -253,6 +254,14 @@ class _Line:
             return
         try:
             artifact = self._verified(name, precision, path, written.runnable)
+            if precision == "int8" and loses_slices(artifact.verified):
+                artifact, mended = with_float_end(
+                    self._job_for(name, precision),
+                    artifact,
+                    lambda job: exporter.write(job, precision, path),
+                    lambda made: self._verified(name, precision, path, made.runnable),
+                )
+                written = mended or written
             if self._is_converted(name):
                 artifact = self._encoded(artifact)
         except (DeviceError, InputError) as error:

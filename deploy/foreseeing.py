@@ -10,16 +10,23 @@ from edgepress.compress.recipe import UNSTRUCTURED, PruneSpec, TrainSpec
 from edgepress.deploy.recipe import ExportSpec, Recipe
 
 
-def check_recipe(recipe: Recipe, dataset: Any) -> None:
+def check_recipe(recipe: Recipe, dataset: Any, model: Any = None) -> None:
     """Refuse names that don't exist and options that can't go together, of every step.
 
     Args:
         recipe: The whole line.
         dataset: Its open data.
+        model: Its model, where it is loaded already.
 
     Raises:
-        InputError: Names the option.
+        InputError: Names the option, or the class whose own training would be left out.
     """
+    epochs = [recipe.finetune.epochs] if recipe.finetune is not None else []
+    epochs += [*(step.recover_epochs for step in recipe.prune), recipe.export.qat_epochs]
+    if model is not None and any(epochs):
+        from edgepress.compress.models.own_training import refuse_own_step
+
+        refuse_own_step(model)
     if recipe.finetune is not None:
         _check_training(recipe.finetune)
     for step in recipe.prune:

@@ -23,6 +23,7 @@ from edgepress.deploy.exposing import expose
 from edgepress.deploy.foreign.opening import open_file
 from edgepress.deploy.pairing import pair_inputs
 from edgepress.deploy.quantize.precision import PRECISIONS, Precision
+from edgepress.deploy.verification.difference import noise
 from edgepress.deploy.verification.source_outputs import run_source
 from edgepress.deploy.verification.verifying import shapes_of
 
@@ -47,7 +48,8 @@ class LayerError:
         layer: The Keras layer.
         type: Its class.
         tensor: The artifact's tensor.
-        sqnr_db: Power of the source's output over that of the difference, in decibels.
+        sqnr_db: How far the source's values spread over the difference, in decibels: the noise of
+            a verdict, as a ratio the other way round.
         max_abs_error: Largest difference.
         cause: What explains a low ratio, as far as the values tell; else empty.
     """
@@ -270,6 +272,11 @@ def _sqnr(want: Array, got: Array) -> float:
     return float(np.clip(10 * math.log10(signal / noise), -MOST_DB, MOST_DB))
 
 
+def _ratio(noise: float) -> float:
+    """Noise in decibels below the signal."""
+    return float(np.clip(-20 * math.log10(max(noise, 1e-12)), -MOST_DB, MOST_DB))
+
+
 def _error(
     layer: Any, name: str, want: Array, got: Array, raw: Array, spec: TensorSpec
 ) -> LayerError:
@@ -281,7 +288,7 @@ def _error(
         layer=layer.name,
         type=type(layer).__name__,
         tensor=name,
-        sqnr_db=_sqnr(want, aligned),
+        sqnr_db=_ratio(noise(difference, want)),
         max_abs_error=largest if math.isfinite(largest) else float(np.finfo(np.float32).max),
         cause=_cause(want, aligned, raw, spec),
     )

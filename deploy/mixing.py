@@ -43,7 +43,7 @@ def keep_floor(
             break
         mixed, layers = verify(trial), answer["layers"]
         notes.append(_line(mixed, keep, drop))
-        if _lost(mixed, drop) < _lost(best, drop):
+        if _lost(mixed, drop) < _lost(best, drop) and _passes(mixed) >= _passes(best):
             trial.replace(artifact.path)
             best = replace(mixed, path=artifact.path)
         tried, keep = keep, min(2 * keep, layers)
@@ -62,6 +62,10 @@ def _request(job: Job, out: Path, keep: int) -> dict[str, Any]:
         "method": job.settings.calibration_method or "min-max",
         "keep": keep,
     }
+
+
+def _passes(artifact: Artifact) -> bool:
+    return artifact.verified is not None and artifact.verified.passed
 
 
 def _lost(artifact: Artifact, drop: Callable[[float, float], float]) -> float:

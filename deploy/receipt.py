@@ -2,103 +2,116 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-# Differences of measured time below this share are not told from noise here.
-_VISIBLE = 0.05
+from edgepress.benchmarks.records import BenchmarkRecord, BenchmarkRow, StageRecord
+from edgepress.benchmarks.records.rows import NOT_REAL, TimeChange
+
 _SPARSE = ("weights", "blocks", "nm")
+_FIGURES = ("params", "macs", "raw_bytes", "gzip_bytes")
 
 
-def receipt(stages: list[dict[str, Any]], measured: dict[str, Any]) -> list[dict[str, Any]]:
+def receipt(stages: Sequence[StageRecord], measured: BenchmarkRecord) -> tuple[StageRecord, ...]:
     """Stages with their time and what they brought in words.
 
     Args:
         stages: What each stage left, in order.
-        measured: The benchmark of the stages' float files.
+        measured: The benchmark of the stages' float files. Their times are taken from one device
+            that ran them in one way, a real one where there is one.
 
     Returns:
-        The stages, each with `median_ms`, `change` since the stage before, `note` on size and work,
-        and `time_note` on time.
+        The stages, each with `median_ms` and its device, `change` since the stage before, `note`
+        on size and work, and `time_note` on time.
     """
-    times = {Path(row["artifact"]).parent.name: row["median_ms"] for row in measured["rows"]}
-    lines: list[dict[str, Any]] = []
-    for stage in stages:
-        line = {k: v for k, v in stage.items() if k != "key"}
-        line["median_ms"] = times.get(stage["name"])
-        line["note"] = _note(lines[-1], line) if lines else ""
-        line["time_note"] = _time_note(lines[-1], line) if lines else ""
-        line["change"] = _change(lines[-1], line) if lines else {}
-        lines.append(line)
-    return lines
+    rows = measured.reference(stage.file for stage in stages)
+    lines: list[StageRecord] = []
+    for i, (stage, row) in enumerate(zip(stages, rows, strict=True)):
+        told: dict[str, Any] = {"median_ms": None, "note": "", "time_note": "", "change": {}}
+        if row is not None:
+            told |= {
+                "median_ms": row.median_ms,
+                "device": row.device,
+                "timing_valid": row.timing_valid,
+            }
+        if i:
+            faster = measured.change(rows[i - 1], row)
+            told["note"] = _note(stages[i - 1], stage)
+            told["time_note"] = _time_note(stages[i - 1], stage, row, faster)
+            told["change"] = _change(stages[i - 1], stage)
+            if faster is not None:
+                told["change"]["median_ms"] = faster.share
+                told["time_same"] = faster.same
+        kept = {k: v for k, v in stage.to_json().items() if k != "key"}
+        lines.append(StageRecord.model_validate({**kept, **told}))
+    return tuple(lines)
 
 
-def _change(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
+def _change(before: StageRecord, after: StageRecord) -> dict[str, float]:
     """Relative change of each figure since the stage before; -0.5 is half."""
     return {
-        figure: -_share(before[figure], after[figure])
-        for figure in ("params", "macs", "raw_bytes", "gzip_bytes", "median_ms")
-        if before.get(figure) and after.get(figure) is not None
+        figure: -_share(old, new)
+        for figure in _FIGURES
+        if (old := getattr(before, figure)) and (new := getattr(after, figure)) is not None
     }
 
 
-def _note(before: dict[str, Any], after: dict[str, Any]) -> str:
+def _note(before: StageRecord, after: StageRecord) -> str:
     """One sentence about a stage's size and work."""
-    kind, structure = after["kind"], after.get("structure")
-    if kind == "finetune":
+    if after.kind == "finetune":
         return "fine-tuning changes weights, not shapes: size and time stay"
-    if kind == "strip":
+    if after.kind == "strip":
         return _strip_note(before, after)
-    if structure in _SPARSE:
+    if after.structure in _SPARSE:
         return _sparse_note(before, after)
-    macs, size = (_share(before[k], after[k]) for k in ("macs", "params"))
+    macs, size = _share(before.macs, after.macs), _share(before.params, after.params)
     return f"{macs:.0%} of the MACs and {size:.0%} of the parameters are gone for real"
 
 
-def _strip_note(before: dict[str, Any], after: dict[str, Any]) -> str:
-    if after["raw_bytes"] == before["raw_bytes"]:
+def _strip_note(before: StageRecord, after: StageRecord) -> str:
+    if after.raw_bytes == before.raw_bytes:
         return "nothing to strip: the model was plain already"
     return "parts that only training needed are gone"
 
 
-def _sparse_note(before: dict[str, Any], after: dict[str, Any]) -> str:
-    gzip = _share(before.get("gzip_bytes"), after.get("gzip_bytes"))
-    zeros = after.get("sparsity", 0.0)
+def _sparse_note(before: StageRecord, after: StageRecord) -> str:
+    gzip = _share(before.gzip_bytes, after.gzip_bytes)
     return (
-        f"{zeros:.0%} zeros don't make a dense file smaller, but its gzip by {gzip:.0%};"
-        " for a smaller file use --quantize int8"
+        f"{after.sparsity or 0.0:.0%} zeros don't make a dense file smaller, but its gzip by"
+        f" {gzip:.0%}; for a smaller file use --quantize int8"
     )
 
 
-def _time_note(before: dict[str, Any], after: dict[str, Any]) -> str:
+def _time_note(
+    before: StageRecord, after: StageRecord, row: BenchmarkRow | None, change: TimeChange | None
+) -> str:
     """One sentence about a stage's time, where there is something to say."""
-    if after["kind"] in ("finetune", "strip"):
+    if after.kind in ("finetune", "strip"):
         return ""
-    if not before.get("median_ms") or not after.get("median_ms"):
+    if row is not None and not row.timing_valid:
+        return f"the time on {row.device} is {NOT_REAL}: it isn't compared"
+    if change is None:
         return "the time wasn't measured"
-    faster = _share(before["median_ms"], after["median_ms"])
-    if after.get("structure") in _SPARSE:
-        if faster >= _VISIBLE:
-            return f"{faster:.0%} of the time is gone"
+    if after.structure in _SPARSE and (change.same or change.share > 0):
         return (
-            "the time stayed: LiteRT and ONNX Runtime multiply by these zeros as by any number;"
+            f"{_stayed(change)}: LiteRT and ONNX Runtime multiply by these zeros as by any number;"
             " for speed use --structure channels"
         )
-    return _structure_time(_share(before["macs"], after["macs"]), faster)
-
-
-def _structure_time(macs: float, faster: float) -> str:
-    if faster < _VISIBLE:
+    if change.same or change.share > 0:
         return (
-            "the time stayed: it isn't in the layers that were cut; benchmark --profile shows"
+            f"{_stayed(change)}: it isn't in the layers that were cut; benchmark --profile shows"
             " where it is"
         )
-    if faster < macs / 2:
-        return (
-            f"{faster:.0%} of the time is gone; the rest is memory traffic and the fixed cost of"
-            " each operator"
-        )
-    return f"{faster:.0%} of the time is gone"
+    gone = f"{-change.share:.0%} of the time is gone"
+    if after.structure not in _SPARSE and -change.share < _share(before.macs, after.macs) / 2:
+        return f"{gone}; the rest is memory traffic and the fixed cost of each operator"
+    return gone
+
+
+def _stayed(change: TimeChange) -> str:
+    if change.same:
+        return "the time is the same within the noise of the machine"
+    return f"the time grew by {change.share:.0%}"
 
 
 def _share(before: float | None, after: float | None) -> float:

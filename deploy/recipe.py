@@ -10,7 +10,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.notation import parse_size
+from edgepress.compress.notation import parse_share, parse_size
 from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specifying import explain, hint
 from edgepress.deploy.quantize.precision import Method
@@ -104,13 +104,6 @@ class ExportSpec(Spec):
     qat_epochs: int = Field(0, ge=0)
     int8_max_drop: float | None = Field(None, ge=0)
     verify_samples: int | None = Field(None, ge=1)
-
-
-def parse_share(text: Any) -> Any:
-    """Read `1%` or `0.01` as a share."""
-    if isinstance(text, str) and text.strip().endswith("%"):
-        return float(text.strip()[:-1]) / 100
-    return text
 
 
 class BenchmarkSpec(Spec):
@@ -243,6 +236,20 @@ def line_of(node: yaml.Node | None, place: tuple[Any, ...]) -> int:
             node = node.value[step]
             line = node.start_mark.line + 1
     return line
+
+
+def check_writable(recipe: Recipe) -> None:
+    """Refuse, before any work, a recipe that its own file couldn't say again.
+
+    Raises:
+        InputError: The data is a value in memory, which `--resume` could not find.
+    """
+    if not isinstance(recipe.data.spec, str):
+        kind = type(recipe.data.spec).__name__
+        raise InputError(
+            f"a run's data must be found again when it is resumed, and a {kind} in memory can't be",
+            "save it with numpy.savez and name the file, or give file.py:function",
+        )
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
+from edgepress.benchmarks.records import ExportRecord, StageRecord
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import atomic_output, check_output, read_json, write_json
+from edgepress.compress.files import atomic_output, check_output, read_json, sha256, write_json
+
+R = TypeVar("R", ExportRecord, StageRecord)
 
 _RESULT = "result.json"
 
@@ -55,25 +60,35 @@ class RunFolder:
         """Folder for the checkpoints of a stage that isn't finished."""
         return self.path / "stages" / f".{name}.state"
 
-    def finished(self, name: str, key: str) -> dict[str, Any] | None:
-        """The result of a stage that was finished with the same inputs, else None."""
-        path = self.stage(name) / _RESULT
-        if not path.exists():
-            return None
-        result: dict[str, Any] = read_json(path)
-        return result if result.get("key") == key else None
+    def finished_stage(self, name: str, key: str) -> StageRecord | None:
+        """What a stage left that was finished with the same inputs, else None.
 
-    def relative(self, value: Any) -> Any:
-        """A JSON-able value with paths inside the folder made relative to it.
-
-        So `run.json` holds the same wherever the run lies, and can be moved with it.
+        Its model and float file must be this folder's own, as they were written.
         """
-        return _map_text(value, lambda text: text.removeprefix(f"{self.path}/"))
+        folder = self.stage(name)
+        found = _read(folder / _RESULT, StageRecord)
+        if found is None or found.key != key or not (folder / "model.keras").is_file():
+            return None
+        file = folder / "model.tflite"
+        own = sha256(file) if file.is_file() else None
+        # Records of before know no hash.
+        if found.float_sha256 not in (None, own):
+            return None
+        return found.model_copy(update={"float_sha256": own})
 
-    def absolute(self, value: Any) -> Any:
-        """The inverse of `relative`."""
-        inside = ("artifacts/", "stages/")
-        return _map_text(value, lambda t: f"{self.path}/{t}" if t.startswith(inside) else t)
+    def finished_export(self, name: str, key: str) -> ExportRecord | None:
+        """What the export left that was finished with the same inputs, else None.
+
+        Each of its files must lie in this folder and be the one that was verified.
+        """
+        found = _read(self.stage(name) / _RESULT, ExportRecord)
+        if found is None or found.key != key:
+            return None
+        for artifact in found.artifacts:
+            file = artifact.path.under(self.path)
+            if not file.is_file() or sha256(file) != artifact.sha256:
+                return None
+        return found
 
     @contextmanager
     def writing(self, name: str, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -89,12 +104,15 @@ class RunFolder:
         shutil.rmtree(self.state(name), ignore_errors=True)
 
 
-def _map_text(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        return {k: _map_text(v, change) for k, v in value.items()}
-    return [_map_text(v, change) for v in value] if isinstance(value, list) else value
+def _read(path: Path, kind: type[R]) -> R | None:
+    """A stage's record; None where there is none, or one that an earlier version wrote otherwise.
+
+    Such a stage is done again.
+    """
+    try:
+        return kind.model_validate(read_json(path)) if path.is_file() else None
+    except (ValidationError, InputError):
+        return None
 
 
 def open_run(path: Path, resume: bool, force: bool) -> RunFolder:
@@ -119,8 +137,8 @@ def open_run(path: Path, resume: bool, force: bool) -> RunFolder:
         is_run = folder.recipe.is_file() or (path.is_dir() and not any(path.iterdir()))
         if not is_run:
             raise InputError(f"'{path}' is not the folder of a run, so it isn't replaced")
-        shutil.rmtree(path)
-    path.mkdir(parents=True)
+        shutil.rmtree(path.resolve())  # of a link what it leads to: the link stays
+    path.resolve().mkdir(parents=True)
     return folder
 
 

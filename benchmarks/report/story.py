@@ -5,14 +5,19 @@ Every part of run.json may be missing; what depends on it is left out then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.records import ArtifactRecord, BenchmarkRow, RunRecord, StageRecord
+from edgepress.benchmarks.records.rows import NOT_REAL, UNSEEN
+from edgepress.benchmarks.records.run import StageTime
+from edgepress.benchmarks.records.stages import Verified
 from edgepress.benchmarks.report.plots import Point
 from edgepress.benchmarks.report.wording import (
     ABSENT,
+    SAME,
     bytes_text,
     change_text,
     count_text,
@@ -20,11 +25,12 @@ from edgepress.benchmarks.report.wording import (
     metric_text,
     ms_text,
     seconds_text,
+    share_text,
     significant,
     times_text,
 )
 
-Run = Mapping[str, Any]
+Run = RunRecord
 
 
 @dataclass(frozen=True)
@@ -49,112 +55,159 @@ class Grid:
 
 def title_of(run: Run) -> str:
     """The model's file name."""
-    return Path(str(run.get("model") or "run")).name
+    return Path(run.model or "run").name
 
 
 def metric_of(run: Run) -> str | None:
     """Name of the run's metric."""
-    name = (run.get("before") or {}).get("metric") or (run.get("after") or {}).get("metric")
-    return str(name) if name else None
+    return run.before.metric or run.after.metric
 
 
-def rows_of(run: Run) -> list[Run]:
-    """The benchmark's rows."""
-    return list((run.get("benchmark") or {}).get("rows") or ())
-
-
-def artifact_rows(run: Run) -> list[Run]:
+def artifact_rows(run: Run) -> list[BenchmarkRow]:
     """The benchmark's rows of exported files; all rows where nothing is known of exports."""
-    exported = {str(a["path"]) for a in run.get("artifacts") or ()}
-    return [r for r in rows_of(run) if not exported or _path(r) in exported]
+    exported = {artifact.file for artifact in run.artifacts}
+    rows = {(r.file, r.way): r for r in reversed(run.benchmark.rows)}
+    kept = [r for r in reversed(rows.values()) if not exported or r.file in exported]
+    return kept if exported else list(run.benchmark.rows)
 
 
-def _path(row: Run) -> str:
-    return str(row.get("path") or row.get("artifact"))
+def time_cell(row: BenchmarkRow | None) -> str:
+    """A row's latency, marked where it is no real time."""
+    if row is None or row.median_ms is None:
+        return ABSENT
+    return ms_text(row.median_ms) + ("" if row.timing_valid else f"\n{NOT_REAL}")
 
 
-def _best(run: Run) -> tuple[Run, Run]:
-    """The smallest published file that was timed, and its row; empty where there is none."""
-    rows = {_path(r): r for r in artifact_rows(run) if r.get("timing_valid", True)}
-    timed = [a for a in run.get("artifacts") or () if str(a["path"]) in rows]
-    passed = [a for a in timed if (a.get("verified") or {}).get("passed", True)] or timed
-    if not passed:
-        return {}, {}
-    best = min(passed, key=lambda a: a.get("bytes") or 0)
-    return best, rows[str(best["path"])]
+def _best(run: Run) -> ArtifactRecord | None:
+    """The smallest published file, of those that real hardware timed where there are any."""
+    timed = {row.file for row in run.benchmark.rows if row.timing_valid}
+    verified = [a for a in run.artifacts if a.verified is None or a.verified.passed]
+    ranked = verified or list(run.artifacts)
+    ranked = [a for a in ranked if a.file in timed] or ranked
+    return min(ranked, key=lambda a: a.bytes or 0, default=None)
+
+
+def _timed_pair(run: Run, best: ArtifactRecord | None) -> tuple[BenchmarkRow | None, ...]:
+    """The given model's row and the best file's: of one device, or the second alone."""
+    if best is None:
+        return None, None
+    start = run.stages[0].file if run.stages else None
+    own = run.benchmark.row_of(best.file)
+    pair = run.benchmark.same_way(start, best.file)
+    if pair is None or (own is not None and own.timing_valid and not pair[1].timing_valid):
+        return None, own
+    return pair
 
 
 def cards(run: Run) -> list[Card]:
     """The figures at the top of the page."""
-    stages = list(run.get("stages") or ())
-    before, after = run.get("before") or {}, run.get("after") or {}
-    best, row = _best(run)
-    start = stages[0] if stages else {}
+    before, after, best = run.before, run.after, _best(run)
+    old, new = _timed_pair(run, best)
+    start = run.stages[0] if run.stages else StageRecord()
     metric = metric_of(run)
     found = []
     if metric:
-        value = row.get("value")
-        if value is None:
-            value = (best.get("verified") or {}).get("value")
-        end = after.get("value") if value is None else value
-        change = metric_change(metric, before.get("value"), end)
-        split = before.get("split")
-        title = f"{metric} on {split}" if split else metric
+        value = new.value if new else None
+        if value is None and best is not None and best.verified is not None:
+            value = best.verified.value
+        end = after.value if value is None else value
+        title = f"{metric} on {before.split}" if before.split else metric
+        change = metric_change(metric, before.value, end)
         found.append(
-            Card(title, metric_text(metric, before.get("value")), metric_text(metric, end), change)
+            Card(title, metric_text(metric, before.value), metric_text(metric, end), change)
         )
-    pairs = (
-        ("file", bytes_text, start.get("raw_bytes"), best.get("bytes"), "smaller"),
-        ("latency", ms_text, start.get("median_ms"), row.get("median_ms"), "faster"),
-        ("MACs", count_text, before.get("macs"), after.get("macs"), "fewer"),
-        ("parameters", count_text, before.get("params"), after.get("params"), "fewer"),
-    )
-    for title, text, old, new, less in pairs:
-        if new is not None or old is not None:
-            good = bool(old and new and new < 0.985 * old)
-            found.append(Card(title, text(old), text(new), times_text(old, new, less), good))
-    return found
+    size = best.bytes if best else None
+    found += _card("file", bytes_text, start.raw_bytes, size, "smaller")
+    found += _latency_card(run, old, new)
+    found += _card("MACs", count_text, before.macs, after.macs, "fewer")
+    return found + _card("parameters", count_text, before.params, after.params, "fewer")
+
+
+def _card(
+    title: str, text: Callable[[float | None], str], old: float | None, new: float | None, less: str
+) -> list[Card]:
+    if old is None and new is None:
+        return []
+    good = bool(old and new and new < 0.985 * old)
+    return [Card(title, text(old), text(new), times_text(old, new, less), good)]
+
+
+def _latency_card(run: Run, old: BenchmarkRow | None, new: BenchmarkRow | None) -> list[Card]:
+    """Latency before and after, both of one device; a change within its noise is none."""
+    if new is None:
+        times = run.stage_times
+        if not times or times[0].ms is None:
+            return []
+        mark = "" if times[0].real else NOT_REAL
+        return [Card("latency", ms_text(times[0].ms), ABSENT, mark)]
+    title = f"latency on {new.device}"
+    change = run.benchmark.change(old, new)
+    if not new.timing_valid:
+        words, good = NOT_REAL, False
+    elif change is None or old is None:
+        words, good = "", False
+    elif change.same:
+        words, good = SAME, False
+    else:
+        words, good = times_text(1.0, 1.0 + change.share, "faster"), change.share < 0
+    return [
+        Card(title, ms_text(old.median_ms if old else None), ms_text(new.median_ms), words, good)
+    ]
 
 
 def best_note(run: Run) -> str:
     """Which file the cards speak of."""
-    best, row = _best(run)
-    if not best:
+    best = _best(run)
+    old, row = _timed_pair(run, best)
+    if best is None:
         return ""
-    name = Path(str(best["path"])).name
-    threads = row.get("threads", 1)
-    return (
-        f"File and latency: {name} against the unchanged model as float32 TensorFlow Lite; "
-        f"median of {row.get('runs')} inferences, {threads} thread{'s' if threads != 1 else ''}, "
-        f"on {row.get('device', 'local')}."
-    )
+    against = "against the unchanged model as float32 TensorFlow Lite"
+    if row is None:
+        return f"File: {best.name} {against}; its latency was not measured."
+    told = f"median of {row.runs} inferences, {row.threads} thread{'s' * (row.threads != 1)}, "
+    if old is None:
+        told = f"the unchanged model was not measured there; {told}"
+    mark = "" if row.timing_valid else f" ({NOT_REAL})"
+    return f"File and latency: {best.name} {against}; {told}on {row.device}{mark}."
 
 
 def receipt(run: Run) -> Grid | None:
     """What each stage brought."""
-    stages = list(run.get("stages") or ())
-    if not stages:
+    if not run.stages:
         return None
     metric = metric_of(run)
     rows = []
-    for i, stage in enumerate(stages):
-        last = stages[i - 1] if i else {}
+    last = StageRecord()
+    for stage, time in zip(run.stages, run.stage_times, strict=True):
         rows.append(
             (
-                str(stage.get("name", "")),
-                _with_change(bytes_text, stage.get("raw_bytes"), last.get("raw_bytes")),
-                _with_change(bytes_text, stage.get("gzip_bytes"), last.get("gzip_bytes")),
-                _with_change(count_text, stage.get("params"), last.get("params")),
-                _with_change(count_text, stage.get("macs"), last.get("macs")),
-                _with_change(ms_text, stage.get("median_ms"), last.get("median_ms")),
-                _metric_cell(metric, stage.get("value"), last.get("value")),
-                seconds_text(stage.get("seconds")),
+                stage.name,
+                _with_change(bytes_text, stage.raw_bytes, last.raw_bytes),
+                _with_change(bytes_text, stage.gzip_bytes, last.gzip_bytes),
+                _with_change(count_text, stage.params, last.params),
+                _with_change(count_text, stage.macs, last.macs),
+                _stage_time(time),
+                _metric_cell(metric, stage.value, last.value),
+                seconds_text(stage.seconds),
             )
         )
+        last = stage
     columns = ("stage", "file", "gzip", "parameters", "MACs", "latency", metric or "metric", "took")
-    said = {s.get("name"): [s[k] for k in ("note", "time_note") if s.get(k)] for s in stages}
-    notes = tuple(f"{name}: {'; '.join(words)}" for name, words in said.items() if words)
-    return Grid(columns, tuple(rows), notes)
+    said = {s.name: [words for words in (s.note, s.time_note) if words] for s in run.stages}
+    notes = [f"{name}: {'; '.join(words)}" for name, words in said.items() if words]
+    places = {f"latency: on {t.device}" for t in run.stage_times if t.ms is not None and t.device}
+    return Grid(columns, tuple(rows), (*notes, *sorted(places)))
+
+
+def _stage_time(time: StageTime) -> str:
+    if time.ms is None:
+        return ABSENT
+    if not time.real:
+        return f"{ms_text(time.ms)}\n{NOT_REAL}"
+    if time.change is None:
+        return ms_text(time.ms)
+    told = SAME if time.change.same else change_text(1.0, 1.0 + time.change.share)
+    return f"{ms_text(time.ms)}\n{told}"
 
 
 def _with_change(text: Any, value: float | None, last: float | None) -> str:
@@ -169,33 +222,30 @@ def _metric_cell(metric: str | None, value: float | None, last: float | None) ->
 
 def artifacts(run: Run) -> Grid | None:
     """The exported files and their verification."""
-    exported = list(run.get("artifacts") or ())
-    if not exported:
+    if not run.artifacts:
         return None
-    times = {_path(r): r for r in rows_of(run)}
+    several = len({row.device for row in run.benchmark.rows}) > 1
     rows = []
-    for a in exported:
-        verified, row = a.get("verified") or {}, times.get(str(a["path"]), {})
+    for a in run.artifacts:
+        verified, row = a.verified or Verified(), run.benchmark.row_of(a.file)
+        where = f"\n{row.device}" if several and row else ""
         rows.append(
             (
-                Path(str(a["path"])).name,
-                str(a.get("quantize", "")),
-                bytes_text(a.get("bytes")),
-                bytes_text(a.get("gzip_bytes")),
-                bytes_text(a.get("zstd_bytes")),
-                ms_text(row.get("median_ms")),
-                metric_text(verified.get("metric"), verified.get("value")),
-                _or_absent(verified.get("agreement"), lambda v: f"{100 * v:.2f} %"),
-                _or_absent(verified.get("max_abs_error"), significant),
-                _verdict(a.get("verified")),
+                a.name,
+                a.quantize,
+                bytes_text(a.bytes),
+                bytes_text(a.gzip_bytes),
+                bytes_text(a.zstd_bytes),
+                time_cell(row) + where,
+                metric_text(verified.metric, verified.value),
+                _or_absent(verified.agreement, share_text),
+                _or_absent(verified.max_abs_error, significant),
+                _verified_text(a.verified),
             )
         )
-    columns = ("file", "precision", "bytes", "gzip", "zstd", "latency", "metric", "same decision",
+    columns = ("file", "precision", "bytes", "gzip", "zstd", "latency", "metric", "agreement",
                "largest error", "")  # fmt: skip
-    skipped = tuple(
-        f"{s['format']} {s['quantize']}: {s['reason']}"
-        for s in (*(run.get("skipped") or ()), *(run.get("rejected") or ()))
-    )
+    skipped = tuple(f"{s.format} {s.quantize}: {s.reason}" for s in (*run.skipped, *run.rejected))
     return Grid(columns, tuple(rows), skipped)
 
 
@@ -203,35 +253,33 @@ def _or_absent(value: float | None, text: Any) -> str:
     return ABSENT if value is None else str(text(value))
 
 
-def _verdict(verified: Run | None) -> str:
-    if not verified:
+def _verified_text(verified: Verified | None) -> str:
+    if verified is None:
         return "not verified"
-    return "✓ verified" if verified.get("passed") else "✗ failed"
+    return "✓ verified" if verified.passed else "✗ failed"
 
 
 def latency(run: Run) -> Grid | None:
     """The benchmark's rows."""
-    rows = rows_of(run)
+    rows = run.benchmark.rows
     if not rows:
         return None
-    several = len({r.get("device") for r in rows}) > 1
+    several = len({r.device for r in rows}) > 1
     cells = []
     for r in rows:
-        low, high = r.get("ci95_ms") or [None, None]
-        name = str(r.get("label") or r.get("artifact"))
+        low, high = r.ci95_ms or (None, None)
         cells.append(
             (
-                f"{name}\n{r.get('device')}" if several else name,
-                ms_text(r.get("median_ms"))
-                + ("" if r.get("timing_valid", True) else "\nemulated: not a real time"),
+                f"{r.name}\n{r.device}" if several else r.name,
+                time_cell(r),
                 f"{ms_text(low)} … {ms_text(high)}",
-                ms_text(r.get("p90_ms")),
-                ms_text(r.get("p99_ms")),
-                ms_text(r.get("first_ms")),
-                ms_text(r.get("load_ms")),
-                bytes_text(r.get("peak_memory_bytes")),
-                bytes_text(r.get("arena_bytes")),
-                str(r.get("runs")),
+                ms_text(r.p90_ms),
+                ms_text(r.p99_ms),
+                ms_text(r.first_ms),
+                ms_text(r.load_ms),
+                bytes_text(r.peak_memory_bytes),
+                bytes_text(r.arena_bytes),
+                ABSENT if r.runs is None else str(r.runs),
             )
         )
     columns = ("file", "median", "95 % interval", "p90", "p99", "first", "load", "peak memory",
@@ -240,45 +288,49 @@ def latency(run: Run) -> Grid | None:
 
 
 def _benchmark_notes(run: Run) -> tuple[str, ...]:
-    benchmark = run.get("benchmark") or {}
+    benchmark = run.benchmark
     notes = []
-    devices = benchmark.get("devices") or [benchmark.get("device") or {}]
-    for device in devices:
+    for device in benchmark.devices or (benchmark.device,):
         name = device.get("name", "local")
         processor, cores = device.get("processor"), device.get("cores")
         if processor:
             notes.append(f"{name}: {processor}, {cores} cores, {device.get('system')}")
+        if device.get("timing_valid") is False:
+            notes.append(f"{name}: every time is {NOT_REAL}")
         if device.get("smallest_difference") is not None:
             share = significant(100 * device["smallest_difference"], 2)
             notes.append(f"{name}: differences below {share} % can't be seen in this run")
         notes += [f"{name}: {w}" for w in device.get("warnings") or ()]
-    notes += [f"{f['artifact']}: {f['reason']}" for f in benchmark.get("failures") or ()]
+    notes += [f"{f.artifact or f.device}: {f.reason}" for f in benchmark.failures]
+    for reason in dict.fromkeys(f.reason for f in benchmark.left_out):
+        files = [f.artifact for f in benchmark.left_out if f.reason == reason]
+        notes.append(f"not sent, since {reason}: {', '.join(files)}")
     return tuple(notes)
 
 
 def comparisons(run: Run) -> Grid | None:
     """Ratios of the exported files' times."""
-    names = {str(r.get("artifact")): str(r.get("label") or r["artifact"]) for r in rows_of(run)}
-    shown = {str(r.get("artifact")) for r in artifact_rows(run)}
+    names = {r.artifact: r.name for r in run.benchmark.rows}
+    shown = {r.artifact for r in artifact_rows(run)}
     rows = tuple(
         (
-            names.get(c["b"], c["b"]),
-            names.get(c["a"], c["a"]),
-            f"{c['ratio']:.3f}",
-            f"{c['ci95'][0]:.3f} … {c['ci95'][1]:.3f}",
-            str(c.get("verdict", "")).replace("b is ", ""),
+            names.get(c.b, c.b),
+            names.get(c.a, c.a),
+            f"{c.ratio:.3f}",
+            f"{c.ci95[0]:.3f} … {c.ci95[1]:.3f}",
+            SAME if c.verdict == UNSEEN else c.verdict.replace("b is ", ""),
         )
-        for c in (run.get("benchmark") or {}).get("comparisons") or ()
-        if c["a"] in shown and c["b"] in shown
+        for c in run.benchmark.comparisons
+        if c.a in shown and c.b in shown
     )
     columns = ("file", "against", "takes × the time", "95 % interval", "verdict")
     return Grid(columns, rows) if rows else None
 
 
-def profile(run: Run) -> list[tuple[str, Grid]]:
+def profile(profiles: Iterable[Mapping[str, Any]]) -> list[tuple[str, Grid]]:
     """Time by operator, where it was asked for."""
     found = []
-    for entry in (run.get("benchmark") or {}).get("profiles") or ():
+    for entry in profiles:
         rows = tuple(
             (
                 str(op.get("name", "")),
@@ -302,36 +354,35 @@ def profile(run: Run) -> list[tuple[str, Grid]]:
 
 def points(run: Run, name: str) -> list[Point]:
     """Every file with a size and a metric."""
+    exported = {artifact.file for artifact in run.artifacts}
+    start = run.stages[0].file if run.stages else None
     found = []
-    for r in rows_of(run):
-        if r.get("value") is not None and r.get("bytes"):
-            stage = _path(r) not in {str(a["path"]) for a in run.get("artifacts") or ()}
-            if stage and not _is_first_stage(run, r):
-                continue
-            label = "start (float32)" if stage else _short(str(r.get("label") or r["artifact"]))
-            found.append(Point(label, r["bytes"], r["value"], name, reference=stage))
+    for r in run.benchmark.rows:
+        if r.value is None or not r.bytes:
+            continue
+        stage = r.file not in exported
+        if stage and r.file != start:
+            continue
+        label = "start (float32)" if stage else Path(r.name).name
+        found.append(Point(label, r.bytes, r.value, name, reference=stage))
     return list({(p.label, p.group): p for p in found}.values())
-
-
-def _is_first_stage(run: Run, row: Run) -> bool:
-    first: Run = next(iter(run.get("stages") or ()), {})
-    return Path(_path(row)).parent.name == first.get("name")
-
-
-def _short(label: str) -> str:
-    return Path(label).name
 
 
 def provenance(run: Run) -> list[tuple[str, str]]:
     """Where the figures come from."""
-    machine, data = run.get("machine") or {}, run.get("data") or {}
+    samples = ", ".join(f"{k} {v}" for k, v in (run.data.get("samples") or {}).items())
     found = [
-        ("model", run.get("model")),
-        ("data", data.get("hash")),
-        ("samples", ", ".join(f"{k} {v}" for k, v in (data.get("samples") or {}).items())),
-        ("task", data.get("task")),
-        ("seed", run.get("seed")),
-        ("machine", ", ".join(str(v) for v in machine.values() if v)),
-        ("versions", ", ".join(f"{k} {v}" for k, v in (run.get("versions") or {}).items())),
+        ("model", run.model),
+        ("data", run.data.get("hash")),
+        ("samples", samples),
+        ("task", run.data.get("task")),
+        ("seed", run.seed),
+        ("machine", ", ".join(str(v) for v in run.machine.values() if v)),
+        ("versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())),
     ]
     return [(name, str(value)) for name, value in found if value not in (None, "")]
+
+
+def operator_times(profiles: Iterable[Mapping[str, Any]]) -> list[tuple[str, Grid]]:
+    """As `profile`, under titles."""
+    return [(f"Time by operator: {name}", grid) for name, grid in profile(profiles)]

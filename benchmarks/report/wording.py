@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import floor, log10
+from typing import Any
 
 _SHARES = ("accuracy", "iou", "f1", "auc", "dice", "precision", "recall")
 ABSENT = "–"
+# Of a change within the noise of the machine.
+SAME = "same"
 
 
 def is_share(metric: str | None) -> bool:
@@ -96,3 +100,26 @@ def metric_change(metric: str | None, before: float | None, after: float | None)
         points = 100 * (after - before)
         return "±0 points" if abs(points) < 0.005 else f"{points:+.2f} points".replace("-", "−")
     return change_text(before, after)
+
+
+def verdict_text(verdict: str) -> str:
+    """The verdict of a ratio of times: what lies within the noise of the machine is "same"."""
+    return f"same ({verdict})" if verdict == "no difference shown" else verdict
+
+
+def time_mark(row: Mapping[str, Any]) -> str:
+    """What must stand beside a time that isn't one of real hardware; empty for one that is."""
+    if row.get("timing_valid", True):
+        return ""
+    modelled = "performance model" in str(row.get("method") or "")
+    return f"{'estimated' if modelled else 'emulated'}: not a real time"
+
+
+def share_text(value: float) -> str:
+    """A share as a percentage; what isn't all of it isn't 100 %.
+
+    >>> share_text(0.999999), share_text(1.0)
+    ('99.99 %', '100.00 %')
+    """
+    text = f"{100 * value:.2f} %"
+    return "99.99 %" if value < 1 and text == "100.00 %" else text

@@ -44,13 +44,35 @@ class ArraySource:
         """A `tf.data.Dataset` of batches in the given order."""
         import tensorflow as tf
 
+        indices = tf.data.Dataset.from_tensor_slices(
+            np.arange(self.size) if order is None else order
+        ).batch(batch_size)
+        if self.on_disk:
+            return indices.map(self._read)
         stored = self._tensors
-        indices = np.arange(self.size) if order is None else order
-        return (
-            tf.data.Dataset.from_tensor_slices(indices)
-            .batch(batch_size)
-            .map(lambda chosen: tf.nest.map_structure(lambda a: tf.gather(a, chosen), stored))
+        return indices.map(
+            lambda chosen: tf.nest.map_structure(lambda a: tf.gather(a, chosen), stored)
         )
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the arrays lie in a file, so that only the rows that are asked for are read."""
+        return any(isinstance(a, np.memmap) for a in (*self.inputs.values(), self.targets))
+
+    def _read(self, chosen: Any) -> Any:
+        """The rows at some indices, as tensors."""
+        import tensorflow as tf
+
+        stored = (self.inputs, self.targets)
+        arrays = tf.nest.flatten(stored)
+        rows = tf.numpy_function(
+            lambda places: [np.asarray(array[places]) for array in arrays],
+            [chosen],
+            [tf.as_dtype(array.dtype) for array in arrays],
+        )
+        for tensor, array in zip(rows, arrays, strict=True):
+            tensor.set_shape((None, *array.shape[1:]))
+        return tf.nest.pack_sequence_as(stored, rows)
 
     @cached_property
     def _tensors(self) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edgepress.compress.data import Dataset, open_data
+from edgepress.compress.data import Dataset, evaluate, open_data
+from edgepress.compress.finetune.chance import chance_of
 from edgepress.compress.finetune.depths import blocks
 from edgepress.compress.finetune.probing import Probe, probe
 from edgepress.compress.finetune.select import layer_refs
 from edgepress.compress.models import load
+from edgepress.compress.models.untrained import has_constants, initial_weights
 
 Similarity = Literal["similar", "different"]
 Amount = Literal["small", "medium", "large"]
@@ -17,6 +19,8 @@ Part = Literal["top", "middle and top", "all"]
 
 _SMALL, _LARGE = 200, 2000
 _SIMILAR_GAIN, _SIMILAR_SCORE = 0.5, 0.95
+# Features that close less of what random ones leave open have learned nothing.
+_NO_GAIN = 0.05
 
 # How much of the network the data can bear and the task needs.
 _PARTS: dict[tuple[Amount, Similarity], Part] = {
@@ -98,12 +102,40 @@ def advise(model: Any, data: Any, *, similarity: Similarity | None = None, seed:
     per_class = _samples_per_class(dataset)
     amount: Amount = "small" if per_class < _SMALL else "large" if per_class > _LARGE else "medium"
     part = _PARTS[amount, similarity]
+    fresh = "" if measured is None else _untrained(original, dataset, measured)
+    if fresh:
+        lines = (AdviceLine("unfreeze", ["all"], fresh), *_first_rate(), *_schedule_lines(amount))
+        return Advice(lines, per_class, "different", measured)
     lines = (
         _unfreeze_line(original, part, amount, per_class, similarity, measured),
         *_rate_lines(part, amount, similarity),
         *_schedule_lines(amount),
     )
     return Advice(lines, per_class, similarity, measured)
+
+
+def _untrained(model: Any, dataset: Dataset, measured: Probe) -> str:
+    """Why a model counts as one that was never trained; empty where it was."""
+    split = dataset.val or dataset.report_split
+    chance, value = chance_of(dataset.task, split), evaluate(model, split, dataset.task)
+    if chance is not None and not chance.explains([value]):
+        return ""
+    shown = f"{dataset.task.metric} {value:.3g}" + (" is chance" if chance else "")
+    kinds = initial_weights(model)
+    if kinds:
+        what = f"every {' and '.join(kinds)} holds its initial value"
+    elif chance is not None and not has_constants(model) and measured.gain < _NO_GAIN:
+        what = "its features are worth no more than random ones"
+    else:
+        return ""
+    return f"train everything: the model was never trained ({what}, {shown})"
+
+
+def _first_rate() -> tuple[AdviceLine, ...]:
+    return (
+        AdviceLine("optimizer", "adam", "it gets far from random weights in few epochs"),
+        AdviceLine("lr", 1e-3, "Adam starts at 1e-3 to 1e-4; there is nothing yet to be kept"),
+    )
 
 
 def _similarity(measured: Probe) -> Similarity:

@@ -8,6 +8,7 @@ from inspect import isfunction
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.own_training import train_like
 
 
 def copy_model(model: Any) -> Any:
@@ -34,6 +35,7 @@ def copy_model(model: Any) -> Any:
         ) from error
     forget_compilation(copy)
     copy_state(model, copy)
+    train_like(copy, model)
     return copy
 
 

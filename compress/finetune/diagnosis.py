@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-Finding = Literal["diverging", "oscillating", "too slow", "overfitting"]
+Finding = Literal["diverging", "validation at chance", "oscillating", "too slow", "overfitting"]
 
 _RISE = 0.1
 _SWING = 0.5
@@ -30,12 +30,15 @@ class Diagnosis:
     advice: str
 
 
-def diagnose(columns: Mapping[str, Sequence[float]], diverged: str = "") -> tuple[Diagnosis, ...]:
+def diagnose(
+    columns: Mapping[str, Sequence[float]], diverged: str = "", at_chance: str = ""
+) -> tuple[Diagnosis, ...]:
     """Read the curves of a training.
 
     Args:
         columns: A history's `epochs`: "loss", "lr" and, where there is one, "val_loss".
         diverged: The history's `diverged`.
+        at_chance: The history's `at_chance`.
 
     Returns:
         The findings, the gravest first; empty where nothing is wrong, or with fewer than three
@@ -44,8 +47,9 @@ def diagnose(columns: Mapping[str, Sequence[float]], diverged: str = "") -> tupl
     loss = list(columns.get("loss", []))
     if diverged:
         return (Diagnosis("diverging", len(loss) + 1, diverged),)
+    stuck = (Diagnosis("validation at chance", 1, at_chance),) if at_chance else ()
     if len(loss) < 3:
-        return ()
+        return stuck
     rate = columns["lr"][0]
     found = [
         _diverging(loss, rate),
@@ -53,7 +57,7 @@ def diagnose(columns: Mapping[str, Sequence[float]], diverged: str = "") -> tupl
         _overfitting(loss, columns.get("val_loss", [])),
         _too_slow(loss, columns.get("val_loss", []), rate),
     ]
-    return tuple(f for f in found if f is not None)
+    return (*stuck, *(f for f in found if f is not None))
 
 
 def _diverging(loss: Sequence[float], rate: float) -> Diagnosis | None:

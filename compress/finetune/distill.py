@@ -47,12 +47,11 @@ def distillation_loss(
     Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015).
     """
     parts = []
-    for loss, logits, output, target in zip(
-        task.losses, task.logits, outputs, targets, strict=True
-    ):
-        if "categorical_crossentropy" in loss:
+    for asked, output, target in zip(task.outputs, outputs, targets, strict=True):
+        loss, logits = asked.loss, asked.logits
+        if "categorical" in loss and "crossentropy" in loss:
             parts.append(_softmax_loss(output, target, logits, temperature))
-        elif "binary_crossentropy" in loss and task.kind != "image-to-image":
+        elif "crossentropy" in loss and asked.kind != "image-to-image":
             parts.append(_sigmoid_loss(output, target, logits, temperature))
         else:
             parts.append(_matching_loss(output, target))

@@ -16,7 +16,7 @@ from typing import Any
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.checkpoints import assign, values
 from edgepress.compress.finetune.copying import copy_model
-from edgepress.compress.finetune.steps import Apply, Objective, flat
+from edgepress.compress.finetune.steps import Apply, Objective, floats
 from edgepress.compress.recipe import TrainSpec
 
 # TensorFlow connects workers before its first operation, so there is one strategy for a process.
@@ -105,11 +105,8 @@ class Replicas:
             context = tf.distribute.get_replica_context()
             own, part = _share(inputs, targets, context)
             with tf.GradientTape() as tape:
-                outputs = flat(model(own[0], training=True))
-                loss = objective.loss(own[0], outputs, own[1])
-                if model.losses:
-                    loss += tf.add_n(model.losses)
-                loss *= part
+                outputs = floats(model(own[0], training=True))
+                loss = objective.loss(model, own[0], outputs, own[1]) * part
             gradients = tape.gradient(loss, variables)
             for value in statistics:
                 mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.identity(value))

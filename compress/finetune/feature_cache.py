@@ -15,8 +15,9 @@ import numpy as np
 from edgepress.compress.data import Dataset, Split
 from edgepress.compress.data.arrays import ArraySource
 from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.storage import Limits
 from edgepress.compress.finetune.depths import graph_nodes
-from edgepress.compress.finetune.feature_store import FeatureSplit, Limits
+from edgepress.compress.finetune.feature_store import FeatureSplit
 from edgepress.compress.finetune.fused_norm import fused_batch_norm
 from edgepress.compress.progress import Progress, Silent
 

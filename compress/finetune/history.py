@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgepress.compress.figures import OutputMetric
+
 
 @dataclass(frozen=True)
 class History:
@@ -23,6 +25,9 @@ class History:
         lr: Learning rate that the schedule started from.
         diverged: Where the loss became NaN or infinite and what to do about it; else empty.
         notes: Remarks for the user, one line each.
+        metrics: After and before by output.
+        at_chance: What to say where validation stayed at chance while training improved; else
+            empty.
     """
 
     metric: str
@@ -36,10 +41,17 @@ class History:
     lr: float = 0.0
     diverged: str = ""
     notes: tuple[str, ...] = field(default=())
+    metrics: tuple[OutputMetric, ...] = ()
+    at_chance: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """All of it, by name."""
-        return {**vars(self), "epochs": dict(self.epochs), "notes": list(self.notes)}
+        return {
+            **vars(self),
+            "epochs": dict(self.epochs),
+            "notes": list(self.notes),
+            "metrics": [vars(row) for row in self.metrics],
+        }
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.checkpoints import (
     Checkpoints,
-    Resumable,
     Snapshot,
     assign,
     numbered,
@@ -34,6 +33,7 @@ from edgepress.compress.finetune.logs import logs_of
 from edgepress.compress.finetune.optimizer_state import carries, copy_slots
 from edgepress.compress.finetune.optimizers import OPTIMIZERS
 from edgepress.compress.finetune.schedules import rate_at, schedule_of
+from edgepress.compress.finetune.statistics import LookBack, prompt_statistics
 from edgepress.compress.finetune.steps import (
     Objective,
     Validation,
@@ -41,6 +41,7 @@ from edgepress.compress.finetune.steps import (
     training_step,
 )
 from edgepress.compress.finetune.updates import Factors, Updates
+from edgepress.compress.finetune.user_callbacks import Hooks, Pace
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import TrainSpec
 
@@ -68,6 +69,7 @@ class Loop:
         optimizer: A built optimizer whose state the training starts from and which gets the state
             that it ends with, where it is of the class that the spec names; or None.
         replicas: Devices that share each batch, and hold the model; None trains on one.
+        prompt: Whether moving statistics keep up with the training; see `prompt_statistics`.
 
     Attributes:
         columns: Figures by name, one value for each whole epoch.
@@ -91,6 +93,7 @@ class Loop:
         factors: Factors | None = None,
         optimizer: Any = None,
         replicas: Replicas | None = None,
+        prompt: bool = False,
     ) -> None:
         self.columns: Columns = {}
         self.settled: list[bool] = []
@@ -103,19 +106,31 @@ class Loop:
         self._seed = seed
         self._checkpoints = checkpoints
         self._callbacks = list(callbacks)
-        self._schedule = schedule_of(spec)
+        schedule = schedule_of(spec)
         self._replicas = replicas
         self._optimizer = self._make_optimizer()
         self._given = optimizer if carries(optimizer, self._optimizer) else None
         self._metrics = [] if replicas else dataset.task.keras_metrics()
         self._steps = self._split.steps(spec.batch_size)
+        self._pace = Pace(
+            self._optimizer,
+            lambda done, losses: rate_at(schedule, done, self._steps, spec, losses),
+            spec,
+            self._callbacks,
+        )
         self._clock = Clock(progress, spec.epochs, self._steps)
         self._validation = None
         if dataset.val is not None:
             self._validation = Validation(model, dataset.val, objective, spec.batch_size)
         self.judge = _judge(dataset, bool(self._metrics))
         self._logs = logs_of(spec)
+        directions = {"loss": False, dataset.task.metric: dataset.task.higher_is_better}
+        self._hooks = Hooks(
+            self._callbacks, model, self._optimizer, directions, spec.epochs, self._steps
+        )
         self._updates, self._step = self._compile(objective, factors or {})
+        self._prompt = prompt
+        self._look_back = LookBack()
         self._draws = True
         self._best: list[Any] = []
         self._good: list[Any] = values(model.variables)
@@ -147,16 +162,18 @@ class Loop:
 
         keras.utils.set_random_seed(self._seed)
         seed_generators(self._model, self._seed)
-        self._draws = draws_statefully(self._step)
-        hooks = keras.callbacks.CallbackList(self._callbacks, model=self._model)
+        prompt = prompt_statistics(self._model, self._steps, self._look_back)
+        with prompt if self._prompt else nullcontext():
+            self._draws = draws_statefully(self._step)  # traces the step
         self._model.stop_training = False
-        with _lent_optimizer(self._model, self._optimizer):
-            self._run(hooks)
+        self._pace.move(0, [])
+        with self._hooks:
+            self._run(self._hooks.calls)
         if self._given is not None:
             copy_slots(self._optimizer, self._given, self._model)
 
     def _run(self, hooks: Any) -> None:
-        hooks.on_train_begin()
+        self._hooks.begin()
         self._resume()
         try:
             for epoch in range(len(self.settled), self._spec.epochs):
@@ -185,8 +202,8 @@ class Loop:
         hooks.on_epoch_begin(epoch)
         row = self._train(epoch, hooks)
         with self._updates.averaged():
-            row |= self._validate(epoch)
-        hooks.on_epoch_end(epoch, row)
+            row |= self._validate(epoch, hooks)
+        hooks.on_epoch_end(epoch, dict(row))
         self.seconds += time.monotonic() - began
         self._keep({**row, "seconds": time.monotonic() - began})
 
@@ -205,29 +222,32 @@ class Loop:
         """One pass over the training split; the figures of its training columns."""
         batches = self._split.epoch(self._spec.batch_size, self._seed, epoch)
         losses = self.columns.get(self.judge.loss, [])
-        total, rate = 0.0, math.nan
+        total, done = 0.0, 0
         for number, (inputs, targets) in enumerate(batches):
-            done = epoch * self._steps + number
-            new = rate_at(self._schedule, done, self._steps, self._spec, losses)
-            if new != rate:
-                rate = new
-                self._optimizer.learning_rate.assign(rate)
+            before = epoch * self._steps + number
+            self._pace.move(before, losses)
+            self._look_back.move(before)
             if self._callbacks:
                 hooks.on_train_batch_begin(number)
             loss = float(self._step(inputs, targets))
             if not math.isfinite(loss):
+                rate = self._pace.current()
                 raise Diverged(_divergence(loss, epoch, number, rate, self._spec))
-            total += loss
+            total, done = total + loss, number + 1
             if self._callbacks:
                 hooks.on_train_batch_end(number, {"loss": loss})
-            self._clock.tick(epoch, number + 1, {"loss": total / (number + 1)})
-        row = {"loss": total / max(1, self._steps), "lr": rate}
+            self._clock.tick(epoch, done, {"loss": total / done})
+            if self._model.stop_training:
+                break
+        row = {"loss": total / max(1, done), "lr": self._pace.current()}
         return row | {metric.name: float(metric.result()) for metric in self._metrics}
 
-    def _validate(self, epoch: int) -> dict[str, float]:
+    def _validate(self, epoch: int, hooks: Any) -> dict[str, float]:
         if self._validation is None:
             return {}
+        hooks.on_test_begin()
         loss, metric = self._validation()
+        hooks.on_test_end({"loss": loss})
         if not math.isfinite(loss):
             raise Diverged(_divergence(loss, epoch, None, 0.0, self._spec))
         return {"val_loss": loss, self.judge.metric: metric}
@@ -250,10 +270,11 @@ class Loop:
         arrays = numbered("model", self._good) | numbered("best", self._best)
         arrays |= numbered("optimizer", values(self._optimizer.variables))
         arrays |= numbered("average", self._good_averages)
-        for i, callback in enumerate(self._callbacks):
-            if isinstance(callback, Resumable):
-                arrays |= {f"callback/{i}/{k}": v for k, v in callback.state().items()}
+        held, counted = self._hooks.state()
+        arrays |= held
         facts = {
+            "callbacks": counted,
+            "planned": self._pace.planned,
             "columns": self.columns,
             "settled": self.settled,
             "seconds": self.seconds,
@@ -275,20 +296,8 @@ class Loop:
         assign(self._optimizer.variables, _in_order(snapshot, "optimizer"))
         self._good_averages = _in_order(snapshot, "average")
         self._updates.restore(self._good_averages)
-        for i, callback in enumerate(self._callbacks):
-            if isinstance(callback, Resumable):
-                callback.restore(snapshot.group(f"callback/{i}"))
-
-
-@contextmanager
-def _lent_optimizer(model: Any, optimizer: Any) -> Iterator[None]:
-    """Callbacks look for the optimizer on the model; a saved model shall not carry it along."""
-    had = getattr(model, "optimizer", None)
-    model.optimizer = optimizer
-    try:
-        yield
-    finally:
-        model.optimizer = had
+        self._pace.planned = snapshot.facts.get("planned", math.nan)
+        self._hooks.restore(snapshot)
 
 
 def _copied(facts: dict[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,11 @@ from edgepress.compress.finetune.determinism import deterministic_operations
 from edgepress.compress.finetune.fused_norm import fused_batch_norm
 from edgepress.compress.finetune.loop import seed_generators
 from edgepress.compress.finetune.optimizers import OPTIMIZERS
+from edgepress.compress.finetune.own_loss import own_loss
 from edgepress.compress.finetune.select import unfreeze
 from edgepress.compress.finetune.steps import Objective, training_step
 from edgepress.compress.models import load
+from edgepress.compress.models.own_training import refuse_own_step
 from edgepress.compress.notation import AUTO_RATE
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import FinetuneSpec, TrainSpec
@@ -107,12 +109,15 @@ def lr_find(
     spec = make_spec(FinetuneSpec, options)
     _check(lowest, highest, steps)
     original = load(model)
+    refuse_own_step(original)
     dataset = open_data(data, original, seed)
     tried = copy_model(original)
     unfreeze(tried, spec.unfreeze, spec.train_batchnorm)
     weights = class_weights(spec.class_weights, tried, dataset)
     objective = Objective(dataset.task, spec, weights=weights)
-    return measure_range(tried, dataset, objective, lowest, highest, steps, seed, progress)
+    with own_loss(tried, dataset.task) as own:
+        objective = replace(objective, own_loss=own)
+        return measure_range(tried, dataset, objective, lowest, highest, steps, seed, progress)
 
 
 def with_found_rate(

@@ -122,9 +122,7 @@ def _pixels(features: Array, y: Array, random: np.random.Generator) -> tuple[Arr
 
 
 def _first(targets: Any, dataset: Dataset) -> Any:
-    if isinstance(targets, dict):
-        return targets[dataset.task.output_names[0]]
-    return targets[0] if isinstance(targets, list | tuple) else targets
+    return next(found for found in dataset.task.target_list(targets) if found is not None)
 
 
 def _classes_or_values(y: Array, dataset: Dataset) -> Array:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.data import Dataset, open_data
+from edgepress.compress.data.storage import Limits
 from edgepress.compress.finetune.copying import copy_flags, copy_model
 from edgepress.compress.finetune.diagnosis import diagnose
 from edgepress.compress.finetune.feature_cache import cache_features
-from edgepress.compress.finetune.feature_store import Limits
 from edgepress.compress.finetune.history import History
 from edgepress.compress.finetune.holding import held_weights, holding_notes
 from edgepress.compress.finetune.schedules import schedule_of
@@ -20,6 +20,7 @@ from edgepress.compress.finetune.train import fit
 from edgepress.compress.finetune.updates import block_factors
 from edgepress.compress.finetune.user_callbacks import callbacks_of
 from edgepress.compress.models import load
+from edgepress.compress.models.own_training import own_training, refuse_own_step, train_like
 from edgepress.compress.progress import Progress
 from edgepress.compress.recipe import FinetuneSpec
 from edgepress.compress.specifying import make_spec
@@ -47,6 +48,7 @@ class FinetuneResult:
             "split": history.split,
             "before": history.before,
             "after": history.after,
+            "metrics": [vars(row) for row in history.metrics],
             "unfrozen": list(self.unfrozen),
             "history": dict(history.epochs),
             "seconds": history.seconds,
@@ -54,7 +56,9 @@ class FinetuneResult:
             "stopped_early": history.stopped_early,
             "lr": history.lr,
             "diverged": history.diverged,
-            "diagnosis": [vars(d) for d in diagnose(history.epochs, history.diverged)],
+            "diagnosis": [
+                vars(d) for d in diagnose(history.epochs, history.diverged, history.at_chance)
+            ],
             "notes": list(history.notes),
         }
 
@@ -125,6 +129,7 @@ def finetune_as(
     """
     schedule_of(spec)  # A wrong name is said before the data is measured.
     original = load(model)
+    refuse_own_step(original)
     taught_by = teacher if teacher is not None else spec.teacher
     taught_by = None if taught_by is None else load(taught_by)
     dataset = open_data(data, original, seed, taught_by)
@@ -141,6 +146,7 @@ def finetune_as(
         progress=progress,
     )
     copy_flags(original, tuned)
+    train_like(tuned, original)
     return FinetuneResult(tuned, history, unfrozen)
 
 
@@ -159,8 +165,8 @@ def fit_unfrozen(
     cached = None
     callbacks = callbacks_of([*spec.callbacks, *callbacks])
     factors = block_factors(model, spec.lr_decay_per_block)
-    # Callbacks expect the whole model, and a teacher the samples themselves.
-    if spec.feature_cache and not callbacks and teacher is None:
+    # Callbacks expect the whole model, a teacher and a loss of its own the samples themselves.
+    if spec.feature_cache and not callbacks and teacher is None and own_training(model) is None:
         limits = Limits(spec.cache_memory, spec.cache_disk)
         cached = cache_features(model, dataset, spec.epochs, progress, limits)
     trained, seen = cached or (model, dataset)
@@ -175,5 +181,6 @@ def fit_unfrozen(
         callbacks=callbacks,
         teacher=teacher,
         progress=progress,
+        prompt=True,
     )
     return replace(history, notes=(*history.notes, *holding_notes(held)))

@@ -12,6 +12,7 @@ from edgepress.compress.data import Split, Task
 from edgepress.compress.finetune.class_weights import sample_weights
 from edgepress.compress.finetune.distill import distillation_loss
 from edgepress.compress.finetune.features import Recorder, feature_loss
+from edgepress.compress.finetune.own_loss import OwnLoss
 from edgepress.compress.recipe import TrainSpec
 
 # Names of the operations that keep a state between two calls begin so.
@@ -31,6 +32,7 @@ class Objective:
         weights: What a sample of each class counts in training; empty where all count the same.
         own: Records the features that are matched, or None.
         others: Records the teacher's.
+        own_loss: The loss of the model's own class in place of the task's, or None.
     """
 
     task: Task
@@ -39,35 +41,65 @@ class Objective:
     weights: tuple[float, ...] = ()
     own: Recorder | None = None
     others: Recorder | None = None
+    own_loss: OwnLoss | None = None
 
-    def task_loss(self, outputs: list[Any], targets: Any, weighed: bool = False) -> Any:
-        """The task's own loss, mean over samples, summed over outputs."""
-        losses = self.task.keras_loss()
-        losses = losses if isinstance(losses, list) else [losses]
-        targets = self._target_list(targets)
+    def task_loss(self, inputs: Any, outputs: Any, targets: Any, train: bool = False) -> Any:
+        """The task's loss, mean over samples, summed over outputs; or the model's own.
+
+        Args:
+            inputs: What the model was given.
+            outputs: What it gave, in its own structure.
+            targets: What it should have given.
+            train: Whether samples are weighed, as in training.
+        """
+        if self.own_loss is None:
+            return self._usual_loss(flat(outputs), targets, weighed=train)
+        weights = None
+        if train and self.weights:
+            first = self.task.target_list(targets)[0]
+            weights = sample_weights(self.weights, self.task.losses[0], first, flat(outputs)[0])
+        return self.own_loss(inputs, targets, outputs, weights, train)
+
+    def _usual_loss(self, outputs: list[Any], targets: Any, weighed: bool) -> Any:
         if weighed and self.weights:
-            weights = sample_weights(self.weights, self.task.losses[0], targets[0], outputs[0])
-            return _whole(losses[0](targets[0], outputs[0], sample_weight=weights))
-        return _whole(sum(f(t, o) for f, t, o in zip(losses, targets, outputs, strict=True)))
+            target = self.task.target_list(targets)[0]
+            weights = sample_weights(self.weights, self.task.losses[0], target, outputs[0])
+            return _whole(self.task.keras_loss()(target, outputs[0], sample_weight=weights))
+        return _whole(self.task.total_loss(outputs, targets))
 
-    def loss(self, inputs: Any, outputs: list[Any], targets: Any) -> Any:
-        """The task's loss, or its mixture with the distance from the teacher."""
+    def loss(self, model: Any, inputs: Any, outputs: Any, targets: Any) -> Any:
+        """What is minimised: the loss, or its mixture with the distance from the teacher.
+
+        With what the model's layers add to it; a loss of the model's own decides that itself.
+
+        Args:
+            model: What is trained; was called just now.
+            inputs: What it was given.
+            outputs: What it gave, in its own structure.
+            targets: What it should have given.
+        """
+        total = self._mixed(inputs, outputs, targets)
+        if self.own_loss is not None and self._hard_share > 0:
+            return total
+        return total + _added(model, total.dtype) if model.losses else total
+
+    @property
+    def _hard_share(self) -> float:
+        """Share of the loss that labels have."""
+        return 1.0 if self.teacher is None else 1 - self.spec.distill_weight
+
+    def _mixed(self, inputs: Any, outputs: Any, targets: Any) -> Any:
         if self.teacher is None:
-            return self.task_loss(outputs, targets, weighed=True)
+            return self.task_loss(inputs, outputs, targets, train=True)
         taught = flat(self.teacher(inputs, training=False))
-        soft = distillation_loss(self.task, outputs, taught, self.spec.temperature)
+        soft = distillation_loss(self.task, flat(outputs), taught, self.spec.temperature)
         weight = self.spec.distill_weight
-        hard = self.task_loss(outputs, targets, weighed=True) if weight < 1 else 0.0
+        hard = self.task_loss(inputs, outputs, targets, train=True) if weight < 1 else 0.0
         total = weight * soft + (1 - weight) * hard
         if self.own is None or self.others is None:
             return total
         match = feature_loss(self.own.outputs, self.others.outputs)
         return total + self.spec.distill_layers_weight * match
-
-    def _target_list(self, targets: Any) -> list[Any]:
-        if isinstance(targets, dict):
-            return [targets[name] for name in self.task.output_names]
-        return list(targets) if isinstance(targets, list | tuple) else [targets]
 
 
 def _whole(loss: Any) -> Any:
@@ -76,6 +108,20 @@ def _whole(loss: Any) -> Any:
 
     count = tf.distribute.get_strategy().num_replicas_in_sync
     return loss if count == 1 else loss * count
+
+
+def _added(model: Any, kind: Any) -> Any:
+    """What layers add to the loss, each whatever its shape summed up as in Keras."""
+    import tensorflow as tf
+
+    return tf.add_n([tf.reduce_sum(tf.cast(loss, kind)) for loss in model.losses])
+
+
+def floats(outputs: Any) -> Any:
+    """A model's outputs in their structure, in float32 whatever its layers compute in."""
+    import keras
+
+    return keras.tree.pack_sequence_as(outputs, flat(outputs))
 
 
 def flat(outputs: Any) -> list[Any]:
@@ -109,15 +155,13 @@ def training_step(
     @tf.function(input_signature=signature, autograph=False)
     def step(inputs: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
-            outputs = flat(model(inputs, training=True))
-            loss = objective.loss(inputs, outputs, targets)
-            if model.losses:
-                loss += tf.add_n(model.losses)
+            given = floats(model(inputs, training=True))
+            loss = objective.loss(model, inputs, given, targets)
         if variables:
             gradients = tape.gradient(loss, variables)
             apply(gradients, variables)
         for metric in metrics:
-            metric.update_state(targets, outputs[0])
+            metric.update_state(targets, flat(given)[0])
         return loss
 
     return step
@@ -154,10 +198,11 @@ class Validation:
 
         @tf.function(input_signature=self._batches.element_spec, autograph=False)
         def step(inputs: Any, targets: Any) -> Any:
-            outputs = flat(model(inputs, training=False))
+            given = floats(model(inputs, training=False))
+            outputs = flat(given)
             for metric in self._metrics:
                 metric.update_state(targets, outputs[0])
-            return objective.task_loss(outputs, targets), outputs
+            return objective.task_loss(inputs, given, targets), outputs
 
         self._step = step
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.data import Dataset, evaluate
+from edgepress.compress.data import Dataset, Task, figures
 from edgepress.compress.errors import InputError, Stopped
+from edgepress.compress.figures import OutputMetric, compared
 from edgepress.compress.files import content_key
+from edgepress.compress.finetune.chance import at_chance, chance_of
 from edgepress.compress.finetune.checkpoints import Checkpoints
 from edgepress.compress.finetune.class_weights import class_weights
 from edgepress.compress.finetune.compute_type import computing_in, resolve_compute
@@ -24,8 +27,11 @@ from edgepress.compress.finetune.loop import Loop, refuse_diverged
 from edgepress.compress.finetune.lr_range import with_found_rate
 from edgepress.compress.finetune.optimizer_state import carries, slots_hash
 from edgepress.compress.finetune.optimizers import OPTIMIZERS
+from edgepress.compress.finetune.own_loss import own_loss
 from edgepress.compress.finetune.steps import Objective
 from edgepress.compress.finetune.updates import Factors
+from edgepress.compress.finetune.user_callbacks import check_callbacks
+from edgepress.compress.models.own_training import own_training, refuse_own_step
 from edgepress.compress.notation import AUTO_RATE
 from edgepress.compress.progress import Progress, Silent
 from edgepress.compress.recipe import TrainSpec
@@ -43,6 +49,7 @@ def fit(
     progress: Progress | None = None,
     factors: Factors | None = None,
     optimizer: Any = None,
+    prompt: bool = False,
 ) -> History:
     """Train what is trainable of a model, in place.
 
@@ -65,6 +72,9 @@ def fit(
         optimizer: A built Keras optimizer whose state (moments, count of steps) the training
             starts from and which has the state at its end afterwards, where it is of the class
             that the spec names; another one is left alone. None starts afresh.
+        prompt: Whether batch normalisation's moving statistics keep up with the training whatever
+            the layers' momentum is; see `prompt_statistics`. Otherwise they move as in Keras's
+            `fit`.
 
     Returns:
         The account. Where the loss became NaN after a whole epoch, `diverged` says so, and the
@@ -77,34 +87,43 @@ def fit(
     """
     progress = progress or Silent()
     _check(model, dataset, spec, teacher)
+    check_callbacks(callbacks, spec)
     split, task = dataset.report_split, dataset.task
-    objective = _objective(model, dataset, spec, teacher)
     key = _key(model, dataset, spec, seed, teacher, optimizer)
     checkpoints = Checkpoints(state_dir, key, writes=spec.distribute == "none" or is_chief())
     progress.stage("measuring the model before the training")
-    before = evaluate(model, split, task)
+    rows = figures(model, split, task)
+    before = task.headline_of(rows)
     nothing = _nothing_to_train(model)
     if nothing or spec.epochs == 0:
-        return History(task.metric, split.name, before, before, {}, 0.0, notes=nothing)
+        same = compared(rows, rows)
+        return History(
+            task.metric, split.name, before, before, {}, 0.0, notes=nothing, metrics=same
+        )
     progress.stage(f"training {spec.epochs} epochs")
     try:
-        loop = _run(
-            model,
-            dataset,
-            objective,
-            seed=seed,
-            checkpoints=checkpoints,
-            callbacks=callbacks,
-            progress=progress,
-            factors=factors,
-            optimizer=optimizer,
-        )
+        with own_loss(model, task) as own:
+            objective = replace(_objective(model, dataset, spec, teacher), own_loss=own)
+            loop = _run(
+                model,
+                dataset,
+                objective,
+                seed=seed,
+                checkpoints=checkpoints,
+                callbacks=callbacks,
+                progress=progress,
+                factors=factors,
+                optimizer=optimizer,
+                prompt=prompt,
+            )
     except KeyboardInterrupt:
         raise _stopped(checkpoints) from None
     finally:
         checkpoints.close()
     refuse_diverged(loop)
-    return _account(loop, dataset, spec, before, evaluate(model, split, task))
+    after = compared(figures(model, split, task), rows)
+    history = _account(loop, dataset, spec, after, before)
+    return replace(history, notes=(*history.notes, *_uncalled(model, task)))
 
 
 def _run(
@@ -118,11 +137,13 @@ def _run(
     progress: Progress,
     factors: Factors | None,
     optimizer: Any,
+    prompt: bool,
 ) -> Loop:
     """Train deterministically, with the fused normalisation in model and teacher."""
     strategy = strategy_of(objective.spec)
-    if strategy is not None and (callbacks or factors):
+    if strategy is not None and (callbacks or factors or objective.own_loss):
         what = "lr_decay_per_block" if factors else "a callback"
+        what = what if factors or callbacks else "compute_loss of the model's own class"
         raise InputError(f"{what} does not go with distribute", "leave one of them out")
     with deterministic_operations(), _swapped(model, objective):
         spec = with_found_rate(model, dataset, objective, seed, progress)
@@ -141,6 +162,7 @@ def _run(
             factors=factors,
             optimizer=optimizer,
             replicas=replicas,
+            prompt=prompt,
         )
         loop.run()
     if replicas is not None:
@@ -172,6 +194,7 @@ def _objective(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> O
 
 
 def _check(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> None:
+    refuse_own_step(model)
     if dataset.training_split.size == 0:
         raise InputError("the training split is empty")
     steps = spec.epochs * dataset.training_split.steps(spec.batch_size)
@@ -215,6 +238,17 @@ def _weights_hash(model: Any) -> str:
     return digest.hexdigest()
 
 
+def _uncalled(model: Any, task: Task) -> tuple[str, ...]:
+    """A note where a model's class has figures of its own, which are not taken."""
+    own = own_training(model)
+    parts = ("compute_metrics", "test_step")
+    names = [name for name in parts if own is not None and name in own.methods]
+    if own is None or not names:
+        return ()
+    said = f"{' and '.join(names)} of {own.name} {'is' if len(names) == 1 else 'are'} not called"
+    return (f"{said}: the figures are the task's {task.metric}",)
+
+
 def _nothing_to_train(model: Any) -> tuple[str, ...]:
     """A note where a training would leave every weight as it is."""
     import keras
@@ -239,11 +273,22 @@ def _stopped(checkpoints: Checkpoints) -> Stopped:
     )
 
 
-def _account(loop: Loop, dataset: Dataset, spec: TrainSpec, before: float, after: float) -> History:
+def _account(
+    loop: Loop,
+    dataset: Dataset,
+    spec: TrainSpec,
+    metrics: tuple[OutputMetric, ...],
+    before: float,
+) -> History:
+    after = dataset.task.headline_of(metrics)
     best = loop.judge.best(loop.columns, loop.settled) if spec.restore_best else None
     notes = [] if dataset.val else ["the data has no validation split: epochs were judged by train"]
     if spec.lr == AUTO_RATE:
         notes.append(f"the range test took the learning rate {loop.rate:.3g}")
+    chance = None if dataset.val is None else chance_of(dataset.task, dataset.val)
+    stuck = at_chance(loop.columns, chance)
+    if stuck:
+        notes.append(stuck)
     if dataset.task.better(before, after):
         notes.append(
             f"the training made the model worse ({dataset.task.metric} {before:.4g} to"
@@ -261,4 +306,6 @@ def _account(loop: Loop, dataset: Dataset, spec: TrainSpec, before: float, after
         diverged=loop.diverged,
         lr=loop.rate,
         notes=tuple(notes),
+        metrics=metrics,
+        at_chance=stuck,
     )

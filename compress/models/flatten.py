@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.own_training import train_like
 
 _TOLERANCE = 1e-5
 
@@ -55,6 +56,7 @@ def flatten(model: Any, example_inputs: Any = None) -> Any:
         outputs = recorder.enter(model, _arguments(model, inputs), {})
     flat = recorder.copy(keras.tree.flatten(inputs), inputs, outputs)
     _check(model, wanted, _call(flat, example))
+    train_like(flat, model, flattened=True)
     return flat
 
 

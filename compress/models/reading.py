@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.compiled_losses import remember_losses
 from edgepress.compress.models.file_kinds import archive_kind, file_kind
 from edgepress.compress.models.other_kinds import NotKeras, is_there, other_kind
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
@@ -114,7 +115,9 @@ def load_noted(
     except OSError as error:
         raise _refusal(path, error) from None
     found = _load_file(path, _objects(custom_objects), unsafe_lambda)
-    return Loaded(_built(found.model, text), found.notes, found.optimizer)
+    model = _built(found.model, text)
+    remember_losses(model, path)
+    return Loaded(model, found.notes, found.optimizer)
 
 
 def _objects(custom_objects: Path | str | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -195,10 +198,8 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
     if is_older(path):
         return _carry(path, objects)
     try:
-        return Loaded(
-            keras.models.load_model(
-                path, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
-            )
+        model = keras.models.load_model(
+            path, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
         )
     except Exception as error:
         if path.suffix == ".keras" and "Lambda" in str(error) and "deseriali" in str(error):
@@ -207,6 +208,7 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
                 "if you trust the file, pass --unsafe-lambda",
             ) from None
         raise _refusal(path, error) from error
+    return Loaded(model)
 
 
 def _carry(path: Path, objects: dict[str, Any]) -> Loaded:

@@ -255,7 +255,7 @@ def _check_schedule(spec: PruneSpec, dataset: Dataset | None) -> None:
             "give data and recover_epochs, or schedule one-shot",
         )
     for name in ("steps", "initial_sparsity", "frequency"):
-        if name in spec.model_fields_set and getattr(spec, name) != 1:
+        if spec.asked(name):
             raise InputError(
                 f"{name} is not for channels with schedule {spec.schedule}: they shrink a little"
                 " with every step, and go at once",

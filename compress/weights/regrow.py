@@ -153,8 +153,7 @@ def loss_gradients(
         given = next(iter(inputs.values())) if len(inputs) == 1 else inputs
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            outputs = keras.tree.flatten(model(given, training=False))
-            loss = objective.task_loss(outputs, targets)
+            loss = objective.task_loss(given, model(given, training=False), targets)
         found = tape.gradient(loss, variables, unconnected_gradients="zero")
         return {
             k.path: tf.convert_to_tensor(g).numpy() for k, g in zip(kernels, found, strict=True)

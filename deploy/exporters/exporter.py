@@ -44,6 +44,8 @@ class Settings:
         bias_correction: Whether bias correction before int8 is tried; None for where it is cheap.
         sparse_encoding: Whether float TFLite files leave zeros out: "auto" where that is smaller
             and runs, "on", "off".
+        float_tail: How much at the end of int8 files stays in floats: 0 nothing, 1 what only joins
+            and scales values, 2 also what that reads.
     """
 
     io: IO = "float"
@@ -56,6 +58,7 @@ class Settings:
     equalize: bool | None = None
     bias_correction: bool | None = None
     sparse_encoding: SparseEncoding = "auto"
+    float_tail: int = 0
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.tracing import input_names
+from edgepress.deploy.quantize.float_tail import note_of
 
 # What the conversion said of the float32 file, from which the others are made.
 _TOLD = "float32.onnx.json"
@@ -50,7 +51,10 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
         batch = job.settings.batch
         request["batch"] = batch if isinstance(batch, int) else None
         request["nchw"] = _images(job) if job.settings.nchw else []
-    return Written(out, versions=_versions(job.worker.ask("onnx-quantize", request)))
+        request["float_tail"] = job.settings.float_tail
+    answer = job.worker.ask("onnx-quantize", request)
+    notes = (note_of(answer["floats"]),) if answer.get("floats") else ()
+    return Written(out, notes=notes, versions=_versions(answer))
 
 
 def _versions(answer: Mapping[str, Any]) -> dict[str, str]:

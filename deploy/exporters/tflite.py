@@ -11,6 +11,7 @@ from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.plain_operations import Words, says_otherwise
 from edgepress.deploy.exporters.recurrent import loops
 from edgepress.deploy.exporters.tracing import TracedModel
+from edgepress.deploy.quantize.float_tail import note_of
 from edgepress.deploy.quantize.shared_grid import share_grid
 
 # Precisions whose quantiser crashes on loops.
@@ -39,9 +40,10 @@ def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) ->
     """
     if precision in _WEIGHTS_ONLY:
         _write_float_then_weights(job, precision, out)
-    else:
-        job.worker.ask("tflite", request_for(job, precision, out, unrolled=unrolled))
-    return Written(out, notes=_keep_clusters(job, precision, out))
+        return Written(out)
+    answer = job.worker.ask("tflite", request_for(job, precision, out, unrolled=unrolled))
+    floats = (note_of(answer["floats"]),) if answer.get("floats") else ()
+    return Written(out, notes=(*floats, *_keep_clusters(job, precision, out)))
 
 
 def _keep_clusters(job: Job, precision: str, out: Path) -> tuple[str, ...]:
@@ -75,6 +77,7 @@ def request_for(
         "calibration": None if job.carries_ranges else str(job.calibration),
         "batch": source.inputs[0].shape[0] or 1,
         "select_ops": job.settings.select_ops,
+        "float_tail": job.settings.float_tail,
         "sparse": sparse,
     }
 

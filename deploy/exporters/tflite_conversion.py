@@ -10,6 +10,7 @@ import numpy as np
 
 from edgepress.benchmarks.tflite_file import graph_of, read_graph, read_model
 from edgepress.deploy.exporters.tracing import SIGNATURE
+from edgepress.deploy.quantize.float_tail import Tail, tflite_tail
 from edgepress.deploy.quantize.own_biases import own_biases
 from edgepress.deploy.quantize.tflite_ranges import clipped
 
@@ -24,10 +25,11 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `source` (SavedModel folder), `out` (file), `precision` (by name), `io` ("float",
             "int8" or "uint8"), `calibration` (.npz of samples by input name, or None), `method` (of
             int8 ranges, by name), `batch` (samples that the graph takes at once), `select_ops`
-            (whether TensorFlow's own kernels may be used), `sparse` (whether zeros are left out).
+            (whether TensorFlow's own kernels may be used), `sparse` (whether zeros are left out),
+            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`).
 
     Returns:
-        The operators of the file.
+        The operators of the file, and `floats`, those at its end that stay in floats.
 
     Raises:
         ValueError: The file would need variables from outside, or nothing of it was quantised.
@@ -46,19 +48,22 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             tf.lite.OpsSet.SELECT_TF_OPS,
         ]
     path = Path(request["out"])
-    content = _converted(converter, request)
+    content, floats = _converted(converter, request)
     path.write_bytes(own_biases(content) if request["precision"] == "int16x8" else content)
     if request["precision"] == "dynamic":
         _check_quantised(path)
-    return {"operators": list(check_file(path))}
+    return {"operators": list(check_file(path)), "floats": floats.operators}
 
 
-def _converted(converter: Any, request: Mapping[str, Any]) -> bytes:
-    """The file's bytes; ranges other than min-max are set between the converter's two steps."""
-    method = request.get("method", "min-max")
-    clips = request["precision"] == "int8" and method != "min-max" and request["calibration"]
-    if not clips:
-        return bytes(converter.convert())
+def _converted(converter: Any, request: Mapping[str, Any]) -> tuple[bytes, Tail]:
+    """The file's bytes, and what stays in floats.
+
+    Ranges other than min-max are set between the converter's two steps.
+    """
+    method, depth = request.get("method", "min-max"), request.get("float_tail", 0)
+    calibrates = request["precision"] == "int8" and request["calibration"]
+    if not calibrates or (method == "min-max" and not depth):
+        return bytes(converter.convert()), Tail()
     from tensorflow.lite.python.convert import mlir_quantize
 
     ranges = Path(f"{request['source']}.ranges")
@@ -66,14 +71,18 @@ def _converted(converter: Any, request: Mapping[str, Any]) -> bytes:
     if not calibrated.exists():
         converter._experimental_calibrate_only = True
         calibrated.write_bytes(converter.convert())
-    samples = samples_of(Path(request["calibration"]), request["batch"])
-    return bytes(
-        mlir_quantize(
-            clipped(calibrated.read_bytes(), samples, method, ranges.with_suffix(".npz")),
-            input_data_type=converter.inference_input_type,
-            output_data_type=converter.inference_output_type,
-        )
+    content = calibrated.read_bytes()
+    if method != "min-max":
+        samples = samples_of(Path(request["calibration"]), request["batch"])
+        content = clipped(content, samples, method, ranges.with_suffix(".npz"))
+    floats = tflite_tail(calibrated, depth) if depth else Tail()
+    made = mlir_quantize(
+        content,
+        input_data_type=converter.inference_input_type,
+        output_data_type=converter.inference_output_type,
+        denylisted_nodes=list(floats.names) or None,
     )
+    return bytes(made), floats
 
 
 def _check_quantised(path: Path) -> None:

@@ -58,5 +58,6 @@ def named_as_given(
         given: The user's path for each file.
     """
     return tuple(
-        replace(c, name=c.name.replace(str(c.path), str(given[c.path]), 1)) for c in candidates
+        replace(c, name=c.name.replace(str(c.path), str(given[c.path]), 1), given=given[c.path])
+        for c in candidates
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgepress.deploy.exporters.onnx_order import bodies, sort_nodes
 from edgepress.deploy.heap import returning_blocks
+from edgepress.deploy.quantize.float_tail import Tail, onnx_tail
 
 _BATCH = 32
 # x86 without VNNI adds pairs of products in 16 bits, which full 8-bit weights overflow: the file
@@ -28,10 +29,11 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `source` and `out` (files), `precision` ("int8" or "dynamic"), `calibration`
             (.npz of samples by input name, for int8), `method` (calibration method), `nchw`
-            (names of inputs that the file takes channels first), `batch` (that the file fixes).
+            (names of inputs that the file takes channels first), `batch` (that the file fixes),
+            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`).
 
     Returns:
-        As `checked`.
+        As `checked`, and `floats`, the nodes at its end that stay in floats.
 
     Raises:
         ValueError: None of its weights can be quantised so.
@@ -42,8 +44,15 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     ready = Path(request["out"]).with_suffix(".prepared.onnx")
     try:
         quant_pre_process(request["source"], str(ready), skip_symbolic_shape=True)
-        quantise = _dynamic if request["precision"] == "dynamic" else _static
-        quantise(ready, request, bool(_loops(onnx.load(ready))))
+        prepared = onnx.load(ready)
+        loops, depth = bool(_loops(prepared)), request.get("float_tail", 0)
+        floats = onnx_tail(prepared, depth) if depth else Tail()
+        if floats.names:
+            onnx.save(prepared, ready)
+        if request["precision"] == "dynamic":
+            _dynamic(ready, request, loops)
+        else:
+            _static(ready, request, loops, floats.names)
     finally:
         ready.unlink(missing_ok=True)
     written = onnx.load(request["out"])
@@ -51,7 +60,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
     sort_nodes(written.graph)
     onnx.save(written, request["out"])
-    return checked(written)
+    return {**checked(written), "floats": list(floats.operators)}
 
 
 def _check_quantised(model: Any) -> None:
@@ -105,7 +114,7 @@ def _dynamic(source: Path, request: Mapping[str, Any], loops: bool) -> None:
     )
 
 
-def _static(source: Path, request: Mapping[str, Any], loops: bool) -> None:
+def _static(source: Path, request: Mapping[str, Any], loops: bool, floats: Collection[str]) -> None:
     from onnxruntime.quantization import (
         CalibrationMethod,
         QuantFormat,
@@ -129,6 +138,7 @@ def _static(source: Path, request: Mapping[str, Any], loops: bool) -> None:
         activation_type=QuantType.QInt8,
         weight_type=QuantType.QInt8,
         reduce_range=_SEVEN_BITS,
+        nodes_to_exclude=list(floats) or None,
         calibrate_method=methods[request.get("method", "min-max")],
         # A Relu goes where the rounding behind it clips as it does. The body of a loop that reads
         # its output from outside would read what was before it.

@@ -126,11 +126,14 @@ def train_quantised(
         A new model on the int8 grid, which `export` turns into the int8 file.
     """
     from edgepress.compress.finetune.train import fit
+    from edgepress.compress.models.own_training import refuse_own_step, train_like
     from edgepress.compress.recipe import TrainSpec
 
+    refuse_own_step(model)
     aware = quantisation_aware(model, dataset.calibration(samples, seed))
+    train_like(aware, model)
     spec = TrainSpec(epochs=epochs, lr=lr, batch_size=batch_size, schedule="cosine")
-    fit(aware, dataset, spec, seed=seed, state_dir=state_dir, progress=progress)
+    fit(aware, dataset, spec, seed=seed, state_dir=state_dir, progress=progress, prompt=True)
     bake(aware)
     return aware
 

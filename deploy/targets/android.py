@@ -83,6 +83,7 @@ class AndroidTarget:
         estimated: No: something runs there.
         on_this_machine: No.
         takes: What benchmark_model and taskset have flags for.
+        suffixes: Of the files that benchmark_model reads.
     """
 
     url: str
@@ -96,6 +97,7 @@ class AndroidTarget:
     takes: frozenset[str] = frozenset(
         ("threads", "batch", "xnnpack", "delegates", "cpus", "profile")
     )
+    suffixes: frozenset[str] = frozenset((".tflite",))
 
     def __post_init__(self) -> None:
         self.name = self.url

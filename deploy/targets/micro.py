@@ -34,6 +34,7 @@ ACCELERATORS = (
     "ethos-u65-256", "ethos-u65-512",
     "ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048",
 )  # fmt: skip
+_FILES = frozenset((".tflite",))
 _VELA = "import sys; from ethosu.vela.vela import main; sys.exit(main(sys.argv[1:]))"
 _INSTALL = "pip install --pre 'edgepress[micro]'"
 
@@ -80,6 +81,7 @@ class TflmTarget:
     on_this_machine: bool = True
     gives_outputs: bool = True
     takes: frozenset[str] = frozenset()
+    suffixes: frozenset[str] = _FILES
 
     def environment(self) -> dict[str, Any]:
         """This host, which plays the microcontroller."""
@@ -144,6 +146,7 @@ class EthosTarget:
 
     Attributes:
         accelerator: Vela's name of its configuration.
+        precisions: What it computes in.
     """
 
     accelerator: str
@@ -152,6 +155,8 @@ class EthosTarget:
     on_this_machine: bool = True
     gives_outputs: bool = False
     takes: frozenset[str] = frozenset()
+    suffixes: frozenset[str] = _FILES
+    precisions: frozenset[str] = frozenset(("int8", "int16x8"))
 
     @property
     def name(self) -> str:

@@ -74,6 +74,8 @@ class SerialTarget:
         self.name = self.url = name
         self.timing_valid = timing_valid
         self.estimated = False
+        self.suffixes = frozenset((".tflite",))
+        self.sends_files = False  # it holds the one that was built into its program
         self.on_this_machine = False
         self.gives_outputs = True
         self.takes: frozenset[str] = frozenset()

@@ -74,6 +74,7 @@ class SshTarget:
         self.gives_outputs = True
         self.runner = _runner(self.name, address.options)
         self.takes = self.runner.takes
+        self.suffixes = self.runner.suffixes
         self._link = Link(address)
 
     def environment(self) -> dict[str, Any]:

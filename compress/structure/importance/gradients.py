@@ -69,12 +69,7 @@ def _outputs(model: Any, inputs: list[Any]) -> list[Any]:
 
 def task_loss(task: Any, targets: Any, outputs: list[Any]) -> Any:
     """The task's loss of some outputs, summed over them."""
-    losses = task.keras_loss()
-    losses = losses if isinstance(losses, list) else [losses]
-    if isinstance(targets, dict):
-        targets = [targets[name] for name in task.output_names]
-    targets = targets if isinstance(targets, list) else [targets]
-    return sum(f(t, o) for f, t, o in zip(losses, targets, outputs, strict=True))
+    return task.total_loss(outputs, targets)
 
 
 def _summed(channels: Channels, made: list[Any], gradients: Mapping[int, Any]) -> Any:

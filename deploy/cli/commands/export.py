@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -92,18 +93,45 @@ def show_export(document: dict[str, Any]) -> None:
     for artifact in document["artifacts"]:
         verified = artifact["verified"] or {}
         agreement = verified.get("agreement")
+        weakest = _weakest(verified)
         rows.append(
             [artifact["path"], artifact["bytes"], artifact["gzip_bytes"], artifact["zstd_bytes"],
              "verified" if verified else "not verified", verified.get("max_abs_error"),
+             weakest.get("error"), weakest.get("tolerance"),
              None if agreement is None else display.percent(agreement), verified.get("value"),
              verified.get("source_value")]
         )  # fmt: skip
     display.print_table(
         "Exported files, each compared with its source",
-        ["file", "bytes", "gzip", "zstd", "", "max error", "agreement", "metric", "source's"],
+        ["file", "bytes", "gzip", "zstd", "", "max error", "error", "tolerance", "agreement",
+         "metric", "source's"],
         rows,
-    )
+    )  # fmt: skip
+    for line in dict.fromkeys(_definitions(document["artifacts"])):
+        click.echo(line)
     for note in document["notes"]:
         click.echo(f"note: {note}")
     for skip in document["skipped"]:
         click.echo(f"skipped {skip['format']} {skip['quantize']}: {skip['reason']}")
+
+
+def _weakest(verified: dict[str, Any]) -> dict[str, Any]:
+    """The output whose error comes nearest to its tolerance."""
+    return max(
+        verified.get("outputs") or ({},),
+        key=lambda row: row["error"] / row["tolerance"] if row else 0.0,
+    )
+
+
+def _definitions(artifacts: list[dict[str, Any]]) -> Iterator[str]:
+    """What the figures of the table mean."""
+    for artifact in artifacts:
+        verified = artifact["verified"] or {}
+        outputs = verified.get("outputs") or ()
+        if not outputs:
+            continue
+        error = _weakest(verified)["bounded"]
+        of = "spread of" if error == "noise" else "largest value of"
+        yield f"{artifact['quantize']}: error is the {error} over the {of} the output"
+        least = min(outputs, key=lambda row: row["agreement"])
+        yield f"agreement on '{least['name']}': share of {least['definition']}"

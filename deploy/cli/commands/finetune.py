@@ -57,7 +57,7 @@ def command(values: Values) -> None:
         display.say(f"note: {warning}")
     chief = _is_chief(spec)
     with _state(output, values["resume"], chief) as state, display.ConsoleProgress() as progress:
-        progress.stage(f"fine-tune for {spec.epochs} epochs ({dataset.task.kind})")
+        progress.stage(f"fine-tune for {spec.epochs} epochs ({dataset.task.text()})")
         result = finetune_as(
             spec,
             model,
@@ -121,7 +121,9 @@ def _show(values: Values, document: dict[str, Any], output: Path) -> None:
         ["", "before", "after"],
         [[f"{document['metric']} ({document['split']})", document["before"], document["after"]]],
     )
-    for note in [*document["notes"], *map(_advice, document.get("diagnosis", []))]:
+    display.print_outputs(document["metrics"], ["before", "after"])
+    told = [d for d in document.get("diagnosis", []) if d["advice"] not in document["notes"]]
+    for note in [*document["notes"], *map(_advice, told)]:
         click.echo(f"note: {note}")
     click.echo(f"trained layers: {', '.join(document['unfrozen']) or 'none'}")
     click.echo(f"wrote {output}, {output.with_suffix('.json')}, {output.with_suffix('.png')}")

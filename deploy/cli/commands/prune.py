@@ -144,6 +144,7 @@ def _show(values: Values, result: PruneResult, output: Path) -> None:
     if before.metric is not None:
         rows.append([f"{before.metric} ({before.split})", before.value, after.value, ""])
     display.print_table(f"Pruned {values['model']}", ["", "before", "after", "change"], rows)
+    display.print_outputs([vars(row) for row in result.metrics], ["before", "after"])
     removed = [[r.group, ", ".join(r.layers), r.removed, r.of] for r in result.removed if r.removed]
     if removed:
         display.print_table("Removed", ["group", "layers", "removed", "of"], removed)
@@ -173,13 +174,15 @@ def _sizes(path: Path) -> dict[str, int]:
 
 
 def _check_drop(spec: PruneSpec, dataset: Any, result: PruneResult) -> None:
-    before, after = result.before.value, result.after.value
-    if spec.max_drop is None or before is None or after is None:
+    from edgepress.compress.data.metrics import fallen
+
+    if spec.max_drop is None or dataset is None:
         return
-    drop = dataset.task.drop(before, after)
-    if drop > spec.max_drop + 1e-9:
+    rows = result.metrics
+    for row in fallen(rows, spec.max_drop + 1e-9):
+        where = f" of output '{row.output}'" if len(rows) > 1 else ""
         raise CheckFailed(
-            f"{result.before.metric} fell from {before:.4f} to {after:.4f},"
+            f"{row.metric}{where} fell from {row.source_value:.4f} to {row.value:.4f},"
             f" more than --max-drop {spec.max_drop:g} allows",
             "prune less or raise --recover-epochs",
         )

@@ -17,7 +17,7 @@ from edgepress.deploy.cli.options import Values, common_options, keyword_values,
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Make one self-contained HTML page of one or more RUN folders."""
+    """Make one self-contained HTML page of one or more RUN folders and benchmarks' JSON files."""
     output = check_output(values["output"], values["force"])
     from edgepress.benchmarks.report import report
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,9 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from edgepress.deploy.searching.search import SearchResult
 
 
 @click.command()
@@ -63,11 +66,11 @@ def command(values: Values) -> None:
     if on_command_line("seed"):
         recipe = recipe.model_copy(update={"seed": values["seed"]})
     load_frameworks(values["verbose"])
-    from edgepress.deploy.searching.search import search
+    from edgepress.deploy.searching.search import check_found, run_search
 
     try:
         with display.ConsoleProgress() as progress:
-            result = search(
+            result = run_search(
                 recipe,
                 output,
                 trials=values["trials"],
@@ -83,29 +86,26 @@ def command(values: Values) -> None:
         ) from None
     if values["as_json"]:
         display.print_json(result.to_json())
-        return
-    _show(result.to_json())
+    else:
+        _show(result)
+    check_found(result)
 
 
-def _show(found: dict[str, Any]) -> None:
-    objectives = found["objectives"]
-    rows = []
-    for number in found["front"]:
-        trial = found["trials"][number]
-        figures = trial["figures"]
-        changed = ", ".join(f"{k} {_short(v)}" for k, v in trial["values"].items())
-        rows.append([trial["folder"], changed, *(figures[n] for n in objectives), figures["value"]])
-    by = f"chosen by {found['chosen_by']}"
-    display.print_table(
-        f"{len(rows)} of {len(found['trials'])} recipes are beaten by none, {by}",
-        ["trial", "values", *objectives, f"{found['metric']} ({found['split']})"],
-        rows,
-    )
-    failed = [t for t in found["trials"] if t["reason"]]
-    for trial in failed:
-        click.echo(f"{trial['folder']}: {trial['reason']}")
-    click.echo(f"report: {found['report']}   all trials: {Path(found['run']) / 'search.json'}")
+def _show(result: SearchResult) -> None:
+    """The front as the last measurement has it, that measurement, and the trials without a file."""
+    from edgepress.benchmarks.report.search_page import search_view
 
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    found, view = result.told, search_view(result.told)
+    tables = (("The front", view["front"]), ("The last measurement, interleaved", view["latency"]))
+    for title, grid in tables:
+        if grid is not None:
+            rows = [[cell.replace("\n", " ") for cell in row] for row in grid.rows]
+            display.print_table(title, list(grid.columns), rows)
+            for note in grid.notes:
+                click.echo(f"  {note}")
+    click.echo(f"{found.headline}, chosen by {found.chosen_by}")
+    for trial in found.trials:
+        if trial.reason:
+            click.echo(f"{trial.folder}: {trial.reason}")
+    folder = result.folder
+    click.echo(f"report: {folder / 'report.html'}   all trials: {folder / 'search.json'}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgepress.compress.artifact import Agreement
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
@@ -73,10 +74,36 @@ def command(values: Values) -> None:
                 ["verdict", "verified" if result.passed else "failed"],
             ],
         )
+        display.print_outputs([vars(row) for row in result.metrics], ["source", "file"])
+        _show_outputs(result)
         if report:
             _show_layers(report)
     if not result.passed:
         raise CheckFailed(f"'{artifact}' departs from its source: {result.reason}")
+
+
+def _show_outputs(result: Agreement) -> None:
+    """A row for each output, what its figures mean, and the class that lost most."""
+    display.print_table(
+        "Output by output",
+        ["output", "error", "tolerance", "what", "agreement", "share of", "failed"],
+        [
+            [
+                o.name, o.error, o.tolerance, o.bounded, display.percent(o.agreement), o.definition,
+                ", ".join(o.slices) if o.slices else ("" if o.passed else "all"),
+            ]
+            for o in result.outputs
+        ],
+    )  # fmt: skip
+    if {o.bounded for o in result.outputs} == {"noise"}:
+        click.echo("noise: root mean square of the differences over the spread of the outputs")
+    worst = result.worst_class
+    if worst is not None:
+        click.echo(
+            f"class that lost most: '{worst.name}' of output '{worst.output}', recall"
+            f" {worst.source_recall:.4f} to {worst.recall:.4f} of {worst.samples:,} (95 % interval"
+            f" of the fall {worst.low:.4f} to {worst.high:.4f})"
+        )
 
 
 def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> Any:

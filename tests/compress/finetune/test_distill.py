@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepress.compress.data import Task
+from edgepress.compress.data.tasks import OutputTask
 from edgepress.compress.errors import InputError
 from edgepress.compress.finetune.distill import check_teacher, distillation_loss
 
@@ -17,7 +18,7 @@ CLASSES = "sparse_categorical_crossentropy"
 
 
 def task(loss: str, logits: bool, kind: Any = "classification") -> Task:
-    return Task(kind, (loss,), "accuracy", (logits,), ("out",))
+    return Task((OutputTask("out", kind, loss, "accuracy", logits),))
 
 
 def arrays(seed: int, shape: tuple[int, ...]) -> tuple[Any, Any]:

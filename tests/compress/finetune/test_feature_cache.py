@@ -8,8 +8,8 @@ import pytest
 
 from edgepress import compress
 from edgepress.compress.data import open_data
+from edgepress.compress.data.storage import Limits
 from edgepress.compress.finetune.feature_cache import cache_features
-from edgepress.compress.finetune.feature_store import Limits
 from edgepress.compress.finetune.select import unfreeze
 from edgepress.compress.recipe import DataSpec
 
