@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def kinds(tmp_path_factory: pytest.TempPathFactory, worker: Worker) -> Kinds:
     files = {f"{a.format} {a.quantize}".removesuffix(" float32"): a.path for a in made}
     files["savedmodel"] = save_plain(model, folder / "plain")
     return Kinds(model, files, data)
+
+
+@pytest.fixture(scope="session")
+def inspected(kinds: Kinds) -> Callable[[str], Any]:
+    """What `inspect` says of each file, asked once: a SavedModel takes a child with TensorFlow."""
+    return cache(lambda kind: deploy.inspect(kinds.files[kind]))
 
 
 def _network() -> Any:

@@ -25,13 +25,15 @@ FLOATS = ("tflite", "onnx", "savedmodel")
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_macs_are_those_of_the_keras_model(kind: str, kinds: Any) -> None:
-    assert deploy.inspect(kinds.files[kind]).macs == compress.inspect(kinds.model).macs
+def test_macs_are_those_of_the_keras_model(kind: str, kinds: Any, inspected: Any) -> None:
+    assert inspected(kind).macs == compress.inspect(kinds.model).macs
 
 
 @pytest.mark.parametrize("kind", FLOATS)
-def test_parameters_and_zeros_are_those_of_the_keras_model(kind: str, kinds: Any) -> None:
-    found, keras = deploy.inspect(kinds.files[kind]), compress.inspect(kinds.model)
+def test_parameters_and_zeros_are_those_of_the_keras_model(
+    kind: str, kinds: Any, inspected: Any
+) -> None:
+    found, keras = inspected(kind), compress.inspect(kinds.model)
     assert found.params == keras.params
     assert found.sparsity == pytest.approx(keras.sparsity)
     assert found.types == {"float32": keras.params}
@@ -56,8 +58,8 @@ def test_the_document_has_the_fields_of_a_keras_model(
     assert found["outputs"][0]["shape"][1:] == [3]
 
 
-def test_integers_are_seen_with_their_scales(kinds: Any) -> None:
-    found = deploy.inspect(kinds.files["tflite int8"])
+def test_integers_are_seen_with_their_scales(inspected: Any) -> None:
+    found = inspected("tflite int8")
     assert set(found.types) == {"int8", "int32"}
     kernels = [layer for layer in found.layers if layer.weights == "int8"]
     assert len(kernels) == 4
