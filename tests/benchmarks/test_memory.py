@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from real_files import also_real
 
 from edgepress.benchmarks.memory import ArenaPlan, plan_arena
 from edgepress.benchmarks.tflite_file import read_graph
 from edgepress.compress.errors import InputError
 
 FILES = (
-    "mlperf_tiny/ic/resnet8_float.tflite",
-    "mlperf_tiny/ic/resnet8_int8.tflite",
-    "mlperf_tiny/kws/kws_int8.tflite",
-    "mlperf_tiny/vww/vww_96_float.tflite",
-    "mlperf_tiny/ad/ad01_int8.tflite",
-    "models/tflite/mnist_lstm_int8.tflite",
-    "models/tflite/basic_pitch_nmp.tflite",
+    *("resnet8_float", "resnet8_int8", "ds_cnn_int8", "mobilenet_float", "autoencoder_int8"),
+    *("lstm_int8", "branches_float", "streaming_float"),
+    *also_real(
+        "mlperf_tiny/ic/resnet8_float",
+        "mlperf_tiny/ic/resnet8_int8",
+        "mlperf_tiny/kws/kws_int8",
+        "mlperf_tiny/vww/vww_96_float",
+        "mlperf_tiny/ad/ad01_int8",
+        "models/tflite/mnist_lstm_int8",
+        "models/tflite/basic_pitch_nmp",
+    ),
 )
+EdgeFile = Callable[[str], Path]
 
 
 def _clashes(plan: ArenaPlan) -> list[tuple[str, str]]:
@@ -33,23 +40,26 @@ def _clashes(plan: ArenaPlan) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_lives_together_never_overlaps(shared_data: Path, name: str) -> None:
-    plan = plan_arena(shared_data / name)
+def test_what_lives_together_never_overlaps(edge_file: EdgeFile, name: str) -> None:
+    plan = plan_arena(edge_file(name))
     assert plan.buffers
     assert _clashes(plan) == []
     assert plan.live_bytes <= plan.arena_bytes <= plan.unshared_bytes
     assert all(b.offset % 16 == 0 for b in plan.buffers)
 
 
-def test_int8_needs_a_quarter(resnet_float: Path, resnet_int8: Path) -> None:
-    assert plan_arena(resnet_float).arena_bytes == 4 * plan_arena(resnet_int8).arena_bytes
+@pytest.mark.parametrize("name", ["resnet8", *also_real("mlperf_tiny/ic/resnet8")])
+def test_int8_needs_a_quarter(edge_file: EdgeFile, name: str) -> None:
+    floats, integers = (plan_arena(edge_file(f"{name}_{kind}")) for kind in ("float", "int8"))
+    assert floats.arena_bytes == 4 * integers.arena_bytes
 
 
-def test_the_graph_is_read_as_the_runtime_reads_it(resnet_int8: Path) -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_the_graph_is_read_as_the_runtime_reads_it(edge_file: EdgeFile, name: str) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
-    graph = read_graph(resnet_int8)
-    interpreter = Interpreter(str(resnet_int8))
+    graph = read_graph(edge_file(name))
+    interpreter = Interpreter(str(edge_file(name)))
     told = [op["op_name"] for op in interpreter._get_ops_details()]
     assert [op.name for op in graph.operators] == [n for n in told if n != "DELEGATE"]
     for tensor, detail in zip(graph.tensors, interpreter.get_tensor_details(), strict=False):

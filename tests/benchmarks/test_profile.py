@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from real_files import also_real
 
 from edgepress.benchmarks.cutting import cut_operators
 from edgepress.benchmarks.onnx_work import KernelWork, kernel_macs, kernel_work
@@ -15,10 +17,15 @@ from edgepress.benchmarks.runtime import Runtime
 from edgepress.benchmarks.tflite_file import read_graph
 from edgepress.benchmarks.tflite_macs import operator_macs
 
+RESNETS = ["resnet8_float", *also_real("mlperf_tiny/ic/resnet8_float")]
+EdgeFile = Callable[[str], Path]
 
+
+@pytest.mark.parametrize("name", RESNETS)
 def test_operators_one_after_the_other_compute_the_whole(
-    resnet_float: Path, tmp_path: Path
+    edge_file: EdgeFile, name: str, tmp_path: Path
 ) -> None:
+    resnet_float = edge_file(name)
     graph = read_graph(resnet_float)
     files = cut_operators(resnet_float, tmp_path)
     assert list(files) == list(range(len(graph.operators)))
@@ -34,8 +41,9 @@ def test_operators_one_after_the_other_compute_the_whole(
     np.testing.assert_allclose(known[graph.outputs[0]], expected, atol=1e-5)
 
 
-def test_the_macs_of_resnet8(resnet_float: Path) -> None:
-    graph = read_graph(resnet_float)
+@pytest.mark.parametrize("name", RESNETS)
+def test_the_macs_of_resnet8(edge_file: EdgeFile, name: str) -> None:
+    graph = read_graph(edge_file(name))
     macs = sum(operator_macs(graph, operator) or 0 for operator in graph.operators)
     assert macs == 12_501_632
 
@@ -52,9 +60,11 @@ def test_a_profile_accounts_for_every_operator(resnet_int8: Path) -> None:
         assert operator.of_peak == pytest.approx(operator.gflops / profile.peak["gflops"])
 
 
-def test_what_cannot_be_cut_is_said(shared_data: Path) -> None:
-    path = shared_data / "models/tflite/wakeword_okay_nabu_streaming.tflite"
-    profile = profile_artifact(path, runs=5)
+@pytest.mark.parametrize(
+    "name", ["streaming_float", *also_real("models/tflite/wakeword_okay_nabu_streaming")]
+)
+def test_what_cannot_be_cut_is_said(edge_file: EdgeFile, name: str) -> None:
+    profile = profile_artifact(edge_file(name), runs=5)
     assert any("can't run alone" in note for note in profile.notes)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from real_files import also_real
 
 from edgepress.benchmarks.runtime import LocalChannel, Runtime
 from edgepress.compress.errors import DeviceError, InputError
+
+EdgeFile = Callable[[str], Path]
 
 
 def _images(count: int) -> np.ndarray:
@@ -55,8 +59,9 @@ def test_onnx_runs_and_batches(onnx_file: Path) -> None:
     np.testing.assert_allclose(whole[:3], alone, atol=1e-6)
 
 
-def test_a_fixed_batch_of_one_is_looped(shared_data: Path) -> None:
-    path = shared_data / "models/tflite/mnist_lstm_float.tflite"
+@pytest.mark.parametrize("name", ["lstm_float", *also_real("models/tflite/mnist_lstm_float")])
+def test_a_fixed_batch_of_one_is_looped(edge_file: EdgeFile, name: str) -> None:
+    path = edge_file(name)
     x = np.random.default_rng(0).random((3, 28, 28), np.float32)
     with Runtime(path) as runtime:
         (both,) = runtime.predict({"x": x}).values()
@@ -85,7 +90,7 @@ def test_the_delegate_can_be_switched_off(resnet_float: Path) -> None:
         assert "DELEGATE" not in without.describe()["operators"]
 
 
-def test_wrong_inputs_are_named(shared_data: Path, onnx_file: Path, tmp_path: Path) -> None:
+def test_wrong_inputs_are_named(onnx_file: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         Runtime(tmp_path / "none.tflite")
     with pytest.raises(InputError, match="can't be run"):
@@ -107,9 +112,11 @@ def test_a_killed_runtime_is_one_clear_line(onnx_file: Path) -> None:
     assert "\n" not in caught.value.message
 
 
-def test_a_slow_runtime_is_stopped(shared_data: Path) -> None:
-    path = shared_data / "models/tflite/basic_pitch_nmp.tflite"
-    with Runtime(path, timeout=60) as runtime, pytest.raises(DeviceError, match=r"within 0\.2 s"):
+def test_a_slow_runtime_is_stopped(resnet_float: Path) -> None:
+    with (
+        Runtime(resnet_float, timeout=60) as runtime,
+        pytest.raises(DeviceError, match=r"within 0\.2 s"),
+    ):
         runtime.ask({"do": "time", "n": 10**6}, timeout=0.2)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import pytest
+from real_files import also_real
 
 from edgepress.compress import load
 from edgepress.compress.cost import layer_costs, model_cost
@@ -117,6 +119,7 @@ def test_published_figures(name: str, millions: float) -> None:
     assert model_cost(model).macs == pytest.approx(millions * 1e6, rel=0.02)
 
 
-def test_resnet8_has_the_published_cost(shared_data: Path) -> None:
-    cost = model_cost(load(shared_data / "mlperf_tiny" / "ic" / "resnet8.h5"))
+@pytest.mark.parametrize("name", ["resnet8.keras", *also_real("mlperf_tiny/ic/resnet8.h5")])
+def test_resnet8_has_the_published_cost(edge_model: Callable[[str], Path], name: str) -> None:
+    cost = model_cost(load(edge_model(name)))
     assert (cost.params, cost.macs) == (78_666, 12_501_632)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import pytest
+from architectures import MODELS
+from real_files import also_real
 
 from edgepress.compress import load
 from edgepress.compress.finetune.depths import blocks
@@ -13,8 +16,12 @@ from edgepress.compress.finetune.select import layer_refs
 layers = keras.layers
 
 
-def test_a_residual_unit_is_never_cut(shared_data: Path) -> None:
-    found = blocks(load(shared_data / "mlperf_tiny/ic/resnet8.h5"))
+EdgeModel = Callable[[str], Path]
+
+
+@pytest.mark.parametrize("name", ["resnet8.keras", *also_real("mlperf_tiny/ic/resnet8.h5")])
+def test_a_residual_unit_is_never_cut(edge_model: EdgeModel, name: str) -> None:
+    found = blocks(load(edge_model(name)))
     assert [len(b) for b in found] == [6, 5, 5, 1]
     assert found[-1] == ("dense",)
 
@@ -45,13 +52,18 @@ def test_skips_over_everything_and_shared_layers() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "mlperf_tiny/vww/vww_96_keras3.keras",
-        "models/keras3_ok/mini_xception_emotion.hdf5",
-        "models/keras3_ok/se_conv1d.h5",
-        "models/keras3_ok/face12net_two_outputs.h5",
+        *MODELS,
+        "mobilenet.keras",
+        "branches.keras",
+        *also_real(
+            "mlperf_tiny/vww/vww_96_keras3.keras",
+            "models/keras3_ok/mini_xception_emotion.hdf5",
+            "models/keras3_ok/se_conv1d.h5",
+            "models/keras3_ok/face12net_two_outputs.h5",
+        ),
     ],
 )
-def test_every_layer_is_in_one_block(shared_data: Path, name: str) -> None:
-    model = load(shared_data / name)
+def test_every_layer_is_in_one_block(edge_model: EdgeModel, name: str) -> None:
+    model = MODELS[name]() if name in MODELS else load(edge_model(name))
     paths = [p for block in blocks(model) for p in block]
     assert sorted(paths) == sorted(r.path for r in layer_refs(model) if r.weights)

@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from keras1_files import keras1_layer, write_keras1
+from old_files import NETWORKS
 from old_keras import outputs_of
+from real_files import also_real
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models import load, load_noted, save
 from edgepress.compress.models.legacy import carry
 
 TOLERANCE = 1e-5
-# Of the 59: one of each kind of layer, for the run that everybody makes.
+# Of the real ones: one of each kind of layer, for the run that everybody makes.
 CHOSEN = (
-    "examples__12net.h5",
-    "examples__masking__masking_two_lstm.h5",
-    "fullconfigs__cnn__cnn_batch_norm.h5",
-    "tfkeras__cnn2d_106.h5",
-    "tfkeras__cnn2d_117.h5",
-    "tfkeras__cnn2d_42.h5",
-    "tfkeras__cnn3d_20.h5",
-    "tfkeras__convlstm2d_9.h5",
-    "tfkeras__rnn_177.h5",
-    "tfkeras__rnn_239.h5",
-    "tfkeras__tfop_0.h5",
-    "weights__embedding_lstm_theano_2.h5",
-    "weights__keras-attention.h5",
+    "models/legacy/examples__12net.h5",
+    "models/legacy/examples__masking__masking_two_lstm.h5",
+    "models/legacy/fullconfigs__cnn__cnn_batch_norm.h5",
+    "models/legacy/tfkeras__cnn2d_106.h5",
+    "models/legacy/tfkeras__cnn2d_117.h5",
+    "models/legacy/tfkeras__cnn2d_42.h5",
+    "models/legacy/tfkeras__cnn3d_20.h5",
+    "models/legacy/tfkeras__convlstm2d_9.h5",
+    "models/legacy/tfkeras__rnn_177.h5",
+    "models/legacy/tfkeras__rnn_239.h5",
+    "models/legacy/tfkeras__tfop_0.h5",
+    "models/legacy/weights__embedding_lstm_theano_2.h5",
+    "models/legacy/weights__keras-attention.h5",
+    "models/tf_keras_only/conv1d_bn_spectrum.h5",
+    "models/tf_keras_only/masking_lstm.h5",
+    "models/tf_keras_only/tf_op_layer.h5",
+    "models/tf_keras_only/wgan_discriminator.h5",
+    "models/keras3_ok/mini_xception_emotion.hdf5",
+    "models/savedmodel/basic_pitch_nmp",
 )
+OldFile = Callable[[str], Path]
 
 
 def _batch(inputs: Any, seed: int, integers: bool) -> list[np.ndarray]:
@@ -68,9 +79,9 @@ def _agree(path: Path, model: Any) -> None:
             assert np.abs(a - b).max(initial=0) <= TOLERANCE * np.abs(a).max(initial=1e-9)
 
 
-@pytest.mark.parametrize("name", CHOSEN)
-def test_a_published_file_computes_what_tf_keras_computes(shared_data: Path, name: str) -> None:
-    path = shared_data / "models" / "legacy" / name
+@pytest.mark.parametrize("name", [*NETWORKS, *also_real(*CHOSEN)])
+def test_a_file_computes_what_tf_keras_computes(old_file: OldFile, name: str) -> None:
+    path = old_file(name)
     _agree(path, load(path))
 
 
@@ -82,31 +93,21 @@ def test_every_published_file_computes_what_tf_keras_computes(shared_data: Path)
         _agree(path, load(path))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "models/tf_keras_only/conv1d_bn_spectrum.h5",
-        "models/tf_keras_only/masking_lstm.h5",
-        "models/tf_keras_only/tf_op_layer.h5",
-        "models/tf_keras_only/wgan_discriminator.h5",
-        "models/keras3_ok/mini_xception_emotion.hdf5",
-        "models/savedmodel/basic_pitch_nmp",
-    ],
-)
-def test_models_of_other_people(shared_data: Path, name: str) -> None:
-    _agree(shared_data / name, load(shared_data / name))
+@pytest.mark.parametrize("form", ["normalised.keras", "normalised"])
+def test_files_of_one_network_give_one_model(old_file: OldFile, form: str) -> None:
+    _equal(load(old_file("normalised.h5")), load(old_file(form)))
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
+def test_mlperf_files_equal_the_copies_beside_them(shared_data: Path) -> None:
+    folder = shared_data / "mlperf_tiny"
+    for old, new in (
         ("vww/vww_96.h5", "vww/vww_96_keras3.keras"),
         ("kws/kws_savedmodel", "kws/kws_keras3.keras"),
-    ],
-)
-def test_mlperf_files_equal_the_copies_beside_them(shared_data: Path, old: str, new: str) -> None:
-    folder = shared_data / "mlperf_tiny"
-    carried, copy = load(folder / old), load(folder / new)
+    ):
+        _equal(load(folder / new), load(folder / old))
+
+
+def _equal(copy: Any, carried: Any) -> None:
     x = _batch(copy.inputs, 0, integers=False)[0]
     a, b = np.asarray(copy(x)), np.asarray(carried(x))
     assert np.abs(a - b).max() <= TOLERANCE * np.abs(a).max()
@@ -115,18 +116,21 @@ def test_mlperf_files_equal_the_copies_beside_them(shared_data: Path, old: str, 
 @pytest.mark.parametrize(
     "name",
     [
-        "models/legacy/tfkeras__rnn_148.h5",
-        "models/legacy/tfkeras__tfop_0.h5",
-        "models/loads_in_neither/cyclegan_unet_source.h5",
-        "models/savedmodel/basic_pitch_nmp",
+        *("recurrent.h5", "operators.h5", "convolutions.h5", "normalised"),
+        *also_real(
+            "models/legacy/tfkeras__rnn_148.h5",
+            "models/legacy/tfkeras__tfop_0.h5",
+            "models/loads_in_neither/cyclegan_unet_source.h5",
+            "models/savedmodel/basic_pitch_nmp",
+        ),
     ],
 )
 def test_a_carried_model_is_saved_and_loaded_unchanged(
-    shared_data: Path, tmp_path: Path, name: str
+    old_file: OldFile, tmp_path: Path, name: str
 ) -> None:
     import keras
 
-    model = load(shared_data / name)
+    model = load(old_file(name))
     again = load(save(model, tmp_path / "model.keras"))
     x = _batch(model.inputs, 0, integers=False)
     x = x[0] if len(x) == 1 else x
@@ -134,9 +138,37 @@ def test_a_carried_model_is_saved_and_loaded_unchanged(
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
-def test_keras1_network_computes_as_its_weights_say(shared_data: Path) -> None:
-    """Two convolutions, a pooling and dense layers, computed here with NumPy alone."""
-    path = shared_data / "models" / "loads_in_neither" / "keras1_cnn.h5"
+def _keras1_network(path: Path) -> Path:
+    """Two convolutions, a pooling and a dense layer, the weights flat as Keras 1 kept them."""
+    random = np.random.default_rng(6)
+    names = ("convolution2d_1", "convolution2d_2", "maxpooling2d_1", "flatten_1", "dense_1")
+    sizes: dict[str, Any] = {"subsample": [1, 1], "dim_ordering": "tf", "bias": True}
+    sizes |= {"border_mode": "valid", "activation": "sigmoid", "nb_row": 3, "nb_col": 3}
+    pool = {"pool_size": [2, 2], "strides": [2, 2], "border_mode": "valid", "dim_ordering": "tf"}
+    shape = [None, 10, 10, 2]
+    config = [
+        keras1_layer("Convolution2D", names[0], batch_input_shape=shape, nb_filter=4, **sizes),
+        keras1_layer("Convolution2D", names[1], nb_filter=3, **sizes),
+        keras1_layer("MaxPooling2D", names[2], **pool),
+        keras1_layer("Flatten", names[3]),
+        keras1_layer("Dense", names[4], output_dim=5, activation="softmax", bias=True),
+    ]
+    shapes = {names[0]: (3, 3, 2, 4), names[1]: (3, 3, 4, 3), names[4]: (27, 5)}
+    weights = [
+        (name, [random.normal(size=s) for s in (shapes[name], shapes[name][-1:])])
+        if name in shapes
+        else (name, [])
+        for name in names
+    ]
+    return write_keras1(path, "Sequential", config, weights)
+
+
+@pytest.mark.parametrize("name", ["", *also_real("models/loads_in_neither/keras1_cnn.h5")])
+def test_keras1_network_computes_as_its_weights_say(
+    old_file: OldFile, tmp_path: Path, name: str
+) -> None:
+    """Its first convolution, computed here with NumPy alone."""
+    path = old_file(name) if name else _keras1_network(tmp_path / "keras1.h5")
     model = load(path)
     x = _batch(model.inputs, 0, integers=False)[0]
     assert np.isfinite(np.asarray(model(x))).all()
@@ -158,21 +190,38 @@ def _refusal(path: Path, **options: Any) -> str:
     return line
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("models/loads_in_neither/python_lambda.h5", "code in old files is never run"),
-        ("models/loads_in_neither/weights_only.h5", "weights of 10 layers but no model"),
-    ],
-)
-def test_refusals_say_what_the_file_is(shared_data: Path, name: str, says: str) -> None:
-    assert says in _refusal(shared_data / name)
+def _lambda_file(path: Path) -> Path:
+    import tf_keras
+
+    inputs = tf_keras.Input((3,))
+    x = tf_keras.layers.Lambda(lambda x: x**2, name="lambda_3")(inputs)
+    x = tf_keras.layers.Lambda(lambda x: x, name="lambda_4")(tf_keras.layers.Dense(2)(x))
+    tf_keras.Model(inputs, x).save(path)
+    return path
 
 
-def test_a_lambda_takes_the_users_function_of_its_name(shared_data: Path, tmp_path: Path) -> None:
+def test_refusals_say_what_the_file_is(tmp_path: Path) -> None:
+    import tf_keras
+
+    weights = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(2,)) for _ in range(10)])
+    weights.save_weights(tmp_path / "weights.h5")
+    assert "weights of 10 layers but no model" in _refusal(tmp_path / "weights.h5")
+    assert "code in old files is never run" in _refusal(_lambda_file(tmp_path / "lambda.h5"))
+
+
+def test_refusals_say_what_real_files_are(shared_data: Path) -> None:
+    folder = shared_data / "models" / "loads_in_neither"
+    assert "code in old files is never run" in _refusal(folder / "python_lambda.h5")
+    assert "weights of 10 layers but no model" in _refusal(folder / "weights_only.h5")
+
+
+@pytest.mark.parametrize("name", ["", *also_real("models/loads_in_neither/python_lambda.h5")])
+def test_a_lambda_takes_the_users_function_of_its_name(
+    old_file: OldFile, tmp_path: Path, name: str
+) -> None:
     code = tmp_path / "mine.py"
     code.write_text("def lambda_3(x):\n    return x**2\n\ndef lambda_4(x):\n    return x\n")
-    path = shared_data / "models" / "loads_in_neither" / "python_lambda.h5"
+    path = old_file(name) if name else _lambda_file(tmp_path / "lambda.h5")
     model = load(path, custom_objects=code)
     assert any(layer.name == "lambda_3" for layer in model.layers)
 
@@ -186,18 +235,18 @@ def _edited(source: Path, target: Path, edit: Any) -> Path:
     return target
 
 
-def test_an_unknown_layer_is_named_with_the_way_on(shared_data: Path, tmp_path: Path) -> None:
+def test_an_unknown_layer_is_named_with_the_way_on(old_file: OldFile, tmp_path: Path) -> None:
     def edit(config: Any) -> None:
         config["config"]["layers"][1]["class_name"] = "MyOwnLayer"
 
-    source = shared_data / "models" / "legacy" / "tfkeras__cnn1d_18.h5"
+    source = old_file("conv1d.h5")
     line = _refusal(_edited(source, tmp_path / "own.h5", edit))
     assert "MyOwnLayer" in line
     assert "--custom-objects" in line
 
 
-def test_a_file_cut_short_is_said_to_be_damaged(shared_data: Path, tmp_path: Path) -> None:
-    whole = (shared_data / "models" / "legacy" / "tfkeras__cnn1d_18.h5").read_bytes()
+def test_a_file_cut_short_is_said_to_be_damaged(old_file: OldFile, tmp_path: Path) -> None:
+    whole = old_file("conv1d.h5").read_bytes()
     path = tmp_path / "cut.h5"
     path.write_bytes(whole[: len(whole) // 2])
     assert "damaged or truncated" in _refusal(path)
@@ -222,9 +271,8 @@ def test_hdf5_of_something_else(tmp_path: Path) -> None:
     assert "temperature" in line
 
 
-def test_a_file_whose_weights_are_missing_is_refused(shared_data: Path, tmp_path: Path) -> None:
-    path = tmp_path / "bare.h5"
-    path.write_bytes((shared_data / "models" / "legacy" / "tfkeras__cnn1d_18.h5").read_bytes())
+def test_a_file_whose_weights_are_missing_is_refused(old_file: OldFile) -> None:
+    path = old_file("conv1d.h5")
     with h5py.File(path, "r+") as file:
         group = file["model_weights"]
         for name in list(group):
@@ -309,17 +357,17 @@ def test_archives_with_a_broken_member(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("edit", ["class_name", "config"])
-def test_a_configuration_that_lacks_a_part(shared_data: Path, tmp_path: Path, edit: str) -> None:
+def test_a_configuration_that_lacks_a_part(old_file: OldFile, tmp_path: Path, edit: str) -> None:
     def cut(config: Any) -> None:
         del config["config"]["layers"][1][edit]
 
-    source = shared_data / "models" / "legacy" / "tfkeras__cnn1d_18.h5"
+    source = old_file("conv1d.h5")
     assert "isn't whole" in _refusal(_edited(source, tmp_path / "cut.h5", cut))
 
 
-def test_what_was_translated_is_told(shared_data: Path) -> None:
-    path = shared_data / "models" / "legacy" / "tfkeras__rnn_148.h5"
-    notes = load_noted(path).notes
+@pytest.mark.parametrize("name", ["recurrent.h5", *also_real("models/legacy/tfkeras__rnn_148.h5")])
+def test_what_was_translated_is_told(old_file: OldFile, name: str) -> None:
+    notes = load_noted(old_file(name)).notes
     assert any("hard_sigmoid" in note for note in notes)
     assert notes[0].startswith("read from an HDF5 file of Keras")
 

@@ -1,21 +1,12 @@
-"""One converter child for all export tests: TensorFlow takes seconds to load."""
+"""Data that a model itself judges."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from edgepress.deploy.exporters.plausible import plausible_inputs
 from edgepress.deploy.verification.source_outputs import run_source
-from edgepress.deploy.worker import Worker
-
-
-@pytest.fixture(scope="session")
-def worker() -> Iterator[Worker]:
-    with Worker(timeout=240) as worker:
-        yield worker
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import onnx
 import pytest
 import tensorflow as tf
 from keras import layers
+from real_files import also_real
 
 from edgepress.compress.errors import DeviceError, EdgepressError
 from edgepress.compress.models import load
@@ -195,9 +196,13 @@ def test_layers_that_int8_ruins_stay_in_floats_where_a_floor_is_set(tmp_path, wo
     }  # fmt: skip
 
 
-def test_a_loop_that_the_conversion_to_float16_breaks_is_named(shared_data, tmp_path, worker):
+@pytest.mark.parametrize(
+    "name",
+    ["masked_hard_sigmoid.h5", *also_real("models/legacy/examples__masking__masking_zero_lstm.h5")],
+)
+def test_a_loop_that_the_conversion_to_float16_breaks_is_named(old_file, name, tmp_path, worker):
     """Its casts around the Clip of a hard sigmoid read what nothing in the loop's body makes."""
-    model = load(shared_data / "models/legacy/examples__masking__masking_zero_lstm.h5")
+    model = load(old_file(name))
     result = export(model, tmp_path / "out", ("onnx",), ("float32", "float16"), worker=worker)
     assert [artifact.quantize for artifact in result] == ["float32"]
     [skipped] = result.skipped

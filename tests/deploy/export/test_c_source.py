@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
+from real_files import also_real
 
 from edgepress.benchmarks.memory import plan_arena
 from edgepress.benchmarks.micro_memory import plan_micro
@@ -121,11 +122,16 @@ def _allocations(path):
         return runtime.ask({"do": "allocations"})
 
 
-@pytest.mark.parametrize("name", ["ic/resnet8", "kws/kws", "vww/vww_96", "ad/ad01"])
-def test_the_planned_arena_is_that_of_tflm(shared_data, name):
+@pytest.mark.parametrize(
+    "name",
+    ["resnet8", "ds_cnn", "mobilenet", "autoencoder",
+     *also_real("mlperf_tiny/ic/resnet8", "mlperf_tiny/kws/kws", "mlperf_tiny/vww/vww_96",
+                "mlperf_tiny/ad/ad01")],
+)  # fmt: skip
+def test_the_planned_arena_is_that_of_tflm(edge_file, name):
     """Within 5 % of what TFLM's own allocator gives to the four networks, part by part."""
     pytest.importorskip("tflite_micro")
-    path = shared_data / f"mlperf_tiny/{name}_int8.tflite"
+    path = edge_file(f"{name}_int8")
     measured = _allocations(path)
     plan = plan_micro(path)
     assert plan.activations == measured["head"]

@@ -78,9 +78,9 @@ def test_labels_and_preparation_are_in_the_exported_file(model, photographs, tmp
     assert f"model_int8[{size}]" not in (tmp_path / "out" / "model_int8.h").read_text()
 
 
-def test_weights_and_outputs_stay_as_they_are(model, tmp_path):
+def test_weights_and_outputs_stay_as_they_are(model, worker, tmp_path):
     plain, told = tmp_path / "plain.tflite", tmp_path / "told.tflite"
-    assert convert(model, plain) == ""
+    assert convert(model, plain, worker=worker) == ""
     told.write_bytes(plain.read_bytes())
     assert describe(told, "net", "made here", Preparation({}, scale=1 / 255), CLASSES)
     assert weights(told) == weights(plain)
@@ -100,10 +100,10 @@ def test_weights_and_outputs_stay_as_they_are(model, tmp_path):
     assert told.read_bytes() == before
 
 
-def test_a_described_file_runs_on_microcontrollers(model, tmp_path):
+def test_a_described_file_runs_on_microcontrollers(model, worker, tmp_path):
     runtime = pytest.importorskip("tflite_micro").runtime
     path = tmp_path / "told.tflite"
-    assert convert(model, path) == ""
+    assert convert(model, path, worker=worker) == ""
     assert describe(path, "net", "", None, CLASSES)
     interpreter = runtime.Interpreter.from_bytes(path.read_bytes(), arena_size=1_000_000)
     x = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype("float32")
@@ -112,9 +112,9 @@ def test_a_described_file_runs_on_microcontrollers(model, tmp_path):
     np.testing.assert_allclose(interpreter.get_output(0), model(x), atol=1e-5)
 
 
-def test_files_without_anything_to_tell_stay_as_they_are(model, tmp_path):
+def test_files_without_anything_to_tell_stay_as_they_are(model, worker, tmp_path):
     path = tmp_path / "plain.tflite"
-    assert convert(model, path) == ""
+    assert convert(model, path, worker=worker) == ""
     before = path.read_bytes()
     assert not describe(path, "net", "", Preparation({}), ())
     assert not describe(path, "net", "", None, ("one", "two"))  # of three classes
@@ -122,9 +122,9 @@ def test_files_without_anything_to_tell_stay_as_they_are(model, tmp_path):
     assert read_description(path) is None
 
 
-def test_a_damaged_description_is_named(model, tmp_path):
+def test_a_damaged_description_is_named(model, worker, tmp_path):
     path = tmp_path / "told.tflite"
-    assert convert(model, path) == ""
+    assert convert(model, path, worker=worker) == ""
     assert describe(path, "net", "", None, CLASSES)
     content = path.read_bytes()
     place = content.index(b"M001")

@@ -80,24 +80,37 @@ def _attentive() -> keras.Model:
     return keras.Model(series, layers.Dense(4, name="out")(layers.GlobalAveragePooling1D()(x)))
 
 
-@pytest.mark.parametrize("build", [_convolutional, _attentive])
-def test_every_child_writes_the_same_bytes(build, tmp_path):
-    model = build()
+NETWORKS = {"convolutional": _convolutional, "attentive": _attentive}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """ONNX files of the networks, by name: one from each of five children.
+
+    The order of sets of objects changes from process to process.
+    """
+    folder, models = tmp_path_factory.mktemp("written"), {k: f() for k, f in NETWORKS.items()}
     random = np.random.default_rng(0)  # equal weights, such as zeros, would be merged
-    model.set_weights([random.uniform(0.5, 1, w.shape) for w in model.get_weights()])
-    files = []
-    for number in range(5):  # the order of sets of objects changes from process to process
-        files.append(tmp_path / f"{number}.onnx")
-        assert convert(model, files[-1], "onnx", "float32") == ""
-    assert len({file.read_bytes() for file in files}) == 1
+    for model in models.values():
+        model.set_weights([random.uniform(0.5, 1, w.shape) for w in model.get_weights()])
+    files = {name: [folder / f"{name}_{number}.onnx" for number in range(5)] for name in models}
+    for number in range(5):
+        with Worker() as child:
+            for name, model in models.items():
+                assert convert(model, files[name][number], "onnx", "float32", child) == ""
+    return files
 
 
-def test_onnx_files_hold_no_shapes_of_tensors_that_are_gone(tmp_path):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_child_writes_the_same_bytes(written, name):
+    assert len({file.read_bytes() for file in written[name]}) == 1
+
+
+def test_onnx_files_hold_no_shapes_of_tensors_that_are_gone(written):
     """tf2onnx keeps those of all that its optimizer dropped: two thirds of such a file."""
     import onnx
 
-    assert convert(_attentive(), tmp_path / "model.onnx", "onnx", "float32") == ""
-    graph = onnx.load(tmp_path / "model.onnx").graph
+    graph = onnx.load(written["attentive"][0]).graph
     live = {name for node in graph.node for name in (*node.input, *node.output)}
     assert {value.name for value in graph.value_info} <= live
     assert not any("PartitionedCall" in name for name in live)

@@ -7,6 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from edge_networks import images
+from real_files import also_real, cifar_images
 
 from edgepress.compress import load, prune
 from edgepress.compress.errors import InputError
@@ -183,11 +185,22 @@ def test_encoding_has_a_use_for_float_files_only(tmp_path):
         export(mixed_net(), tmp_path / "out", formats=["onnx"], sparse_encoding="on")
 
 
-def test_prune_then_cluster_then_int8_keeps_zeros_and_values(shared_data, worker, tmp_path):
-    source = load(shared_data / "mlperf_tiny/ic/resnet8.h5")
-    test = np.load(shared_data / "cifar10/test.npz")
-    images = test["d"][:256].cumsum(1, dtype=np.uint8).cumsum(2, dtype=np.uint8)
-    data = {"train": (images, test["y"][:256]), "val": (images, test["y"][:256])}
+RESNETS = ["resnet8.keras", *also_real("mlperf_tiny/ic/resnet8.h5")]
+
+
+def _images_for(source, name):
+    if "/" in name:
+        pair = cifar_images(256)
+    else:
+        x = images(256, (32, 32, 3)).astype(np.uint8)
+        pair = x, source.predict(x.astype(np.float32), verbose=0).argmax(-1)
+    return {"train": pair, "val": pair}
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_prune_then_cluster_then_int8_keeps_zeros_and_values(edge_model, name, worker, tmp_path):
+    source = load(edge_model(name))
+    data = _images_for(source, name)
     pruned = prune(source, sparsity=0.75).model
     clustered = prune(pruned, structure="clusters", clusters=16).model
     wanted = zeros_in([k.value() for k in find_kernels(pruned)[0]])
@@ -261,11 +274,10 @@ def test_kernels_of_many_values_keep_a_grid_for_each_channel(worker, tmp_path):
     assert artifact.path.read_bytes() == before
 
 
-def test_nine_tenths_of_zeros_are_a_quarter_and_a_twelfth(shared_data, worker, tmp_path):
-    source = load(shared_data / "mlperf_tiny/ic/resnet8.h5")
-    test = np.load(shared_data / "cifar10/test.npz")
-    images = test["d"][:256].cumsum(1, dtype=np.uint8).cumsum(2, dtype=np.uint8)
-    data = {"train": (images, test["y"][:256]), "val": (images, test["y"][:256])}
+@pytest.mark.parametrize("name", RESNETS)
+def test_nine_tenths_of_zeros_are_a_quarter_and_a_twelfth(edge_model, name, worker, tmp_path):
+    source = load(edge_model(name))
+    data = _images_for(source, name)
     formats = {"formats": ["tflite"], "data": data, "worker": worker}
     (dense,) = export(source, tmp_path / "dense", quantize=["float32"], **formats)
     pruned = prune(source, sparsity=0.9).model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +33,31 @@ class Kinds:
 
 
 @pytest.fixture(scope="session")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> Kinds:
+def kinds(tmp_path_factory: pytest.TempPathFactory, worker: Worker) -> Kinds:
     folder = tmp_path_factory.mktemp("kinds")
     model = _network()
     x = np.random.default_rng(1).normal(size=(300, 8, 8, 2)).astype(np.float32)
     y = model.predict(x, verbose=0).argmax(-1)
     data = folder / "data.npz"
     np.savez(data, x_train=x, y_train=y, x_test=x[:80], y_test=y[:80])
-    with Worker() as worker:
-        made = [
-            *deploy.export(model, folder / "tflite", ["tflite"], ["float32"], worker=worker),
-            *deploy.export(
-                model, folder / "int8", ["tflite"], ["int8"], str(data), "int8", worker=worker
-            ),
-            *deploy.export(
-                model, folder / "onnx", ["onnx"], ["float32", "int8"], str(data), worker=worker
-            ),
-        ]
+    made = [
+        *deploy.export(model, folder / "tflite", ["tflite"], ["float32"], worker=worker),
+        *deploy.export(
+            model, folder / "int8", ["tflite"], ["int8"], str(data), "int8", worker=worker
+        ),
+        *deploy.export(
+            model, folder / "onnx", ["onnx"], ["float32", "int8"], str(data), worker=worker
+        ),
+    ]
     files = {f"{a.format} {a.quantize}".removesuffix(" float32"): a.path for a in made}
     files["savedmodel"] = save_plain(model, folder / "plain")
     return Kinds(model, files, data)
+
+
+@pytest.fixture(scope="session")
+def inspected(kinds: Kinds) -> Callable[[str], Any]:
+    """What `inspect` says of each file, asked once: a SavedModel takes a child with TensorFlow."""
+    return cache(lambda kind: deploy.inspect(kinds.files[kind]))
 
 
 def _network() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_files import also_real
 
 from edgepress import compress, deploy
 from edgepress.compress.counting.einsum import einsum_macs
@@ -23,13 +25,15 @@ FLOATS = ("tflite", "onnx", "savedmodel")
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_macs_are_those_of_the_keras_model(kind: str, kinds: Any) -> None:
-    assert deploy.inspect(kinds.files[kind]).macs == compress.inspect(kinds.model).macs
+def test_macs_are_those_of_the_keras_model(kind: str, kinds: Any, inspected: Any) -> None:
+    assert inspected(kind).macs == compress.inspect(kinds.model).macs
 
 
 @pytest.mark.parametrize("kind", FLOATS)
-def test_parameters_and_zeros_are_those_of_the_keras_model(kind: str, kinds: Any) -> None:
-    found, keras = deploy.inspect(kinds.files[kind]), compress.inspect(kinds.model)
+def test_parameters_and_zeros_are_those_of_the_keras_model(
+    kind: str, kinds: Any, inspected: Any
+) -> None:
+    found, keras = inspected(kind), compress.inspect(kinds.model)
     assert found.params == keras.params
     assert found.sparsity == pytest.approx(keras.sparsity)
     assert found.types == {"float32": keras.params}
@@ -54,8 +58,8 @@ def test_the_document_has_the_fields_of_a_keras_model(
     assert found["outputs"][0]["shape"][1:] == [3]
 
 
-def test_integers_are_seen_with_their_scales(kinds: Any) -> None:
-    found = deploy.inspect(kinds.files["tflite int8"])
+def test_integers_are_seen_with_their_scales(inspected: Any) -> None:
+    found = inspected("tflite int8")
     assert set(found.types) == {"int8", "int32"}
     kernels = [layer for layer in found.layers if layer.weights == "int8"]
     assert len(kernels) == 4
@@ -113,11 +117,23 @@ def test_an_einstein_sum_makes_one_product_for_each_index(sizes: list[int], equa
     assert einsum_macs(equation, shapes) == want
 
 
-def test_real_files_cost_what_is_published(shared_data: Path) -> None:
-    tiny = shared_data / "mlperf_tiny"
-    macs = {"ic/resnet8_float": 12_501_632, "kws/kws_int8": 2_656_768, "vww/vww_96_int8": 7_489_664}
-    for name, want in macs.items():
-        assert deploy.inspect(tiny / f"{name}.tflite").macs == want
+@pytest.mark.parametrize(
+    ("want", "names"),
+    [
+        (12_501_632, ("resnet8_float", *also_real("mlperf_tiny/ic/resnet8_float"))),
+        (2_656_768, ("ds_cnn_int8", *also_real("mlperf_tiny/kws/kws_int8"))),
+        (7_489_664, ("mobilenet_int8", *also_real("mlperf_tiny/vww/vww_96_int8"))),
+    ],
+)
+def test_files_cost_what_is_published(
+    edge_file: Callable[[str], Path], want: int, names: tuple[str, ...]
+) -> None:
+    assert {name: deploy.inspect(edge_file(name)).macs for name in names} == dict.fromkeys(
+        names, want
+    )
+
+
+def test_two_real_files_of_one_network_cost_the_same(shared_data: Path) -> None:
     pitch = shared_data / "models"
     one = deploy.inspect(pitch / "tflite/basic_pitch_nmp.tflite")
     other = deploy.inspect(pitch / "savedmodel/basic_pitch_nmp.onnx")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from edge_networks import images
+from real_files import also_real, cifar_images
 
 from edgepress import deploy
+from edgepress.benchmarks.runtime import Runtime
 from edgepress.deploy.cli import main
 
 DATA_NEEDED = ["float32", "float16", "dynamic", "int8"]
@@ -33,8 +37,8 @@ def test_every_kind_is_compared_with_every_other(source: str, artifact: str, kin
         assert (found.value, found.source_value, found.tolerance) == (1.0, 1.0, 1e-4)
 
 
-def test_channels_first_is_the_same_image(kinds: Any, tmp_path: Path) -> None:
-    (first,) = deploy.export(kinds.model, tmp_path / "out", ["onnx"], nchw=True)
+def test_channels_first_is_the_same_image(kinds: Any, worker: Any, tmp_path: Path) -> None:
+    (first,) = deploy.export(kinds.model, tmp_path / "out", ["onnx"], nchw=True, worker=worker)
     assert first.inputs[0].shape[1:] == (2, 8, 8)
     assert deploy.verify(first.path, kinds.files["tflite"]).passed
     assert deploy.verify(kinds.files["tflite"], first.path).passed
@@ -45,9 +49,9 @@ def test_without_data_random_inputs_are_compared(kinds: Any) -> None:
     assert (found.passed, found.samples, found.metric) == (True, 64, None)
 
 
-def test_another_model_is_told_apart(kinds: Any, tmp_path: Path, capfd: Any) -> None:
+def test_another_model_is_told_apart(kinds: Any, worker: Any, tmp_path: Path, capfd: Any) -> None:
     other = keras.models.clone_model(kinds.model)
-    (wrong,) = deploy.export(other, tmp_path / "out", ["tflite"])
+    (wrong,) = deploy.export(other, tmp_path / "out", ["tflite"], worker=worker)
     with pytest.raises(SystemExit) as end:
         main(["verify", str(kinds.files["onnx"]), str(wrong.path)])
     assert end.value.code == 1
@@ -125,7 +129,7 @@ def test_an_onnx_file_is_quantised(kinds: Any, tmp_path: Path, capfd: Any) -> No
     assert "no road from ONNX to tflite" in _reasons(document)["tflite int8"]
 
 
-def test_scattered_weights_and_a_fixed_batch(kinds: Any, tmp_path: Path) -> None:
+def test_scattered_weights_and_a_fixed_batch(kinds: Any, worker: Any, tmp_path: Path) -> None:
     import onnx
 
     model = onnx.load(kinds.files["onnx"])
@@ -136,7 +140,7 @@ def test_scattered_weights_and_a_fixed_batch(kinds: Any, tmp_path: Path) -> None
     onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=100)
     assert deploy.verify(path, kinds.files["onnx"]).passed
     made = deploy.export(
-        path, tmp_path / "out", ["onnx"], ["float32", "int8"], data=str(kinds.data)
+        path, tmp_path / "out", ["onnx"], ["float32", "int8"], data=str(kinds.data), worker=worker
     )
     assert [a.quantize for a in made] == ["float32", "int8"]
     assert deploy.inspect(made[0].path).params == kinds.model.count_params()
@@ -156,6 +160,26 @@ def test_a_saved_model_is_measured_as_its_tflite_file(kinds: Any, capfd: Any) ->
     assert "measured as its float32 TFLite file" in err
 
 
+@pytest.mark.parametrize("name", ["resnet8", *also_real("mlperf_tiny/ic/resnet8")])
+def test_an_integer_file_decides_like_its_float_file(
+    edge_file: Callable[[str], Path], name: str
+) -> None:
+    floats, integers = (edge_file(f"{name}_{kind}") for kind in ("float", "int8"))
+    if "/" in name:
+        x, y = cifar_images(200)
+    else:
+        drawn = images(400, (32, 32, 3), seed=6)
+        with Runtime(floats) as runtime:
+            (scores,) = runtime.predict({"x": drawn}).values()
+        first, second = np.sort(scores)[:, :-3:-1].T
+        surest = np.argsort(first - second)[200:]  # like a trained network's decisions
+        x, y = drawn[surest], scores[surest].argmax(1)
+    both = deploy.verify(floats, integers, {"test": (x.astype(np.float32), y)})
+    assert both.passed, both.reason
+    assert both.source_value is not None
+    assert both.source_value > 0.8
+
+
 def test_real_files_of_other_people(shared_data: Path) -> None:
     pitch = shared_data / "models"
     found = deploy.verify(
@@ -164,16 +188,3 @@ def test_real_files_of_other_people(shared_data: Path) -> None:
         samples=2,
     )
     assert found.passed, found.reason
-    tiny = shared_data / "mlperf_tiny/ic"
-    data = {"test": _cifar(shared_data)}
-    both = deploy.verify(tiny / "resnet8_float.tflite", tiny / "resnet8_int8.tflite", data)
-    assert both.passed, both.reason
-    assert both.source_value is not None
-    assert both.source_value > 0.8
-
-
-def _cifar(shared_data: Path) -> tuple[Any, Any]:
-    with np.load(shared_data / "cifar10/test.npz") as file:
-        differences = file["d"][:200]  # along both axes of the image
-        images = differences.cumsum(1, dtype=np.uint8).cumsum(2, dtype=np.uint8)
-        return images.astype(np.float32), file["y"][:200]

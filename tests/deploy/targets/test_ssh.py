@@ -171,10 +171,9 @@ def _children(pid: int) -> list[int]:
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_the_time_limit_ends_the_remote_process_too(server: Server, shared_data: Path) -> None:
-    heavy = shared_data / "models/tflite/basic_pitch_nmp.tflite"
+def test_the_time_limit_ends_the_remote_process_too(server: Server, resnet_float: Path) -> None:
     target = target_for(_url(server))
-    with target.open(heavy, RunOptions()) as session:
+    with target.open(resnet_float, RunOptions()) as session:
         with pytest.raises(DeviceError, match=r"within 0\.3 s"):
             session.runtime.ask({"do": "time", "n": 10**6}, timeout=0.3)
         assert [p for p in _alive(str(server.temporary)) if "runner.py" in _command(p)]
