@@ -32,7 +32,7 @@ from edgepress.deploy.worker import Worker
 
 SAMPLES = 240
 FORMATS = ("tflite", "onnx")
-FEW = {"dense": ("int8",), "grouped": ("float32", "int8")}
+FEW = {"grouped": ("float32", "int8")}
 
 
 @dataclass(frozen=True)
