@@ -12,7 +12,8 @@ from edgepress.benchmarks.runtime import Runtime
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters import EXPORTERS, Exporter
 from edgepress.deploy.exporters.exporter import Trace, Write
-from edgepress.deploy.foreign.account import FileInspection, Operation, account
+from edgepress.deploy.foreign.account import FileInspection, account
+from edgepress.deploy.foreign.operation import Operation
 from edgepress.deploy.foreign.signature import Signature
 from edgepress.deploy.quantize.precision import PRECISIONS
 from edgepress.deploy.worker import Refused, Worker

@@ -14,7 +14,7 @@ from edgepress.benchmarks.onnx_work import COUNTED, kernel_macs
 from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.counting.einsum import einsum_macs
 from edgepress.compress.errors import InputError
-from edgepress.deploy.foreign.account import Constant, Operation
+from edgepress.deploy.foreign.operation import Constant, Operation
 from edgepress.deploy.foreign.signature import Signature, activation
 
 Shape = tuple[int | None, ...]

@@ -12,7 +12,7 @@ import numpy as np
 from edgepress.compress.counting.graphs import Tally, tally_of
 from edgepress.compress.counting.operations import FORMULAS, ones
 from edgepress.deploy.exporters.tracing import SIGNATURE, graph_operations
-from edgepress.deploy.foreign.account import Constant, Operation
+from edgepress.deploy.foreign.operation import Constant, Operation
 
 # Nodes that hold, name or pass values on.
 _PLUMBING = frozenset({"Const", "Identity", "IdentityN", "NoOp", "Placeholder"})

@@ -22,7 +22,7 @@ from edgepress.benchmarks.tflite_file import (
 )
 from edgepress.benchmarks.tflite_macs import FORMULAS, operator_macs
 from edgepress.compress.artifact import TensorSpec
-from edgepress.deploy.foreign.account import Constant, Operation
+from edgepress.deploy.foreign.operation import Constant, Operation
 from edgepress.deploy.foreign.signature import Signature, activation
 
 # Types of numbers that weights are stored in; 4-bit ones are packed, two to a byte.

@@ -6,12 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgepress.compress.artifact import TensorSpec
-
-if TYPE_CHECKING:
-    from edgepress.deploy.foreign.account import Operation
+from edgepress.deploy.foreign.operation import Operation
 
 # Operators that only change how numbers are stored.
 CONVERTING = frozenset({

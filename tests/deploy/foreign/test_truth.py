@@ -13,7 +13,7 @@ from edgepress.compress.artifact import Artifact
 from edgepress.compress.errors import InputError
 from edgepress.deploy.doctor import doctor
 from edgepress.deploy.export_result import ExportResult, Failed, Skipped
-from edgepress.deploy.foreign.account import Constant, Operation
+from edgepress.deploy.foreign.operation import Constant, Operation
 from edgepress.deploy.foreign.runtimes import RUNTIMES, lacking
 from edgepress.deploy.foreign.truth import arithmetic, truths
 from edgepress.deploy.size_notes import larger_files
