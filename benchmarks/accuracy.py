@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.gate.outcomes import Outcomes, SampleHashes
 from edgepress.benchmarks.target import Session
-from edgepress.compress.figures import OutputMetric
+from edgepress.compress.kernel.figures import OutputMetric
 
 Array = NDArray[Any]
 Batch = tuple[dict[str, Array], Any]

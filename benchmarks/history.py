@@ -16,7 +16,7 @@ from edgepress.benchmarks.gate.change import Change as Change
 from edgepress.benchmarks.gate.comparison import changes as changes
 from edgepress.benchmarks.gate.rows import is_benchmark
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import read_json
+from edgepress.compress.kernel.files import read_json
 
 Document = Mapping[str, Any]
 

@@ -11,12 +11,6 @@ from typing import Any
 import numpy as np
 
 from edgepress.benchmarks.accuracy import Judge, Judged, judge
-from edgepress.benchmarks.intervals import (
-    Comparison,
-    compare,
-    median_interval,
-    smallest_difference,
-)
 from edgepress.benchmarks.measurement import Environment, Series
 from edgepress.benchmarks.results import (
     DeviceResult,
@@ -25,10 +19,16 @@ from edgepress.benchmarks.results import (
     Measurement,
     measured,
 )
-from edgepress.benchmarks.sampling import Entrant, Plan, Record, sample
+from edgepress.benchmarks.statistics.intervals import (
+    Comparison,
+    compare,
+    median_interval,
+    smallest_difference,
+)
+from edgepress.benchmarks.statistics.sampling import Entrant, Plan, Record, sample
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.compress.progress import Progress, Silent
+from edgepress.compress.kernel.progress import Progress, Silent
 
 _TWIN = "\0twin"
 

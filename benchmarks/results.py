@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 
 from edgepress.benchmarks.accuracy import Judged
-from edgepress.benchmarks.intervals import Comparison, Interval, median_interval, outliers
 from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
+from edgepress.benchmarks.statistics.intervals import (
+    Comparison,
+    Interval,
+    median_interval,
+    outliers,
+)
 from edgepress.benchmarks.target import RunOptions
-from edgepress.compress.figures import OutputMetric
-from edgepress.compress.files import gzip_size, sha256, zstd_size
+from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.kernel.files import gzip_size, sha256, zstd_size
 
 _WITHOUT_DATA: dict[str, Any] = {"metric": None, "value": None, "split": None, "metrics": []}
 

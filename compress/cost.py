@@ -23,7 +23,7 @@ from edgepress.compress.counting.count import Count, ShapeOf
 from edgepress.compress.counting.graphs import Tally
 from edgepress.compress.counting.tracing import own_shape, traced_model
 from edgepress.compress.graph import Call, graph_of, walk
-from edgepress.compress.results import Uncounted
+from edgepress.compress.specs.pruning_result import Uncounted
 
 
 @dataclass(frozen=True)

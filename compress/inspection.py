@@ -10,7 +10,7 @@ import numpy as np
 
 from edgepress.compress.cost import LayerCost, layer_costs, uncounted
 from edgepress.compress.graph import graph_of
-from edgepress.compress.results import Uncounted
+from edgepress.compress.specs.pruning_result import Uncounted
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def inspect(model: Any) -> Inspection:
 
 def _zeros_by_layer(model: Any) -> dict[str, tuple[int, int]]:
     """For each layer with kernels: (zeros, weights)."""
-    from edgepress.compress.weights.masks import count_zeros
-    from edgepress.compress.weights.prunable import find_kernels
+    from edgepress.compress.weights.masks.masks import count_zeros
+    from edgepress.compress.weights.masks.prunable import find_kernels
 
     kernels, _ = find_kernels(model, depthwise=True)
     found: dict[str, tuple[int, int]] = {}
@@ -131,7 +131,7 @@ def _zeros_by_layer(model: Any) -> dict[str, tuple[int, int]]:
 
 def _coded_by_layer(model: Any) -> dict[str, int]:
     """For each layer with kernels: the entropy bound of them, in bytes."""
-    from edgepress.compress.weights.entropy import entropy_bounds
+    from edgepress.compress.weights.clusters.entropy import entropy_bounds
 
     found: dict[str, int] = {}
     for bound in entropy_bounds(model):
@@ -162,7 +162,7 @@ def _layer(
 
 
 def _groups(model: Any) -> tuple[GroupReport, ...]:
-    from edgepress.compress.structure.groups import find_channels
+    from edgepress.compress.structure.tracing.groups import find_channels
 
     if graph_of(model) is None:
         return ()

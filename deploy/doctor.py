@@ -12,7 +12,8 @@ from typing import Any
 from edgepress.compress.doctor import Diagnosis, Finding, ranked
 from edgepress.compress.doctor import doctor as examine
 from edgepress.compress.errors import InputError
-from edgepress.deploy.source import Source, open_source
+from edgepress.deploy.sources.opening import open_source
+from edgepress.deploy.sources.source import Source
 
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;]+)$")
 
@@ -40,7 +41,7 @@ def doctor(
     Raises:
         InputError: The model or the data can't be opened.
     """
-    from edgepress.deploy.foreign.diagnosis import examine_file
+    from edgepress.deploy.sources.diagnosis import examine_file
 
     source = open_source(model)
     if not source.is_keras:
@@ -65,8 +66,8 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
         A finding for each obstacle.
     """
     from edgepress.deploy.exporters import Job, Settings
-    from edgepress.deploy.exporters.recurrent import loops
-    from edgepress.deploy.worker import Worker
+    from edgepress.deploy.lowerings.recurrent import loops
+    from edgepress.deploy.process.worker import Worker
 
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder, Worker() as worker:
         scratch = Path(folder)

@@ -10,9 +10,9 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.notation import parse_share, parse_size
-from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
-from edgepress.compress.specifying import explain, hint
+from edgepress.compress.specs.construction import explain, hint
+from edgepress.compress.specs.notation import parse_share, parse_size
+from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.deploy.quantize.precision import Method
 
 

@@ -99,7 +99,7 @@ def edge_model(once: Callable[..., Path]) -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def worker() -> Iterator[Any]:
     """One converter child for all tests: TensorFlow takes seconds to load."""
-    from edgepress.deploy.worker import Worker
+    from edgepress.deploy.process.worker import Worker
 
     with Worker(timeout=240) as worker:
         yield worker

@@ -15,7 +15,7 @@ from edgepress.benchmarks.gate.change import BETTER, SAME, UNKNOWN, WORSE, Chang
 from edgepress.benchmarks.gate.outcomes import Outcomes, close
 from edgepress.benchmarks.gate.rows import output_figures
 from edgepress.benchmarks.gate.significance import Evidence, paired, unpaired
-from edgepress.benchmarks.report.wording import is_share
+from edgepress.benchmarks.number_format import is_share
 
 Row = Mapping[str, Any]
 

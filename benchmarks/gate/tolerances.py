@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from edgepress.compress.notation import parse_share
-from edgepress.compress.training_recipe import Spec
+from edgepress.compress.specs.notation import parse_share
+from edgepress.compress.specs.training import Spec
 
 Share = Annotated[float, BeforeValidator(parse_share), Field(ge=0, allow_inf_nan=False)]
 

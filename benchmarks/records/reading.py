@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from edgepress.benchmarks.records.base import RunPath
 from edgepress.benchmarks.records.run import VERSION, RunRecord
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import read_json, write_json
+from edgepress.compress.kernel.files import read_json, write_json
 
 
 def run_record(values: Mapping[str, Any] | RunRecord, source: str = "the record") -> RunRecord:

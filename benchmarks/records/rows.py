@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from edgepress.benchmarks.records.base import Record, Several, Some
-from edgepress.compress.figures import OutputMetric
+from edgepress.compress.kernel.figures import OutputMetric
 
 NOT_REAL = "estimated or emulated, not a real time"
 UNSEEN = "no difference shown"

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from edgepress.benchmarks.records.base import Record, RunPath, Several, Some
-from edgepress.compress.figures import OutputMetric
-from edgepress.compress.results import Uncounted
+from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.specs.pruning_result import Uncounted
 
 
 class Verified(Record):
-    """How an exported file compared with its source; see `compress.artifact.Agreement`."""
+    """How an exported file compared with its source; see `compress.kernel.artifact.Agreement`."""
 
     passed: bool = True
     max_abs_error: float | None = None
@@ -26,7 +26,7 @@ class Verified(Record):
 
 
 class ArtifactRecord(Record):
-    """A published file of a run; see `compress.artifact.Artifact`.
+    """A published file of a run; see `compress.kernel.artifact.Artifact`.
 
     Attributes:
         path: Where it lies inside the run.

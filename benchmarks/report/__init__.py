@@ -16,8 +16,8 @@ from edgepress.benchmarks.report.benches import as_run
 from edgepress.benchmarks.report.html import render_html
 from edgepress.benchmarks.report.markdown import render_markdown
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import atomic_output, check_output, read_json
-from edgepress.compress.registry import Table
+from edgepress.compress.kernel.files import atomic_output, check_output, read_json
+from edgepress.compress.kernel.registry import Table
 
 NamedRuns = Sequence[tuple[str, dict[str, Any]]]
 

@@ -11,9 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from edgepress.benchmarks.gate.rows import output_figures
-from edgepress.benchmarks.records import BenchmarkRecord, BenchmarkRow
-from edgepress.benchmarks.report import plots, story
-from edgepress.benchmarks.report.wording import (
+from edgepress.benchmarks.number_format import (
     ABSENT,
     bytes_text,
     metric_text,
@@ -22,6 +20,8 @@ from edgepress.benchmarks.report.wording import (
     time_mark,
     verdict_text,
 )
+from edgepress.benchmarks.records import BenchmarkRecord, BenchmarkRow
+from edgepress.benchmarks.report import plots, view_model
 
 Document = Mapping[str, Any]
 _MARKS = {"regression": "✗ regression", "improvement": "✓ improvement"}
@@ -88,7 +88,7 @@ def _label(row: Document) -> str:
     return str(row.get("label") or row["artifact"])
 
 
-def grids(document: Document) -> list[tuple[str, story.Grid]]:
+def grids(document: Document) -> list[tuple[str, view_model.Grid]]:
     """All tables with their titles, in the order in which they are read."""
     found = [
         ("Against the earlier result", changes(document)),
@@ -96,7 +96,7 @@ def grids(document: Document) -> list[tuple[str, story.Grid]]:
         ("Size, memory and accuracy", sizes(document)),
         ("Compared", comparisons(document)),
         ("What could not be measured", failures(document)),
-        *story.operator_times(document.get("profiles") or ()),
+        *view_model.operator_times(document.get("profiles") or ()),
     ]
     return [(name, grid) for name, grid in found if grid is not None and (grid.rows or grid.notes)]
 
@@ -120,7 +120,7 @@ def verdict(document: Document) -> tuple[bool, str] | None:
     return True, f"✓ no regression in {held} figure{'s' * (held != 1)} against {where}{rest}"
 
 
-def changes(document: Document) -> story.Grid | None:
+def changes(document: Document) -> view_model.Grid | None:
     """Every figure against its earlier self; what lies within the noise is "same"."""
     notes = tuple(str(n) for n in (document.get("against") or {}).get("notes") or ())
     rows = tuple(
@@ -135,7 +135,7 @@ def changes(document: Document) -> story.Grid | None:
         for c in document.get("changes") or ()
     )
     columns = ("file", "figure", "before", "after", "verdict", "why")
-    return story.Grid(columns, rows, notes) if rows or notes else None
+    return view_model.Grid(columns, rows, notes) if rows or notes else None
 
 
 def _value(change: Document, value: float | None) -> str:
@@ -150,7 +150,7 @@ def _energy(value: float | None) -> str:
     return ABSENT if value is None else f"{significant(value)} mJ"
 
 
-def latency(document: Document) -> story.Grid:
+def latency(document: Document) -> view_model.Grid:
     """The times of each row; those that are no real hardware's are marked."""
     cells = []
     for row in document["rows"]:
@@ -168,7 +168,7 @@ def latency(document: Document) -> story.Grid:
         ]
         cells.append((_where(row), *(f"{t}\n{mark}" if mark else t for t in times), _runs(row)))
     columns = ("file", "median", "95 % interval", "p90", "p99", "a second", "first", "load", "n")
-    return story.Grid(columns, tuple(cells), _notes(document))
+    return view_model.Grid(columns, tuple(cells), _notes(document))
 
 
 def _where(row: Document) -> str:
@@ -199,7 +199,7 @@ def _notes(document: Document) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-def sizes(document: Document) -> story.Grid:
+def sizes(document: Document) -> view_model.Grid:
     """Bytes, memory, energy and metrics of each row."""
     rows = document["rows"]
     energy = any(row.get("energy_mj") is not None for row in rows)
@@ -218,7 +218,7 @@ def sizes(document: Document) -> story.Grid:
     ]
     columns = ("file", "bytes", "gzip", "zstd", "arena", "peak memory", *["energy"] * energy,
                "metric")  # fmt: skip
-    return story.Grid(columns, tuple(cells))
+    return view_model.Grid(columns, tuple(cells))
 
 
 def _metrics(row: Document) -> str:
@@ -234,7 +234,7 @@ def _metrics(row: Document) -> str:
     return "\n".join(told)
 
 
-def comparisons(document: Document) -> story.Grid | None:
+def comparisons(document: Document) -> view_model.Grid | None:
     """Ratios of times, taken side by side on one device."""
     names = {str(row["artifact"]): _label(row) for row in document["rows"]}
     several = len(_devices(document)) > 1
@@ -249,16 +249,16 @@ def comparisons(document: Document) -> story.Grid | None:
         for c in document.get("comparisons") or ()
     )
     columns = ("file", "against", "takes × the time", "95 % interval", "verdict")
-    return story.Grid(columns, rows) if rows else None
+    return view_model.Grid(columns, rows) if rows else None
 
 
-def failures(document: Document) -> story.Grid | None:
+def failures(document: Document) -> view_model.Grid | None:
     """Devices that could not be reached, and files that they could not run."""
     rows = tuple(
         (str(f.get("artifact") or "everything"), str(f.get("device")), f"✗ {f.get('reason')}")
         for f in document.get("failures") or ()
     )
-    return story.Grid(("file", "device", "why"), rows) if rows else None
+    return view_model.Grid(("file", "device", "why"), rows) if rows else None
 
 
 def points(document: Document, group: str) -> list[plots.Point]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.number_format import bytes_text, metric_text
 from edgepress.benchmarks.records import RunRecord, run_record
-from edgepress.benchmarks.report import benches, plots, story
+from edgepress.benchmarks.report import benches, plots, view_model
 from edgepress.benchmarks.report.benches import Bench
-from edgepress.benchmarks.report.wording import bytes_text, metric_text
 
 _FOLDER = Path(__file__).parent
 
@@ -65,21 +65,21 @@ def page(
     return text
 
 
-def _overview(runs: Sequence[tuple[str, RunRecord | Bench]]) -> story.Grid:
+def _overview(runs: Sequence[tuple[str, RunRecord | Bench]]) -> view_model.Grid:
     rows = []
     for name, run in runs:
-        measured = run.record.rows if isinstance(run, Bench) else story.artifact_rows(run)
+        measured = run.record.rows if isinstance(run, Bench) else view_model.artifact_rows(run)
         for row in measured:
             rows.append(
                 (
                     f"{row.name}\n{name}",
                     bytes_text(row.bytes),
                     bytes_text(row.gzip_bytes),
-                    f"{story.time_cell(row)}\n{row.device}",
+                    f"{view_model.time_cell(row)}\n{row.device}",
                     metric_text(row.metric, row.value),
                 )
             )
-    return story.Grid(("file", "bytes", "gzip", "latency", "metric"), tuple(rows))
+    return view_model.Grid(("file", "bytes", "gzip", "latency", "metric"), tuple(rows))
 
 
 def _accuracy(runs: Sequence[tuple[str, RunRecord | Bench]], metric: str | None) -> Any:
@@ -92,17 +92,17 @@ def _accuracy(runs: Sequence[tuple[str, RunRecord | Bench]], metric: str | None)
 def _points(run: RunRecord | Bench, name: str) -> list[plots.Point]:
     if isinstance(run, Bench):
         return benches.points(run.document, name)
-    return story.points(run, name)
+    return view_model.points(run, name)
 
 
 def _metric(run: RunRecord | Bench) -> str | None:
     """The metric of a run or a benchmark."""
-    return benches.metric_of(run.document) if isinstance(run, Bench) else story.metric_of(run)
+    return benches.metric_of(run.document) if isinstance(run, Bench) else view_model.metric_of(run)
 
 
 def title_of(run: RunRecord | Bench) -> str:
     """What a page of one run or one benchmark is called."""
-    return benches.title(run.document) if isinstance(run, Bench) else story.title_of(run)
+    return benches.title(run.document) if isinstance(run, Bench) else view_model.title_of(run)
 
 
 def _bench(name: str, bench: Bench) -> dict[str, Any]:
@@ -132,25 +132,25 @@ def _view(name: str, run: RunRecord) -> dict[str, Any]:
         "name": name,
         "bench": False,
         "verdict": run.judged,
-        "cards": story.cards(run),
-        "best_note": story.best_note(run),
+        "cards": view_model.cards(run),
+        "best_note": view_model.best_note(run),
         "warnings": list(run.warnings),
-        "receipt": story.receipt(run),
+        "receipt": view_model.receipt(run),
         "receipt_plot": _svg(plots.receipt_lines(stages, run.stage_times))
         if len(stages) > 1
         else "",
-        "artifacts": story.artifacts(run),
-        "accuracy_plot": _accuracy([(name, run)], story.metric_of(run)),
-        "latency": story.latency(run),
+        "artifacts": view_model.artifacts(run),
+        "accuracy_plot": _accuracy([(name, run)], view_model.metric_of(run)),
+        "latency": view_model.latency(run),
         "latency_plot": _svg(plots.latency_distribution(timed)) if timed else "",
-        "comparisons": story.comparisons(run),
-        "profile": story.profile(run.benchmark.profiles),
+        "comparisons": view_model.comparisons(run),
+        "profile": view_model.profile(run.benchmark.profiles),
         "curves": [
             (s.title or s.name, _svg(plots.training_curves(s.history)))
             for s in stages
             if plots.has_curves(s.history)
         ],
-        "provenance": story.provenance(run),
+        "provenance": view_model.provenance(run),
         "recipe": _recipe(run),
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgepress.benchmarks.records import RunRecord, run_record
-from edgepress.benchmarks.report import benches, story
+from edgepress.benchmarks.report import benches, view_model
 from edgepress.benchmarks.report.benches import Bench
 from edgepress.benchmarks.report.html import opened, title_of
 
@@ -29,28 +29,28 @@ def render_markdown(runs: Sequence[tuple[str, Mapping[str, Any] | RunRecord]]) -
     return "\n\n".join(parts) + "\n"
 
 
-def grids(run: RunRecord | Bench) -> list[tuple[str, story.Grid]]:
+def grids(run: RunRecord | Bench) -> list[tuple[str, view_model.Grid]]:
     """The tables of a run or a benchmark under their titles."""
     if isinstance(run, Bench):
         return benches.grids(run.document)
-    cards = story.cards(run)
-    summary = story.Grid(
+    cards = view_model.cards(run)
+    summary = view_model.Grid(
         ("", "before", "after", "change"),
         tuple((c.title, c.before, c.after, c.change) for c in cards),
-        (note,) if (note := story.best_note(run)) else (),
+        (note,) if (note := view_model.best_note(run)) else (),
     )
     found = [
         ("Before and after", summary if cards else None),
-        ("What each stage brought", story.receipt(run)),
-        ("Files", story.artifacts(run)),
-        ("Latency and memory", story.latency(run)),
-        ("Compared", story.comparisons(run)),
-        *story.operator_times(run.benchmark.profiles),
+        ("What each stage brought", view_model.receipt(run)),
+        ("Files", view_model.artifacts(run)),
+        ("Latency and memory", view_model.latency(run)),
+        ("Compared", view_model.comparisons(run)),
+        *view_model.operator_times(run.benchmark.profiles),
     ]
     return [(title, grid) for title, grid in found if grid is not None]
 
 
-def _markdown(grid: story.Grid) -> str:
+def _markdown(grid: view_model.Grid) -> str:
     def line(cells: Sequence[str]) -> str:
         clean = (cell.replace("\n", " · ").replace("|", "\\|") for cell in cells)
         return "| " + " | ".join(clean) + " |"

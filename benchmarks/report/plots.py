@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.benchmarks.number_format import is_share
 from edgepress.benchmarks.records import BenchmarkRow, StageRecord
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.benchmarks.records.run import StageTime
-from edgepress.benchmarks.report.wording import is_share
 
 # On two lines, since it stands at the edge of a plot.
 _NOT_REAL = NOT_REAL.replace(", ", ",\n")

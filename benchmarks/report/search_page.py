@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.number_format import ABSENT, metric_text, ms_text, significant
 from edgepress.benchmarks.records import RunRecord
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
-from edgepress.benchmarks.report import story
+from edgepress.benchmarks.report import view_model
 from edgepress.benchmarks.report.html import page
-from edgepress.benchmarks.report.wording import ABSENT, metric_text, ms_text, significant
-from edgepress.compress.files import atomic_output
+from edgepress.compress.kernel.files import atomic_output
 
 
 def write_search_page(
@@ -38,28 +38,30 @@ def search_view(found: SearchRecord) -> dict[str, Any]:
         "headline": found.headline,
         "good": bool(found.front),
         "front": front_grid(found) if found.front else None,
-        "latency": story.latency(measured),
-        "comparisons": story.comparisons(measured),
+        "latency": view_model.latency(measured),
+        "comparisons": view_model.comparisons(measured),
         "trials": trials_grid(found),
     }
 
 
-def front_grid(found: SearchRecord) -> story.Grid:
+def front_grid(found: SearchRecord) -> view_model.Grid:
     """The trials that none beats, with the figures that say so."""
     return _grid(found, [t for t in found.trials if t.number in found.front], (found.front_by,))
 
 
-def trials_grid(found: SearchRecord) -> story.Grid:
+def trials_grid(found: SearchRecord) -> view_model.Grid:
     """Every trial, with what it gave or why it gave nothing."""
     base = _grid(found, found.trials, ())
     words = [
         t.reason or ("on the front" if t.number in found.front else "beaten") for t in found.trials
     ]
     rows = tuple((*row, word) for row, word in zip(base.rows, words, strict=True))
-    return story.Grid((*base.columns, "outcome"), rows)
+    return view_model.Grid((*base.columns, "outcome"), rows)
 
 
-def _grid(found: SearchRecord, trials: Sequence[TrialRecord], notes: tuple[str, ...]) -> story.Grid:
+def _grid(
+    found: SearchRecord, trials: Sequence[TrialRecord], notes: tuple[str, ...]
+) -> view_model.Grid:
     columns = ("trial", "values", *found.objectives, f"{found.metric} ({found.split})")
     rows = tuple(
         (
@@ -70,7 +72,7 @@ def _grid(found: SearchRecord, trials: Sequence[TrialRecord], notes: tuple[str, 
         )
         for trial in trials
     )
-    return story.Grid(columns, rows, tuple(note for note in notes if note))
+    return view_model.Grid(columns, rows, tuple(note for note in notes if note))
 
 
 def _figure(trial: TrialRecord, name: str, metric: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgepress.compress.data.dataset import Split
 from edgepress.compress.data.tasks import Task
-from edgepress.compress.figures import OutputMetric
+from edgepress.compress.kernel.figures import OutputMetric
 
 
 def predict(model: Any, split: Split, batch_size: int = 256) -> tuple[list[Any], Any]:

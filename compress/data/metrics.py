@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.figures import OutputMetric
-from edgepress.compress.registry import Table
+from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.kernel.registry import Table
 
 Array = NDArray[Any]
 

@@ -12,18 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.arrays import (
+from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
+from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
+from edgepress.compress.data.dataset import Dataset, Source, Split
+from edgepress.compress.data.inferring.output_range import reach_of
+from edgepress.compress.data.inferring.task_inference import infer_task
+from edgepress.compress.data.naming import by_name
+from edgepress.compress.data.preparation import own_rescaling, preparation_for
+from edgepress.compress.data.readers.arrays import (
     SPLITS,
     ArraySource,
     array_source,
     read_npz,
     split_arrays,
 )
-from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
-from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
-from edgepress.compress.data.dataset import Dataset, Source, Split
-from edgepress.compress.data.fixing import digest, fixed
-from edgepress.compress.data.folders import (
+from edgepress.compress.data.readers.fixing import digest, fixed
+from edgepress.compress.data.readers.folders import (
     class_folder_source,
     class_names,
     empty_classes,
@@ -31,20 +35,16 @@ from edgepress.compress.data.folders import (
     folder_splits,
     pair_source,
 )
-from edgepress.compress.data.inference import infer_task
-from edgepress.compress.data.labels import numbered
-from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation import own_rescaling, preparation_for
-from edgepress.compress.data.reach import reach_of
-from edgepress.compress.data.splitting import split_indices
-from edgepress.compress.data.streams import is_stream, stream_source, tfds_streams
-from edgepress.compress.data.tables import read_table
+from edgepress.compress.data.readers.labels import numbered
+from edgepress.compress.data.readers.splitting import split_indices
+from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
+from edgepress.compress.data.readers.tables import read_table
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import sha256
+from edgepress.compress.kernel.files import sha256
 from edgepress.compress.models.user_code import call_reference, is_reference
-from edgepress.compress.recipe import DataSpec
+from edgepress.compress.specs.recipe import DataSpec
 
 _FORMS = "a .npz, .csv or .parquet file, a folder of images, tfds:NAME or file.py:function"
 

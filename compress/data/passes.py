@@ -8,9 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgepress.compress.data.arrays import ArraySource
 from edgepress.compress.data.dataset import Split
-from edgepress.compress.data.fixing import FIX_THE_ORDER, digest
+from edgepress.compress.data.readers.arrays import ArraySource
+from edgepress.compress.data.readers.fixing import FIX_THE_ORDER, digest
 from edgepress.compress.errors import InputError
 
 Arrays = dict[str, NDArray[Any]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.keras_counterparts import keras_loss, keras_metrics
 from edgepress.compress.data.metrics import METRICS, drop_of
-from edgepress.compress.figures import OutputMetric
+from edgepress.compress.kernel.figures import OutputMetric
 
 Kind = Literal["classification", "binary", "multi-label", "regression", "image-to-image"]
 Array = NDArray[Any]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.arrays import ArraySource
+from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.preparation import Preparation
-from edgepress.compress.data.reach import reach_of
+from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.errors import InputError
 
 _BATCH = 256

@@ -101,7 +101,7 @@ def load_noted(
     """
     import keras
 
-    from edgepress.compress.models.channels_first import support_channels_first
+    from edgepress.compress.models.compat_layers.channels_first import support_channels_first
 
     support_channels_first()
     if isinstance(source, keras.Model):
@@ -185,12 +185,12 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
     import keras
 
     # Importing them registers the layers that a carried and saved model may hold.
-    from edgepress.compress.models import (  # noqa: F401
+    from edgepress.compress.models.compat_layers import (  # noqa: F401
         activations,
         convolutions,
         custom,
-        local_layers,
-        older_nets,
+        locally_connected,
+        older_networks,
         published_layers,
     )
     from edgepress.compress.models.legacy import is_older
@@ -232,7 +232,7 @@ def _refusal(path: Path, error: Exception) -> InputError:
 
 def _built(model: Any, source: str) -> Any:
     if model.built and not getattr(model, "inputs", None):
-        from edgepress.compress.models.flatten import flatten
+        from edgepress.compress.models.rebuilding.flatten import flatten
 
         return flatten(model)
     if not model.built:

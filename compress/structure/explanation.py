@@ -10,13 +10,13 @@ import numpy as np
 
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.registry import near_names
-from edgepress.compress.structure.groups import Channels, Group, find_channels
-from edgepress.compress.structure.metering import Instruments, budget_for
-from edgepress.compress.structure.pruning import resolved
-from edgepress.compress.structure.scoring import score_groups
-from edgepress.compress.structure.settling import settle
+from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Instruments, budget_for
+from edgepress.compress.structure.planning.measured_search import settle
+from edgepress.compress.structure.planning.resolving import resolved
+from edgepress.compress.structure.planning.scoring import score_groups
+from edgepress.compress.structure.tracing.groups import Channels, Group, find_channels
 
 _VERBS = {
     "makes": "makes them",

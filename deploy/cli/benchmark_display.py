@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgepress.benchmarks.report.wording import verdict_text
+from edgepress.benchmarks.number_format import verdict_text
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.gate import say_changes
 

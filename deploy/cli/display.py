@@ -130,7 +130,7 @@ def print_outputs(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
 
 def percent(value: float | None) -> str:
     """A share as a percentage; only all of it is 100 %."""
-    from edgepress.benchmarks.report.wording import share_text
+    from edgepress.benchmarks.number_format import share_text
 
     return "-" if value is None else share_text(value)
 

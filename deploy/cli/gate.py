@@ -28,7 +28,7 @@ def names_of(values: Values) -> tuple[str, ...]:
     Raises:
         InputError: The names don't fit the files.
     """
-    from edgepress.deploy.benchmarking import check_names
+    from edgepress.deploy.benchmarking.benchmark import check_names
 
     words: Sequence[str] = values["name"]
     files = [str(path) for path in values["artifacts"]]

@@ -9,10 +9,10 @@ import click
 from edgepress.benchmarks.records import Verdict
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.benchmarks.report.markdown import grids
-from edgepress.benchmarks.report.story import Grid, left_out_notes
+from edgepress.benchmarks.report.view_model import Grid, left_out_notes
 from edgepress.compress.errors import CheckFailed, DeviceError, Stopped
 from edgepress.deploy.cli import display
-from edgepress.deploy.pipeline import RunResult, run
+from edgepress.deploy.pipeline.pipeline import RunResult, run
 from edgepress.deploy.recipe import Recipe
 
 _TABLES = ("What each stage brought", "Files", "Before and after")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgepress.compress.errors import Stopped
-from edgepress.compress.files import sweep
+from edgepress.compress.kernel.files import sweep
 from edgepress.deploy.cli import display
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from edgepress.compress.errors import EdgepressError
-from edgepress.deploy.exporters.plain_operations import Words
 from edgepress.deploy.exporters.tracing import TracedModel, trace_model
-from edgepress.deploy.worker import Worker
+from edgepress.deploy.lowerings.operations import Words
+from edgepress.deploy.process.worker import Worker
 
 IO = Literal["float", "int8", "uint8"]
 Shapes = Mapping[str, Sequence[int]]
@@ -106,7 +106,7 @@ class Job:
         Raises:
             ValueError: The recurrent layers can't be unrolled.
         """
-        from edgepress.deploy.exporters.recurrent import unroll
+        from edgepress.deploy.lowerings.recurrent import unroll
 
         key = f"{batch}-{settled}-{unrolled}-{'float' if self.trace is not None else words}"
         if key not in self._graphs:

@@ -83,7 +83,7 @@ def tflite_tail(path: Path, depth: int) -> Tail:
     Raises:
         ValueError: There are none, or nothing would be left to quantise.
     """
-    from edgepress.benchmarks.tflite_file import read_graph
+    from edgepress.benchmarks.tflite.graph import read_graph
 
     graph = read_graph(path)
     steps = [Step(op.name, tuple(op.inputs), tuple(op.outputs)) for op in graph.operators]

@@ -32,7 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from edgepress.compress.registry import Table
+from edgepress.compress.kernel.registry import Table
 
 Bounded = Literal["largest", "noise"]
 # How int8 ranges are taken from samples; "auto" tries the others.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgepress.compress.registry import Table
+from edgepress.compress.kernel.registry import Table
 
 Figures = Mapping[str, Any]
 

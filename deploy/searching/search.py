@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from edgepress.benchmarks.records import BenchmarkRecord, read_run
 from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.compress.errors import CheckFailed, InputError
-from edgepress.compress.files import sha256, write_json
-from edgepress.compress.progress import Progress, Silent
-from edgepress.deploy.foreseeing import check_recipe
-from edgepress.deploy.pipeline import measure_files
+from edgepress.compress.kernel.files import sha256, write_json
+from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.deploy.pipeline.pipeline import measure_files
+from edgepress.deploy.pipeline.recipe_checks import check_recipe
+from edgepress.deploy.pipeline.run_folder import RunFolder, open_run
 from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
-from edgepress.deploy.run_folder import RunFolder, open_run
 from edgepress.deploy.searching.last_measurement import MEASURED, MOST_FILES, Front, measured_front
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchRecipe, ends, values_of
@@ -280,7 +280,7 @@ class _Search:
         return {n: path for n, path in files.items() if path.suffix in (".tflite", ".onnx")}
 
     def _measure(self, files: Mapping[int, Path]) -> BenchmarkRecord:
-        from edgepress.deploy.benchmarking import RunFile
+        from edgepress.deploy.benchmarking.benchmark import RunFile
 
         if not files:
             return BenchmarkRecord()

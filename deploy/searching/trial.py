@@ -13,8 +13,8 @@ from typing import Any
 from edgepress.benchmarks.records import ArtifactRecord, BenchmarkRow, RunRecord, read_run
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import EdgepressError
+from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import Recipe, write_recipe
-from edgepress.deploy.run_folder import RunFolder
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchSpec
 

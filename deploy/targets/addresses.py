@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.registry import near_names
+from edgepress.compress.kernel.registry import near_names
 
 
 @dataclass(frozen=True)

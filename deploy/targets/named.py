@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.profile import Profile
+from edgepress.benchmarks.operator_costs import Profile
 from edgepress.benchmarks.target import RunOptions, Session, Target
 
 

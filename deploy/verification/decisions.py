@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.artifact import ClassAgreement
 from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.kernel.artifact import ClassAgreement
+from edgepress.deploy.differences.slices import Slices, cut, spread
 from edgepress.deploy.quantize.precision import Precision
-from edgepress.deploy.verification.slices import Slices, cut, spread
 
 Array = NDArray[Any]
 Kind = Literal["classes", "labels", "numbers", "values"]

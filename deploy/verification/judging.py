@@ -9,11 +9,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.artifact import Agreement, ClassAgreement, OutputAgreement
 from edgepress.compress.data.metrics import METRICS, fallen
 from edgepress.compress.data.tasks import OutputTask, output_names
 from edgepress.compress.errors import InputError
-from edgepress.compress.figures import OutputMetric, compared
+from edgepress.compress.kernel.artifact import Agreement, ClassAgreement, OutputAgreement
+from edgepress.compress.kernel.figures import OutputMetric, compared
+from edgepress.deploy.differences.difference import (
+    ROUNDING_LIMIT,
+    bounded_error,
+    noise,
+)
+from edgepress.deploy.differences.growth import grown_error
+from edgepress.deploy.differences.slices import (
+    Slices,
+    cut,
+    shares_unit,
+    small_slices,
+    spread,
+)
 from edgepress.deploy.quantize.precision import Precision
 from edgepress.deploy.verification.decisions import (
     Decision,
@@ -21,19 +34,6 @@ from edgepress.deploy.verification.decisions import (
     decision_of,
     rights,
     worst_class,
-)
-from edgepress.deploy.verification.difference import (
-    ROUNDING_LIMIT,
-    bounded_error,
-    noise,
-)
-from edgepress.deploy.verification.growth import grown_error
-from edgepress.deploy.verification.slices import (
-    Slices,
-    cut,
-    shares_unit,
-    small_slices,
-    spread,
 )
 from edgepress.deploy.verification.source_outputs import SourceOutputs
 

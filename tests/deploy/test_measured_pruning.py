@@ -9,19 +9,19 @@ import keras
 import pytest
 
 from edgepress import deploy
-from edgepress.benchmarks.layer_file import write_layer
-from edgepress.benchmarks.layer_times import LayerClock
-from edgepress.benchmarks.memory import plan_arena
+from edgepress.benchmarks.operators.layer_times import LayerClock
 from edgepress.benchmarks.target import Job, RunOptions
-from edgepress.benchmarks.tflite_file import read_graph
+from edgepress.benchmarks.tflite.arena import plan_arena
+from edgepress.benchmarks.tflite.graph import read_graph
+from edgepress.benchmarks.tflite.layer_file import write_layer
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import zstd_size
-from edgepress.compress.progress import Silent
-from edgepress.compress.structure.layer_size import LayerSize
-from edgepress.compress.structure.layer_sizes import sized
-from edgepress.compress.structure.trace import trace
-from edgepress.deploy.exporting import convert
-from edgepress.deploy.instruments import clocked_target, latency_folder
+from edgepress.compress.kernel.files import zstd_size
+from edgepress.compress.kernel.progress import Silent
+from edgepress.compress.structure.budgets.layer_size import LayerSize
+from edgepress.compress.structure.budgets.sized_layers import sized
+from edgepress.compress.structure.tracing.trace import trace
+from edgepress.deploy.benchmarking.measurers import clocked_target, latency_folder
+from edgepress.deploy.exporting.export import convert
 from edgepress.deploy.targets.local import LocalTarget
 
 L = keras.layers

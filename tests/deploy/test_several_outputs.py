@@ -14,7 +14,7 @@ from edgepress.compress import finetune, prune
 from edgepress.compress.data import figures, open_data
 from edgepress.compress.data.metrics import fallen, worst_drop
 from edgepress.compress.data.tasks import OutputTask, Task
-from edgepress.compress.figures import OutputMetric
+from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.deploy import benchmark, export, verify
 
 RANDOM = np.random.default_rng(0)

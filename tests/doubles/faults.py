@@ -41,7 +41,7 @@ class Stored:
 def _tflite(path: Path) -> tuple[list[Stored], Callable[[Path], None]]:
     from ai_edge_litert import schema_py_generated as schema
 
-    from edgepress.benchmarks.tflite_file import packed
+    from edgepress.benchmarks.tflite.graph import packed
 
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     graph = model.subgraphs[0]

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from edgepress.benchmarks.runtime import Runtime
+from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import sha256
+from edgepress.compress.kernel.files import sha256
 from edgepress.deploy import run
 from edgepress.deploy.demo import digits
+from edgepress.deploy.pipeline.stages import model_stages
 from edgepress.deploy.recipe import Recipe
-from edgepress.deploy.stages import model_stages
 
 NETWORK = """
 import keras

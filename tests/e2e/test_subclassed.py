@@ -10,8 +10,8 @@ import numpy as np
 from keras import layers, ops
 
 from edgepress.compress import prune
-from edgepress.compress.models.flatten import flatten
-from edgepress.deploy.exporting import export
+from edgepress.compress.models.rebuilding.flatten import flatten
+from edgepress.deploy.exporting.export import export
 
 STAGES = (("one", 4, 1), ("two", 6, 2))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.structure.groups import Channels
+from edgepress.compress.structure.tracing.groups import Channels
 
 _BATCH = 32
 
@@ -31,7 +31,7 @@ def unit_effects(
     """
     import tensorflow as tf
 
-    from edgepress.compress.structure.replay import feed
+    from edgepress.compress.structure.tracing.replay import feed
 
     model = channels.model
     made = [(b, u) for b, u in channels.bound if b.role in ("makes", "carries") and u.size]

@@ -12,10 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepress.benchmarks.report import RENDERERS, report
-from edgepress.benchmarks.report.html import render_html
-from edgepress.benchmarks.report.markdown import render_markdown, terminal_tables
-from edgepress.benchmarks.report.wording import (
+from edgepress.benchmarks.number_format import (
     bytes_text,
     change_text,
     metric_change,
@@ -23,6 +20,9 @@ from edgepress.benchmarks.report.wording import (
     ms_text,
     significant,
 )
+from edgepress.benchmarks.report import RENDERERS, report
+from edgepress.benchmarks.report.html import render_html
+from edgepress.benchmarks.report.markdown import render_markdown, terminal_tables
 from edgepress.compress.errors import InputError
 
 

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from edgepress.compress.data import evaluate, open_data
-from edgepress.compress.data.fixing import fixed
 from edgepress.compress.data.passes import Passes
-from edgepress.compress.data.storage import Limits
-from edgepress.compress.data.streams import stream_source
+from edgepress.compress.data.readers.fixing import fixed
+from edgepress.compress.data.readers.storage import Limits
+from edgepress.compress.data.readers.streams import stream_source
 from edgepress.compress.errors import InputError
 from edgepress.deploy import benchmark, export, verify
 

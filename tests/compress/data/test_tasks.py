@@ -13,9 +13,9 @@ from keras import layers, ops
 
 from edgepress.compress import finetune, load
 from edgepress.compress.data import evaluate, open_data
-from edgepress.compress.data.reach import reach_of
+from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import DataSpec
+from edgepress.compress.specs.recipe import DataSpec
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 4)).astype("float32")

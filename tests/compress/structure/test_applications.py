@@ -12,14 +12,14 @@ import pytest
 from pruned_twins import masked, outputs_of, relative_gap
 
 from edgepress.compress.cost import model_cost
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.allocate import allocate
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.scoring import score_groups
-from edgepress.compress.structure.surgery import Surgery, remove
-from edgepress.deploy.exporters.plausible import plausible_inputs
-from edgepress.deploy.exporting import export
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Budget
+from edgepress.compress.structure.planning.allocate import allocate
+from edgepress.compress.structure.planning.scoring import score_groups
+from edgepress.compress.structure.surgery.surgery import Surgery, remove
+from edgepress.compress.structure.tracing.groups import find_channels
+from edgepress.deploy.exporting.export import export
+from edgepress.deploy.sources.sample_inputs import plausible_inputs
 
 ALL = sorted(name for name in dir(keras.applications) if name[0].isupper())
 QUICK = ["MobileNet", "MobileNetV3Small"]

@@ -16,12 +16,12 @@ from edgepress.compress.cost import model_cost
 from edgepress.compress.errors import InputError
 from edgepress.compress.models import load
 from edgepress.compress.models.fingerprints import fingerprint
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.allocate import allocate
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.scoring import score_groups
-from edgepress.compress.structure.surgery import remove
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Budget
+from edgepress.compress.structure.planning.allocate import allocate
+from edgepress.compress.structure.planning.scoring import score_groups
+from edgepress.compress.structure.surgery.surgery import remove
+from edgepress.compress.structure.tracing.groups import find_channels
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -17,10 +17,10 @@ from real_files import also_real
 from edgepress.compress.errors import InputError
 from edgepress.compress.models import load
 from edgepress.compress.pruning import prune
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.plan import choose
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Budget
+from edgepress.compress.structure.planning.plan import choose
+from edgepress.compress.structure.tracing.groups import find_channels
 
 FOLDERS = ("models/keras3_ok", "models/tf_keras_only", "models/loads_in_neither", "models/legacy")
 OTHERS = (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgepress.compress import prune
-from edgepress.compress.weights.criteria import WEIGHT_CRITERIA
+from edgepress.compress.weights.allocation.criteria import WEIGHT_CRITERIA
 
 
 @pytest.mark.parametrize("name", WEIGHT_CRITERIA)

@@ -11,7 +11,7 @@ from edgepress.benchmarks.records import DeviceFailure, UnmetCheck, Verdict, run
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.compress.errors import EdgepressError
 from edgepress.deploy.cli.run_display import finish
-from edgepress.deploy.pipeline import RunResult
+from edgepress.deploy.pipeline.pipeline import RunResult
 
 CHECK = UnmetCheck(what="accuracy", where="tflite int8", text="0.9 fell to 0.4", next="more epochs")
 FAILURE = DeviceFailure(device="ssh://board", reason="no answer")

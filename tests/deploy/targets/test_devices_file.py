@@ -10,7 +10,7 @@ import pytest
 from sshd import SSHD, sshd
 
 from edgepress.compress.errors import InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import add_device, check_device, list_devices, target_for
 
 

@@ -18,10 +18,10 @@ from tiny_models import unknown_operator_tflite
 from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import candidates, measure
 from edgepress.benchmarks.results import Measurement
-from edgepress.benchmarks.sampling import Plan
+from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import TARGETS, target_for
 from edgepress.deploy.targets.local import LocalTarget
 
@@ -156,7 +156,7 @@ def test_bad_input_is_refused_before_any_work(kws: list[Path], tmp_path: Path) -
 
 def test_a_tflite_file_is_measured_without_tensorflow(kws: list[Path]) -> None:
     code = (
-        "import sys; from edgepress.deploy.benchmarking import benchmark; "
+        "import sys; from edgepress.deploy.benchmarking.benchmark import benchmark; "
         f"benchmark(['{kws[1]}'], runs=5, launches=1); "
         "print([m for m in ('tensorflow', 'keras', 'onnx') if m in sys.modules])"
     )

@@ -10,11 +10,11 @@ import pytest
 from real_files import also_real
 from tiny_models import unknown_operator_tflite
 
-from edgepress.benchmarks.memory import plan_arena
-from edgepress.benchmarks.runtime import Runtime
+from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.benchmarks.target import Job, RunOptions
+from edgepress.benchmarks.tflite.arena import plan_arena
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import target_for
 
 EdgeFile = Callable[[str], Path]

@@ -12,10 +12,10 @@ import firmware
 import numpy as np
 import pytest
 
-from edgepress.benchmarks.runtime import Runtime
+from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import target_for
 
 

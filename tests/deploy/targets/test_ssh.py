@@ -15,11 +15,11 @@ from arm_board import DEBOOTSTRAP, QEMU, build_board
 from sshd import SSHD, Server, make_key, settles, sshd
 
 from edgepress.benchmarks.measuring import candidates, measure
-from edgepress.benchmarks.runtime import Runtime
-from edgepress.benchmarks.sampling import Plan
+from edgepress.benchmarks.runtimes.runtime import Runtime
+from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import target_for
 from edgepress.deploy.targets.local import LocalTarget
 
