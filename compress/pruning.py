@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.graph import graph_of, require_open_batch
+from edgepress.compress.kernel.context import Context, make_context
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.pruning_result import PruneResult
 from edgepress.compress.specs.recipe import PruneSpec
 
 if TYPE_CHECKING:
-    from edgepress.compress.structure.budgets.measured_targets import Instruments
+    from edgepress.compress.typing import DataLike, ModelLike
+
+# What prunes each structure: a function of (model, dataset, spec, context) that gives a
+# `PruneResult`, as module:name; it is imported when it is needed.
+PRUNERS: dict[str, str] = {
+    **dict.fromkeys(("weights", "blocks", "nm", "kernels"), "weights.pruning:prune_weights"),
+    "clusters": "weights.pruning:prune_weights",
+    "channels": "structure.pruning:prune_channels",
+    "layers": "structure.layers.layer_removal:prune_layers",
+}
 
 
 def prune(
-    model: Any,
-    data: Any = None,
+    model: ModelLike,
+    data: DataLike | None = None,
     *,
     seed: int = 0,
     state_dir: Path | None = None,
@@ -48,38 +58,35 @@ def prune(
 
 def prune_as(
     spec: PruneSpec,
-    model: Any,
-    data: Any = None,
-    *,
-    seed: int = 0,
-    state_dir: Path | None = None,
-    progress: Progress | None = None,
-    instruments: Instruments | None = None,
+    model: ModelLike,
+    data: DataLike | None = None,
+    context: Context | None = None,
+    **fields: Any,
 ) -> PruneResult:
-    """`prune` with the options as a spec, and with what measures files and devices."""
+    """`prune` with the options as a spec, and with what measures files and devices.
+
+    Args:
+        spec: The step.
+        model: Keras model, or anything that `load` takes. It stays as it is.
+        data: Anything that `open_data` takes; without it nothing is trained or measured.
+        context: What travels with them.
+        **fields: Those of a `Context`, where none is given.
+    """
     from edgepress.compress.data import open_data
     from edgepress.compress.models import load_noted, restore_compilation
     from edgepress.compress.models.own_training import refuse_own_step
 
+    context = make_context(context, fields)
     loaded = load_noted(model)
     source = loaded.model
-    if data is not None and spec.recover_epochs:
+    if data is not None and spec.recover.epochs:
         refuse_own_step(source)
     if source is not model:
         restore_compilation(loaded, model)
     if data is not None and graph_of(source) is not None:
         require_open_batch(source)
-    dataset = None if data is None else open_data(data, source, seed)
-    how = _pruner(spec.structure)
-    more = {} if instruments is None else {"instruments": instruments}
-    return how(source, dataset, spec, seed=seed, state_dir=state_dir, progress=progress, **more)
-
-
-def _pruner(structure: str) -> Callable[..., PruneResult]:
-    if structure in ("channels", "layers"):
-        from edgepress.compress.structure import prune_structure
-
-        return prune_structure
-    from edgepress.compress.weights import prune_weights
-
-    return prune_weights
+    dataset = None if data is None else open_data(data, source, context.seed)
+    module, _, name = PRUNERS[spec.structure].partition(":")
+    how = getattr(import_module(f"edgepress.compress.{module}"), name)
+    result: PruneResult = how(source, dataset, spec, context)
+    return result

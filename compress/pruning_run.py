@@ -7,13 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data import Dataset, figures
+from edgepress.compress.kernel.context import Context
 from edgepress.compress.kernel.figures import OutputMetric
-from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.specs.pruning_result import ModelFigures, Uncounted
 from edgepress.compress.specs.recipe import PruneSpec, TrainSpec
+
+if TYPE_CHECKING:
+    import keras
+
+# Trainings that are the only one of a pruning, or its last.
+_LAST = ("recover", "gradual", "moving")
 
 
 @dataclass(eq=False)
@@ -24,20 +30,16 @@ class PruningRun:
         source: The model that was given; it stays as it is, and teaches.
         dataset: What is trained and measured on, or None.
         spec: What is removed, and the training.
-        seed: Makes the run repeatable.
-        state_dir: Folder for the trainings' checkpoints, or None.
-        progress: Receives the progress.
+        context: Seed, folder for the trainings' checkpoints, progress and instruments.
         seconds: Wall time by phase.
         history: Training history by epoch, over all trainings.
         notes: Remarks for the user.
     """
 
-    source: Any
+    source: keras.Model
     dataset: Dataset | None
     spec: PruneSpec
-    seed: int
-    state_dir: Path | None
-    progress: Progress
+    context: Context
     seconds: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -53,7 +55,7 @@ class PruningRun:
 
     def fit(
         self,
-        model: Any,
+        model: keras.Model,
         training: TrainSpec,
         name: str,
         callbacks: Sequence[Any] = (),
@@ -77,16 +79,17 @@ class PruningRun:
 
         assert self.dataset is not None
         train_like(model, self.source)
+        folder = self.context.state_dir
         with self.timed("recover"):
             history = fit(
                 model,
                 self.dataset,
-                training,
-                seed=self.seed,
-                state_dir=self.state_dir / name if self.state_dir else None,
+                _logged(training, name),
+                seed=self.context.seed,
+                state_dir=None if folder is None else folder / name,
                 callbacks=callbacks,
-                teacher=self.source if self.spec.distill else None,
-                progress=self.progress,
+                teacher=self.source if self.spec.recover.distill else None,
+                progress=self.context.progress,
                 optimizer=optimizer,
                 prompt=True,
             )
@@ -96,7 +99,17 @@ class PruningRun:
             self.notes.extend(history.notes)
 
 
-def model_figures(model: Any, dataset: Dataset | None = None) -> ModelFigures:
+def _logged(training: TrainSpec, name: str) -> TrainSpec:
+    """A training whose logs are its own where others follow it."""
+    update = {}
+    for field_name in ("log_csv", "log_tensorboard"):
+        path = getattr(training, field_name)
+        if path is not None and name not in _LAST:
+            update[field_name] = str(Path(path).with_stem(f"{Path(path).stem}-{name}"))
+    return training.model_copy(update=update)
+
+
+def model_figures(model: keras.Model, dataset: Dataset | None = None) -> ModelFigures:
     """Parameters, MACs, bytes, and with data the task's metric on the split for reports.
 
     Args:

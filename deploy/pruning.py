@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress import pruning
+from edgepress.compress.kernel.context import Context, make_context
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.pruning_result import PruneResult
 from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.deploy.benchmarking.measurers import instruments_for
 
+if TYPE_CHECKING:
+    from edgepress.compress.typing import DataLike, ModelLike
+
 
 def prune(
-    model: Any,
-    data: Any = None,
+    model: ModelLike,
+    data: DataLike | None = None,
     *,
     seed: int = 0,
     state_dir: Path | None = None,
@@ -45,21 +50,12 @@ def prune(
 
 def prune_as(
     spec: PruneSpec,
-    model: Any,
-    data: Any = None,
-    *,
-    seed: int = 0,
-    state_dir: Path | None = None,
-    progress: Progress | None = None,
+    model: ModelLike,
+    data: DataLike | None = None,
+    context: Context | None = None,
+    **fields: Any,
 ) -> PruneResult:
-    """`prune` with the options as a spec."""
-    with instruments_for(spec, progress=progress) as instruments:
-        return pruning.prune_as(
-            spec,
-            model,
-            data,
-            seed=seed,
-            state_dir=state_dir,
-            progress=progress,
-            instruments=instruments,
-        )
+    """`prune` with the options as a spec; the context gets the instruments that it needs."""
+    context = make_context(context, fields)
+    with instruments_for(spec, progress=context.progress) as instruments:
+        return pruning.prune_as(spec, model, data, replace(context, instruments=instruments))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
@@ -53,7 +54,7 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
         return f"unknown option '{place}'"
     if problem["type"] == "missing":
         return f"'{place}' is missing"
-    if not place:
+    if not place or problem["type"] == "another_structure":
         return message[:1].lower() + message[1:]
     option = place if "." in place else "--" + place.replace("_", "-")
     if names is not None:
@@ -63,8 +64,14 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
     return f"{option} {shown}: {message[:1].lower()}{message[1:]}"
 
 
+def fields_of(kind: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The options of a spec by name: its fields, or what it says of itself."""
+    told = getattr(kind, "option_fields", None)
+    return told() if told is not None else dict(kind.model_fields)
+
+
 def hint(problem: Mapping[str, Any], kind: type[BaseModel]) -> str:
     """Near names for an unknown option."""
     if problem["type"] != "extra_forbidden" or len(problem["loc"]) != 1:
         return ""
-    return near_names(str(problem["loc"][0]), kind.model_fields)
+    return near_names(str(problem["loc"][0]), fields_of(kind))

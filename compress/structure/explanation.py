@@ -11,7 +11,7 @@ import numpy as np
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
-from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.budgets.measured_targets import Instruments, budget_for
 from edgepress.compress.structure.planning.measured_search import settle
 from edgepress.compress.structure.planning.resolving import resolved
@@ -97,7 +97,7 @@ class Explanation:
 def explain(
     model: Any,
     layer: str,
-    spec: PruneSpec,
+    spec: ChannelsSpec,
     dataset: Dataset | None = None,
     seed: int = 0,
     instruments: Instruments | None = None,

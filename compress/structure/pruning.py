@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data import Dataset
-from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.kernel.context import Context, Instruments, make_context
+from edgepress.compress.specs.pruning import DURING_TRAINING, ChannelsSpec, LayersSpec
 from edgepress.compress.specs.pruning_result import (
     Pinned,
     PruneResult,
     Removed,
 )
 from edgepress.compress.specs.recipe import PruneSpec
-from edgepress.compress.structure.budgets.measured_targets import (
-    Instruments,
-    measured_target,
-)
-from edgepress.compress.structure.planning.resolving import DURING_TRAINING, resolved
+from edgepress.compress.structure.budgets.measured_targets import measured_target
+from edgepress.compress.structure.planning.resolving import resolved
 from edgepress.compress.structure.structured_run import StructuredRun, rounds_of
 from edgepress.compress.structure.tracing.groups import Channels, find_channels
 
+if TYPE_CHECKING:
+    import keras
+
 
 def prune_channels(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset | None,
-    spec: PruneSpec,
-    *,
-    seed: int = 0,
-    state_dir: Path | None = None,
-    progress: Progress | None = None,
-    instruments: Instruments | None = None,
+    spec: ChannelsSpec,
+    context: Context | None = None,
+    **fields: Any,
 ) -> PruneResult:
     """Remove channels (neurons, filters, heads, units) of a model for real.
 
@@ -38,10 +35,8 @@ def prune_channels(
         model: A built Functional or Sequential model; it stays as it is.
         dataset: For criteria, repair, recovery and figures; without it none of them.
         spec: What is removed, and the training.
-        seed: Makes the run repeatable.
-        state_dir: Folder for the training's checkpoints.
-        progress: Receives the progress.
-        instruments: Measures files and devices, for targets that need it.
+        context: What travels with them.
+        **fields: Those of a `Context`, where none is given.
 
     Returns:
         The smaller model, plain, and the account.
@@ -50,16 +45,15 @@ def prune_channels(
         InputError: The budget can't be reached, or an option is impossible.
     """
     spec = resolved(spec, dataset)
-    run = StructuredRun(
-        model, dataset, spec, seed, state_dir, progress or Silent(), instruments=instruments
-    )
+    context = make_context(context, fields)
+    run = StructuredRun(model, dataset, spec, context)
     channels = find_channels(model, spec.protect)
     before = run.figures(model)
     small = model
     if spec.schedule in DURING_TRAINING:
         small = run.shrink(small, spec)
     else:
-        whole = _whole(model, spec, instruments)
+        whole = _whole(model, spec, context.instruments)
         for number, part in enumerate(rounds_of(spec, before.macs, before.params, whole), 1):
             small = run.round(small, part, "recover" if spec.steps == 1 else f"round-{number}")
     pinned = tuple(Pinned(g.layers[0], g.reason, g.channels) for g in channels.groups if g.reason)
@@ -73,7 +67,7 @@ def prune_channels(
     return run.result(small, before, removed, pinned)
 
 
-def _whole(model: Any, spec: PruneSpec, instruments: Instruments | None) -> float:
+def _whole(model: keras.Model, spec: ChannelsSpec, instruments: Instruments | None) -> float:
     """What the model measures in the quantity that the steps go down; 0 with one step."""
     name = measured_target(spec)
     if name is None or instruments is None or spec.steps == 1:
@@ -81,7 +75,7 @@ def _whole(model: Any, spec: PruneSpec, instruments: Instruments | None) -> floa
     return float(getattr(instruments, name)(model))
 
 
-def _removed(channels: Channels, small: Any) -> tuple[Removed, ...]:
+def _removed(channels: Channels, small: keras.Model) -> tuple[Removed, ...]:
     """What went from each group, counted in the model that is left."""
     left = {g.name: g.size for g in find_channels(small).groups}
     return tuple(
@@ -91,7 +85,7 @@ def _removed(channels: Channels, small: Any) -> tuple[Removed, ...]:
     )
 
 
-def _notes(channels: Channels, spec: PruneSpec, dataset: Dataset | None) -> list[str]:
+def _notes(channels: Channels, spec: ChannelsSpec, dataset: Dataset | None) -> list[str]:
     notes = []
     if channels.inexact:
         names = ", ".join(channels.inexact)
@@ -102,26 +96,16 @@ def _notes(channels: Channels, spec: PruneSpec, dataset: Dataset | None) -> list
 
 
 def prune_structure(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset | None,
     spec: PruneSpec,
-    *,
-    seed: int = 0,
-    state_dir: Path | None = None,
-    progress: Progress | None = None,
-    instruments: Instruments | None = None,
+    context: Context | None = None,
+    **fields: Any,
 ) -> PruneResult:
     """Remove channels or whole layers, whichever the spec names; see `prune_channels`."""
-    if spec.structure == "layers":
+    if isinstance(spec, LayersSpec):
         from edgepress.compress.structure.layers.layer_removal import prune_layers
 
-        return prune_layers(model, dataset, spec, seed=seed, state_dir=state_dir, progress=progress)
-    return prune_channels(
-        model,
-        dataset,
-        spec,
-        seed=seed,
-        state_dir=state_dir,
-        progress=progress,
-        instruments=instruments,
-    )
+        return prune_layers(model, dataset, spec, context, **fields)
+    assert isinstance(spec, ChannelsSpec)
+    return prune_channels(model, dataset, spec, context, **fields)

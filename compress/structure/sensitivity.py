@@ -13,7 +13,7 @@ import numpy as np
 from edgepress.compress.data import Dataset
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.compress.models.rebuilding.copying import copy_model
-from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.budgets.measured_targets import Budget
 from edgepress.compress.structure.planning.resolving import resolved
 from edgepress.compress.structure.planning.scoring import score_groups
@@ -126,7 +126,7 @@ def sensitivity(
     model = load(model)
     dataset = open_data(data, model, seed)
     progress = progress or Silent()
-    spec = resolved(PruneSpec(structure="channels", sparsity=0.5, criterion=criterion), dataset)
+    spec = resolved(ChannelsSpec(sparsity=0.5, criterion=criterion), dataset)
     channels = find_channels(model)
     budget = Budget(channels)
     scores = score_groups(channels, spec, dataset, budget, seed)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.tracing.groups import Alive, Channels
 
 Doomed = NDArray[np.bool_]
@@ -55,7 +55,7 @@ class Growth:
         return float(self.final * reached**self.power)
 
 
-def growth_for(spec: PruneSpec, steps: int) -> Growth:
+def growth_for(spec: ChannelsSpec, steps: int) -> Growth:
     """The growth that a spec asks for in a training of so many steps.
 
     Args:

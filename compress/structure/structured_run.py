@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, TypeVar
 
 from edgepress.compress.data import evaluate
 from edgepress.compress.models.rebuilding.copying import copy_model
 from edgepress.compress.pruning_run import PruningRun, model_figures, uncounted_notes
+from edgepress.compress.specs.pruning import ChannelsSpec, UnitsSpec
 from edgepress.compress.specs.pruning_result import (
     Measured,
     ModelFigures,
@@ -16,9 +17,8 @@ from edgepress.compress.specs.pruning_result import (
     PruneResult,
     Removed,
 )
-from edgepress.compress.specs.recipe import PruneSpec, TrainSpec
+from edgepress.compress.specs.recipe import TrainSpec
 from edgepress.compress.structure.budgets.measured_targets import (
-    Instruments,
     budget_for,
     latency_limit,
     measured_target,
@@ -46,15 +46,15 @@ class StructuredRun(PruningRun):
     Attributes:
         optimizer: Built for the model as it is now, with the state that training goes on from;
             None until there is one.
-        instruments: Measures files and devices, where there is something that can.
         measured: What they showed in the last round.
     """
 
+    spec: UnitsSpec
+    _: KW_ONLY
     optimizer: Any = None
-    instruments: Instruments | None = None
     measured: tuple[Measured, ...] = ()
 
-    def round(self, model: Any, spec: PruneSpec, name: str) -> Any:
+    def round(self, model: Any, spec: ChannelsSpec, name: str) -> Any:
         """Remove, repair and recover once; gives the new model."""
         with self.timed("prune"):
             channels = find_channels(model, spec.protect)
@@ -62,10 +62,10 @@ class StructuredRun(PruningRun):
             surgery = remove(channels, alive)
         return self.finish(surgery, spec, name)
 
-    def choose(self, channels: Channels, spec: PruneSpec) -> Alive:
+    def choose(self, channels: Channels, spec: ChannelsSpec) -> Alive:
         """The units that stay; what was measured for it goes into the account."""
-        budget = budget_for(channels, spec, self.instruments)
-        alive = choose(channels, spec, self.dataset, budget, self.seed)
+        budget = budget_for(channels, spec, self.context.instruments)
+        alive = choose(channels, spec, self.dataset, budget, self.context.seed)
         if budget.metering is not None:
             now = budget.metering.accounts
             first = {m.what: m.before for m in self.measured or now}
@@ -73,7 +73,7 @@ class StructuredRun(PruningRun):
             self.notes += budget.metering.notes
         return alive
 
-    def shrink(self, model: Any, spec: PruneSpec) -> Any:
+    def shrink(self, model: Any, spec: ChannelsSpec) -> Any:
         """Train while what will go shrinks, then remove, repair and recover; the new model."""
         from edgepress.compress.structure.shrinking import (
             ShrinkChannels,
@@ -84,7 +84,12 @@ class StructuredRun(PruningRun):
         assert self.dataset is not None
         before, after = epochs_of(spec)
         # What shrinks would draw the others of its cluster along.
-        update = {"epochs": before, "restore_best": False, "release_clusters": True}
+        update = {
+            "epochs": before,
+            "restore_best": False,
+            "release_clusters": True,
+            "early_stopping": None,
+        }
         training = spec.recovery().model_copy(update=update)
         steps = before * self.dataset.training_split.steps(training.batch_size)
         growth = growth_for(spec, steps)
@@ -95,25 +100,25 @@ class StructuredRun(PruningRun):
             callback = ShrinkChannels(doomed_weights(channels, alive), growth)
             self.optimizer = copy_optimizer(model, shrunk)
         kernels, _ = find_kernels(shrunk, depthwise=True)
-        shared = {} if spec.release_clusters else shared_values(kernels)
+        shared = {} if spec.recover.release_clusters else shared_values(kernels)
         self.train(shrunk, training, "shrink", (callback,))
         with self.timed("prune"):
-            share_values(kernels, shared, self.seed)
+            share_values(kernels, shared, self.context.seed)
             surgery = remove(channels, alive)
         self._say_what_the_cut_did(shrunk, surgery.model, callback.left)
         return self.finish(surgery, spec.model_copy(update={"recover_epochs": after}), "recover")
 
-    def finish(self, surgery: Surgery, spec: PruneSpec, name: str) -> Any:
+    def finish(self, surgery: Surgery, spec: UnitsSpec, name: str) -> Any:
         """Repair and recover what surgery left, where that is asked for."""
         self.optimizer = carry_optimizer(surgery, self.optimizer)
         if self.dataset is not None and spec.repair and not surgery.is_whole:
             with self.timed("repair"):
                 count = affordable(surgery.channels.model, spec.calibration_samples)
-                samples = self.dataset.calibration(count, self.seed)
-                unseen = self.dataset.judging(count, self.seed)
-                held = held_weights(surgery.model.weights, spec)
-                repair(surgery, samples, self.seed, held, unseen)
-        if self.dataset is not None and spec.recover_epochs:
+                samples = self.dataset.calibration(count, self.context.seed)
+                unseen = self.dataset.judging(count, self.context.seed)
+                held = held_weights(surgery.model.weights, spec.recover)
+                repair(surgery, samples, self.context.seed, held, unseen)
+        if self.dataset is not None and spec.recover.epochs:
             self.train(surgery.model, spec.recovery(), name)
         return surgery.model
 
@@ -148,8 +153,8 @@ class StructuredRun(PruningRun):
         """The account of everything; compiles the model where the source is compiled."""
         after = self.figures(model)
         self.notes += uncounted_notes(after.uncounted, self.spec.target_macs is not None)
-        if self.dataset is not None and (self.spec.repair or self.spec.recover_epochs):
-            held = held_weights(model.weights, self.spec)
+        if self.dataset is not None and (self.spec.repair or self.spec.recover.epochs):
+            held = held_weights(model.weights, self.spec.recover)
             self.notes += holding_notes(held, "repair and recovery")
         if getattr(self.source, "compiled", False):
             self.notes.append(compile_like(self.source, model, self.optimizer))
@@ -180,13 +185,16 @@ class StructuredRun(PruningRun):
         )
 
 
-def epochs_of(spec: PruneSpec) -> tuple[int, int]:
+def epochs_of(spec: ChannelsSpec) -> tuple[int, int]:
     """Epochs under the penalty, and after the removal; together what was asked for."""
-    before = spec.penalty_epochs or max(1, spec.recover_epochs // 2)
-    return before, spec.recover_epochs - before
+    before = spec.penalty_epochs or max(1, spec.recover.epochs // 2)
+    return before, spec.recover.epochs - before
 
 
-def rounds_of(spec: PruneSpec, macs: int, params: int, measured: float = 0.0) -> list[PruneSpec]:
+U = TypeVar("U", bound=UnitsSpec)
+
+
+def rounds_of(spec: U, macs: int, params: int, measured: float = 0.0) -> list[U]:
     """The steps of an iterative pruning: each keeps the same share of what the last one left.
 
     Half of the epochs go to the last step's recovery, the rest in equal parts to those before it.
@@ -201,14 +209,14 @@ def rounds_of(spec: PruneSpec, macs: int, params: int, measured: float = 0.0) ->
     for number in range(1, spec.steps + 1):
         share = number / spec.steps
         update: dict[str, Any] = {"recover_epochs": _epochs(spec, number)}
-        if number > 1:
+        if number > 1 and isinstance(spec, ChannelsSpec):
             # What was asked of these layers has gone in the first round.
             update["per_layer"] = dict.fromkeys(spec.per_layer, 0.0)
         if spec.target_macs is not None:
             update["target_macs"] = _between(spec.target_macs, macs, share)
         elif spec.target_params is not None:
             update["target_params"] = _between(spec.target_params, params, share)
-        elif spec.target_latency is not None and spec.steps > 1:
+        elif isinstance(spec, ChannelsSpec) and name == "latency" and spec.steps > 1:
             limit = _between(latency_limit(spec, measured) / measured, measured, share, 0.0)
             update["target_latency"] = f"{limit:g}ms"
         elif name is not None and spec.steps > 1:
@@ -221,10 +229,10 @@ def rounds_of(spec: PruneSpec, macs: int, params: int, measured: float = 0.0) ->
     return parts
 
 
-def _epochs(spec: PruneSpec, number: int) -> int:
+def _epochs(spec: UnitsSpec, number: int) -> int:
     """Epochs of recovery after one of the steps; all of them together are what was asked for."""
-    early = spec.recover_epochs // 2 // max(spec.steps - 1, 1)
-    return early if number < spec.steps else spec.recover_epochs - early * (spec.steps - 1)
+    early = spec.recover.epochs // 2 // max(spec.steps - 1, 1)
+    return early if number < spec.steps else spec.recover.epochs - early * (spec.steps - 1)
 
 
 def _between(target: float, full: float, share: float, least: float = 2.0) -> float:

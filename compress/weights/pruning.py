@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.kernel.context import Context, make_context
 from edgepress.compress.models.rebuilding.copying import copy_model, copy_state
 from edgepress.compress.pruning_run import PruningRun, model_figures, uncounted_notes
+from edgepress.compress.specs.pruning import SECOND_ORDER, ClustersSpec, PackedSpec, ZerosSpec
 from edgepress.compress.specs.pruning_result import PruneResult, Removed
 from edgepress.compress.specs.recipe import PruneSpec
-from edgepress.compress.weights.allocation.criteria import SECOND_ORDER, WEIGHT_CRITERIA
-from edgepress.compress.weights.allocation.packed_size import Scales, prune_to_size
+from edgepress.compress.weights.allocation.criteria import WEIGHT_CRITERIA
+from edgepress.compress.weights.allocation.packed_size import prune_to_size
 from edgepress.compress.weights.allocation.planning import (
     MaskPlan,
     apply_masks,
@@ -35,6 +35,9 @@ from edgepress.compress.weights.masks.prunable import PrunableWeight, find_kerne
 from edgepress.compress.weights.schedules import Ramp, rounds, turns
 from edgepress.compress.weights.sparsity_notes import remarks
 
+if TYPE_CHECKING:
+    import keras
+
 Masks = Mapping[str, Mask]
 
 
@@ -49,33 +52,29 @@ class _Run(PruningRun):
         shared: How many values the kernels have that an earlier step clustered.
     """
 
+    spec: ZerosSpec
     _: KW_ONLY
-    model: Any
+    model: keras.Model
     plan: MaskPlan
     every: tuple[PrunableWeight, ...]
     shared: Mapping[str, int]
 
 
 def prune_weights(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset | None,
     spec: PruneSpec,
-    *,
-    seed: int = 0,
-    state_dir: Path | None = None,
-    progress: Progress | None = None,
-    instruments: Scales | None = None,
+    context: Context | None = None,
+    **fields: Any,
 ) -> PruneResult:
-    """Set weights of a copy of a model to zero and recover its accuracy.
+    """Set weights of a copy of a model to zero (or cluster them) and recover its accuracy.
 
     Args:
         model: A built Keras model; it stays as it is.
         dataset: What to train and measure on; without it nothing is trained or measured.
         spec: What is removed, when, and the training.
-        seed: Makes the run repeatable.
-        state_dir: Folder for the training's checkpoints.
-        progress: Receives the progress.
-        instruments: Writes and weighs files, for a target in packed bytes.
+        context: What travels with them; a target in packed bytes needs its instruments.
+        **fields: Those of a `Context`, where none is given.
 
     Returns:
         The pruned model, plain, with exactly the zeros that were asked for; and the account.
@@ -83,58 +82,42 @@ def prune_weights(
     Raises:
         InputError: An option is impossible for this model or without data.
     """
+    assert isinstance(spec, PackedSpec)
     check_spec(spec, dataset)
-    progress = progress or Silent()
+    context = make_context(context, fields)
     if spec.target_size is None:
-        return _prune(model, dataset, spec, seed, state_dir, progress)
+        return _prune(model, dataset, spec, context)
 
-    def attempt(settled: PruneSpec, number: int) -> PruneResult:
+    def attempt(settled: PackedSpec, number: int) -> PruneResult:
         check_spec(settled, dataset)
-        folder = state_dir / f"try-{number + 1}" if state_dir else None
-        return _prune(model, dataset, settled, seed, folder, progress)
+        folder = context.state_dir / f"try-{number + 1}" if context.state_dir else None
+        return _prune(model, dataset, settled, replace(context, state_dir=folder))
 
-    return prune_to_size(model, spec, attempt, instruments, seed, progress)
+    return prune_to_size(model, spec, attempt, context)
 
 
 def _prune(
-    model: Any,
-    dataset: Dataset | None,
-    spec: PruneSpec,
-    seed: int,
-    state_dir: Path | None,
-    progress: Progress,
+    model: keras.Model, dataset: Dataset | None, spec: PackedSpec, context: Context
 ) -> PruneResult:
     """Prune by a sparsity, a pattern, a number of parameters or of clusters."""
-    if spec.structure == "clusters":
+    if isinstance(spec, ClustersSpec):
         from edgepress.compress.weights.clusters.clustering import prune_to_clusters
 
-        return prune_to_clusters(
-            model, dataset, spec, seed=seed, state_dir=state_dir, progress=progress
-        )
+        return prune_to_clusters(model, dataset, spec, context)
+    assert isinstance(spec, ZerosSpec)
     copy = copy_model(model)
     spec = with_sparsity(copy, spec)
     plan = plan_masks(copy, spec)
     if spec.allocation == "sensitivity" and dataset is not None:
-        plan = _by_sensitivity(copy, plan, dataset, spec, seed, progress)
+        plan = _by_sensitivity(copy, plan, dataset, spec, context)
     every, _ = find_kernels(copy, depthwise=True)
-    shared = {} if spec.release_clusters else shared_values(every)
-    run = _Run(
-        model,
-        dataset,
-        spec,
-        seed,
-        state_dir,
-        progress,
-        model=copy,
-        plan=plan,
-        every=every,
-        shared=shared,
-    )
+    shared = {} if spec.recover.release_clusters else shared_values(every)
+    run = _Run(model, dataset, spec, context, model=copy, plan=plan, every=every, shared=shared)
     with run.timed("measure"):
         before = model_figures(model, dataset)
     masks = _METHODS[spec.schedule](run)
     apply_masks(plan.kernels, masks)
-    share_values(every, shared, seed)
+    share_values(every, shared, context.seed)
     with run.timed("measure"):
         after = model_figures(copy, dataset)
         sparsity = kernel_sparsity(copy)
@@ -154,18 +137,21 @@ def _prune(
 
 
 def _by_sensitivity(
-    model: Any, plan: MaskPlan, dataset: Dataset, spec: PruneSpec, seed: int, progress: Progress
+    model: keras.Model, plan: MaskPlan, dataset: Dataset, spec: ZerosSpec, context: Context
 ) -> MaskPlan:
     from edgepress.compress.weights.allocation.loss_curves import measured_densities
 
+    progress = context.progress
     progress.stage("measure what each kernel means to the outputs")
-    found = measured_densities(model, plan, dataset, spec.calibration_samples, seed, progress)
+    found = measured_densities(
+        model, plan, dataset, spec.calibration_samples, context.seed, progress
+    )
     return replace(plan, overrides={**found, **plan.overrides})
 
 
 def _one_shot(run: _Run) -> Masks:
     """Masks once, from the trained weights; then recovery under them."""
-    run.progress.stage("prune")
+    run.context.progress.stage("prune")
     with run.timed("prune"):
         masks = _choose(run)
         apply_masks(run.plan.kernels, masks)
@@ -177,7 +163,7 @@ def _iterative(run: _Run) -> Masks:
     """Several rounds, each followed by a recovery that starts from the full learning rate."""
     masks: Masks = {}
     for number, sparsity in enumerate(rounds(run.plan.final, run.spec.steps), 1):
-        run.progress.stage(f"prune, round {number} of {run.spec.steps}")
+        run.context.progress.stage(f"prune, round {number} of {run.spec.steps}")
         with run.timed("prune"):
             masks = run.plan.masks(sparsity)
             if run.spec.rewind:
@@ -189,7 +175,7 @@ def _iterative(run: _Run) -> Masks:
 
 def _gradual(run: _Run) -> Masks:
     """Masks on a schedule while the model trains."""
-    run.progress.stage("prune while training")
+    run.context.progress.stage("prune while training")
     callback = GradualMasks(run.plan, _turns(run))
     run.fit(run.model, run.spec.recovery(), "gradual", [callback], remarks=False)
     return callback.masks()
@@ -201,12 +187,12 @@ def _moving(run: _Run) -> Masks:
 
     spec, kernels = run.spec, run.plan.kernels
     assert run.dataset is not None
-    run.progress.stage("prune, then train with moving masks")
+    run.context.progress.stage("prune, then train with moving masks")
     with run.timed("prune"):
         masks = _choose(run)
         apply_masks(kernels, masks)
     gradients = loss_gradients(
-        run.model, run.dataset, kernels, 4 * spec.recover_batch_size, run.seed
+        run.model, run.dataset, kernels, 4 * spec.recover.batch_size, run.context.seed
     )
     _, end = _steps(run)
     callback = RegrownMasks(kernels, masks, gradients, _frequency(spec, end), end)
@@ -229,8 +215,8 @@ def _choose(run: _Run) -> Masks:
     from edgepress.compress.weights.second_order import refit_and_mask
 
     assert run.dataset is not None
-    samples = run.dataset.calibration(run.spec.calibration_samples, run.seed)
-    masks, unread = refit_and_mask(run.source, run.model, run.plan, samples, run.progress)
+    samples = run.dataset.calibration(run.spec.calibration_samples, run.context.seed)
+    masks, unread = refit_and_mask(run.source, run.model, run.plan, samples, run.context.progress)
     if unread:
         run.notes.append(
             "second order can't see the inputs of these kernels (recurrent, embeddings, transposed"
@@ -241,9 +227,9 @@ def _choose(run: _Run) -> Masks:
 
 
 def _recover(run: _Run, masks: Masks, name: str) -> None:
-    if run.spec.recover_epochs:
-        run.progress.stage("recover")
-        held = share_values(run.every, run.shared, run.seed)
+    if run.spec.recover.epochs:
+        run.context.progress.stage("recover")
+        held = share_values(run.every, run.shared, run.context.seed)
         callbacks = [HoldMasks(run.plan.kernels, masks)]
         callbacks += [HoldClusters(run.model, held)] if held else []
         run.fit(run.model, run.spec.recovery(), name, callbacks)
@@ -269,11 +255,11 @@ def _steps(run: _Run) -> tuple[int, int]:
     """Steps of the training, and the one after which masks don't change any more."""
     assert run.dataset is not None
     spec = run.spec
-    total = spec.recover_epochs * run.dataset.training_split.steps(spec.recover_batch_size)
+    total = spec.recover.epochs * run.dataset.training_split.steps(spec.recover.batch_size)
     return total, spec.end_step if spec.end_step is not None else max(1, total * 3 // 4)
 
 
-def _frequency(spec: PruneSpec, end: int) -> int:
+def _frequency(spec: ZerosSpec, end: int) -> int:
     """Steps between two turns: TFMOT's 100, unless so few turns would make a ramp of cliffs."""
     return spec.frequency or min(100, max(1, (end - spec.begin_step) // 30))
 
@@ -288,40 +274,9 @@ def check_spec(spec: PruneSpec, dataset: Dataset | None) -> None:
     Raises:
         InputError: Names the option.
     """
-    if spec.structure == "clusters":
-        if dataset is None and spec.recover_epochs:
-            raise InputError("recover_epochs needs data", "give data, or no recover_epochs")
-        return
-    if spec.criterion != SECOND_ORDER:
+    if isinstance(spec, ZerosSpec) and spec.criterion != SECOND_ORDER:
         WEIGHT_CRITERIA[spec.criterion]
-    gradual = spec.schedule in ("constant", "polynomial", "moving")
-    if gradual and not spec.recover_epochs:
-        raise InputError(
-            f"schedule {spec.schedule} prunes during training, but recover_epochs is 0",
-            "give recover_epochs, or schedule one-shot",
-        )
-    if dataset is None and (spec.recover_epochs or spec.criterion == SECOND_ORDER):
-        what = "recover_epochs" if spec.recover_epochs else f"criterion {spec.criterion}"
-        raise InputError(f"{what} needs data", "give data, or prune one-shot by magnitude")
-    if spec.allocation == "sensitivity" and dataset is None:
-        raise InputError("allocation sensitivity needs data", "give data, or allocation global")
-    if spec.rewind and (spec.schedule != "iterative" or not spec.recover_epochs):
-        raise InputError("rewind is for schedule iterative with recover_epochs")
-    if spec.schedule == "moving" and spec.structure != "weights":
-        raise InputError(
-            f"schedule moving is for structure weights, not {spec.structure}",
-            "give schedule one-shot, polynomial or iterative",
-        )
-    if spec.criterion == SECOND_ORDER and spec.schedule not in ("one-shot", "moving"):
-        raise InputError(
-            f"criterion {spec.criterion} works one-shot, not with schedule {spec.schedule}",
-            "give schedule one-shot, or criterion magnitude",
-        )
-    if spec.schedule == "polynomial" and spec.sparsity and spec.initial_sparsity > spec.sparsity:
-        raise InputError(
-            f"initial_sparsity {spec.initial_sparsity:g} is above sparsity {spec.sparsity:g}",
-            "a ramp rises",
-        )
+    spec.check(dataset is not None)
 
 
 def _removed(plan: MaskPlan) -> tuple[Removed, ...]:

@@ -19,6 +19,7 @@ from edgepress.benchmarks.tflite.arena import plan_arena
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.kernel.files import gzip_size, zstd_size
 from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure.budgets.layer_size import LayerSize
 from edgepress.compress.structure.budgets.measured_targets import measured_target
@@ -50,11 +51,14 @@ def instruments_for(
     Raises:
         InputError: There is no such device, or none whose latency can be measured.
     """
-    if measured_target(spec) is None and spec.device is None:
+    device, threads = None, 1
+    if isinstance(spec, ChannelsSpec):
+        device, threads = spec.device, spec.threads
+    if measured_target(spec) is None and device is None:
         yield None
         return
-    target = None if spec.device is None else clocked_target(spec.device)
-    options, watch = RunOptions(threads=spec.threads), progress or Silent()
+    target = None if device is None else clocked_target(device)
+    options, watch = RunOptions(threads=threads), progress or Silent()
     try:
         with working(worker) as at:
             yield Bench(at, target, options, watch)

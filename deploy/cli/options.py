@@ -17,7 +17,8 @@ from pydantic.fields import FieldInfo
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import check_output
-from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.construction import fields_of, make_spec
+from edgepress.compress.specs.prune_step import RECOVER_NAMES, PruneSpec, RecoverSpec
 from edgepress.compress.specs.recipe import DataSpec
 from edgepress.deploy.cli import display
 
@@ -30,6 +31,16 @@ _FIELD = re.compile(r"^    (\w+): (.+?)(?=^    \w+: |\Z)", re.S | re.M)
 
 def field_helps(kind: type[BaseModel]) -> dict[str, str]:
     """The help of each field: what the class's docstring says of it, bases included."""
+    if issubclass(kind, PruneSpec):
+        recover = field_helps(RecoverSpec)
+        helps = {name: recover[field] for name, field in RECOVER_NAMES.items()}
+        for one in reversed(kind.kinds()):
+            helps |= _docstring_helps(one)
+        return helps
+    return _docstring_helps(kind)
+
+
+def _docstring_helps(kind: type[BaseModel]) -> dict[str, str]:
     helps: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         text = base.__doc__ or ""
@@ -61,7 +72,7 @@ def spec_options(
     names = dict(rename or {})
 
     def decorate(function: F) -> F:
-        for name, field in reversed(kind.model_fields.items()):
+        for name, field in reversed(fields_of(kind).items()):
             if name not in set(skip):
                 option = names.get(name, name.replace("_", "-"))
                 decorate_one = _option(prefix + name, option, field, helps.get(name, ""))
@@ -125,7 +136,7 @@ def _repeats(kind: Any) -> bool:
 def given(values: Mapping[str, Any], kind: type[BaseModel], skip: Iterable[str] = ()) -> Values:
     """Those values that belong to a spec's fields and were given on the command line."""
     found = {}
-    for name in kind.model_fields.keys() - set(skip):
+    for name in fields_of(kind).keys() - set(skip):
         value = values.get(name)
         if value is None or value == ():
             continue
@@ -145,7 +156,7 @@ def spec_from(kind: type[S], options: Mapping[str, Any], prefix: str = "") -> S:
         InputError: A value is impossible.
     """
     typed = {p.name: p.opts[0] for p in click.get_current_context().command.params}
-    names = {f: typed[prefix + f] for f in kind.model_fields if prefix + f in typed}
+    names = {f: typed[prefix + f] for f in fields_of(kind) if prefix + f in typed}
     return make_spec(kind, options, names=names)
 
 
@@ -156,7 +167,7 @@ def on_command_line(*names: str) -> list[str]:
 
 
 def _is_mapping(kind: type[BaseModel], name: str) -> bool:
-    return typing.get_origin(_plain(kind.model_fields[name].annotation)) is dict
+    return typing.get_origin(_plain(fields_of(kind)[name].annotation)) is dict
 
 
 def _pairs(name: str, texts: Iterable[str]) -> dict[str, str]:

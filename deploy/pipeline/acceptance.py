@@ -193,7 +193,7 @@ def _of(stage: StageRecord, row: OutputMetric, task: Task) -> float | None:
 
 
 def _next_for_step(spec: PruneSpec) -> str:
-    more = max(2 * spec.recover_epochs, _EPOCHS)
+    more = max(2 * spec.recover.epochs, _EPOCHS)
     return f"--recover-epochs {more}, or remove less"
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.specs.recipe import UNSTRUCTURED, PruneSpec, TrainSpec
+from edgepress.compress.specs.pruning import ChannelsSpec, PackedSpec
+from edgepress.compress.specs.recipe import PruneSpec, TrainSpec
 from edgepress.deploy.recipe import ExportSpec, Recipe
 
 
@@ -22,7 +23,7 @@ def check_recipe(recipe: Recipe, dataset: Any, model: Any = None) -> None:
         InputError: Names the option, or the class whose own training would be left out.
     """
     epochs = [recipe.finetune.epochs] if recipe.finetune is not None else []
-    epochs += [*(step.recover_epochs for step in recipe.prune), recipe.export.qat_epochs]
+    epochs += [*(step.recover.epochs for step in recipe.prune), recipe.export.qat_epochs]
     if model is not None and any(epochs):
         from edgepress.compress.models.own_training import refuse_own_step
 
@@ -60,19 +61,20 @@ def _check_training(spec: TrainSpec) -> None:
 
 
 def _check_pruning(spec: PruneSpec, dataset: Any) -> None:
-    if spec.structure in UNSTRUCTURED:
+    if isinstance(spec, PackedSpec):
         from edgepress.compress.weights.pruning import check_spec
 
         check_spec(spec, dataset)
         return
-    if spec.device is not None:
+    spec.check(dataset is not None)
+    if isinstance(spec, ChannelsSpec):
+        from edgepress.compress.structure.importance import CRITERIA
+        from edgepress.compress.structure.planning.resolving import resolved
         from edgepress.deploy.benchmarking.measurers import clocked_target
 
-        clocked_target(spec.device)
-    from edgepress.compress.structure.importance import CRITERIA
-    from edgepress.compress.structure.planning.resolving import resolved
-
-    CRITERIA[resolved(spec, dataset).criterion]
+        if spec.device is not None:
+            clocked_target(spec.device)
+        CRITERIA[resolved(spec, dataset).criterion]
 
 
 def _check_export(spec: ExportSpec) -> None:

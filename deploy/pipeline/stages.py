@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress.kernel.context import Context
 from edgepress.compress.kernel.progress import Progress
-from edgepress.compress.specs.recipe import TARGETS, FinetuneSpec, PruneSpec
+from edgepress.compress.specs.recipe import FinetuneSpec, PruneSpec
 from edgepress.deploy.recipe import Recipe
 
 
@@ -101,30 +102,13 @@ def _prune_stage(spec: PruneSpec) -> Stage:
         from edgepress.deploy.pruning import prune_as
 
         result = prune_as(
-            spec,
-            work.model,
-            work.dataset,
-            seed=work.seed,
-            state_dir=work.state_dir,
-            progress=work.progress,
+            spec, work.model, work.dataset, Context(work.seed, work.state_dir, work.progress)
         )
         if result.history:
             draw_curves(result.history, work.folder / "curves.png")
         return result.model, result.to_json()
 
-    title = f"prune {spec.structure} to {_target(spec)}"
-    if spec.recover_epochs:
-        title += f", recover for {spec.recover_epochs} epochs"
+    title = f"prune {spec.structure} to {spec.aim()}"
+    if spec.recover.epochs:
+        title += f", recover for {spec.recover.epochs} epochs"
     return Stage(f"prune-{spec.structure}", "prune", title, spec.model_dump(mode="json"), run)
-
-
-def _target(spec: PruneSpec) -> str:
-    """What a step aims at, in words."""
-    for name in TARGETS:
-        value = getattr(spec, name)
-        if value is not None:
-            shown = f"{value:g}" if isinstance(value, float) else value
-            return f"{name.replace('_', ' ')} {shown}"
-    if spec.structure == "clusters":
-        return f"{spec.clusters} values"
-    return f"pattern {spec.pattern}"

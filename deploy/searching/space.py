@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.prune_step import RECOVER_NAMES
 from edgepress.compress.specs.recipe import TARGETS, Spec
 from edgepress.deploy.recipe import List, Recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
@@ -119,7 +120,7 @@ class SearchRecipe(Recipe):
     def own(self) -> dict[str, Any]:
         """The values that the recipe itself has where it could vary."""
         tree = self.model_dump(mode="json")
-        return {place: _at(tree, place) for place in self.space()}
+        return {place: _at(tree, _written(tree, place)) for place in self.space()}
 
     def with_values(self, values: Values) -> Recipe:
         """The plain recipe with other values.
@@ -145,10 +146,22 @@ def _at(tree: Any, place: str) -> Any:
     return tree
 
 
-def _set(tree: Any, place: str, value: Any) -> None:
+def _written(tree: Any, place: str) -> str:
+    """A place as a recipe is written: options of `recover` are named beside those of a step too."""
     above, _, key = place.rpartition(".")
-    _at(tree, place)
+    beside = key in RECOVER_NAMES and "recover" in (_at(tree, above) if above else ())
+    return f"{above}.recover.{RECOVER_NAMES[key]}" if beside else place
+
+
+def _set(tree: Any, place: str, value: Any) -> None:
+    written = _written(tree, place)
+    _at(tree, written)
+    above, _, key = written.rpartition(".")
     parent = _at(tree, above) if above else tree
+    if written != place:  # by the name that people gave it, which errors tell again
+        del parent[key]
+        above, _, key = place.rpartition(".")
+        parent = _at(tree, above)
     parent[int(key) if isinstance(parent, list) else key] = value
 
 

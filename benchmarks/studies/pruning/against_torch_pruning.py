@@ -69,14 +69,14 @@ def serve_torch() -> None:
 
 def keras_round(model: Any) -> tuple[tuple[float, float], tuple[float, float], float]:
     """Seconds of planning, seconds with the new model, and the share of MACs that is left."""
-    from edgepress.compress.specs.recipe import PruneSpec
+    from edgepress.compress.specs.pruning import ChannelsSpec
     from edgepress.compress.structure.budgets.measured_targets import Budget
     from edgepress.compress.structure.planning.allocate import allocate
     from edgepress.compress.structure.planning.scoring import score_groups
     from edgepress.compress.structure.surgery.surgery import remove
     from edgepress.compress.structure.tracing.groups import find_channels
 
-    spec = PruneSpec(structure="channels", target_macs=0.5, criterion="l1")
+    spec = ChannelsSpec(target_macs=0.5, criterion="l1")
     began = now()
     channels = find_channels(model)
     budget = Budget(channels)

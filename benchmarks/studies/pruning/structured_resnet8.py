@@ -21,7 +21,8 @@ from typing import Any
 from edgepress.compress.data import evaluate, open_data
 from edgepress.compress.models import load
 from edgepress.compress.pruning import prune
-from edgepress.compress.specs.recipe import DataSpec, PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
+from edgepress.compress.specs.recipe import DataSpec
 from edgepress.compress.structure.budgets.measured_targets import Budget
 from edgepress.compress.structure.importance import CRITERIA
 from edgepress.compress.structure.planning.allocate import allocate
@@ -41,7 +42,9 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def cut_and_repair(model: Any, data: Any, spec: PruneSpec, seed: int) -> tuple[str, float, float]:
+def cut_and_repair(
+    model: Any, data: Any, spec: ChannelsSpec, seed: int
+) -> tuple[str, float, float]:
     """Widths, accuracy after the cut, accuracy after the repair."""
     channels = find_channels(model)
     budget = Budget(channels)
@@ -59,7 +62,7 @@ def untrained(model: Any, data: Any) -> None:
     print(f"{'allocation':10} {'criterion':15} {'widths':20} {'cut':>7} {'repaired':>9}")
     for allocation in ("uniform", "global"):
         for criterion in CRITERIA:
-            step = PruneSpec(
+            step = ChannelsSpec(
                 structure="channels", allocation=allocation, criterion=criterion, target_macs=0.5
             )
             widths, cut, mended = cut_and_repair(model, data, step, 0)

@@ -66,7 +66,7 @@ def our_variants(path: Path) -> Iterator[dict[str, Step]]:
 
     from edgepress.compress import load
     from edgepress.compress.models.rebuilding.copying import copy_model
-    from edgepress.compress.specs.recipe import PruneSpec
+    from edgepress.compress.specs.pruning import WeightsSpec
     from edgepress.compress.training.numerics.fused_norm import fused_batch_norm
     from edgepress.compress.weights.allocation.planning import plan_masks
     from edgepress.compress.weights.masked_training import GradualMasks, HoldMasks
@@ -74,7 +74,7 @@ def our_variants(path: Path) -> Iterator[dict[str, Step]]:
 
     source = load(path)
     models = {name: copy_model(source) for name in ("plain", "held masks", "rising masks")}
-    spec = PruneSpec(sparsity=SPARSITY)
+    spec = WeightsSpec(sparsity=SPARSITY)
     plan = plan_masks(models["held masks"], spec)
     held = HoldMasks(plan.kernels, plan.masks(SPARSITY))
     ramp = turns("polynomial", Ramp(SPARSITY, end=RAMP, frequency=FREQUENCY), RAMP)

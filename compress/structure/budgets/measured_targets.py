@@ -7,38 +7,23 @@ again until the measured value holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.context import Instruments as Instruments
 from edgepress.compress.specs.amounts import latency_ms, limit_of
+from edgepress.compress.specs.prune_step import TARGETS, PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.pruning_result import Measured
-from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure.budgets.activation_memory import live_bytes, peak_bytes
 from edgepress.compress.structure.budgets.budget import Counts
 from edgepress.compress.structure.budgets.latency_model import LayerTimes
-from edgepress.compress.structure.budgets.layer_size import LayerSize
 from edgepress.compress.structure.surgery.surgery import remove
 from edgepress.compress.structure.tracing.groups import Alive, Channels
-
-
-class Instruments(Protocol):
-    """Measures what this package can't: it knows neither files of other kinds nor devices."""
-
-    def size(self, model: Any) -> float:
-        """Bytes of the model as a float32 TFLite file."""
-
-    def arena(self, model: Any) -> float:
-        """Bytes of that file's activations in RAM."""
-
-    def latency(self, model: Any) -> float:
-        """Milliseconds of one inference of that file on the device."""
-
-    def layer_times(self, sizes: Sequence[LayerSize]) -> Mapping[LayerSize, float]:
-        """Milliseconds of each layer alone on the device."""
 
 
 @dataclass(eq=False)
@@ -147,7 +132,7 @@ class Budget(Counts):
         self.metering: Metering | None = None
 
 
-def budget_for(channels: Channels, spec: PruneSpec, instruments: Instruments | None) -> Budget:
+def budget_for(channels: Channels, spec: ChannelsSpec, instruments: Instruments | None) -> Budget:
     """A budget that can count what a spec aims at.
 
     Args:
@@ -183,11 +168,13 @@ def budget_for(channels: Channels, spec: PruneSpec, instruments: Instruments | N
 
 def measured_target(spec: PruneSpec) -> str | None:
     """ "size", "arena" or "latency" where a spec aims at it."""
-    given = (n for n in ("size", "arena", "latency") if getattr(spec, f"target_{n}") is not None)
-    return next(given, None)
+    name, _ = spec.target() or ("", None)
+    return name.removeprefix("target_") if name in TARGETS[3:] else None
 
 
-def _file_gauge(channels: Channels, spec: PruneSpec, tools: Instruments, budget: Budget) -> Gauge:
+def _file_gauge(
+    channels: Channels, spec: ChannelsSpec, tools: Instruments, budget: Budget
+) -> Gauge:
     """A quantity that a file alone shows."""
     everything = channels.all_alive()
     if spec.target_size is not None:
@@ -205,7 +192,7 @@ def _file_gauge(channels: Channels, spec: PruneSpec, tools: Instruments, budget:
     return Gauge("arena", "bytes", full, limit, estimate, tools.arena, whole, full / whole, near)
 
 
-def latency_limit(spec: PruneSpec, full: float) -> float:
+def latency_limit(spec: ChannelsSpec, full: float) -> float:
     """Milliseconds that a spec allows."""
     given = spec.target_latency
     return given * full if isinstance(given, float) else latency_ms(str(given))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.budgets.latency_model import LayerTimes, stairs, without_bumps
 from edgepress.compress.structure.tracing.groups import Alive, Channels, Group
 
@@ -72,7 +72,7 @@ def widths_for(size: int, step: int, floor: int) -> tuple[int, ...]:
 
 
 def ladders_of(
-    channels: Channels, scores: Scores, spec: PruneSpec, divisor: int = 1
+    channels: Channels, scores: Scores, spec: ChannelsSpec, divisor: int = 1
 ) -> list[Ladder]:
     """A ladder for each group that can be pruned and has a choice."""
     found = []

@@ -5,24 +5,27 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import graph_of, needed, resolve
-from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.kernel.context import Context, make_context
+from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.specs.amounts import limit_of
+from edgepress.compress.specs.pruning import LayersSpec
 from edgepress.compress.specs.pruning_result import PruneResult, Removed
-from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure.layers.blocks import Block, find_blocks, without
 from edgepress.compress.structure.planning.allocate import TOLERANCE
 from edgepress.compress.structure.surgery.surgery import rebuild
 from edgepress.compress.structure.tracing.groups import Channels, find_channels
 from edgepress.compress.structure.tracing.replay import affordable, feed
 from edgepress.compress.structure.tracing.rewired_graph import Remains
+
+if TYPE_CHECKING:
+    import keras
 
 # Multiply-accumulates that one look at all blocks may take, and fewest samples for it.
 _MOST_MACS = 3e12
@@ -82,13 +85,11 @@ def _silenced(remains: Remains) -> list[tuple[Any, Any]]:
 
 
 def prune_layers(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset | None,
-    spec: PruneSpec,
-    *,
-    seed: int = 0,
-    state_dir: Path | None = None,
-    progress: Progress | None = None,
+    spec: LayersSpec,
+    context: Context | None = None,
+    **fields: Any,
 ) -> PruneResult:
     """Remove whole residual branches and shape-preserving layers, the least missed ones first.
 
@@ -96,9 +97,8 @@ def prune_layers(
         model: A built Functional or Sequential model; it stays as it is.
         dataset: Damage is measured on it.
         spec: Budget, steps and recovery. `sparsity` is the share of the blocks that go.
-        seed: Makes the run repeatable.
-        state_dir: Folder for the training's checkpoints.
-        progress: Receives the progress.
+        context: What travels with them.
+        **fields: Those of a `Context`, where none is given.
 
     Returns:
         The model without them, and the account.
@@ -108,35 +108,22 @@ def prune_layers(
     """
     from edgepress.compress.structure.structured_run import StructuredRun, rounds_of
 
-    if dataset is None:
-        raise InputError(
-            "structure layers measures what each layer is worth, and no data is given",
-            "give data, or structure channels",
-        )
-    _check_schedule(spec)
+    spec.check(dataset is not None)
+    assert dataset is not None
+    context = make_context(context, fields)
     spec = spec.model_copy(update={"criterion": "damage"})
-    run = StructuredRun(model, dataset, spec, seed, state_dir, progress or Silent())
+    run = StructuredRun(model, dataset, spec, context)
     before = run.figures(model)
     small, removed = model, []
     for number, part in enumerate(rounds_of(spec, before.macs, before.params), 1):
         with run.timed("prune"):
             channels = find_channels(small, part.protect)
-            chosen = choose_blocks(channels, part, dataset, seed, run.progress)
+            chosen = choose_blocks(channels, part, dataset, context.seed, context.progress)
             surgery = rebuild(without(channels, chosen.blocks))
         run.notes += [chosen.note] if chosen.note else []
         removed += [Removed(b.name, b.layers, len(b.layers), len(b.layers)) for b in chosen.blocks]
         small = run.finish(surgery, part, "recover" if spec.steps == 1 else f"round-{number}")
     return run.result(small, before, tuple(removed), ())
-
-
-def _check_schedule(spec: PruneSpec) -> None:
-    if spec.schedule not in ("one-shot", "iterative"):
-        raise InputError(
-            f"schedule {spec.schedule} is not for structure layers: a layer goes at once",
-            "give schedule one-shot, or iterative with steps",
-        )
-    if spec.schedule == "iterative" and spec.steps == 1:
-        raise InputError("schedule iterative has one step only", "give steps, such as 3")
 
 
 @dataclass(frozen=True)
@@ -153,7 +140,7 @@ class Chosen:
 
 
 def choose_blocks(
-    channels: Channels, spec: PruneSpec, dataset: Dataset, seed: int, progress: Progress
+    channels: Channels, spec: LayersSpec, dataset: Dataset, seed: int, progress: Progress
 ) -> Chosen:
     """Blocks to leave out: each time the one that costs the least loss for what it saves.
 
@@ -174,7 +161,9 @@ def choose_blocks(
     return _Search(channels, blocks, spec, judge).run(progress)
 
 
-def _judge(channels: Channels, blocks: int, spec: PruneSpec, dataset: Dataset, seed: int) -> _Judge:
+def _judge(
+    channels: Channels, blocks: int, spec: LayersSpec, dataset: Dataset, seed: int
+) -> _Judge:
     split = dataset.train or dataset.val or dataset.report_split
     macs, _ = without(channels, ()).cost
     count = max(_FEWEST, int(_MOST_MACS / max(macs * blocks, 1)))
@@ -194,7 +183,7 @@ class _Search:
     """
 
     def __init__(
-        self, channels: Channels, blocks: list[Block], spec: PruneSpec, judge: _Judge
+        self, channels: Channels, blocks: list[Block], spec: LayersSpec, judge: _Judge
     ) -> None:
         self._channels = channels
         self._blocks = blocks

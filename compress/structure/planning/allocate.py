@@ -9,7 +9,7 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.amounts import limit_of
-from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.budgets.latency_search import Limit, Widths, WidthSearch
 from edgepress.compress.structure.budgets.measured_targets import Budget, Gauge
 from edgepress.compress.structure.budgets.width_ladders import (
@@ -47,7 +47,7 @@ class Target:
     count: Callable[[Alive], float]
 
 
-def target_of(channels: Channels, spec: PruneSpec, budget: Budget) -> Target:
+def target_of(channels: Channels, spec: ChannelsSpec, budget: Budget) -> Target:
     """The budget of a pruning step; a number up to 1 is a share of what there is."""
     everything = channels.all_alive()
     gauge = budget.metering.target if budget.metering is not None else None
@@ -70,7 +70,7 @@ def _limited(what: str, given: float, count: Callable[[Alive], float], full: Ali
 
 
 def allocate(
-    channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget, stepped: bool = True
+    channels: Channels, scores: Scores, spec: ChannelsSpec, budget: Budget, stepped: bool = True
 ) -> Alive:
     """Choose the units that stay.
 
@@ -105,7 +105,7 @@ def allocate(
 
 
 def _allocate(
-    channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget, stepped: bool
+    channels: Channels, scores: Scores, spec: ChannelsSpec, budget: Budget, stepped: bool
 ) -> Alive | None:
     """The units that stay with the floors of a spec, or None where the target lies below them."""
     target = target_of(channels, spec, budget)
@@ -130,7 +130,7 @@ def _allocate(
     return best
 
 
-def is_searched(spec: PruneSpec) -> bool:
+def is_searched(spec: ChannelsSpec) -> bool:
     """Whether widths are searched for at which time falls too."""
     targets = spec.target_macs, spec.target_latency
     return spec.allocation == "global" and any(t is not None for t in targets)
@@ -141,7 +141,7 @@ def _searched(
     ladders: Sequence[Ladder],
     overrides: Mapping[str, int],
     target: Target,
-    spec: PruneSpec,
+    spec: ChannelsSpec,
     budget: Budget,
 ) -> Alive | None:
     """The widths of least damage that meet the target, and that save time as they save MACs."""
@@ -195,7 +195,7 @@ def _fit(
     ladders: Sequence[Ladder],
     overrides: Mapping[str, int],
     target: Target,
-    spec: PruneSpec,
+    spec: ChannelsSpec,
 ) -> Alive | None:
     """The least removal on the chosen path that meets the target, then refilled up to it."""
     free = [ladder for ladder in ladders if ladder.group.name not in overrides]
@@ -273,7 +273,7 @@ def _refilled(
 def refill(
     channels: Channels,
     scores: Scores,
-    spec: PruneSpec,
+    spec: ChannelsSpec,
     alive: Alive,
     target: Target,
     divisor: int,
@@ -344,7 +344,7 @@ _PATHS: dict[str, Callable[[Sequence[Ladder]], _Path]] = {
 }
 
 
-def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: PruneSpec) -> dict[str, int]:
+def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: ChannelsSpec) -> dict[str, int]:
     """Widths that `per_layer` fixes; the first glob that matches one of a group's layers counts."""
     from edgepress.compress.weights.masks.prunable import check_globs, matches
 
@@ -367,7 +367,7 @@ def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: PruneSpec) -
     return fixed
 
 
-def _lowest(channels: Channels, spec: PruneSpec, scores: Scores) -> Alive:
+def _lowest(channels: Channels, spec: ChannelsSpec, scores: Scores) -> Alive:
     """The fewest units that may stay."""
     ladders = ladders_of(channels, scores, spec, spec.round_to)
     overrides = _overrides(channels, ladders, spec)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.budgets.measured_targets import Budget, Gauge, Metering
 from edgepress.compress.structure.budgets.width_ladders import Scores
 from edgepress.compress.structure.planning.allocate import (
@@ -26,7 +26,7 @@ _TRIES = 6
 _LOOKS = 2
 
 
-def settle(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Alive:
+def settle(channels: Channels, scores: Scores, spec: ChannelsSpec, budget: Budget) -> Alive:
     """Choose the units that stay; measure what that gives, and choose anew until the target holds.
 
     Args:
@@ -59,7 +59,7 @@ def settle(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) 
 
 
 def _on_time(
-    channels: Channels, alive: Alive, spec: PruneSpec, budget: Budget, metering: Metering
+    channels: Channels, alive: Alive, spec: ChannelsSpec, budget: Budget, metering: Metering
 ) -> Iterator[str]:
     """Where MACs end below their target for the time's sake, and where the time lags behind."""
     target, full = target_of(channels, spec, budget), budget.macs(channels.all_alive())
@@ -94,7 +94,7 @@ class _Search:
 
     channels: Channels
     scores: Scores
-    spec: PruneSpec
+    spec: ChannelsSpec
     budget: Budget
     metering: Metering
     gauge: Gauge

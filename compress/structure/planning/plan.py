@@ -12,8 +12,8 @@ from edgepress.compress.cost import layer_costs, uncounted
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.fingerprints import fingerprint
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.pruning_result import Measured, Removed, Uncounted
-from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure.budgets.measured_targets import Budget, Instruments, budget_for
 from edgepress.compress.structure.planning.measured_search import settle
 from edgepress.compress.structure.planning.scoring import score_groups
@@ -83,7 +83,7 @@ class PruningPlan:
 
 def make_plan(
     model: Any,
-    spec: PruneSpec,
+    spec: ChannelsSpec,
     dataset: Dataset | None = None,
     seed: int = 0,
     instruments: Instruments | None = None,
@@ -112,7 +112,7 @@ def make_plan(
 
 
 def choose(
-    channels: Channels, spec: PruneSpec, dataset: Dataset | None, budget: Budget, seed: int
+    channels: Channels, spec: ChannelsSpec, dataset: Dataset | None, budget: Budget, seed: int
 ) -> Alive:
     """The units that stay."""
     if not any(g.prunable and g.size > 1 for g in channels.groups):
@@ -126,7 +126,9 @@ def choose(
     return settle(channels, scores, spec, budget)
 
 
-def plan_channels(channels: Channels, alive: Alive, spec: PruneSpec, budget: Budget) -> PruningPlan:
+def plan_channels(
+    channels: Channels, alive: Alive, spec: ChannelsSpec, budget: Budget
+) -> PruningPlan:
     """A choice of units as a plan."""
     cuts = [
         Cut(g.name, g.layers, tuple(np.flatnonzero(~alive[g.units]).tolist()), g.size)

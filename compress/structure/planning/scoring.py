@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
-from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.budgets.measured_targets import Budget
 from edgepress.compress.structure.importance import CRITERIA, Criterion
 from edgepress.compress.structure.importance.evidence import Evidence
@@ -20,7 +20,7 @@ Scores = dict[str, NDArray[np.float64]]
 
 
 def evidence_for(
-    channels: Channels, criterion: Criterion, spec: PruneSpec, dataset: Dataset | None, seed: int
+    channels: Channels, criterion: Criterion, spec: ChannelsSpec, dataset: Dataset | None, seed: int
 ) -> Evidence:
     """What a criterion needs, drawn from the data.
 
@@ -43,7 +43,7 @@ def evidence_for(
 
 def score_groups(
     channels: Channels,
-    spec: PruneSpec,
+    spec: ChannelsSpec,
     dataset: Dataset | None,
     budget: Budget,
     seed: int = 0,
@@ -77,7 +77,7 @@ def score_groups(
     return _per_cost(channels, scores, spec, budget) if criterion.comparable else scores
 
 
-def _per_cost(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budget) -> Scores:
+def _per_cost(channels: Channels, scores: Scores, spec: ChannelsSpec, budget: Budget) -> Scores:
     """Divide by the share of the budget that one unit of a group takes."""
     if spec.sparsity is not None or spec.allocation != "global":
         return scores
@@ -85,7 +85,7 @@ def _per_cost(channels: Channels, scores: Scores, spec: PruneSpec, budget: Budge
     return {name: found / shares[name] for name, found in scores.items()}
 
 
-def unit_shares(channels: Channels, spec: PruneSpec, budget: Budget) -> dict[str, float]:
+def unit_shares(channels: Channels, spec: ChannelsSpec, budget: Budget) -> dict[str, float]:
     """For each group that can be pruned, the share of the budget that one unit of it takes."""
     gauge = None if budget.metering is None else budget.metering.target or budget.metering.latency
     if gauge is not None:

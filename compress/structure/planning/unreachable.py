@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.tracing.groups import Channels
 
 # How many reasons are worth reading.
@@ -13,7 +13,7 @@ _MOST = 2
 
 
 def unreachable(
-    channels: Channels, spec: PruneSpec, what: str, limit: float, lowest: float, full: float
+    channels: Channels, spec: ChannelsSpec, what: str, limit: float, lowest: float, full: float
 ) -> InputError:
     """The error that says what the lowest reachable value is and what holds it.
 

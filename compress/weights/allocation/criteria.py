@@ -27,9 +27,6 @@ def squared_magnitude(planes: Float[np.ndarray, "s i o"]) -> Float[np.ndarray, "
     return np.square(planes)
 
 
-# The criterion that isn't a score: weights are chosen and the rest refitted from data.
-SECOND_ORDER = "second-order"
-
 WEIGHT_CRITERIA: Table[WeightCriterion] = Table(
     "weight criterion",
     {"magnitude": magnitude, "l1": magnitude, "l2": squared_magnitude},

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.context import Context, Instruments
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.models.rebuilding.copying import copy_model
 from edgepress.compress.specs.amounts import limit_of
+from edgepress.compress.specs.pruning import ClustersSpec, NMSpec, PackedSpec, ZerosSpec
 from edgepress.compress.specs.pruning_result import Measured, PruneResult
-from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.weights.allocation.planning import apply_masks, plan_masks
 from edgepress.compress.weights.clusters.shared_values import (
     cluster_weights,
@@ -26,6 +27,7 @@ from edgepress.compress.weights.clusters.shared_values import (
 )
 from edgepress.compress.weights.masks.masks import n_of_m_for
 
+P = TypeVar("P", bound=PackedSpec)
 # How far below the target a size may end where the settings lie close enough together.
 _TOLERANCE = 0.01
 # Training changes the values that stay, and so how they pack: a little is left for that.
@@ -33,13 +35,6 @@ _MARGIN = 0.005
 # How often a pruning that missed its target is done again, further.
 _TRIES = 4
 _SPARSITIES, _PATTERN, _MOST_CLUSTERS = 1000, 16, 256
-
-
-class Scales(Protocol):
-    """Weighs what this package can't write."""
-
-    def packed_size(self, model: Any, packing: str) -> float:
-        """Bytes of the model as a float32 TFLite file, packed as gzip or zstd do."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Ladder:
     setting: Callable[[int], dict[str, Any]]
     label: Callable[[int], str]
 
-    def spec(self, spec: PruneSpec, rung: int) -> PruneSpec:
+    def spec(self, spec: P, rung: int) -> P:
         """The step with a rung's setting in the place of its target."""
         return spec.model_copy(update={"target_size": None, **self.setting(rung)})
 
@@ -66,9 +61,9 @@ class _Search:
     """The sizes of models pruned at once, each measured when it is first asked for."""
 
     model: Any
-    spec: PruneSpec
+    spec: PackedSpec
     ladder: Ladder
-    scales: Scales
+    scales: Instruments
     seed: int
     progress: Progress
     sizes: dict[int, float] = field(default_factory=dict)
@@ -113,11 +108,9 @@ class _Search:
 
 def prune_to_size(
     model: Any,
-    spec: PruneSpec,
-    prune: Callable[[PruneSpec, int], PruneResult],
-    scales: Scales | None,
-    seed: int,
-    progress: Progress,
+    spec: PackedSpec,
+    prune: Callable[[PackedSpec, int], PruneResult],
+    context: Context,
 ) -> PruneResult:
     """Prune until the model's float32 TFLite file packs into a number of bytes.
 
@@ -125,9 +118,7 @@ def prune_to_size(
         model: A built Keras model; it stays as it is.
         spec: A step with `target_size`.
         prune: Runs a step with a setting of its own; its second argument counts the tries.
-        scales: Writes and weighs files, or None where there is nothing that could.
-        seed: Draws the starts of clusters.
-        progress: Told what is measured.
+        context: What travels with them; its instruments write and weigh files.
 
     Returns:
         What `prune` gave, with the account of the size.
@@ -135,6 +126,7 @@ def prune_to_size(
     Raises:
         InputError: Nothing here can measure, or the target is reached already or can't be.
     """
+    scales, progress = context.instruments, context.progress
     if scales is None or spec.target_size is None:
         raise InputError(
             "target_size is measured on files, which compress.prune doesn't write",
@@ -142,7 +134,7 @@ def prune_to_size(
         )
     progress.stage("measure the file")
     ladder = ladder_of(spec)
-    search = _Search(model, spec, ladder, scales, seed, progress)
+    search = _Search(model, spec, ladder, scales, context.seed, progress)
     search.sizes[0] = full = search.weigh(model)
     limit = limit_of(spec.target_size, full)
     if limit >= full:
@@ -150,7 +142,7 @@ def prune_to_size(
             f"target_size {limit:,.0f} asks for no pruning: the model's file has {full:,.0f}"
             f" {spec.packing} bytes"
         )
-    aim = limit * (1 - _MARGIN if spec.recover_epochs else 1)
+    aim = limit * (1 - _MARGIN if spec.recover.epochs else 1)
     rung = search.find(aim, limit)
     for number in range(_TRIES):
         result = prune(ladder.spec(spec, rung), number)
@@ -170,15 +162,15 @@ def prune_to_size(
     )
 
 
-def ladder_of(spec: PruneSpec) -> Ladder:
+def ladder_of(spec: PackedSpec) -> Ladder:
     """The settings that a structure can take."""
-    if spec.structure == "clusters":
+    if isinstance(spec, ClustersSpec):
         return Ladder(
             _MOST_CLUSTERS - 1,
             lambda rung: {"clusters": _MOST_CLUSTERS + 1 - rung},
             lambda rung: f"{_MOST_CLUSTERS + 1 - rung} clusters",
         )
-    if spec.structure == "nm":
+    if isinstance(spec, NMSpec):
         return Ladder(
             _PATTERN - 1,
             lambda rung: {"pattern": n_of_m_for(rung / _PATTERN)},
@@ -191,16 +183,17 @@ def ladder_of(spec: PruneSpec) -> Ladder:
     )
 
 
-def _pruned_at_once(model: Any, spec: PruneSpec, ladder: Ladder, rung: int, seed: int) -> Any:
+def _pruned_at_once(model: Any, spec: PackedSpec, ladder: Ladder, rung: int, seed: int) -> Any:
     """A copy with a rung's zeros or clusters, by magnitude and without training."""
     setting = ladder.spec(spec, rung)
-    if spec.structure == "clusters":
+    if isinstance(setting, ClustersSpec):
         return cluster_weights(model, setting.clusters, protect=spec.protect, seed=seed)[0]
-    if spec.allocation == "sensitivity":
+    assert isinstance(setting, ZerosSpec)
+    if setting.allocation == "sensitivity":
         setting = setting.model_copy(update={"allocation": "global"})
     copy = copy_model(model)
     plan = plan_masks(copy, setting)
-    shared = {} if spec.release_clusters else shared_values(plan.kernels)
+    shared = {} if spec.recover.release_clusters else shared_values(plan.kernels)
     apply_masks(plan.kernels, plan.masks(plan.final))
     share_values(plan.kernels, shared, seed)
     return copy

@@ -10,10 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.specs.pruning import SECOND_ORDER, BlocksSpec, NMSpec, ZerosSpec
 from edgepress.compress.specs.pruning_result import Pinned
-from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.weights.allocation.criteria import (
-    SECOND_ORDER,
     WEIGHT_CRITERIA,
     WeightCriterion,
 )
@@ -121,7 +120,7 @@ class MaskPlan:
         return Kernel(shape, units.sizes(), units.scores(scores))
 
 
-def plan_masks(model: Any, spec: PruneSpec) -> MaskPlan:
+def plan_masks(model: Any, spec: ZerosSpec) -> MaskPlan:
     """Plan the masks of one pruning step.
 
     Args:
@@ -156,15 +155,15 @@ def plan_masks(model: Any, spec: PruneSpec) -> MaskPlan:
     )
 
 
-def pattern_of(spec: PruneSpec) -> tuple[str, float]:
+def pattern_of(spec: ZerosSpec) -> tuple[str, float]:
     """What the granularity is told, and the sparsity that is asked.
 
     Raises:
         InputError: An N:M pattern and a sparsity contradict each other.
     """
-    if spec.structure == "blocks":
+    if isinstance(spec, BlocksSpec):
         return spec.block, spec.sparsity or 0.0
-    if spec.structure != "nm":
+    if not isinstance(spec, NMSpec):
         return "", spec.sparsity or 0.0
     pattern = spec.pattern or n_of_m_for(spec.sparsity or 0.0)
     kept, group = parse_n_of_m(pattern)
@@ -177,7 +176,7 @@ def pattern_of(spec: PruneSpec) -> tuple[str, float]:
     return pattern, final
 
 
-def with_sparsity(model: Any, spec: PruneSpec) -> PruneSpec:
+def with_sparsity(model: Any, spec: ZerosSpec) -> ZerosSpec:
     """The step with its target as a sparsity of the kernels that share it.
 
     Args:
@@ -190,7 +189,8 @@ def with_sparsity(model: Any, spec: PruneSpec) -> PruneSpec:
     Raises:
         InputError: The target can't be reached, or is reached already.
     """
-    if spec.target_params is None:
+    share = getattr(spec, "target_params", None)
+    if share is None:
         return spec
     kernels, _ = find_kernels(model, spec.protect, spec.depthwise)
     overrides = _overrides(model, kernels, spec.per_layer)
@@ -199,7 +199,6 @@ def with_sparsity(model: Any, spec: PruneSpec) -> PruneSpec:
     everything, total = find_kernels(model, depthwise=True)[0], model.count_params()
     zeros = {k.path: k.size - int(np.count_nonzero(k.value())) for k in everything}
     given += sum(z for path, z in zeros.items() if path not in free and path not in overrides)
-    share = spec.target_params
     target = round(share * total) if share <= 1 else round(share)
     room = sum(k.size for k in kernels if k.path in free)
     least = total - given - room

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data import Dataset
-from edgepress.compress.kernel.progress import Progress
+from edgepress.compress.kernel.context import Context
 from edgepress.compress.pruning_run import PruningRun, model_figures, uncounted_notes
+from edgepress.compress.specs.pruning import ClustersSpec
 from edgepress.compress.specs.pruning_result import PruneResult
-from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.weights.clusters.entropy import entropy_bounds
 from edgepress.compress.weights.clusters.shared_values import HoldClusters, cluster_weights
 from edgepress.compress.weights.masks.kernel_sparsity import kernel_sparsity
 from edgepress.compress.weights.masks.prunable import find_kernels
 
+if TYPE_CHECKING:
+    import keras
+
 _FLOAT_BYTES = 4
 
 
 def prune_to_clusters(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset | None,
-    spec: PruneSpec,
-    *,
-    seed: int = 0,
-    state_dir: Path | None = None,
-    progress: Progress,
+    spec: ClustersSpec,
+    context: Context,
 ) -> PruneResult:
     """Let the weights of a copy of a model share few values and recover its accuracy.
 
@@ -33,21 +32,23 @@ def prune_to_clusters(
         model: A built Keras model; it stays as it is.
         dataset: What to train and measure on; without it nothing is trained or measured.
         spec: How many values, what stays, and the training.
-        seed: Makes the run repeatable.
-        state_dir: Folder for the training's checkpoints.
-        progress: Receives the progress.
+        context: What travels with them.
 
     Returns:
         The clustered model and the account; nothing is listed as removed.
     """
     before = model_figures(model, dataset)
-    progress.stage(f"cluster to {spec.clusters} values")
-    run = PruningRun(model, dataset, spec, seed, state_dir, progress)
+    context.progress.stage(f"cluster to {spec.clusters} values")
+    run = PruningRun(model, dataset, spec, context)
     with run.timed("cluster"):
-        copy, clusters = cluster_weights(model, spec.clusters, protect=spec.protect, seed=seed)
-    if spec.recover_epochs and dataset is not None:
-        progress.stage("recover")
-        run.fit(copy, spec.recovery(), "recover", (HoldClusters(copy, clusters),))
+        copy, clusters = cluster_weights(
+            model, spec.clusters, protect=spec.protect, seed=context.seed
+        )
+    if spec.recover.epochs and dataset is not None:
+        context.progress.stage("recover")
+        held = HoldClusters(copy, clusters)
+        run.fit(copy, spec.recovery(), "recover", (held,))
+        held.hold()  # a running average of the weights is taken before each step's hold
     after = model_figures(copy, dataset)
     return PruneResult(
         model=copy,

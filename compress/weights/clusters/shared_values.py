@@ -185,5 +185,9 @@ class HoldClusters(keras.callbacks.Callback):
         self._share = tf.function(Holder(held).apply, autograph=False)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """As `hold`, after each step."""
+        self.hold()
+
+    def hold(self) -> None:
         """Give all weights of a cluster their mean."""
         self._share()

@@ -225,11 +225,13 @@ def test_pruning_after_clustering_keeps_few_values(images, case):
     assert result.sparsity == pytest.approx(0.5, abs=0.01)
 
 
-def test_clustering_after_pruning_keeps_the_zeros_through_training(images):
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_clustering_after_pruning_keeps_the_zeros_through_training(images, ema):
     model = classifier()
     data = open_data(images, model)
     pruned = prune_weights(model, data, PruneSpec(sparsity=0.6)).model
-    spec = PruneSpec(structure="clusters", clusters=5, recover_epochs=2, recover_batch_size=8)
+    training = {"epochs": 2, "batch_size": 8, "ema": ema}
+    spec = PruneSpec(structure="clusters", clusters=5, recover=training)
     result = prune_weights(pruned, data, spec)
     for old, new in zip(find_kernels(pruned)[0], find_kernels(result.model)[0], strict=True):
         np.testing.assert_array_equal(old.value() == 0, new.value() == 0)
@@ -367,3 +369,16 @@ def test_the_given_model_stays_as_it_is(images):
     prune_weights(model, open_data(images, model), spec)
     for a, b in zip(model.weights, before.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_each_training_of_a_step_has_its_log_and_all_options_of_a_training(images, tmp_path):
+    model = classifier()
+    training = {"epochs": 2, "batch_size": 32, "optimizer": "sgd", "clipnorm": 1e-9}
+    training["log_csv"] = str(tmp_path / "log.csv")
+    spec = PruneSpec(sparsity=0.5, schedule="iterative", steps=2, recover=training)
+    result = prune_weights(model, open_data(images, model), spec)
+    rows = {path.name: len(path.read_text().splitlines()) - 1 for path in tmp_path.iterdir()}
+    assert rows == {"log-round-1.csv": 2, "log-round-2.csv": 2}
+    for old, new in zip(find_kernels(model)[0], find_kernels(result.model)[0], strict=True):
+        left = new.value() != 0
+        np.testing.assert_allclose(new.value()[left], old.value()[left], atol=1e-7)

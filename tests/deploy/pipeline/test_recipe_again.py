@@ -17,6 +17,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.specs.construction import fields_of
+from edgepress.compress.specs.prune_step import RECOVER_NAMES, RecoverSpec
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.recipe import TARGETS, UNSTRUCTURED, DataSpec, FinetuneSpec, PruneSpec
 from edgepress.compress.structure.planning.resolving import resolved
 from edgepress.compress.weights.pruning import check_spec
@@ -92,7 +95,7 @@ def _flat(limits: tuple[Any, ...]) -> list[Any]:
 
 def some(kind: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
     """A few fields of a specification, of the right types; not all of them go together."""
-    fields = {name: _values(name, info) for name, info in kind.model_fields.items()}
+    fields = {name: _values(name, info) for name, info in fields_of(kind).items()}
     return st.lists(st.sampled_from(sorted(fields)), max_size=5, unique=True).flatmap(
         lambda names: st.fixed_dictionaries({name: fields[name] for name in names})
     )
@@ -109,9 +112,15 @@ def steps() -> st.SearchStrategy[dict[str, Any]]:
     target = st.sampled_from(sorted(targets)).flatmap(
         lambda name: st.fixed_dictionaries({name: targets[name]})
     )
-    return st.tuples(some(PruneSpec), st.fixed_dictionaries(base), target).map(
-        lambda parts: {**parts[0], **parts[1], **parts[2]}
-    )
+    recover = st.one_of(st.just({}), some(RecoverSpec).map(lambda fields: {"recover": fields}))
+    return st.tuples(some(PruneSpec), st.fixed_dictionaries(base), target, recover).map(_one_step)
+
+
+def _one_step(parts: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """A step whose training is said in `recover` or beside it, not twice."""
+    values = {name: value for part in parts for name, value in part.items()}
+    inside = values.get("recover", {})
+    return {n: v for n, v in values.items() if RECOVER_NAMES.get(n) not in inside}
 
 
 def again(recipe: Recipe, kind: type[Recipe] = Recipe) -> Recipe:
@@ -125,7 +134,10 @@ def refusal(step: PruneSpec) -> str:
     """What the work itself says against a step, with data."""
     data: Any = object()
     try:
-        check_spec(step, data) if step.structure in UNSTRUCTURED else resolved(step, data)
+        if isinstance(step, ChannelsSpec):
+            resolved(step, data)
+        else:
+            check_spec(step, data) if step.structure in UNSTRUCTURED else step.check(True)
     except InputError as error:
         return error.format_message()
     return ""

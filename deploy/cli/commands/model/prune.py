@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from edgepress.compress.errors import CheckFailed
+from edgepress.compress.kernel.context import Context
+from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.pruning_result import PruneResult
 from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.deploy.cli import display
@@ -74,11 +76,9 @@ def command(values: Values) -> None:
     for warning in dataset.warnings if dataset else ():
         display.say(f"note: {warning}")
     with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
-        result = prune_as(
-            spec, model, dataset, seed=values["seed"], state_dir=state, progress=progress
-        )
+        result = prune_as(spec, model, dataset, Context(values["seed"], state, progress))
         save(result.model, output, values["force"])
-    if dataset is not None and not spec.recover_epochs:
+    if dataset is not None and not spec.recover.epochs:
         display.say("note: nothing was trained after pruning; --recover-epochs 10 recovers most")
     _show(values, result, output)
     _check_drop(spec, dataset, result)
@@ -86,7 +86,7 @@ def command(values: Values) -> None:
 
 def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
     """The plan, or the explanation of one layer; nothing is built or written."""
-    if spec.structure != "channels":
+    if not isinstance(spec, ChannelsSpec):
         raise click.UsageError("--dry-run and --explain are for --structure channels")
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data
@@ -120,7 +120,7 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
         click.echo(f"note: {note}")
 
 
-def _explain(values: Values, spec: PruneSpec, model: Any, dataset: Any) -> None:
+def _explain(values: Values, spec: ChannelsSpec, model: Any, dataset: Any) -> None:
     from edgepress.compress.structure.explanation import explain
     from edgepress.deploy.benchmarking.measurers import instruments_for
 

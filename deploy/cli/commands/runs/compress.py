@@ -120,7 +120,7 @@ def _settings(values: Values) -> dict[str, Any]:
     pruning = given(_unprefixed(values), PruneSpec)
     if tuning.get("schedule") in _PRUNE_SCHEDULES:
         pruning["schedule"] = tuning.pop("schedule")
-    if pruning and values["calibration_samples"]:
+    if pruning and values["calibration_samples"] and _calibrates(pruning):
         pruning["calibration_samples"] = values["calibration_samples"]
     if pruning.get("target_latency") and "device" not in pruning:
         # A latency that is aimed at is that of the first device which is benchmarked.
@@ -143,6 +143,13 @@ def _settings(values: Values) -> dict[str, Any]:
         if values[name]:
             found[name] = values[name]
     return found
+
+
+def _calibrates(pruning: Values) -> bool:
+    """Whether a step of this structure looks at calibration samples."""
+    kinds = {kind.kind(): kind for kind in PruneSpec.kinds()}
+    kind = kinds.get(pruning.get("structure", PruneSpec.kind()))
+    return kind is not None and "calibration_samples" in kind.model_fields
 
 
 def _unprefixed(values: Values) -> Values:

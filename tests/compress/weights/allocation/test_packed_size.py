@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from edgepress.compress import prune
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.progress import Silent
+from edgepress.compress.kernel.context import Context
 from edgepress.compress.pruning import prune_as
 from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.weights.allocation.packed_size import prune_to_size
@@ -116,7 +116,7 @@ def test_the_harshest_setting_is_tried_where_no_margin_for_training_is_left():
         return prune_as(spec.model_copy(update={"recover_epochs": 0}), network())
 
     spec = target.model_copy(update={"target_size": limit})
-    result = prune_to_size(network(), spec, without_training, Pretended(), 0, Silent())
+    result = prune_to_size(network(), spec, without_training, Context(instruments=Pretended()))
     assert result.measured[0].after <= limit
 
 
