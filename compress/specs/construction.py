@@ -54,7 +54,7 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
         return f"unknown option '{place}'"
     if problem["type"] == "missing":
         return f"'{place}' is missing"
-    if not place or problem["type"] == "another_structure":
+    if not place:
         return message[:1].lower() + message[1:]
     option = place if "." in place else "--" + place.replace("_", "-")
     if names is not None:
