@@ -113,7 +113,7 @@ def export(
     """
     from edgepress.compress.data import open_data
 
-    out = check_output(out, force)
+    out = check_output(out, force, folder=True, inputs=(model, data))
     settings = Settings(
         io, graph_batch, opset, nchw, calibration_method, select_ops, shapes or {}, equalize,
         bias_correction, sparse_encoding,
@@ -379,7 +379,7 @@ def _publish(
     )
     if not published:
         return result
-    with atomic_output(out, force) as temporary:
+    with atomic_output(out, force, folder=True) as temporary:
         temporary.mkdir()
         for file in (file for line in lines for file in line.files):
             shutil.copy(file, temporary / file.name)

@@ -193,6 +193,42 @@ def data_spec(values: Mapping[str, Any]) -> DataSpec | None:
     return spec_from(DataSpec, {"spec": values["data"], **settings})
 
 
+# What commands read, by the name of the option.
+_READ = (
+    "model", "source", "recipe", "data", "custom_objects", "teacher", "artifact", "artifacts",
+    "against", "runs",
+)  # fmt: skip
+
+
+def read_by(values: Mapping[str, Any]) -> list[Any]:
+    """Everything that a command reads, as it was typed: no output may replace it."""
+    found: list[Any] = []
+    for name in _READ:
+        value = values.get(name)
+        found += value if isinstance(value, tuple | list) else [] if value is None else [value]
+    return found
+
+
+def checked_output(values: Mapping[str, Any], folder: bool = False) -> Path:
+    """The output of a command, refused before any work where it can't be written.
+
+    Args:
+        values: The command's options.
+        folder: Whether it is a folder.
+
+    Raises:
+        InputError: It exists without `--force`, or must not be replaced.
+    """
+    return check_output(values["output"], values["force"], folder=folder, inputs=read_by(values))
+
+
+def checked_model_output(values: Mapping[str, Any]) -> Path:
+    """As `checked_output`, for a Keras model."""
+    from edgepress.compress.models.writing import check_model_output
+
+    return check_model_output(values["output"], values["force"], read_by(values))
+
+
 def check_picture(path: Path, force: bool) -> None:
     """Refuse, before any work, a picture that can't be drawn.
 

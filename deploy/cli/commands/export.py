@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from edgepress.compress.errors import CheckFailed
-from edgepress.compress.files import check_output
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
+    checked_output,
     common_options,
     data_options,
     data_spec,
@@ -48,7 +48,7 @@ def command(values: Values) -> None:
     spec = spec_from(ExportSpec, options)
     if data is not None and data.augment and not spec.qat_epochs:
         raise click.UsageError("--augment needs --qat-epochs: nothing else trains here")
-    output = check_output(values["output"], values["force"])
+    output = checked_output(values, folder=True)
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data
     from edgepress.deploy.exporting import export

@@ -10,10 +10,12 @@ from typing import Any
 import click
 
 from edgepress.compress.errors import CheckFailed
+from edgepress.compress.files import check_output
 from edgepress.compress.recipe import FinetuneSpec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
+    checked_model_output,
     common_options,
     data_options,
     data_spec,
@@ -22,6 +24,7 @@ from edgepress.deploy.cli.options import (
     load_model,
     model_argument,
     output_options,
+    read_by,
     spec_from,
     spec_options,
 )
@@ -41,9 +44,9 @@ def command(values: Values) -> None:
     """Train chosen layers of MODEL; writes OUT, its history (.json) and curves (.png)."""
     spec = spec_from(FinetuneSpec, given(values, FinetuneSpec))
     data = data_spec(values)
-    from edgepress.compress.models.writing import check_model_output
-
-    output = check_model_output(values["output"], values["force"])
+    output = checked_model_output(values)
+    for beside in (output.with_suffix(".json"), output.with_suffix(".png")):
+        check_output(beside, values["force"], inputs=read_by(values))
     load_frameworks(values["verbose"], _joining(spec))
     from edgepress.compress import load, open_data, save
     from edgepress.compress.files import write_json

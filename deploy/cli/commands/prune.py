@@ -14,6 +14,7 @@ from edgepress.compress.results import PruneResult
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
+    checked_model_output,
     common_options,
     data_options,
     data_spec,
@@ -56,9 +57,7 @@ def command(values: Values) -> None:
         return
     if values["output"] is None:
         raise click.UsageError("Missing option '-o' / '--output'")
-    from edgepress.compress.models.writing import check_model_output
-
-    output = check_model_output(values["output"], values["force"])
+    output = checked_model_output(values)
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data, save
     from edgepress.compress.models import load_noted, restore_compilation

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import click
 
-from edgepress.compress.files import check_output
 from edgepress.deploy.cli import display
-from edgepress.deploy.cli.options import Values, common_options, keyword_values, output_options
+from edgepress.deploy.cli.options import (
+    Values,
+    checked_output,
+    common_options,
+    keyword_values,
+    output_options,
+)
 
 
 @click.command()
@@ -18,7 +23,7 @@ from edgepress.deploy.cli.options import Values, common_options, keyword_values,
 @keyword_values
 def command(values: Values) -> None:
     """Make one self-contained HTML page of one or more RUN folders."""
-    output = check_output(values["output"], values["force"])
+    output = checked_output(values)
     from edgepress.benchmarks.report import report
 
     report(list(values["runs"]), output, force=values["force"])

@@ -7,6 +7,7 @@ import click
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
+    checked_model_output,
     common_options,
     keyword_values,
     load_model,
@@ -23,9 +24,7 @@ from edgepress.deploy.cli.quiet import load_frameworks
 @keyword_values
 def command(values: Values) -> None:
     """Remove from MODEL pruning, clustering and quantisation wrappers and training-only parts."""
-    from edgepress.compress.models.writing import check_model_output
-
-    output = check_model_output(values["output"], values["force"])
+    output = checked_model_output(values)
     load_frameworks(values["verbose"])
     from edgepress.compress import inspect, save, strip
 

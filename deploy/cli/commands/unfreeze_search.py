@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from edgepress.compress.files import atomic_output, check_output, write_json
+from edgepress.compress.files import atomic_output, write_json
 from edgepress.compress.recipe import FinetuneSpec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
+    checked_output,
     common_options,
     data_options,
     data_spec,
@@ -37,7 +38,7 @@ _SKIPPED = ("unfreeze", "teacher", "distill_layers", "callbacks", "log_csv", "lo
 def command(values: Values) -> None:
     """Unfreeze MODEL step by step from the output side, judge each step, keep the best."""
     data = data_spec(values)
-    output = check_output(values["output"], values["force"])
+    output = checked_output(values, folder=True)
     load_frameworks(values["verbose"])
     from edgepress.compress.finetune.progressive import draw_search, unfreeze_search
 
@@ -52,7 +53,7 @@ def command(values: Values) -> None:
             **given(values, FinetuneSpec, _SKIPPED),
         )
         document = found.to_json()
-        with atomic_output(output, values["force"]) as folder:
+        with atomic_output(output, values["force"], folder=True) as folder:
             folder.mkdir(parents=True)
             found.model.save(folder / "model.keras")
             write_json(folder / "search.json", document)
