@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgepress.benchmarks.measuring import measure as measure
-    from edgepress.benchmarks.memory import plan_arena as plan_arena
-    from edgepress.benchmarks.runtime import Runtime as Runtime
+    from edgepress.benchmarks.runtimes.runtime import Runtime as Runtime
+    from edgepress.benchmarks.tflite.arena import plan_arena as plan_arena
 
-_HOMES = {"measure": "measuring", "plan_arena": "memory", "Runtime": "runtime"}
+_HOMES = {"measure": "measuring", "plan_arena": "tflite.arena", "Runtime": "runtimes.runtime"}
 
 __all__ = list(_HOMES)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.benchmarks.gate.outcomes import Outcomes, SampleHashes
 from edgepress.benchmarks.target import Session
+from edgepress.compress.kernel.figures import OutputMetric
 
 Array = NDArray[Any]
 Batch = tuple[dict[str, Array], Any]
@@ -25,6 +27,12 @@ class Judge:
         batches: Gives, anew at each call, batches of (inputs by name, targets).
         score: From the outputs (samples, …) of each output and all targets to the metric.
         total: Samples in all batches.
+        output_names: The outputs in the order of `score`: an artifact's outputs of these names
+            are put into it, others keep their own.
+        higher_is_better: The metric's direction, where known.
+        outcomes: From the same as `score` to what became of each sample: first over all outputs
+            where that can be told, then by output where there are several.
+        figures: As `score`, the metric of each output; None where there is nothing but `score`.
     """
 
     metric: str
@@ -32,28 +40,101 @@ class Judge:
     batches: Callable[[], Iterable[Batch]]
     score: Callable[[list[Array], Any], float]
     total: int
+    output_names: tuple[str, ...] = ()
+    higher_is_better: bool | None = None
+    outcomes: Callable[[list[Array], Any], Sequence[Outcomes]] | None = None
+    figures: Callable[[list[Array], Any], tuple[OutputMetric, ...]] | None = None
 
 
-def judge(session: Session, by: Judge) -> float:
+@dataclass(frozen=True)
+class Judged:
+    """How an artifact did.
+
+    Attributes:
+        metric: Name of the metric.
+        split: Which data it was measured on.
+        higher_is_better: The metric's direction, where known.
+        value: The metric; None where it is no finite number.
+        problem: Why there is no value.
+        outcomes: By sample, in the order of the samples' hashes.
+        metrics: The metric of each output; `value` is their headline.
+    """
+
+    metric: str
+    split: str
+    higher_is_better: bool | None = None
+    value: float | None = None
+    problem: str = ""
+    outcomes: tuple[Outcomes, ...] = ()
+    metrics: tuple[OutputMetric, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields of a row."""
+        return {
+            "metric": self.metric,
+            "value": self.value,
+            "split": self.split,
+            "higher_is_better": self.higher_is_better,
+            "value_problem": self.problem or None,
+            "metrics": [vars(row) for row in self.metrics],
+            "outcomes": [o.to_json() for o in self.outcomes],
+        }
+
+
+def judge(session: Session, by: Judge) -> Judged:
     """Run all samples on the device and score what comes back.
+
+    Inputs, targets and hashes come from one pass over the data, which may shuffle.
 
     Args:
         session: The artifact on its device.
         by: Data and metric.
 
     Returns:
-        The metric.
+        The metric, and what became of each sample.
 
     Raises:
         DeviceError: The device failed.
     """
     outputs: list[list[Array]] = []
     targets: list[Any] = []
+    hashes = SampleHashes()
     for inputs, target in by.batches():
-        outputs.append(list(session.predict(inputs).values()))
+        outputs.append(_in_order(session.predict(inputs), by.output_names))
         targets.append(target)
+        hashes.add([*(inputs[name] for name in sorted(inputs)), *_arrays(target)])
     joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
-    return by.score(joined, _join(targets))
+    truth = _join(targets)
+    value = float(by.score(joined, truth))
+    found = Judged(by.metric, by.split, by.higher_is_better)
+    if not np.isfinite(value):
+        return replace(found, problem=f"{by.metric} is {value}: outputs aren't finite numbers")
+    kept = by.outcomes(joined, truth) if by.outcomes else ()
+    order, name = hashes.order(), hashes.hexdigest()
+    return replace(
+        found,
+        value=value,
+        outcomes=tuple(_sorted(o, order, name) for o in kept),
+        metrics=by.figures(joined, truth) if by.figures else (),
+    )
+
+
+def _in_order(outputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+    """Outputs in the model's order, where the file names them as the model does."""
+    known = bool(names) and set(names) == set(outputs)
+    return [outputs[name] for name in (names if known else outputs)]
+
+
+def _sorted(outcomes: Outcomes, order: NDArray[np.int64], name: str) -> Outcomes:
+    weights = None if outcomes.weights is None else outcomes.weights[order]
+    return replace(outcomes, parts=outcomes.parts[order], weights=weights, samples_hash=name)
+
+
+def _arrays(targets: Any) -> list[Array]:
+    """The arrays of a batch of targets."""
+    if isinstance(targets, dict):
+        return [np.asarray(targets[name]) for name in sorted(targets)]
+    return [np.asarray(t) for t in (targets if isinstance(targets, list | tuple) else [targets])]
 
 
 def _join(targets: list[Any]) -> Any:

@@ -1,22 +1,22 @@
-"""Results over time: kept in an SQLite file, and held against earlier ones.
-
-A result slower than an earlier one is called a regression only when it is so beyond what both runs
-could see: their 95 % intervals are apart, and the difference exceeds their noise.
-"""
+"""Results over time, kept in an SQLite file, and the earlier one that a new one is held against."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.gate.change import WORSE
+from edgepress.benchmarks.gate.change import Change as Change
+from edgepress.benchmarks.gate.comparison import changes as changes
+from edgepress.benchmarks.gate.rows import is_benchmark
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import read_json
+from edgepress.compress.kernel.files import read_json
 
 Document = Mapping[str, Any]
 
@@ -25,35 +25,19 @@ CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, taken TEXT NOT NULL, label TEXT NOT NULL, document TEXT NOT NULL
 );
 """
-# Below this nothing is called a regression: another day, another temperature.
-_LEAST = 0.03
 
 
 @dataclass(frozen=True)
-class Change:
-    """One row against its earlier self.
+class Earlier:
+    """A result to compare with.
 
     Attributes:
-        artifact: Its label.
-        device: Where it was measured.
-        quantity: "latency", "size", "arena" or the metric's name.
-        before: Earlier value.
-        after: Present value.
-        verdict: "regression", "improvement" or "same".
-        reason: Why, in words.
+        document: The `benchmark` document.
+        source: How messages call it.
     """
 
-    artifact: str
-    device: str
-    quantity: str
-    before: float
-    after: float
-    verdict: str
-    reason: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields by name."""
-        return dict(vars(self))
+    document: dict[str, Any]
+    source: str
 
 
 def check_history(file: Path) -> None:
@@ -90,21 +74,48 @@ def keep(file: Path, document: Document, label: str = "") -> int:
 def recall(file: Path, which: str = "") -> dict[str, Any]:
     """A kept document: the last one, or the last one with a label or number.
 
+    A run that was itself a regression is passed over, or a gate would let it pass the second time;
+    its number still names it.
+
     Raises:
         InputError: There is none.
     """
     if not file.is_file():
         raise InputError(f"'{file}' does not exist")
-    with _database(file) as database:
-        row = database.execute(
-            "SELECT document FROM runs WHERE ?1 = '' OR label = ?1 OR CAST(id AS TEXT) = ?1"
-            " ORDER BY id DESC LIMIT 1",
-            (which,),
-        ).fetchone()
-    if row is None:
+    found = _last(file, which, lambda _: True)
+    if found is None:
         raise InputError(f"'{file}' holds no run '{which}'" if which else f"'{file}' is empty")
-    found: dict[str, Any] = json.loads(row[0])
-    return found
+    return found.document
+
+
+def _last(file: Path, which: str, fits: Callable[[Document], bool]) -> Earlier | None:
+    """The last kept run of a label or number that fits; else the last of them all.
+
+    One that was a regression is given only where there is no other.
+    """
+    others: list[Earlier] = []
+    regressed: list[Earlier] = []
+    with _database(file) as database:
+        rows = database.execute(
+            "SELECT id, taken, label, document FROM runs"
+            " WHERE ?1 = '' OR label = ?1 OR CAST(id AS TEXT) = ?1 ORDER BY id DESC",
+            (which,),
+        )
+        for number, taken, label, text in rows:
+            document = json.loads(text)
+            named = f"run {number}{f' ({label})' if label else ''} of '{file}', {taken}"
+            found = Earlier(document, named)
+            if str(number) != which and _regressed(document):
+                regressed.append(found)
+            elif fits(document):
+                return found
+            else:
+                others.append(found)
+    return next(iter([*others, *regressed]), None)
+
+
+def _regressed(document: Document) -> bool:
+    return any(change["verdict"] == WORSE for change in document.get("changes") or ())
 
 
 @contextmanager
@@ -126,79 +137,58 @@ def earlier(source: Path) -> dict[str, Any]:
     Raises:
         InputError: It is none of these.
     """
-    which = ""
-    if not source.exists() and "@" in source.name:
-        name, _, which = str(source).rpartition("@")
-        source = Path(name)
-    path = source / "run.json" if source.is_dir() else source
+    found = find_earlier(source)
+    assert found is not None
+    return found.document
+
+
+def find_earlier(
+    source: Path,
+    history: Path | None = None,
+    fits: Callable[[Document], bool] = lambda _: True,
+) -> Earlier | None:
+    """As `earlier`; None where a history that this very result goes into has nothing yet.
+
+    Args:
+        source: As for `earlier`.
+        history: The history that the new result will be added to: its first run has nothing to
+            be compared with.
+        fits: Of a history's runs, the last that fits is taken.
+
+    Raises:
+        InputError: There is no such result.
+    """
+    path, which = _parts(source, history)
+    if is_history(source, history):
+        return _last(path, which, fits) if path.is_file() else None
+    path = path / "run.json" if path.is_dir() else path
     if path.is_file() and path.read_bytes()[:16] == b"SQLite format 3\0":
-        return recall(path, which)
+        found = _last(path, which, fits)
+        if found is None:
+            recall(path, which)
+        return found
     if which:
         raise InputError(f"'{path}' is no history", "labels are those of a file of --history")
     told = read_json(path)
     document = told.get("benchmark", told) if isinstance(told, dict) else None
-    if not isinstance(document, dict) or "rows" not in document:
+    if document is None or not is_benchmark(document):
         raise InputError(f"'{source}' holds no benchmark")
-    return document
+    return Earlier(document, f"'{source}'")
 
 
-def changes(before: Document, after: Document) -> list[Change]:
-    """Every row that both documents have, held against its earlier self.
-
-    Args:
-        before: The earlier document.
-        after: The present one.
-
-    Returns:
-        A change for each comparable quantity. Rows are the same when artifact (by file name),
-        device, threads, batch and what the runtime used are.
-
-    Raises:
-        InputError: The documents have no row in common.
-    """
-    known = {_key(row): row for row in before["rows"]}
-    pairs = [(known[_key(row)], row) for row in after["rows"] if _key(row) in known]
-    if not pairs:
-        raise InputError("the earlier benchmark measured none of these files on these devices")
-    noise = max(_noise(before), _noise(after), _LEAST)
-    return [change for old, new in pairs for change in _changes(old, new, noise)]
+def is_history(source: Path, history: Path | None) -> bool:
+    """Whether a source, with or without a label, is a history."""
+    return history is not None and _same_file(_parts(source, history)[0], history)
 
 
-def _key(row: Document) -> tuple[Any, ...]:
-    name = Path(str(row.get("path") or row["artifact"])).name
-    used = (*(row.get("delegates") or ()), *(row.get("providers") or ("CPUExecutionProvider",)))
-    plain = row.get("xnnpack") is False
-    return name, row.get("device"), row.get("threads"), row.get("batch"), plain, used
+def _parts(source: Path, history: Path | None) -> tuple[Path, str]:
+    """A path and, behind its last @, a label or number."""
+    whole = source.exists() or (history is not None and _same_file(source, history))
+    if whole or "@" not in source.name:
+        return source, ""
+    name, _, which = str(source).rpartition("@")
+    return Path(name), which
 
 
-def _noise(document: Document) -> float:
-    devices = document.get("devices") or [document.get("device") or {}]
-    return max((d.get("smallest_difference") or 0.0 for d in devices), default=0.0)
-
-
-def _changes(old: Document, new: Document, noise: float) -> Iterator[Change]:
-    name, device = str(new.get("label") or new["artifact"]), str(new.get("device") or "local")
-    if old.get("timing_valid", True) and new.get("timing_valid", True):
-        verdict, reason = _latency_verdict(old, new, noise)
-        yield Change(name, device, "latency", old["median_ms"], new["median_ms"], verdict, reason)
-    for field, quantity in (("bytes", "size"), ("arena_bytes", "arena")):
-        if old.get(field) and new.get(field):
-            verdict = _exact_verdict(old[field], new[field])
-            yield Change(name, device, quantity, old[field], new[field], verdict, "counted")
-
-
-def _latency_verdict(old: Document, new: Document, noise: float) -> tuple[str, str]:
-    ratio = new["median_ms"] / old["median_ms"]
-    apart = new["ci95_ms"][0] > old["ci95_ms"][1] or new["ci95_ms"][1] < old["ci95_ms"][0]
-    told = f"{ratio - 1:+.1%}"
-    if not apart:
-        return "same", f"{told}, but the 95 % intervals overlap"
-    if abs(ratio - 1) <= noise:
-        return "same", f"{told}, within the noise of {noise:.1%}"
-    return ("regression" if ratio > 1 else "improvement"), f"{told}, intervals apart"
-
-
-def _exact_verdict(before: float, after: float) -> str:
-    if after == before:
-        return "same"
-    return "regression" if after > 1.01 * before else "improvement" if after < before else "same"
+def _same_file(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve()

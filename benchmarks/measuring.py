@@ -10,19 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.benchmarks.accuracy import Judge, judge
-from edgepress.benchmarks.intervals import (
+from edgepress.benchmarks.accuracy import Judge, Judged, judge
+from edgepress.benchmarks.measurement import Environment, Series
+from edgepress.benchmarks.results import (
+    DeviceResult,
+    Failure,
+    MeasuredFile,
+    Measurement,
+    measured,
+)
+from edgepress.benchmarks.statistics.intervals import (
     Comparison,
     compare,
     median_interval,
     smallest_difference,
 )
-from edgepress.benchmarks.measurement import Environment, Series
-from edgepress.benchmarks.results import DeviceResult, Failure, Measurement, measured
-from edgepress.benchmarks.sampling import Entrant, Plan, Record, sample
+from edgepress.benchmarks.statistics.sampling import Entrant, Plan, Record, sample
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.compress.progress import Progress, Silent
+from edgepress.compress.kernel.progress import Progress, Silent
 
 _TWIN = "\0twin"
 
@@ -33,15 +39,24 @@ class Candidate:
 
     Attributes:
         name: Its path as given, with what sets it apart from others of the same file.
-        label: The same with a short file name, for tables.
+        label: The same with a short file name, or the name that the user gave it, for tables.
         path: The file.
         options: How it is run.
+        given: What the user named, where another file is measured for it.
+        called: The name that the user gave it; empty without one.
     """
 
     name: str
     label: str
     path: Path
     options: RunOptions
+    given: Path | None = None
+    called: str = ""
+
+    @property
+    def file(self) -> MeasuredFile:
+        """What is measured, as the user knows it."""
+        return MeasuredFile(self.called, self.given or self.path)
 
 
 def candidates(
@@ -49,8 +64,16 @@ def candidates(
     threads: Sequence[int],
     batches: Sequence[int | None],
     options: RunOptions,
+    names: Sequence[str] = (),
 ) -> tuple[Candidate, ...]:
     """Every artifact with every number of threads and every batch size, named apart.
+
+    Args:
+        paths: The files.
+        threads: Numbers of threads.
+        batches: Batch sizes.
+        options: All else of how they are run.
+        names: What the user calls each file; empty texts, or none at all, for its path.
 
     Raises:
         InputError: A file is missing, or appears twice.
@@ -61,13 +84,15 @@ def candidates(
     if len({p.resolve() for p in paths}) < len(paths):
         raise InputError("an artifact is named twice", "name each file once")
     found = []
-    for path, label in zip(paths, _short_names(paths), strict=True):
+    called = names or [""] * len(paths)
+    for path, label, name in zip(paths, _short_names(paths), called, strict=True):
         for count in threads:
             for batch in batches:
                 suffix = f" ({count} thread{'s' * (count > 1)})" if len(threads) > 1 else ""
                 suffix += f" (batch {batch or 1})" if len(batches) > 1 else ""
                 chosen = replace(options, threads=count, batch=batch)
-                found.append(Candidate(f"{path}{suffix}", label + suffix, path, chosen))
+                shown = (name or label) + suffix
+                found.append(Candidate(f"{path}{suffix}", shown, path, chosen, called=name))
     return tuple(found)
 
 
@@ -213,6 +238,7 @@ def _measurements(
             measurement = measured(
                 (candidate.name, candidate.label),
                 candidate.path,
+                candidate.file,
                 target.name,
                 series,
                 tuple(record.facts),
@@ -235,7 +261,7 @@ def _judged(
     progress: Progress | None,
 ) -> tuple[tuple[Measurement, ...], tuple[Failure, ...]]:
     """The measurements with their accuracy; each file is run once, whatever its threads."""
-    values: dict[Path, float] = {}
+    found: dict[Path, Judged] = {}
     failures = []
     options = {c.path: replace(c.options, batch=None) for c in artifacts}
     watch = progress or Silent()
@@ -243,10 +269,12 @@ def _judged(
     for done, (path, chosen) in enumerate(options.items(), 1):
         try:
             with target.open(path, chosen) as session:
-                values[path] = judge(session, by)
+                found[path] = judge(session, by)
         except DeviceError as error:
             failures.append(Failure(target.name, path.name, error.format_message()))
         watch.step(done, len(options), path.name)
-    return tuple(
-        replace(m, metric=by.metric, split=by.split, value=values.get(m.path)) for m in measurements
-    ), tuple(failures)
+    unknown = Judged(by.metric, by.split, by.higher_is_better)
+    judged = tuple(replace(m, judged=found.get(m.path, unknown)) for m in measurements)
+    return tuple(_with_note(m, m.judged.problem if m.judged else "") for m in judged), tuple(
+        failures
+    )

@@ -9,10 +9,36 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.benchmarks.intervals import Comparison, Interval, median_interval, outliers
+from edgepress.benchmarks.accuracy import Judged
 from edgepress.benchmarks.measurement import Environment, Series, SessionFacts
+from edgepress.benchmarks.statistics.intervals import (
+    Comparison,
+    Interval,
+    median_interval,
+    outliers,
+)
 from edgepress.benchmarks.target import RunOptions
-from edgepress.compress.files import gzip_size, zstd_size
+from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.kernel.files import gzip_size, sha256, zstd_size
+
+_WITHOUT_DATA: dict[str, Any] = {"metric": None, "value": None, "split": None, "metrics": []}
+
+
+@dataclass(frozen=True)
+class MeasuredFile:
+    """What was measured, as the user knows it.
+
+    Attributes:
+        name: The name that the user gave it; empty without one.
+        path: The path that the user gave.
+    """
+
+    name: str
+    path: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Name and path as given: by these a later benchmark recognises it."""
+        return {"name": self.name or None, "file": str(self.path)}
 
 
 @dataclass(frozen=True)
@@ -23,6 +49,7 @@ class Measurement:
         name: How it is called in comparisons: its path as given.
         label: How it is called in tables.
         path: The artifact.
+        file: What the user named.
         device: The device's name.
         options: How it was run.
         series: The raw samples.
@@ -31,14 +58,14 @@ class Measurement:
         facts: What the device told beside the latency.
         steady: Whether every launch got steady before it was measured.
         timing_valid: Whether the times are those of real hardware.
-        metric: Name of the metric, or None without data.
-        value: The metric on `split`.
-        split: The data it was measured on.
+        peak_memory: Peak memory of each launch, where it is known.
+        judged: How it did on data, or None without any.
     """
 
     name: str
     label: str
     path: Path
+    file: MeasuredFile
     device: str
     options: RunOptions
     series: Series
@@ -47,9 +74,28 @@ class Measurement:
     facts: SessionFacts
     steady: bool
     timing_valid: bool = True
-    metric: str | None = None
-    value: float | None = None
-    split: str | None = None
+    peak_memory: tuple[int, ...] = ()
+    judged: Judged | None = None
+
+    @property
+    def metric(self) -> str | None:
+        """Name of the metric, or None without data."""
+        return self.judged.metric if self.judged else None
+
+    @property
+    def value(self) -> float | None:
+        """The metric, or None where it couldn't be taken."""
+        return self.judged.value if self.judged else None
+
+    @property
+    def metrics(self) -> tuple[OutputMetric, ...]:
+        """The metric of each output; `value` is their headline."""
+        return self.judged.metrics if self.judged else ()
+
+    @property
+    def split(self) -> str | None:
+        """The data that the metric was measured on."""
+        return self.judged.split if self.judged else None
 
     @property
     def median_ms(self) -> float:
@@ -69,11 +115,13 @@ class Measurement:
             "artifact": self.name,
             "label": self.label,
             "path": str(self.path),
+            **self.file.to_json(),
             "format": self.path.suffix.lstrip(".").lower(),
             "device": self.device,
             "bytes": self.path.stat().st_size,
             "gzip_bytes": gzip_size(self.path),
             "zstd_bytes": zstd_size(self.path),
+            "sha256": sha256(self.path),
             "runs": len(ms),
             "threads": self.options.threads,
             "batch": self.options.batch or 1,
@@ -92,12 +140,11 @@ class Measurement:
             "outliers": outliers(ms),
             "throughput_per_s": self.throughput_per_s,
             "peak_memory_bytes": self.facts.peak_memory_bytes,
+            "peak_memory_launches_bytes": list(self.peak_memory),
             "resident_bytes": self.facts.resident_bytes,
             "arena_bytes": self.facts.arena_bytes,
-            **({} if (energy := self.series.energy_mj) is None else {"energy_mj": energy}),
-            "metric": self.metric,
-            "value": self.value,
-            "split": self.split,
+            **self._energy(),
+            **(self.judged.to_json() if self.judged else _WITHOUT_DATA),
             "runtime": self.facts.runtime,
             "method": self.series.first.method,
             "launches": len(self.series.launches),
@@ -106,6 +153,13 @@ class Measurement:
             "notes": list(self.facts.notes),
             "samples_ms": [round(float(v), 6) for v in ms],
         }
+
+    def _energy(self) -> dict[str, Any]:
+        """Energy of one inference, over all and by launch, where it was counted."""
+        if (energy := self.series.energy_mj) is None:
+            return {}
+        launches = [Series((rounds,)).energy_mj for rounds in self.series.launches]
+        return {"energy_mj": energy, "energy_launches_mj": [e for e in launches if e is not None]}
 
     def _runtime(self) -> dict[str, Any]:
         """What was used in the runtime; fields of the other runtime are null."""
@@ -176,9 +230,11 @@ class BenchmarkResult(Sequence[Measurement]):
 
     Attributes:
         devices: One result each.
+        files: Everything that was to be measured, whether or not it could be.
     """
 
     devices: tuple[DeviceResult, ...]
+    files: tuple[MeasuredFile, ...] = ()
 
     @property
     def profiles(self) -> tuple[dict[str, Any], ...]:
@@ -206,6 +262,7 @@ class BenchmarkResult(Sequence[Measurement]):
         return {
             "device": self.devices[0].describe(),
             "devices": [device.describe() for device in self.devices],
+            "files": [file.to_json() for file in self.files],
             "rows": [m.to_json() for m in self.measurements],
             "comparisons": [
                 {**c.to_json(), "device": d.device} for d in self.devices for c in d.comparisons
@@ -218,6 +275,7 @@ class BenchmarkResult(Sequence[Measurement]):
 def measured(
     names: tuple[str, str],
     path: Path,
+    file: MeasuredFile,
     device: str,
     series: Series,
     facts: tuple[SessionFacts, ...],
@@ -232,6 +290,7 @@ def measured(
     return Measurement(
         *names,
         path,
+        file,
         device,
         options,
         series,
@@ -240,6 +299,7 @@ def measured(
         _typical(facts),
         steady,
         timing_valid,
+        tuple(f.peak_memory_bytes for f in facts if f.peak_memory_bytes is not None),
     )
 
 

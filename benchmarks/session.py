@@ -8,9 +8,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
-from edgepress.benchmarks.memory import plan_arena
-from edgepress.benchmarks.runtime import Channel, Runtime
+from edgepress.benchmarks.runtimes.runtime import Channel, Runtime
 from edgepress.benchmarks.target import Job, RunOptions
+from edgepress.benchmarks.tflite.arena import plan_arena
 
 # The options that the runner honours, here and on boards.
 RUNNER_TAKES = frozenset(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgepress.benchmarks.measurement import Samples, SessionFacts
 
 if TYPE_CHECKING:
-    from edgepress.benchmarks.profile import Profile
+    from edgepress.benchmarks.operator_costs import Profile
 
 
 @dataclass(frozen=True)

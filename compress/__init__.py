@@ -8,32 +8,32 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from edgepress.compress.processor import prefer_onednn
+from edgepress.compress.kernel.onednn import prefer_onednn
 
 prefer_onednn()
 
 if TYPE_CHECKING:
     from edgepress.compress.data import open_data as open_data
-    from edgepress.compress.finetune import advise as advise
-    from edgepress.compress.finetune import finetune as finetune
-    from edgepress.compress.finetune import lr_find as lr_find
-    from edgepress.compress.finetune import unfreeze_search as unfreeze_search
     from edgepress.compress.inspection import inspect as inspect
     from edgepress.compress.models import load as load
     from edgepress.compress.models import save as save
     from edgepress.compress.pruning import prune as prune
     from edgepress.compress.stripping import strip as strip
     from edgepress.compress.structure.sensitivity import sensitivity as sensitivity
+    from edgepress.compress.training import advise as advise
+    from edgepress.compress.training import finetune as finetune
+    from edgepress.compress.training import lr_find as lr_find
+    from edgepress.compress.training import unfreeze_search as unfreeze_search
 
 _HOMES = {
     "load": "models",
     "save": "models",
     "open_data": "data",
     "inspect": "inspection",
-    "finetune": "finetune",
-    "advise": "finetune",
-    "lr_find": "finetune",
-    "unfreeze_search": "finetune",
+    "finetune": "training",
+    "advise": "training",
+    "lr_find": "training",
+    "unfreeze_search": "training",
     "prune": "pruning",
     "sensitivity": "structure.sensitivity",
     "strip": "stripping",

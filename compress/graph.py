@@ -20,12 +20,14 @@ class Call:
         operation: The Keras layer or operation.
         inputs: Shapes of the tensors it receives, batch first.
         outputs: Shapes of the tensors it gives.
+        node: Its node in the graph, which holds its other arguments; None where there is none.
     """
 
     path: str
     operation: Any
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
+    node: Any = None
 
 
 def graph_of(model: Any) -> Any:
@@ -73,6 +75,13 @@ def nodes_of(graph: Any) -> list[Any]:
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
+def channel_tensors(node: Any) -> list[Any]:
+    """The tensors that a call receives, without Keras' masks."""
+    mask = node.arguments.kwargs.get("mask")
+    masks = {id(m) for m in (mask if isinstance(mask, (list, tuple)) else [mask])}
+    return [t for t in node.input_tensors if id(t) not in masks]
+
+
 def walk(model: Any, prefix: str = "", shapes: Sequence[Shape] | None = None) -> Iterator[Call]:
     """Every call in a model's graph, inputs left out, nested models entered.
 
@@ -100,7 +109,7 @@ def walk(model: Any, prefix: str = "", shapes: Sequence[Shape] | None = None) ->
         if graph_of(node.operation) is not None:
             yield from walk(node.operation, f"{path}/", inputs)
         else:
-            yield Call(path, node.operation, inputs, outputs)
+            yield Call(path, node.operation, inputs, outputs, node)
 
 
 def _known_shapes(graph: Any, shapes: Sequence[Shape] | None) -> dict[int, Shape]:

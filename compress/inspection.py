@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.cost import LayerCost, layer_costs
+from edgepress.compress.cost import LayerCost, layer_costs, uncounted
 from edgepress.compress.graph import graph_of
+from edgepress.compress.specs.pruning_result import Uncounted
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Inspection:
         entropy_bytes: Bytes of all kernels if their values were coded by frequency.
         layers: Layer by layer.
         groups: Channel groups; empty for a model without a graph of layers.
+        uncounted: Layers whose multiply-accumulates `macs` leaves out, and why.
     """
 
     params: int
@@ -74,6 +76,7 @@ class Inspection:
     entropy_bytes: int
     layers: tuple[LayerReport, ...]
     groups: tuple[GroupReport, ...]
+    uncounted: tuple[Uncounted, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -108,13 +111,14 @@ def inspect(model: Any) -> Inspection:
         entropy_bytes=sum(coded.values()),
         layers=tuple(_layer(cost, zeros, coded) for cost in costs),
         groups=_groups(model),
+        uncounted=uncounted(costs),
     )
 
 
 def _zeros_by_layer(model: Any) -> dict[str, tuple[int, int]]:
     """For each layer with kernels: (zeros, weights)."""
-    from edgepress.compress.weights.masks import count_zeros
-    from edgepress.compress.weights.prunable import find_kernels
+    from edgepress.compress.weights.masks.masks import count_zeros
+    from edgepress.compress.weights.masks.prunable import find_kernels
 
     kernels, _ = find_kernels(model, depthwise=True)
     found: dict[str, tuple[int, int]] = {}
@@ -127,7 +131,7 @@ def _zeros_by_layer(model: Any) -> dict[str, tuple[int, int]]:
 
 def _coded_by_layer(model: Any) -> dict[str, int]:
     """For each layer with kernels: the entropy bound of them, in bytes."""
-    from edgepress.compress.weights.entropy import entropy_bounds
+    from edgepress.compress.weights.clusters.entropy import entropy_bounds
 
     found: dict[str, int] = {}
     for bound in entropy_bounds(model):
@@ -158,11 +162,11 @@ def _layer(
 
 
 def _groups(model: Any) -> tuple[GroupReport, ...]:
-    from edgepress.compress.structure.groups import find_channels
+    from edgepress.compress.structure.tracing.groups import find_channels
 
     if graph_of(model) is None:
         return ()
     return tuple(
-        GroupReport(g.name, g.size, g.layers, g.prunable, g.reason or None)
+        GroupReport(g.name, g.channels, g.layers, g.prunable, g.reason or None)
         for g in find_channels(model).groups
     )

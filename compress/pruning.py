@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.graph import graph_of, require_open_batch
-from edgepress.compress.progress import Progress
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.results import PruneResult
-from edgepress.compress.specifying import make_spec
+from edgepress.compress.kernel.progress import Progress
+from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.pruning_result import PruneResult
+from edgepress.compress.specs.recipe import PruneSpec
 
 if TYPE_CHECKING:
-    from edgepress.compress.structure.metering import Instruments
+    from edgepress.compress.structure.budgets.measured_targets import Instruments
 
 
 def prune(
@@ -59,9 +59,12 @@ def prune_as(
     """`prune` with the options as a spec, and with what measures files and devices."""
     from edgepress.compress.data import open_data
     from edgepress.compress.models import load_noted, restore_compilation
+    from edgepress.compress.models.own_training import refuse_own_step
 
     loaded = load_noted(model)
     source = loaded.model
+    if data is not None and spec.recover_epochs:
+        refuse_own_step(source)
     if source is not model:
         restore_compilation(loaded, model)
     if data is not None and graph_of(source) is not None:

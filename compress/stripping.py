@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.finetune.copying import copy_model, forget_compilation, fresh_inputs
+from edgepress.compress.models.rebuilding.copying import (
+    copy_model,
+    forget_compilation,
+    fresh_inputs,
+)
 
 # Layers that hand their input on unchanged outside training. Exactly these classes: a subclass may
 # act at inference too, as Monte Carlo dropout does.

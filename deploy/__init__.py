@@ -9,20 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgepress.deploy.benchmarking import benchmark as benchmark
-    from edgepress.deploy.exporting import export as export
-    from edgepress.deploy.inspecting import inspect as inspect
-    from edgepress.deploy.pipeline import run as run
+    from edgepress.deploy.benchmarking.benchmark import benchmark as benchmark
+    from edgepress.deploy.exporting.export import export as export
+    from edgepress.deploy.pipeline.pipeline import run as run
     from edgepress.deploy.pruning import prune as prune
     from edgepress.deploy.searching.search import search as search
+    from edgepress.deploy.sources.inspection import inspect as inspect
     from edgepress.deploy.verification.verifying import verify as verify
 
 _HOMES = {
-    "benchmark": "benchmarking",
-    "export": "exporting",
-    "inspect": "inspecting",
+    "benchmark": "benchmarking.benchmark",
+    "export": "exporting.export",
+    "inspect": "sources.inspection",
     "prune": "pruning",
-    "run": "pipeline",
+    "run": "pipeline.pipeline",
     "search": "searching.search",
     "verify": "verification.verifying",
 }

@@ -11,13 +11,19 @@ from typing import Any
 
 from edgepress.compress.doctor import Diagnosis, Finding, ranked
 from edgepress.compress.doctor import doctor as examine
-from edgepress.deploy.source import Source, open_source
+from edgepress.compress.errors import InputError
+from edgepress.deploy.sources.opening import open_source
+from edgepress.deploy.sources.source import Source
 
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;]+)$")
 
 
 def doctor(
-    model: Any, data: Any = None, formats: Sequence[str] = ("tflite", "onnx"), seed: int = 0
+    model: Any,
+    data: Any = None,
+    formats: Sequence[str] = ("tflite", "onnx"),
+    seed: int = 0,
+    runtime: str | None = None,
 ) -> Diagnosis:
     """Look for everything that will be a problem later.
 
@@ -26,6 +32,8 @@ def doctor(
         data: Data as `open_data` takes it.
         formats: File formats to look ahead to, names in `EXPORTERS`.
         seed: Draws samples.
+        runtime: A runtime whose missing operators are a problem ("tflm", "litert",
+            "onnxruntime"); for files only.
 
     Returns:
         The findings, the worst first.
@@ -33,12 +41,14 @@ def doctor(
     Raises:
         InputError: The model or the data can't be opened.
     """
-    from edgepress.deploy.foreign.diagnosis import examine_file
+    from edgepress.deploy.sources.diagnosis import examine_file
 
     source = open_source(model)
     if not source.is_keras:
-        found = [*examine_file(source, data, seed), *export_findings(source, formats)]
+        found = [*examine_file(source, data, seed, runtime), *export_findings(source, formats)]
         return Diagnosis(str(source.file.path), ranked([*found, *environment()]))
+    if runtime is not None:
+        raise InputError("runtime is for .tflite and .onnx files", "export the model first")
     found = [Finding("note", "graph", "", note) for note in source.notes]
     found += examine(source.model, data, seed).findings
     found += [*export_findings(source, formats), *environment()]
@@ -56,8 +66,8 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
         A finding for each obstacle.
     """
     from edgepress.deploy.exporters import Job, Settings
-    from edgepress.deploy.exporters.recurrent import loops
-    from edgepress.deploy.worker import Worker
+    from edgepress.deploy.lowerings.recurrent import loops
+    from edgepress.deploy.process.worker import Worker
 
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder, Worker() as worker:
         scratch = Path(folder)

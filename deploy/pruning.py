@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress import pruning
-from edgepress.compress.progress import Progress
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.results import PruneResult
-from edgepress.compress.specifying import make_spec
-from edgepress.deploy.instruments import instruments_for
+from edgepress.compress.kernel.progress import Progress
+from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.pruning_result import PruneResult
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.deploy.benchmarking.measurers import instruments_for
 
 
 def prune(

@@ -10,9 +10,10 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.notation import parse_size
-from edgepress.compress.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
-from edgepress.compress.specifying import explain, hint
+from edgepress.compress.specs.construction import explain, hint
+from edgepress.compress.specs.notation import parse_share, parse_size
+from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
+from edgepress.compress.specs.yaml_text import read_yaml
 from edgepress.deploy.quantize.precision import Method
 
 
@@ -104,13 +105,6 @@ class ExportSpec(Spec):
     qat_epochs: int = Field(0, ge=0)
     int8_max_drop: float | None = Field(None, ge=0)
     verify_samples: int | None = Field(None, ge=1)
-
-
-def parse_share(text: Any) -> Any:
-    """Read `1%` or `0.01` as a share."""
-    if isinstance(text, str) and text.strip().endswith("%"):
-        return float(text.strip()[:-1]) / 100
-    return text
 
 
 class BenchmarkSpec(Spec):
@@ -212,14 +206,7 @@ def read_recipe(path: Path, kind: type[Recipe] = Recipe) -> Recipe:
     Raises:
         InputError: The file is missing, isn't YAML, or holds something unknown or impossible.
     """
-    try:
-        text = path.read_text("utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise InputError(f"recipe '{path}' does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise InputError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from None
+    values, tree = read_yaml(path, "recipe")
     if not isinstance(values, dict):
         raise InputError(f"recipe '{path}' is not a mapping", "it begins with model: and data:")
     try:
@@ -245,7 +232,26 @@ def line_of(node: yaml.Node | None, place: tuple[Any, ...]) -> int:
     return line
 
 
-def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write a recipe with every default filled in."""
-    values = recipe.model_dump(mode="json")
-    path.write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")
+def check_writable(recipe: Recipe) -> None:
+    """Refuse, before any work, a recipe that its own file couldn't say again.
+
+    Raises:
+        InputError: The data is a value in memory, which `--resume` could not find.
+    """
+    if not isinstance(recipe.data.spec, str):
+        kind = type(recipe.data.spec).__name__
+        raise InputError(
+            f"a run's data must be found again when it is resumed, and a {kind} in memory can't be",
+            "save it with numpy.savez and name the file, or give file.py:function",
+        )
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe with every default filled in, as YAML."""
+    return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+
+
+def inputs_of(recipe: Recipe) -> list[Any]:
+    """Files that a recipe names: no output may replace them."""
+    teacher = None if recipe.finetune is None else recipe.finetune.teacher
+    return [recipe.model, recipe.data.spec, recipe.custom_objects, teacher]

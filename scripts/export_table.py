@@ -25,15 +25,15 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-from edgepress.benchmarks.micro_runtime import has_micro
+from edgepress.benchmarks.runtimes.micro_runtime import has_micro
 from edgepress.compress.errors import EdgepressError
-from edgepress.compress.files import atomic_output, write_json
-from edgepress.deploy.export_result import ExportResult
+from edgepress.compress.kernel.files import atomic_output, write_json
 from edgepress.deploy.exporters import EXPORTERS
-from edgepress.deploy.exporting import export
+from edgepress.deploy.exporting.export import export
+from edgepress.deploy.exporting.result import ExportResult
+from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
-from edgepress.deploy.surroundings import versions
-from edgepress.deploy.worker import Worker
+from edgepress.deploy.versions import versions
 
 SAMPLES = 256
 ENDINGS = (".keras", ".h5", ".hdf5")
@@ -103,7 +103,7 @@ def settle(model: Any) -> None:
     """
     import keras
 
-    from edgepress.deploy.exporters.plausible import plausible_inputs
+    from edgepress.deploy.sources.sample_inputs import plausible_inputs
 
     for layer in model.layers:
         if type(layer).__name__ == "LayerScale":
@@ -122,8 +122,8 @@ def settle(model: Any) -> None:
 def own_data(model: Any, samples: int) -> dict[str, Any]:
     """Made-up inputs with what the model says of them."""
     from edgepress.compress.data.tasks import output_names
-    from edgepress.deploy.exporters.plausible import plausible_inputs
-    from edgepress.deploy.verification.source_outputs import run_source
+    from edgepress.deploy.sources.keras_outputs import run_source
+    from edgepress.deploy.sources.sample_inputs import plausible_inputs
 
     inputs = plausible_inputs(model, samples)
     outputs = run_source(model, iter([inputs]), batch_size=32)

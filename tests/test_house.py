@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -38,7 +41,7 @@ def test_most_functions_are_very_small() -> None:
 
 
 def test_no_module_without_an_owner() -> None:
-    banned = {"utils", "util", "common", "helpers", "manager", "misc"}
+    banned = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
     assert [p for p in SOURCES if p.stem in banned] == []
 
 
@@ -50,3 +53,58 @@ def test_every_package_is_listed_for_the_wheel() -> None:
     assert listed == there
     loose = {p.parent for p in SOURCES if "studies" not in p.parts} - {ROOT / f for f in folders}
     assert loose == set()
+
+
+def import_graph() -> ModuleType:
+    """The script behind `scripts/imports`."""
+    spec = importlib.util.spec_from_file_location("import_graph", ROOT / "scripts/import_graph.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_folder_holds_more_modules_than_one_can_survey() -> None:
+    counts = import_graph().modules_in({p.parent for p in SOURCES})
+    assert {folder: n for folder, n in counts.items() if n > 12} == {}
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    graph = import_graph()
+    edges = graph.import_edges()
+    # Found at all: a wrong root would hold no circle either.
+    assert len(edges) >= len([p for p in SOURCES if p.name != "__main__.py"])
+    assert {p: graph.draw(p, edges).circles for p in graph.PACKAGES} == dict.fromkeys(
+        graph.PACKAGES, ()
+    )
+
+
+def test_a_circle_is_found_between_modules_and_between_folders() -> None:
+    graph = import_graph()
+    flat = {
+        "edgepress.deploy.a": {"edgepress.deploy.b"},
+        "edgepress.deploy.b": {"edgepress.deploy.a"},
+    }
+    assert graph.draw("deploy", flat).circles == (("edgepress.deploy.a", "edgepress.deploy.b"),)
+    rooms = {
+        "edgepress.deploy.a": set[str](),
+        "edgepress.deploy.a.one": {"edgepress.deploy.b.one"},
+        "edgepress.deploy.a.two": set(),
+        "edgepress.deploy.b": set(),
+        "edgepress.deploy.b.one": set(),
+        "edgepress.deploy.b.two": {"edgepress.deploy.a.two"},
+    }
+    assert graph.draw("deploy", rooms).circles == (("edgepress.deploy.a", "edgepress.deploy.b"),)
+
+
+def test_nothing_but_a_study_imports_a_study() -> None:
+    edges = import_graph().import_edges()
+    studies = "edgepress.benchmarks.studies"
+    wrong = [
+        module
+        for module, to in edges.items()
+        if not module.startswith(studies) and any(n.startswith(studies) for n in to)
+    ]
+    assert wrong == []

@@ -1,4 +1,4 @@
-"""Reports of runs: they read run.json and nothing else.
+"""Reports of runs and benchmarks: they read run.json, or the benchmark's JSON, and nothing else.
 
 `RENDERERS` is the table of formats: a new one is a function from named runs to text, and one line.
 """
@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.gate.rows import is_benchmark
+from edgepress.benchmarks.records import run_record
+from edgepress.benchmarks.report.benches import as_run
 from edgepress.benchmarks.report.html import render_html
 from edgepress.benchmarks.report.markdown import render_markdown
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import atomic_output, check_output, read_json
-from edgepress.compress.registry import Table
+from edgepress.compress.kernel.files import atomic_output, check_output, read_json
+from edgepress.compress.kernel.registry import Table
 
 NamedRuns = Sequence[tuple[str, dict[str, Any]]]
 
@@ -38,7 +41,7 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
     """Write the report of one or more runs.
 
     Args:
-        runs: RUN folders, or their run.json files.
+        runs: RUN folders or their run.json files, and JSON files that `benchmark` wrote.
         output: The file; its ending says the format (`.html`, `.md`, `.json`).
         force: Whether an existing file is replaced.
 
@@ -59,18 +62,25 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
 
 
 def _read(path: Path) -> tuple[Path, dict[str, Any]]:
+    """A run or a benchmark, and the path that it is called by."""
     file = path / "run.json" if path.is_dir() else path
     if not file.is_file():
         raise InputError(f"'{path}' is not a RUN folder", "it must hold a run.json")
-    run = read_json(file)
-    if not isinstance(run, dict):
-        raise InputError(f"'{file}' is not the record of a run")
-    return file.absolute().parent, run
+    told = read_json(file)
+    if is_benchmark(told):
+        return file.absolute(), dict(as_run(told))
+    if not isinstance(told, dict) or not isinstance(told.get("stages"), list):
+        raise InputError(
+            f"'{file}' is not the record of a run, nor a benchmark",
+            "give RUN folders, or what `benchmark -o` wrote",
+        )
+    run_record(told, f"'{file}'")  # refused here, with its name, where it can't be read
+    return file.absolute().parent if file.name == "run.json" else file.absolute(), told
 
 
 def _named(runs: list[tuple[Path, dict[str, Any]]]) -> NamedRuns:
-    """Runs under the names of their folders, with their parents' where these are equal."""
-    names = [folder.name for folder, _ in runs]
+    """Runs under the names of their folders or files, with their parents' where these are equal."""
+    names = [path.name for path, _ in runs]
     if len(set(names)) < len(names):
-        names = [str(folder) for folder, _ in runs]
+        names = [str(path) for path, _ in runs]
     return [(name, run) for name, (_, run) in zip(names, runs, strict=True)]

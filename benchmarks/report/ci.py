@@ -7,35 +7,82 @@ tool "customSmallerIsBetter".
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from edgepress.benchmarks.history import Change, Document
+from edgepress.benchmarks.gate.change import UNKNOWN, WORSE, Change
+from edgepress.benchmarks.gate.rows import output_figures
+
+Document = Mapping[str, Any]
+
+# Fields of a row that are smaller for a better file, beside its latency.
+_SIZES = (
+    ("size", "bytes", "bytes"),
+    ("arena", "arena_bytes", "bytes"),
+    ("memory", "peak_memory_bytes", "bytes"),
+    ("energy", "energy_mj", "mJ"),
+)
 
 
 def render_github(document: Document) -> str:
-    """Rows for GitHub's benchmark action: latency and size of each file, smaller is better."""
-    entries: list[dict[str, Any]] = []
+    """Rows for GitHub's benchmark action: every figure of each file, smaller is better."""
+    told = {(c.artifact, c.device, c.quantity): c for c in _changes(document)}
+    entries = []
     for row in document["rows"]:
-        name = f"{row.get('label') or row['artifact']} on {row.get('device', 'local')}"
-        if row.get("timing_valid", True):
-            low, high = row["ci95_ms"]
-            entries.append(
-                {
-                    "name": f"{name}: latency",
-                    "unit": "ms",
-                    "value": row["median_ms"],
-                    "range": f"{low:.4g} to {high:.4g}",
-                    "extra": f"{row['runs']} runs, {row['threads']} threads",
-                }
-            )
-        entries.append({"name": f"{name}: size", "unit": "bytes", "value": row["bytes"]})
+        label, device = str(row.get("label") or row["artifact"]), str(row.get("device", "local"))
+        for quantity, entry in _figures(row):
+            change = told.get((label, device, quantity))
+            extra = [entry.pop("extra", ""), f"{change.verdict}: {change.reason}" if change else ""]
+            said = {"extra": "; ".join(filter(None, extra))} if any(extra) else {}
+            name = entry.pop("name", quantity)
+            entries.append({"name": f"{label} on {device}: {name}", **entry, **said})
     return json.dumps(entries, indent=2) + "\n"
 
 
-def render_junit(document: Document, found: Sequence[Change] = ()) -> str:
-    """A test case for each row, device that failed, and change; regressions are failures."""
+def _figures(row: Document) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The figures of a row: their quantity, and what the action reads."""
+    if row.get("timing_valid", True):
+        low, high = row["ci95_ms"]
+        yield (
+            "latency",
+            {
+                "unit": "ms",
+                "value": row["median_ms"],
+                "range": f"{low:.4g} to {high:.4g}",
+                "extra": f"{row['runs']} runs, {row['threads']} threads",
+            },
+        )
+    for quantity, field, unit in _SIZES:
+        if row.get(field):
+            yield quantity, {"unit": unit, "value": row[field]}
+    yield from _metrics(row)
+
+
+def _metrics(row: Document) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The metrics of a row; of scores, what is missing to 1, or the value with a minus."""
+    for told in (row, *output_figures(row)):
+        value, metric = told.get("value"), told.get("metric")
+        if value is None or not metric:
+            continue
+        of = f" of output '{told['output']}'" if told.get("output") else ""
+        quantity, extra = f"{metric}{of}", f"{metric} {value:.6g} on {row.get('split')}"
+        if told.get("higher_is_better", True) is False or metric in ("mae", "mse", "rmse"):
+            yield quantity, {"unit": metric, "value": value, "extra": extra}
+        elif metric == "psnr":
+            yield quantity, {"name": f"-{metric}{of}", "unit": "-dB", "value": -value}
+        else:
+            name = f"1 - {metric}{of}"
+            yield quantity, {"name": name, "unit": "share", "value": 1 - value, "extra": extra}
+
+
+def render_junit(document: Document, found: Sequence[Change] | None = None) -> str:
+    """A test case for each row, device that failed, and change; regressions are failures.
+
+    Args:
+        document: A `benchmark` document.
+        found: Its changes; those that it holds where none are given.
+    """
     suite = ElementTree.Element("testsuite", name="edgepress benchmark")
     for row in document["rows"]:
         name = str(row.get("label") or row["artifact"])
@@ -44,14 +91,27 @@ def render_junit(document: Document, found: Sequence[Change] = ()) -> str:
     for failure in document.get("failures") or ():
         name = failure["artifact"] or "reach the device"
         _failed(_case(suite, f"{name}: measured", failure["device"]), failure["reason"])
-    for change in found:
+    for change in _changes(document) if found is None else found:
         case = _case(suite, f"{change.artifact}: {change.quantity}", change.device)
-        if change.verdict == "regression":
-            _failed(case, f"from {change.before:g} to {change.after:g} ({change.reason})")
-    suite.set("tests", str(len(suite)))
-    suite.set("failures", str(len(suite.findall("testcase/failure"))))
+        if change.verdict == WORSE:
+            _failed(case, f"{change.verdict}: {change.sentence}")
+        elif change.verdict == UNKNOWN:
+            ElementTree.SubElement(case, "skipped", message=change.sentence)
+        else:
+            out = ElementTree.SubElement(case, "system-out")
+            out.text = f"{change.verdict}: {change.sentence}"
+    for note in (document.get("against") or {}).get("notes") or ():
+        case = _case(suite, f"against: {note}", "against")
+        ElementTree.SubElement(case, "skipped", message=note)
+    for count, kind in (("failures", "failure"), ("skipped", "skipped")):
+        suite.set(count, str(len(suite.findall(f"testcase/{kind}"))))
+    suite.set("tests", str(len(suite.findall("testcase"))))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _changes(document: Document) -> list[Change]:
+    return [Change(**fields) for fields in document.get("changes") or ()]
 
 
 def _case(suite: ElementTree.Element, name: str, device: str) -> ElementTree.Element:

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgepress.benchmarks.report import story
+from edgepress.benchmarks.records import RunRecord, run_record
+from edgepress.benchmarks.report import benches, view_model
+from edgepress.benchmarks.report.benches import Bench
+from edgepress.benchmarks.report.html import opened, title_of
 
 
-def render_markdown(runs: Sequence[tuple[str, story.Run]]) -> str:
-    """The tables of one or more runs as Markdown."""
+def render_markdown(runs: Sequence[tuple[str, Mapping[str, Any] | RunRecord]]) -> str:
+    """The verdict and the tables of one or more runs as Markdown."""
     parts = []
-    for name, run in runs:
-        parts.append(f"# {story.title_of(run)}" if len(runs) == 1 else f"# {name}")
-        for title, grid in _grids(run):
+    for name, values in runs:
+        run = opened(name, values)
+        parts.append(f"# {title_of(run)}" if len(runs) == 1 else f"# {name}")
+        if isinstance(run, Bench):
+            found = benches.verdict(run.document)
+            parts += [found[1]] if found else []
+        elif run.judged is not None:
+            parts.append(f"**{run.judged.headline}**")
+            parts += [f"- {line}" for line in run.judged.lines]
+        for title, grid in grids(run):
             parts.append(f"## {title}\n\n{_markdown(grid)}")
             parts += [f"- {note}" for note in grid.notes]
     return "\n\n".join(parts) + "\n"
 
 
-def _grids(run: story.Run) -> list[tuple[str, story.Grid]]:
-    cards = story.cards(run)
-    summary = story.Grid(
+def grids(run: RunRecord | Bench) -> list[tuple[str, view_model.Grid]]:
+    """The tables of a run or a benchmark under their titles."""
+    if isinstance(run, Bench):
+        return benches.grids(run.document)
+    cards = view_model.cards(run)
+    summary = view_model.Grid(
         ("", "before", "after", "change"),
         tuple((c.title, c.before, c.after, c.change) for c in cards),
+        (note,) if (note := view_model.best_note(run)) else (),
     )
-    grids = [
+    found = [
         ("Before and after", summary if cards else None),
-        ("What each stage brought", story.receipt(run)),
-        ("Files", story.artifacts(run)),
-        ("Latency and memory", story.latency(run)),
-        ("Compared", story.comparisons(run)),
-        *((f"Time by operator: {name}", grid) for name, grid in story.profile(run)),
+        ("What each stage brought", view_model.receipt(run)),
+        ("Files", view_model.artifacts(run)),
+        ("Latency and memory", view_model.latency(run)),
+        ("Compared", view_model.comparisons(run)),
+        *view_model.operator_times(run.benchmark.profiles),
     ]
-    return [(title, grid) for title, grid in grids if grid is not None]
+    return [(title, grid) for title, grid in found if grid is not None]
 
 
-def _markdown(grid: story.Grid) -> str:
+def _markdown(grid: view_model.Grid) -> str:
     def line(cells: Sequence[str]) -> str:
         clean = (cell.replace("\n", " · ").replace("|", "\\|") for cell in cells)
         return "| " + " | ".join(clean) + " |"
@@ -45,13 +59,15 @@ def _markdown(grid: story.Grid) -> str:
     return "\n".join([line(grid.columns), rule, *(line(row) for row in grid.rows)])
 
 
-def terminal_tables(run: story.Run) -> list[Any]:
-    """The tables of one run for a terminal, as rich renderables."""
+def terminal_tables(values: Mapping[str, Any] | RunRecord) -> list[Any]:
+    """The verdict and the tables of one run for a terminal, as rich renderables."""
     from rich.table import Table
     from rich.text import Text
 
-    found: list[Any] = []
-    for title, grid in _grids(run):
+    run = run_record(values)
+    verdict = run.judged
+    found: list[Any] = [Text(t) for t in (verdict.headline, *verdict.lines)] if verdict else []
+    for title, grid in grids(run):
         table = Table(title=title, title_justify="left")
         for i, column in enumerate(grid.columns):
             table.add_column(column, justify="left" if i == 0 else "right")

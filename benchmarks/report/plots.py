@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.benchmarks.report.wording import is_share
+from edgepress.benchmarks.number_format import is_share
+from edgepress.benchmarks.records import BenchmarkRow, StageRecord
+from edgepress.benchmarks.records.rows import NOT_REAL
+from edgepress.benchmarks.records.run import StageTime
+
+# On two lines, since it stands at the edge of a plot.
+_NOT_REAL = NOT_REAL.replace(", ", ",\n")
 
 # Matplotlib knows no CSS, so it draws in these colours, and they are replaced afterwards.
 _TEXT, _LINE = "#010203", "#020304"
@@ -101,53 +107,69 @@ def _label(axes: Any, places: Sequence[tuple[float, float, str]]) -> None:
         )
 
 
-def latency_distribution(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Every measured inference of every file, its median and the interval of that."""
-    rows = [r for r in rows if r.get("samples_ms")]
-    medians = [r["median_ms"] for r in rows]
+def latency_distribution(rows: Sequence[BenchmarkRow]) -> str:
+    """Every measured inference of every file, its median and the interval of that.
+
+    Args:
+        rows: Rows with samples; those of several devices name theirs, and what is no real time
+            says so.
+    """
+    medians = [r.median_ms or 0.0 for r in rows]
+    several = len({r.device for r in rows}) > 1
     with _figure(7.4, 0.8 + 0.5 * len(rows)) as (figure, finish):
         axes = figure.add_subplot()
         random = np.random.default_rng(0)
         for i, row in enumerate(rows):
-            values = np.array(row["samples_ms"])
+            values = np.array(row.samples_ms)
             shift = random.uniform(-0.26, 0.26, len(values))
             axes.plot(values, i + shift, ".", ms=2.6, alpha=0.45, color=_SERIES[0], mew=0)
-            low, high = row["ci95_ms"]
+            low, high = row.ci95_ms or (medians[i], medians[i])
             axes.fill_betweenx([i - 0.36, i + 0.36], low, high, color=_SERIES[1], alpha=0.3, lw=0)
-            axes.plot([row["median_ms"]] * 2, [i - 0.36, i + 0.36], color=_SERIES[1], lw=2.2)
-        axes.set_yticks(range(len(rows)), [r.get("label", r["artifact"]) for r in rows])
+            axes.plot([medians[i]] * 2, [i - 0.36, i + 0.36], color=_SERIES[1], lw=2.2)
+        axes.set_yticks(range(len(rows)), [_row_name(r, several) for r in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         if min(medians) > 0 and max(medians) > 8 * min(medians):
             axes.set_xscale("log")
-            _log_ticks(axes, [v for r in rows for v in r["samples_ms"]])
+            _log_ticks(axes, [v for r in rows for v in r.samples_ms])
             axes.set_xlabel("ms an inference (logarithmic)")
         else:
-            top = max(float(np.quantile(r["samples_ms"], 0.99)) for r in rows)
+            top = max(float(np.quantile(r.samples_ms, 0.99)) for r in rows)
             axes.set_xlim(0, 1.15 * top)
             axes.set_xlabel("ms an inference (the slowest 1 % lie beyond the edge)")
         axes.grid(visible=True, axis="x")
         return finish("latency")
 
 
-def receipt_lines(stages: Sequence[Mapping[str, Any]]) -> str:
-    """Size, MACs, parameters and time after each stage, as shares of the start."""
-    kinds = {
-        "raw_bytes": "file",
-        "gzip_bytes": "file, gzip",
-        "params": "parameters",
-        "macs": "MACs",
-        "median_ms": "time",
+def _row_name(row: BenchmarkRow, several: bool) -> str:
+    where = f"\n{row.device}" if several else ""
+    return row.name + where + ("" if row.timing_valid else f"\n{_NOT_REAL}")
+
+
+def receipt_lines(stages: Sequence[StageRecord], times: Sequence[StageTime]) -> str:
+    """Size, MACs, parameters and time after each stage, as shares of the start.
+
+    Args:
+        stages: What each stage left.
+        times: The latency of each, all on one device.
+    """
+    told = next((t for t in times if t.ms is not None), None)
+    mark = "" if told is None or told.real else f"\n({_NOT_REAL})"
+    kinds: dict[str, Sequence[float | None]] = {
+        "file": [s.raw_bytes for s in stages],
+        "file, gzip": [s.gzip_bytes for s in stages],
+        "parameters": [s.params for s in stages],
+        "MACs": [s.macs for s in stages],
+        f"time{f' on {told.device}' if told and told.device else ''}{mark}": [t.ms for t in times],
     }
     with _figure(7.4, 3.1) as (figure, finish):
         axes = figure.add_subplot()
-        for i, (field, label) in enumerate(kinds.items()):
-            start = stages[0].get(field)
-            shares = [100 * s[field] / start if start and s.get(field) else None for s in stages]
-            if any(v is not None for v in shares):
-                line = [float("nan") if v is None else v for v in shares]
-                style = "--" if field == "gzip_bytes" else "-"
+        for i, (label, values) in enumerate(kinds.items()):
+            start = values[0]
+            if start:
+                line = [float("nan") if v is None else 100 * v / start for v in values]
+                style = "--" if label == "file, gzip" else "-"
                 axes.plot(line, style, marker="o", ms=4.5, color=_SERIES[i], label=label, lw=1.8)
-        axes.set_xticks(range(len(stages)), [str(s.get("name", "")) for s in stages])
+        axes.set_xticks(range(len(stages)), [s.name for s in stages])
         axes.set_ylim(bottom=0)
         axes.set_ylabel("% of the start")
         axes.grid(visible=True, axis="y")

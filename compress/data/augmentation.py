@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.registry import Table
+from edgepress.compress.kernel.registry import Table
 
 
 class Change(Protocol):

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgepress.compress.data.dataset import Split
 from edgepress.compress.data.tasks import Task
+from edgepress.compress.kernel.figures import OutputMetric
 
 
 def predict(model: Any, split: Split, batch_size: int = 256) -> tuple[list[Any], Any]:
@@ -38,7 +39,7 @@ def predict(model: Any, split: Split, batch_size: int = 256) -> tuple[list[Any],
 
 
 def evaluate(model: Any, split: Split, task: Task, batch_size: int = 256) -> float:
-    """The task's metric of a model on a split.
+    """The task's metric of a model on a split: the headline of `figures`.
 
     Args:
         model: A Keras model.
@@ -49,5 +50,19 @@ def evaluate(model: Any, split: Split, task: Task, batch_size: int = 256) -> flo
     Returns:
         The metric.
     """
+    return task.headline_of(figures(model, split, task, batch_size))
+
+
+def figures(
+    model: Any, split: Split, task: Task, batch_size: int = 256
+) -> tuple[OutputMetric, ...]:
+    """The metric of each output of a model on a split.
+
+    Args:
+        model: A Keras model.
+        split: The samples.
+        task: Says which metrics.
+        batch_size: Samples a call.
+    """
     outputs, targets = predict(model, split, batch_size)
-    return task.score(outputs, targets)
+    return task.figures(outputs, targets)

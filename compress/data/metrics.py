@@ -6,13 +6,15 @@ probabilities unless `logits` says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.registry import Table
+from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.kernel.registry import Table
 
 Array = NDArray[Any]
 
@@ -38,11 +40,17 @@ class Metric:
         score: The function.
         higher_is_better: Its direction.
         by_value: Whether targets must have the outputs' shape: class numbers won't do.
+        of_values: Whether it measures how far values are apart, so that of logits it takes the
+            probabilities; the others are of decisions.
+        unitless: Whether its value means the same whatever the targets' scale, so that those of
+            several outputs have a mean.
     """
 
     score: MetricFunction
     higher_is_better: bool
     by_value: bool = False
+    of_values: bool = False
+    unitless: bool = True
 
 
 def _classes(targets: Array, outputs: Array) -> Array:
@@ -60,8 +68,10 @@ def accuracy(outputs: Array, targets: Array, logits: bool) -> float:
 
 
 def _is_multi_label(outputs: Array, targets: Array) -> bool:
-    same = targets.shape == outputs.shape
-    return same and bool((targets.reshape(-1, targets.shape[-1]).sum(-1) != 1).any())
+    if targets.shape != outputs.shape:
+        return False
+    sums = targets.reshape(-1, targets.shape[-1]).sum(-1)
+    return bool((np.abs(sums - 1) > 1e-3).any())
 
 
 def top5_accuracy(outputs: Array, targets: Array, logits: bool) -> float:
@@ -127,11 +137,45 @@ METRICS: Table[Metric] = Table(
         "top5_accuracy": Metric(top5_accuracy, True),
         "binary_accuracy": Metric(binary_accuracy, True, by_value=True),
         "iou": Metric(iou, True, by_value=True),
-        "r2": Metric(r2, True, by_value=True),
-        "psnr": Metric(psnr, True, by_value=True),
-        "mae": Metric(mae, False, by_value=True),
-        "mse": Metric(mse, False, by_value=True),
-        "rmse": Metric(rmse, False, by_value=True),
+        "r2": Metric(r2, True, by_value=True, of_values=True),
+        "psnr": Metric(psnr, True, by_value=True, of_values=True),
+        "mae": Metric(mae, False, by_value=True, of_values=True, unitless=False),
+        "mse": Metric(mse, False, by_value=True, of_values=True, unitless=False),
+        "rmse": Metric(rmse, False, by_value=True, of_values=True, unitless=False),
     },
     "edgepress.metrics",
 )
+
+
+def fallen(figures: Iterable[OutputMetric], allowed: float) -> list[OutputMetric]:
+    """Figures that are worse than those beside them by more than is allowed, each in its own unit.
+
+    Args:
+        figures: With what they are compared with.
+        allowed: Points of a score, or the share of an error.
+    """
+    return [
+        f
+        for f in figures
+        if f.source_value is not None
+        # What is no number is no better than anything.
+        and (f.value is None or not drop_of(f.metric, f.source_value, f.value) <= allowed)
+    ]
+
+
+def worst_drop(figures: Iterable[OutputMetric]) -> float:
+    """The largest fall of any figure from what stands beside it; infinite where one is missing."""
+    falls = [
+        drop_of(f.metric, f.source_value, f.value)
+        if f.value is not None and f.source_value is not None
+        else np.inf
+        for f in figures
+    ]
+    return max((fall if fall == fall else np.inf for fall in falls), default=np.inf)
+
+
+def drop_of(metric: str, before: float, after: float) -> float:
+    """How much worse `after` is: points for scores, the share of `before` for errors."""
+    if METRICS[metric].higher_is_better:
+        return before - after
+    return (after - before) / before if before else after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Mapping
@@ -11,17 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.arrays import (
+from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
+from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
+from edgepress.compress.data.dataset import Dataset, Source, Split
+from edgepress.compress.data.inferring.output_range import reach_of
+from edgepress.compress.data.inferring.task_inference import infer_task
+from edgepress.compress.data.naming import by_name
+from edgepress.compress.data.preparation import own_rescaling, preparation_for
+from edgepress.compress.data.readers.arrays import (
     SPLITS,
     ArraySource,
     array_source,
     read_npz,
     split_arrays,
 )
-from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
-from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
-from edgepress.compress.data.dataset import Dataset, Source, Split
-from edgepress.compress.data.folders import (
+from edgepress.compress.data.readers.fixing import digest, fixed
+from edgepress.compress.data.readers.folders import (
     class_folder_source,
     class_names,
     empty_classes,
@@ -29,18 +35,16 @@ from edgepress.compress.data.folders import (
     folder_splits,
     pair_source,
 )
-from edgepress.compress.data.labels import numbered
-from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation import own_rescaling, preparation_for
-from edgepress.compress.data.splitting import split_indices
-from edgepress.compress.data.streams import is_stream, stream_source, tfds_streams
-from edgepress.compress.data.tables import read_table
-from edgepress.compress.data.tasks import Task, infer_task
+from edgepress.compress.data.readers.labels import numbered
+from edgepress.compress.data.readers.splitting import split_indices
+from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
+from edgepress.compress.data.readers.tables import read_table
+from edgepress.compress.data.tasks import Task
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import sha256
+from edgepress.compress.kernel.files import sha256
 from edgepress.compress.models.user_code import call_reference, is_reference
-from edgepress.compress.recipe import DataSpec
+from edgepress.compress.specs.recipe import DataSpec
 
 _FORMS = "a .npz, .csv or .parquet file, a folder of images, tfds:NAME or file.py:function"
 
@@ -103,6 +107,7 @@ def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Data
             *opened.notes,
             *_warnings(spec, model, low, high, sources, opened.class_names),
             *_left_out(task),
+            *task.remarks,
             *_agreement(spec, opened),
         ),
         unlabelled=spec.unlabelled,
@@ -123,7 +128,7 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
     text = str(given)
     if text.startswith("tfds:"):
         streams, names = tfds_streams(text.removeprefix("tfds:"))
-        sources = {k: stream_source(v, model, text, k == "train") for k, v in streams.items()}
+        sources = {k: _stream(v, model, text, k, True) for k, v in streams.items()}
         return _Opened(sources, hashlib.sha256(text.encode()).hexdigest(), names)
     path = Path(text)
     if not path.exists():
@@ -161,7 +166,7 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
         if value is None:
             continue
         if is_stream(value):
-            sources[name] = stream_source(value, model, f"{where}, split '{name}'")
+            sources[name] = _stream(value, model, f"{where}, split '{name}'", name)
         elif isinstance(value, tuple | list) and len(value) == 2:
             sources[name] = array_source(
                 value[0], value[1], model, f"{where}, split '{name}'", spec.resize is not None
@@ -172,6 +177,12 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
                 "give a tf.data.Dataset or a pair of arrays (x, y)",
             )
     return _Opened(sources, _sources_hash(sources))
+
+
+def _stream(value: Any, model: Any, where: str, name: str, shuffle: bool = False) -> Any:
+    """A source of a `tf.data.Dataset`; what is measured on gives the same at each pass."""
+    source = stream_source(value, model, where, shuffle and name == "train")
+    return source if name == "train" else fixed(source, where)
 
 
 def _holds_numbers(value: Any) -> bool:
@@ -226,11 +237,13 @@ def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict
 
 def _infer(model: Any, sources: dict[str, Source], spec: DataSpec) -> Task:
     """The task; where targets lie in memory, those of every split are checked."""
+    reaches = [reach_of(tensor) for tensor in model.outputs]
     tasks = [
-        infer_task(model, targets, spec.loss, spec.metric)
+        infer_task(model, targets, spec.loss, spec.metric, reaches)
         for targets in (_some_targets(source) for source in sources.values())
     ]
-    return tasks[0]
+    remarks = dict.fromkeys(remark for task in tasks for remark in task.remarks)
+    return dataclasses.replace(tasks[0], remarks=tuple(remarks))
 
 
 def _some_targets(source: Source) -> Any:
@@ -284,12 +297,13 @@ def _agreement(spec: DataSpec, opened: _Opened) -> list[str]:
 
 
 def _left_out(task: Task) -> list[str]:
-    """What the one metric says nothing of."""
-    if not task.unscored:
-        return []
+    """What the one metric of tables and choices says nothing of."""
+    told = ", ".join(output.name for output in task.headline)
+    others = [output for output in task.outputs if output.scored and output.name in task.unscored]
     return [
-        f"{task.metric} says nothing of the output {', '.join(task.unscored)}, which is trained and"
-        " compared all the same; --metric chooses another"
+        f"{task.metric} in tables and choices is that of output {told}; that of output"
+        f" {output.name} ({output.metric}) stands beside it"
+        for output in others
     ]
 
 
@@ -318,12 +332,17 @@ def _numbered(values: Any) -> Mapping[str, Any]:
 
 
 def _sources_hash(sources: dict[str, Any]) -> str:
-    """Hash of arrays in memory, or of a stream's first batch and size."""
-    digest = hashlib.sha256()
+    """Hash of arrays in memory, or of a stream's size and the first batch that it always gives.
+
+    A stream that shuffles would have another hash in every run, and no run could be resumed.
+    """
+    found = hashlib.sha256()
     for name, source in sources.items():
-        inputs, targets = next(source.batches(None, 64).as_numpy_iterator())
+        found.update(f"{name}{source.size}".encode())
         if isinstance(source, ArraySource):
-            inputs, targets = source.inputs, source.targets
-        flat = {**inputs, **(targets if isinstance(targets, dict) else {"y": targets})}
-        digest.update(f"{name}{source.size}{_arrays_hash(flat)}".encode())
-    return digest.hexdigest()
+            targets = source.targets if isinstance(source.targets, dict) else {"y": source.targets}
+            found.update(_arrays_hash({**source.inputs, **targets}).encode())
+            continue
+        one, other = (digest(next(source.batches(None, 64).as_numpy_iterator())) for _ in range(2))
+        found.update(one if one == other else b"")
+    return found.hexdigest()

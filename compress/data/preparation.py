@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import DataSpec
+from edgepress.compress.specs.recipe import DataSpec
 
 
 @dataclass(frozen=True)

@@ -1,61 +1,159 @@
-"""What a model is asked to do, inferred from its outputs and the targets."""
+"""What a model is asked to do, output by output, and how well it does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.metrics import METRICS
-from edgepress.compress.errors import InputError
+from edgepress.compress.data.keras_counterparts import keras_loss, keras_metrics
+from edgepress.compress.data.metrics import METRICS, drop_of
+from edgepress.compress.kernel.figures import OutputMetric
 
 Kind = Literal["classification", "binary", "multi-label", "regression", "image-to-image"]
 Array = NDArray[Any]
-Inferred = tuple[Kind, str, str, bool]  # kind, loss, metric, logits
 
-# The loss of outputs whose targets are class numbers.
-_BY_NUMBER = "sparse_categorical_crossentropy"
+
+@dataclass(frozen=True)
+class OutputTask:
+    """What one output is asked for.
+
+    Attributes:
+        name: Of the output.
+        kind: What its targets are.
+        loss: Keras loss by name.
+        metric: Name in `METRICS`.
+        logits: Whether its values are those before a softmax or sigmoid.
+        weight: What its loss counts beside those of other outputs; 0 where it has none, and then
+            it is neither trained nor scored, and may lack targets.
+    """
+
+    name: str
+    kind: Kind
+    loss: str
+    metric: str
+    logits: bool = False
+    weight: float = 1.0
+
+    @property
+    def scored(self) -> bool:
+        """Whether its metric is taken."""
+        return self.weight > 0
+
+    def score(self, outputs: Any, targets: Any) -> float:
+        """The metric over samples.
+
+        Args:
+            outputs: (samples, …) array.
+            targets: (samples, …) array.
+        """
+        values, logits = self.scorable(outputs)
+        return float(METRICS[self.metric].score(values, np.asarray(targets), logits))
+
+    def scorable(self, outputs: Any) -> tuple[Array, bool]:
+        """Outputs as the metric takes them, and whether they are logits then.
+
+        Args:
+            outputs: (samples, …) array.
+        """
+        values = np.asarray(outputs)
+        values = values[:, None] if values.ndim == 1 else values
+        if not (self.logits and METRICS[self.metric].of_values):
+            return values, self.logits
+        return _probabilities(values, self.loss.startswith("categorical")), False
+
+    def text(self) -> str:
+        """The task as people read it, such as "binary (binary_crossentropy on logits)"."""
+        return f"{self.kind} ({self.loss}{' on logits' if self.logits else ''})"
+
+
+def _probabilities(logits: Array, softmax: bool) -> Array:
+    values = logits.astype(np.float64)
+    if not softmax:
+        return 0.5 * (1 + np.tanh(values / 2))
+    grown = np.exp(values - values.max(-1, keepdims=True))
+    found: Array = grown / grown.sum(-1, keepdims=True)
+    return found
 
 
 @dataclass(frozen=True)
 class Task:
     """The task of one model.
 
+    The headline, which choices are made by and tables show, is that of the first output that is
+    scored by the metric asked for. Where several outputs have the same score without a unit
+    (accuracy, IoU, …), it is their mean; errors have the units of their targets, of which there is
+    no mean.
+
     Attributes:
-        kind: What the first output is asked for.
-        losses: Keras loss by name for each output.
-        metric: Name in `METRICS`; outputs that share it are averaged.
-        logits: For each output, whether it comes before its softmax or sigmoid.
-        output_names: Names of the model's outputs.
-        scored: For each output, whether the metric is taken over it; all where empty. One number
-            can't say how classes and values do, so the first output's metric leaves others out.
+        outputs: What each output is asked for, in the model's order.
+        asked: The metric that was asked for, or None.
+        remarks: What should be known of how the task was understood, one line each.
     """
 
-    kind: Kind
-    losses: tuple[str, ...]
-    metric: str
-    logits: tuple[bool, ...]
-    output_names: tuple[str, ...]
-    scored: tuple[bool, ...] = ()
+    outputs: tuple[OutputTask, ...]
+    asked: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> tuple[OutputTask, ...]:
+        """The outputs that the one metric is of."""
+        scored = [output for output in self.outputs if output.scored]
+        head = next((o for o in scored if o.metric == self.asked), scored[0])
+        if not METRICS[head.metric].unitless:
+            return (head,)
+        return tuple(output for output in scored if output.metric == head.metric)
+
+    @property
+    def kind(self) -> Kind:
+        """What the first output is asked for."""
+        return self.outputs[0].kind
+
+    @property
+    def metric(self) -> str:
+        """Name of the headline's metric."""
+        return self.headline[0].metric
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Keras loss by name for each output."""
+        return tuple(output.loss for output in self.outputs)
+
+    @property
+    def logits(self) -> tuple[bool, ...]:
+        """For each output, whether it comes before its softmax or sigmoid."""
+        return tuple(output.logits for output in self.outputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the model's outputs."""
+        return tuple(output.name for output in self.outputs)
 
     @property
     def unscored(self) -> tuple[str, ...]:
-        """Outputs that the metric says nothing of."""
-        flags = self.scored or (True,) * len(self.output_names)
-        return tuple(n for n, scored in zip(self.output_names, flags, strict=True) if not scored)
+        """Outputs that the headline says nothing of."""
+        told = self.headline
+        return tuple(output.name for output in self.outputs if output not in told)
 
     @property
     def loss(self) -> str:
         """The loss, those of several outputs joined."""
-        return "+".join(dict.fromkeys(self.losses))
+        return "+".join(dict.fromkeys(o.loss for o in self.outputs if o.scored))
 
     @property
     def higher_is_better(self) -> bool:
         """Whether a larger metric is a better one."""
         return METRICS[self.metric].higher_is_better
+
+    def text(self) -> str:
+        """The task of each output that is trained, as people read it."""
+        scored = [output for output in self.outputs if output.scored]
+        if len(scored) == 1:
+            return scored[0].text()
+        return ", ".join(f"{output.name}: {output.text()}" for output in scored)
 
     def better(self, value: float, other: float) -> bool:
         """Whether one value of the metric is better than another."""
@@ -63,249 +161,77 @@ class Task:
 
     def drop(self, before: float, after: float) -> float:
         """How much worse `after` is: points for scores, the share of `before` for errors."""
-        if self.higher_is_better:
-            return before - after
-        return (after - before) / before if before else after
+        return drop_of(self.metric, before, after)
 
     def keras_loss(self) -> Any:
         """A Keras loss object, or a list of one for each output."""
-        losses = [_keras_loss(n, g) for n, g in zip(self.losses, self.logits, strict=True)]
+        losses = [keras_loss(output.loss, output.logits) for output in self.outputs]
         return losses[0] if len(losses) == 1 else losses
+
+    def total_loss(self, outputs: Sequence[Any], targets: Any) -> Any:
+        """The losses of all outputs that have one, each with its weight, as one tensor.
+
+        Args:
+            outputs: (samples, …) tensor for each output.
+            targets: (samples, …) tensor, or a mapping or sequence with one for each output.
+        """
+        parts = zip(self.outputs, outputs, self.target_list(targets), strict=True)
+        losses = [
+            o.weight * keras_loss(o.loss, o.logits)(target, given)
+            if o.weight != 1
+            else keras_loss(o.loss, o.logits)(target, given)
+            for o, given, target in parts
+            if o.scored
+        ]
+        return sum(losses[1:], start=losses[0])
 
     def keras_metrics(self) -> list[Any]:
         """Keras metrics for the training display; empty where Keras has no counterpart."""
-        if len(self.losses) > 1:
+        if len(self.outputs) > 1:
             return []
-        return _keras_metrics(self.metric, self.losses[0], self.logits[0])
+        only = self.outputs[0]
+        return keras_metrics(only.metric, only.loss, only.logits)
 
     def score(self, outputs: Any, targets: Any) -> float:
-        """The metric over samples.
+        """The headline over samples.
 
         Args:
             outputs: (samples, …) array, or a sequence of one for each output.
             targets: (samples, …) array, or a mapping or sequence with one for each output.
-
-        Returns:
-            The metric, averaged over the outputs that it is taken over.
         """
-        outputs = _as_list(outputs)
-        flags = self.scored or (True,) * len(outputs)
-        parts = zip(outputs, self._target_list(targets), self.logits, flags, strict=True)
-        metric = METRICS[self.metric].score
-        return float(
-            np.mean([metric(np.asarray(o), np.asarray(t), g) for o, t, g, taken in parts if taken])
+        return self.headline_of(self.figures(outputs, targets))
+
+    def headline_of(self, figures: Sequence[OutputMetric]) -> float:
+        """The headline of figures that `figures` gave."""
+        return float(np.mean([f.value for f in figures if f.headline]))
+
+    def figures(self, outputs: Any, targets: Any) -> tuple[OutputMetric, ...]:
+        """The metric of each output that is scored.
+
+        Args:
+            outputs: As for `score`.
+            targets: As for `score`.
+        """
+        told = self.headline
+        values = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        parts = zip(self.outputs, values, self.target_list(targets), strict=True)
+        return tuple(
+            OutputMetric(o.name, o.metric, o.score(given, target), headline=o in told)
+            for o, given, target in parts
+            if o.scored
         )
 
-    def _target_list(self, targets: Any) -> list[Array]:
+    def target_list(self, targets: Any) -> list[Any]:
+        """Targets in the outputs' order, None where an output has none."""
         if isinstance(targets, dict):
-            return [targets[name] for name in self.output_names]
-        return _as_list(targets)
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+            return [targets.get(name) for name in self.output_names]
+        given = list(targets) if isinstance(targets, list | tuple) else [targets]
+        if len(given) == 1 < len(self.outputs):
+            return [given[0] if output.scored else None for output in self.outputs]
+        return given
 
 
 def output_names(model: Any) -> tuple[str, ...]:
     """Names of a model's outputs: the layer that makes each."""
     names = getattr(model, "output_names", None)
     return tuple(names or [t._keras_history.operation.name for t in model.outputs])
-
-
-def is_logits(tensor: Any) -> bool:
-    """Whether an output has passed no softmax or sigmoid."""
-    return not squashing(tensor)
-
-
-def squashing(tensor: Any) -> str:
-    """The softmax or sigmoid that an output has passed by name; empty where there is none."""
-    operation = tensor._keras_history.operation
-    for _ in range(8):
-        activation = getattr(operation, "activation", None)
-        name = getattr(activation, "__name__", type(operation).__name__).lower()
-        if name in ("softmax", "sigmoid", "hard_sigmoid"):
-            return str(name)
-        nested = getattr(operation, "outputs", None)
-        if nested and hasattr(operation, "layers"):
-            operation = nested[0]._keras_history.operation
-        elif type(operation).__name__ in ("Reshape", "Flatten", "Dropout", "Cropping2D"):
-            operation = operation._inbound_nodes[0].input_tensors[0]._keras_history.operation
-        else:
-            return ""
-    return ""
-
-
-def infer_task(
-    model: Any,
-    targets: Any,
-    loss: str | None = None,
-    metric: str | None = None,
-) -> Task:
-    """Infer the task from the model's outputs and some targets.
-
-    Args:
-        model: A built Keras model.
-        targets: (samples, …) array, or a mapping or sequence of one for each output.
-        loss: Keras loss by name, instead of the inferred one.
-        metric: Metric by name, instead of the inferred one.
-
-    Returns:
-        The task.
-
-    Raises:
-        InputError: Targets don't fit the outputs, or the loss or metric is unknown.
-    """
-    names = output_names(model)
-    arrays = _by_output(targets, names) if isinstance(targets, dict) else _as_list(targets)
-    if len(arrays) != len(names):
-        raise InputError(
-            f"the model has {len(names)} outputs ({', '.join(names)}), the data {len(arrays)}",
-            "name the targets y_train__NAME",
-        )
-    parts = [
-        _infer_output(name, tuple(tensor.shape[1:]), is_logits(tensor), np.asarray(target))
-        for name, tensor, target in zip(names, model.outputs, arrays, strict=True)
-    ]
-    if loss is not None:
-        for name, part in zip(names, parts, strict=True):
-            _check_loss(loss, name, part[1])
-    chosen = metric or parts[0][2]
-    return Task(
-        kind=parts[0][0],
-        losses=tuple(loss or part[1] for part in parts),
-        metric=chosen,
-        logits=tuple(part[3] for part in parts),
-        output_names=names,
-        scored=_scored(chosen, names, parts),
-    )
-
-
-def _by_output(targets: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
-    missing = [name for name in names if name not in targets]
-    if missing:
-        raise InputError(
-            f"no targets for output '{missing[0]}'",
-            f"the data has {', '.join(map(str, targets))}, the model {', '.join(names)}",
-        )
-    return [targets[name] for name in names]
-
-
-def _scored(metric: str, names: Sequence[str], parts: Sequence[Inferred]) -> tuple[bool, ...]:
-    """Over which outputs a metric is taken: those it is natural for, else those it fits."""
-    by_value = METRICS[metric].by_value
-    natural = tuple(part[2] == metric for part in parts)
-    fits = tuple(not (by_value and part[1] == _BY_NUMBER) for part in parts)
-    if not any(fits):
-        raise InputError(
-            f"metric '{metric}' compares values, but the targets of output '{names[0]}' are class"
-            " numbers",
-            f"take {parts[0][2]}, or give one-hot targets",
-        )
-    return natural if any(natural) else fits
-
-
-def _check_loss(loss: str, name: str, inferred: str) -> None:
-    """Refuse a loss that would compare class numbers with probabilities, or the reverse."""
-    _keras_loss(loss, False)
-    if ("sparse" in loss.lower()) == (inferred == _BY_NUMBER):
-        return
-    numbers = inferred == _BY_NUMBER
-    wants, has = ("values", "class numbers") if numbers else ("class numbers", "values")
-    raise InputError(
-        f"loss '{loss}' takes {wants}, but the targets of output '{name}' are {has}",
-        f"take {inferred}" + (", or give one-hot targets" if numbers else ""),
-    )
-
-
-def _infer_output(name: str, shape: Sequence[int | None], logits: bool, targets: Array) -> Inferred:
-    """Kind, loss, metric and logits flag of one output."""
-    whole = np.issubdtype(targets.dtype, np.integer) or np.issubdtype(targets.dtype, np.bool_)
-    zero_one = bool(np.isin(targets[:1000], (0, 1)).all())
-    dense = len(shape) >= 3
-    size = shape[-1] if shape else 1
-    if size != 1 and whole and _is_index_shape(targets.shape, shape):
-        _check_labels(name, targets, size)
-        kind: Kind = "image-to-image" if dense else "classification"
-        return kind, _BY_NUMBER, "accuracy", logits
-    _check_target_shape(name, targets, shape)
-    if size == 1 and zero_one and (whole or not logits):
-        if dense:
-            return "image-to-image", "binary_crossentropy", "iou", logits
-        return "binary", "binary_crossentropy", "accuracy", logits
-    if size != 1 and zero_one:
-        one_hot = bool((targets.reshape(-1, targets.shape[-1]).sum(-1) == 1).all())
-        if one_hot:
-            kind = "image-to-image" if dense else "classification"
-            return kind, "categorical_crossentropy", "accuracy", logits
-        if whole or not logits:
-            return "multi-label", "binary_crossentropy", "accuracy", logits
-    return ("image-to-image" if dense else "regression"), "mse", "mae", False
-
-
-def _is_index_shape(target: Sequence[int], output: Sequence[int | None]) -> bool:
-    """Whether targets hold one class index for each output vector."""
-    inner = list(target[1:])
-    if inner and inner[-1] == 1 and len(inner) == len(output):
-        inner = inner[:-1]
-    expected = output[:-1]
-    return len(inner) == len(expected) and all(
-        e is None or e == i for i, e in zip(inner, expected, strict=True)
-    )
-
-
-def _check_labels(name: str, targets: Array, classes: int | None) -> None:
-    low, high = int(targets.min()), int(targets.max())
-    if low < 0 or (classes is not None and high >= classes):
-        raise InputError(
-            f"labels run from {low} to {high}, but output '{name}' has {classes} classes"
-            f" (0 to {(classes or 0) - 1})",
-            "number the classes from 0, or give a model with that many outputs",
-        )
-
-
-def _check_target_shape(name: str, targets: Array, shape: Sequence[int | None]) -> None:
-    inner = targets.shape[1:]
-    fits = len(inner) == len(shape) and all(
-        s is None or s == i for i, s in zip(inner, shape, strict=True)
-    )
-    if not fits and not (tuple(shape[-1:]) == (1,) and inner == tuple(shape[:-1])):
-        raise InputError(
-            f"targets have shape {tuple(inner)}, output '{name}' has {tuple(shape)}",
-            "the data belongs to another model, or lacks a preprocessing",
-        )
-
-
-def _keras_loss(name: str, logits: bool) -> Any:
-    import keras
-
-    try:
-        loss = keras.losses.get(name)
-    except ValueError:
-        loss = None
-    if loss is None:
-        raise InputError(
-            f"unknown loss '{name}'", "Keras losses by name, such as mse, mae, huber, kl_divergence"
-        )
-    class_name = "".join(part.capitalize() for part in loss.__name__.split("_"))
-    found = getattr(keras.losses, class_name, None)
-    if found is None:
-        return loss
-    return found(from_logits=True) if logits and "crossentropy" in name else found()
-
-
-def _keras_metrics(metric: str, loss: str, logits: bool) -> list[Any]:
-    import keras
-
-    threshold = 0.0 if logits else 0.5
-    if metric in ("accuracy", "binary_accuracy"):
-        if loss == "sparse_categorical_crossentropy":
-            return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-        if loss == "categorical_crossentropy":
-            return [keras.metrics.CategoricalAccuracy(name="accuracy")]
-        return [keras.metrics.BinaryAccuracy(name=metric, threshold=threshold)]
-    by_name = {
-        "mae": keras.metrics.MeanAbsoluteError,
-        "mse": keras.metrics.MeanSquaredError,
-        "rmse": keras.metrics.RootMeanSquaredError,
-    }
-    return [by_name[metric](name=metric)] if metric in by_name else []

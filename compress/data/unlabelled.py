@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.arrays import ArraySource
+from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.preparation import Preparation
-from edgepress.compress.data.tasks import squashing
+from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.errors import InputError
 
 _BATCH = 256
@@ -84,8 +84,9 @@ def _answers(source: ArraySource, teacher: Any, preparation: Preparation, loss: 
         value = next(iter(inputs.values())) if len(inputs) == 1 else inputs
         return tf.nest.flatten(teacher(value, training=False))
 
+    passed = [reach_of(tensor).squashing for tensor in teacher.outputs]
     parts = [
-        [_decided(o.numpy(), t, loss) for o, t in zip(run(inputs), teacher.outputs, strict=True)]
+        [_decided(o.numpy(), p, loss) for o, p in zip(run(inputs), passed, strict=True)]
         for inputs, _ in source.batches(None, _BATCH).map(preparation)
     ]
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -94,11 +95,11 @@ def _answers(source: ArraySource, teacher: Any, preparation: Preparation, loss: 
     return dict(zip(teacher.output_names, joined, strict=True))
 
 
-def _decided(output: Any, tensor: Any, loss: str | None) -> Any:
+def _decided(output: Any, passed: str, loss: str | None) -> Any:
     """Class numbers or yes and no of one output, or its values where it has no classes."""
-    passed = squashing(tensor)
     logits = not passed and "crossentropy" in (loss or "")
-    if output.shape[-1] > 1 and (passed == "softmax" or (logits and "binary" not in str(loss))):
+    several = output.ndim > 1 and output.shape[-1] > 1
+    if several and (passed == "softmax" or (logits and "binary" not in str(loss))):
         return output.argmax(-1)
     if passed or logits:
         return (output > (0 if logits else 0.5)).astype(np.int64)

@@ -105,13 +105,13 @@ def scaled_twice(model: Any, dataset: Dataset) -> Iterator[Finding]:
 
 def logits(dataset: Dataset) -> Iterator[Finding]:
     """Classifiers without a softmax or sigmoid at the end."""
-    for name, bare in zip(dataset.task.output_names, dataset.task.logits, strict=True):
-        if bare and dataset.task.kind != "regression":
+    for output in dataset.task.outputs:
+        if output.logits:
             yield Finding(
                 "note",
                 "output",
-                name,
-                f"output '{name}' has no softmax or sigmoid",
+                output.name,
+                f"output '{output.name}' has no softmax or sigmoid",
                 "the loss is taken from logits; an exported file gives logits too",
             )
 

@@ -167,7 +167,7 @@ def precision(model: Any) -> Iterator[Finding]:
 
 def pinned(model: Any) -> Iterator[Finding]:
     """Channels that structured pruning can't remove, by reason."""
-    from edgepress.compress.structure.groups import find_channels
+    from edgepress.compress.structure.tracing.groups import find_channels
 
     try:
         groups = find_channels(model).groups

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.compiled_losses import remember_losses
 from edgepress.compress.models.file_kinds import archive_kind, file_kind
 from edgepress.compress.models.other_kinds import NotKeras, is_there, other_kind
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
@@ -100,7 +101,7 @@ def load_noted(
     """
     import keras
 
-    from edgepress.compress.models.channels_first import support_channels_first
+    from edgepress.compress.models.compat_layers.channels_first import support_channels_first
 
     support_channels_first()
     if isinstance(source, keras.Model):
@@ -114,7 +115,9 @@ def load_noted(
     except OSError as error:
         raise _refusal(path, error) from None
     found = _load_file(path, _objects(custom_objects), unsafe_lambda)
-    return Loaded(_built(found.model, text), found.notes, found.optimizer)
+    model = _built(found.model, text)
+    remember_losses(model, path)
+    return Loaded(model, found.notes, found.optimizer)
 
 
 def _objects(custom_objects: Path | str | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -182,12 +185,12 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
     import keras
 
     # Importing them registers the layers that a carried and saved model may hold.
-    from edgepress.compress.models import (  # noqa: F401
+    from edgepress.compress.models.compat_layers import (  # noqa: F401
         activations,
         convolutions,
         custom,
-        local_layers,
-        older_nets,
+        locally_connected,
+        older_networks,
         published_layers,
     )
     from edgepress.compress.models.legacy import is_older
@@ -195,10 +198,8 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
     if is_older(path):
         return _carry(path, objects)
     try:
-        return Loaded(
-            keras.models.load_model(
-                path, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
-            )
+        model = keras.models.load_model(
+            path, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
         )
     except Exception as error:
         if path.suffix == ".keras" and "Lambda" in str(error) and "deseriali" in str(error):
@@ -207,6 +208,7 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
                 "if you trust the file, pass --unsafe-lambda",
             ) from None
         raise _refusal(path, error) from error
+    return Loaded(model)
 
 
 def _carry(path: Path, objects: dict[str, Any]) -> Loaded:
@@ -230,7 +232,7 @@ def _refusal(path: Path, error: Exception) -> InputError:
 
 def _built(model: Any, source: str) -> Any:
     if model.built and not getattr(model, "inputs", None):
-        from edgepress.compress.models.flatten import flatten
+        from edgepress.compress.models.rebuilding.flatten import flatten
 
         return flatten(model)
     if not model.built:

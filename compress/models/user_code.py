@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.registry import near_names
+from edgepress.compress.kernel.registry import near_names
 
 
 def is_reference(text: str) -> bool:

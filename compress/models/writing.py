@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import atomic_output, check_output
+from edgepress.compress.kernel.files import atomic_output, check_output
 
 
 def check_model_output(path: Path | str, force: bool = False, inputs: Iterable[Any] = ()) -> Path:

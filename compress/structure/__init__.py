@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgepress.compress.structure.explanation import explain as explain
-    from edgepress.compress.structure.plan import PruningPlan as PruningPlan
-    from edgepress.compress.structure.plan import apply_plan as apply_plan
-    from edgepress.compress.structure.plan import make_plan as make_plan
+    from edgepress.compress.structure.planning.plan import PruningPlan as PruningPlan
+    from edgepress.compress.structure.planning.plan import apply_plan as apply_plan
+    from edgepress.compress.structure.planning.plan import make_plan as make_plan
     from edgepress.compress.structure.pruning import prune_channels as prune_channels
     from edgepress.compress.structure.pruning import prune_structure as prune_structure
     from edgepress.compress.structure.rules import register_rule as register_rule
 
 _HOMES = {
     "explain": "explanation",
-    "PruningPlan": "plan",
-    "apply_plan": "plan",
-    "make_plan": "plan",
+    "PruningPlan": "planning.plan",
+    "apply_plan": "planning.plan",
+    "make_plan": "planning.plan",
     "prune_channels": "pruning",
     "prune_structure": "pruning",
     "register_rule": "rules",

@@ -10,13 +10,13 @@ import numpy as np
 
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.registry import near_names
-from edgepress.compress.structure.groups import Channels, Group, find_channels
-from edgepress.compress.structure.metering import Instruments, budget_for
-from edgepress.compress.structure.pruning import resolved
-from edgepress.compress.structure.scoring import score_groups
-from edgepress.compress.structure.settling import settle
+from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Instruments, budget_for
+from edgepress.compress.structure.planning.measured_search import settle
+from edgepress.compress.structure.planning.resolving import resolved
+from edgepress.compress.structure.planning.scoring import score_groups
+from edgepress.compress.structure.tracing.groups import Channels, Group, find_channels
 
 _VERBS = {
     "makes": "makes them",
@@ -58,6 +58,7 @@ class Explanation:
         scores: Score of each channel, in the group's order.
         removed: Channels that go.
         passengers: What goes with them.
+        channels: How many channels the group has; what a pin united counts for each.
     """
 
     group: str
@@ -67,10 +68,12 @@ class Explanation:
     scores: tuple[float, ...]
     removed: tuple[int, ...]
     passengers: tuple[Passenger, ...]
+    channels: int = 0
 
     def lines(self) -> Iterator[str]:
         """The explanation in words, line by line."""
-        yield f"group {self.group}: {len(self.scores)} channels made by {', '.join(self.layers)}"
+        count = self.channels or len(self.scores)
+        yield f"group {self.group}: {count} channels made by {', '.join(self.layers)}"
         if self.reason:
             yield f"none can be removed: {self.reason}"
             return
@@ -145,4 +148,5 @@ def _explained(
         tuple(found.tolist()),
         tuple(removed.tolist()),
         tuple(passengers),
+        group.channels,
     )

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data import Dataset
-from edgepress.compress.finetune.copying import copy_model
-from edgepress.compress.progress import Progress, Silent
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import Alive, Channels, find_channels
-from edgepress.compress.structure.pruning import resolved
-from edgepress.compress.structure.scoring import score_groups
+from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.models.rebuilding.copying import copy_model
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Budget
+from edgepress.compress.structure.planning.resolving import resolved
+from edgepress.compress.structure.planning.scoring import score_groups
+from edgepress.compress.structure.tracing.groups import Alive, Channels, find_channels
 
 RATIOS = (0.25, 0.5, 0.75)
 SAMPLES = 1000

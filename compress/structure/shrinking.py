@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.groups import Alive, Channels
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.tracing.groups import Alive, Channels
 
 Doomed = NDArray[np.bool_]
 

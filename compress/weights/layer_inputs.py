@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from jaxtyping import Float
 
-from edgepress.compress.weights.prunable import PrunableWeight
+from edgepress.compress.weights.masks.prunable import PrunableWeight
 
 BATCH = 32
 

@@ -7,29 +7,33 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.accounting import PruningRun, model_figures
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
-from edgepress.compress.finetune.copying import copy_model, copy_state
-from edgepress.compress.progress import Progress, Silent
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.results import PruneResult, Removed
-from edgepress.compress.weights.callback import GradualMasks, HoldMasks
-from edgepress.compress.weights.cluster import HoldClusters, share_values, shared_values
-from edgepress.compress.weights.counting import kernel_sparsity
-from edgepress.compress.weights.criteria import SECOND_ORDER, WEIGHT_CRITERIA
-from edgepress.compress.weights.masks import Mask
-from edgepress.compress.weights.planning import (
+from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.models.rebuilding.copying import copy_model, copy_state
+from edgepress.compress.pruning_run import PruningRun, model_figures, uncounted_notes
+from edgepress.compress.specs.pruning_result import PruneResult, Removed
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.weights.allocation.criteria import SECOND_ORDER, WEIGHT_CRITERIA
+from edgepress.compress.weights.allocation.packed_size import Scales, prune_to_size
+from edgepress.compress.weights.allocation.planning import (
     MaskPlan,
     apply_masks,
     current_masks,
     plan_masks,
     with_sparsity,
 )
-from edgepress.compress.weights.prunable import PrunableWeight, find_kernels
-from edgepress.compress.weights.remarks import remarks
+from edgepress.compress.weights.clusters.shared_values import (
+    HoldClusters,
+    share_values,
+    shared_values,
+)
+from edgepress.compress.weights.masked_training import GradualMasks, HoldMasks
+from edgepress.compress.weights.masks.kernel_sparsity import kernel_sparsity
+from edgepress.compress.weights.masks.masks import Mask
+from edgepress.compress.weights.masks.prunable import PrunableWeight, find_kernels
 from edgepress.compress.weights.schedules import Ramp, rounds, turns
-from edgepress.compress.weights.sizing import Scales, prune_to_size
+from edgepress.compress.weights.sparsity_notes import remarks
 
 Masks = Mapping[str, Mask]
 
@@ -102,7 +106,7 @@ def _prune(
 ) -> PruneResult:
     """Prune by a sparsity, a pattern, a number of parameters or of clusters."""
     if spec.structure == "clusters":
-        from edgepress.compress.weights.clustering import prune_to_clusters
+        from edgepress.compress.weights.clusters.clustering import prune_to_clusters
 
         return prune_to_clusters(
             model, dataset, spec, seed=seed, state_dir=state_dir, progress=progress
@@ -145,14 +149,14 @@ def _prune(
         pinned=plan.pinned,
         seconds=run.seconds,
         history=run.history,
-        notes=(*remarks(plan, sparsity), *run.notes),
+        notes=(*remarks(plan, sparsity), *run.notes, *uncounted_notes(after.uncounted)),
     )
 
 
 def _by_sensitivity(
     model: Any, plan: MaskPlan, dataset: Dataset, spec: PruneSpec, seed: int, progress: Progress
 ) -> MaskPlan:
-    from edgepress.compress.weights.loss_curves import measured_densities
+    from edgepress.compress.weights.allocation.loss_curves import measured_densities
 
     progress.stage("measure what each kernel means to the outputs")
     found = measured_densities(model, plan, dataset, spec.calibration_samples, seed, progress)
@@ -193,7 +197,7 @@ def _gradual(run: _Run) -> Masks:
 
 def _moving(run: _Run) -> Masks:
     """Masks once, then moved by gradients while the model trains."""
-    from edgepress.compress.weights.regrow import RegrownMasks, loss_gradients
+    from edgepress.compress.weights.rigl import RegrownMasks, loss_gradients
 
     spec, kernels = run.spec, run.plan.kernels
     assert run.dataset is not None

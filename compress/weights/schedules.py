@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from edgepress.compress.registry import Table
+from edgepress.compress.kernel.registry import Table
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from edgepress.compress.progress import Progress
+from edgepress.compress.kernel.progress import Progress
+from edgepress.compress.weights.allocation.planning import MaskPlan, apply_masks
 from edgepress.compress.weights.layer_inputs import batches, inputs_of, reader_for
-from edgepress.compress.weights.masks import Mask
-from edgepress.compress.weights.planning import MaskPlan, apply_masks
-from edgepress.compress.weights.prunable import PrunableWeight, walk_layers
+from edgepress.compress.weights.masks.masks import Mask
+from edgepress.compress.weights.masks.prunable import PrunableWeight, walk_layers
 
 _DAMPING = 0.01
 # Stages in which a mask grows: as many as the inverses for each output allow within the budget of

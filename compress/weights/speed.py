@@ -4,7 +4,7 @@ LiteRT has a kernel of its own for dense layers whose float weights are encoded 
 inputs. XNNPACK's kernels for zeros (1x1 convolutions) are switched off on x86 processors with AVX,
 where its dense ones are taken to be faster. All else multiplies by zeros as by any number.
 
-Source: `benchmarks/studies/sparse_speed.py`, table in docs/weights.md; XNNPACK's
+Source: `benchmarks/studies/pruning/sparse_speed.py`, table in docs/weights.md; XNNPACK's
 `xnn_is_chw_compatible_config`.
 """
 
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import keras
 
-from edgepress.compress.weights.masks import FAST_BLOCK, FAST_FROM, count_zeros, parse_block
-from edgepress.compress.weights.planning import MaskPlan
-from edgepress.compress.weights.prunable import PrunableWeight
+from edgepress.compress.weights.allocation.planning import MaskPlan
+from edgepress.compress.weights.masks.masks import FAST_BLOCK, FAST_FROM, count_zeros, parse_block
+from edgepress.compress.weights.masks.prunable import PrunableWeight
 
 
 def speed_remark(plan: MaskPlan) -> str:

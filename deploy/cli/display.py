@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -108,9 +108,31 @@ def _is_number(text: str) -> bool:
     return text == "-" or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
 
 
+def print_outputs(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """The metric of each output, where there are several.
+
+    Args:
+        rows: `OutputMetric`s by field.
+        columns: What stands over the value beside it and over the value.
+    """
+    if len(rows) < 2:
+        return
+    print_table(
+        "By output; * is in the figure above",
+        ["output", "metric", *columns],
+        [
+            [f"{r['output']}{' *' if r['headline'] else ''}", r["metric"], r["source_value"],
+             r["value"]]
+            for r in rows
+        ],
+    )  # fmt: skip
+
+
 def percent(value: float | None) -> str:
-    """A share as a percentage."""
-    return "-" if value is None else f"{100 * value:.2f} %"
+    """A share as a percentage; only all of it is 100 %."""
+    from edgepress.benchmarks.number_format import share_text
+
+    return "-" if value is None else share_text(value)
 
 
 def change(before: float | None, after: float | None) -> str:

@@ -17,23 +17,23 @@ from edgepress.compress.errors import EdgepressError
 # Name → (module under `commands`, one-line help). Help and completion read only this table, so
 # that they import nothing heavy.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "inspect": ("inspect", "Show layers, parameters, MACs, sparsity and what can be pruned."),
-    "advise": ("advise", "Say which layers to unfreeze and which rate to start from."),
-    "lr-find": ("lr_find", "Find a learning rate by a range test."),
-    "finetune": ("finetune", "Train chosen layers on your data."),
-    "unfreeze-search": ("unfreeze_search", "Find by experiment how deep to unfreeze."),
-    "sensitivity": ("sensitivity", "Show how much each channel group matters to the metric."),
-    "prune": ("prune", "Remove weights or whole channels, then recover the accuracy."),
-    "strip": ("strip", "Remove what only training needed."),
-    "export": ("export", "Write TFLite and ONNX files, each verified against the model."),
-    "verify": ("verify", "Compare an exported file with the model it was made from."),
-    "benchmark": ("benchmark", "Measure size, latency, memory and accuracy."),
-    "devices": ("devices", "List, name and check the devices to measure on."),
-    "doctor": ("doctor", "Find what will be a problem later, in seconds."),
-    "compress": ("compress", "The whole line: fine-tune, prune, export, verify, benchmark."),
-    "search": ("search", "Try many recipes; keep those that no other beats."),
-    "report": ("report", "Make one HTML page of one or more runs."),
-    "demo": ("demo", "Run the whole line on handwritten digits; needs no file."),
+    "inspect": ("model.inspect", "Show layers, parameters, MACs, sparsity and what can be pruned."),
+    "advise": ("model.advise", "Say which layers to unfreeze and which rate to start from."),
+    "lr-find": ("model.lr_find", "Find a learning rate by a range test."),
+    "finetune": ("model.finetune", "Train chosen layers on your data."),
+    "unfreeze-search": ("model.unfreeze_search", "Find by experiment how deep to unfreeze."),
+    "sensitivity": ("model.sensitivity", "Show how much each channel group matters to the metric."),
+    "prune": ("model.prune", "Remove weights or whole channels, then recover the accuracy."),
+    "strip": ("model.strip", "Remove what only training needed."),
+    "export": ("files.export", "Write TFLite and ONNX files, each verified against the model."),
+    "verify": ("files.verify", "Compare an exported file with the model it was made from."),
+    "benchmark": ("files.benchmark", "Measure size, latency, memory and accuracy."),
+    "devices": ("files.devices", "List, name and check the devices to measure on."),
+    "doctor": ("model.doctor", "Find what will be a problem later, in seconds."),
+    "compress": ("runs.compress", "The whole line: fine-tune, prune, export, verify, benchmark."),
+    "search": ("runs.search", "Try many recipes; keep those that no other beats."),
+    "report": ("runs.report", "Make one HTML page of one or more runs."),
+    "demo": ("runs.demo", "Run the whole line on handwritten digits; needs no file."),
 }
 
 
@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a misspelt one is met with its near names."""
-        from edgepress.compress.registry import near_names
+        from edgepress.compress.kernel.registry import near_names
 
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"no command '{args[0]}'; {near_names(args[0], COMMANDS)}")

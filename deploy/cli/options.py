@@ -16,9 +16,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import check_output
-from edgepress.compress.recipe import DataSpec
-from edgepress.compress.specifying import make_spec
+from edgepress.compress.kernel.files import check_output
+from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.recipe import DataSpec
 from edgepress.deploy.cli import display
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -262,7 +262,7 @@ def load_model(values: Mapping[str, Any]) -> Any:
 
 def open_model(values: Mapping[str, Any]) -> Any:
     """The model that the command line names as a `Source`: a file without a Keras model too."""
-    from edgepress.deploy.source import open_source
+    from edgepress.deploy.sources.opening import open_source
 
     allowed = values.get("unsafe_lambda", False)
     return open_source(values["model"], values.get("custom_objects"), allowed)

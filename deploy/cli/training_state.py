@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgepress.compress.errors import Stopped
-from edgepress.compress.files import sweep
-from edgepress.compress.locks import locked
+from edgepress.compress.kernel.files import sweep
+from edgepress.compress.kernel.locks import locked
 from edgepress.deploy.cli import display
 
 

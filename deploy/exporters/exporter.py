@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from edgepress.compress.errors import EdgepressError
-from edgepress.deploy.exporters.plain_operations import Words
 from edgepress.deploy.exporters.tracing import TracedModel, trace_model
-from edgepress.deploy.worker import Worker
+from edgepress.deploy.lowerings.operations import Words
+from edgepress.deploy.process.worker import Worker
 
 IO = Literal["float", "int8", "uint8"]
 Shapes = Mapping[str, Sequence[int]]
@@ -44,6 +44,8 @@ class Settings:
         bias_correction: Whether bias correction before int8 is tried; None for where it is cheap.
         sparse_encoding: Whether float TFLite files leave zeros out: "auto" where that is smaller
             and runs, "on", "off".
+        float_tail: How much at the end of int8 files stays in floats: 0 nothing, 1 what only joins
+            and scales values, 2 also what that reads.
     """
 
     io: IO = "float"
@@ -56,6 +58,7 @@ class Settings:
     equalize: bool | None = None
     bias_correction: bool | None = None
     sparse_encoding: SparseEncoding = "auto"
+    float_tail: int = 0
 
 
 @dataclass
@@ -103,7 +106,7 @@ class Job:
         Raises:
             ValueError: The recurrent layers can't be unrolled.
         """
-        from edgepress.deploy.exporters.recurrent import unroll
+        from edgepress.deploy.lowerings.recurrent import unroll
 
         key = f"{batch}-{settled}-{unrolled}-{'float' if self.trace is not None else words}"
         if key not in self._graphs:

@@ -8,9 +8,9 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.exporter import Job
-from edgepress.deploy.exporters.onnx_conversion import HANDLERS
-from edgepress.deploy.exporters.recurrent import flat_layers, recurrent_layers
+from edgepress.deploy.exporters.onnx.conversion import HANDLERS
 from edgepress.deploy.exporters.tracing import output_names
+from edgepress.deploy.lowerings.recurrent import flat_layers, recurrent_layers
 
 # TensorFlow operations that TFLite has no operator for, each tried with the converter.
 _NOT_IN_TFLITE = frozenset({

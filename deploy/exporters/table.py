@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgepress.compress.registry import Table
-from edgepress.deploy.exporters.c_source import write_c
+from edgepress.compress.kernel.registry import Table
+from edgepress.deploy.exporters.c.source import write_c
 from edgepress.deploy.exporters.exporter import Exporter
-from edgepress.deploy.exporters.onnx import write_onnx
-from edgepress.deploy.exporters.tflite import write_tflite
+from edgepress.deploy.exporters.onnx.writing import write_onnx
+from edgepress.deploy.exporters.tflite.writing import write_tflite
 from edgepress.deploy.quantize.precision import PRECISIONS
 
 TFLITE = Exporter(

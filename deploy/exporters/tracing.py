@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.artifact import TensorSpec
 from edgepress.compress.errors import InputError
-from edgepress.deploy.exporters.plain_operations import Words, plain_operations
+from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.deploy.lowerings.operations import Words, plain_operations
 
 SIGNATURE = "serving_default"
 # Operations in a traced graph that show that it computes with its own batch size. In TFLite they

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.deploy.quantize.equalizing import KERNELS, watched
+from edgepress.compress.models.rebuilding.replacing import rewrite
+from edgepress.deploy.quantize.equalization import KERNELS, watched
 from edgepress.deploy.quantize.folding import folded
-from edgepress.deploy.quantize.rewriting import rewrite
 
 Array = NDArray[Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.deploy.quantize.rewriting import producers, readers, rewrite
-from edgepress.deploy.quantize.unnesting import unnested
+from edgepress.compress.models.rebuilding.inline_submodels import unnested
+from edgepress.compress.models.rebuilding.replacing import producers, readers, rewrite
 
 # Layers with a kernel → the axis of the kernel that counts outputs.
 _OUTPUT_AXIS = {"Conv1D": -1, "Conv2D": -1, "Conv3D": -1, "Dense": -1, "Conv2DTranspose": 2}

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.benchmarks.tflite.per_tensor_scales import are_few
 from edgepress.compress.errors import InputError
-from edgepress.compress.progress import Progress
+from edgepress.compress.kernel.progress import Progress
+from edgepress.compress.models.rebuilding.replacing import readers, rewrite
 from edgepress.deploy.quantize.folding import folded
-from edgepress.deploy.quantize.rewriting import readers, rewrite
-from edgepress.deploy.quantize.shared_grid import are_few
 
 # Outputs hold values of their input: one scale for both.
 _SAME_SCALE = frozenset({
@@ -125,12 +125,15 @@ def train_quantised(
     Returns:
         A new model on the int8 grid, which `export` turns into the int8 file.
     """
-    from edgepress.compress.finetune.train import fit
-    from edgepress.compress.recipe import TrainSpec
+    from edgepress.compress.models.own_training import refuse_own_step, train_like
+    from edgepress.compress.specs.recipe import TrainSpec
+    from edgepress.compress.training.training_run import fit
 
+    refuse_own_step(model)
     aware = quantisation_aware(model, dataset.calibration(samples, seed))
+    train_like(aware, model)
     spec = TrainSpec(epochs=epochs, lr=lr, batch_size=batch_size, schedule="cosine")
-    fit(aware, dataset, spec, seed=seed, state_dir=state_dir, progress=progress)
+    fit(aware, dataset, spec, seed=seed, state_dir=state_dir, progress=progress, prompt=True)
     bake(aware)
     return aware
 

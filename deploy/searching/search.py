@@ -6,21 +6,39 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgepress.benchmarks.records import BenchmarkRecord, read_run
+from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.compress.errors import CheckFailed, InputError
-from edgepress.compress.files import write_json
-from edgepress.compress.progress import Progress, Silent
-from edgepress.deploy.foreseeing import check_recipe
-from edgepress.deploy.pipeline import measure_files
-from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
-from edgepress.deploy.run_folder import RunFolder, open_run
+from edgepress.compress.kernel.files import sha256, write_json
+from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.deploy.pipeline.opening import opened_run
+from edgepress.deploy.pipeline.pipeline import measure_files
+from edgepress.deploy.pipeline.recipe_checks import check_recipe
+from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.recipe import Recipe, inputs_of, read_recipe
+from edgepress.deploy.searching.last_measurement import MEASURED, MOST_FILES, Front, measured_front
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchRecipe, ends, values_of
-from edgepress.deploy.searching.study import begun, draw, front, open_study, record, unfinished
+from edgepress.deploy.searching.study import (
+    Points,
+    accepted_points,
+    begun,
+    draw,
+    front,
+    latencies_are_relative,
+    open_study,
+    record,
+    shortlist,
+    signs_of,
+    unfinished,
+)
 from edgepress.deploy.searching.trial import judge, start
 
 if TYPE_CHECKING:
@@ -35,11 +53,16 @@ class SearchResult:
 
     Attributes:
         folder: Its folder.
-        record: What `search.json` holds.
+        told: What `search.json` holds.
     """
 
     folder: Path
-    record: dict[str, Any]
+    told: SearchRecord
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What `search.json` holds, as JSON-able values."""
+        return self.told.to_json()
 
     def to_json(self) -> dict[str, Any]:
         """What `search --json` prints."""
@@ -75,8 +98,45 @@ def search(
 
     Raises:
         InputError: The recipe, model or data can't be used, nothing varies, or the output is taken.
-        CheckFailed: No trial gave an accepted file.
+        CheckFailed: No trial gave an accepted file; `search.json` and the page say why.
     """
+    found = run_search(
+        recipe,
+        output,
+        trials=trials,
+        workers=workers,
+        resume=resume,
+        force=force,
+        progress=progress,
+    )
+    check_found(found)
+    return found
+
+
+def check_found(found: SearchResult) -> None:
+    """Raise where a search found nothing.
+
+    Raises:
+        CheckFailed: No trial gave an accepted file; names each reason.
+    """
+    if found.told.front:
+        return
+    reasons = Counter(trial.reason for trial in found.told.trials if trial.reason)
+    told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+    raise CheckFailed(found.told.headline, f"{told}; all of them: {found.folder / 'search.json'}")
+
+
+def run_search(
+    recipe: SearchRecipe | Path | str,
+    output: Path | str,
+    *,
+    trials: int,
+    workers: int,
+    resume: bool,
+    force: bool,
+    progress: Progress | None,
+) -> SearchResult:
+    """As `search`, but a search that found nothing is given back like any other."""
     if trials < 1 or workers < 1:
         raise InputError("a search needs at least one trial and one worker")
     plan = recipe if isinstance(recipe, SearchRecipe) else read_recipe(Path(recipe), SearchRecipe)
@@ -84,7 +144,9 @@ def search(
     driver = _Search(plan, workers, progress or Silent())
     for varied in plans:
         check_recipe(varied, driver.data)
-    return driver.run(open_run(Path(output), resume, force), trials)
+    inputs = [*inputs_of(plan), None if recipe is plan else recipe]
+    with opened_run(Path(output), resume, force, inputs, given=True) as folder:
+        return driver.run(replace(folder, more=(folder.path / "search.json",)), trials)
 
 
 @dataclass
@@ -112,15 +174,12 @@ class _Search:
 
     def run(self, folder: RunFolder, trials: int) -> SearchResult:
         self.folder = folder
-        write_recipe(self.recipe, folder.recipe)
+        folder.write_recipe(self.recipe)
         self.study = open_study(
             folder.path / "study.journal", self.recipe, self._directions(), self.workers
         )
         self._try(trials)
-        best = front(self.study)
-        if not best:
-            raise CheckFailed(f"none of {trials} recipes gave an accepted file", self._complaint())
-        return self._finish(best)
+        return self._finish()
 
     def _directions(self) -> list[str]:
         higher = self.data.task.higher_is_better
@@ -160,7 +219,13 @@ class _Search:
     def _end(self, trial: _Running, trials: int) -> None:
         folder = self._trial_folder(trial.number)
         outcome = judge(
-            trial.process.returncode, folder, self.recipe.search, trial.recipe, self.data
+            trial.process.returncode,
+            folder,
+            self.recipe.search,
+            trial.recipe,
+            self.data,
+            # Sources that differ can't be what all trials are held against.
+            False if self._varies_source() else latencies_are_relative(self.study),
         )
         record(self.study, trial.number, outcome)
         shown = ", ".join(
@@ -171,53 +236,87 @@ class _Search:
         text = f"trial {trial.number}: {shown or outcome.reason}"
         self.progress.step(done, trials, text)
 
-    def _complaint(self) -> str:
-        reasons = [t.user_attrs.get("reason") for t in self.study.trials]
-        return f"the last said: {next((r for r in reversed(reasons) if r), '')}"
+    def _varies_source(self) -> bool:
+        return any(place == "model" for place in self.recipe.space())
 
-    def _finish(self, best: list[int]) -> SearchResult:
-        """Measure the front alone and interleaved, write what was found, and the report."""
-        from edgepress.benchmarks.report import report
-
-        figures = self._measure(best)
-        found = {
-            "objectives": list(self.recipe.search.objectives),
-            "chosen_by": "val" if self.data.val is not None else self.data.report_split.name,
-            "split": self.data.report_split.name,
-            "metric": self.data.task.metric,
-            "trials": [self._told(trial) for trial in self.study.trials],
-            "front": best,
-            "benchmark": figures,
-        }
-        write_json(self.folder.path / "search.json", found)
-        self.progress.stage("write the report")
-        report([self._trial_folder(number) for number in best], self.folder.report)
+    def _finish(self) -> SearchResult:
+        """Measure what could be best alone and interleaved; write what was found, and the page."""
+        points = accepted_points(self.study)
+        files = self._files(points)
+        measured = self._measure(files)
+        objectives = self.recipe.search.objectives
+        best = measured_front(
+            objectives,
+            signs_of(self.study),
+            points,
+            {number: sha256(path) for number, path in files.items()},
+            measured,
+        )
+        tried = len(self.study.trials)
+        on_front = f"{len(best.numbers)} of {tried} recipes are on the front"
+        found = SearchRecord.model_validate(
+            {
+                "version": 2,
+                "objectives": list(objectives),
+                "chosen_by": "val" if self.data.val is not None else self.data.report_split.name,
+                "split": self.data.report_split.name,
+                "metric": self.data.task.metric,
+                "trials": [self._told(trial, best) for trial in self.study.trials],
+                "front": best.numbers,
+                "front_by": best.by,
+                "headline": on_front
+                if best.numbers
+                else f"none of {tried} recipes gave an accepted file",
+                "benchmark": measured,
+            }
+        )
+        write_json(self.folder.path / "search.json", found.to_json())
+        self._report(found)
+        self.folder.list_files()
         return SearchResult(self.folder.path, found)
 
-    def _measure(self, best: list[int]) -> dict[str, Any]:
+    def _files(self, points: Points) -> dict[int, Path]:
+        """The files that are measured once more, by trial."""
+        asked = any(name in MEASURED for name in self.recipe.search.objectives)
+        numbers = shortlist(points, MOST_FILES) if asked else front(points)
         trials = self.study.trials
-        artifacts = [self._trial_folder(n) / trials[n].user_attrs["artifact"] for n in best]
-        runnable = [path for path in artifacts if path.suffix in (".tflite", ".onnx")]
-        if not runnable:
-            return {}
-        self.progress.stage(f"measure {len(runnable)} files of the front, interleaved")
-        spec = self.recipe.benchmark.model_copy(update={"profile": False})
-        found = measure_files(spec, runnable, self.recipe.seed, self.progress)
-        relative: dict[str, Any] = self.folder.relative(found)
-        return relative
+        files = {n: self._trial_folder(n) / trials[n].user_attrs["artifact"] for n in numbers}
+        return {n: path for n, path in files.items() if path.suffix in (".tflite", ".onnx")}
 
-    def _told(self, trial: FrozenTrial) -> dict[str, Any]:
+    def _measure(self, files: Mapping[int, Path]) -> BenchmarkRecord:
+        from edgepress.deploy.benchmarking.benchmark import RunFile
+
+        if not files:
+            return BenchmarkRecord()
+        self.progress.stage(f"measure {len(files)} files of the best trials, interleaved")
+        spec = self.recipe.benchmark.model_copy(update={"profile": False})
+        precision = self.recipe.search.quantize or self.recipe.export.quantize[-1]
+        chosen = [RunFile(path, precision) for path in files.values()]
+        return measure_files(spec, chosen, self.folder.path, self.recipe.seed, self.progress)
+
+    def _told(self, trial: FrozenTrial, best: Front) -> TrialRecord:
         kept = trial.user_attrs
         folder = self._trial_folder(trial.number)
-        return {
-            "number": trial.number,
-            "folder": str(folder.relative_to(self.folder.path)),
-            "values": values_of(self.recipe, trial.params),
-            "accepted": bool(kept.get("accepted")),
-            "artifact": kept.get("artifact", ""),
-            "figures": kept.get("figures") or {},
-            "reason": kept.get("reason", ""),
-        }
+        return TrialRecord(
+            number=trial.number,
+            folder=str(folder.relative_to(self.folder.path)),
+            values=values_of(self.recipe, trial.params),
+            accepted=bool(kept.get("accepted")),
+            artifact=kept.get("artifact", ""),
+            sha256=kept.get("sha256"),
+            figures={**(kept.get("figures") or {}), **best.figures.get(trial.number, {})},
+            reason=kept.get("reason", ""),
+        )
+
+    def _report(self, found: SearchRecord) -> None:
+        """The page: the front in full, or what was tried where there is none."""
+        from edgepress.benchmarks.report.search_page import write_search_page
+
+        self.progress.stage("write the report")
+        numbers = found.front or [trial.number for trial in found.trials]
+        records = [RunFolder(self._trial_folder(number)).record for number in numbers]
+        runs = [(path.parent.name, read_run(path)) for path in records if path.is_file()]
+        write_search_page(found, runs, self.folder.report)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

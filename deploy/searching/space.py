@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import TARGETS, Spec
-from edgepress.compress.specifying import make_spec
+from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.recipe import TARGETS, Spec
 from edgepress.deploy.recipe import List, Recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
+Points = Mapping[int, Sequence[float]]
+
+
 def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], workers: int) -> Study:
     """The study in a file, made where there is none.
 
@@ -88,6 +91,8 @@ def record(study: Study, number: int, outcome: Outcome) -> None:
     """Write down what a trial came to."""
     from optuna.trial import Trial, TrialState
 
+    if outcome.values and study.user_attrs.get("relative_latency") is None:
+        study.set_user_attr("relative_latency", outcome.relative)
     trial = Trial(study, study.trials[number]._trial_id)
     for name, value in as_attributes(outcome).items():
         trial.set_user_attr(name, value)
@@ -112,14 +117,44 @@ def unfinished(study: Study) -> list[tuple[int, Mapping[str, Any]]]:
     return [(trial.number, trial.params) for trial in running]
 
 
-def front(study: Study) -> list[int]:
-    """Numbers of the accepted trials that no other accepted one beats in every objective."""
+def latencies_are_relative(study: Study) -> bool | None:
+    """Whether a study's latencies are multiples of a reference; None where it has none yet."""
+    from optuna.trial import TrialState
+
+    kept = study.user_attrs.get("relative_latency")
+    if kept is not None:
+        return bool(kept)
+    # Studies of before held milliseconds.
+    return False if study.get_trials(states=(TrialState.COMPLETE,)) else None
+
+
+def accepted_points(study: Study) -> Points:
+    """The objectives of each accepted trial by its number, all so that less is better."""
     from optuna.trial import TrialState
 
     done = [t for t in study.get_trials(states=(TrialState.COMPLETE,)) if t.user_attrs["accepted"]]
-    signs = [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
-    points = {t.number: [s * v for s, v in zip(signs, t.values, strict=True)] for t in done}
+    signs = signs_of(study)
+    return {t.number: [s * v for s, v in zip(signs, t.values, strict=True)] for t in done}
+
+
+def signs_of(study: Study) -> list[float]:
+    """What makes less of each objective better."""
+    return [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
+
+
+def front(points: Points) -> list[int]:
+    """Numbers of the trials that no other beats in every objective."""
     return [n for n, p in points.items() if not any(_beats(q, p) for q in points.values())]
+
+
+def shortlist(points: Points, most: int) -> list[int]:
+    """Trials that a new measurement might bring to the front: it, the next front, and so on."""
+    left, found = dict(points), list[int]()
+    while left and len(found) < most:
+        best = front(left)
+        found += best
+        left = {n: p for n, p in left.items() if n not in best}
+    return sorted(found[: max(most, len(front(points)))])
 
 
 def _beats(one: Sequence[float], other: Sequence[float]) -> bool:

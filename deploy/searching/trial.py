@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.records import ArtifactRecord, BenchmarkRow, RunRecord, read_run
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import EdgepressError
-from edgepress.compress.files import read_json
-from edgepress.deploy.recipe import Recipe, write_recipe
-from edgepress.deploy.run_folder import RunFolder
+from edgepress.compress.kernel.files import write_text
+from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.recipe import Recipe, recipe_text
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchSpec
 
-# The line is done; 1 says that a check failed.
-_DONE = (0, 1)
+# The line is done; 1 says that a check failed, 3 that a device did.
+_DONE = (0, 1, 3)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Outcome:
         reason: Why it failed or isn't accepted; empty otherwise.
         artifact: The file that was judged, relative to the trial's folder.
         figures: For people: objectives, and the metric on the report split.
+        sha256: Hash of that file.
+        relative: Whether its latency is judged as a multiple of the source's.
     """
 
     values: tuple[float, ...] = ()
@@ -39,6 +42,8 @@ class Outcome:
     reason: str = ""
     artifact: str = ""
     figures: dict[str, Any] | None = None
+    sha256: str | None = None
+    relative: bool = False
 
 
 def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen[bytes]:
@@ -55,7 +60,7 @@ def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
         written = folder.with_name(f"{folder.name}.yaml")
-        write_recipe(recipe, written)
+        write_text(written, recipe_text(recipe))
         command += [str(written), "-o", str(folder), "--force"]
     environment = dict(os.environ)
     if threads is not None:
@@ -71,7 +76,14 @@ def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen
         )
 
 
-def judge(code: int, folder: Path, search: SearchSpec, recipe: Recipe, data: Dataset) -> Outcome:
+def judge(
+    code: int,
+    folder: Path,
+    search: SearchSpec,
+    recipe: Recipe,
+    data: Dataset,
+    relative: bool | None = None,
+) -> Outcome:
     """Read what a trial left, and score its file on validation data.
 
     Args:
@@ -80,65 +92,105 @@ def judge(code: int, folder: Path, search: SearchSpec, recipe: Recipe, data: Dat
         search: What is judged.
         recipe: What the trial ran.
         data: The data set.
+        relative: Whether latencies are multiples of the source's, which is timed beside each
+            trial's files; None where that isn't settled yet: then they are if it was timed.
     """
     if code not in _DONE or not RunFolder(folder).record.is_file():
         return Outcome(reason=_last_line(folder))
-    record = read_json(RunFolder(folder).record)
+    run = read_run(RunFolder(folder).record)
     format = search.format or recipe.export.formats[0]
     quantize = search.quantize or recipe.export.quantize[-1]
-    chosen = [a for a in record["artifacts"] if (a["format"], a["quantize"]) == (format, quantize)]
+    chosen = [a for a in run.artifacts if (a.format, a.quantize) == (format, quantize)]
     if not chosen:
-        return Outcome(reason=_missing(record, format, quantize))
+        return Outcome(reason=_missing(run, format, quantize))
     artifact = chosen[0]
     try:
-        validation = _validation(record, folder, artifact, recipe, data)
+        validation = _validation(run, folder, artifact, recipe, data)
     except EdgepressError as error:
         return Outcome(reason=error.message)
-    rows = [r for r in record["benchmark"]["rows"] if r["artifact"] == artifact["path"]]
-    facts = {"row": rows[0] if rows else {}, "artifact": artifact, "after": record["after"]}
-    read = {n: OBJECTIVES[n].read({**facts, "validation": validation}) for n in search.objectives}
+    row, ratio = _timed(run, artifact)
+    relative = ratio is not None if relative is None else relative
+    facts = {
+        "row": row.to_json() if row else {},
+        "artifact": artifact.to_json(),
+        "after": run.after.to_json(),
+        "validation": validation,
+        "latency": ratio if relative else row.median_ms if row else None,
+    }
+    read = {name: OBJECTIVES[name].read(facts) for name in search.objectives}
     absent = [name for name, value in read.items() if value is None]
     if absent:
-        return Outcome(reason=f"its {absent[0]} was not measured")
-    verified = artifact["verified"]
-    figures = {**read, "split": verified["split"], "value": verified["value"]}
+        return Outcome(reason=_unmeasured(run, absent[0], row))
+    figures: dict[str, Any] = {**read}
+    if row is not None:
+        figures |= {"latency_ratio": ratio, "timing_valid": row.timing_valid}
+        figures |= {"latency": row.median_ms} if "latency" in read else {}
+    verified, verdict = artifact.verified, run.judged
+    if verified is not None:
+        figures |= {"split": verified.split, "value": verified.value}
     return Outcome(
         tuple(float(v) for v in read.values() if v is not None),
-        bool(record["accepted"]),
-        "" if record["accepted"] else _refused(record),
-        artifact["path"],
+        bool(run.accepted),
+        "; ".join(verdict.complaints or (verdict.headline,))
+        if not run.accepted and verdict
+        else "",
+        artifact.path,
         figures,
+        artifact.sha256,
+        relative,
     )
 
 
+def _timed(run: RunRecord, artifact: ArtifactRecord) -> tuple[BenchmarkRow | None, float | None]:
+    """A file's row, and its time as a multiple of the source's, both timed in turns."""
+    source = run.stages[0].file if run.stages else None
+    pair = run.benchmark.same_way(source, artifact.file)
+    if pair is None:
+        return run.benchmark.row_of(artifact.file), None
+    reference, row = pair
+    compared = run.benchmark.compared(reference, row)
+    if compared is not None:
+        return row, compared.ratio
+    if not reference.median_ms or row.median_ms is None:
+        return row, None
+    return row, row.median_ms / reference.median_ms
+
+
+def _unmeasured(run: RunRecord, objective: str, row: BenchmarkRow | None) -> str:
+    """Why an objective has no figure."""
+    if objective == "latency" and row is not None:
+        return "the source, which latencies are held against, was not timed beside its file"
+    failures = run.benchmark.failures
+    why = f": {failures[0].device}: {failures[0].reason}" if failures else ""
+    return f"its {objective} was not measured{why}"
+
+
 def _validation(
-    record: dict[str, Any], folder: Path, artifact: dict[str, Any], recipe: Recipe, data: Dataset
+    run: RunRecord, folder: Path, artifact: ArtifactRecord, recipe: Recipe, data: Dataset
 ) -> float:
     """The file's metric on validation data, which choices are made by."""
     from edgepress.compress.models import load
     from edgepress.deploy.verification.verifying import verify
 
     if data.test is None or data.val is None:
-        return float(artifact["verified"]["value"])
-    plain = RunFolder(folder).stage(record["stages"][-1]["name"]) / "model.keras"
+        known = artifact.verified.value if artifact.verified else None
+        return float("nan") if known is None else known
+    plain = RunFolder(folder).stage(run.stages[-1].name) / "model.keras"
     model = load(plain, recipe.custom_objects, recipe.unsafe_lambda)
     found = verify(
-        model, folder / artifact["path"], replace(data, test=None), precision=artifact["quantize"]
+        model,
+        artifact.path.under(folder),
+        replace(data, test=None),
+        precision=artifact.quantize,
     )
     return float(found.value if found.value is not None else float("nan"))
 
 
-def _missing(record: dict[str, Any], format: str, quantize: str) -> str:
-    for problem in (*record["rejected"], *record["skipped"]):
-        if (problem["format"], problem["quantize"]) == (format, quantize):
-            return f"no {format} {quantize} file: {problem['reason']}"
+def _missing(run: RunRecord, format: str, quantize: str) -> str:
+    for problem in (*run.rejected, *run.skipped):
+        if (problem.format, problem.quantize) == (format, quantize):
+            return f"no {format} {quantize} file: {problem.reason}"
     return f"the recipe exports no {format} {quantize} file"
-
-
-def _refused(record: dict[str, Any]) -> str:
-    if record["rejected"]:
-        return str(record["rejected"][0]["reason"])
-    return str(record["unmet"][0])
 
 
 def _last_line(folder: Path) -> str:
@@ -152,6 +204,6 @@ def _last_line(folder: Path) -> str:
 
 def as_attributes(outcome: Outcome) -> dict[str, Any]:
     """What is kept of an outcome beside its values, as JSON can hold it."""
-    kept = {k: getattr(outcome, k) for k in ("accepted", "reason", "artifact", "figures")}
+    kept = {k: getattr(outcome, k) for k in ("accepted", "reason", "artifact", "figures", "sha256")}
     text: dict[str, Any] = json.loads(json.dumps(kept))
     return text

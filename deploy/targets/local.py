@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.host import read_environment
-from edgepress.benchmarks.profile import Profile, profile_artifact
+from edgepress.benchmarks.operator_costs import Profile
+from edgepress.benchmarks.operators.profile import profile_artifact
+from edgepress.benchmarks.runtimes.host import read_environment
 from edgepress.benchmarks.session import RUNNER_TAKES, RuntimeSession
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import InputError

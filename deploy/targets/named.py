@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.profile import Profile
+from edgepress.benchmarks.operator_costs import Profile
 from edgepress.benchmarks.target import RunOptions, Session, Target
 
 
@@ -47,6 +47,21 @@ class Named:
     def takes(self) -> frozenset[str]:
         """As the device."""
         return self._target.takes
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """As the device; all where it doesn't say."""
+        return getattr(self._target, "suffixes", frozenset((".tflite", ".onnx")))
+
+    @property
+    def precisions(self) -> frozenset[str] | None:
+        """As the device."""
+        return getattr(self._target, "precisions", None)
+
+    @property
+    def sends_files(self) -> bool:
+        """As the device."""
+        return bool(getattr(self._target, "sends_files", True))
 
     def environment(self) -> dict[str, Any]:
         """As the device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgepress.benchmarks.host import hottest
+from edgepress.benchmarks.runtimes.host import hottest
 
 # For POSIX shells with the usual small programs: busybox's, Android's toybox.
 SCRIPT = r"""

@@ -1,21 +1,74 @@
-"""The verdict on what a file gives."""
+"""The verdict on what a file gives: every output, its slices of other ranges, its classes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.artifact import Agreement
+from edgepress.compress.data.metrics import METRICS, fallen
+from edgepress.compress.data.tasks import OutputTask, output_names
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.artifact import Agreement, ClassAgreement, OutputAgreement
+from edgepress.compress.kernel.figures import OutputMetric, compared
+from edgepress.deploy.differences.difference import (
+    ROUNDING_LIMIT,
+    bounded_error,
+    noise,
+)
+from edgepress.deploy.differences.growth import grown_error
+from edgepress.deploy.differences.slices import (
+    Slices,
+    cut,
+    shares_unit,
+    small_slices,
+    spread,
+)
 from edgepress.deploy.quantize.precision import Precision
-from edgepress.deploy.verification.difference import ROUNDING_LIMIT, bounded_error, largest_output
+from edgepress.deploy.verification.decisions import (
+    Decision,
+    agreement_of,
+    decision_of,
+    rights,
+    worst_class,
+)
 from edgepress.deploy.verification.source_outputs import SourceOutputs
 
 Outputs = list[NDArray[Any]]
 # A file departs from its source by the rounding of both, seen 1.8 times that of one.
 _ROUNDINGS = 4
+# A channel that spreads over less than this share of what the output spreads over is compared with
+# that share: that it is noisier than it is large may be the rounding of what it was made of.
+_LEAST_OF_WHOLE = 0.5
+_WORDS = {"largest": "largest difference", "noise": "noise"}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An output, or slices of it, with their error and the bound on it."""
+
+    error: float
+    tolerance: float
+    slices: Slices | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.tolerance
+
+
+@dataclass(frozen=True)
+class _Output:
+    """One output of source and file."""
+
+    name: str
+    want: NDArray[Any]
+    have: NDArray[Any]
+    whole: bool
+    decision: Decision
+    slices: tuple[Slices, ...]
 
 
 def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreement:
@@ -31,34 +84,145 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     """
     if any(w.size == 0 for w in source.outputs):
         raise InputError("the model's output holds no values: there is nothing to compare")
-    want = [w.astype(np.float64) for w in source.outputs]
-    have = [g.astype(np.float64) for g in got]
-    differences = [np.abs(h - w) for h, w in zip(have, want, strict=True)]
-    whole = [w.dtype.kind != "f" for w in source.outputs]
-    error = max(
-        bounded_error(d, w, is_whole, precision)
-        for d, w, is_whole in zip(differences, want, whole, strict=True)
-    )
+    outputs = _outputs(source, got)
+    differences = [np.abs(o.have - o.want) for o in outputs]
     value = None
-    finite = all(np.isfinite(h).all() for h in have)
+    finite = all(np.isfinite(o.have).all() for o in outputs)
+    metrics = source.metrics
     if source.task is not None and finite:
-        value = source.task.score(got, source.targets)
-    tolerance = _tolerance(source, precision, error)
-    reason = _reason(source, precision, error, value, tolerance) if finite else _endless(precision)
+        metrics = compared(source.task.figures(got, source.targets), source.metrics)
+        value = source.task.headline_of(metrics)
+    parts = [_parts(o, d, source, precision) for o, d in zip(outputs, differences, strict=True)]
+    rows = tuple(_row(o, p, precision) for o, p in zip(outputs, parts, strict=True))
+    worst = _worst_class(source, outputs, precision) if finite else None
+    reason = (
+        _departure(source, precision, rows)
+        or _fallen(metrics, precision)
+        or _loss_of_output(source, outputs, precision)
+        or _class_loss(worst, precision)
+        or _growth(source, outputs, precision)
+        if finite
+        else _endless(precision)
+    )
     largest = max(float(d.max(initial=0)) for d in differences)
     return Agreement(
         passed=not reason,
         max_abs_error=_json_safe(largest),
         mean_abs_error=_json_safe(float(np.mean(np.concatenate([d.ravel() for d in differences])))),
-        agreement=_agreement(source, have, want, tolerance),
-        tolerance=tolerance,
-        samples=len(want[0]),
+        agreement=min(row.agreement for row in rows),
+        tolerance=max(p[0].tolerance for p in parts),
+        samples=len(outputs[0].want),
         metric=source.task.metric if source.task else None,
         split=source.split,
         value=value,
         source_value=source.value,
         reason=reason,
+        metrics=metrics if value is not None else (),
+        outputs=rows,
+        worst_class=worst,
     )
+
+
+def _outputs(source: SourceOutputs, got: Outputs) -> list[_Output]:
+    found = []
+    tensors = list(getattr(source.model, "outputs", None) or [None] * len(got))
+    for index, (name, w, g) in enumerate(zip(_names(source), source.outputs, got, strict=True)):
+        want = w.astype(np.float64)
+        part = source.task.outputs[index] if source.task else None
+        decision = decision_of(part, w)
+        one_unit = (
+            decision.kind == "numbers"
+            or (source.task is not None and decision.kind in ("classes", "labels"))
+            or shares_unit(tensors[index])
+        )
+        slices = () if one_unit else small_slices(want)
+        if slices and source.task is None:
+            decision = Decision("values")
+        found.append(
+            _Output(name, want, g.astype(np.float64), w.dtype.kind != "f", decision, slices)
+        )
+    return found
+
+
+def _names(source: SourceOutputs) -> tuple[str, ...]:
+    if source.task is not None:
+        return source.task.output_names
+    if getattr(source.model, "outputs", None):
+        return output_names(source.model)
+    return tuple(f"output {i}" for i in range(len(source.outputs)))
+
+
+def _scored(
+    source: SourceOutputs, outputs: list[_Output]
+) -> Iterator[tuple[_Output, OutputTask, Any]]:
+    """Outputs that targets say something of, with what they are asked for; none without data."""
+    task = source.task
+    if task is None or source.targets is None:
+        return
+    targets = task.target_list(source.targets)
+    for output, part, target in zip(outputs, task.outputs, targets, strict=True):
+        if part.scored and target is not None:
+            yield output, part, target
+
+
+def _parts(
+    output: _Output, difference: NDArray[Any], source: SourceOutputs, precision: Precision
+) -> list[_Part]:
+    """The output, its slices with ranges of their own and, where noise is bounded, its channels."""
+    error = bounded_error(difference, output.want, output.whole, precision)
+    found = [_Part(error, _tolerance(source, precision, error))]
+    for part in output.slices:
+        error = bounded_error(cut(difference, part), cut(output.want, part), False, precision)
+        found.append(_Part(error, _tolerance(source, precision, error), part))
+    if precision.bounded == "noise" and not output.whole and output.want.ndim > 1:
+        small = {i for s in output.slices if s.last for i in s.places}
+        least = _LEAST_OF_WHOLE * spread(output.want)
+        for place in range(output.want.shape[-1]):
+            one = Slices(output.want.ndim - 1, (place,), True)
+            if place in small or output.want.shape[-1] == 1:
+                continue
+            error = noise(cut(difference, one), cut(output.want, one), least)
+            found.append(_Part(error, precision.channel_tolerance, one))
+    return found
+
+
+def _row(output: _Output, parts: list[_Part], precision: Precision) -> OutputAgreement:
+    failed = [p for p in parts if not p.passed]
+    named = [
+        p for p in failed if p.slices and len(_places(failed, p.slices.axis)) < _size(output, p)
+    ]
+    # What fails most is told; where nothing fails, what comes nearest to its bound.
+    worst = max(named or failed[:1] or parts, key=lambda p: p.error / p.tolerance)
+    finite = np.isfinite(output.have).all()
+    agreement, definition = agreement_of(
+        output.decision, np.nan_to_num(output.have), output.want, output.slices
+    )
+    return OutputAgreement(
+        name=output.name,
+        passed=not failed and bool(finite),
+        slices=_merged([p.slices for p in named if p.slices]),
+        bounded=_WORDS[precision.bounded],
+        error=_json_safe(worst.error),
+        tolerance=worst.tolerance,
+        agreement=agreement,
+        definition=definition,
+    )
+
+
+def _places(parts: list[_Part], axis: int) -> set[int]:
+    return {i for p in parts if p.slices and p.slices.axis == axis for i in p.slices.places}
+
+
+def _size(output: _Output, part: _Part) -> int:
+    return output.want.shape[part.slices.axis] if part.slices else 0
+
+
+def _merged(slices: list[Slices]) -> tuple[str, ...]:
+    """Slices of one axis as one text."""
+    places: dict[tuple[int, bool], set[int]] = {}
+    for part in slices:
+        places.setdefault((part.axis, part.last), set()).update(part.places)
+    return tuple(str(Slices(a, tuple(sorted(p)), last)) for (a, last), p in places.items())
 
 
 def _endless(precision: Precision) -> str:
@@ -79,50 +243,91 @@ def _tolerance(source: SourceOutputs, precision: Precision, error: float) -> flo
     return min(max(bound, _ROUNDINGS * source.rounding), ROUNDING_LIMIT)
 
 
-def _reason(
-    source: SourceOutputs,
-    precision: Precision,
-    error: float,
-    value: float | None,
-    tolerance: float,
+def _departure(
+    source: SourceOutputs, precision: Precision, rows: tuple[OutputAgreement, ...]
 ) -> str:
-    """Why an artifact without NaN fails, empty if it passes."""
-    if error > tolerance:
-        # Mixing is asked first: the rounding takes a copy of the whole model.
-        if source.mixing > ROUNDING_LIMIT and source.mixing > _ROUNDINGS * source.rounding:
-            return (
-                "the model mixes the samples of a batch: alone a sample gives another output, by"
-                f" up to {source.mixing:.3g} of the largest"
-            )
-        what = "largest difference" if precision.bounded == "largest" else "noise"
-        return (
-            f"{what} {error:.3g} of the source's outputs, {precision.name} explains at most"
-            f" {tolerance:.3g}"
-        )
-    task = source.task
-    if task is None or value is None or source.value is None or not task.higher_is_better:
+    """Why outputs depart from the source's by more than rounding explains; empty if they don't."""
+    failed = [row for row in rows if not row.passed]
+    if not failed:
         return ""
-    if task.drop(source.value, value) > precision.max_drop:
+    # Mixing is asked first: the rounding takes a copy of the whole model.
+    if source.mixing > ROUNDING_LIMIT and source.mixing > _ROUNDINGS * source.rounding:
         return (
-            f"{task.metric} is {value:.4f}, the source has {source.value:.4f}: rounding to"
-            f" {precision.name} explains at most {precision.max_drop:g}"
+            "the model mixes the samples of a batch: alone a sample gives another output, by"
+            f" up to {source.mixing:.3g} of the largest"
+        )
+    told = []
+    for row in failed:
+        where = f" {' and '.join(row.slices)}" if row.slices else ""
+        place = f"output '{row.name}'{where}: " if where or len(rows) > 1 else ""
+        of = "their" if where else "the source's outputs"
+        unit = " spread" if row.bounded == "noise" else " largest value"
+        told.append(
+            f"{place}{row.bounded} {row.error:.3g} of {of}{unit if where else ''},"
+            f" {precision.name} explains at most {row.tolerance:.3g}"
+        )
+    return "; ".join(told)
+
+
+def _fallen(metrics: Sequence[OutputMetric], precision: Precision) -> str:
+    """Why the score of an output is too low; empty if none is."""
+    # In decibels a share of 1 means nothing: the error itself is bounded.
+    scores = [m for m in metrics if METRICS[m.metric].higher_is_better and m.metric != "psnr"]
+    for row in fallen(scores, precision.max_drop):
+        of = f" of output '{row.output}'" if len(metrics) > 1 else ""
+        return (
+            f"{row.metric}{of} is {row.value:.4f}, the source has {row.source_value:.4f}: rounding"
+            f" to {precision.name} explains at most {precision.max_drop:g}"
         )
     return ""
 
 
-def _agreement(source: SourceOutputs, have: Outputs, want: Outputs, tolerance: float) -> float:
-    """Share of samples with the same decision, or for values within the tolerance."""
-    kind = source.task.kind if source.task else None
-    if kind in ("binary", "multi-label"):
-        logits = source.task.logits[0] if source.task else False
-        threshold = 0.0 if logits else 0.5
-        same = (have[0] > threshold) == (want[0] > threshold)
-        return float(same.reshape(len(same), -1).all(1).mean())
-    if source.outputs[0].dtype.kind != "f":
-        return float((have[0] == want[0]).mean())
-    classes = want[0].ndim >= 2 and want[0].shape[-1] > 1
-    if kind == "classification" or (kind is None and want[0].ndim == 2 and classes):
-        return float((have[0].argmax(-1) == want[0].argmax(-1)).mean())
-    bound = tolerance * largest_output(want[0])
-    worst = np.abs(have[0] - want[0]).reshape(len(want[0]), -1).max(1)
-    return float((worst <= bound).mean())
+def _loss_of_output(source: SourceOutputs, outputs: list[_Output], precision: Precision) -> str:
+    """Why one of several outputs decides too often wrongly; empty if none does."""
+    if len(outputs) < 2:
+        return ""
+    for output, _, target in _scored(source, outputs):
+        found = rights(output.decision, output.have, output.want, target)
+        loss = found.loss(precision) if found is not None else 0.0
+        if loss:
+            return (
+                f"output '{output.name}' loses {loss:.3f} of its right decisions: rounding"
+                f" to {precision.name} explains at most {precision.max_drop:g}"
+            )
+    return ""
+
+
+def _worst_class(
+    source: SourceOutputs, outputs: list[_Output], precision: Precision
+) -> ClassAgreement | None:
+    rows = []
+    for output, _, target in _scored(source, outputs):
+        found = rights(output.decision, output.have, output.want, target)
+        if found is not None:
+            rows.append(worst_class(found, output.name, source.class_names, precision))
+    return max(
+        (row for row in rows if row), key=lambda row: (not row.passed, row.drop), default=None
+    )
+
+
+def _class_loss(worst: ClassAgreement | None, precision: Precision) -> str:
+    if worst is None or worst.passed:
+        return ""
+    return (
+        f"class '{worst.name}' of output '{worst.output}' loses {worst.drop:.3f} of its recall"
+        f" ({worst.source_recall:.3f} to {worst.recall:.3f} of {worst.samples:,}; 95 % interval"
+        f" {worst.low:.3f} to {worst.high:.3f}): rounding to {precision.name} explains at most"
+        f" {precision.max_drop:g}"
+    )
+
+
+def _growth(source: SourceOutputs, outputs: list[_Output], precision: Precision) -> str:
+    """Why the error of an output's values grows too much; empty if it doesn't."""
+    for output, part, target in _scored(source, outputs):
+        # A score of values has its own bound.
+        if output.decision.kind != "values" or part.metric == "r2":
+            continue
+        told = grown_error(output.name, output.have, output.want, target, part.metric, precision)
+        if told:
+            return told
+    return ""

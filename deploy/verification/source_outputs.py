@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgepress.compress.data.dataset import Dataset, Split
+from edgepress.compress.data.dataset import Dataset
+from edgepress.compress.data.passes import Passes
 from edgepress.compress.data.tasks import Task
-from edgepress.deploy.exporters.plausible import plausible_inputs
-
-Arrays = dict[str, NDArray[Any]]
-Outputs = list[NDArray[Any]]
-_CHUNK_BYTES = 32_000_000
+from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.deploy.sources.keras_outputs import Arrays, Outputs, chunk_size, run_source
+from edgepress.deploy.sources.sample_inputs import plausible_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +28,8 @@ class SourceOutputs:
         targets: What the task wants, or None without data.
         task: The task, or None without data.
         split: Name of the data's split, or None.
-        value: The task's metric on these samples, or None.
+        metrics: The task's metric of each output on these samples; none without data.
+        class_names: Names of the classes, where the data has them.
     """
 
     model: Any
@@ -40,19 +38,25 @@ class SourceOutputs:
     targets: Any = None
     task: Task | None = None
     split: str | None = None
-    value: float | None = None
+    metrics: tuple[OutputMetric, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def value(self) -> float | None:
+        """The task's one metric on these samples, or None without data."""
+        return self.task.headline_of(self.metrics) if self.task else None
 
     @cached_property
     def rounding(self) -> float:
         """How far the source's own rounding carries; see `own_rounding`. Measured on first use."""
-        from edgepress.deploy.departures import own_rounding
+        from edgepress.deploy.verification.rounding_error import own_rounding
 
         return own_rounding(self.model, self.feed(), self.outputs)
 
     @cached_property
     def mixing(self) -> float:
         """How far the source mixes samples; see `mixes_samples`. Measured on first use."""
-        from edgepress.deploy.departures import mixes_samples
+        from edgepress.deploy.verification.rounding_error import mixes_samples
 
         return mixes_samples(self.model, self.feed())
 
@@ -85,57 +89,27 @@ def gather(
         outputs = run(iter([inputs]))
         feed: Callable[[], Iterator[Arrays]] = lambda: iter([inputs])  # noqa: E731
     else:
-        chunk = chunk_size(model)
-        targets = targets_of(split, chunk)
-        feed = lambda: chunks_of(model, split, chunk)  # noqa: E731
-        outputs = run(feed())
+        passes = Passes(split, chunk_size(model))
+        feed = lambda: (inputs for inputs, _ in passes)  # noqa: E731
+        outputs, targets = _run_beside_targets(run, passes)
     return SourceOutputs(
-        model, feed, outputs, targets, task, split.name, task.score(outputs, targets)
-    )
+        model, feed, outputs, targets, task, split.name, task.figures(outputs, targets),
+        tuple(dataset.class_names),
+    )  # fmt: skip
 
 
-def chunk_size(model: Any) -> int:
-    """Samples that fill about 32 MB."""
-    sizes = [[s or 32 for s in tensor.shape[1:]] for tensor in model.inputs]
-    return int(np.clip(_CHUNK_BYTES // max(4 * sum(math.prod(s) for s in sizes), 1), 16, 4096))
-
-
-def chunks_of(model: Any, split: Split, size: int) -> Iterator[Arrays]:
-    """All samples of a split in stored order, in chunks by input name."""
-    names = [tensor.name for tensor in model.inputs]
-    for inputs, _ in split.in_order(size).as_numpy_iterator():
-        yield inputs if isinstance(inputs, dict) else {names[0]: inputs}
-
-
-def targets_of(split: Split, size: int) -> Any:
-    """All targets of a split in stored order."""
+def _run_beside_targets(
+    run: Callable[[Iterator[Arrays]], Outputs], passes: Passes
+) -> tuple[Outputs, Any]:
+    """Outputs and targets of one and the same pass."""
     import tensorflow as tf
 
-    parts = [targets for _, targets in split.in_order(size).as_numpy_iterator()]
-    return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+    parts: list[Any] = []
 
+    def inputs() -> Iterator[Arrays]:
+        for given, targets in passes:
+            parts.append(targets)
+            yield given
 
-def run_source(model: Any, chunks: Iterator[Arrays], batch_size: int = 128) -> Outputs:
-    """Outputs of a Keras model in its order, each (n, …)."""
-    import tensorflow as tf
-
-    @tf.function(reduce_retracing=True)
-    def infer(tensors: Any) -> Any:
-        return tf.nest.flatten(model(_structured(model, tensors), training=False))
-
-    parts = []
-    for chunk in chunks:
-        ordered = [chunk[tensor.name] for tensor in model.inputs]
-        for begin in range(0, len(ordered[0]), batch_size):
-            given = [tf.constant(a[begin : begin + batch_size]) for a in ordered]
-            parts.append([t.numpy() for t in infer(given)])
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
-
-
-def _structured(model: Any, tensors: Any) -> Any:
-    import tensorflow as tf
-
-    structure = getattr(model, "_inputs_struct", None)
-    if structure is not None:
-        return tf.nest.pack_sequence_as(structure, tensors)
-    return tensors[0] if len(tensors) == 1 else tensors
+    outputs = run(inputs())
+    return outputs, tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.benchmarks.runtime import Runtime
-from edgepress.compress.artifact import Agreement, Artifact, TensorSpec
-from edgepress.deploy.pairing import Pairing, pair_inputs, pair_outputs
+from edgepress.benchmarks.runtimes.runtime import Runtime
+from edgepress.compress.kernel.artifact import Agreement, Artifact, TensorSpec
 from edgepress.deploy.quantize.precision import PRECISIONS, Precision
 from edgepress.deploy.verification.judging import judge
 from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
+from edgepress.deploy.verification.tensor_matching import Pairing, pair_inputs, pair_outputs
 
 
 def verify(
@@ -50,8 +50,9 @@ def verify(
         DeviceError: The runtime refuses the file or crashes.
     """
     from edgepress.compress.data import open_data
-    from edgepress.deploy.foreign.opening import open_file
-    from edgepress.deploy.source import as_exported, open_source
+    from edgepress.deploy.sources.model_files import open_file
+    from edgepress.deploy.sources.opening import open_source
+    from edgepress.deploy.sources.source import as_exported
 
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
     source, _ = as_exported(open_source(model))

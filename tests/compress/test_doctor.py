@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from edge_networks import images
 from keras import layers
+from real_files import also_real, cifar_images
 
+from edgepress.compress import load
 from edgepress.compress.doctor import Diagnosis, doctor
 
 
@@ -171,12 +175,15 @@ def test_logits_and_dead_layers(bright: Any) -> None:
     assert _found(diagnosis, "weights", "gives zero for every sample")
 
 
-def test_resnet8_on_cifar(shared_data: Path) -> None:
-    """A published model: raw pixels are right for it, scaled ones are found out."""
-    stored = np.load(shared_data / "cifar10" / "test.npz")
-    x = stored["d"][:400].cumsum(1, dtype=np.uint8).cumsum(2, dtype=np.uint8)
-    y = stored["y"][:400].astype("int64")
-    path = shared_data / "mlperf_tiny" / "ic" / "resnet8.h5"
+@pytest.mark.parametrize("name", ["resnet8.keras", *also_real("mlperf_tiny/ic/resnet8.h5")])
+def test_resnet8_on_raw_pixels(edge_model: Callable[[str], Path], name: str) -> None:
+    """Raw pixels are right for it, scaled ones are found out."""
+    path = edge_model(name)
+    if "/" in name:
+        x, y = cifar_images(400)
+    else:
+        x = images(400, (32, 32, 3), seed=3).astype(np.uint8)
+        y = load(path).predict(x.astype(np.float32), verbose=0).argmax(-1)
     good = {"x_train": x[:100], "y_train": y[:100], "x_test": x[100:], "y_test": y[100:]}
     diagnosis = doctor(path, good)
     assert diagnosis.healthy

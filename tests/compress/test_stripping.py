@@ -154,7 +154,7 @@ def test_what_is_no_model_is_refused():
 
 
 def test_a_copy_keeps_the_names_of_inputs_and_leaves_the_compilation():
-    from edgepress.compress.finetune.copying import copy_model
+    from edgepress.compress.models.rebuilding.copying import copy_model
 
     one, two = keras.Input((3,)), keras.Input((3,), name="second")
     model = keras.Model({"a": one, "b": two}, layers.Add()([one, two]))

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
 
 from edgepress import deploy
-from edgepress.benchmarks.layer_file import write_layer
-from edgepress.benchmarks.layer_times import LayerClock
-from edgepress.benchmarks.memory import plan_arena
+from edgepress.benchmarks.operators.layer_times import LayerClock
 from edgepress.benchmarks.target import Job, RunOptions
-from edgepress.benchmarks.tflite_file import read_graph
+from edgepress.benchmarks.tflite.arena import plan_arena
+from edgepress.benchmarks.tflite.graph import read_graph
+from edgepress.benchmarks.tflite.layer_file import write_layer
 from edgepress.compress.errors import InputError
-from edgepress.compress.files import zstd_size
-from edgepress.compress.progress import Silent
-from edgepress.compress.structure.layer_size import LayerSize
-from edgepress.compress.structure.layer_sizes import sized
-from edgepress.compress.structure.trace import trace
-from edgepress.deploy.exporting import convert
-from edgepress.deploy.instruments import clocked_target, latency_folder
+from edgepress.compress.kernel.files import zstd_size
+from edgepress.compress.kernel.progress import Silent
+from edgepress.compress.structure.budgets.layer_size import LayerSize
+from edgepress.compress.structure.budgets.sized_layers import sized
+from edgepress.compress.structure.tracing.trace import trace
+from edgepress.deploy.benchmarking.measurers import clocked_target, latency_folder
+from edgepress.deploy.exporting.export import convert
 from edgepress.deploy.targets.local import LocalTarget
 
 L = keras.layers
@@ -36,7 +37,7 @@ def network() -> keras.Model:
 
 
 @pytest.mark.parametrize("what", ["size", "arena"])
-def test_the_written_file_is_within_the_target(what: str, tmp_path: Path) -> None:
+def test_the_written_file_is_within_the_target(what: str, worker: Any, tmp_path: Path) -> None:
     model = network()
     options = {"structure": "channels", f"target_{what}": 0.5}
     result = deploy.prune(model, **options)
@@ -44,20 +45,20 @@ def test_the_written_file_is_within_the_target(what: str, tmp_path: Path) -> Non
     values = {}
     for name, each in files.items():
         path = tmp_path / f"{name}.tflite"
-        assert not convert(each, path)
+        assert not convert(each, path, worker=worker)
         values[name] = path.stat().st_size if what == "size" else plan_arena(path).arena_bytes
     assert 0.4 * values["before"] <= values["after"] <= 0.5 * values["before"]
     (account,) = result.measured
     assert (account.before, account.after) == (values["before"], values["after"])
 
 
-def test_the_written_file_packs_within_the_target(tmp_path: Path) -> None:
+def test_the_written_file_packs_within_the_target(worker: Any, tmp_path: Path) -> None:
     model = network()
     result = deploy.prune(model, structure="weights", target_size=0.5, packing="zstd")
     packed = []
     for number, each in enumerate((model, result.model)):
         path = tmp_path / f"{number}.tflite"
-        assert not convert(each, path)
+        assert not convert(each, path, worker=worker)
         packed.append(zstd_size(path))
     assert 0.45 * packed[0] <= packed[1] <= 0.5 * packed[0]
     (account,) = result.measured

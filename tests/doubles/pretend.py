@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
-from edgepress.benchmarks.profile import Profile
-from edgepress.benchmarks.sampling import Entrant
+from edgepress.benchmarks.operator_costs import Profile
+from edgepress.benchmarks.statistics.sampling import Entrant
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.compress.errors import DeviceError
 

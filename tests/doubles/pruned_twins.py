@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from edgepress.compress.finetune.copying import copy_model
-from edgepress.compress.structure.groups import Alive, Channels
-from edgepress.compress.structure.trace import Binding
+from edgepress.compress.models.rebuilding.copying import copy_model
+from edgepress.compress.structure.channels.site import Binding
+from edgepress.compress.structure.tracing.groups import Alive, Channels
 
 
 def randomise(model: keras.Model, seed: int = 0) -> keras.Model:

@@ -36,7 +36,7 @@ def unknown_operator_tflite(path: Path) -> Path:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    from edgepress.benchmarks.tiny_model import write_tiny_model
+    from edgepress.benchmarks.tflite.tiny_model import write_tiny_model
 
     content = write_tiny_model(path).read_bytes()
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))

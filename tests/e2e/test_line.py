@@ -11,12 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from edgepress.benchmarks.runtime import Runtime
+from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.files import sha256
 from edgepress.deploy import run
 from edgepress.deploy.demo import digits
+from edgepress.deploy.pipeline.stages import model_stages
 from edgepress.deploy.recipe import Recipe
-from edgepress.deploy.stages import model_stages
 
 NETWORK = """
 import keras
@@ -160,6 +161,53 @@ def test_a_stopped_run_goes_on_where_it_stopped(
         np.testing.assert_array_equal(one, other)
 
 
+def hashes(folder: Path) -> set[str]:
+    """Of the files that a run measures."""
+    files = [*folder.glob("artifacts/*.tflite"), *folder.glob("artifacts/*.onnx")]
+    files += folder.glob("stages/*/model.tflite")
+    return {sha256(path) for path in files}
+
+
+def test_a_moved_run_goes_on_with_its_own_files(
+    finished: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    old, new, link = tmp_path / "old", tmp_path / "elsewhere" / "new", tmp_path / "link"
+    shutil.copytree(finished, new)
+    # As before version 2: paths of the place where the run was, and no hashes of stages.
+    for path in new.glob("stages/*/result.json"):
+        told = json.loads(path.read_text())
+        told.pop("float_sha256", None)
+        for artifact in told.get("artifacts", ()):
+            artifact["path"] = str(old / artifact["path"])
+        path.write_text(json.dumps(told))
+    # At that place lies another run now, whose files have the same names.
+    shutil.copytree(finished, old)
+    for path in [*old.glob("artifacts/*"), *old.glob("stages/*/model.*")]:
+        path.write_bytes(b"another run's")
+    link.symlink_to(new)
+    kept = {path: path.stat().st_mtime_ns for path in new.glob("artifacts/*")}
+    result = run(None, link, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in new.glob("artifacts/*")} == kept
+    found = record(new)
+    assert {row["sha256"] for row in found["benchmark"]["rows"]} == hashes(new)
+    assert all(not Path(row["path"]).is_absolute() for row in found["benchmark"]["rows"])
+    assert all((link / a["path"]).is_file() for a in found["artifacts"])
+    assert all(s["median_ms"] > 0 for s in found["stages"])
+    assert all(Path(a["path"]).is_file() for a in result.to_json()["artifacts"])
+
+
+def test_a_file_that_is_not_the_verified_one_is_made_again(
+    finished: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (changed, other) = sorted(folder.glob("artifacts/*.tflite"))[:2]
+    right = sha256(changed)
+    shutil.copy(other, changed)
+    run(None, folder, resume=True)
+    assert sha256(changed) == right
+
+
 def test_a_drop_beyond_the_floor_is_not_accepted(model_folder: Path, tmp_path: Path) -> None:
     harsh = recipe(
         model_folder,
@@ -223,15 +271,20 @@ def test_a_device_that_fails_costs_only_its_figures(model_folder: Path, tmp_path
     absent = recipe(
         model_folder,
         finetune=None,
-        prune=[{"structure": "weights", "sparsity": 0.5}],
+        prune=[{"structure": "weights", "sparsity": 0.9}],
         export={"formats": ["tflite"], "quantize": ["float32"]},
         benchmark={"devices": ["ssh://nobody@127.0.0.1:1"], "runs": 10},
+        accept={"max_drop": 1e-6},
     )
     result = run(absent, tmp_path / "run")
     assert result.record["artifacts"][0]["verified"]["passed"]
     assert result.record["stages"][0]["median_ms"] is None
     assert "127.0.0.1:1" in result.record["benchmark"]["failures"][0]["reason"]
     assert (tmp_path / "run" / "report.html").exists()
+    # A device that failed hides no check that is unmet.
+    assert result.verdict.exit_code == 1
+    assert "float32" in result.verdict.unmet[0].text
+    assert "127.0.0.1:1" in result.verdict.lines[-1]
 
 
 def test_what_would_fail_at_the_end_is_refused_at_the_beginning(

@@ -10,8 +10,8 @@ import numpy as np
 from keras import layers, ops
 
 from edgepress.compress import prune
-from edgepress.compress.models.flatten import flatten
-from edgepress.deploy.exporting import export
+from edgepress.compress.models.rebuilding.flatten import flatten
+from edgepress.deploy.exporting.export import export
 
 STAGES = (("one", 4, 1), ("two", 6, 2))
 
@@ -56,7 +56,9 @@ def _twin() -> Any:
     return keras.Model(inputs, layers.Dense(5, name="head")(x))
 
 
-def test_a_subclassed_resnet_is_pruned_like_its_functional_twin(tmp_path: Path) -> None:
+def test_a_subclassed_resnet_is_pruned_like_its_functional_twin(
+    tmp_path: Path, worker: Any
+) -> None:
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
     x = random.normal(size=(96, 8, 8, 3)).astype("float32")
@@ -78,6 +80,8 @@ def test_a_subclassed_resnet_is_pruned_like_its_functional_twin(tmp_path: Path) 
     np.testing.assert_allclose(
         np.asarray(small.model(x)), np.asarray(other.model(x)), rtol=1e-4, atol=1e-5
     )
-    (artifact,) = export(small.model, tmp_path / "out", formats=("tflite",)).artifacts
+    (artifact,) = export(
+        small.model, tmp_path / "out", formats=("tflite",), worker=worker
+    ).artifacts
     assert artifact.verified is not None
     assert artifact.verified.passed

@@ -5,6 +5,6 @@ the layers that result. Nothing in the file is executed: no pickled code, no tra
 class imported by the name that a file gives.
 """
 
-from edgepress.compress.models.legacy.carrying import Carried, carry, is_older
+from edgepress.compress.models.legacy.convert import Carried, carry, is_older
 
 __all__ = ["Carried", "carry", "is_older"]

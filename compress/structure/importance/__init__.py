@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgepress.compress.registry import Table
+from edgepress.compress.kernel.registry import Table
 from edgepress.compress.structure.importance import from_data, from_weights
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from edgepress.compress.structure.groups import Channels, Group, Units
 from edgepress.compress.structure.importance.observations import Observations, observe
+from edgepress.compress.structure.tracing.groups import Channels, Group, Units
 
 Rows = NDArray[np.float32]
 _REDUCE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.structure.groups import Channels
+from edgepress.compress.structure.tracing.groups import Channels
 
 _BATCH = 32
 
@@ -31,7 +31,7 @@ def unit_effects(
     """
     import tensorflow as tf
 
-    from edgepress.compress.structure.replay import feed
+    from edgepress.compress.structure.tracing.replay import feed
 
     model = channels.model
     made = [(b, u) for b, u in channels.bound if b.role in ("makes", "carries") and u.size]
@@ -69,12 +69,7 @@ def _outputs(model: Any, inputs: list[Any]) -> list[Any]:
 
 def task_loss(task: Any, targets: Any, outputs: list[Any]) -> Any:
     """The task's loss of some outputs, summed over them."""
-    losses = task.keras_loss()
-    losses = losses if isinstance(losses, list) else [losses]
-    if isinstance(targets, dict):
-        targets = [targets[name] for name in task.output_names]
-    targets = targets if isinstance(targets, list) else [targets]
-    return sum(f(t, o) for f, t, o in zip(losses, targets, outputs, strict=True))
+    return task.total_loss(outputs, targets)
 
 
 def _summed(channels: Channels, made: list[Any], gradients: Mapping[int, Any]) -> Any:

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.structure.groups import Channels, Units
-from edgepress.compress.structure.linear import RowSampler, is_linear, kernel_rows, taps
-from edgepress.compress.structure.replay import feed, watch
+from edgepress.compress.structure.repair.least_squares import (
+    RowSampler,
+    is_linear,
+    kernel_rows,
+    taps,
+)
+from edgepress.compress.structure.tracing.groups import Channels, Units
+from edgepress.compress.structure.tracing.replay import feed, watch
 
 Matrix = NDArray[np.float64]
 # Above this many features the taps of a kernel are taken as independent of each other.

@@ -14,10 +14,6 @@ A layer without a rule keeps its channels, with the reason. To teach edgepress a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import keras
 from keras import layers
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
@@ -27,16 +23,17 @@ from edgepress.compress.structure.rules import (
     kernels,
     merging,
     movement,
+    operation_table,
     passing,
     recurrent,
 )
-from edgepress.compress.structure.rules.operation_table import OPERATIONS
-from edgepress.compress.structure.rules.passing import SAME
-from edgepress.compress.structure.rules.rule import Resize, Rule, TraceRule
+from edgepress.compress.structure.rules.elementwise import SAME
+from edgepress.compress.structure.rules.lookup import OPERATIONS, RULES, register_rule, rule_for
+from edgepress.compress.structure.rules.rule import Rule
 
 __all__ = ["OPERATIONS", "RULES", "SAME", "Rule", "register_rule", "rule_for"]
 
-RULES: dict[type, Rule] = {
+_BUILT_IN: dict[type, Rule] = {
     # make channels
     layers.Dense: kernels.DENSE,
     layers.EinsumDense: kernels.EINSUM_DENSE,
@@ -75,19 +72,19 @@ RULES: dict[type, Rule] = {
     LayerScale: passing.SCALE,
     layers.Activation: passing.ACTIVATION,
     layers.Softmax: passing.SOFTMAX,
-    layers.ReLU: passing.SAME,
-    layers.LeakyReLU: passing.SAME,
-    layers.ELU: passing.SAME,
-    layers.Identity: passing.SAME,
+    layers.ReLU: SAME,
+    layers.LeakyReLU: SAME,
+    layers.ELU: SAME,
+    layers.Identity: SAME,
     layers.Dropout: passing.DROPOUT,
-    layers.AlphaDropout: passing.SAME,
-    layers.GaussianDropout: passing.SAME,
-    layers.GaussianNoise: passing.SAME,
-    layers.SpatialDropout1D: passing.SAME,
-    layers.SpatialDropout2D: passing.SAME,
-    layers.SpatialDropout3D: passing.SAME,
-    layers.ActivityRegularization: passing.SAME,
-    StochasticDepth: passing.SAME,
+    layers.AlphaDropout: SAME,
+    layers.GaussianDropout: SAME,
+    layers.GaussianNoise: SAME,
+    layers.SpatialDropout1D: SAME,
+    layers.SpatialDropout2D: SAME,
+    layers.SpatialDropout3D: SAME,
+    layers.ActivityRegularization: SAME,
+    StochasticDepth: SAME,
     layers.Masking: passing.MASKING,
     layers.MaxPooling1D: passing.POOLING,
     layers.MaxPooling2D: passing.POOLING,
@@ -135,47 +132,5 @@ RULES: dict[type, Rule] = {
     layers.Dot: merging.DOT,
 }
 
-_registered: dict[type, Rule] = {}
-
-
-def register_rule(
-    kind: type, rule: Rule | TraceRule | None = None, resize: Resize | None = None
-) -> Callable[[TraceRule], TraceRule]:
-    """Teach a layer class of your own, as a call or as a decorator.
-
-    Args:
-        kind: The class; its subclasses follow the same rule.
-        rule: A whole `Rule`, or the tracing function. Without it, the result is a decorator for
-            the tracing function.
-        resize: How the layer's configuration shrinks, where a size stands in it.
-
-    Returns:
-        A decorator that registers the function it decorates.
-    """
-
-    def register(trace: TraceRule) -> TraceRule:
-        _registered[kind] = Rule(trace, resize)
-        return trace
-
-    if isinstance(rule, Rule):
-        _registered[kind] = rule
-    elif rule is not None:
-        register(rule)
-    return register
-
-
-def rule_for(operation: Any) -> Rule:
-    """The rule of a layer's class or its nearest base class, or of an operation's name.
-
-    A class that overrides `call` without a rule of its own computes something else than its base
-    class, so it counts as unknown.
-    """
-    if not isinstance(operation, keras.Layer):
-        return OPERATIONS.get(type(operation).__name__, merging.UNKNOWN)
-    kind: Any = type(operation)
-    for base in kind.__mro__:
-        found = _registered.get(base) or RULES.get(base)
-        if found is not None:
-            same = base in _registered or kind.call is base.call
-            return found if same else merging.UNKNOWN
-    return merging.UNKNOWN
+RULES.update(_BUILT_IN)
+OPERATIONS.update(operation_table.OPERATIONS)

@@ -22,7 +22,8 @@ def _mixes(activation: Any) -> bool:
     if activation is None:
         return False
     if isinstance(activation, keras.Layer):
-        from edgepress.compress.structure.rules import SAME, rule_for
+        from edgepress.compress.structure.rules.elementwise import SAME
+        from edgepress.compress.structure.rules.lookup import rule_for
 
         return rule_for(activation) is not SAME
     if getattr(activation, "__module__", "").startswith("keras.src.activations."):

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.structure.ids import Ids, IntVector
+from edgepress.compress.graph import channel_tensors
+from edgepress.compress.structure.channels.ids import Ids, IntVector
+from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.kernels import refuse_misread_bias
 from edgepress.compress.structure.rules.merging import trace_unknown
 from edgepress.compress.structure.rules.rule import Rule, Sizes
-from edgepress.compress.structure.trace import Site, channel_tensors
 
 
 def _by_argument(site: Site, inputs: tuple[Ids, ...], names: tuple[str, ...]) -> list[Ids]:

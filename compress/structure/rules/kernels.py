@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.structure.ids import Ids, IntVector, Shape
+from edgepress.compress.structure.channels.ids import Ids, IntVector, Shape
+from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.activations import mixes
 from edgepress.compress.structure.rules.rule import Rule, Sizes
-from edgepress.compress.structure.trace import Site
 
 
 def made(site: Site, layer: Any, ids: IntVector, axis: int) -> Ids:

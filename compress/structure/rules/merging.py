@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.structure.ids import Ids
+from edgepress.compress.structure.channels.ids import Ids
+from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.rule import Rule
-from edgepress.compress.structure.trace import Site
 
 
 def meet(inputs: Sequence[Ids], site: Site) -> Ids:

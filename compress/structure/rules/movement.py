@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.structure.ids import Ids, Shape, compact
+from edgepress.compress.structure.channels.ids import Ids, Shape, compact
+from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.merging import trace_unknown
 from edgepress.compress.structure.rules.passing import places
 from edgepress.compress.structure.rules.rule import Rule, Sizes
-from edgepress.compress.structure.trace import Site
 
 
 def reshape(ids: Ids, shape: Shape) -> Ids | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from edgepress.compress.structure.rules import operations as ops
+from edgepress.compress.structure.rules.elementwise import SAME
 from edgepress.compress.structure.rules.merging import OPERATOR
 from edgepress.compress.structure.rules.movement import trace_concatenate, trace_reshape
-from edgepress.compress.structure.rules.passing import SAME, SOFTMAX
+from edgepress.compress.structure.rules.passing import SOFTMAX
 from edgepress.compress.structure.rules.rule import Rule
 
 _ELEMENTWISE = (

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.structure.ids import Ids, compact
+from edgepress.compress.structure.channels.ids import Ids, compact
+from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.merging import refuse, trace_unknown
 from edgepress.compress.structure.rules.movement import concatenate, keep_equal, pad
 from edgepress.compress.structure.rules.rule import Rule, Sizes
-from edgepress.compress.structure.trace import Site
 
 
 def _touches_batch(axes: Sequence[int], rank: int) -> bool:

@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.structure.ids import Ids
+from edgepress.compress.structure.channels.ids import Ids
+from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.activations import mixes
+from edgepress.compress.structure.rules.elementwise import trace_same
 from edgepress.compress.structure.rules.kernels import channel_axis
 from edgepress.compress.structure.rules.rule import Rule, Sizes
-from edgepress.compress.structure.trace import Site
-
-
-def trace_same(_layer: Any, inputs: tuple[Ids, ...], _site: Site) -> Ids:
-    """Element by element: what comes in goes out."""
-    return inputs[0]
 
 
 def trace_activation(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
@@ -180,7 +176,6 @@ def trace_global_pooling(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids
     return site.placed(site.along(ids, channels), output) if ids.varying else _same(ids, site)
 
 
-SAME = Rule(trace_same)
 DROPOUT = Rule(trace_same, resize_dropout)
 RESCALING = Rule(trace_rescaling)
 ACTIVATION = Rule(trace_activation)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.graph import graph_of
-from edgepress.compress.structure.ids import Ids, IntVector
+from edgepress.compress.structure.channels.ids import Ids, IntVector
+from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.activations import mixes
 from edgepress.compress.structure.rules.merging import meet, refuse, trace_unknown
 from edgepress.compress.structure.rules.movement import concatenate
 from edgepress.compress.structure.rules.rule import Outputs, Rule, Sizes
-from edgepress.compress.structure.trace import Site
 
 
 def _cell_ids(layer: Any, given: IntVector, gates: int, site: Site) -> IntVector:
@@ -72,7 +72,7 @@ def resize_filters(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
 
 
 def _inner_rule(layer: Any) -> Rule:
-    from edgepress.compress.structure.rules import rule_for
+    from edgepress.compress.structure.rules.lookup import rule_for
 
     return rule_for(layer)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgepress.compress.structure.ids import Ids, Shape
-from edgepress.compress.structure.trace import Site
+from edgepress.compress.structure.channels.ids import Ids, Shape
+from edgepress.compress.structure.channels.site import Site
 
 Outputs = Ids | Sequence[Ids]
 

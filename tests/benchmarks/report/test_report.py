@@ -12,10 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepress.benchmarks.report import RENDERERS, report
-from edgepress.benchmarks.report.html import render_html
-from edgepress.benchmarks.report.markdown import render_markdown, terminal_tables
-from edgepress.benchmarks.report.wording import (
+from edgepress.benchmarks.number_format import (
     bytes_text,
     change_text,
     metric_change,
@@ -23,6 +20,9 @@ from edgepress.benchmarks.report.wording import (
     ms_text,
     significant,
 )
+from edgepress.benchmarks.report import RENDERERS, report
+from edgepress.benchmarks.report.html import render_html
+from edgepress.benchmarks.report.markdown import render_markdown, terminal_tables
 from edgepress.compress.errors import InputError
 
 
@@ -182,6 +182,81 @@ def test_what_is_no_run_is_refused_and_nothing_written(tmp_path: Path) -> None:
     out.write_text("mine")
     with pytest.raises(InputError, match="exists already"):
         report([tmp_path], out, force=False)
+
+
+def a_bench() -> dict[str, Any]:
+    """A benchmark with every part: two devices, one of them estimated."""
+    told = a_run()["benchmark"]
+    told["rows"][1].update(device="npu", timing_valid=False, energy_mj=0.5,
+                           method="Vela's performance model of it", notes=["half on the CPU"],
+                           outcomes=[{"output": "box", "metric": "mae", "value": 0.25}],
+                           )  # fmt: skip
+    devices = [told["device"], {"name": "npu", "timing_valid": False, "warnings": []}]
+    change = {"artifact": "net_int8.tflite", "device": "local", "tolerance": 0.01}
+    changes = [
+        {**change, "quantity": "accuracy", "before": 0.94, "after": 0.445,
+         "verdict": "regression", "reason": "198 of 400 were lost"},
+        {**change, "quantity": "latency", "before": 1.0, "after": 1.01, "verdict": "same",
+         "reason": "within the noise of 3 %"},
+        {**change, "quantity": "energy", "before": 1.0, "after": None, "verdict": "not compared",
+         "reason": "not measured"},
+    ]  # fmt: skip
+    against = {"run": "run 7 (main)", "notes": ["old.tflite isn't measured today"]}
+    return {**told, "devices": devices, "changes": changes, "against": against}
+
+
+def test_the_page_of_a_benchmark_tells_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_text(json.dumps(a_bench()))
+    page = report([tmp_path / "b.json"], tmp_path / "b.html").read_text()
+    text = _Page(page).text
+    for words in ("Benchmark of 2 files on local, npu", "1 regression against run 7 (main)",
+                  "94.00 %", "44.50 %", "198 of 400 were lost", "within the noise", "same",
+                  "not compared", "old.tflite isn't measured today", "87.00 %", "box: 0.2500 mae",
+                  "0.500 mJ", "estimated: not a real time", "half on the CPU", "it crashed",
+                  "same (no difference shown)", "CONV_2D", "machine was busy"):  # fmt: skip
+        assert words in text, words
+    plain = report([tmp_path / "b.json"], tmp_path / "b.md").read_text()
+    assert "| latency |" in plain
+    assert "estimated: not a real time" in plain
+
+
+def test_an_estimated_time_stands_nowhere_without_its_mark(tmp_path: Path) -> None:
+    told = a_bench()
+    told["rows"] = [told["rows"][1]]
+    (tmp_path / "b.json").write_text(json.dumps(told))
+    text = report([tmp_path / "b.json"], tmp_path / "b.html").read_text()
+    cells = [cell for cell in text.split("<td>") if "500 µs" in cell]
+    assert cells
+    assert all("estimated: not a real time" in cell for cell in cells)
+    assert "every measured inference" not in text
+
+
+@pytest.mark.parametrize("part", sorted(set(a_bench()) - {"rows"}))
+def test_any_part_of_a_benchmark_may_be_missing(part: str, tmp_path: Path) -> None:
+    told = a_bench()
+    del told[part]
+    (tmp_path / "b.json").write_text(json.dumps(told))
+    assert "net_int8" in report([tmp_path / "b.json"], tmp_path / "b.html").read_text()
+
+
+def test_runs_and_benchmarks_share_a_page(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text(json.dumps(a_run()))
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps(a_bench()))
+    inputs = [tmp_path / name for name in ("a.json", "run", "b.json")]
+    for ending in RENDERERS:
+        text = report(inputs, tmp_path / f"all{ending}").read_text()
+        assert all(name in text for name in ("a.json", "b.json", "run"))
+    assert "3 runs compared" in (tmp_path / "all.html").read_text()
+
+
+@pytest.mark.parametrize("other", [{}, {"rows": "no"}, {"rows": [{}]}, {"before": {}}, [], 3])
+def test_other_json_is_refused(other: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(other))
+    with pytest.raises(InputError, match="not the record of a run, nor a benchmark"):
+        report([tmp_path / "x.json"], tmp_path / "x.html")
+    assert not (tmp_path / "x.html").exists()
 
 
 @given(st.floats(1e-4, 1e6))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from edgepress.compress import open_data
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import DataSpec
+from edgepress.compress.specs.recipe import DataSpec
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(20, 4)).astype(np.float32)

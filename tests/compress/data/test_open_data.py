@@ -13,9 +13,9 @@ from PIL import Image
 
 from edgepress.compress import open_data
 from edgepress.compress.data.dataset import balanced_choice
-from edgepress.compress.data.splitting import split_indices
+from edgepress.compress.data.readers.splitting import split_indices
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import DataSpec
+from edgepress.compress.specs.recipe import DataSpec
 
 RANDOM = np.random.default_rng(0)
 

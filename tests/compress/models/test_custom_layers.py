@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from edgepress.compress.models import activations, custom, load, local_layers
+from edgepress.compress.models import load
+from edgepress.compress.models.compat_layers import activations, custom, locally_connected
 
 RANDOM = np.random.default_rng(0)
 
@@ -106,7 +107,9 @@ def test_each_is_saved_and_loaded(layer: Any, tmp_path: Path) -> None:
 
 
 def test_local_layers_are_saved_and_loaded(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((6, 5, 2)), local_layers.LocallyConnected2D(3, (2, 3))])
+    model = keras.Sequential(
+        [keras.Input((6, 5, 2)), locally_connected.LocallyConnected2D(3, (2, 3))]
+    )
     model.save(tmp_path / "model.keras")
     x = RANDOM.normal(size=(2, 6, 5, 2))
     again = load(tmp_path / "model.keras")

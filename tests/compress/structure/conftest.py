@@ -7,7 +7,7 @@ from jaxtyping import install_import_hook
 install_import_hook(
     [
         f"edgepress.compress.structure.{name}"
-        for name in ("ids", "importance.evidence", "importance.from_weights")
+        for name in ("channels.ids", "importance.evidence", "importance.from_weights")
     ],
     "beartype.beartype",
 )

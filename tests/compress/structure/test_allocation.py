@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from edgepress.compress import prune
 from edgepress.compress.cost import model_cost
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.groups import find_channels
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.width_ladders import ladders_of, multiple_for, widths_for
 from edgepress.compress.structure.importance import CRITERIA
-from edgepress.compress.structure.ladders import ladders_of, multiple_for, widths_for
-from edgepress.compress.structure.plan import PruningPlan, apply_plan, make_plan
+from edgepress.compress.structure.planning.plan import PruningPlan, apply_plan, make_plan
+from edgepress.compress.structure.tracing.groups import find_channels
 
 L = keras.layers
 
@@ -150,8 +150,8 @@ def test_no_plan_empties_a_layer(name: str, sparsity: float) -> None:
 
 @pytest.mark.parametrize("name", [n for n, c in CRITERIA.items() if not c.needs])
 def test_ladders_go_from_least_to_most_important(name: str) -> None:
-    from edgepress.compress.structure.budget import Budget
-    from edgepress.compress.structure.scoring import score_groups
+    from edgepress.compress.structure.budgets.measured_targets import Budget
+    from edgepress.compress.structure.planning.scoring import score_groups
 
     channels = find_channels(network())
     chosen = PruneSpec(structure="channels", sparsity=0.5, criterion=name)

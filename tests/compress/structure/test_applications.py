@@ -12,14 +12,14 @@ import pytest
 from pruned_twins import masked, outputs_of, relative_gap
 
 from edgepress.compress.cost import model_cost
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.allocate import allocate
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.scoring import score_groups
-from edgepress.compress.structure.surgery import Surgery, remove
-from edgepress.deploy.exporters.plausible import plausible_inputs
-from edgepress.deploy.exporting import export
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Budget
+from edgepress.compress.structure.planning.allocate import allocate
+from edgepress.compress.structure.planning.scoring import score_groups
+from edgepress.compress.structure.surgery.surgery import Surgery, remove
+from edgepress.compress.structure.tracing.groups import find_channels
+from edgepress.deploy.exporting.export import export
+from edgepress.deploy.sources.sample_inputs import plausible_inputs
 
 ALL = sorted(name for name in dir(keras.applications) if name[0].isupper())
 QUICK = ["MobileNet", "MobileNetV3Small"]
@@ -132,13 +132,13 @@ def test_half_the_macs_of_all_others(name: str, record_property: Record) -> None
     _check(name, record_property)
 
 
-def _check_files(name: str, formats: list[str], folder: Path, record: Record) -> None:
+def _check_files(name: str, formats: list[str], folder: Path, record: Record, worker: Any) -> None:
     small = _halved(name, record).model
     # The statistics are those of the uncut network; through 169 layers of random weights they
     # let signals grow beyond float32.
     _settle(small)
     assert all(np.abs(x).max() < 1e4 for x in outputs_of(small, _images(small)))
-    result = export(small, folder / "out", formats=formats, verify_samples=4)
+    result = export(small, folder / "out", formats=formats, verify_samples=4, worker=worker)
     assert (result.failed, result.skipped) == ((), ())
     assert [a.format for a in result.artifacts] == formats
     for artifact in result.artifacts:
@@ -147,17 +147,19 @@ def _check_files(name: str, formats: list[str], folder: Path, record: Record) ->
         assert artifact.verified.passed
 
 
-def test_files_of_a_pruned_network_give_the_same(tmp_path: Path, record_property: Record) -> None:
-    _check_files("MobileNet", ["tflite", "onnx"], tmp_path, record_property)
+def test_files_of_a_pruned_network_give_the_same(
+    tmp_path: Path, record_property: Record, worker: Any
+) -> None:
+    _check_files("MobileNet", ["tflite", "onnx"], tmp_path, record_property, worker)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ALL if name != "MobileNet"])
 def test_files_of_all_others_give_the_same(
-    name: str, tmp_path: Path, record_property: Record
+    name: str, tmp_path: Path, record_property: Record, worker: Any
 ) -> None:
     formats = ["tflite", "onnx"] if name in ONNX else ["tflite"]
-    _check_files(name, formats, tmp_path, record_property)
+    _check_files(name, formats, tmp_path, record_property, worker)
 
 
 def test_the_quick_ones_and_the_onnx_subset_exist() -> None:

@@ -16,10 +16,10 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.inspection import inspect
 from edgepress.compress.models import save
 from edgepress.compress.pruning import prune
-from edgepress.compress.structure.blocks import find_blocks, without
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.repair import repair
-from edgepress.compress.structure.surgery import rebuild
+from edgepress.compress.structure.layers.blocks import find_blocks, without
+from edgepress.compress.structure.repair.repair import repair
+from edgepress.compress.structure.surgery.surgery import rebuild
+from edgepress.compress.structure.tracing.groups import find_channels
 
 L = keras.layers
 

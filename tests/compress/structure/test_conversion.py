@@ -10,8 +10,8 @@ import pytest
 from architectures import MODELS
 from pruned_twins import cut, inputs_for, outputs_of, randomise, relative_gap
 
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.surgery import remove
+from edgepress.compress.structure.surgery.surgery import remove
+from edgepress.compress.structure.tracing.groups import find_channels
 
 QUICK = ["unet", "gates_and_nesting"]
 SLOW = ["dense", "grouped", "depthwise", "places", "shuffle", "operations", "attention", "mixer"]

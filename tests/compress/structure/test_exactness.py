@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,17 +10,18 @@ import numpy as np
 import pytest
 from architectures import MODELS
 from pruned_twins import cut, inputs_for, masked, outputs_of, randomise, relative_gap
+from real_files import also_real
 
 from edgepress.compress.cost import model_cost
 from edgepress.compress.errors import InputError
 from edgepress.compress.models import load
 from edgepress.compress.models.fingerprints import fingerprint
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.allocate import allocate
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.scoring import score_groups
-from edgepress.compress.structure.surgery import remove
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Budget
+from edgepress.compress.structure.planning.allocate import allocate
+from edgepress.compress.structure.planning.scoring import score_groups
+from edgepress.compress.structure.surgery.surgery import remove
+from edgepress.compress.structure.tracing.groups import find_channels
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -61,24 +63,27 @@ def test_nothing_removed_is_the_same_model(name: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "mlperf_tiny/ic/resnet8.h5",
-        "mlperf_tiny/vww/vww_96_keras3.keras",
-        "mlperf_tiny/kws/kws_keras3.keras",
-        "mlperf_tiny/ad/ad01.h5",
-        "models/keras3_ok/cnn_channels_first.hdf5",
-        "models/keras3_ok/conv1d_leakyrelu.h5",
-        "models/keras3_ok/embedding_conv1d.hdf5",
-        "models/keras3_ok/face12net_two_outputs.h5",
-        "models/keras3_ok/har_cnn.keras",
-        "models/keras3_ok/mini_xception_emotion.hdf5",
-        "models/keras3_ok/big_xception_emotion.hdf5",
-        "models/keras3_ok/se_conv1d.h5",
-        "models/keras3_ok/sleep_bigru_wrn.keras",
-        "models/keras3_ok/stackedgan_gen1_two_inputs.h5",
+        *("resnet8.keras", "mobilenet.keras", "ds_cnn.keras", "autoencoder.keras"),
+        *also_real(
+            "mlperf_tiny/ic/resnet8.h5",
+            "mlperf_tiny/vww/vww_96_keras3.keras",
+            "mlperf_tiny/kws/kws_keras3.keras",
+            "mlperf_tiny/ad/ad01.h5",
+            "models/keras3_ok/cnn_channels_first.hdf5",
+            "models/keras3_ok/conv1d_leakyrelu.h5",
+            "models/keras3_ok/embedding_conv1d.hdf5",
+            "models/keras3_ok/face12net_two_outputs.h5",
+            "models/keras3_ok/har_cnn.keras",
+            "models/keras3_ok/mini_xception_emotion.hdf5",
+            "models/keras3_ok/big_xception_emotion.hdf5",
+            "models/keras3_ok/se_conv1d.h5",
+            "models/keras3_ok/sleep_bigru_wrn.keras",
+            "models/keras3_ok/stackedgan_gen1_two_inputs.h5",
+        ),
     ],
 )
-def test_real_models_prune_exactly(path: str, shared_data: Path) -> None:
-    model = load(shared_data / path)
+def test_models_out_of_files_prune_exactly(path: str, edge_model: Callable[[str], Path]) -> None:
+    model = load(edge_model(path))
     channels = find_channels(model)
     alive = cut(channels, 0.4)
     small = remove(channels, alive).model

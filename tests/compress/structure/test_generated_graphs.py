@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pruned_twins import cut, inputs_for, masked, outputs_of, randomise, relative_gap
 
 from edgepress.compress.cost import model_cost
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.surgery import remove
+from edgepress.compress.structure.budgets.measured_targets import Budget
+from edgepress.compress.structure.surgery.surgery import remove
+from edgepress.compress.structure.tracing.groups import find_channels
 
 QUICK = settings(
     max_examples=25,

@@ -13,20 +13,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepress.compress import prune
-from edgepress.compress.amounts import latency_ms, parse_latency
 from edgepress.compress.cost import model_cost
 from edgepress.compress.errors import InputError
 from edgepress.compress.pruning import prune_as
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.groups import Group, find_channels
-from edgepress.compress.structure.ladders import Ladder
-from edgepress.compress.structure.layer_size import LayerSize
-from edgepress.compress.structure.layer_times import stairs, widths_measured, without_bumps
-from edgepress.compress.structure.live_bytes import live_bytes, peak_bytes
-from edgepress.compress.structure.metering import budget_for
-from edgepress.compress.structure.plan import PruningPlan, apply_plan, make_plan
-from edgepress.compress.structure.pruning import rounds_of
-from edgepress.compress.structure.timed_widths import Limit, WidthSearch
+from edgepress.compress.specs.amounts import latency_ms, parse_latency
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.activation_memory import live_bytes, peak_bytes
+from edgepress.compress.structure.budgets.latency_model import (
+    stairs,
+    widths_measured,
+    without_bumps,
+)
+from edgepress.compress.structure.budgets.latency_search import Limit, WidthSearch
+from edgepress.compress.structure.budgets.layer_size import LayerSize
+from edgepress.compress.structure.budgets.measured_targets import budget_for
+from edgepress.compress.structure.budgets.width_ladders import Ladder
+from edgepress.compress.structure.planning.plan import PruningPlan, apply_plan, make_plan
+from edgepress.compress.structure.structured_run import rounds_of
+from edgepress.compress.structure.tracing.groups import Group, find_channels
 
 L = keras.layers
 
@@ -64,7 +68,7 @@ class Pretended:
         return 700.0 + live_bytes(channels)(channels.all_alive()) ** 1.05
 
     def latency(self, model: keras.Model) -> float:
-        from edgepress.compress.structure.layer_sizes import sized
+        from edgepress.compress.structure.budgets.sized_layers import sized
 
         visits = find_channels(model).trace.visits
         return 0.002 + 1.3 * sum(stepped(s.size) for v in visits for s in sized(v.call))

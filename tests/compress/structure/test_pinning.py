@@ -12,8 +12,8 @@ from pruned_twins import cut, inputs_for, masked, outputs_of, randomise, relativ
 
 from edgepress.compress import prune
 from edgepress.compress.errors import InputError
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.surgery import remove
+from edgepress.compress.structure.surgery.surgery import remove
+from edgepress.compress.structure.tracing.groups import find_channels
 
 L = keras.layers
 Change = Callable[[object], object]

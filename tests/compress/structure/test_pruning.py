@@ -15,16 +15,16 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.inspection import inspect
 from edgepress.compress.models.fingerprints import fingerprint
 from edgepress.compress.pruning import prune
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.blocks import find_blocks
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import find_channels
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Budget
 from edgepress.compress.structure.importance import CRITERIA
-from edgepress.compress.structure.pruning import rounds_of
-from edgepress.compress.structure.refit import refit
-from edgepress.compress.structure.repair import repair
-from edgepress.compress.structure.scoring import score_groups
-from edgepress.compress.structure.surgery import remove
+from edgepress.compress.structure.layers.blocks import find_blocks
+from edgepress.compress.structure.planning.scoring import score_groups
+from edgepress.compress.structure.repair.refit import refit
+from edgepress.compress.structure.repair.repair import repair
+from edgepress.compress.structure.structured_run import rounds_of
+from edgepress.compress.structure.surgery.surgery import remove
+from edgepress.compress.structure.tracing.groups import find_channels
 
 L = keras.layers
 

@@ -1,23 +1,26 @@
-"""Models that people published prune through the public face, or what holds them is named."""
+"""Models out of files prune through the public face, or what holds them is named."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from old_files import NETWORKS
 from pruned_twins import masked, outputs_of, relative_gap
+from real_files import also_real
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models import load
 from edgepress.compress.pruning import prune
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.budget import Budget
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.plan import choose
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.measured_targets import Budget
+from edgepress.compress.structure.planning.plan import choose
+from edgepress.compress.structure.tracing.groups import find_channels
 
 FOLDERS = ("models/keras3_ok", "models/tf_keras_only", "models/loads_in_neither", "models/legacy")
 OTHERS = (
@@ -90,9 +93,11 @@ def _check(path: Path, target: dict[str, float]) -> None:
         assert result.after.macs <= 0.5 * result.before.macs
 
 
-@pytest.mark.parametrize("path", CHOSEN)
-def test_a_published_model_prunes_or_says_what_holds_it(path: str, shared_data: Path) -> None:
-    _check(shared_data / path, TARGETS[0])
+@pytest.mark.parametrize("name", [*NETWORKS, *also_real(*CHOSEN)])
+def test_a_model_of_an_old_file_prunes_or_says_what_holds_it(
+    name: str, old_file: Callable[[str], Path]
+) -> None:
+    _check(old_file(name), TARGETS[0])
 
 
 @pytest.mark.slow

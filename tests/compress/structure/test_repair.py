@@ -11,11 +11,11 @@ from architectures import MODELS
 from pruned_twins import cut, inputs_for, outputs_of, randomise
 
 from edgepress.compress.models.fingerprints import fingerprint
-from edgepress.compress.structure.groups import find_channels
-from edgepress.compress.structure.linear import products
-from edgepress.compress.structure.refit import Bend, refit
-from edgepress.compress.structure.repair import repair
-from edgepress.compress.structure.surgery import Surgery, remove
+from edgepress.compress.structure.repair.least_squares import products
+from edgepress.compress.structure.repair.refit import Bend, refit
+from edgepress.compress.structure.repair.repair import repair
+from edgepress.compress.structure.surgery.surgery import Surgery, remove
+from edgepress.compress.structure.tracing.groups import find_channels
 
 L = keras.layers
 # One of each kind of product for the run that everybody makes.

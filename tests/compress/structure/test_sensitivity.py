@@ -10,7 +10,7 @@ import pytest
 
 from edgepress.compress import sensitivity
 from edgepress.compress.errors import InputError
-from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure import explain
 
 L = keras.layers

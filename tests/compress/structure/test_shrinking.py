@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError, Stopped
+from edgepress.compress.kernel.progress import Silent
 from edgepress.compress.models import load, load_noted, restore_compilation, save
-from edgepress.compress.progress import Silent
 from edgepress.compress.pruning import prune
-from edgepress.compress.recipe import PruneSpec
-from edgepress.compress.structure.groups import find_channels
+from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure.shrinking import (
     Growth,
     ShrinkChannels,
     doomed_weights,
     growth_for,
 )
-from edgepress.compress.structure.surgery import remove
+from edgepress.compress.structure.surgery.surgery import remove
+from edgepress.compress.structure.tracing.groups import find_channels
 
 L = keras.layers
 

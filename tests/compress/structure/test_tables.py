@@ -11,12 +11,11 @@ import pytest
 from architectures import MODELS
 from pruned_twins import cut, inputs_for, masked, outputs_of, randomise, relative_gap
 
-from edgepress.compress.structure import rules
-from edgepress.compress.structure.groups import find_channels
 from edgepress.compress.structure.importance import CRITERIA
-from edgepress.compress.structure.rules import RULES, SAME, register_rule, rule_for
+from edgepress.compress.structure.rules import RULES, SAME, lookup, register_rule, rule_for
 from edgepress.compress.structure.rules.merging import UNKNOWN
-from edgepress.compress.structure.surgery import remove
+from edgepress.compress.structure.surgery.surgery import remove
+from edgepress.compress.structure.tracing.groups import find_channels
 
 L = keras.layers
 
@@ -75,7 +74,7 @@ class Plain(L.Dense):
 @pytest.fixture
 def registered() -> Iterator[None]:
     yield
-    rules._registered.clear()
+    lookup.REGISTERED.clear()
 
 
 def _model(layer: keras.Layer) -> keras.Model:
@@ -133,7 +132,7 @@ def test_frozen_layers_stay_frozen() -> None:
 
 
 def test_training_goes_on_with_the_optimizers_state() -> None:
-    from edgepress.compress.structure.slots import carry_optimizer
+    from edgepress.compress.structure.surgery.optimizer_slots import carry_optimizer
 
     model = randomise(keras.Sequential([keras.Input((6,)), L.Dense(8, name="a"), L.Dense(3)]))
     model.compile(keras.optimizers.Adam(0.01), "mse")

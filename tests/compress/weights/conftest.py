@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 install_import_hook(
     [
         f"edgepress.compress.weights.{name}"
-        for name in ("layouts", "masks", "densities", "schedules")
+        for name in ("masks.layouts", "masks.masks", "allocation.densities", "schedules")
     ],
     "beartype.beartype",
 )

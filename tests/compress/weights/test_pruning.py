@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
-from edgepress.compress.finetune import fit
-from edgepress.compress.finetune.copying import copy_model
-from edgepress.compress.finetune.statistics import prompt_statistics
-from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.models.rebuilding.copying import copy_model
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.training import fit
+from edgepress.compress.training.numerics.moving_statistics import prompt_statistics
 from edgepress.compress.weights import prune_weights
-from edgepress.compress.weights.callback import HoldMasks
-from edgepress.compress.weights.planning import current_masks
-from edgepress.compress.weights.prunable import find_kernels
+from edgepress.compress.weights.allocation.planning import current_masks
+from edgepress.compress.weights.masked_training import HoldMasks
+from edgepress.compress.weights.masks.prunable import find_kernels
 
 layers = keras.layers
 

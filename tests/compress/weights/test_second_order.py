@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgepress.compress.finetune.copying import copy_model
-from edgepress.compress.progress import Silent
-from edgepress.compress.recipe import PruneSpec
+from edgepress.compress.kernel.progress import Silent
+from edgepress.compress.models.rebuilding.copying import copy_model
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.weights.allocation.planning import apply_masks, plan_masks
 from edgepress.compress.weights.layer_inputs import inputs_of, reader_for
-from edgepress.compress.weights.planning import apply_masks, plan_masks
-from edgepress.compress.weights.prunable import find_kernels
+from edgepress.compress.weights.masks.prunable import find_kernels
 from edgepress.compress.weights.second_order import refit_and_mask, solve_masked
 
 layers = keras.layers

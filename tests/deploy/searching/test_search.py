@@ -144,3 +144,20 @@ def test_a_stopped_search_goes_on_and_keeps_what_nothing_beats(tmp_path: Path) -
         assert (number in found["front"]) == (not beaten)
     assert len(found["benchmark"]["rows"]) == len(found["front"])
     assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(tmp_path: Path) -> None:
+    path, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    part = {"space": {"prune.0.target_macs": [0.0001]}, "objectives": ["metric", "macs"]}
+    path.write_text(yaml.safe_dump({**LINE, "search": part}))
+    command = [sys.executable, "-m", "edgepress.deploy.cli", "search", str(path), "-o", str(run)]
+    done = subprocess.run(
+        [*command, "--trials", "1", "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "can't be reached" in done.stderr.splitlines()[-1]
+    told = json.loads(done.stdout)
+    assert told["front"] == []
+    assert "can't be reached" in told["trials"][0]["reason"]
+    assert json.loads((run / "search.json").read_text())["trials"] == told["trials"]
+    assert "can&#39;t be reached" in (run / "report.html").read_text()

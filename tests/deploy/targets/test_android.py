@@ -10,9 +10,9 @@ from adbd import Adbd
 
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import target_for
-from edgepress.deploy.targets.benchmark_model import parse_report
+from edgepress.deploy.targets.android.benchmark_model import parse_report
 
 needs_adb = pytest.mark.skipif(not shutil.which("adb"), reason="adb is not installed")
 

@@ -39,7 +39,10 @@ def test_results_go_where_ci_looks_for_them(onnx_file: Path, tmp_path: Path) -> 
     worse = _call("benchmark", onnx_file, "--runs", 5, "--json", "--against", before)
     assert worse.exit_code == 1
     verdicts = {c["quantity"]: c["verdict"] for c in json.loads(worse.stdout)["changes"]}
+    assert verdicts.pop("memory")  # of this very process, whatever it did
     assert verdicts == {"latency": "regression", "size": "regression"}
+    for words in ("2 regressions", "latency of", "size of"):
+        assert words in worse.stderr
 
 
 def test_a_precision_may_be_given_in_per_cent(onnx_file: Path) -> None:

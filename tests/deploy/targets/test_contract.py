@@ -11,7 +11,7 @@ import pytest
 
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.errors import InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import TARGETS, target_for
 from edgepress.deploy.targets.named import Named
 

@@ -13,9 +13,9 @@ import pytest
 from adbd import Adbd
 from click.testing import CliRunner
 
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.cli.main import cli
-from edgepress.deploy.targets.battery import energy_between, take_readings
+from edgepress.deploy.targets.android.battery import energy_between, take_readings
 from edgepress.deploy.targets.local import LocalTarget
 
 needs_adb = pytest.mark.skipif(not shutil.which("adb"), reason="adb is not installed")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
+from edge_networks import images
 from tiny_models import unknown_operator_tflite
 
 from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import candidates, measure
-from edgepress.benchmarks.sampling import Plan
+from edgepress.benchmarks.results import Measurement
+from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import TARGETS, target_for
 from edgepress.deploy.targets.local import LocalTarget
 
@@ -29,9 +33,12 @@ ROW = {
 
 
 @pytest.fixture(scope="module")
-def kws(shared_data: Path) -> list[Path]:
-    folder = shared_data / "mlperf_tiny/kws"
-    return [folder / "kws_float.tflite", folder / "kws_int8.tflite"]
+def kws(edge_file: Callable[[str], Path]) -> list[Path]:
+    return [edge_file("ds_cnn_float"), edge_file("ds_cnn_int8")]
+
+
+def _score(outputs: list[np.ndarray], targets: np.ndarray) -> float:
+    return float(np.mean(outputs[0].argmax(1) == targets))
 
 
 def test_the_document_has_the_promised_fields(kws: list[Path]) -> None:
@@ -66,23 +73,50 @@ def test_threads_and_batches_are_rows_of_their_own(kws: list[Path]) -> None:
     assert [(r["threads"], r["batch"]) for r in rows] == [(1, 1), (1, 4), (2, 1), (2, 4)]
 
 
-def test_accuracy_comes_from_the_outputs_on_the_device(kws: list[Path], shared_data: Path) -> None:
+def _judged(files: list[Path], x: np.ndarray, y: np.ndarray) -> list[Measurement]:
+    batches = [({"input": x[i : i + 300]}, y[i : i + 300]) for i in range(0, len(x), 300)]
+    by = Judge("accuracy", "test", lambda: batches, _score, len(x))
+    chosen = candidates(files, (1,), (None,), RunOptions())
+    result = measure(chosen, LocalTarget(), Plan(runs=5, launches=1), by=by)
+    assert {(m.metric, m.split) for m in result.measurements} == {("accuracy", "test")}
+    return list(result.measurements)
+
+
+def test_accuracy_comes_from_the_outputs_on_the_device(kws: list[Path]) -> None:
+    """The targets are the interpreter's own decisions of the float file; 100 of them are wrong."""
+    x = images(1000, (49, 10, 1), seed=4)
+    decided = [_decisions(path, x) for path in kws]
+    y = decided[0].copy()
+    y[:100] += 1
+    values = [m.value for m in _judged(kws, x, y)]
+    assert values == [pytest.approx(0.9), pytest.approx(np.mean(decided[1] == y))]
+    assert 0.7 < np.mean(decided[1] == y) < 1
+
+
+def _decisions(path: Path, x: np.ndarray) -> np.ndarray:
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    given, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    scale, zero = given["quantization"]
+    found = []
+    for sample in x:
+        levels = np.round(sample / scale + zero).clip(-128, 127) if scale else sample
+        interpreter.set_tensor(given["index"], levels[None].astype(given["dtype"]))
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(out["index"])[0].argmax())
+    return np.array(found)
+
+
+def test_a_published_network_has_its_accuracy_on_the_device(shared_data: Path) -> None:
+    folder = shared_data / "mlperf_tiny/kws"
+    files = [folder / "kws_float.tflite", folder / "kws_int8.tflite"]
     with np.load(shared_data / "mlperf_tiny/kws/kws01_samples.npz") as file:
         x = (file["x"].astype(np.float32) - 83) * 0.5847029
         y = file["y"]
-
-    def score(outputs: list[np.ndarray], targets: np.ndarray) -> float:
-        return float(np.mean(outputs[0].argmax(1) == targets))
-
-    batches = [({"input": x[i : i + 300]}, y[i : i + 300]) for i in range(0, 1000, 300)]
-    by = Judge("accuracy", "test", lambda: batches, score, 1000)
-    chosen = candidates(kws, (1,), (None,), RunOptions())
-    result = measure(chosen, LocalTarget(), Plan(runs=5, launches=1), by=by)
-    assert [m.value for m in result.measurements] == [
+    assert [m.value for m in _judged(files, x, y)] == [
         pytest.approx(0.900, abs=2e-3),
         pytest.approx(0.902, abs=2e-3),
     ]
-    assert {(m.metric, m.split) for m in result.measurements} == {("accuracy", "test")}
 
 
 def test_an_artifact_that_fails_leaves_the_others_their_results(
@@ -122,7 +156,7 @@ def test_bad_input_is_refused_before_any_work(kws: list[Path], tmp_path: Path) -
 
 def test_a_tflite_file_is_measured_without_tensorflow(kws: list[Path]) -> None:
     code = (
-        "import sys; from edgepress.deploy.benchmarking import benchmark; "
+        "import sys; from edgepress.deploy.benchmarking.benchmark import benchmark; "
         f"benchmark(['{kws[1]}'], runs=5, launches=1); "
         "print([m for m in ('tensorflow', 'keras', 'onnx') if m in sys.modules])"
     )

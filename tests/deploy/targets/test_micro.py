@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from real_files import also_real
 from tiny_models import unknown_operator_tflite
 
-from edgepress.benchmarks.memory import plan_arena
-from edgepress.benchmarks.runtime import Runtime
+from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.benchmarks.target import Job, RunOptions
+from edgepress.benchmarks.tflite.arena import plan_arena
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import target_for
 
+EdgeFile = Callable[[str], Path]
+VWW = ["mobilenet_int8", *also_real("mlperf_tiny/vww/vww_96_int8")]
+HYBRID = ["ds_cnn_dynamic", *also_real("mlperf_tiny/kws/kws_float")]  # its weights are int8
 
-@pytest.fixture
-def vww(shared_data: Path) -> Path:
-    return shared_data / "mlperf_tiny/vww/vww_96_int8.tflite"
+
+@pytest.fixture(params=VWW)
+def vww(request: pytest.FixtureRequest, edge_file: EdgeFile) -> Path:
+    return edge_file(request.param)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["mlperf_tiny/ic/resnet8_int8", "mlperf_tiny/vww/vww_96_int8", "mlperf_tiny/vww/vww_96_float",
-     "mlperf_tiny/ad/ad01_int8", "models/tflite/basic_pitch_nmp"],
+    ["resnet8_int8", "mobilenet_int8", "mobilenet_float", "autoencoder_int8", "branches_float",
+     *also_real("mlperf_tiny/ic/resnet8_int8", "mlperf_tiny/vww/vww_96_int8",
+                "mlperf_tiny/vww/vww_96_float", "mlperf_tiny/ad/ad01_int8",
+                "models/tflite/basic_pitch_nmp")],
 )  # fmt: skip
-def test_the_planned_arena_is_that_of_tflm_to_the_byte(shared_data: Path, name: str) -> None:
+def test_the_planned_arena_is_that_of_tflm_to_the_byte(edge_file: EdgeFile, name: str) -> None:
     pytest.importorskip("tflite_micro")
-    path = shared_data / f"{name}.tflite"
+    path = edge_file(name)
     with target_for("mcu:tflm").open(path, RunOptions()) as session:
         session.run(Job(1))
         facts = session.facts()
@@ -47,14 +55,14 @@ def test_tflm_computes_what_litert_computes(vww: Path) -> None:
     np.testing.assert_allclose(got, expected, atol=2 / 256)
 
 
-def test_what_tflm_cannot_run_is_one_line(shared_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", HYBRID)
+def test_what_tflm_cannot_run_is_one_line(edge_file: EdgeFile, name: str, tmp_path: Path) -> None:
     pytest.importorskip("tflite_micro")
     odd = unknown_operator_tflite(tmp_path / "odd.tflite")
     with pytest.raises(DeviceError, match=r"odd\.tflite.*TFLM refuses the file"):
         benchmark([odd], devices=["mcu:tflm"], runs=1)
-    hybrid = shared_data / "mlperf_tiny/kws/kws_float.tflite"  # its weights are int8
     with pytest.raises(DeviceError, match=r"TFLM refuses the file.*Hybrid models"):
-        benchmark([hybrid], devices=["mcu:tflm"], runs=1)
+        benchmark([edge_file(name)], devices=["mcu:tflm"], runs=1)
 
 
 def test_times_of_tflm_are_marked(vww: Path) -> None:
@@ -77,11 +85,11 @@ def test_vela_estimates_cycles_and_memory(vww: Path) -> None:
     assert not slow["timing_valid"]
 
 
-def test_a_float_model_is_not_accelerated(shared_data: Path) -> None:
+@pytest.mark.parametrize("name", HYBRID)
+def test_a_float_model_is_not_accelerated(edge_file: EdgeFile, name: str) -> None:
     pytest.importorskip("ethosu")
-    path = shared_data / "mlperf_tiny/kws/kws_float.tflite"
     with pytest.raises(DeviceError, match="quantize int8"):
-        benchmark([path], devices=["mcu:ethos-u55-128"])
+        benchmark([edge_file(name)], devices=["mcu:ethos-u55-128"])
 
 
 def test_names_are_checked() -> None:

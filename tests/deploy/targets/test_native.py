@@ -20,11 +20,11 @@ from sshd import SSHD, Server, sshd
 
 from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import candidates, measure
-from edgepress.benchmarks.sampling import Plan
+from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.benchmarks.target import Job, RunOptions
-from edgepress.benchmarks.tflite_file import read_graph
+from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import check_device, target_for
 from edgepress.deploy.targets.local import LocalTarget
 from edgepress.deploy.targets.native_runner import SOURCE, compile_runner, find_library

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from sshd import SSHD, sshd
 
 from edgepress.compress.errors import InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.cli.main import cli
 
 needs_adb = pytest.mark.skipif(not shutil.which("adb"), reason="adb is not installed")

@@ -18,13 +18,13 @@ from sshd import SSHD, sshd
 
 from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import candidates, measure
-from edgepress.benchmarks.sampling import Plan
+from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
+from edgepress.deploy.benchmarking.run_options import read_delegate, run_options
 from edgepress.deploy.cli.main import cli
-from edgepress.deploy.foreseeing import check_recipe
+from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.recipe import BenchmarkSpec, Recipe
-from edgepress.deploy.run_options import read_delegate, run_options
 from edgepress.deploy.targets.local import LocalTarget
 
 needs_adb = pytest.mark.skipif(not shutil.which("adb"), reason="adb is not installed")

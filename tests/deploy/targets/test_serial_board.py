@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import firmware
 import numpy as np
 import pytest
 
-from edgepress.benchmarks.runtime import Runtime
+from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import target_for
 
 
@@ -32,8 +32,8 @@ def board(model: Path, *faulty: str) -> Iterator[tuple[str, subprocess.Popen[str
 
 
 @pytest.fixture
-def wakeword(shared_data: Path) -> Path:
-    return shared_data / "models/tflite/mnist_lstm_int8.tflite"
+def wakeword(edge_file: Callable[[str], Path]) -> Path:
+    return edge_file("lstm_int8")
 
 
 def test_a_board_tells_times_outputs_and_memory(wakeword: Path) -> None:

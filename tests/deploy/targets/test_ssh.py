@@ -15,11 +15,11 @@ from arm_board import DEBOOTSTRAP, QEMU, build_board
 from sshd import SSHD, Server, make_key, settles, sshd
 
 from edgepress.benchmarks.measuring import candidates, measure
-from edgepress.benchmarks.runtime import Runtime
-from edgepress.benchmarks.sampling import Plan
+from edgepress.benchmarks.runtimes.runtime import Runtime
+from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import target_for
 from edgepress.deploy.targets.local import LocalTarget
 
@@ -171,10 +171,9 @@ def _children(pid: int) -> list[int]:
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_the_time_limit_ends_the_remote_process_too(server: Server, shared_data: Path) -> None:
-    heavy = shared_data / "models/tflite/basic_pitch_nmp.tflite"
+def test_the_time_limit_ends_the_remote_process_too(server: Server, resnet_float: Path) -> None:
     target = target_for(_url(server))
-    with target.open(heavy, RunOptions()) as session:
+    with target.open(resnet_float, RunOptions()) as session:
         with pytest.raises(DeviceError, match=r"within 0\.3 s"):
             session.runtime.ask({"do": "time", "n": 10**6}, timeout=0.3)
         assert [p for p in _alive(str(server.temporary)) if "runner.py" in _command(p)]

@@ -14,10 +14,10 @@ from sshd import SSHD, Server
 from tiny_models import unknown_operator_tflite
 
 from edgepress.benchmarks.measuring import candidates, measure
-from edgepress.benchmarks.sampling import Plan
+from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.benchmarking import benchmark
+from edgepress.deploy.benchmarking.benchmark import benchmark
 from edgepress.deploy.targets import check_device, target_for
 
 pytest.importorskip("asyncssh")

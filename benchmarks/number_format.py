@@ -1,0 +1,125 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import floor, log10
+from typing import Any
+
+_SHARES = ("accuracy", "iou", "f1", "auc", "dice", "precision", "recall")
+ABSENT = "–"
+# Of a change within the noise of the machine.
+SAME = "same"
+
+
+def is_share(metric: str | None) -> bool:
+    """Whether a metric is a share of 1, shown in per cent; higher is better then."""
+    return metric is not None and any(name in metric.lower() for name in _SHARES)
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, never in exponents for everyday sizes."""
+    if value == 0:
+        return "0"
+    size = floor(log10(abs(value)))
+    if not -5 < size < 7:
+        return f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - size)
+    text = f"{value:,.{decimals}f}"
+    return text.replace(",", " ")  # narrow no-break space between thousands
+
+
+def metric_text(metric: str | None, value: float | None) -> str:
+    """A metric's value: shares in per cent."""
+    if value is None:
+        return ABSENT
+    return f"{100 * value:.2f} %" if is_share(metric) else significant(value, 4)
+
+
+def bytes_text(value: float | None) -> str:
+    """A size in B, kB, MB (powers of 1000)."""
+    if value is None:
+        return ABSENT
+    for unit, size in (("MB", 1e6), ("kB", 1e3)):
+        if value >= size:
+            return f"{significant(value / size)} {unit}"
+    return f"{value:.0f} B"
+
+
+def count_text(value: float | None) -> str:
+    """A number of parameters or MACs with k, M, G."""
+    if value is None:
+        return ABSENT
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{significant(value / size)} {unit}"
+    return f"{value:.0f}"
+
+
+def ms_text(value: float | None) -> str:
+    """A time in ms, µs or s."""
+    if value is None:
+        return ABSENT
+    if value >= 1000:
+        return f"{significant(value / 1000)} s"
+    return f"{significant(value)} ms" if value >= 1 else f"{significant(value * 1000)} µs"
+
+
+def seconds_text(value: float | None) -> str:
+    """A duration in s or min."""
+    if value is None:
+        return ABSENT
+    if value < 120:
+        return f"{significant(value)} s"
+    return f"{value / 60:.1f} min"
+
+
+def change_text(before: float | None, after: float | None) -> str:
+    """A change in per cent of `before`, with its sign."""
+    if before is None or after is None or not before:
+        return ""
+    share = 100 * (after / before - 1)
+    return "±0 %" if abs(share) < 0.05 else f"{share:+.1f} %".replace("-", "−")
+
+
+def times_text(before: float | None, after: float | None, less: str) -> str:
+    """How many times smaller (or `less`) something got."""
+    if not before or not after:
+        return ""
+    ratio = before / after
+    if 0.985 < ratio < 1.015:
+        return "unchanged"
+    return f"{ratio:.2f}× {less}" if ratio > 1 else f"{change_text(before, after)}"
+
+
+def metric_change(metric: str | None, before: float | None, after: float | None) -> str:
+    """The change of a metric: points for shares, per cent for errors."""
+    if before is None or after is None:
+        return ""
+    if is_share(metric):
+        points = 100 * (after - before)
+        return "±0 points" if abs(points) < 0.005 else f"{points:+.2f} points".replace("-", "−")
+    return change_text(before, after)
+
+
+def verdict_text(verdict: str) -> str:
+    """The verdict of a ratio of times: what lies within the noise of the machine is "same"."""
+    return f"same ({verdict})" if verdict == "no difference shown" else verdict
+
+
+def time_mark(row: Mapping[str, Any]) -> str:
+    """What must stand beside a time that isn't one of real hardware; empty for one that is."""
+    if row.get("timing_valid", True):
+        return ""
+    modelled = "performance model" in str(row.get("method") or "")
+    return f"{'estimated' if modelled else 'emulated'}: not a real time"
+
+
+def share_text(value: float) -> str:
+    """A share as a percentage; what isn't all of it isn't 100 %.
+
+    >>> share_text(0.999999), share_text(1.0)
+    ('99.99 %', '100.00 %')
+    """
+    text = f"{100 * value:.2f} %"
+    return "99.99 %" if value < 1 and text == "100.00 %" else text

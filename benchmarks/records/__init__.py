@@ -1,0 +1,27 @@
+"""What a run leaves for others to read: typed, with a version, read and written here alone."""
+
+from edgepress.benchmarks.records.base import RunPath
+from edgepress.benchmarks.records.reading import read_run, run_record, write_run
+from edgepress.benchmarks.records.rows import BenchmarkRecord, BenchmarkRow, measured_inside
+from edgepress.benchmarks.records.run import VERSION, RunRecord
+from edgepress.benchmarks.records.stages import ArtifactRecord, ExportRecord, StageRecord
+from edgepress.benchmarks.records.verdict import DeviceFailure, RefusedFile, UnmetCheck, Verdict
+
+__all__ = [
+    "VERSION",
+    "ArtifactRecord",
+    "BenchmarkRecord",
+    "BenchmarkRow",
+    "DeviceFailure",
+    "ExportRecord",
+    "RefusedFile",
+    "RunPath",
+    "RunRecord",
+    "StageRecord",
+    "UnmetCheck",
+    "Verdict",
+    "measured_inside",
+    "read_run",
+    "run_record",
+    "write_run",
+]

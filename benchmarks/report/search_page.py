@@ -1,0 +1,95 @@
+"""The page of a search: its trials, the front, and the last measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgepress.benchmarks.number_format import ABSENT, metric_text, ms_text, significant
+from edgepress.benchmarks.records import RunRecord
+from edgepress.benchmarks.records.rows import NOT_REAL
+from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
+from edgepress.benchmarks.report import view_model
+from edgepress.benchmarks.report.html import page
+from edgepress.compress.kernel.files import atomic_output
+
+
+def write_search_page(
+    found: SearchRecord, runs: Sequence[tuple[str, RunRecord]], output: Path
+) -> None:
+    """Write a search's page.
+
+    Args:
+        found: The search.
+        runs: Names and records of the trials that the page shows in full; may be empty.
+        output: The file; an existing one is replaced.
+    """
+    text = page(runs, search_view(found))
+    with atomic_output(output, force=True) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def search_view(found: SearchRecord) -> dict[str, Any]:
+    """What the page shows above the runs."""
+    measured = RunRecord(benchmark=found.benchmark)
+    return {
+        "title": f"search over {len(found.trials)} recipes",
+        "headline": found.headline,
+        "good": bool(found.front),
+        "front": front_grid(found) if found.front else None,
+        "latency": view_model.latency(measured),
+        "comparisons": view_model.comparisons(measured),
+        "trials": trials_grid(found),
+    }
+
+
+def front_grid(found: SearchRecord) -> view_model.Grid:
+    """The trials that none beats, with the figures that say so."""
+    return _grid(found, [t for t in found.trials if t.number in found.front], (found.front_by,))
+
+
+def trials_grid(found: SearchRecord) -> view_model.Grid:
+    """Every trial, with what it gave or why it gave nothing."""
+    base = _grid(found, found.trials, ())
+    words = [
+        t.reason or ("on the front" if t.number in found.front else "beaten") for t in found.trials
+    ]
+    rows = tuple((*row, word) for row, word in zip(base.rows, words, strict=True))
+    return view_model.Grid((*base.columns, "outcome"), rows)
+
+
+def _grid(
+    found: SearchRecord, trials: Sequence[TrialRecord], notes: tuple[str, ...]
+) -> view_model.Grid:
+    columns = ("trial", "values", *found.objectives, f"{found.metric} ({found.split})")
+    rows = tuple(
+        (
+            trial.folder,
+            ", ".join(f"{k} {_short(v)}" for k, v in trial.values.items()),
+            *(_figure(trial, name, found.metric) for name in found.objectives),
+            metric_text(found.metric, trial.figures.get("value")),
+        )
+        for trial in trials
+    )
+    return view_model.Grid(columns, rows, tuple(note for note in notes if note))
+
+
+def _figure(trial: TrialRecord, name: str, metric: str) -> str:
+    """An objective of a trial; a latency says where it is no real or not the last time."""
+    value = trial.figures.get(name)
+    if value is None:
+        return ABSENT
+    if name == "metric":
+        return metric_text(metric, value)
+    if name != "latency":
+        return significant(value, 4)
+    marks = [] if trial.figures.get("timing_valid", True) else [NOT_REAL]
+    if not trial.figures.get("measured_last"):
+        ratio = trial.figures.get("latency_ratio")
+        marks.append("in its trial" if ratio is None else f"in its trial: {ratio:.3f}× the source")
+    return "\n".join((ms_text(value), *marks))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

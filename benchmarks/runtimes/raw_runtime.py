@@ -1,0 +1,58 @@
+"""A runtime whose runner takes files of raw values: the one in C, for devices without Python."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.benchmarks.runtimes.runtime import Arrays, Runtime
+from edgepress.benchmarks.runtimes.tensors import chosen, to_real, to_tensor
+from edgepress.compress.errors import DeviceError, InputError
+
+Array = NDArray[Any]
+
+
+class RawRuntime(Runtime):
+    """An artifact loaded by the runner in C, which is not built to read NumPy's files."""
+
+    def predict(self, inputs: Arrays, real: bool = True) -> dict[str, Array]:
+        """Run all samples, one batch of the file's own size after the other."""
+        told = self.describe()
+        try:
+            arrays = chosen("the data", told["inputs"], dict(inputs))
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        given = [to_tensor(np.asarray(a), s) for a, s in zip(arrays, told["inputs"], strict=True)]
+        total, batch = len(given[0]), told["inputs"][0]["shape"][0] or 1
+        padding = -total % batch
+        given = [np.concatenate([a, np.repeat(a[-1:], padding, axis=0)]) for a in given]
+        results = self._run(given, told["outputs"], (total + padding) // batch)
+        found = {}
+        for spec, result in zip(told["outputs"], results, strict=True):
+            if len(result) != total + padding:
+                raise DeviceError("the outputs have another batch size than the inputs")
+            found[spec["name"]] = to_real(result[:total], spec) if real else result[:total]
+        return found
+
+    def _run(self, given: list[Array], specs: list[dict[str, Any]], runs: int) -> list[Array]:
+        """Raw values out of so many inferences, joined along the batch."""
+        names = [f"output{i}.raw" for i in range(len(specs))]
+        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+            remote = []
+            for i, array in enumerate(given):
+                path = Path(folder) / f"input{i}.raw"
+                array.tofile(path)
+                remote.append(self._channel.put(path))
+            places = [self._channel.place(name) for name in names]
+            request = {"do": "predict", "inputs": remote, "outputs": places, "runs": runs}
+            shapes = self.ask(request)["shapes"]
+            results = []
+            for name, spec, shape in zip(names, specs, shapes, strict=True):
+                self._channel.fetch(name, Path(folder) / name)
+                values = np.fromfile(Path(folder) / name, spec["dtype"])
+                results.append(values.reshape(runs * (shape[0] if shape else 1), *shape[1:]))
+        return results

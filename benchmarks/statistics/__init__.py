@@ -1,0 +1,1 @@
+"""When to run what, and how sure a figure is."""

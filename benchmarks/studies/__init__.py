@@ -1,0 +1,1 @@
+"""The project's own studies; not shipped. They may import every package."""

@@ -1,0 +1,1 @@
+"""TFLite files, read and edited as data: graph, work, memory, metadata, scales."""

@@ -1,0 +1,1 @@
+"""Readers: arrays, folders of images, tables, streams."""

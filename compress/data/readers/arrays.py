@@ -1,0 +1,320 @@
+"""Data that lies in memory: `.npz` files and mappings of arrays."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.data.naming import by_name
+from edgepress.compress.data.readers.labels import as_array, whole_labels
+from edgepress.compress.errors import InputError
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+SPLITS = ("train", "val", "test")
+_PREFIXES = {"x": "inputs", "y": "targets"}
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Samples in arrays.
+
+    Attributes:
+        inputs: (samples, …) by input name.
+        targets: (samples, …), or the same by output name.
+    """
+
+    inputs: Arrays
+    targets: Any
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.inputs.values())))
+
+    def batches(self, order: Array | None, batch_size: int) -> Any:
+        """A `tf.data.Dataset` of batches in the given order."""
+        import tensorflow as tf
+
+        indices = tf.data.Dataset.from_tensor_slices(
+            np.arange(self.size) if order is None else order
+        ).batch(batch_size)
+        if self.on_disk:
+            return indices.map(self._read)
+        stored = self._tensors
+        return indices.map(
+            lambda chosen: tf.nest.map_structure(lambda a: tf.gather(a, chosen), stored)
+        )
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the arrays lie in a file, so that only the rows that are asked for are read."""
+        return any(isinstance(a, np.memmap) for a in (*self.inputs.values(), self.targets))
+
+    def _read(self, chosen: Any) -> Any:
+        """The rows at some indices, as tensors."""
+        import tensorflow as tf
+
+        stored = (self.inputs, self.targets)
+        arrays = tf.nest.flatten(stored)
+        rows = tf.numpy_function(
+            lambda places: [np.asarray(array[places]) for array in arrays],
+            [chosen],
+            [tf.as_dtype(array.dtype) for array in arrays],
+        )
+        for tensor, array in zip(rows, arrays, strict=True):
+            tensor.set_shape((None, *array.shape[1:]))
+        return tf.nest.pack_sequence_as(stored, rows)
+
+    @cached_property
+    def _tensors(self) -> Any:
+        """The arrays as tensors, copied once rather than in every epoch."""
+        import tensorflow as tf
+
+        return tf.nest.map_structure(tf.constant, (self.inputs, self.targets))
+
+    def labels(self) -> Array | None:
+        """(samples,) class of each sample, where the targets are classes."""
+        return class_labels(self.targets)
+
+    def part(self, indices: Array) -> ArraySource:
+        """The samples at some indices."""
+        inputs = {name: value[indices] for name, value in self.inputs.items()}
+        if isinstance(self.targets, dict):
+            return ArraySource(inputs, {k: v[indices] for k, v in self.targets.items()})
+        return ArraySource(inputs, self.targets[indices])
+
+
+def class_labels(targets: Any) -> Array | None:
+    """(samples,) classes of integer or one-hot targets; None where targets aren't classes."""
+    if not isinstance(targets, np.ndarray):
+        return None
+    if targets.ndim == 2 and targets.shape[1] > 1 and np.isin(targets[:1000], (0, 1)).all():
+        return targets.argmax(1) if (targets.sum(1) == 1).all() else None
+    flat = targets.reshape(len(targets), -1)
+    if flat.shape[1] != 1 or not np.issubdtype(targets.dtype, np.integer):
+        return None
+    labels: Array = flat[:, 0]
+    return labels if len(np.unique(labels)) <= max(2, len(labels) // 2) else None
+
+
+def read_npz(path: Path) -> Arrays:
+    """All arrays of an `.npz` file.
+
+    Raises:
+        InputError: The file isn't one, is damaged, or holds Python objects.
+    """
+    if path.stat().st_size and not zipfile.is_zipfile(path):
+        raise InputError(
+            f"'{path}' is not a whole .npz file", "write it with numpy.savez_compressed"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except ValueError as error:
+        if "pickle" in str(error) or "Object arrays" in str(error):
+            raise InputError(
+                f"'{path}' holds Python objects, which are not read", "save plain number arrays"
+            ) from None
+        raise InputError(f"'{path}' can't be read: {error}") from None
+    except (zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError, TypeError):
+        raise InputError(
+            f"'{path}' is not a whole .npz file", "write it with numpy.savez_compressed"
+        ) from None
+
+
+def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, Any]]:
+    """Sort arrays by their names into splits.
+
+    Args:
+        arrays: By names such as `x_train`, `y_val`, `x`, `data_input`, `x_train__NAME`.
+        where: What they come from, for messages.
+
+    Returns:
+        (inputs, targets) by split, "all" being data without splits; several inputs or outputs are
+        mappings by name.
+
+    Raises:
+        InputError: Names are missing or unknown.
+    """
+    sorted_: dict[str, dict[str, Any]] = {}
+    for name, value in arrays.items():
+        place = _place(name)
+        if place is None:
+            continue
+        side, split, tensor = place
+        slot = sorted_.setdefault(split, {})
+        if tensor:
+            slot.setdefault(side, {})[tensor] = value
+        else:
+            slot[side] = value
+    if not sorted_:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise InputError(
+            f"{where} holds {found}",
+            "name the arrays x_train, y_train (x_val, y_val, x_test, y_test) or x, y",
+        )
+    for split, slot in sorted_.items():
+        missing = {"inputs", "targets"} - slot.keys()
+        if missing:
+            suffix = "" if split == "all" else f"_{split}"
+            lacking = "x" if "inputs" in missing else "y"
+            raise InputError(f"{where} has no array '{lacking}{suffix}'")
+    return {split: (slot["inputs"], slot["targets"]) for split, slot in sorted_.items()}
+
+
+def _place(name: str) -> tuple[str, str, str] | None:
+    """(inputs or targets, split, tensor name) that an array's name stands for."""
+    if name in ("data_input", "data_target"):
+        return ("inputs" if name == "data_input" else "targets"), "all", ""
+    head, _, tensor = name.partition("__")
+    side, _, split = head.partition("_")
+    split = {"": "all", "valid": "val", "validation": "val"}.get(split, split)
+    if side not in _PREFIXES or split not in (*SPLITS, "all"):
+        return None
+    return _PREFIXES[side], split, tensor
+
+
+def array_source(
+    inputs: Any, targets: Any, model: Any, where: str, resized: bool = False
+) -> ArraySource:
+    """Arrays checked against a model's inputs.
+
+    Args:
+        inputs: (samples, …) array; of several inputs a mapping by name, or a list in their order.
+        targets: (samples, …) array; of several outputs likewise.
+        model: The Keras model.
+        where: What they come from, for messages.
+        resized: Whether images are resized later, so that height and width may differ.
+
+    Raises:
+        InputError: Names, shapes or lengths don't fit, values are NaN, or there are no samples.
+    """
+    inputs, targets = by_name(inputs, targets, model)
+    named = _name_inputs(_padded(inputs, model), model, where)
+    fitted = {t.name: _fit(named[t.name], t, where, resized) for t in model.inputs}
+    prepared = _fit_targets(targets, model, where)
+    source = ArraySource(fitted, prepared)
+    lengths = {len(a) for a in (*fitted.values(), *_values(prepared))}
+    if len(lengths) > 1:
+        have = {**{f"input '{n}'": a for n, a in fitted.items()}, **_named(prepared)}
+        counts = ", ".join(f"{name} {len(a)}" for name, a in have.items())
+        raise InputError(
+            f"{where}: the numbers of samples differ: {counts}",
+            "give one target for each sample",
+        )
+    if source.size == 0:
+        raise InputError(f"{where}: there are no samples")
+    return source
+
+
+def _padded(inputs: Any, model: Any) -> Any:
+    """Lists of sequences of different length as one array, padded behind with the mask's value."""
+    if isinstance(inputs, Mapping):
+        return {name: _padded(value, model) for name, value in inputs.items()}
+    if not isinstance(inputs, list) or len({len(np.shape(s)) and len(s) for s in inputs}) < 2:
+        return inputs
+    import keras
+
+    masks = [layer.mask_value for layer in model.layers if type(layer).__name__ == "Masking"]
+    value = masks[0] if masks else 0.0
+    try:
+        return keras.utils.pad_sequences(inputs, dtype="float32", padding="post", value=value)
+    except ValueError as error:
+        raise InputError(
+            f"the sequences don't fit one another: {error}",
+            "they may differ in length, not in what a step holds",
+        ) from None
+
+
+def _fit_targets(targets: Any, model: Any, where: str) -> Any:
+    """Finite targets; where outputs end in an axis of length 1 that targets lack, it is added."""
+    if isinstance(targets, Mapping):
+        named = {n: (v, f"{where}: target '{n}'") for n, v in targets.items()}
+        return {name: _finite(as_array(*value), value[1]) for name, value in named.items()}
+    array = _finite(as_array(targets, f"{where}: targets"), f"{where}: targets")
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{where}: targets are {array.dtype}, not numbers", "number the classes from 0"
+        )
+    shape = model.outputs[0].shape
+    lacks_axis = len(model.outputs) == 1 and shape[-1:] == (1,) and array.ndim == len(shape) - 1
+    if lacks_axis:
+        return array[..., None]
+    return whole_labels(array, model.outputs[0]) if len(model.outputs) == 1 else array
+
+
+def _named(targets: Any) -> Arrays:
+    return targets if isinstance(targets, dict) else {"targets": targets}
+
+
+def _values(targets: Any) -> list[Array]:
+    return list(targets.values()) if isinstance(targets, dict) else [targets]
+
+
+def _name_inputs(inputs: Any, model: Any, where: str) -> Arrays:
+    names = [t.name for t in model.inputs]
+    if not isinstance(inputs, Mapping):
+        if len(names) > 1:
+            raise InputError(
+                f"{where}: the model has {len(names)} inputs, the data one",
+                "name the arrays " + ", ".join(f"x_train__{n}" for n in names),
+            )
+        return {names[0]: as_array(inputs, f"{where}: inputs")}
+    missing = [n for n in names if n not in inputs]
+    if missing:
+        raise InputError(
+            f"{where}: no array for input '{missing[0]}'",
+            f"the data has {', '.join(map(str, inputs))}, the model {', '.join(names)}",
+        )
+    return {name: as_array(inputs[name], f"{where}: input '{name}'") for name in names}
+
+
+def _fit(array: Array, tensor: Any, where: str, resized: bool) -> Array:
+    """The array with the tensor's rank; an absent channel axis of length 1 is added."""
+    if array.dtype == object:
+        raise InputError(f"{where}: input '{tensor.name}' holds Python objects, not numbers")
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{where}: input '{tensor.name}' holds {array.dtype} values",
+            "models take real numbers: encode them first",
+        )
+    expected = tuple(tensor.shape[1:])
+    if array.ndim == len(expected) and expected[-1] == 1:
+        array = array[..., None]
+    free = (0, 1) if resized and len(expected) == 3 else ()
+    fits = array.ndim == len(expected) + 1 and all(
+        e is None or e == size or axis in free
+        for axis, (e, size) in enumerate(zip(expected, array.shape[1:], strict=True))
+    )
+    if not fits:
+        turned = array.shape[1:] == (*expected[-1:], *expected[:-1])
+        raise InputError(
+            f"{where}: samples have shape {array.shape[1:]}, the model's input '{tensor.name}'"
+            f" takes {expected}",
+            "move the channels last"
+            if turned
+            else "the data belongs to another model, or needs --resize",
+        )
+    return _finite(array, f"{where}: input '{tensor.name}'")
+
+
+def _finite(array: Array, what: str) -> Array:
+    if np.issubdtype(array.dtype, np.floating):
+        bad = ~np.isfinite(array)
+        if bad.any():
+            first = int(np.argwhere(bad)[0][0])
+            raise InputError(
+                f"{what} holds {int(bad.sum())} values that are NaN or infinite,"
+                f" the first in sample {first}",
+                "fill or drop those samples",
+            )
+    return array

@@ -1,0 +1,144 @@
+"""Tables: `.csv` and `.parquet` files with one column as the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.registry import near_names
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as a model takes it.
+
+    Attributes:
+        inputs: (samples, columns) array, or one for each input by name.
+        targets: (samples,) values or class indices.
+        class_names: Names of the classes, where the target holds text.
+        notes: What was done to columns that aren't plain numbers, one line each.
+    """
+
+    inputs: Any
+    targets: Any
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_table(path: Path, target: str | None, model: Any) -> Table:
+    """Read a table for a model.
+
+    A model with one input gets all other columns in file order; one with several inputs gets the
+    columns that carry their names (or `NAME_0`, `NAME_1`, …). Text becomes the number of its
+    category in alphabetical order, a gap becomes its column's median; notes say so.
+
+    Args:
+        path: A `.csv` or `.parquet` file.
+        target: Column of the target.
+        model: The Keras model.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: The target isn't named or isn't there or has gaps, or a column is neither
+            numbers nor text.
+    """
+    frame = _read(path)
+    if target is None:
+        raise InputError(f"'{path}' is a table", "name its target with --target COLUMN")
+    if target not in frame.columns:
+        raise InputError(
+            f"'{path}' has no column '{target}'",
+            _separator(frame.columns) or near_names(target, frame.columns),
+        )
+    if frame.empty:
+        raise InputError(f"'{path}' holds no rows")
+    notes: list[str] = []
+    features = frame.drop(columns=target)
+    for column in features.columns:
+        features[column] = _numbers(path, features[column], notes)
+    targets, names = _targets(path, frame[target])
+    if len(model.inputs) == 1:
+        return Table(features.to_numpy(np.float32), targets, names, tuple(notes))
+    inputs = {t.name: _columns(path, features, t.name) for t in model.inputs}
+    return Table(inputs, targets, names, tuple(notes))
+
+
+def _read(path: Path) -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise InputError(
+            f"'{path}' is a table, which needs pandas", "pip install 'edgepress[tables]'"
+        ) from None
+    try:
+        return pandas.read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path)
+    except UnicodeDecodeError:
+        raise InputError(
+            f"'{path}' can't be read as a table: its text isn't UTF-8",
+            "save it as UTF-8, or convert it with iconv",
+        ) from None
+    except Exception as error:
+        raise InputError(f"'{path}' can't be read as a table: {error}") from None
+
+
+def _separator(columns: Any) -> str:
+    """What to do where all names of columns stand in one; empty where they don't."""
+    found = [mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in str(columns[0])]
+    return f"its columns are divided by {found[0]!r}; divide them by commas" if found else ""
+
+
+def _numbers(path: Path, values: Any, notes: list[str]) -> Any:
+    """A column as numbers without gaps."""
+    name = values.name
+    if values.dtype.kind == "b":
+        return values.astype(np.float32)
+    if values.dtype.kind not in "iuf":
+        values = _categories(path, values, notes)
+    gaps = int(values.isna().sum())
+    if gaps == len(values):
+        raise InputError(f"'{path}': column '{name}' is empty", "leave it out")
+    if gaps:
+        median = float(values.median())
+        notes.append(f"column '{name}': {gaps} gaps filled with its median {median:g}")
+        values = values.fillna(median)
+    return values
+
+
+def _categories(path: Path, values: Any, notes: list[str]) -> Any:
+    present = values.dropna()
+    if not all(isinstance(v, str) for v in present):
+        raise InputError(
+            f"'{path}': column '{values.name}' holds {values.dtype}, neither numbers nor text",
+            "encode it as numbers, or leave it out",
+        )
+    names = sorted(present.unique())
+    shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    notes.append(f"column '{values.name}': text read as 0 to {len(names) - 1} ({shown})")
+    return values.map({name: number for number, name in enumerate(names)})
+
+
+def _targets(path: Path, column: Any) -> tuple[Any, tuple[str, ...]]:
+    if column.isna().any():
+        raise InputError(f"'{path}': the target '{column.name}' has gaps", "drop those rows")
+    if column.dtype.kind in "iufb":
+        return column.to_numpy(), ()
+    names = sorted(column.astype(str).unique())
+    index = {name: number for number, name in enumerate(names)}
+    return column.astype(str).map(index).to_numpy(np.int64), tuple(names)
+
+
+def _columns(path: Path, features: Any, name: str) -> Any:
+    if name in features.columns:
+        return features[[name]].to_numpy(np.float32)
+    numbered = [c for c in features.columns if str(c).rpartition("_")[0] == name]
+    if not numbered:
+        raise InputError(
+            f"'{path}' has no column for input '{name}'", near_names(name, features.columns)
+        )
+    return features[numbered].to_numpy(np.float32)

@@ -1,0 +1,1 @@
+"""What every room stands on: whole files, tables with entry points, progress, artifacts."""

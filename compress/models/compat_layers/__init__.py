@@ -1,0 +1,1 @@
+"""Layers and activations of the Keras world that Keras 3 lacks or computes otherwise."""

@@ -1,0 +1,118 @@
+"""Which losses a model was compiled with, by output, read without compiling it again."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+# What files say of models that were loaded without being compiled.
+_SAID: WeakKeyDictionary[Any, Mapping[str, Any]] = WeakKeyDictionary()
+_SHORT = {"mean_squared_error": "mse", "mean_absolute_error": "mae"}
+
+
+@dataclass(frozen=True)
+class CompiledLoss:
+    """The loss of one output.
+
+    Attributes:
+        name: Keras's name of it, such as "binary_crossentropy"; that of a function of the user's
+            own; or empty.
+        from_logits: Whether it was told that outputs are logits; None where it was named only.
+        weight: What it counts beside the other outputs' losses.
+    """
+
+    name: str
+    from_logits: bool | None = None
+    weight: float = 1.0
+
+
+def remember_losses(model: Any, source: Path) -> None:
+    """Keep what a model file says of its losses, for `compiled_losses`."""
+    said = _said_by(source)
+    if isinstance(said, Mapping):
+        _SAID[model] = said
+
+
+def compiled_losses(model: Any, names: Sequence[str]) -> tuple[CompiledLoss | None, ...] | None:
+    """The loss of each output as the model, or the file that it comes from, is compiled.
+
+    Args:
+        model: A Keras model.
+        names: Names of its outputs in order.
+
+    Returns:
+        For each output its loss, or None where it has none; None where nothing is known.
+    """
+    said = _said_by_model(model) or _SAID.get(model)
+    if not said or said.get("loss") is None:
+        return None
+    losses = _by_output(said["loss"], names)
+    if losses is None or not any(loss is not None for loss in losses):
+        return None
+    weights = _by_output(said.get("loss_weights"), names) or [None] * len(names)
+    return tuple(
+        None if loss is None else _loss(loss, 1.0 if weight is None else float(weight))
+        for loss, weight in zip(losses, weights, strict=True)
+    )
+
+
+def _said_by(path: Path) -> Any:
+    import h5py
+
+    if not path.is_file():
+        return None
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return json.loads(archive.read("config.json")).get("compile_config")
+        if h5py.is_hdf5(path):
+            with h5py.File(path) as file:
+                return json.loads(file.attrs.get("training_config", "null"))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return None  # the model itself was read: what its training was is a help, no more
+    return None
+
+
+def _said_by_model(model: Any) -> Any:
+    if not getattr(model, "compiled", False):
+        return None
+    try:
+        return model.get_compile_config()
+    except Exception:  # what losses of the user's own raise
+        return None
+
+
+def _by_output(said: Any, names: Sequence[str]) -> list[Any] | None:
+    """What is said of each output; None where nothing is, or of other outputs."""
+    if said is None:
+        return None
+    if isinstance(said, Mapping) and "class_name" not in said:
+        return [said.get(name) for name in names] if said.keys() & set(names) else None
+    if isinstance(said, list | tuple):
+        return list(said) if len(said) == len(names) else None
+    return [said] * len(names)
+
+
+def _loss(said: Any, weight: float) -> CompiledLoss:
+    if isinstance(said, str):
+        return CompiledLoss(_plain(said), None, weight)
+    if not isinstance(said, Mapping):
+        return CompiledLoss(_plain(getattr(said, "__name__", "")), None, weight)
+    config = said.get("config")
+    if isinstance(config, str):  # a function, by name
+        return CompiledLoss(_plain(config), None, weight)
+    config = config if isinstance(config, Mapping) else {}
+    told = config.get("from_logits")
+    name = _plain(str(said.get("class_name", "")))
+    return CompiledLoss(name, told if isinstance(told, bool) else None, weight)
+
+
+def _plain(name: str) -> str:
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return _SHORT.get(snake, snake)

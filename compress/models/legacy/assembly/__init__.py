@@ -1,0 +1,1 @@
+"""From saved configurations to Keras 3 layers and models."""

@@ -1,0 +1,1 @@
+"""Files of older Keras versions, read as data."""

@@ -1,0 +1,1 @@
+"""Saved weights and optimizer state, moved into Keras 3."""

@@ -1,0 +1,1 @@
+"""TensorFlow operations in terms of `keras.ops`."""

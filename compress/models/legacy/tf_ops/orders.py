@@ -1,0 +1,78 @@
+"""TensorFlow's orders, counts and running sums, in terms of `keras.ops`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.models.legacy.tf_ops import shapes as shapes
+
+
+def arg(name: str) -> Callable[..., Any]:
+    """Where the largest or smallest value along an axis is."""
+
+    def call(x: Any, axis: Any = None, output_type: Any = None, dimension: Any = None) -> Any:
+        from keras import ops
+
+        axis = dimension if axis is None else axis
+        return ops.cast(getattr(ops, name)(x, axis=0 if axis is None else axis), "int64")
+
+    return call
+
+
+def cumulative(name: str) -> Callable[..., Any]:
+    """Running sums or products, also from the end and without the entry itself."""
+
+    def call(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Any:
+        from keras import ops
+
+        x = ops.flip(x, axis=axis) if reverse else x
+        if exclusive:
+            start = (ops.zeros_like if name == "cumsum" else ops.ones_like)(x)
+            first, last = [[slice(None)] * len(x.shape) for _ in range(2)]
+            first[axis], last[axis] = slice(0, 1), slice(0, -1)
+            x = ops.concatenate([start[tuple(first)], x[tuple(last)]], axis=axis)
+        found = getattr(ops, name)(x, axis=axis)
+        return ops.flip(found, axis=axis) if reverse else found
+
+    return call
+
+
+def sort(x: Any, axis: int = -1, direction: str = "ASCENDING") -> Any:
+    """Values in order along an axis."""
+    from keras import ops
+
+    return ops.sort(x, axis=axis) if direction == "ASCENDING" else -ops.sort(-x, axis=axis)
+
+
+def argsort(x: Any, axis: int = -1, direction: str = "ASCENDING", **_stable: Any) -> Any:
+    """The places of values in their order along an axis."""
+    from keras import ops
+
+    return ops.cast(ops.argsort(x if direction == "ASCENDING" else -x, axis=axis), "int32")
+
+
+def top_k(x: Any, k: int = 1, sorted: bool = True) -> Any:
+    """The largest values of the last axis and their places."""
+    from keras import ops
+
+    return ops.top_k(x, k, sorted=sorted)
+
+
+def one_hot(x: Any, depth: int | None = None, num_classes: int | None = None, **rest: Any) -> Any:
+    """A new last axis that is 1 at the given place."""
+    from keras import ops
+
+    if any(value not in (None, 0, 1, -1, "float32") for value in rest.values()):
+        raise InputError("tf.one_hot with own values is not carried over", "multiply instead")
+    return ops.one_hot(x, depth if depth is not None else num_classes)
+
+
+def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = "int64") -> Any:
+    """How many values along axes aren't zero."""
+    from keras import ops
+
+    axis = tuple(axis) if isinstance(axis, list) else axis
+    found = ops.sum(ops.cast(ops.not_equal(x, 0), "int32"), axis=axis, keepdims=keepdims)
+    return ops.cast(found, shapes.dtype_name(dtype))

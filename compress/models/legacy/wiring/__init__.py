@@ -1,0 +1,1 @@
+"""The graph of a saved model: names, masks, which layers are reachable."""

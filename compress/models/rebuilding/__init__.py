@@ -1,0 +1,1 @@
+"""Models rebuilt: copied, flattened, with layers replaced, without nested models."""

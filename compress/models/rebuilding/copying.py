@@ -1,0 +1,110 @@
+"""Copies of models, so that a user's own object is never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from inspect import isfunction
+from typing import Any
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.models.own_training import train_like
+
+
+def copy_model(model: Any) -> Any:
+    """A model of the same layers, names and weights that shares nothing with the given one.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        A new model, not compiled, with the same trainable flags.
+
+    Raises:
+        InputError: The model has no configuration that it can be built from again.
+    """
+    try:
+        with trusting(_layers(model)):
+            copy = _rebuilt(model)
+    except InputError:  # says more already
+        raise
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise InputError(
+            f"model '{model.name}' can't be copied: {error}",
+            "give its class get_config and from_config",
+        ) from error
+    forget_compilation(copy)
+    copy_state(model, copy)
+    train_like(copy, model)
+    return copy
+
+
+@contextmanager
+def trusting(layers: Sequence[Any]) -> Iterator[None]:
+    """Let layers be built again from their configurations with what they already run.
+
+    Functions and classes of the user's own needn't be registered for that, and are no more
+    dangerous in a copy.
+    """
+    import keras
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    own: dict[str, Any] = {}
+    for part in (part for x in layers for part in x._flatten_layers()):
+        held: list[Any] = [type(part), *filter(isfunction, vars(part).values())]
+        own |= {v.__name__: v for v in held if not v.__module__.startswith("keras.")}
+    with SafeModeScope(safe_mode=False), keras.saving.custom_object_scope(own):
+        yield
+
+
+def _rebuilt(model: Any) -> Any:
+    """A model of the same layers and names with weights of its own."""
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        return keras.models.clone_model(model)
+    if _is_functional(model):
+        return keras.models.clone_model(model, input_tensors=fresh_inputs(model))
+    copy = type(model).from_config(model.get_config())
+    copy.build_from_config(model.get_build_config())
+    return copy
+
+
+def fresh_inputs(model: Any) -> Any:
+    """New inputs of a functional model, under the old names (which `clone_model` changes)."""
+    import keras
+
+    def again(tensor: Any) -> Any:
+        name = tensor._keras_history.operation.name
+        return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
+
+    return keras.tree.map_structure(again, model.input)
+
+
+def forget_compilation(model: Any) -> None:
+    """Undo that `clone_model` compiles the copy of a compiled model."""
+    model.compiled = False
+    model.optimizer = None
+
+
+def copy_state(source: Any, target: Any) -> None:
+    """Copy all variables (weights, seed generators) and what is trainable."""
+    for old, new in zip(source.variables, target.variables, strict=True):
+        new.assign(old)
+    copy_flags(source, target)
+
+
+def copy_flags(source: Any, target: Any) -> None:
+    """Make trainable of one model what is trainable of another of the same layers."""
+    for old, new in zip(_layers(source), _layers(target), strict=True):
+        new._trainable = old._trainable
+    for old, new in zip(source.weights, target.weights, strict=True):
+        new.trainable = old.trainable
+
+
+def _is_functional(model: Any) -> bool:
+    return hasattr(model, "_nodes_by_depth") and hasattr(model, "operations")
+
+
+def _layers(model: Any) -> list[Any]:
+    return [model, *model._flatten_layers(include_self=False)]

@@ -1,0 +1,1 @@
+"""What people write and read back: specifications, their notation, results of pruning."""

@@ -1,0 +1,70 @@
+"""From options by name to a checked spec, with errors that name the option."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.registry import near_names
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def make_spec(
+    kind: type[S],
+    options: Mapping[str, Any],
+    where: str = "",
+    names: Mapping[str, str] | None = None,
+) -> S:
+    """A spec of a kind from options by field name.
+
+    Args:
+        kind: The spec's class.
+        options: Values by field; text is read as the command line would.
+        where: Put before each problem, as a file's name.
+        names: How people write the options, by field, where they write them on a command line.
+
+    Returns:
+        The spec.
+
+    Raises:
+        InputError: An option is unknown or its value impossible; names the first one.
+    """
+    try:
+        return kind(**options)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise InputError(where + explain(problem, names), hint(problem, kind)) from None
+
+
+def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:
+    """One problem that pydantic found as a sentence that names the option.
+
+    Args:
+        problem: What pydantic tells.
+        names: As for `make_spec`.
+    """
+    place = ".".join(str(p) for p in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"unknown option '{place}'"
+    if problem["type"] == "missing":
+        return f"'{place}' is missing"
+    if not place:
+        return message[:1].lower() + message[1:]
+    option = place if "." in place else "--" + place.replace("_", "-")
+    if names is not None:
+        first = str(problem["loc"][0])
+        option = names.get(first, "--" + first.replace("_", "-"))
+    shown = problem.get("input")
+    return f"{option} {shown}: {message[:1].lower()}{message[1:]}"
+
+
+def hint(problem: Mapping[str, Any], kind: type[BaseModel]) -> str:
+    """Near names for an unknown option."""
+    if problem["type"] != "extra_forbidden" or len(problem["loc"]) != 1:
+        return ""
+    return near_names(str(problem["loc"][0]), kind.model_fields)

@@ -1,0 +1,75 @@
+"""Values as people write them on the command line and in recipes."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+# Stands for a learning rate that a range test finds before the training.
+AUTO_RATE = 0.0
+
+
+def parse_number(text: Any) -> Any:
+    """Read `1/255` or `0.5` as a number; leave what isn't text alone."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("write a number, such as 0.5 or 1/255") from None
+
+
+def parse_numbers(text: Any) -> Any:
+    """Read `0.5,0.5,0.5` (or one number) as a tuple of numbers."""
+    if isinstance(text, str):
+        return tuple(parse_number(part) for part in text.split(","))
+    return (text,) if isinstance(text, int | float) else text
+
+
+def parse_size(text: Any) -> Any:
+    """Read `96x96` as (height, width)."""
+    if not isinstance(text, str):
+        return text
+    parts = text.lower().split("x")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ValueError("write whole numbers with an x between them, such as 96x96")
+    return tuple(int(part) for part in parts)
+
+
+def parse_points(text: Any) -> Any:
+    """Read `5=1e-3,10=1e-4` as pairs of (epoch, rate)."""
+    return tuple(tuple(p.split("=")) for p in text.split(",")) if isinstance(text, str) else text
+
+
+def parse_rate(value: Any) -> Any:
+    """Read a learning rate; `auto` becomes `AUTO_RATE`."""
+    if value == "auto":
+        return AUTO_RATE
+    number = parse_number(value)
+    if isinstance(number, int | float) and not number > 0:
+        raise ValueError("write a rate above 0, or auto")
+    return number
+
+
+def show_rate(rate: float) -> float | str:
+    """A rate as it is written in a recipe."""
+    return "auto" if rate == AUTO_RATE else rate
+
+
+def parse_class_weights(value: Any) -> Any:
+    """Read a mapping `{0: 1, cat: 2.5}` as the text `0=1,cat=2.5`."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={weight}" for name, weight in value.items())
+    return value
+
+
+def as_list(value: Any) -> Any:
+    """Read a single text as a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def parse_share(text: Any) -> Any:
+    """Read `1%` or `0.01` as a share."""
+    if isinstance(text, str) and text.strip().endswith("%"):
+        return float(text.strip()[:-1]) / 100
+    return text

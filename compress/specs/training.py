@@ -1,0 +1,160 @@
+"""What a person writes to describe a training; see `recipe`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+
+from edgepress.compress.specs.amounts import parse_latency
+from edgepress.compress.specs.notation import (
+    as_list,
+    parse_class_weights,
+    parse_number,
+    parse_numbers,
+    parse_points,
+    parse_rate,
+    show_rate,
+)
+
+Number = Annotated[float, BeforeValidator(parse_number)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(parse_numbers)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Latency = Annotated[float | str, BeforeValidator(parse_latency)]
+Rate = Annotated[float, BeforeValidator(parse_rate), PlainSerializer(show_rate)]
+
+
+class Spec(BaseModel):
+    """Base of all specs: frozen; a misspelt field or an infinite number is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TrainSpec(Spec):
+    """How a training runs.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Samples a step.
+        optimizer: Name in `compress.training.optimization.optimizers`.
+        lr: Learning rate that the schedule starts from (after warm-up); "auto" takes what a range
+            test (lr-find) suggests.
+        momentum: For SGD and RMSprop.
+        weight_decay: Decoupled weight decay (AdamW, or any optimizer).
+        schedule: Name in `compress.training.optimization.schedules`.
+        warmup: Epochs over which the rate rises linearly from 0 to `lr` (may be a fraction).
+        lr_factor: Factor of the `step`, `exponential` and `plateau` schedules.
+        lr_every: Epochs between two drops of `step`; over which `exponential` falls by the
+            factor; the first period of `cosine-restarts`.
+        lr_growth: Factor from one period of `cosine-restarts` to the next.
+        lr_power: Exponent of `polynomial`.
+        lr_points: For `piecewise`: from which epoch on which rate, as 5=1e-3,10=1e-4.
+        lr_patience: Epochs without improvement before `plateau` lowers the rate.
+        min_lr: Floor of every schedule.
+        early_stopping: Epochs without improvement before training ends; None trains all epochs.
+        restore_best: Whether the weights of the best validation epoch are kept.
+        clipnorm: Bound on the gradient's global norm.
+        clipvalue: Bound on each element of the gradient; not together with `clipnorm`.
+        accumulate: Steps whose gradients are averaged before the weights change: a larger batch
+            where memory has no room for one.
+        ema: Decay of a running average of the weights, such as 0.999, which is judged and kept in
+            their place.
+        class_weights: What a sample counts in the loss: "none", "balanced" (each class the same in
+            all), "auto" (balanced where classes are uneven), or given as 0=1,3=2.5 by number or
+            name, 1 for the rest.
+        compute: Type that layers compute in while they are trained: "float32", "bfloat16" (mixed
+            precision; weights, outputs and the saved model stay float32), or "auto", bfloat16 where
+            the machine has instructions for it.
+        temperature: Of the soft targets in distillation.
+        distill_weight: Share of the distillation loss, the rest is the task's own loss.
+        distribute: "none"; "mirrored" trains on all devices of this machine, each with a share of
+            every batch; "multi-worker" on the hosts that the variable TF_CONFIG names, where the
+            same command runs on each and the first one writes.
+        distill_layers: Layers whose outputs are matched with the teacher's too, as NAME or
+            NAME=TEACHERS_NAME; widths may differ.
+        distill_layers_weight: Weight of that match, added to the loss.
+        release_zeros: Whether the zeros of a pruned model may change. They stay otherwise: a kernel
+            counts as pruned with 10 % of zeros.
+        release_clusters: Whether weights that share few values may part. They stay together
+            otherwise, and their values are trained.
+        log_csv: File that each epoch adds a line of figures to.
+        log_tensorboard: Folder for TensorBoard's event files.
+    """
+
+    epochs: int = Field(10, ge=0)
+    batch_size: int = Field(64, ge=1)
+    optimizer: str = "adam"
+    lr: Rate = 1e-3
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: str = "constant"
+    warmup: float = Field(0.0, ge=0)
+    lr_factor: float = Field(0.5, gt=0, lt=1)
+    lr_every: int = Field(10, ge=1)
+    lr_growth: float = Field(1.0, ge=1)
+    lr_power: float = Field(1.0, gt=0)
+    lr_points: Annotated[tuple[tuple[float, float], ...], BeforeValidator(parse_points)] = ()
+    lr_patience: int = Field(5, ge=0)
+    min_lr: float = Field(1e-6, ge=0)
+    early_stopping: int | None = Field(None, ge=1)
+    restore_best: bool = True
+    clipnorm: float | None = Field(None, gt=0)
+    clipvalue: float | None = Field(None, gt=0)
+    accumulate: int = Field(1, ge=1)
+    ema: float | None = Field(None, gt=0, lt=1)
+    class_weights: Annotated[
+        str,
+        BeforeValidator(parse_class_weights),
+        Field(pattern=r"^(none|balanced|auto|[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*)$"),
+    ] = "none"
+    compute: Literal["float32", "bfloat16", "auto"] = "float32"
+    temperature: float = Field(4.0, gt=0)
+    distill_weight: float = Field(0.9, ge=0, le=1)
+    distribute: Literal["none", "mirrored", "multi-worker"] = "none"
+    distill_layers: Names = ()
+    distill_layers_weight: float = Field(1.0, gt=0)
+    release_zeros: bool = False
+    release_clusters: bool = False
+    log_csv: str | None = None
+    log_tensorboard: str | None = None
+
+    @model_validator(mode="after")
+    def _one_clip(self) -> TrainSpec:
+        if self.clipnorm and self.clipvalue:
+            raise ValueError("give one of clipnorm and clipvalue")
+        return self
+
+
+class FinetuneSpec(TrainSpec):
+    """Fine-tuning: a training in which only some layers change.
+
+    Attributes:
+        unfreeze: What is trained; see `compress.training.freezing.select`.
+        lr_decay_per_block: Factor of the rate from each block of layers to the one before it: with
+            0.5 the last block learns at `lr`, the one before it at half of it, and so on.
+        train_batchnorm: Whether batch normalisation in frozen parts follows the new data.
+        teacher: Model file whose outputs are learned beside the labels.
+        feature_cache: Whether what lies below the lowest unfrozen layer is computed once for each
+            sample, where nothing random comes before it.
+        cache_memory: Most GiB of memory that cached features take, and a fifth of what is free.
+        cache_disk: Most GiB of disk for features that memory has no room for, and half of what is
+            free; 0 keeps them off the disk.
+        callbacks: Keras callbacks of your own, as file.py:object; a class or function is called.
+    """
+
+    unfreeze: Names = ("all",)
+    lr_decay_per_block: float = Field(1.0, gt=0, le=1)
+    train_batchnorm: bool = False
+    teacher: str | None = None
+    feature_cache: bool = True
+    cache_memory: float = Field(4.0, ge=0)
+    cache_disk: float = Field(16.0, ge=0)
+    callbacks: Names = ()

@@ -1,0 +1,1 @@
+"""What a model costs with units removed: exact, estimated, measured."""

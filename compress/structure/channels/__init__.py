@@ -1,0 +1,1 @@
+"""Channel numbers, and the place where a rule is applied."""

@@ -1,0 +1,1 @@
+"""Refitting what is left to what the whole model computed."""

@@ -1,0 +1,1 @@
+"""Removing units from a model and its optimizer."""

@@ -1,0 +1,322 @@
+"""Removing units for real: a new, smaller model; the given one stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.graph import graph_of, resolve
+from edgepress.compress.models.rebuilding.copying import trusting
+from edgepress.compress.structure.channels.site import Visit
+from edgepress.compress.structure.rules import rule_for
+from edgepress.compress.structure.tracing.groups import Alive, Channels
+from edgepress.compress.structure.tracing.rewired_graph import Remains
+
+
+@dataclass(frozen=True, eq=False)
+class CallSizes:
+    """What is left at one call; see `rules.rule.Sizes`."""
+
+    channels: Channels
+    alive: Alive
+    visit: Visit
+
+    def weight(self, weight: Any) -> tuple[int, ...]:
+        """Shape that is left of a weight."""
+        return tuple(len(kept) for kept in self.channels.kept(weight, self.alive))
+
+    def input(self, index: int = 0) -> tuple[int | None, ...]:
+        """Shape that is left of an input."""
+        return self.channels.shape(self.visit.inputs[index], self.alive)
+
+    def output(self, index: int = 0) -> tuple[int | None, ...]:
+        """Shape that is left of an output."""
+        return self.channels.shape(self.visit.outputs[index], self.alive)
+
+    def kept(self, axis: int) -> Alive:
+        """Which positions of an axis of the first input stay."""
+        ids = self.visit.inputs[0]
+        return self.channels.kept_along(ids, ids.axis(axis), self.alive)
+
+
+@dataclass(eq=False)
+class _Rebuild:
+    """One rebuilding of a model, its nested models and layers, each object once."""
+
+    remains: Remains
+    made: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    undrawn: list[tuple[Any, str, Any]] = field(default_factory=list)
+
+    @property
+    def channels(self) -> Channels:
+        """The original's units."""
+        return self.remains.channels
+
+    @property
+    def alive(self) -> Alive:
+        """Which of them stay."""
+        return self.remains.alive
+
+    def model(self, model: Any) -> Any:
+        """A new model, or the one made before for the same object."""
+        import keras
+
+        if id(model) in self.made:
+            return self.made[id(model)][1]
+        graph = graph_of(model)
+        entries = self.channels.trace.entries[id(graph)]
+        inputs = {
+            id(tensor): self._entry(tensor, ids)
+            for tensor, ids in zip(graph.inputs, entries, strict=True)
+        }
+        if isinstance(model, keras.Sequential):
+            (first,) = inputs.values()
+            new = keras.Sequential([first, *self._stack(model, graph)], name=model.name)
+        else:
+            new = self._functional(model, graph, inputs)
+        self.made[id(model)] = (model, new)
+        return new
+
+    def _entry(self, tensor: Any, ids: Any) -> Any:
+        import keras
+
+        source = tensor._keras_history.operation
+        config = source.get_config()
+        config["batch_shape"] = (tensor.shape[0], *self.channels.shape(ids, self.alive)[1:])
+        return keras.layers.InputLayer.from_config(config).output
+
+    def _stack(self, model: Any, graph: Any) -> list[Any]:
+        """The layers of a Sequential; operations that make masks come back by themselves."""
+        nodes = {id(n.operation): n for n in self.remains.needed(graph) if not n.is_input}
+        return [self._operation(nodes[id(x)]) for x in model.layers if id(x) in nodes]
+
+    def _functional(self, model: Any, graph: Any, tensors: dict[int, Any]) -> Any:
+        import keras
+
+        inputs = dict(tensors)
+        for node in self.remains.needed(graph):
+            if node.is_input:
+                continue
+            for tensor in self.remains.reads(node):
+                tensors[id(tensor)] = tensors[id(resolve(tensor, self.remains.replaced))]
+            outputs = keras.tree.flatten(self.call(node, tensors))
+            tensors.update((id(o), n) for o, n in zip(node.output_tensors, outputs, strict=True))
+        outputs = keras.tree.map_structure(
+            lambda t: tensors[id(resolve(t, self.remains.replaced))], graph._outputs_struct
+        )
+        given = keras.tree.map_structure(lambda t: inputs[id(t)], graph._inputs_struct)
+        return keras.Model(given, outputs, name=model.name)
+
+    def _joined(self, node: Any, left: list[Any]) -> Any:
+        """A concatenation of fewer tensors; of one alone nothing remains to be done."""
+        if len(left) == 1:
+            return left[0]
+        import keras
+
+        operation = self._operation(node)
+        if not isinstance(operation, keras.Layer):
+            operation = _twin(operation)
+        return operation(left, *node.arguments.args[1:], **node.arguments.kwargs)
+
+    def call(self, node: Any, tensors: dict[int, Any]) -> Any:
+        """Make the new version of a call, symbolic tensors or real ones."""
+        import keras
+
+        left = self.remains.reads(node)
+        if len(left) < len(node.input_tensors):
+            return self._joined(node, [tensors[id(t)] for t in left])
+        operation = self._operation(node)
+        args, kwargs = node.arguments.fill_in(tensors)
+        if not isinstance(operation, keras.Layer):
+            visit = self.channels.visit_of(node)
+            operation = _twin(operation)
+            revise = rule_for(node.operation).revise
+            if revise is not None:
+                args = list(args)
+                revise(operation, args, CallSizes(self.channels, self.alive, visit))
+        return operation(*args, **kwargs)
+
+    def _operation(self, node: Any) -> Any:
+        """The new layer or nested model for a node; an operation as it is."""
+        import keras
+
+        old = node.operation
+        if graph_of(old) is not None:
+            return self.model(old)
+        if not isinstance(old, keras.Layer):
+            return old
+        if id(old) not in self.made:
+            self.made[id(old)] = (old, self._layer(old, self.channels.visit_of(node)))
+        return self.made[id(old)][1]
+
+    def _layer(self, old: Any, visit: Visit) -> Any:
+        try:
+            config = copy.deepcopy(old.get_config())
+        except NotImplementedError as error:
+            raise InputError(
+                f"layer '{visit.call.path}' can't be rebuilt: {type(old).__name__} has no"
+                " get_config",
+                "give the class a get_config that names everything its constructor takes",
+            ) from error
+        resize = rule_for(old).resize
+        if resize is not None:
+            resize(old, config, CallSizes(self.channels, self.alive, visit))
+        try:
+            with trusting([old]):
+                new = type(old).from_config(config)
+        except InputError:  # says more already
+            raise
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"layer '{visit.call.path}' can't be rebuilt from its configuration: {error}",
+                f"let {type(old).__name__}.from_config take what its get_config gives",
+            ) from error
+        self.undrawn.extend(_start_at_zero(new))
+        return new
+
+
+def _twin(operation: Any) -> Any:
+    """A copy of an operation that is used nowhere; Keras' own way would save and load it."""
+    twin = object.__new__(type(operation))
+    vars(twin).update(vars(operation))
+    twin._inbound_nodes, twin._outbound_nodes = [], []
+    return twin
+
+
+@dataclass(frozen=True, eq=False)
+class Surgery:
+    """A model and what is left of it.
+
+    Attributes:
+        channels: The original's units.
+        alive: (units,) whether each stayed.
+        model: The pruned model.
+    """
+
+    channels: Channels
+    alive: Alive
+    model: Any
+    _rebuild: _Rebuild
+
+    @property
+    def remains(self) -> Remains:
+        """What is left, and what stands in for what is gone."""
+        return self._rebuild.remains
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was removed."""
+        return bool(self.alive.all()) and not self.remains.replaced
+
+    def layer(self, old: Any) -> Any:
+        """The pruned twin of a layer; None where it has none, as a join of nothing but one."""
+        return self._rebuild.made.get(id(old), (old, None))[1]
+
+    def pairs(self) -> Iterator[tuple[Any, Any]]:
+        """Each variable of the original that is left, with its pruned twin."""
+        for old, new in self._rebuild.made.values():
+            if graph_of(old) is None:
+                yield from zip(old.variables, new.variables, strict=True)
+
+    def kept(self, weight: Any) -> list[Any]:
+        """For each axis of an original weight, the positions that stayed."""
+        return self.channels.kept(weight, self.alive)
+
+    def call(self, node: Any, tensors: dict[int, Any]) -> Any:
+        """Make the pruned twin of a call of the original graph on given tensors."""
+        return self._rebuild.call(node, tensors)
+
+
+def remove(channels: Channels, alive: Alive) -> Surgery:
+    """A model without the units that aren't alive.
+
+    Args:
+        channels: The model's units.
+        alive: (units,) whether each stays.
+
+    Returns:
+        The new model, not compiled, with the weights that are left; and what became of what.
+
+    Raises:
+        InputError: A layer can't be built again from its configuration.
+    """
+    return rebuild(Remains(channels, alive, {}))
+
+
+def rebuild(remains: Remains) -> Surgery:
+    """A model without the layers that nothing needs any more, and without the channels that go.
+
+    Args:
+        remains: What is left; it holds.
+
+    Returns:
+        As `remove`.
+    """
+    work = _Rebuild(remains)
+    channels, alive = remains.channels, remains.alive
+    new = work.model(channels.model)
+    for layer, name, initializer in work.undrawn:
+        setattr(layer, name, initializer)
+    for old_part, new_part in work.made.values():
+        _copy_flags(old_part, new_part)
+        if graph_of(old_part) is None:
+            _copy_weights(channels, alive, old_part, new_part)
+    return Surgery(channels, alive, new, work)
+
+
+def _start_at_zero(layer: Any) -> list[tuple[Any, str, Any]]:
+    """Let a layer's weights start at zero: they are copied anyway, and drawing them takes long.
+
+    Returns:
+        What to set again once the layer is built: (layer, attribute, initializer).
+    """
+    import keras
+    from keras.src.initializers.random_initializers import RandomInitializer
+
+    found = [
+        (part, name, value)
+        for part in layer._flatten_layers()
+        for name, value in vars(part).items()
+        if isinstance(value, RandomInitializer) and not name.startswith("_")
+    ]
+    for part, name, _ in found:
+        setattr(part, name, keras.initializers.Zeros())
+    return found
+
+
+def _copy_weights(channels: Channels, alive: Alive, old: Any, new: Any) -> None:
+    for before, after in zip(old.variables, new.variables, strict=True):
+        after.assign(sliced(before, channels.kept(before, alive)))
+    adjust = rule_for(old).adjust
+    if adjust is not None:
+        adjust(old, new)
+
+
+def sliced(weight: Any, kept: list[Any]) -> Any:
+    """A weight's values at the kept positions of each axis."""
+    value = np.asarray(weight)
+    for axis, positions in enumerate(kept):
+        if len(positions) != value.shape[axis]:
+            value = value.take(positions, axis)
+    return value
+
+
+def _copy_flags(old: Any, new: Any) -> None:
+    """Which layers and weights training changes."""
+    new._trainable = old._trainable
+    if graph_of(old) is not None:
+        return
+    pairs = zip(
+        old._flatten_layers(include_self=False),
+        new._flatten_layers(include_self=False),
+        strict=True,
+    )
+    for before, after in pairs:
+        after._trainable = before._trainable
+    for before, after in zip(old.weights, new.weights, strict=True):
+        after.trainable = before.trainable

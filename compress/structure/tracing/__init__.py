@@ -1,0 +1,1 @@
+"""From a model's graph to groups of channels that are removed together."""

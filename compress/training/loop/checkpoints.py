@@ -1,0 +1,133 @@
+"""The state of a training on disk: one file, whole or absent, written beside the training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.files import atomic_output, sweep
+
+Array = NDArray[Any]
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A callback with a state of its own, which a resumed training gets back."""
+
+    def state(self) -> Mapping[str, Array]:
+        """Arrays by name (numbers as arrays of no axis)."""
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take over what `state` gave; called after `on_train_begin`."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a training needs to go on as if it had never stopped.
+
+    Attributes:
+        arrays: Variables of model, optimizer and callbacks, and the best weights, by name.
+        facts: The rest, JSON-able.
+    """
+
+    arrays: dict[str, Array] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def group(self, prefix: str) -> dict[str, Array]:
+        """The arrays below `prefix/`, by the rest of their name."""
+        start = f"{prefix}/"
+        return {k.removeprefix(start): v for k, v in self.arrays.items() if k.startswith(start)}
+
+
+def values(variables: list[Any]) -> list[Array]:
+    """Copies of variables' values."""
+    return [np.array(variable.numpy()) for variable in variables]
+
+
+def assign(variables: list[Any], arrays: list[Array]) -> None:
+    """Give variables the values of arrays."""
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def numbered(prefix: str, arrays: list[Array]) -> dict[str, Array]:
+    """Arrays named `prefix/0`, `prefix/1`, …"""
+    return {f"{prefix}/{i}": array for i, array in enumerate(arrays)}
+
+
+class Checkpoints:
+    """The checkpoint of one training in a folder; without a folder nothing is kept.
+
+    Args:
+        folder: Where the state lies, made when needed.
+        key: Says which training it is; the state of another one is refused.
+        writes: Whether this process writes; all but one of several workers only read.
+    """
+
+    def __init__(self, folder: Path | None, key: str, writes: bool = True) -> None:
+        self._file = None if folder is None else Path(folder) / "training.npz"
+        self._writes = writes
+        if self._file is not None and writes:
+            sweep(self._file)
+        self._key = key
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    @property
+    def where(self) -> Path | None:
+        """The folder, or None."""
+        return None if self._file is None else self._file.parent
+
+    def read(self) -> Snapshot | None:
+        """The last state, or None where there is none.
+
+        Raises:
+            InputError: The folder holds the state of another training.
+        """
+        if self._file is None or not self._file.exists():
+            return None
+        with np.load(self._file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        facts = json.loads(arrays.pop("facts").tobytes())
+        if facts.pop("key") != self._key:
+            raise InputError(
+                f"'{self._file.parent}' holds the state of another training",
+                "resume with the same model, data and options, or give another folder",
+            )
+        return Snapshot(arrays, facts)
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Write a state while the training goes on; waits for the write before."""
+        if self._file is None or not self._writes:
+            return
+        self.wait()
+        self._pending = self._writer.submit(self._write, self._file, snapshot)
+
+    def _write(self, file: Path, snapshot: Snapshot) -> None:
+        text = json.dumps({**snapshot.facts, "key": self._key}).encode()
+        arrays: dict[str, Any] = {**snapshot.arrays, "facts": np.frombuffer(text, np.uint8)}
+        with atomic_output(file, force=True) as temporary:
+            np.savez(temporary, allow_pickle=False, **arrays)
+
+    def wait(self) -> None:
+        """Return when the last state is on disk.
+
+        Raises:
+            OSError: It couldn't be written.
+        """
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+    def close(self) -> None:
+        """Finish writing and end the thread."""
+        self._writer.shutdown(wait=True)
+        self.wait()

@@ -1,0 +1,236 @@
+"""The compiled functions of a training: one step, and a pass over a validation split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.data import Split, Task
+from edgepress.compress.specs.recipe import TrainSpec
+from edgepress.compress.training.loop.class_weights import sample_weights
+from edgepress.compress.training.loop.own_loss import OwnLoss
+from edgepress.compress.training.teacher.distillation import distillation_loss
+from edgepress.compress.training.teacher.feature_matching import Recorder, feature_loss
+
+# Names of the operations that keep a state between two calls begin so.
+_DRAWING = ("Random", "TruncatedNormal", "Multinomial", "ParameterizedTruncatedNormal")
+
+Apply = Callable[[list[Any], list[Any]], Any]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training minimises.
+
+    Attributes:
+        task: Gives the loss of each output.
+        spec: Weighs labels against the teacher.
+        teacher: A model whose outputs are learned, or None.
+        weights: What a sample of each class counts in training; empty where all count the same.
+        own: Records the features that are matched, or None.
+        others: Records the teacher's.
+        own_loss: The loss of the model's own class in place of the task's, or None.
+    """
+
+    task: Task
+    spec: TrainSpec
+    teacher: Any = None
+    weights: tuple[float, ...] = ()
+    own: Recorder | None = None
+    others: Recorder | None = None
+    own_loss: OwnLoss | None = None
+
+    def task_loss(self, inputs: Any, outputs: Any, targets: Any, train: bool = False) -> Any:
+        """The task's loss, mean over samples, summed over outputs; or the model's own.
+
+        Args:
+            inputs: What the model was given.
+            outputs: What it gave, in its own structure.
+            targets: What it should have given.
+            train: Whether samples are weighed, as in training.
+        """
+        if self.own_loss is None:
+            return self._usual_loss(flat(outputs), targets, weighed=train)
+        weights = None
+        if train and self.weights:
+            first = self.task.target_list(targets)[0]
+            weights = sample_weights(self.weights, self.task.losses[0], first, flat(outputs)[0])
+        return self.own_loss(inputs, targets, outputs, weights, train)
+
+    def _usual_loss(self, outputs: list[Any], targets: Any, weighed: bool) -> Any:
+        if weighed and self.weights:
+            target = self.task.target_list(targets)[0]
+            weights = sample_weights(self.weights, self.task.losses[0], target, outputs[0])
+            return _whole(self.task.keras_loss()(target, outputs[0], sample_weight=weights))
+        return _whole(self.task.total_loss(outputs, targets))
+
+    def loss(self, model: Any, inputs: Any, outputs: Any, targets: Any) -> Any:
+        """What is minimised: the loss, or its mixture with the distance from the teacher.
+
+        With what the model's layers add to it; a loss of the model's own decides that itself.
+
+        Args:
+            model: What is trained; was called just now.
+            inputs: What it was given.
+            outputs: What it gave, in its own structure.
+            targets: What it should have given.
+        """
+        total = self._mixed(inputs, outputs, targets)
+        if self.own_loss is not None and self._hard_share > 0:
+            return total
+        return total + _added(model, total.dtype) if model.losses else total
+
+    @property
+    def _hard_share(self) -> float:
+        """Share of the loss that labels have."""
+        return 1.0 if self.teacher is None else 1 - self.spec.distill_weight
+
+    def _mixed(self, inputs: Any, outputs: Any, targets: Any) -> Any:
+        if self.teacher is None:
+            return self.task_loss(inputs, outputs, targets, train=True)
+        taught = flat(self.teacher(inputs, training=False))
+        soft = distillation_loss(self.task, flat(outputs), taught, self.spec.temperature)
+        weight = self.spec.distill_weight
+        hard = self.task_loss(inputs, outputs, targets, train=True) if weight < 1 else 0.0
+        total = weight * soft + (1 - weight) * hard
+        if self.own is None or self.others is None:
+            return total
+        match = feature_loss(self.own.outputs, self.others.outputs)
+        return total + self.spec.distill_layers_weight * match
+
+
+def _whole(loss: Any) -> Any:
+    """A loss that Keras divided by the number of replicas; a replica's share is weighed later."""
+    import tensorflow as tf
+
+    count = tf.distribute.get_strategy().num_replicas_in_sync
+    return loss if count == 1 else loss * count
+
+
+def _added(model: Any, kind: Any) -> Any:
+    """What layers add to the loss, each whatever its shape summed up as in Keras."""
+    import tensorflow as tf
+
+    return tf.add_n([tf.reduce_sum(tf.cast(loss, kind)) for loss in model.losses])
+
+
+def floats(outputs: Any) -> Any:
+    """A model's outputs in their structure, in float32 whatever its layers compute in."""
+    import keras
+
+    return keras.tree.pack_sequence_as(outputs, flat(outputs))
+
+
+def flat(outputs: Any) -> list[Any]:
+    """A model's outputs as a list, in float32 whatever its layers compute in."""
+    import keras
+    import tensorflow as tf
+
+    found = keras.tree.flatten(outputs)
+    return [tf.cast(o, tf.float32) if o.dtype == tf.bfloat16 else o for o in found]
+
+
+def training_step(
+    model: Any, objective: Objective, apply: Apply, metrics: list[Any], signature: Any
+) -> Any:
+    """Compile one training step.
+
+    Args:
+        model: Trained in place, what is trainable of it.
+        objective: What is minimised; the model's regularisation is added.
+        apply: Changes the model: takes gradients and the variables that they belong to.
+        metrics: Keras metrics of the training display.
+        signature: (inputs, targets) specifications of the batches.
+
+    Returns:
+        A function of (inputs, targets) that changes the model and returns the loss.
+    """
+    import tensorflow as tf
+
+    variables = model.trainable_variables
+
+    @tf.function(input_signature=signature, autograph=False)
+    def step(inputs: Any, targets: Any) -> Any:
+        with tf.GradientTape() as tape:
+            given = floats(model(inputs, training=True))
+            loss = objective.loss(model, inputs, given, targets)
+        if variables:
+            gradients = tape.gradient(loss, variables)
+            apply(gradients, variables)
+        for metric in metrics:
+            metric.update_state(targets, flat(given)[0])
+        return loss
+
+    return step
+
+
+def draws_statefully(step: Any) -> bool:
+    """Whether a step holds TensorFlow's own random operations, which go on where they stood.
+
+    Keras's layers draw from generators that are variables; only a user's own layers do otherwise.
+    """
+    graph = step.get_concrete_function().graph
+    nodes = [*graph.as_graph_def().node]
+    for function in graph.as_graph_def().library.function:
+        nodes += function.node_def
+    return any(node.op.startswith(_DRAWING) for node in nodes)
+
+
+class Validation:
+    """Judges a model on a split, compiled once.
+
+    Args:
+        model: The model.
+        split: The samples.
+        objective: Gives the task's loss and metric.
+        batch_size: Samples a call.
+    """
+
+    def __init__(self, model: Any, split: Split, objective: Objective, batch_size: int) -> None:
+        import tensorflow as tf
+
+        self._task = objective.task
+        self._batches = split.in_order(max(batch_size, 256))
+        self._metrics = self._task.keras_metrics()
+
+        @tf.function(input_signature=self._batches.element_spec, autograph=False)
+        def step(inputs: Any, targets: Any) -> Any:
+            given = floats(model(inputs, training=False))
+            outputs = flat(given)
+            for metric in self._metrics:
+                metric.update_state(targets, outputs[0])
+            return objective.task_loss(inputs, given, targets), outputs
+
+        self._step = step
+
+    def __call__(self) -> tuple[float, float]:
+        """The task's loss, mean over samples, and its metric."""
+        for metric in self._metrics:
+            metric.reset_state()
+        losses, sizes, collected = [], [], []
+        for inputs, targets in self._batches:
+            loss, outputs = self._step(inputs, targets)
+            losses.append(float(loss))
+            sizes.append(len(outputs[0]))
+            if not self._metrics:
+                collected.append(([o.numpy() for o in outputs], _as_numpy(targets)))
+        loss = float(np.average(losses, weights=sizes))
+        if self._metrics:
+            return loss, float(self._metrics[0].result())
+        return loss, self._score(collected)
+
+    def _score(self, parts: list[Any]) -> float:
+        import tensorflow as tf
+
+        outputs = [np.concatenate(o) for o in zip(*(p[0] for p in parts), strict=True)]
+        targets = tf.nest.map_structure(lambda *t: np.concatenate(t), *(p[1] for p in parts))
+        return self._task.score(outputs, targets)
+
+
+def _as_numpy(targets: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda t: t.numpy(), targets)

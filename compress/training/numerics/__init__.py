@@ -1,0 +1,1 @@
+"""How a training computes: number type, determinism, normalisation."""

@@ -1,0 +1,1 @@
+"""Optimizers, their state, learning-rate schedules."""

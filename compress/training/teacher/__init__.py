@@ -1,0 +1,1 @@
+"""Learning from a teacher model: its outputs and its features."""

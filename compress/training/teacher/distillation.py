@@ -1,0 +1,106 @@
+"""Learning from a teacher's outputs beside the labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgepress.compress.data import Task
+from edgepress.compress.errors import InputError
+
+_SMALLEST = 1e-30
+
+
+def check_teacher(teacher: Any, model: Any) -> None:
+    """Refuse a teacher whose inputs or outputs differ in shape from the model's.
+
+    Raises:
+        InputError: They differ.
+    """
+    for side in ("inputs", "outputs"):
+        own = [tuple(t.shape[1:]) for t in getattr(model, side)]
+        other = [tuple(t.shape[1:]) for t in getattr(teacher, side)]
+        if own != other:
+            raise InputError(
+                f"the teacher's {side} have the shapes {other}, the model's {own}",
+                "a teacher is a model for the same task, such as the one before pruning",
+            )
+
+
+def distillation_loss(
+    task: Task, outputs: list[Any], targets: list[Any], temperature: float
+) -> Any:
+    """How far a model's outputs are from its teacher's, mean over samples.
+
+    Classification: `T**2 * KL(teacher_T || model_T)`, both softened by the temperature T; the
+    factor keeps the gradient's size independent of T. Binary and multi-label outputs are treated as
+    a softened pair (yes, no) each. All else: mean squared error of the outputs.
+
+    Args:
+        task: Says for each output what it is and whether it comes before its softmax or sigmoid.
+        outputs: The model's, one (batch, …) tensor for each output.
+        targets: The teacher's, likewise.
+        temperature: Above 0; larger values soften more.
+
+    Returns:
+        A scalar tensor, the sum over outputs.
+
+    Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015).
+    """
+    parts = []
+    for asked, output, target in zip(task.outputs, outputs, targets, strict=True):
+        loss, logits = asked.loss, asked.logits
+        if "categorical" in loss and "crossentropy" in loss:
+            parts.append(_softmax_loss(output, target, logits, temperature))
+        elif "crossentropy" in loss and asked.kind != "image-to-image":
+            parts.append(_sigmoid_loss(output, target, logits, temperature))
+        else:
+            parts.append(_matching_loss(output, target))
+    return sum(parts)
+
+
+def _softmax_loss(output: Any, target: Any, logits: bool, temperature: float) -> Any:
+    import tensorflow as tf
+
+    student = tf.nn.log_softmax(_class_logits(output, logits) / temperature)
+    teacher = tf.nn.log_softmax(_class_logits(target, logits) / temperature)
+    divergence = tf.reduce_sum(tf.exp(teacher) * (teacher - student), axis=-1)
+    return temperature**2 * tf.reduce_mean(divergence)
+
+
+def _class_logits(output: Any, logits: bool) -> Any:
+    """Logits up to a constant; a softmax's input where Keras remembers it, else its logarithm."""
+    import tensorflow as tf
+
+    if logits:
+        return output
+    remembered = getattr(output, "_keras_logits", None)
+    return tf.math.log(tf.maximum(output, _SMALLEST)) if remembered is None else remembered
+
+
+def _sigmoid_loss(output: Any, target: Any, logits: bool, temperature: float) -> Any:
+    import tensorflow as tf
+
+    student = _binary_logits(output, logits) / temperature
+    teacher = _binary_logits(target, logits) / temperature
+    soft = tf.sigmoid(teacher)
+    cross = tf.nn.sigmoid_cross_entropy_with_logits(soft, student)
+    own = tf.nn.sigmoid_cross_entropy_with_logits(soft, teacher)
+    return temperature**2 * tf.reduce_mean(cross - own)
+
+
+def _binary_logits(output: Any, logits: bool) -> Any:
+    import tensorflow as tf
+
+    if logits:
+        return output
+    remembered = getattr(output, "_keras_logits", None)
+    if remembered is not None:
+        return remembered
+    inside = tf.clip_by_value(output, 1e-6, 1 - 1e-6)
+    return tf.math.log(inside) - tf.math.log1p(-inside)
+
+
+def _matching_loss(output: Any, target: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.reduce_mean(tf.math.squared_difference(output, target))

@@ -1,0 +1,1 @@
+"""Which arrays can hold zeros, and masks over them."""

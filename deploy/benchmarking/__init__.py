@@ -1,0 +1,1 @@
+"""Benchmarks on named devices, and what pruning measures on them."""

@@ -1,0 +1,322 @@
+"""Benchmark artifacts on devices that are given by name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgepress.benchmarks.accuracy import Judge
+from edgepress.benchmarks.measuring import Candidate, candidates, measure
+from edgepress.benchmarks.results import BenchmarkResult, DeviceResult, Failure
+from edgepress.benchmarks.statistics.sampling import Plan
+from edgepress.benchmarks.target import RunOptions, Target
+from edgepress.compress.data.passes import Passes
+from edgepress.compress.errors import DeviceError, InputError, Stopped
+from edgepress.compress.kernel.artifact import Artifact
+from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.deploy.benchmarking.measurable_files import as_measured, named_as_given
+from edgepress.deploy.benchmarking.outcomes import outcomes_of
+from edgepress.deploy.benchmarking.run_options import check_options, run_options
+from edgepress.deploy.exporters.tracing import graph_names
+from edgepress.deploy.targets import target_for
+from edgepress.deploy.targets.runnable import takes_files, why_not
+
+if TYPE_CHECKING:
+    from edgepress.compress.data import Dataset
+    from edgepress.deploy.recipe import BenchmarkSpec
+
+_JUDGED_AT_ONCE = 512
+
+
+def benchmark(
+    artifacts: Iterable[Artifact | Path | str],
+    *,
+    devices: Sequence[str | Target] = ("local",),
+    runs: int = 200,
+    threads: int | Sequence[int] = 1,
+    batch: int | Sequence[int] | None = None,
+    data: Any = None,
+    model: Any = None,
+    precision: float | None = None,
+    max_seconds: float = 120.0,
+    launches: int = 5,
+    xnnpack: bool = True,
+    delegates: Sequence[str] = (),
+    providers: Sequence[str] = (),
+    cpus: Sequence[int] = (),
+    timeout: float = 300.0,
+    bootstrap: Path | str | None = None,
+    profile: bool = False,
+    names: Sequence[str] = (),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> BenchmarkResult:
+    """Measure size, latency, memory and accuracy of artifacts, interleaved, on every device.
+
+    Args:
+        artifacts: `.tflite` and `.onnx` files, or what `export` gave; a SavedModel folder is
+            measured as the float32 TFLite file that `export` makes of it.
+        devices: Names and addresses as `target_for` takes them, or targets.
+        runs: Inferences that count, of each artifact.
+        threads: Threads of the runtime, one number or several to measure each.
+        batch: Samples in one inference, one number or several; as in the file by default.
+        data: Data for the accuracy, as `open_data` takes it; measured from the device's outputs.
+        model: What the artifacts were made from, as `open_source` takes it: the data is understood
+            through it, else through the first artifact.
+        precision: Go on until the 95 % intervals are narrower than this share.
+        max_seconds: Time limit of the timing, for each device.
+        launches: Fresh processes over which the runs of an artifact are spread.
+        xnnpack: Whether LiteRT applies XNNPACK.
+        delegates: LiteRT delegates, each as `library[,key=value…]`; paths are the device's.
+        providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
+        cpus: Cores that inference is bound to; all by default.
+        timeout: Seconds that one request to a device may take.
+        bootstrap: Local folder of wheels that boards behind SSH get for the time of the run.
+        profile: Whether the devices also tell the time of each operator.
+        names: What each artifact is called in tables, and known by in later benchmarks; its path
+            where the text is empty, and for all where there are none.
+        seed: Of the order and the bootstrap.
+        progress: Told what goes on.
+
+    Returns:
+        Rows, comparisons, and what failed. A device or an artifact that fails doesn't take the
+        others with it.
+
+    Raises:
+        InputError: An artifact is missing or is of no kind that can be run; an option is wrong.
+        CheckFailed: A SavedModel can't be converted.
+        DeviceError: Nothing at all could be measured.
+    """
+    paths = [Path(a.path if isinstance(a, Artifact) else a) for a in artifacts]
+    if not paths or not devices:
+        raise InputError("there is nothing to benchmark", "name at least one artifact and device")
+    if precision is not None and not 0 < precision < 1:
+        raise InputError(f"precision {precision} is not between 0 and 1", "1 % is 0.01")
+    check_names(names, len(paths))
+    files = [as_measured(path, progress or Silent()) for path in paths]
+    options = run_options(xnnpack, delegates, providers, cpus, timeout)
+    chosen = candidates(files, _several(threads), _several(batch), options, names)
+    chosen = named_as_given(chosen, dict(zip(files, paths, strict=True)))
+    plan = Plan(runs=runs, launches=launches, max_seconds=max_seconds, seed=seed)
+    targets = [d if not isinstance(d, str) else target_for(d, bootstrap) for d in devices]
+    check_options((c.options for c in chosen), files, targets, profile, precision is not None)
+    judge = None if data is None else judge_for(_opened(data, model, paths[0], seed))
+    work = _Work(chosen, plan, precision, judge, profile)
+    asked = tuple(dict.fromkeys(c.file for c in chosen))
+    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), asked)
+    if not result.measurements:
+        raise DeviceError(result.failures[0].reason)
+    return result
+
+
+def _opened(data: Any, model: Any, first: Path, seed: int) -> Dataset:
+    """The data set, understood through the model or, without one, through an artifact."""
+    from edgepress.compress.data import Dataset, open_data
+    from edgepress.deploy.sources.opening import open_source
+
+    if isinstance(data, Dataset):
+        return data
+    return open_data(data, open_source(first if model is None else model).model, seed)
+
+
+def benchmark_run(
+    files: Sequence[RunFile], spec: BenchmarkSpec, *, data: Any, seed: int, progress: Progress
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Measure the files of a run; what can't be measured is told, not raised.
+
+    Files are sent only to devices that run such files, and those that show what a stage brought
+    only to devices that take any file.
+
+    Args:
+        files: What to measure.
+        spec: How, and on which devices.
+        data: Data set for the accuracy, or None.
+        seed: Of the order and the bootstrap.
+        progress: Told what goes on.
+
+    Returns:
+        The `benchmark` document, and what was left out: device, artifact and reason.
+    """
+    options = run_options(spec.xnnpack, spec.delegates, spec.providers, spec.cpus, spec.timeout)
+    chosen = candidates([f.path for f in files], spec.threads, _several(spec.batch), options)
+    plan = Plan(runs=spec.runs, launches=spec.launches, max_seconds=spec.max_seconds, seed=seed)
+    targets = [target_for(device, spec.bootstrap) for device in spec.devices]
+    reasons = {
+        (target.name, file.path): reason
+        for target in targets
+        for file in files
+        if (reason := file.why_not(target))
+    }
+    judge = None if data is None else judge_for(data)
+    work = _Work(chosen, plan, spec.precision, judge, spec.profile, reasons.keys())
+    found = BenchmarkResult(tuple(_on_all(targets, work, progress)))
+    left_out = [
+        {"device": device, "artifact": str(path), "reason": reason}
+        for (device, path), reason in reasons.items()
+    ]
+    return found.to_json(), left_out
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A file of a run that is to be measured.
+
+    Attributes:
+        path: The file.
+        precision: How it stores numbers.
+        shows_stage: Whether it isn't published, but shows what a stage brought.
+    """
+
+    path: Path
+    precision: str
+    shows_stage: bool = False
+
+    def why_not(self, target: Target) -> str:
+        """Why it isn't sent to a device; empty where it is."""
+        if self.shows_stage and not takes_files(target):
+            return f"{target.name} runs the file that its program holds"
+        return why_not(target, self.path, self.precision)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done on every device."""
+
+    chosen: Sequence[Candidate]
+    plan: Plan
+    precision: float | None
+    judge: Judge | None
+    profile: bool
+    left_out: Collection[tuple[str, Path]] = ()
+
+    def on(self, target: Target, progress: Progress) -> DeviceResult:
+        """Measure, then profile what could be measured."""
+        chosen = [c for c in self.chosen if (target.name, c.path) not in self.left_out]
+        if not chosen:
+            return _of_nothing(target)
+        progress.stage(f"{len(chosen)} artifacts on {target.name}")
+        found = measure(
+            chosen,
+            target,
+            self.plan,
+            precision=self.precision,
+            by=self.judge,
+            progress=progress,
+        )
+        if not self.profile:
+            return found
+        progress.stage(f"time by operator on {target.name}")
+        options: dict[Path, RunOptions] = {}
+        for measurement in found.measurements:
+            options.setdefault(measurement.path, measurement.options)
+        profiles, failures = [], list(found.failures)
+        for path, how in options.items():
+            try:
+                profiles.append(target.profile(path, replace(how, batch=None)).to_json())
+            except DeviceError as error:
+                failures.append(Failure(target.name, str(path), error.format_message()))
+        return replace(found, profiles=tuple(profiles), failures=tuple(failures))
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    values = values or (None,)
+    if any(v is not None and v < 1 for v in values):
+        raise InputError("threads and batch sizes must be 1 or more")
+    return values
+
+
+def _on_all(targets: Sequence[Target], work: _Work, progress: Progress) -> list[DeviceResult]:
+    """All devices at once, but those that share this machine one after the other."""
+    stop, this_machine = threading.Event(), threading.Lock()
+
+    def one(target: Target) -> DeviceResult:
+        alone = len(targets) == 1
+        watch = progress if alone else _OneOfMany(progress, target.name, stop)
+        try:
+            with this_machine if target.on_this_machine else nullcontext():
+                return work.on(target, watch)
+        except DeviceError as error:
+            return _unreached(target, error)
+        finally:
+            target.close()
+
+    if len(targets) == 1:
+        return [one(targets[0])]
+    with ThreadPoolExecutor(len(targets)) as pool:
+        try:
+            return list(pool.map(one, targets))
+        except BaseException:
+            stop.set()  # the others end after their present round, and clean up
+            raise
+
+
+def _unreached(target: Target, error: DeviceError) -> DeviceResult:
+    failure = Failure(target.name, "", error.format_message())
+    return replace(_of_nothing(target), failures=(failure,))
+
+
+def _of_nothing(target: Target) -> DeviceResult:
+    """A device that measured nothing."""
+    url = getattr(target, "url", target.name)
+    return DeviceResult(target.name, url, target.timing_valid, None, ())
+
+
+class _OneOfMany:
+    """Progress of one of several devices, and the place where it learns that all should stop."""
+
+    def __init__(self, progress: Progress, device: str, stop: threading.Event) -> None:
+        self._progress, self._device, self._stop = progress, device, stop
+
+    def stage(self, text: str) -> None:
+        """Tell the stage: it names the device itself."""
+        self._progress.stage(text)
+
+    def step(self, done: int, total: int, text: str = "") -> None:
+        """Tell the step of this device.
+
+        Raises:
+            Stopped: The user stopped the run.
+        """
+        if self._stop.is_set():
+            raise Stopped("the benchmark was stopped")
+        self._progress.step(done, total, f"{self._device}: {text}")
+
+
+def check_names(names: Sequence[str], files: int) -> None:
+    """Refuse names that don't tell so many files apart.
+
+    Raises:
+        InputError: There are more or fewer of them, or one names two files.
+    """
+    if names and len(names) != files:
+        raise InputError(
+            f"there are {len(names)} names for {files} files",
+            "give one for each file, in their order",
+        )
+    given = [name for name in names if name]
+    twice = sorted({name for name in given if given.count(name) > 1})
+    if twice:
+        raise InputError(f"'{twice[0]}' names two files", "give each a name of its own")
+
+
+def judge_for(data: Dataset) -> Judge:
+    """The accuracy's judge: the data's report split and its task's metric."""
+    split, task = data.report_split, data.task
+    passes = Passes(split, _JUDGED_AT_ONCE)
+    return Judge(
+        task.metric,
+        split.name,
+        lambda: passes,
+        task.score,
+        split.size,
+        tuple(graph_names(task.output_names)),
+        task.higher_is_better,
+        lambda outputs, targets: outcomes_of(task, outputs, targets),
+        task.figures,
+    )

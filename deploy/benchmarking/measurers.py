@@ -1,0 +1,155 @@
+"""What pruning measures on files and devices: bytes, arena, latency."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.measuring import candidates, measure
+from edgepress.benchmarks.operators.layer_times import LayerClock
+from edgepress.benchmarks.statistics.sampling import Plan
+from edgepress.benchmarks.target import RunOptions, Target
+from edgepress.benchmarks.tflite.arena import plan_arena
+from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.kernel.files import gzip_size, zstd_size
+from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.structure.budgets.layer_size import LayerSize
+from edgepress.compress.structure.budgets.measured_targets import measured_target
+from edgepress.deploy.exporting.export import convert
+from edgepress.deploy.process.worker import Worker, working
+from edgepress.deploy.targets import target_for
+
+_PACKED = {"gzip": gzip_size, "zstd": zstd_size}
+_PLAN = Plan(runs=150, launches=3, rounds=5, max_seconds=30.0)
+
+
+def latency_folder() -> Path:
+    """Where times of layers are kept: `edgepress/layers` in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "edgepress" / "layers"
+
+
+@contextmanager
+def instruments_for(
+    spec: PruneSpec, worker: Worker | None = None, progress: Progress | None = None
+) -> Iterator[Bench | None]:
+    """The instruments that a pruning step needs; None where it needs none.
+
+    Args:
+        spec: The step: its target, device and threads.
+        worker: Where files are converted; one of its own by default.
+        progress: Told what is measured.
+
+    Raises:
+        InputError: There is no such device, or none whose latency can be measured.
+    """
+    if measured_target(spec) is None and spec.device is None:
+        yield None
+        return
+    target = None if spec.device is None else clocked_target(spec.device)
+    options, watch = RunOptions(threads=spec.threads), progress or Silent()
+    try:
+        with working(worker) as at:
+            yield Bench(at, target, options, watch)
+    finally:
+        if target is not None:
+            target.close()
+
+
+def clocked_target(device: str) -> Target:
+    """A device with a clock.
+
+    Raises:
+        InputError: It is unknown, or its times are not those of hardware.
+    """
+    target = target_for(device)
+    address = getattr(target, "url", target.name)
+    if address.startswith("mcu:") or target.estimated or not target.timing_valid:
+        raise InputError(
+            f"no latency of single layers can be measured on '{device}'",
+            "give local, ssh://user@host or adb:SERIAL; for microcontrollers --target-macs,"
+            " --target-size or --target-arena",
+        )
+    return target
+
+
+class Bench:
+    """The instruments; keeps the first model's file, which later ones are measured against.
+
+    Args:
+        worker: Where files are converted.
+        target: The device, or None.
+        options: How files are run there.
+        progress: Told what is measured.
+    """
+
+    def __init__(
+        self, worker: Worker | None, target: Target | None, options: RunOptions, progress: Progress
+    ) -> None:
+        self._worker, self._target = worker, target
+        self._options, self._progress = options, progress
+        self._first: tuple[bytes, float] | None = None
+
+    def size(self, model: Any) -> float:
+        """Bytes of the model as a float32 TFLite file."""
+        with self._file(model) as path:
+            return float(path.stat().st_size)
+
+    def packed_size(self, model: Any, packing: str) -> float:
+        """Bytes of that file as gzip or zstd packs it."""
+        with self._file(model) as path:
+            return float(_PACKED[packing](path))
+
+    def arena(self, model: Any) -> float:
+        """Bytes of that file's activations in RAM."""
+        with self._file(model) as path:
+            return float(plan_arena(path).arena_bytes)
+
+    def latency(self, model: Any) -> float:
+        """Milliseconds of that file on the device.
+
+        The first model's is the median; each later one is measured in turns with the first, and
+        its ratio counts: a machine that changed its speed in between doesn't.
+        """
+        with self._file(model) as path:
+            if self._first is None:
+                value = self._run([path])
+                self._first = path.read_bytes(), value
+                return value
+            first, value = self._first
+            reference = path.with_name("reference.tflite")
+            reference.write_bytes(first)
+            return value * self._run([reference, path])
+
+    def layer_times(self, sizes: Sequence[LayerSize]) -> Mapping[LayerSize, float]:
+        """Milliseconds of single layers, measured once and kept."""
+        assert self._target is not None
+        clock = LayerClock(self._target, self._options, latency_folder(), self._progress)
+        return clock.times(sizes)
+
+    @contextmanager
+    def _file(self, model: Any) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+            path = Path(folder) / "model.tflite"
+            problem = convert(model, path, "tflite", "float32", self._worker)
+            if problem:
+                raise InputError(f"the model has no TFLite file to measure: {problem}")
+            yield path
+
+    def _run(self, paths: Sequence[Path]) -> float:
+        """Milliseconds of one file, or the time of the second as a multiple of the first's."""
+        assert self._target is not None
+        chosen = candidates(paths, (self._options.threads,), (None,), self._options)
+        result = measure(chosen, self._target, _PLAN)
+        if result.failures:
+            raise DeviceError(result.failures[0].reason)
+        if len(paths) == 1:
+            return float(np.median(result.measurements[0].series.values)) / 1e6
+        return result.comparisons[0].ratio

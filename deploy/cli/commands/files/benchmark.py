@@ -1,0 +1,170 @@
+"""`edgepress benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgepress.benchmarks.gate.comparison import GateResult
+from edgepress.benchmarks.gate.tolerances import Tolerances
+from edgepress.benchmarks.history import check_history, keep
+from edgepress.benchmarks.report.ci import render_github, render_junit
+from edgepress.compress.errors import CheckFailed, DeviceError, InputError
+from edgepress.compress.kernel.files import atomic_output, check_output, write_json
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.benchmark_display import show_benchmark
+from edgepress.deploy.cli.gate import names_of, open_gate, regression_message
+from edgepress.deploy.cli.options import (
+    Values,
+    benchmark_options,
+    common_options,
+    data_options,
+    data_spec,
+    given,
+    keyword_values,
+    output_options,
+    spec_from,
+    spec_options,
+)
+from edgepress.deploy.recipe import BenchmarkSpec
+
+
+@click.command()
+@click.argument(
+    "artifacts", nargs=-1, required=True, metavar="ARTIFACT…", type=click.Path(path_type=Path)
+)
+@benchmark_options
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="What the files were made from: the data is understood through it.",
+)
+@click.option(
+    "--name",
+    multiple=True,
+    metavar="NAME",
+    help="What a file is called, and known by in --against wherever it lies: once for each file in"
+    " their order, or FILE=NAME.",
+)
+@click.option(
+    "--against",
+    metavar="EARLIER",
+    type=click.Path(path_type=Path),
+    help="An earlier result (RUN folder, .json, history or history@LABEL): exit code 1 on a"
+    " regression of metric, latency, size, arena, memory or energy. Where it is the file of"
+    " --history and holds no such result yet, this one is the first.",
+)
+@spec_options(Tolerances)
+@click.option(
+    "--history", type=click.Path(path_type=Path), help="SQLite file that this result is added to."
+)
+@click.option("--label", default="", help="Name of this result in the history, such as a commit.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit's XML here.")
+@click.option(
+    "--github",
+    type=click.Path(path_type=Path),
+    help="Also write JSON for GitHub's benchmark action.",
+)
+@data_options(required=False, skip=("augment",))
+@output_options(required=False, help="Also write the JSON document to this file.")
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Measure size, latency, memory and accuracy of ARTIFACTs (.tflite, .onnx), interleaved.
+
+    A SavedModel folder is measured as the float32 TFLite file that `export` makes of it.
+
+    --data measures the accuracy from the outputs that come back from the device; the data is
+    understood through --model, the model that the files were made from, else the first file.
+    """
+    from edgepress.deploy.benchmarking.benchmark import benchmark
+
+    _check_pairs(values)
+    spec = spec_from(BenchmarkSpec, given(values, BenchmarkSpec))
+    for path in values["artifacts"]:
+        if not path.exists():
+            raise InputError(f"artifact '{path}' does not exist")
+    names = names_of(values)
+    gate = open_gate(values, names)
+    _check_outputs(values)
+    dataset = _dataset(values)
+    with display.ConsoleProgress() as progress:
+        result = benchmark(
+            list(values["artifacts"]),
+            data=dataset,
+            names=names,
+            seed=values["seed"],
+            progress=progress,
+            **spec.model_dump(),
+        )
+    document = {**result.to_json(), "directory": str(Path.cwd())}
+    try:
+        found = gate.hold(document) if gate else GateResult(())
+    finally:
+        if values["output"]:  # what was measured isn't lost to a comparison that can't be made
+            write_json(values["output"], document, force=values["force"])
+    _keep(values, document)
+    if values["as_json"]:
+        display.print_json(document)
+    else:
+        show_benchmark(document)
+    _end(document, found)
+
+
+def _end(document: dict[str, Any], found: GateResult) -> None:
+    """End with what went wrong: all of it, in one line."""
+    worse = regression_message(found)
+    if document["failures"]:
+        first = document["failures"][0]
+        told = f"{first['device']}: {first['artifact']} failed: {first['reason']}"
+        raise DeviceError(f"{told.rstrip('.')}; {worse}" if worse else told)
+    if worse:
+        raise CheckFailed(worse)
+
+
+def _check_pairs(values: Values) -> None:
+    """Refuse options that say how to do what isn't asked for."""
+    pairs = [("model", "data"), ("label", "history"), ("force", "output")]
+    pairs += [(field, "against") for field in Tolerances.model_fields]
+    for option, needed in pairs:
+        if values[option] not in (None, "", False) and not values[needed]:
+            raise click.UsageError(f"--{option.replace('_', '-')} needs --{needed}")
+
+
+def _check_outputs(values: Values) -> None:
+    """Refuse, before anything is measured, what can't be written."""
+    if values["output"]:
+        check_output(values["output"], values["force"])
+    for option in ("junit", "github"):
+        if values[option]:
+            check_output(values[option], force=True)
+    if values["history"]:
+        check_history(values["history"])
+
+
+def _keep(values: Values, document: dict[str, Any]) -> None:
+    """Add the result to the history, and tell CI servers."""
+    if values["history"]:
+        keep(values["history"], document, values["label"])
+    for option, render in (("junit", render_junit), ("github", render_github)):
+        if values[option]:
+            with atomic_output(values[option], force=True) as temporary:
+                temporary.write_text(render(document), "utf-8")
+
+
+def _dataset(values: Values) -> Any:
+    """The data, understood through the model or, without one, through the artifact."""
+    data = data_spec(values)
+    if data is None:
+        return None
+    from edgepress.deploy.cli.quiet import load_frameworks
+
+    load_frameworks(values["verbose"])
+    from edgepress.compress import open_data
+    from edgepress.deploy.sources.opening import open_source
+
+    return open_data(
+        data, open_source(values["model"] or values["artifacts"][0]).model, values["seed"]
+    )

@@ -1,0 +1,147 @@
+"""`edgepress export`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from edgepress.compress.errors import CheckFailed
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    checked_output,
+    common_options,
+    data_options,
+    data_spec,
+    given,
+    keyword_values,
+    model_argument,
+    open_model,
+    output_options,
+    spec_from,
+    spec_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.recipe import ExportSpec
+
+
+@click.command()
+@model_argument
+@data_options(required=False)
+@output_options(help="Folder for the files.")
+@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape", "graph_batch": "batch"})
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Write MODEL as every combination of the formats and precisions that exists.
+
+    Each file is loaded again in its own runtime and compared with MODEL; one that departs is not
+    published and gives exit code 1. int8 needs --data for its calibration.
+
+    MODEL may be a SavedModel without a Keras model, which is converted by its signature, or a
+    finished .tflite or .onnx file, which is stored in other precisions.
+    """
+    data, options = data_spec(values), given(values, ExportSpec)
+    if data is None:
+        options.setdefault("quantize", "float32")
+    spec = spec_from(ExportSpec, options)
+    if data is not None and data.augment and not spec.qat_epochs:
+        raise click.UsageError("--augment needs --qat-epochs: nothing else trains here")
+    output = checked_output(values, folder=True)
+    load_frameworks(values["verbose"])
+    from edgepress.compress import open_data
+    from edgepress.deploy.exporting.export import export
+
+    source = open_model(values)
+    dataset = None if data is None else open_data(data, source.model, values["seed"])
+    for warning in dataset.warnings if dataset else ():
+        display.say(f"note: {warning}")
+    with display.ConsoleProgress() as progress:
+        result = export(
+            source,
+            output,
+            data=dataset,
+            seed=values["seed"],
+            force=values["force"],
+            progress=progress,
+            **spec.model_dump(),
+        )
+    document = result.to_json()
+    if values["as_json"]:
+        display.print_json(document)
+    else:
+        show_export(document)
+    if result.log:
+        display.say(f"note: what the converters printed: {result.log}")
+    if document["failed"]:
+        raise CheckFailed(_all_of(document["failed"], "not published"))
+    if not document["artifacts"]:
+        raise CheckFailed("nothing was exported: " + _all_of(document["skipped"], "skipped"))
+
+
+def _all_of(refused: Sequence[dict[str, Any]], what: str) -> str:
+    """Every file that there isn't, with its reason and what to try."""
+    return "; ".join(f"{_name(r)} was {what}: {_reason(r)}" for r in refused)
+
+
+def _name(refused: dict[str, Any]) -> str:
+    return f"{refused['format']} {refused['quantize']}"
+
+
+def _reason(refused: dict[str, Any]) -> str:
+    following = f" (next: {refused['next_step']})" if refused["next_step"] else ""
+    return f"{refused['reason']}{following}"
+
+
+def show_export(document: dict[str, Any]) -> None:
+    """The files as a table, and what was left out."""
+    rows = []
+    for artifact in document["artifacts"]:
+        verified = artifact["verified"] or {}
+        agreement = verified.get("agreement")
+        weakest = _weakest(verified)
+        rows.append(
+            [artifact["path"], artifact["bytes"], artifact["gzip_bytes"], artifact["zstd_bytes"],
+             "verified" if verified else "not verified", verified.get("max_abs_error"),
+             weakest.get("error"), weakest.get("tolerance"),
+             None if agreement is None else display.percent(agreement), verified.get("value"),
+             verified.get("source_value")]
+        )  # fmt: skip
+    display.print_table(
+        "Exported files, each compared with its source",
+        ["file", "bytes", "gzip", "zstd", "", "max error", "error", "tolerance", "agreement",
+         "metric", "source's"],
+        rows,
+    )  # fmt: skip
+    for line in dict.fromkeys(_definitions(document["artifacts"])):
+        click.echo(line)
+    for note in document["notes"]:
+        click.echo(f"note: {note}")
+    for skip in document["skipped"]:
+        click.echo(f"skipped {_name(skip)}: {_reason(skip)}")
+    for failure in document["failed"]:
+        click.echo(f"not published {_name(failure)}: {_reason(failure)}")
+
+
+def _weakest(verified: dict[str, Any]) -> dict[str, Any]:
+    """The output whose error comes nearest to its tolerance."""
+    return max(
+        verified.get("outputs") or ({},),
+        key=lambda row: row["error"] / row["tolerance"] if row else 0.0,
+    )
+
+
+def _definitions(artifacts: list[dict[str, Any]]) -> Iterator[str]:
+    """What the figures of the table mean."""
+    for artifact in artifacts:
+        verified = artifact["verified"] or {}
+        outputs = verified.get("outputs") or ()
+        if not outputs:
+            continue
+        error = _weakest(verified)["bounded"]
+        of = "spread of" if error == "noise" else "largest value of"
+        yield f"{artifact['quantize']}: error is the {error} over the {of} the output"
+        least = min(outputs, key=lambda row: row["agreement"])
+        yield f"agreement on '{least['name']}': share of {least['definition']}"

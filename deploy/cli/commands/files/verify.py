@@ -1,0 +1,129 @@
+"""`edgepress verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgepress.compress.errors import CheckFailed, InputError
+from edgepress.compress.kernel.artifact import Agreement
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    check_picture,
+    common_options,
+    data_options,
+    data_spec,
+    keyword_values,
+    model_argument,
+    open_noted,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+
+
+@click.command()
+@model_argument
+@click.argument("artifact", metavar="ARTIFACT", type=click.Path(path_type=Path))
+@data_options(required=False, skip=("augment",))
+@click.option("--layers", is_flag=True, help="Compare layer by layer; name the first to depart.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Picture of --layers, a .png file.")
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Compare ARTIFACT (.tflite, .onnx or a SavedModel folder) with MODEL, its source.
+
+    MODEL may be such a file itself. With --data the task's metric of both is measured on the test
+    split. Exit code 1 when they disagree.
+    """
+    data = data_spec(values)
+    artifact = values["artifact"]
+    if not artifact.exists():
+        raise InputError(f"artifact '{artifact}' does not exist")
+    if values["plot"] and not values["layers"]:
+        raise InputError("--plot draws the layers", "pass --layers")
+    if values["plot"]:
+        check_picture(values["plot"], force=True)
+    load_frameworks(values["verbose"])
+    from edgepress.deploy.verification.verifying import verify
+
+    source = open_noted(values)
+    if values["layers"] and not source.is_keras:
+        raise InputError(
+            f"--layers compares with Keras layers: '{values['model']}' is {source.file.what} that"
+            " holds none",
+            "give the Keras model that it was made from",
+        )
+    result = verify(source, artifact, data, seed=values["seed"])
+    report = _compare_layers(source.model, artifact, data, values) if values["layers"] else None
+    if values["as_json"]:
+        layers = {"layers": report.to_json()} if report else {}
+        display.print_json({**result.to_json(), **layers})
+    else:
+        display.print_table(
+            f"{artifact} against {values['model']}, {result.samples:,} samples",
+            ["", "value"],
+            [
+                ["largest difference", result.max_abs_error],
+                ["mean difference", result.mean_abs_error],
+                ["tolerance", result.tolerance],
+                ["agreement", display.percent(result.agreement)],
+                [f"{result.metric or 'metric'} of the file", result.value],
+                [f"{result.metric or 'metric'} of the source", result.source_value],
+                ["verdict", "verified" if result.passed else "failed"],
+            ],
+        )
+        display.print_outputs([vars(row) for row in result.metrics], ["source", "file"])
+        _show_outputs(result)
+        if report:
+            _show_layers(report)
+    if not result.passed:
+        raise CheckFailed(f"'{artifact}' departs from its source: {result.reason}")
+
+
+def _show_outputs(result: Agreement) -> None:
+    """A row for each output, what its figures mean, and the class that lost most."""
+    display.print_table(
+        "Output by output",
+        ["output", "error", "tolerance", "what", "agreement", "share of", "failed"],
+        [
+            [
+                o.name, o.error, o.tolerance, o.bounded, display.percent(o.agreement), o.definition,
+                ", ".join(o.slices) if o.slices else ("" if o.passed else "all"),
+            ]
+            for o in result.outputs
+        ],
+    )  # fmt: skip
+    if {o.bounded for o in result.outputs} == {"noise"}:
+        click.echo("noise: root mean square of the differences over the spread of the outputs")
+    worst = result.worst_class
+    if worst is not None:
+        click.echo(
+            f"class that lost most: '{worst.name}' of output '{worst.output}', recall"
+            f" {worst.source_recall:.4f} to {worst.recall:.4f} of {worst.samples:,} (95 % interval"
+            f" of the fall {worst.low:.4f} to {worst.high:.4f})"
+        )
+
+
+def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> Any:
+    from edgepress.deploy.verification.layerwise import compare_layers, draw_layers
+
+    report = compare_layers(model, artifact, data, seed=values["seed"])
+    if values["plot"]:
+        draw_layers(report, values["plot"])
+    return report
+
+
+def _show_layers(report: Any) -> None:
+    display.print_table(
+        f"Layer by layer; below {report.threshold_db:.0f} dB a layer departs",
+        ["layer", "type", "SQNR dB", "max error", "likely cause"],
+        [[r.layer, r.type, r.sqnr_db, r.max_abs_error, r.cause] for r in report.layers],
+    )
+    if report.fused:
+        click.echo(f"fused into a neighbour: {', '.join(report.fused)}")
+    if report.worst:
+        click.echo(f"worst: {report.worst.layer}, {report.worst.sqnr_db:.1f} dB")
+    first = report.first
+    click.echo(f"first to depart: {first.layer if first else 'none'}")

@@ -1,0 +1,137 @@
+"""`edgepress finetune`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgepress.compress.errors import CheckFailed
+from edgepress.compress.kernel.files import check_output
+from edgepress.compress.specs.recipe import FinetuneSpec
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    checked_model_output,
+    common_options,
+    data_options,
+    data_spec,
+    given,
+    keyword_values,
+    load_model,
+    model_argument,
+    output_options,
+    read_by,
+    spec_from,
+    spec_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.training_state import state_folder, training_state
+
+
+@click.command()
+@model_argument
+@data_options(required=True)
+@output_options(help="The tuned model, a .keras file; history and curves go beside it.")
+@spec_options(FinetuneSpec)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Train chosen layers of MODEL; writes OUT, its history (.json) and curves (.png)."""
+    spec = spec_from(FinetuneSpec, given(values, FinetuneSpec))
+    data = data_spec(values)
+    output = checked_model_output(values)
+    for beside in (output.with_suffix(".json"), output.with_suffix(".png")):
+        check_output(beside, values["force"], inputs=read_by(values))
+    load_frameworks(values["verbose"], _joining(spec))
+    from edgepress.compress import load, open_data, save
+    from edgepress.compress.kernel.files import write_json
+    from edgepress.compress.training import finetune_as
+    from edgepress.compress.training.curves import draw_curves
+
+    model = load_model(values)
+    teacher = None if spec.teacher is None else load(spec.teacher)
+    dataset = open_data(data, model, values["seed"], teacher)
+    for warning in dataset.warnings:
+        display.say(f"note: {warning}")
+    chief = _is_chief(spec)
+    with _state(output, values["resume"], chief) as state, display.ConsoleProgress() as progress:
+        progress.stage(f"fine-tune for {spec.epochs} epochs ({dataset.task.text()})")
+        result = finetune_as(
+            spec,
+            model,
+            dataset,
+            teacher=teacher,
+            seed=values["seed"],
+            state_dir=state,
+            progress=progress,
+        )
+        document = result.to_json()
+        if not chief:
+            display.say(f"this worker's share is done; the first worker writes '{output}'")
+            return
+        save(result.model, output, values["force"])
+        write_json(output.with_suffix(".json"), document)
+        draw_curves(document["history"], output.with_suffix(".png"))
+    _show(values, document, output)
+    if document["diverged"]:
+        raise CheckFailed(
+            f"the training diverged: {document['diverged']}",
+            f"'{output}' has the last good weights",
+        )
+
+
+def _joining(spec: FinetuneSpec) -> Callable[[], None] | None:
+    """What connects this process with other workers, where that is asked for."""
+    if spec.distribute != "multi-worker":
+        return None
+
+    def join() -> None:
+        from edgepress.compress.training.loop.distribution import join_workers
+
+        join_workers()
+
+    return join
+
+
+def _is_chief(spec: FinetuneSpec) -> bool:
+    """Whether this process writes what comes out."""
+    from edgepress.compress.training.loop.distribution import is_chief
+
+    return spec.distribute != "multi-worker" or is_chief()
+
+
+@contextmanager
+def _state(output: Path, resume: bool, chief: bool) -> Iterator[Path]:
+    """The folder for checkpoints; workers behind the first only read there."""
+    if chief:
+        with training_state(output, resume) as folder:
+            yield folder
+        return
+    yield state_folder(output)
+
+
+def _show(values: Values, document: dict[str, Any], output: Path) -> None:
+    if values["as_json"]:
+        display.print_json(document)
+        return
+    display.print_table(
+        f"Fine-tuned {values['model']}",
+        ["", "before", "after"],
+        [[f"{document['metric']} ({document['split']})", document["before"], document["after"]]],
+    )
+    display.print_outputs(document["metrics"], ["before", "after"])
+    told = [d for d in document.get("diagnosis", []) if d["advice"] not in document["notes"]]
+    for note in [*document["notes"], *map(_advice, told)]:
+        click.echo(f"note: {note}")
+    click.echo(f"trained layers: {', '.join(document['unfrozen']) or 'none'}")
+    click.echo(f"wrote {output}, {output.with_suffix('.json')}, {output.with_suffix('.png')}")
+
+
+def _advice(diagnosis: dict[str, Any]) -> str:
+    """A diagnosis of the curves as a remark."""
+    return f"{diagnosis['finding']} from epoch {diagnosis['epoch']}: {diagnosis['advice']}"

@@ -1,0 +1,69 @@
+"""`edgepress lr-find`."""
+
+from __future__ import annotations
+
+import click
+
+from edgepress.compress.specs.recipe import FinetuneSpec
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    check_picture,
+    common_options,
+    data_options,
+    data_spec,
+    given,
+    keyword_values,
+    load_model,
+    model_argument,
+    output_options,
+    spec_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+
+_USED = (
+    "batch_size", "optimizer", "momentum", "weight_decay", "clipnorm", "clipvalue", "class_weights",
+    "unfreeze", "train_batchnorm",
+)  # fmt: skip
+_SKIPPED = tuple(FinetuneSpec.model_fields.keys() - set(_USED))
+
+
+@click.command()
+@model_argument
+@data_options(required=True)
+@output_options(required=False, help="Picture of the curve, a .png file.")
+@click.option("--lowest", default=1e-7, show_default=True, help="First rate.")
+@click.option("--highest", default=10.0, show_default=True, help="Last rate.")
+@click.option("--steps", default=100, show_default=True, help="Steps from one to the other.")
+@spec_options(FinetuneSpec, skip=_SKIPPED)
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Find a learning rate for MODEL: train with a rising rate and watch the loss."""
+    data, output = data_spec(values), values["output"]
+    if output is not None:
+        check_picture(output, values["force"])
+    load_frameworks(values["verbose"])
+    from edgepress.compress.training.lr_range import draw_range, lr_find
+
+    with display.ConsoleProgress() as progress:
+        progress.stage("learning-rate range test")
+        found = lr_find(
+            load_model(values),
+            data,
+            lowest=values["lowest"],
+            highest=values["highest"],
+            steps=values["steps"],
+            seed=values["seed"],
+            progress=progress,
+            **given(values, FinetuneSpec, _SKIPPED),
+        )
+    if output is not None:
+        draw_range(found, output)
+    document = found.to_json()
+    if values["as_json"]:
+        display.print_json(document)
+        return
+    click.echo(f"suggested learning rate: {document['suggestion']:.3g}")
+    if output is not None:
+        click.echo(f"wrote {output}")

@@ -1,0 +1,81 @@
+"""`edgepress sensitivity`."""
+
+from __future__ import annotations
+
+import click
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.files import atomic_output
+from edgepress.compress.specs.notation import parse_numbers
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    check_picture,
+    common_options,
+    data_options,
+    data_spec,
+    keyword_values,
+    load_model,
+    model_argument,
+    output_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+
+
+@click.command()
+@model_argument
+@data_options(required=True)
+@output_options(required=False, help="Plot, a .png file.")
+@click.option(
+    "--ratios", default="0.25,0.5,0.75", show_default=True, help="Shares of a group to remove."
+)
+@click.option("--criterion", default="auto", show_default=True, help="Ranks the channels.")
+@click.option("--samples", default=1000, show_default=True, help="Most samples to measure on.")
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Show how much the metric of MODEL falls when each channel group alone is pruned."""
+    data, ratios, output = data_spec(values), _ratios(values["ratios"]), values["output"]
+    if output is not None:
+        check_picture(output, values["force"])
+    load_frameworks(values["verbose"])
+    from edgepress.compress.structure.sensitivity import sensitivity
+
+    with display.ConsoleProgress() as progress:
+        found = sensitivity(
+            load_model(values),
+            data,
+            ratios=ratios,
+            criterion=values["criterion"],
+            samples=values["samples"],
+            seed=values["seed"],
+            progress=progress,
+        )
+    if output is not None:
+        with atomic_output(output, values["force"]) as temporary:
+            found.plot(temporary)
+    document = found.to_json()
+    if values["as_json"]:
+        display.print_json(document)
+        return
+    display.print_table(
+        f"{found.metric} of {values['model']}: {found.before:.4f} on {found.samples} samples"
+        f" ({found.split})",
+        ["group", "removed", found.metric, "drop", "MACs saved"],
+        [
+            [row.group, f"{row.ratio:.0%}", row.value, row.drop, display.percent(row.macs)]
+            for row in found.rows
+        ],
+    )
+    if output is not None:
+        click.echo(f"wrote {output}")
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    try:
+        ratios: tuple[float, ...] = parse_numbers(text)
+    except ValueError:
+        ratios = ()
+    if not ratios or not all(0 < ratio < 1 for ratio in ratios):
+        raise InputError(f"--ratios {text}: give shares between 0 and 1, such as 0.25,0.5")
+    return ratios

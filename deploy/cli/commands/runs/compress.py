@@ -1,0 +1,153 @@
+"""`edgepress compress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec
+from edgepress.deploy.cli.options import (
+    Values,
+    benchmark_options,
+    common_options,
+    data_options,
+    data_spec,
+    given,
+    keyword_values,
+    on_command_line,
+    output_options,
+    spec_from,
+    spec_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.run_display import finish, run_line
+from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec, Recipe, read_recipe
+
+_PRUNE_SCHEDULES = ("one-shot", "iterative")
+_RECIPE_ENDINGS = (".yaml", ".yml")
+
+
+@click.command()
+@click.argument("source", required=False, metavar="[MODEL | RECIPE.yaml]")
+@data_options(required=False)
+@output_options(required=False, help="Folder of the run.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
+@spec_options(FinetuneSpec)
+@spec_options(
+    PruneSpec,
+    skip=("max_drop", "calibration_samples"),
+    rename={
+        "schedule": "prune-schedule",
+        "device": "prune-device",
+        "threads": "prune-threads",
+        "release_zeros": "prune-release-zeros",
+        "release_clusters": "prune-release-clusters",
+    },
+    prefix="prune_",
+)
+@spec_options(AcceptSpec)
+@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape"})
+@benchmark_options
+@click.option("--custom-objects", type=click.Path(), help="Python file with your own layers.")
+@click.option("--unsafe-lambda", is_flag=True, help="Let Lambda layers run their Python code.")
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """The whole line: fine-tune, prune, recover, strip, export, verify, benchmark, report.
+
+    Fine-tuning runs when one of its options is given (such as --epochs), pruning when a target is
+    (--sparsity, --target-macs, …); --schedule is the learning rate's, --prune-schedule the
+    sparsity's. Several pruning steps are written in a recipe.
+    """
+    resume, output = values["resume"], values["output"]
+    if resume is not None:
+        recipe = _resumed(values)
+    elif values["source"] is None:
+        raise click.UsageError("missing MODEL or RECIPE.yaml")
+    elif output is None:
+        raise click.UsageError("missing -o, the folder of the run")
+    else:
+        recipe = _recipe(values)
+    load_frameworks(values["verbose"])
+    result = run_line(recipe, resume or output, resume is not None, values["force"])
+    finish(result, values["as_json"])
+
+
+def _resumed(values: Values) -> Recipe:
+    """The recipe of a run that goes on: the one in its folder, or one that is given anew."""
+    resume = values["resume"]
+    if not resume.is_dir():
+        raise InputError(f"'{resume}' holds no run to resume")
+    if values["output"] not in (None, resume):
+        raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
+    if values["source"] is not None:
+        return _recipe(values)
+    found = sorted({*_settings(values), *on_command_line("data", "seed", *DataSpec.model_fields)})
+    if found:
+        raise click.UsageError(
+            f"--resume takes the settings from the run's own recipe: drop --{found[0]}, or give"
+            " MODEL too"
+        )
+    folder = RunFolder(resume)
+    if folder.recipe.is_file():
+        folder.check_recipe()
+    return read_recipe(folder.recipe)
+
+
+def _recipe(values: Values) -> Recipe:
+    source = values["source"]
+    settings = _settings(values)
+    if source.endswith(_RECIPE_ENDINGS):
+        found = [*settings, *on_command_line("data", *DataSpec.model_fields)]
+        if found:
+            raise click.UsageError(
+                f"a recipe says everything itself: drop the options ({found[0]})"
+            )
+        recipe = read_recipe(Path(source))
+        seed = {"seed": values["seed"]} if on_command_line("seed") else {}
+        return recipe.model_copy(update=seed)
+    data = data_spec(values)
+    if data is None:
+        raise click.UsageError("missing --data")
+    return make_spec(Recipe, {"model": source, "data": data, "seed": values["seed"], **settings})
+
+
+def _settings(values: Values) -> dict[str, Any]:
+    """The parts of a recipe that were given as options."""
+    found: dict[str, Any] = {}
+    tuning = given(values, FinetuneSpec)
+    pruning = given(_unprefixed(values), PruneSpec)
+    if tuning.get("schedule") in _PRUNE_SCHEDULES:
+        pruning["schedule"] = tuning.pop("schedule")
+    if pruning and values["calibration_samples"]:
+        pruning["calibration_samples"] = values["calibration_samples"]
+    if pruning.get("target_latency") and "device" not in pruning:
+        # A latency that is aimed at is that of the first device which is benchmarked.
+        pruning["device"] = next(iter(values["devices"] or ()), "local").split(",")[0]
+        if values["threads"]:
+            pruning["threads"] = values["threads"].partition(",")[0]
+    if tuning:
+        found["finetune"] = spec_from(FinetuneSpec, tuning)
+    if pruning:
+        found["prune"] = (spec_from(PruneSpec, pruning, "prune_"),)
+    for name, kind in (
+        ("export", ExportSpec),
+        ("benchmark", BenchmarkSpec),
+        ("accept", AcceptSpec),
+    ):
+        part = given(values, kind)
+        if part:
+            found[name] = spec_from(kind, part)
+    for name in ("custom_objects", "unsafe_lambda"):
+        if values[name]:
+            found[name] = values[name]
+    return found
+
+
+def _unprefixed(values: Values) -> Values:
+    return {k.removeprefix("prune_"): v for k, v in values.items() if k.startswith("prune_")}

@@ -1,0 +1,112 @@
+"""`edgepress search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgepress.compress.errors import InputError, Stopped
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.options import (
+    Values,
+    common_options,
+    keyword_values,
+    on_command_line,
+    output_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from edgepress.deploy.searching.search import SearchResult
+
+
+@click.command()
+@click.argument("recipe", required=False, type=click.Path(path_type=Path), metavar="[RECIPE.yaml]")
+@output_options(required=False, help="Folder of the search.")
+@click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="Recipes.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Trials at once."
+)
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a search."
+)
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Try many recipes and keep those that no other beats in every objective.
+
+    The recipe's part `search:` says what varies and what is judged:
+
+    \b
+    search:
+      space:
+        prune.0.target_macs: {low: 0.3, high: 0.8}
+        prune.0.criterion: [taylor, l1]
+      objectives: [metric, latency]
+    """
+    from edgepress.deploy.searching.space import SearchRecipe
+
+    path, output, resume = values["recipe"], values["output"], values["resume"]
+    if resume is not None:
+        if on_command_line("seed"):
+            raise click.UsageError("--resume takes the seed from its own recipe: drop --seed")
+        if output not in (None, resume):
+            raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
+        if not (resume / "study.journal").is_file():
+            raise InputError(f"'{resume}' holds no search to resume")
+        if path is None:
+            RunFolder(resume).check_recipe()
+        path, output = path or resume / "recipe.yaml", resume
+    if path is None:
+        raise click.UsageError("missing RECIPE.yaml")
+    if output is None:
+        raise click.UsageError("missing -o, the folder of the search")
+    recipe = read_recipe(path, SearchRecipe)
+    if on_command_line("seed"):
+        recipe = recipe.model_copy(update={"seed": values["seed"]})
+    load_frameworks(values["verbose"])
+    from edgepress.deploy.searching.search import check_found, run_search
+
+    try:
+        with display.ConsoleProgress() as progress:
+            result = run_search(
+                recipe,
+                output,
+                trials=values["trials"],
+                workers=values["workers"],
+                resume=resume is not None,
+                force=values["force"],
+                progress=progress,
+            )
+    except (KeyboardInterrupt, Stopped):
+        raise Stopped(
+            f"stopped; what is finished stays in '{output}'",
+            f"go on with: edgepress search --resume {output}",
+        ) from None
+    if values["as_json"]:
+        display.print_json(result.to_json())
+    else:
+        _show(result)
+    check_found(result)
+
+
+def _show(result: SearchResult) -> None:
+    """The front as the last measurement has it, that measurement, and the trials without a file."""
+    from edgepress.benchmarks.report.search_page import search_view
+    from edgepress.deploy.cli.run_display import show_grid
+
+    found, view = result.told, search_view(result.told)
+    tables = (("The front", view["front"]), ("The last measurement, interleaved", view["latency"]))
+    for title, grid in tables:
+        if grid is not None:
+            show_grid(title, grid)
+    click.echo(f"{found.headline}, chosen by {found.chosen_by}")
+    for trial in found.trials:
+        if trial.reason:
+            click.echo(f"{trial.folder}: {trial.reason}")
+    folder = result.folder
+    click.echo(f"report: {folder / 'report.html'}   all trials: {folder / 'search.json'}")

@@ -1,0 +1,1 @@
+"""How far outputs are apart, in the unit that a precision bounds."""

@@ -1,0 +1,68 @@
+"""Whether the error of values grows by more than rounding explains: as scores fall, errors grow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.deploy.quantize.precision import Precision
+
+Array = NDArray[Any]
+# Metrics of squared differences; others are taken by the mean absolute error.
+SQUARED = frozenset({"mse", "rmse", "psnr", "r2"})
+# A network whose error is below a hundredth of what its targets spread over has nothing to lose
+# but to the file's own rounding, which the noise bounds; targets that are its own outputs are such.
+_PERFECT = 0.01
+_CONFIDENCE = 0.95
+
+
+def grown_error(
+    name: str, have: Array, want: Array, targets: Any, metric: str, precision: Precision
+) -> str:
+    """Why the error of one output is too large; empty where it isn't.
+
+    Args:
+        name: Of the output.
+        have: What the file gives, (n, …).
+        want: What the source gives.
+        targets: What should come out.
+        metric: Says whether differences are squared.
+        precision: Has the bound.
+    """
+    truth = np.asarray(targets)
+    if truth.size != want.size or truth.dtype.kind not in "fiub":
+        return ""
+    truth = truth.reshape(want.shape).astype(np.float64)
+    squared = metric in SQUARED
+    before, after = (_by_sample(a.astype(np.float64) - truth, squared) for a in (want, have))
+    size = float(truth.std())
+    root = np.sqrt if squared else float
+    was, became = float(root(before.mean())), float(root(after.mean()))
+    if size <= 0 or was < _PERFECT * size:
+        return ""
+    allowed = was * (1 + precision.max_growth) + precision.step * size
+    explained = float(np.square(allowed) if squared else allowed) - float(before.mean())
+    if became <= allowed or _lower_end(after - before) <= explained / 2:
+        return ""
+    told = "root mean square error" if squared else "mean absolute error"
+    return (
+        f"output '{name}': its {told} grows by {became / was - 1:.0%}, from {was:.4g} to"
+        f" {became:.4g}: rounding to {precision.name} explains at most {allowed:.4g}"
+    )
+
+
+def _by_sample(difference: Array, squared: bool) -> Array:
+    sizes = np.square(difference) if squared else np.abs(difference)
+    return np.asarray(sizes.reshape(len(sizes), -1).mean(1))
+
+
+def _lower_end(changes: Array) -> float:
+    """Lower end of the mean change, from paired samples (Student's t); one sample shows nothing."""
+    from scipy.stats import t
+
+    if len(changes) < 2:
+        return -np.inf
+    error = float(changes.std(ddof=1)) / np.sqrt(len(changes))
+    return float(changes.mean()) - float(t.ppf(_CONFIDENCE, len(changes) - 1)) * error

@@ -1,0 +1,244 @@
+"""The child's part of ONNX: tf2onnx by the road that gives a right file, proved in ONNX Runtime.
+
+tf2onnx reports success for files that no runtime loads, so each road's file is loaded and run on
+probe samples before it is believed:
+
+1. from the function: right for nearly all, recurrent layers included;
+2. from the frozen graph: right where the first road would make inputs of constants, those of a
+   Normalization; the first road isn't tried there;
+3. the same with its transposes left in place, should moving them go wrong.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.deploy.exporters.onnx.names import named, settle_shapes
+from edgepress.deploy.exporters.onnx.tf2onnx_patches import mended
+from edgepress.deploy.exporters.tracing import SIGNATURE
+from edgepress.deploy.process.malloc import returning_blocks
+
+HIGHEST_OPSET = 18
+_SAME = 1e-3
+
+
+@returning_blocks()
+def convert(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a SavedModel to ONNX.
+
+    Args:
+        request: `source` (SavedModel folder), `out` (file), `opset`, `nchw` (names of inputs that
+            the file takes channels first), `inputs` and `outputs` (names in order), `probe`
+            (.npz of samples by input name), `slim` (whether to clean the graph).
+
+    Returns:
+        `road`, `operators`, `opset` and `ir_version` of the file.
+
+    Raises:
+        ValueError: No road gives a file that computes what the graph does.
+    """
+    import onnx
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(request["source"])
+    function = loaded.signatures[SIGNATURE]
+    with np.load(request["probe"]) as file:
+        probe = {name: file[name] for name in file.files}
+    expected = function(**{name: tf.constant(array) for name, array in probe.items()})
+    want = [expected[name].numpy() for name in request["outputs"]]
+    problems = []
+    for road in _roads(function):
+        try:
+            with mended():
+                model = named(road(function, request), request)
+            _check(model, probe, want, request)
+        except Exception as error:
+            problems.append(f"{road.__name__.strip('_')}: {type(error).__name__}: {error}")
+            continue
+        if request.get("slim", True):
+            model = _slimmed(model, probe, want, request)
+        settle_shapes(model.graph)
+        onnx.save(model, request["out"])
+        return {
+            "road": road.__name__.strip("_"),
+            "operators": sorted({node.op_type for node in model.graph.node}),
+            "opset": model.opset_import[0].version,
+            "ir_version": model.ir_version,
+        }
+    raise ValueError(" | ".join(" ".join(p.split())[:180] for p in problems))
+
+
+def _roads(function: Any) -> Sequence[Callable[[Any, Mapping[str, Any]], Any]]:
+    """The roads that are worth trying, the best first."""
+    import tensorflow as tf
+
+    by_graph = (_from_frozen_graph, _with_all_transposes)
+    captures_constants = any(t.dtype != tf.resource for t in function.captured_inputs)
+    return by_graph if captures_constants else (_from_function, *by_graph)
+
+
+def _from_function(function: Any, request: Mapping[str, Any]) -> Any:
+    import tensorflow as tf
+    import tf2onnx
+
+    names = request["inputs"]
+    given = function.structured_input_signature[1]
+    signature = [tf.TensorSpec(given[n].shape, given[n].dtype, name=n) for n in names]
+    plain = tf.function(
+        lambda *tensors: function(**dict(zip(names, tensors, strict=True))),
+        input_signature=signature,
+        autograph=False,
+    )
+    return tf2onnx.convert.from_function(
+        plain,
+        input_signature=signature,
+        opset=request["opset"],
+        inputs_as_nchw=list(request.get("nchw") or ()),
+        custom_op_handlers=HANDLERS,
+    )[0]
+
+
+def _from_frozen_graph(function: Any, request: Mapping[str, Any]) -> Any:
+    import tf2onnx
+
+    graph, names = _frozen(function, request)
+    gc.collect()  # The frozen function is cycles, with its own copies of the weights.
+    return tf2onnx.convert.from_graph_def(
+        graph,
+        input_names=[names[n] for n in request["inputs"]],
+        output_names=[names[n] for n in request["outputs"]],
+        inputs_as_nchw=[names[n] for n in request.get("nchw") or ()],
+        opset=request["opset"],
+        custom_op_handlers=HANDLERS,
+    )[0]
+
+
+def _frozen(function: Any, request: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+    """A function as a GraphDef, and the names of its tensors by those of its inputs and outputs."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    frozen = convert_variables_to_constants_v2(function)
+    names = {tensor.op.name: tensor.name for tensor in frozen.inputs}
+    # A mapping of outputs is flattened in the order of its sorted keys.
+    for name, tensor in zip(sorted(request["outputs"]), frozen.outputs, strict=True):
+        names[name] = tensor.name
+    return frozen.graph.as_graph_def(), names
+
+
+def _with_all_transposes(function: Any, request: Mapping[str, Any]) -> Any:
+    from tf2onnx import optimizer
+
+    left_out = optimizer._optimizers.pop("optimize_transpose")
+    try:
+        return _from_frozen_graph(function, request)
+    finally:
+        optimizer._optimizers["optimize_transpose"] = left_out
+        optimizer._optimizers.move_to_end("optimize_transpose", last=False)
+
+
+def _complementary_error_function(context: Any, node: Any, name: str, args: Any) -> Any:
+    """1 - Erf."""
+    del name, args
+    node.type = "Erf"
+    return _followed(context, node, "Sub", lambda erf, one: [one, erf])
+
+
+def _exponential_less_one(context: Any, node: Any, name: str, args: Any) -> Any:
+    """Exp - 1."""
+    del name, args
+    node.type = "Exp"
+    return _followed(context, node, "Sub", lambda power, one: [power, one])
+
+
+def _logarithm_of_one_more(context: Any, node: Any, name: str, args: Any) -> Any:
+    """Log of the sum."""
+    from tf2onnx import utils
+
+    del name, args
+    node.type = "Log"
+    inputs = [node.input[0], _one(context, node)]
+    return context.insert_new_node_on_input(node, "Add", inputs, name=utils.make_name("plus_one"))
+
+
+def _followed(
+    context: Any, node: Any, kind: str, order: Callable[[str, str], Sequence[str]]
+) -> Any:
+    """The node with another behind it, which reads its output and the number one."""
+    from tf2onnx import utils
+
+    output = node.output[0]
+    behind = context.insert_new_node_on_output(kind, output, name=utils.make_name(kind))
+    context.replace_inputs(behind, list(order(output, _one(context, node))))
+    return node
+
+
+def _one(context: Any, node: Any) -> str:
+    """The number one in the type of a node's output."""
+    from tf2onnx import utils
+
+    kind = utils.map_onnx_to_numpy_type(context.get_dtype(node.output[0]))
+    constant = context.make_const(utils.make_name("one"), np.array(1, kind))
+    return str(constant.output[0])
+
+
+# Operators that tf2onnx leaves as they are, by what they are made of.
+HANDLERS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
+    "Erfc": (_complementary_error_function, []),  # of the exact GELU
+    "Expm1": (_exponential_less_one, []),
+    "Log1p": (_logarithm_of_one_more, []),
+}
+
+
+def _check(
+    model: Any,
+    probe: Mapping[str, NDArray[Any]],
+    want: list[NDArray[Any]],
+    request: Mapping[str, Any],
+) -> None:
+    """Let ONNX's checker, its shape inference and ONNX Runtime judge the model.
+
+    Raises:
+        Exception: One of them refuses it.
+        ValueError: Its outputs differ from the graph's.
+    """
+    import onnx
+    import onnxruntime as ort
+
+    onnx.checker.check_model(model, full_check=True)
+    options = ort.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    nchw = set(request.get("nchw") or ())
+    given = {n: np.moveaxis(a, -1, 1) if n in nchw else a for n, a in probe.items()}
+    got = session.run(None, given)
+    for name, a, b in zip(request["outputs"], got, want, strict=True):
+        scale = float(np.abs(b).max(initial=0)) or 1.0
+        if a.shape != b.shape or not np.allclose(a / scale, b / scale, atol=_SAME, equal_nan=True):
+            raise ValueError(f"output '{name}' differs from the graph's")
+
+
+def _slimmed(
+    model: Any,
+    probe: Mapping[str, NDArray[Any]],
+    want: list[NDArray[Any]],
+    request: Mapping[str, Any],
+) -> Any:
+    """The model with its graph cleaned by onnxslim, where that is installed and proves equal."""
+    try:
+        import onnxslim
+    except ImportError:
+        return model
+    try:
+        slim = onnxslim.slim(model)
+        _check(slim, probe, want, request)
+    except Exception as error:
+        print(f"onnxslim's graph isn't used: {error}")
+        return model
+    return slim if len(slim.graph.node) < len(model.graph.node) else model

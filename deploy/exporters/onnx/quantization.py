@@ -1,0 +1,217 @@
+"""The child's part of ONNX precisions: ONNX Runtime's quantiser and its float16 conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
+from edgepress.deploy.process.malloc import returning_blocks
+from edgepress.deploy.quantize.float_tail import Tail, onnx_tail
+
+_BATCH = 32
+# x86 without VNNI adds pairs of products in 16 bits, which full 8-bit weights overflow: the file
+# would compute something else there. 7 bits are right everywhere.
+_SEVEN_BITS = True
+
+
+@returning_blocks()
+def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Quantise a float ONNX file.
+
+    Static: QuantizeLinear/DequantizeLinear pairs, int8 per output channel for weights (of which 7
+    bits are used) and int8 for activations. Dynamic: the same weights, activations quantised while
+    running.
+
+    Args:
+        request: `source` and `out` (files), `precision` ("int8" or "dynamic"), `calibration`
+            (.npz of samples by input name, for int8), `method` (calibration method), `nchw`
+            (names of inputs that the file takes channels first), `batch` (that the file fixes),
+            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`).
+
+    Returns:
+        As `checked`, and `floats`, the nodes at its end that stay in floats.
+
+    Raises:
+        ValueError: None of its weights can be quantised so.
+    """
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    ready = Path(request["out"]).with_suffix(".prepared.onnx")
+    try:
+        quant_pre_process(request["source"], str(ready), skip_symbolic_shape=True)
+        prepared = onnx.load(ready)
+        loops, depth = bool(_loops(prepared)), request.get("float_tail", 0)
+        floats = onnx_tail(prepared, depth) if depth else Tail()
+        if floats.names:
+            onnx.save(prepared, ready)
+        if request["precision"] == "dynamic":
+            _dynamic(ready, request, loops)
+        else:
+            _static(ready, request, loops, floats.names)
+    finally:
+        ready.unlink(missing_ok=True)
+    written = onnx.load(request["out"])
+    _check_quantised(written)
+    # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
+    sort_nodes(written.graph)
+    onnx.save(written, request["out"])
+    return {**checked(written), "floats": list(floats.operators)}
+
+
+def _check_quantised(model: Any) -> None:
+    import onnx
+
+    eight_bits = onnx.TensorProto.INT8, onnx.TensorProto.UINT8
+    if not any(t.data_type in eight_bits and t.dims for t in model.graph.initializer):
+        raise ValueError(
+            "ONNX Runtime quantises no weight of this graph: not those in loops, which masked"
+            " recurrent layers and those with a hard sigmoid become, and on the go not those of"
+            " convolutions; float32 and float16 remain"
+        )
+
+
+def checked(model: Any) -> dict[str, Any]:
+    """What an ONNX model is made of, once ONNX's checker and shape inference have passed it.
+
+    Returns:
+        Its operators and the versions that it is written in.
+
+    Raises:
+        Exception: The checker refuses it.
+    """
+    import onnx
+
+    onnx.checker.check_model(model, full_check=True)
+    own = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    return {
+        "operators": sorted({node.op_type for node in model.graph.node}),
+        "opset": own,
+        "ir_version": model.ir_version,
+    }
+
+
+def _dynamic(source: Path, request: Mapping[str, Any], loops: bool) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    # ConvInteger has no fast kernel in ONNX Runtime; convolutions stay in floats.
+    kinds = ["MatMul", "Gemm", "LSTM", "GRU", "Attention"]
+    # ONNX Runtime moves a DequantizeLinear along the graph, and crashes (SIGABRT) where it meets
+    # the body of a loop: there an embedding's table stays in floats.
+    if not loops:
+        kinds.append("Gather")
+    quantize_dynamic(
+        str(source),
+        request["out"],
+        per_channel=True,
+        reduce_range=_SEVEN_BITS,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=kinds,
+    )
+
+
+def _static(source: Path, request: Mapping[str, Any], loops: bool, floats: Collection[str]) -> None:
+    from onnxruntime.quantization import (
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    methods = {
+        "min-max": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }
+    quantize_static(
+        str(source),
+        request["out"],
+        _Samples(
+            Path(request["calibration"]), request.get("nchw", ()), request.get("batch") or _BATCH
+        ),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        reduce_range=_SEVEN_BITS,
+        nodes_to_exclude=list(floats) or None,
+        calibrate_method=methods[request.get("method", "min-max")],
+        # A Relu goes where the rounding behind it clips as it does. The body of a loop that reads
+        # its output from outside would read what was before it.
+        extra_options={"QDQKeepRemovableActivations": loops},
+    )
+
+
+class _Samples:
+    """Calibration samples as the quantiser asks for them: a batch by input name, then None."""
+
+    def __init__(self, path: Path, channels_first: Collection[str], batch: int) -> None:
+        self._size = batch
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+        self._arrays = {
+            name: np.moveaxis(array, -1, 1) if name in channels_first else array
+            for name, array in arrays.items()
+        }
+        self._batches = self._all()
+
+    def _all(self) -> Iterator[dict[str, Any]]:
+        total = len(next(iter(self._arrays.values())))
+        for begin in range(0, total - total % self._size or total, self._size):
+            yield {name: a[begin : begin + self._size] for name, a in self._arrays.items()}
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next batch, or None."""
+        return next(self._batches, None)
+
+    def __iter__(self) -> _Samples:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        return next(self._batches)
+
+
+@returning_blocks()
+def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a float32 ONNX file to float16 with float32 inputs and outputs.
+
+    Args:
+        request: `source` and `out` (files).
+
+    Returns:
+        As `checked`.
+
+    Raises:
+        ValueError: The conversion breaks it, as it does loops and branches.
+    """
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    source = onnx.load(request["source"])
+    loops = _loops(source)
+    try:
+        model = convert_float_to_float16(source, keep_io_types=True)
+        sort_nodes(model.graph)
+        told = checked(model)
+    except Exception as error:
+        if loops:
+            why = (
+                f"breaks the body of the operator {loops[0]}, which some masked recurrent layers"
+                " become"
+            )
+        else:
+            why = f"fails on this graph: {str(error).strip() or type(error).__name__}"
+        raise ValueError(
+            f"ONNX Runtime's conversion to float16 {why}; float32, dynamic and int8 remain"
+        ) from error
+    onnx.save(model, request["out"])
+    return told
+
+
+def _loops(model: Any) -> list[str]:
+    """The loops and branches of a model, by operator."""
+    return [node.op_type for node in model.graph.node if any(bodies(node))]

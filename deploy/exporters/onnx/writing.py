@@ -1,0 +1,89 @@
+"""ONNX files: float32 from the graph, the other precisions from that file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
+from edgepress.deploy.exporters.tracing import input_names
+from edgepress.deploy.quantize.float_tail import note_of
+
+# What the conversion said of the float32 file, from which the others are made.
+_TOLD = "float32.onnx.json"
+
+
+def write_onnx(job: Job, precision: str, out: Path) -> Written:
+    """Write an ONNX file.
+
+    Args:
+        job: The model and the choices.
+        precision: By name.
+        out: The file.
+
+    Returns:
+        The file.
+
+    Raises:
+        Unsupported: The model has no such file.
+        DeviceError: A converter refused or crashed.
+    """
+    source = job.made_once("float32.onnx", partial(_convert, job))
+    if precision == "float32":
+        shutil.copy(source, out)
+        told = job.scratch / _TOLD
+        return Written(out, versions=_versions(json.loads(told.read_text())))
+    request: dict[str, Any] = {"source": str(source), "out": str(out), "precision": precision}
+    if precision == "float16":
+        return Written(out, versions=_versions(job.worker.ask("onnx-float16", request)))
+    if precision == "int8":
+        request["method"] = job.settings.calibration_method or "min-max"
+        if request["method"] == "mse":
+            raise Unsupported(
+                "ONNX Runtime has no ranges by mean squared error",
+                "pass --calibration-method percentile or entropy",
+            )
+        request["calibration"] = str(job.calibration)
+        batch = job.settings.batch
+        request["batch"] = batch if isinstance(batch, int) else None
+        request["nchw"] = _images(job) if job.settings.nchw else []
+        request["float_tail"] = job.settings.float_tail
+    answer = job.worker.ask("onnx-quantize", request)
+    notes = (note_of(answer["floats"]),) if answer.get("floats") else ()
+    return Written(out, notes=notes, versions=_versions(answer))
+
+
+def _versions(answer: Mapping[str, Any]) -> dict[str, str]:
+    """The versions of ONNX that a file is written in."""
+    return {"onnx opset": str(answer["opset"]), "onnx IR": str(answer["ir_version"])}
+
+
+def _convert(job: Job, out: Path) -> None:
+    batch = job.settings.batch
+    source = job.graph(None if batch in ("auto", "dynamic") else int(batch))
+    images = _images(job)
+    if job.settings.nchw and not images:
+        raise Unsupported("the model has no image input whose channels could come first")
+    answer = job.worker.ask(
+        "onnx",
+        {
+            "source": str(source.folder),
+            "out": str(out),
+            "opset": job.settings.opset,
+            "nchw": images if job.settings.nchw else [],
+            "inputs": [spec.name for spec in source.inputs],
+            "outputs": [spec.name for spec in source.outputs],
+            "probe": str(job.probe),
+        },
+    )
+    (job.scratch / _TOLD).write_text(json.dumps(answer))
+
+
+def _images(job: Job) -> list[str]:
+    """Graph names of the inputs that hold images."""
+    names = zip(input_names(job.model), job.model.inputs, strict=True)
+    return [name for name, tensor in names if len(tensor.shape) == 4]

@@ -1,0 +1,1 @@
+"""TFLite: conversion, ranges, mixed precision, weight-only quantisation."""

@@ -1,0 +1,184 @@
+"""The child's part of TFLite: TensorFlow's converter and a look at what it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.tflite.graph import graph_of, read_graph, read_model
+from edgepress.benchmarks.tflite.unshare_biases import own_biases
+from edgepress.deploy.exporters.tflite.ranges import clipped
+from edgepress.deploy.exporters.tracing import SIGNATURE
+from edgepress.deploy.quantize.float_tail import Tail, tflite_tail
+
+# What a converter leaves behind that lost the weights: they stay outside the file.
+_OUTSIDE = {"READ_VARIABLE", "VAR_HANDLE", "ASSIGN_VARIABLE"}
+
+
+def convert(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a SavedModel to TFLite.
+
+    Args:
+        request: `source` (SavedModel folder), `out` (file), `precision` (by name), `io` ("float",
+            "int8" or "uint8"), `calibration` (.npz of samples by input name, or None), `method` (of
+            int8 ranges, by name), `batch` (samples that the graph takes at once), `select_ops`
+            (whether TensorFlow's own kernels may be used), `sparse` (whether zeros are left out),
+            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`).
+
+    Returns:
+        The operators of the file, and `floats`, those at its end that stay in floats.
+
+    Raises:
+        ValueError: The file would need variables from outside, or nothing of it was quantised.
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        request["source"], signature_keys=[SIGNATURE]
+    )
+    _SETTINGS[request["precision"]](converter, request)
+    if request.get("sparse"):
+        converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    if request.get("select_ops"):
+        converter.target_spec.supported_ops = [
+            *converter.target_spec.supported_ops,
+            tf.lite.OpsSet.SELECT_TF_OPS,
+        ]
+    path = Path(request["out"])
+    content, floats = _converted(converter, request)
+    path.write_bytes(own_biases(content) if request["precision"] == "int16x8" else content)
+    if request["precision"] == "dynamic":
+        _check_quantised(path)
+    return {"operators": list(check_file(path)), "floats": floats.operators}
+
+
+def _converted(converter: Any, request: Mapping[str, Any]) -> tuple[bytes, Tail]:
+    """The file's bytes, and what stays in floats.
+
+    Ranges other than min-max are set between the converter's two steps.
+    """
+    method, depth = request.get("method", "min-max"), request.get("float_tail", 0)
+    calibrates = request["precision"] == "int8" and request["calibration"]
+    if not calibrates or (method == "min-max" and not depth):
+        return bytes(converter.convert()), Tail()
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    ranges = Path(f"{request['source']}.ranges")
+    calibrated = ranges.with_suffix(".tflite")
+    if not calibrated.exists():
+        converter._experimental_calibrate_only = True
+        calibrated.write_bytes(converter.convert())
+    content = calibrated.read_bytes()
+    if method != "min-max":
+        samples = samples_of(Path(request["calibration"]), request["batch"])
+        content = clipped(content, samples, method, ranges.with_suffix(".npz"))
+    floats = tflite_tail(calibrated, depth) if depth else Tail()
+    made = mlir_quantize(
+        content,
+        input_data_type=converter.inference_input_type,
+        output_data_type=converter.inference_output_type,
+        denylisted_nodes=list(floats.names) or None,
+    )
+    return bytes(made), floats
+
+
+def _check_quantised(path: Path) -> None:
+    model = read_model(path)
+    graphs = (graph_of(model, place) for place in range(model.SubgraphsLength()))
+    if not any(t.type == "INT8" and t.constant for graph in graphs for t in graph.tensors):
+        raise ValueError(
+            "no kernel of this graph has 1,024 weights or more, and TFLite leaves smaller ones in"
+            " floats: the file would be that of float32; int8-weights takes all sizes"
+        )
+
+
+def check_file(path: Path) -> tuple[str, ...]:
+    """The operators of a TFLite file that holds all it needs.
+
+    Raises:
+        ValueError: Its weights are outside.
+    """
+    graph = read_graph(path)
+    resources = [t.name for t in graph.tensors if t.type == "RESOURCE"]
+    if resources or _OUTSIDE & set(graph.operator_names):
+        raise ValueError(
+            "the converter left weights outside the file"
+            + (f" (resource tensor '{resources[0]}')" if resources else "")
+        )
+    return graph.operator_names
+
+
+def _float32(converter: Any, request: Mapping[str, Any]) -> None:
+    del converter, request
+
+
+def _float16(converter: Any, request: Mapping[str, Any]) -> None:
+    import tensorflow as tf
+
+    del request
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _dynamic(converter: Any, request: Mapping[str, Any]) -> None:
+    import tensorflow as tf
+
+    del request
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+
+def _int8(converter: Any, request: Mapping[str, Any]) -> None:
+    import tensorflow as tf
+
+    _calibrated(converter, request, tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
+    if request["io"] != "float":
+        kind = tf.dtypes.as_dtype(request["io"])
+        converter.inference_input_type = converter.inference_output_type = kind
+
+
+def _int16x8(converter: Any, request: Mapping[str, Any]) -> None:
+    import tensorflow as tf
+
+    _calibrated(
+        converter,
+        request,
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+    )
+    if request["io"] == "int16":
+        converter.inference_input_type = converter.inference_output_type = tf.int16
+
+
+def _calibrated(converter: Any, request: Mapping[str, Any], operators: Any) -> None:
+    import tensorflow as tf
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if request["calibration"] is None:  # the graph itself carries the ranges
+        return
+    converter.representative_dataset = lambda: samples_of(
+        Path(request["calibration"]), request["batch"]
+    )
+    converter.target_spec.supported_ops = [operators]
+
+
+def samples_of(path: Path, batch: int) -> Iterator[dict[str, Any]]:
+    """Samples in batches of the file's own size.
+
+    By input name: the converter takes a list in another order than that of the model's inputs.
+    """
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    total = len(next(iter(arrays.values())))
+    for begin in range(0, total - batch + 1, batch):
+        yield {name: array[begin : begin + batch] for name, array in arrays.items()}
+
+
+_SETTINGS: dict[str, Callable[[Any, Mapping[str, Any]], None]] = {
+    "float32": _float32,
+    "float16": _float16,
+    "dynamic": _dynamic,
+    "int8": _int8,
+    "int16x8": _int16x8,
+}

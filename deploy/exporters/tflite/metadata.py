@@ -1,0 +1,160 @@
+"""What a TFLite file says of itself: names of classes and how inputs are prepared.
+
+The description is that of TFLite Metadata: a flatbuffer of its own in the model's table `metadata`,
+under the name TFLITE_METADATA, and the labels as a text file in a zip archive behind the model,
+which runtimes don't read. Weights keep their bytes.
+
+Source: metadata_schema.fbs (version 1.0.0) of tensorflow/tflite-support; "Adding metadata to
+TensorFlow Lite models" in TensorFlow's documentation.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.tflite.graph import packed
+from edgepress.benchmarks.tflite.metadata_tables import LABELS, Described, Description, pack, unpack
+from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.errors import InputError
+
+ENTRY = "TFLITE_METADATA"
+
+
+def describe(
+    path: Path,
+    name: str,
+    about: str,
+    preparation: Preparation | None = None,
+    class_names: Sequence[str] = (),
+) -> bool:
+    """Write into a TFLite file how its inputs are prepared and what its classes are called.
+
+    Args:
+        path: The file; replaced.
+        name: The model's name.
+        about: One line on it.
+        preparation: What is done to raw inputs.
+        class_names: Names of the classes, in the order of the one output's last axis.
+
+    Returns:
+        Whether it was written: not where the file is described already, or where there is neither
+        a preparation nor a name to tell.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = path.read_bytes()
+    mean, std = normalization(preparation)
+    if not (mean or class_names) or _entry(schema.Model.GetRootAs(data, 0)) is not None:
+        return False
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    inputs, outputs = (_signature(model, side) for side in ("inputs", "outputs"))
+    labelled = len(outputs) == 1 and outputs[0][1][-1:] == (len(class_names),)
+    labels = tuple(" ".join(str(c).split()) for c in class_names) if labelled else ()
+    if not (mean or labels):
+        return False
+    told = Description(
+        name,
+        about,
+        tuple(Described(n, mean, std) if real else Described(n) for n, _, real in inputs),
+        tuple(Described(n, labels=labels) for n, _, _ in outputs),
+    )
+    images = [real and len(shape) == 4 and shape[-1] == 3 for _, shape, real in inputs]
+    _add(model, schema, pack(told, images))
+    _write(path, model, labels)
+    return True
+
+
+def normalization(preparation: Preparation | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and divisor by which raw inputs become the model's; empty where they are taken raw.
+
+    >>> normalization(Preparation({}, scale=0.5, mean=(1.0,), std=(4.0,)))
+    ((2.0,), (8.0,))
+    """
+    if preparation is None:
+        return (), ()
+    if (preparation.scale, preparation.mean, preparation.std) == (None, None, None):
+        return (), ()
+    scale = preparation.scale or 1.0
+    mean, std = preparation.mean or (0.0,), preparation.std or (1.0,)
+    return tuple(v / scale for v in mean), tuple(v / scale for v in std)
+
+
+def read_description(path: Path | str) -> Description | None:
+    """What a TFLite file says of itself, or None.
+
+    Raises:
+        InputError: Its description is damaged.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = Path(path).read_bytes()
+    model = schema.Model.GetRootAs(data, 0)
+    number = _entry(model)
+    if number is None:
+        return None
+    try:
+        return unpack(bytes(model.Buffers(number).DataAsNumpy()), _files(data))
+    except Exception as error:  # the bytes are anyone's
+        raise InputError(f"the metadata of '{path}' is damaged: {type(error).__name__}") from None
+
+
+def _entry(model: Any) -> int | None:
+    """The number of the buffer with the description."""
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == ENTRY.encode():
+            return int(entry.Buffer())
+    return None
+
+
+def _signature(model: Any, side: str) -> list[tuple[str, tuple[int, ...], bool]]:
+    """Name, shape and whether the values are real numbers, of each tensor on one side."""
+    graph = model.subgraphs[0]
+    named: dict[int, str] = {}
+    for definition in model.signatureDefs or ():
+        named |= {t.tensorIndex: t.name.decode() for t in getattr(definition, side)}
+    found = []
+    for index in getattr(graph, side):
+        tensor = graph.tensors[index]
+        scales = None if tensor.quantization is None else tensor.quantization.scale
+        real = tensor.type in _REAL or (scales is not None and len(scales) > 0)
+        shape = () if tensor.shape is None else tuple(int(s) for s in tensor.shape)
+        found.append((named.get(index) or tensor.name.decode(errors="replace"), shape, real))
+    return found
+
+
+_REAL = (0, 1)  # TensorType.FLOAT32, FLOAT16
+
+
+def _add(model: Any, schema: Any, content: bytes) -> None:
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(content, np.uint8)
+    entry.name, entry.buffer = ENTRY, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or ()), entry]
+
+
+def _write(path: Path, model: Any, labels: Sequence[str]) -> None:
+    content = io.BytesIO(packed(model, path.stat().st_size))
+    if labels:
+        with zipfile.ZipFile(content, "a") as archive:
+            # A fixed date: the same model gives the same file.
+            archive.writestr(zipfile.ZipInfo(LABELS), "".join(f"{label}\n" for label in labels))
+    temporary = path.with_name(f"{path.name}.described")
+    temporary.write_bytes(content.getvalue())
+    temporary.replace(path)
+
+
+def _files(data: bytes) -> dict[str, str]:
+    """The text files in the archive behind a model."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {n: archive.read(n).decode() for n in archive.namelist()}
+    except zipfile.BadZipFile:
+        return {}

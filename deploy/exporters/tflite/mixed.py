@@ -1,0 +1,106 @@
+"""The child's part of mixed precision: an int8 TFLite file with some layers left in floats."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.tflite.graph import TFLiteGraph, read_graph
+from edgepress.deploy.exporters.tflite.conversion import check_file, samples_of
+from edgepress.deploy.exporters.tflite.ranges import clipped
+from edgepress.deploy.exporters.tracing import SIGNATURE
+
+# Its scale is fixed by the specification; there is nothing to gain.
+_FIXED = {"SOFTMAX", "LOGISTIC", "TANH"}
+_NOISE = "noise"
+
+
+def convert(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert to int8, leaving the layers that int8 hurts most in floats.
+
+    What hurts is how a layer's output is rounded, so the layers that read it stay in floats too.
+
+    Args:
+        request: `source` (SavedModel folder), `out` (file), `calibration` (.npz of samples by
+            input name), `batch` (samples that the graph takes at once), `method` (of ranges, by
+            name), `keep` (of how many layers the outputs stay in floats).
+
+    Returns:
+        `kept`, the layers left in floats, and `layers`, how many there are.
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        request["source"], signature_keys=[SIGNATURE]
+    )
+    calibration, batch, out = Path(request["calibration"]), request["batch"], Path(request["out"])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: samples_of(calibration, batch)
+    options = tf.lite.experimental.QuantizationDebugOptions
+    made: list[Any] = []
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter,
+        debug_dataset=lambda: _ordered(made[0], calibration, batch),
+        debug_options=options(layer_direct_compare_metrics={_NOISE: _channel_noise}),
+    )
+    made.append(debugger)
+    if request["method"] != "min-max":
+        ranges = Path(f"{request['source']}.mixed.npz")
+        debugger.calibrated_model = clipped(
+            debugger.calibrated_model, samples_of(calibration, batch), request["method"], ranges
+        )
+        debugger.options = debugger.options  # quantises anew
+    debugger.run()
+    ranked = _ranked(debugger)
+    out.write_bytes(debugger.get_debug_quantized_model())
+    kept = _with_readers(read_graph(out), ranked[: request["keep"]])
+    # Refused, after they were set, where no integer layer is left to look at.
+    with contextlib.suppress(ValueError):
+        debugger.options = options(denylisted_nodes=kept)
+    out.write_bytes(debugger.get_nondebug_quantized_model())
+    check_file(out)
+    return {"kept": kept, "layers": len(ranked)}
+
+
+def _ordered(debugger: Any, calibration: Path, batch: int) -> Any:
+    """Samples as lists in the order of the file's own inputs."""
+    details = debugger._quant_interpreter.get_input_details()
+    names = [d["name"].removeprefix(f"{SIGNATURE}_").rsplit(":", 1)[0] for d in details]
+    for sample in samples_of(calibration, batch):
+        yield [sample[name] for name in names]
+
+
+def _channel_noise(real: Any, levels: Any, scale: float, zero_point: int) -> float:
+    """Rounding error against a channel's size, averaged over channels.
+
+    One large channel that takes all levels must not hide that the others lost theirs.
+    """
+    rounded = (levels.astype(np.float64) - zero_point) * scale
+    channels = np.asarray(real, np.float64).reshape(-1, real.shape[-1])
+    error = np.abs(rounded.reshape(channels.shape) - channels).mean(0)
+    size = np.abs(channels).mean(0)
+    return float(np.mean(np.minimum(error / np.maximum(size, 1e-12), 1.0)))
+
+
+def _ranked(debugger: Any) -> list[str]:
+    """Tensors by their noise, worst first."""
+    text = io.StringIO()
+    debugger.layer_statistics_dump(text)
+    rows = list(csv.DictReader(io.StringIO(text.getvalue())))
+    noise = {r["tensor_name"]: float(r[_NOISE]) for r in rows if r["op_name"] not in _FIXED}
+    return sorted(noise, key=lambda name: -noise[name])
+
+
+def _with_readers(graph: TFLiteGraph, names: list[str]) -> list[str]:
+    """Tensors and those computed from them directly."""
+    index = {tensor.name: tensor.index for tensor in graph.tensors}
+    chosen = {index[name] for name in names if name in index}
+    read = [op for op in graph.operators if chosen & set(op.inputs) and op.name != "NumericVerify"]
+    followers = [graph.tensors[i].name for op in read for i in op.outputs]
+    return list(dict.fromkeys([*names, *followers]))

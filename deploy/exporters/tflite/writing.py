@@ -1,0 +1,137 @@
+"""TFLite files."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgepress.benchmarks.tflite.per_tensor_scales import share_grid
+from edgepress.compress.errors import InputError
+from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
+from edgepress.deploy.exporters.tracing import TracedModel
+from edgepress.deploy.lowerings.operations import Words, says_otherwise
+from edgepress.deploy.lowerings.recurrent import loops
+from edgepress.deploy.quantize.float_tail import note_of
+
+# Precisions whose quantiser crashes on loops.
+_NEEDS_UNROLLED = {"int8", "int16x8"}
+_WORDS: dict[str, Words] = {"int8": "int8", "int16x8": "int16"}
+_WEIGHTS_ONLY = {"int8-weights", "int4-weights"}
+# Precisions that keep clusters; int16x8 is for those who want the finest grid.
+_CHANNELWISE = {"int8", "dynamic"}
+
+
+def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) -> Written:
+    """Write a TFLite file.
+
+    Args:
+        job: The model and the choices.
+        precision: By name.
+        out: The file.
+        unrolled: Whether loops are unrolled in every precision.
+
+    Returns:
+        The file.
+
+    Raises:
+        Unsupported: The model has no such file.
+        DeviceError: The converter refused or crashed.
+    """
+    if precision in _WEIGHTS_ONLY:
+        _write_float_then_weights(job, precision, out)
+        return Written(out)
+    answer = job.worker.ask("tflite", request_for(job, precision, out, unrolled=unrolled))
+    floats = (note_of(answer["floats"]),) if answer.get("floats") else ()
+    return Written(out, notes=(*floats, *_keep_clusters(job, precision, out)))
+
+
+def _keep_clusters(job: Job, precision: str, out: Path) -> tuple[str, ...]:
+    """Let kernels whose weights share values hold as few integers; what there is to say of it."""
+    from edgepress.compress.weights.masks.prunable import find_kernels
+
+    # Ranges that were trained are what the network is used to.
+    if precision not in _CHANNELWISE or job.carries_ranges:
+        return ()
+    changed = share_grid(out, [k.value() for k in find_kernels(job.model, depthwise=True)[0]])
+    if not changed:
+        return ()
+    return (f"{changed} kernels of shared values keep them: one grid for all their channels",)
+
+
+def request_for(
+    job: Job, precision: str, out: Path, sparse: bool = False, unrolled: bool = False
+) -> dict[str, Any]:
+    """What the converter is asked for one file; `sparse` leaves its zeros out.
+
+    Raises:
+        Unsupported: The model has no such graph.
+    """
+    source = graph_for(job, precision, unrolled)
+    return {
+        "source": str(source.folder),
+        "out": str(out),
+        "precision": precision,
+        "io": job.settings.io,
+        "method": job.settings.calibration_method or "min-max",
+        "calibration": None if job.carries_ranges else str(job.calibration),
+        "batch": source.inputs[0].shape[0] or 1,
+        "select_ops": job.settings.select_ops,
+        "float_tail": job.settings.float_tail,
+        "sparse": sparse,
+    }
+
+
+def _write_float_then_weights(job: Job, precision: str, out: Path) -> None:
+    source = job.made_once("float32.tflite", partial(write_tflite, job, "float32"))
+    request = {"source": str(source), "out": str(out), "precision": precision}
+    job.worker.ask("tflite-weights", request)
+
+
+def graph_for(job: Job, precision: str, unrolled: bool = False) -> TracedModel:
+    """The graph to convert: free batch where that costs nothing, else fixed.
+
+    Args:
+        job: The model and the choices.
+        precision: By name.
+        unrolled: Whether loops are unrolled where the precision leaves the choice.
+
+    Raises:
+        Unsupported: A loop whose length isn't known.
+    """
+    size = _batch_size(job)
+    unrolled = (unrolled or precision in _NEEDS_UNROLLED) and bool(loops(job.model))
+    try:
+        graph = job.graph(size, settled=True, unrolled=unrolled)
+        words = _WORDS.get(precision, "float")
+        if says_otherwise(graph.operations, words):
+            return job.graph(size, settled=True, unrolled=unrolled, words=words)
+        return graph
+    except InputError:  # says more already
+        raise
+    except ValueError as error:
+        raise Unsupported(f"the recurrent layers can't be unrolled: {error}") from None
+
+
+def _batch_size(job: Job) -> int | None:
+    """How many samples the graph takes at once; None where that is free.
+
+    Raises:
+        Unsupported: A loop whose length isn't known.
+    """
+    batch = job.settings.batch
+    if not loops(job.model):
+        if batch == "dynamic":
+            return None
+        if batch != "auto":
+            return int(batch)
+        return 1 if job.graph(None, settled=True).counts_its_batch else None
+    if batch == "dynamic":
+        raise Unsupported("TFLite has no recurrent layers with a free batch size")
+    endless = [t.name for t in job.model.inputs if None in job.sizes.get(t.name, t.shape[1:])]
+    if endless:
+        raise Unsupported(
+            f"a recurrent layer in TFLite needs a fixed step count; input '{endless[0]}' has none",
+            "pass --shape or --data",
+        )
+    return 1 if batch == "auto" else int(batch)

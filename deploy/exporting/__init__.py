@@ -1,0 +1,1 @@
+"""An export from start to end, each file verified before it is published."""

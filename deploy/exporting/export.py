@@ -1,0 +1,398 @@
+"""Exporting: every format and precision that exists, each file proved before it is kept."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from edgepress.benchmarks.runtimes.runtime import Runtime
+from edgepress.benchmarks.tflite.select_operators import tensorflow_kernels, why_unverified
+from edgepress.compress.errors import DeviceError, EdgepressError, InputError
+from edgepress.compress.kernel.artifact import Agreement, Artifact, TensorSpec
+from edgepress.compress.kernel.files import (
+    atomic_output,
+    check_output,
+    gzip_size,
+    sha256,
+    write_json,
+    zstd_size,
+)
+from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
+from edgepress.deploy.exporters.exporter import IO, Batch, SparseEncoding, Written
+from edgepress.deploy.exporters.preflight import Obstacle
+from edgepress.deploy.exporting.float_ends import loses_slices, with_float_end
+from edgepress.deploy.exporting.options import (
+    CALIBRATION_SAMPLES,
+    TRAINED_FORMATS,
+    check_options,
+    check_source,
+)
+from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
+from edgepress.deploy.exporting.size_notes import larger_files
+from edgepress.deploy.exporting.sparse_encoding import encode_zeros
+from edgepress.deploy.exporting.workspace import prepared
+from edgepress.deploy.process.worker import Worker, working
+from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
+from edgepress.deploy.sources.opening import open_source
+from edgepress.deploy.sources.source import Source, as_exported, keras_source
+from edgepress.deploy.versions import versions
+
+
+def export(
+    model: Any,
+    out: Path | str,
+    formats: Sequence[str] = ("tflite", "onnx"),
+    quantize: Sequence[str] = ("float32",),
+    data: Any = None,
+    io: IO = "float",
+    *,
+    graph_batch: Batch = "auto",
+    opset: int = 18,
+    nchw: bool = False,
+    calibration_samples: int = CALIBRATION_SAMPLES,
+    calibration_method: str | None = None,
+    equalize: bool | None = None,
+    bias_correction: bool | None = None,
+    sparse_encoding: SparseEncoding = "auto",
+    select_ops: bool = False,
+    shapes: dict[str, Sequence[int]] | None = None,
+    qat_epochs: int = 0,
+    int8_max_drop: float | None = None,
+    verify_samples: int | None = None,
+    timeout: float = 900.0,
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+    worker: Worker | None = None,
+) -> ExportResult:
+    """Write a model as files for devices, each compared with the model before it is kept.
+
+    Args:
+        model: A Keras model, or what `open_source` takes: a SavedModel without one is converted, a
+            `.tflite` or `.onnx` file is stored in other precisions.
+        out: Folder for the files; written whole or not at all.
+        formats: Names in `EXPORTERS`.
+        quantize: Names in `PRECISIONS`.
+        data: Data for calibration and for verifying by the task's metric; int8 needs it.
+        io: Type of the inputs and outputs of integer files: "float", "int8" or "uint8".
+        graph_batch: Batch size of the files: "auto", "dynamic" or a number; see `Settings`.
+        opset: Of ONNX files, at most 18.
+        nchw: Whether ONNX files take images channels first.
+        calibration_samples: Samples that ranges are taken from; fewer than 200 clip.
+        calibration_method: How int8 ranges are taken from samples: "min-max", "percentile", "mse"
+            (TFLite only), "entropy", or "auto" for the best of them on those samples; "percentile"
+            in TFLite and "min-max" in ONNX by default.
+        equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
+            calibration samples; None for small depthwise networks.
+        bias_correction: The same for bias correction.
+        sparse_encoding: Whether float TFLite files leave zeros out: "auto" where that is smaller,
+            runs and isn't slower, "on", "off".
+        select_ops: Whether TFLite files may use TensorFlow's own kernels.
+        shapes: Sizes without the batch by input name, where the model leaves sizes free.
+        qat_epochs: Epochs of quantisation-aware training before int8 files of tflite and c; those
+            files are compared with the trained model.
+        int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
+            that lose most are kept in floats until it holds.
+        verify_samples: Samples compared; all of the data's report split by default, 64 random
+            ones without data.
+        timeout: Seconds that one conversion may take.
+        seed: Draws samples.
+        force: Whether an existing folder is replaced.
+        progress: Told of each file.
+        worker: Where conversions run, for many exports in a row; one for this export by default.
+
+    Returns:
+        The files, what was skipped and what failed.
+
+    Raises:
+        InputError: A name is unknown, an option has no use, or int8 is asked for without data.
+    """
+    from edgepress.compress.data import open_data
+
+    out = check_output(out, force, folder=True, inputs=(model, data))
+    settings = Settings(
+        io, graph_batch, opset, nchw, calibration_method, select_ops, shapes or {}, equalize,
+        bias_correction, sparse_encoding,
+    )  # fmt: skip
+    formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
+    check_options(
+        formats, quantize, settings, data is not None, qat_epochs, int8_max_drop,
+        calibration_samples,
+    )  # fmt: skip
+    source, remarks = as_exported(open_source(model))
+    settings = check_source(source, settings, qat_epochs, int8_max_drop)
+    dataset = None if data is None else open_data(data, source.model, seed)
+    if dataset is not None:
+        dataset.report_split  # noqa: B018  raises before any work where there is none
+    progress = progress or Silent()
+    pairs = [(f, q) for f in formats for q in quantize]
+    trained = [(f, q) for f, q in pairs if qat_epochs and q == "int8" and f in TRAINED_FORMATS]
+    with (
+        working(worker, timeout) as worker,
+        tempfile.TemporaryDirectory(prefix="edgepress-") as folder,
+    ):
+        lines = []
+        for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
+            if not part:
+                continue
+            origin = source
+            if trains:
+                origin = keras_source(_train(source.model, dataset, qat_epochs, seed, progress))
+            precisions = [q for _, q in part]
+            with prepared(
+                origin, dataset, settings, precisions, calibration_samples, worker, seed
+            ) as job:
+                line = _Line(job, origin, dataset, verify_samples, seed, progress, int8_max_drop)
+                line.write_all(part, Path(folder))
+                lines.append(line)
+        return _publish(lines, remarks, worker, out, force)
+
+
+def _train(model: Any, dataset: Any, epochs: int, seed: int, progress: Progress) -> Any:
+    from edgepress.deploy.quantize.qat import train_quantised
+
+    return train_quantised(model, dataset, epochs, seed=seed, progress=progress)
+
+
+def convert(
+    model: Any,
+    out: Path,
+    format: str = "tflite",
+    precision: str = "float32",
+    worker: Worker | None = None,
+) -> str:
+    """Write one file without verifying it, such as the float file that a stage is measured by.
+
+    Args:
+        model: A Keras model.
+        out: The file.
+        format: Name in `EXPORTERS`.
+        precision: Name in `PRECISIONS` that needs no calibration.
+        worker: Where the conversion runs; one of its own by default.
+
+    Returns:
+        Why there is no such file; empty where there is.
+    """
+    source, _ = as_exported(keras_source(model))
+    with (
+        working(worker) as worker,
+        prepared(source, None, Settings(), [precision], 0, worker, 0) as job,
+    ):
+        try:
+            EXPORTERS[format].write(job, precision, out)
+        except EdgepressError as error:
+            return error.format_message()
+    return ""
+
+
+@dataclass
+class _Line:
+    """One export while it runs."""
+
+    job: Job
+    origin: Source
+    dataset: Any
+    samples: int | None
+    seed: int
+    progress: Progress
+    max_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        self.artifacts: list[Artifact] = []
+        self.skipped: list[Skipped] = []
+        self.failed: list[Failed] = []
+        self.files: list[Path] = []
+        self.obstacles: tuple[Obstacle, ...] = ()
+        self._chosen: dict[str, Job] = {}
+        self.notes: list[str] = [] if self.origin.is_keras else list(self.origin.notes)
+
+    @cached_property
+    def source(self) -> Any:
+        """What the model itself gives, computed once."""
+        from edgepress.deploy.verification.source_outputs import gather
+
+        shapes, run = self.job.settings.shapes, self.origin.run
+        return gather(self.job.model, self.dataset, self.samples, self.seed, shapes, run)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The model's identity."""
+        return self.origin.identify()
+
+    def write_all(self, pairs: Sequence[tuple[str, str]], folder: Path) -> None:
+        """Write and verify each format and precision into a folder."""
+        self.obstacles = self.origin.obstacles(self.job, [name for name, _ in pairs])
+        for done, (name, precision) in enumerate(pairs):
+            self.progress.step(done, len(pairs), f"{name} {precision}")
+            self._one(name, self.origin.exporters[name], precision, folder)
+        self.progress.step(len(pairs), len(pairs))
+
+    def _one(self, name: str, exporter: Exporter, precision: str, folder: Path) -> None:
+        refusal = exporter.refusal(name, precision, self.job.settings.io)
+        refusal = refusal or next(
+            (o.reason for o in self.obstacles if o.concerns(name, precision)), ""
+        )
+        if refusal:
+            self.skipped.append(Skipped(name, precision, refusal))
+            return
+        path = folder / f"model_{precision}{exporter.suffix}"
+        try:
+            written = exporter.write(self._job_for(name, precision), precision, path)
+        except EdgepressError as error:
+            told = error.message if isinstance(error, DeviceError) else error.format_message()
+            self.skipped.append(Skipped(name, precision, told))
+            return
+        asked = self.job.settings.select_ops and self._is_converted(name)
+        if asked and (kernels := tensorflow_kernels(path)):
+            self._take(self._unverified(precision, path), written)
+            self.notes.append(why_unverified(path, kernels))
+            return
+        try:
+            artifact = self._verified(name, precision, path, written.runnable)
+            if precision == "int8" and loses_slices(artifact.verified):
+                artifact, mended = with_float_end(
+                    self._job_for(name, precision),
+                    artifact,
+                    lambda job: exporter.write(job, precision, path),
+                    lambda made: self._verified(name, precision, path, made.runnable),
+                )
+                written = mended or written
+            if self._is_converted(name):
+                artifact = self._encoded(artifact)
+        except (DeviceError, InputError) as error:
+            self.failed.append(Failed(name, precision, error.format_message(), None))
+            return
+        if self.max_drop is not None and (name, precision) == ("tflite", "int8"):
+            artifact = self._mixed(artifact)
+        agreement = artifact.verified
+        if agreement is not None and not agreement.passed:
+            self.failed.append(Failed(name, precision, agreement.reason, agreement))
+            return
+        self._take(artifact, written)
+
+    def _take(self, artifact: Artifact, written: Written) -> None:
+        """Count a file among those that are published."""
+        self.artifacts.append(replace(artifact, versions={**artifact.versions, **written.versions}))
+        self.files += [artifact.path, *written.beside]
+        self.notes += [f"{artifact.path.name}: {note}" for note in written.notes]
+
+    def _unverified(self, precision: str, path: Path) -> Artifact:
+        """A file that no runtime here can run."""
+        self._described(path, precision)
+        tensors = TFLiteReader(path).signature()
+        return self._artifact("tflite", precision, path, path, tensors.inputs, tensors.outputs)
+
+    def _is_converted(self, name: str) -> bool:
+        """Whether a format's files are TFLite files that the converter made."""
+        return name == "tflite" and not self.origin.is_finished
+
+    def _job_for(self, name: str, precision: str) -> Job:
+        """The job; for int8 the one that its trials on the calibration samples chose."""
+        from edgepress.deploy.exporting.int8_search import choose
+
+        kind = "tflite" if name == "c" else name
+        if precision != "int8" or kind not in self.origin.exporters:
+            return self.job
+        if kind not in self._chosen:
+            exporter = self.origin.exporters[kind]
+            choice = choose(self.job, kind, exporter, self.origin.input_names)
+            self._chosen[kind] = choice.job
+            self.notes += choice.notes
+        return self._chosen[kind]
+
+    def _mixed(self, artifact: Artifact) -> Artifact:
+        from edgepress.deploy.exporting.mixed_precision import keep_floor
+
+        kept, notes = keep_floor(
+            self._job_for("tflite", "int8"),
+            artifact,
+            lambda path: self._verified("tflite", "int8", path, path),
+            self.max_drop or 0.0,
+        )
+        self.notes += notes
+        return kept
+
+    def _encoded(self, artifact: Artifact) -> Artifact:
+        def verify(path: Path) -> Artifact:
+            return self._verified("tflite", artifact.quantize, path, path)
+
+        kept, notes = encode_zeros(self.job, artifact, verify)
+        self.notes += notes
+        return kept
+
+    def _described(self, path: Path, precision: str) -> None:
+        """Tell a TFLite file what its data is called and how it is prepared."""
+        from edgepress.deploy.exporters.tflite.metadata import describe
+
+        if self.dataset is None:
+            return
+        split = self.dataset.report_split
+        about = f"{precision}, by edgepress from {self.fingerprint[:16]}"
+        names = self.dataset.class_names
+        describe(path, self.job.model.name, about, split.preparation, names)
+
+    def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
+        from edgepress.deploy.verification.verifying import coarser, compare
+
+        if self._is_converted(name):
+            self._described(path, precision)
+        with Runtime(runnable) as runtime:
+            inputs, outputs = runtime.tensors()
+            bounds = PRECISIONS[coarser(precision, self.origin.precision)]
+            agreement = compare(self.source, runtime, inputs, outputs, bounds)
+        return self._artifact(name, precision, path, runnable, inputs, outputs, agreement)
+
+    def _artifact(
+        self,
+        name: str,
+        precision: str,
+        path: Path,
+        runnable: Path,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        agreement: Agreement | None = None,
+    ) -> Artifact:
+        return Artifact(
+            path=path,
+            format=name,
+            quantize=precision,
+            bytes=runnable.stat().st_size,
+            gzip_bytes=gzip_size(runnable),
+            sha256=sha256(path),
+            inputs=inputs,
+            outputs=outputs,
+            source=self.fingerprint,
+            versions=versions(),
+            verified=agreement,
+            zstd_bytes=zstd_size(runnable),
+        )
+
+
+def _publish(
+    lines: Sequence[_Line], remarks: Sequence[str], worker: Worker, out: Path, force: bool
+) -> ExportResult:
+    """Move the verified files to their place; without one, nothing is written."""
+    published = tuple(replace(a, path=out / a.path.name) for line in lines for a in line.artifacts)
+    larger = larger_files([artifact for line in lines for artifact in line.artifacts])
+    result = ExportResult(
+        published,
+        tuple(skipped for line in lines for skipped in line.skipped),
+        tuple(failed for line in lines for failed in line.failed),
+        (*remarks, *(note for line in lines for note in line.notes), *larger),
+        worker.kept_log,
+    )
+    if not published:
+        return result
+    with atomic_output(out, force, folder=True) as temporary:
+        temporary.mkdir()
+        for file in (file for line in lines for file in line.files):
+            shutil.copy(file, temporary / file.name)
+        write_json(temporary / "export.json", result.to_json())
+    return result

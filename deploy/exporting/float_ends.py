@@ -1,0 +1,74 @@
+"""Outputs of several ranges in int8: where slices are lost, the end stays in floats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from edgepress.compress.errors import EdgepressError
+from edgepress.compress.kernel.artifact import Agreement, Artifact
+from edgepress.deploy.exporters import Job
+from edgepress.deploy.exporters.exporter import Written
+
+# Formats whose int8 files can keep their end in floats.
+_FORMATS = frozenset({"tflite", "onnx", "c"})
+_DEPTHS = (1, 2)
+
+
+def loses_slices(agreement: Agreement | None) -> bool:
+    """Whether a file failed because slices of an output were lost."""
+    return agreement is not None and any(row.slices for row in agreement.outputs if not row.passed)
+
+
+def with_float_end(
+    job: Job,
+    artifact: Artifact,
+    write: Callable[[Job], Written],
+    verify: Callable[[Written], Artifact],
+) -> tuple[Artifact, Written | None]:
+    """Write an int8 file anew with its end in floats, where that brings its slices back.
+
+    Args:
+        job: What the file was made of.
+        artifact: The file, which lost slices.
+        write: Writes the file that a job gives.
+        verify: Measures what was written.
+
+    Returns:
+        The file that is right and how it was written; without one, the file as it was, whose reason
+        says the way on, and None.
+    """
+    why = _cannot(job, artifact)
+    if not why:
+        for depth in _DEPTHS:
+            try:
+                written = write(replace(job, settings=replace(job.settings, float_tail=depth)))
+                mended = verify(written)
+            except EdgepressError as error:
+                why = error.message
+                continue
+            if mended.verified is not None and mended.verified.passed:
+                return mended, written
+            why = mended.verified.reason if mended.verified else ""
+    return _advised(artifact, why), None
+
+
+def _cannot(job: Job, artifact: Artifact) -> str:
+    """Why the end of a file can't stay in floats; empty where it may."""
+    if artifact.format not in _FORMATS or artifact.quantize != "int8":
+        return f"{artifact.quantize} {artifact.format} files can't keep their end in floats"
+    if job.settings.io != "float":
+        return f"an output in {job.settings.io} has one scale for all its values: pass --io float"
+    if job.carries_ranges:
+        return "a model trained for int8 brings its ranges along"
+    return ""
+
+
+def _advised(artifact: Artifact, why: str) -> Artifact:
+    agreement = artifact.verified
+    assert agreement is not None
+    told = (
+        f"{agreement.reason}; its end can't stay in floats ({why}): give what has a range of its"
+        " own an output of its own in the model, or bring all to one range"
+    )
+    return replace(artifact, verified=replace(agreement, reason=told))

@@ -1,0 +1,74 @@
+"""Why a file is larger than its float32 sibling, and what would help."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from edgepress.compress.kernel.artifact import Artifact
+from edgepress.deploy.sources.formats.onnx_reading import read_onnx
+from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
+
+# Operators that only tell or change how numbers are stored.
+_SCALING = frozenset({
+    "QUANTIZE", "DEQUANTIZE", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast",
+})  # fmt: skip
+# Operators that are, or stand for, a loop over time steps.
+_LOOPS = frozenset({
+    "WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
+    "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "Loop", "Scan", "LSTM", "GRU",
+    "RNN",
+})  # fmt: skip
+_UNROLLED = 2.0
+
+
+def larger_files(artifacts: Sequence[Artifact]) -> Iterator[str]:
+    """A note for each file that is larger than the float32 file of its format.
+
+    Args:
+        artifacts: The files, where they were written.
+    """
+    for artifact in artifacts:
+        if artifact.format not in ("tflite", "onnx") or artifact.quantize == "float32":
+            continue
+        siblings = [a for a in artifacts if a.format == artifact.format]
+        whole = next((a for a in siblings if a.quantize == "float32"), None)
+        if whole is None or artifact.bytes <= whole.bytes:
+            continue
+        smallest = min(siblings, key=lambda a: a.bytes)
+        yield (
+            f"{artifact.path.name}: {artifact.bytes:,} bytes, larger than float32's"
+            f" {whole.bytes:,}: {_why(artifact, whole)}; {_help(artifact, smallest)}"
+        )
+
+
+def _why(artifact: Artifact, whole: Artifact) -> str:
+    mine, other = _operators(artifact), _operators(whole)
+    count, before = sum(mine.values()), sum(other.values())
+    loops = sum(other[k] for k in _LOOPS) - sum(mine[k] for k in _LOOPS)
+    if loops > 0 and count >= _UNROLLED * before:
+        return (
+            f"its loops over time steps are unrolled, {count} operators in place of {before},"
+            " each with its tensors and scales"
+        )
+    scaling = sum(mine[kind] - other[kind] for kind in _SCALING)
+    if scaling > 0:
+        return (
+            f"{scaling} operators more convert numbers, and with their scales they take more than"
+            " so few weights save"
+        )
+    return "scales and zero points take more than so few weights save"
+
+
+def _help(artifact: Artifact, smallest: Artifact) -> str:
+    if smallest is not artifact and smallest.bytes < artifact.bytes:
+        return f"{smallest.quantize} is the smallest here, {smallest.bytes:,} bytes"
+    return "try another precision"
+
+
+def _operators(artifact: Artifact) -> Mapping[str, int]:
+    """How many operators of each kind a file has, those inside of loops too."""
+    if artifact.format == "onnx":
+        return Counter(str(node.op_type) for node in read_onnx(artifact.path).graph.node)
+    graphs = TFLiteReader(artifact.path).graphs
+    return Counter(operator.name for graph in graphs for operator in graph.operators)

@@ -1,0 +1,59 @@
+"""What converters need beside a model: a scratch folder, probe samples, calibration samples."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.deploy.exporters import Job, Settings
+from edgepress.deploy.process.worker import Worker
+from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.sources.source import Source
+
+_PROBE_SAMPLES = 4
+
+
+@contextmanager
+def prepared(
+    source: Source,
+    dataset: Any,
+    settings: Settings,
+    quantize: Sequence[str],
+    calibration_samples: int,
+    worker: Worker,
+    seed: int,
+) -> Iterator[Job]:
+    """A job with a scratch folder, probe samples and calibration samples."""
+    from edgepress.deploy.sources.sample_inputs import plausible_inputs
+
+    model = source.model
+    names = dict(zip((t.name for t in model.inputs), source.input_names, strict=True))
+
+    def save(path: Path, arrays: dict[str, Any]) -> Path:
+        np.savez(path, allow_pickle=False, **{names[k]: v for k, v in arrays.items()})
+        return path
+
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+        scratch, calibration = Path(folder), None
+        if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
+            arrays = dataset.calibration(calibration_samples, seed)
+            calibration = save(scratch / "calibration.npz", arrays)
+        count = settings.batch if isinstance(settings.batch, int) else _PROBE_SAMPLES
+        probe = plausible_inputs(model, count, seed, settings.shapes)
+        saved = save(scratch / "probe.npz", probe)
+        sizes = _data_sizes(model, dataset)
+        yield Job(model, settings, worker, scratch, saved, calibration, sizes, source.trace)
+
+
+def _data_sizes(model: Any, dataset: Any) -> dict[str, Sequence[int]]:
+    """Sizes of the data's samples by input name, where the model leaves sizes free."""
+    free = [tensor.name for tensor in model.inputs if None in tensor.shape[1:]]
+    if dataset is None or not free:
+        return {}
+    sample = dataset.calibration(1)
+    return {name: sample[name].shape[1:] for name in free}

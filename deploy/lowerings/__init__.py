@@ -1,0 +1,1 @@
+"""Operations rewritten for file formats before a model is traced."""

@@ -1,0 +1,144 @@
+"""Keras operations in the words that file formats know, for the time of tracing."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+from unittest import mock
+
+from edgepress.deploy.lowerings.activations import elu, hard_silu, prelu, selu
+from edgepress.deploy.lowerings.convolutions import (
+    convolution,
+    depthwise_convolution,
+    separable_convolution,
+)
+from edgepress.deploy.lowerings.normalizations import (
+    group_normalization,
+    layer_normalization,
+    mean_and_variance,
+    normalize,
+    square,
+    sum_as_mean,
+)
+
+# Whom a graph is written for: float kernels, 8-bit kernels, or 16-bit activations.
+Words = Literal["float", "int8", "int16"]
+_INTEGERS = frozenset[Words]({"int8", "int16"})
+_SIXTEEN_BITS = frozenset[Words]({"int16"})
+_ALL = frozenset[Words]({"float", "int8", "int16"})
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One of Keras's operations, said otherwise.
+
+    Attributes:
+        owner: Module that Keras looks it up in, or class whose method it is.
+        name: Its name there.
+        plain: Takes Keras's own function, then its arguments.
+        words: Whom it is for.
+        shown_by: TensorFlow operations in a graph that show that Keras's own words are in it.
+    """
+
+    owner: str
+    name: str
+    plain: Callable[..., Any]
+    words: frozenset[Words]
+    shown_by: frozenset[str]
+
+
+@contextmanager
+def plain_operations(words: Words = "float") -> Iterator[None]:
+    """Trace some of Keras's operations in other words.
+
+    Args:
+        words: Whom the graph is for; see `WORDINGS`.
+    """
+    with ExitStack() as stack:
+        for wording in WORDINGS:
+            if words in wording.words:
+                owner = _found(wording.owner)
+                plain = _bound(wording.plain, getattr(owner, wording.name))
+                stack.enter_context(mock.patch.object(owner, wording.name, plain))
+        yield
+
+
+def says_otherwise(operations: Iterable[str], words: Words) -> bool:
+    """Whether a graph of these operations would be another in words for integers.
+
+    Args:
+        operations: Types of TensorFlow operations in the graph in words for floats.
+        words: Whom the other graph would be for.
+    """
+    present = set(operations)
+    integers = (w for w in WORDINGS if words in w.words and "float" not in w.words)
+    return any(not present.isdisjoint(wording.shown_by) for wording in integers)
+
+
+def _found(path: str) -> Any:
+    """A module, or a class in a module."""
+    parent, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(parent), name)
+
+
+def _bound(plain: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
+    """A function, so that it also stands as a method, of what the operation is called with."""
+
+    def said(*arguments: Any, **options: Any) -> Any:
+        return plain(own, *arguments, **options)
+
+    return said
+
+
+def _index(
+    name: str, _own: Callable[..., Any], x: Any, axis: int | None = None, keepdims: bool = False
+) -> Any:
+    """`argmax` and `argmin` as the one operator that they are.
+
+    Keras tells -0.0 from 0.0 in them by the bits of a float, which neither TFLite nor ONNX has an
+    operator for. Only where the largest (smallest) numbers are zeros of both signs does the plain
+    operator give another index.
+    """
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    rank = len(x.shape)
+    flat = tf.reshape(x, [-1]) if axis is None else x
+    found = getattr(tf, name)(flat, axis=axis or 0, output_type=tf.int32)
+    if not keepdims:
+        return found
+    return tf.reshape(found, [1] * rank) if axis is None else tf.expand_dims(found, axis)
+
+
+_BACKEND = "keras.src.backend"
+_LAYERS = "keras.src.layers"
+_MOMENTS = frozenset({"SquaredDifference"})
+
+WORDINGS: tuple[Wording, ...] = (
+    *(
+        Wording(f"{_BACKEND}.numpy", n, partial(_index, n), _ALL, frozenset())
+        for n in ("argmax", "argmin")
+    ),
+    Wording(f"{_BACKEND}.nn", "conv", convolution, _ALL, frozenset()),
+    Wording(f"{_BACKEND}.nn", "depthwise_conv", depthwise_convolution, _ALL, frozenset()),
+    Wording(f"{_BACKEND}.nn", "separable_conv", separable_convolution, _ALL, frozenset()),
+    Wording("keras.src.ops.nn", "_layer_normalization", layer_normalization, _INTEGERS, _MOMENTS),
+    Wording(
+        f"{_LAYERS}.normalization.group_normalization.GroupNormalization", "_apply_normalization",
+        group_normalization, _INTEGERS, _MOMENTS,
+    ),
+    Wording(f"{_BACKEND}.nn", "moments", mean_and_variance, _SIXTEEN_BITS, _MOMENTS),
+    Wording(f"{_BACKEND}.numpy", "sum", sum_as_mean, _SIXTEEN_BITS, frozenset({"Sum"})),
+    Wording(f"{_BACKEND}.numpy", "square", square, _SIXTEEN_BITS, frozenset({"Square"})),
+    Wording("keras.src.ops.nn", "_normalize", normalize, _SIXTEEN_BITS, frozenset({"Square"})),
+    Wording(f"{_BACKEND}.nn", "hard_silu", hard_silu, _SIXTEEN_BITS, frozenset({"Relu6"})),
+    Wording(f"{_BACKEND}.nn", "elu", elu, _SIXTEEN_BITS, frozenset({"Elu"})),
+    Wording(f"{_BACKEND}.nn", "selu", selu, _SIXTEEN_BITS, frozenset({"Selu"})),
+    Wording(
+        f"{_LAYERS}.activations.prelu.PReLU", "call", prelu, _SIXTEEN_BITS, frozenset({"Neg"})
+    ),
+)  # fmt: skip

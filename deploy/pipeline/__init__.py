@@ -1,0 +1,1 @@
+"""The full pipeline: stages, run folder, checks, gains."""

@@ -1,0 +1,155 @@
+"""The folder of one run: whole stages, each with the key of what went into it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from edgepress.benchmarks.records import ExportRecord, StageRecord
+from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.files import (
+    adopt,
+    atomic_output,
+    read_json,
+    sha256,
+    write_json,
+    write_text,
+)
+from edgepress.compress.kernel.manifest import NAME as MANIFEST
+from edgepress.compress.kernel.manifest import manifest_of, read_manifest
+from edgepress.deploy.recipe import Recipe, recipe_text
+
+R = TypeVar("R", ExportRecord, StageRecord)
+
+_RESULT = "result.json"
+# What stages of before hold, which had no list of their files.
+_OF_A_STAGE = (_RESULT, "model.keras", "model.tflite", "curves.png")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder.
+
+    Attributes:
+        path: The folder: `recipe.yaml`, `run.json`, `stages/NN-name/`, `artifacts/`,
+            `report.html`.
+        more: Other files in it.
+    """
+
+    path: Path
+    more: tuple[Path, ...] = ()
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def record(self) -> Path:
+        """Everything measured."""
+        return self.path / "run.json"
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def artifacts(self) -> Path:
+        """The exported files."""
+        return self.path / "artifacts"
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the resolved recipe, where it isn't there already."""
+        text = recipe_text(recipe)
+        if not (self.recipe.is_file() and self.recipe.read_text("utf-8") == text):
+            write_text(self.recipe, text)
+        self.list_files()
+
+    def check_recipe(self) -> None:
+        """Refuse to go on with a recipe that isn't as the run wrote it.
+
+        Raises:
+            InputError: It was changed or cut; a run so changed would be another run.
+        """
+        known = (read_manifest(self.path) or {}).get(self.recipe.name)
+        if known is not None and sha256(self.recipe) != known:
+            raise InputError(
+                f"'{self.recipe}' is not as the run wrote it",
+                "to run another recipe here, name it before --resume, as in: edgepress compress"
+                f" {self.recipe} --resume {self.path}",
+            )
+
+    def list_files(self) -> None:
+        """List the files that lie in the folder itself; stages and artifacts have own lists."""
+        loose = [p for p in (self.recipe, self.record, self.report, *self.more) if p.is_file()]
+        write_text(self.path / MANIFEST, manifest_of(self.path, loose))
+
+    def stage(self, name: str) -> Path:
+        """Folder of a finished stage, such as `02-prune`."""
+        return self.path / "stages" / name
+
+    def state(self, name: str) -> Path:
+        """Folder for the checkpoints of a stage that isn't finished."""
+        return self.path / "stages" / f".{name}.state"
+
+    def finished_stage(self, name: str, key: str) -> StageRecord | None:
+        """What a stage left that was finished with the same inputs, else None.
+
+        Its model and float file must be this folder's own, as they were written.
+        """
+        folder = self.stage(name)
+        found = _read(folder / _RESULT, StageRecord)
+        if found is None or found.key != key or not (folder / "model.keras").is_file():
+            return None
+        file = folder / "model.tflite"
+        own = sha256(file) if file.is_file() else None
+        # Records of before know no hash.
+        if found.float_sha256 not in (None, own):
+            return None
+        return found.model_copy(update={"float_sha256": own})
+
+    def finished_export(self, name: str, key: str) -> ExportRecord | None:
+        """What the export left that was finished with the same inputs, else None.
+
+        Each of its files must lie in this folder and be the one that was verified.
+        """
+        found = _read(self.stage(name) / _RESULT, ExportRecord)
+        if found is None or found.key != key:
+            return None
+        for artifact in found.artifacts:
+            file = artifact.path.under(self.path)
+            if not file.is_file() or sha256(file) != artifact.sha256:
+                return None
+        return found
+
+    @contextmanager
+    def writing(self, name: str, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Write a stage: a folder that appears when whole, and a result to fill in.
+
+        Checkpoints are kept when the stage fails or is stopped, and removed when it is done.
+        """
+        result: dict[str, Any] = {"key": key}
+        adopt(self.stage(name), _OF_A_STAGE)
+        with atomic_output(self.stage(name), force=True, folder=True) as folder:
+            folder.mkdir(parents=True)
+            yield folder, result
+            write_json(folder / _RESULT, result)
+        shutil.rmtree(self.state(name), ignore_errors=True)
+
+
+def _read(path: Path, kind: type[R]) -> R | None:
+    """A stage's record; None where there is none, or one that an earlier version wrote otherwise.
+
+    Such a stage is done again.
+    """
+    try:
+        return kind.model_validate(read_json(path)) if path.is_file() else None
+    except (ValidationError, InputError):
+        return None

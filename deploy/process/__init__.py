@@ -1,0 +1,1 @@
+"""Native code that may crash, in a child process."""

@@ -1,0 +1,98 @@
+"""What a file really is: what its operators compute in, its batch, its name against its content."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.deploy.sources.contents.operation import Operation
+
+# Operators that only change how numbers are stored.
+CONVERTING = frozenset({
+    "QUANTIZE", "DEQUANTIZE", "CAST", "QuantizeLinear", "DequantizeLinear", "Cast",
+    "DynamicQuantizeLinear",
+})  # fmt: skip
+_INTEGER_NAMES = ("int8", "int16")
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What the operators of a file compute in; those that only convert numbers are left out.
+
+    Attributes:
+        operators: How many there are.
+        in_floats: How many compute in floats, by kind.
+        mixed: How many of these read weights in integers, which the runtime unpacks or multiplies
+            with activations that it quantises anew each time.
+    """
+
+    operators: int
+    in_floats: Mapping[str, int]
+    mixed: int
+
+    @property
+    def floats(self) -> int:
+        """How many compute in floats."""
+        return sum(self.in_floats.values())
+
+
+def arithmetic(operations: Sequence[Operation]) -> Arithmetic:
+    """What operators compute in."""
+    computing = [o for o in operations if o.type not in CONVERTING]
+    floats = [o for o in computing if o.in_floats]
+    mixed = sum(any("int" in c.dtype for c in o.constants if c.kernel) for o in floats)
+    kinds = Counter(o.type for o in floats)
+    return Arithmetic(len(computing), dict(kinds.most_common()), mixed)
+
+
+def batch_of(inputs: Sequence[TensorSpec]) -> int | None:
+    """How many samples a file takes at a time; None where that is free."""
+    return next((spec.shape[0] for spec in inputs if spec.shape), None)
+
+
+def truths(
+    path: Path,
+    quantize: str,
+    found: Arithmetic,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+) -> Iterator[str]:
+    """What people should know of a file whatever it is called, one line each.
+
+    Args:
+        path: The file.
+        quantize: How it stores numbers, a name in `PRECISIONS`.
+        found: What its operators compute in.
+        inputs: What it takes.
+        outputs: What it gives.
+    """
+    whole = quantize in ("int8", "int16x8")
+    name = path.name.lower()
+    if not whole and quantize not in name and any(kind in name for kind in _INTEGER_NAMES):
+        yield f"its name says integers, but it is {quantize}: activations are floats"
+    if quantize in ("dynamic", "int8-weights", "int4-weights"):
+        yield (
+            f"only weights are integers: {found.mixed} of {found.operators} operators read them,"
+            " and activations between operators are floats"
+        )
+    elif whole and found.floats:
+        kinds = [f"{kind} x {n}" if n > 1 else kind for kind, n in found.in_floats.items()]
+        more = f", and {len(kinds) - _SHOWN} kinds more" if len(kinds) > _SHOWN else ""
+        yield (
+            f"{found.floats} of {found.operators} operators compute in floats:"
+            f" {', '.join(kinds[:_SHOWN])}{more}"
+        )
+    elif whole:
+        yield f"all {found.operators} operators compute in integers"
+    sides = (("takes", inputs), ("gives", outputs))
+    yield "; ".join(f"{verb} {_types(specs)}" for verb, specs in sides)
+    size = batch_of(inputs)
+    yield "its batch is free" if size is None else f"its batch is fixed: {size} at a time"
+
+
+def _types(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(dict.fromkeys(spec.dtype for spec in specs))

@@ -1,0 +1,1 @@
+"""TFLite, ONNX and SavedModel as sources."""

@@ -1,0 +1,147 @@
+"""What won't convert is known, and the layer named, before a converter is asked."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from edgepress.compress.errors import DeviceError, InputError
+from edgepress.deploy.exporters import EXPORTERS, Job, Settings
+from edgepress.deploy.exporters.preflight import preflight
+from edgepress.deploy.exporting.export import export
+from edgepress.deploy.sources.sample_inputs import plausible_inputs
+
+
+def job(model, tmp_path, worker, **settings):
+    return Job(model, Settings(**settings), worker, tmp_path, tmp_path / "probe.npz", None)
+
+
+@pytest.fixture(scope="module")
+def bicubic():
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Lambda(lambda v: tf.image.resize(v, (4, 4), "bicubic"), name="smaller")(image)
+    return keras.Model(image, layers.Conv2D(2, 3)(x))
+
+
+def test_the_operation_and_its_layer_are_named(bicubic, tmp_path, worker):
+    found = preflight(job(bicubic, tmp_path, worker), ("tflite", "onnx", "c"))
+    assert {o.format for o in found} >= {"tflite", "c"}
+    for obstacle in found:
+        assert obstacle.layer == "smaller"
+        assert "ResizeBicubic" in obstacle.reason
+
+
+def test_select_ops_take_a_format_s_obstacle_away(bicubic, tmp_path, worker):
+    found = preflight(job(bicubic, tmp_path, worker, select_ops=True), ("tflite", "c"))
+    assert [o.format for o in found] == ["c"]
+
+
+def test_a_file_of_tensorflow_s_own_kernels_is_said_to_be_unverified(tmp_path, worker):
+    """No runtime here runs them; the user who asked for them has one."""
+    image = keras.Input((4, 4, 4, 2), name="image")
+    model = keras.Model(image, keras.ops.erf(layers.MaxPooling3D(2)(image)))
+    data = (np.zeros((8, 4, 4, 4, 2), np.float32), np.zeros((8, 2, 2, 2, 2), np.float32))
+    options = {"select_ops": True, "worker": worker}
+    result = export(
+        model, tmp_path / "out", ("tflite", "onnx"), ("float32", "int8"), data, **options
+    )
+    tflite, onnx = result
+    assert tflite.verified is None
+    assert (tflite.inputs[0].name, tflite.inputs[0].shape) == ("image", (None, 4, 4, 4, 2))
+    assert onnx.verified.passed
+    assert any("not verified: Erf, MaxPool3D run" in note for note in result.notes)
+    assert "kernel MaxPool3D doesn't run here" in result.skipped[0].reason
+
+
+def test_layers_said_to_have_no_16_bits_have_none(tmp_path, worker):
+    """What the preflight says is what the converter says."""
+    inputs = keras.Input((5, 4), name="x")
+    work = job(keras.Model(inputs, layers.Masking()(inputs)), tmp_path, worker)
+    [obstacle] = preflight(work, ("tflite",))
+    assert obstacle.concerns("tflite", "int16x8")
+    assert not obstacle.concerns("tflite", "int8")
+    work.calibration = tmp_path / "calibration.npz"
+    np.savez(work.calibration, **plausible_inputs(work.model, 16))
+    operator = obstacle.reason.split("operator ")[1].split()[0]
+    with pytest.raises(DeviceError, match=operator):
+        EXPORTERS["tflite"].write(work, "int16x8", tmp_path / "x.tflite")
+
+
+def test_a_network_without_obstacles_has_none(tmp_path, worker):
+    image = keras.Input((8, 8, 4), name="image")
+    x = layers.Conv2D(8, 3, groups=2, activation="gelu")(image)
+    x = layers.LSTM(4)(layers.Reshape((6, 48))(x))
+    assert preflight(job(keras.Model(image, x), tmp_path, worker), ("tflite", "onnx", "c")) == ()
+
+
+@pytest.mark.parametrize(
+    ("mode", "there"), [("int8", ["onnx"]), ("int4", ["tflite", "onnx"]), ("float8", [])]
+)
+def test_what_kerass_own_quantisation_left_is_named(mode, there, tmp_path, worker):
+    values = keras.Input((12,), name="values")
+    model = keras.Model(values, layers.Dense(4, name="scores")(values))
+    model.quantize(mode)
+    result = export(model, tmp_path / "out", ("tflite", "onnx", "c"), worker=worker)
+    assert [a.format for a in result if a.format != "c"] == there
+    refused = [skipped for skipped in result.skipped if skipped.format != "c"]
+    assert len(refused) == 2 - len(there)
+    for skipped in refused:
+        assert f"layer 'scores' computes in {mode}" in skipped.reason
+        work = job(model, tmp_path / skipped.format, worker)
+        work.scratch.mkdir()
+        np.savez(work.probe, **plausible_inputs(model, 2))
+        with pytest.raises(DeviceError):
+            EXPORTERS[skipped.format].write(work, "float32", tmp_path / "x")
+
+
+def test_an_obstacle_becomes_the_reason_of_a_skip(bicubic, tmp_path, worker):
+    result = export(bicubic, tmp_path / "out", ("tflite",), worker=worker)
+    assert not result
+    assert "smaller" in result.skipped[0].reason
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_words_is_refused_by_its_layer(tmp_path, worker):
+    number = keras.Input((3,), dtype="int32", name="number")
+    index = layers.IntegerLookup(vocabulary=[1, 5, 9], name="lookup")(number)
+    model = keras.Model(number, layers.Flatten()(layers.Embedding(5, 2)(index)))
+    with pytest.raises(InputError, match="keeps a table that no file format has"):
+        export(model, tmp_path / "out", worker=worker)
+
+
+def words():
+    text = keras.Input((1,), dtype="string", name="words")
+    return keras.Model(text, layers.StringLookup(vocabulary=["a"], name="lookup")(text))
+
+
+def joined():
+    number = keras.Input((3,), name="number")
+    return keras.Model(number, keras.ops.mean(layers.Dense(2)(number)))
+
+
+def remembering():
+    series = keras.Input(batch_shape=(1, 4, 2), name="series")
+    return keras.Model(series, layers.LSTM(3, stateful=True, name="memory")(series))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (words, "input 'words' holds text"),
+        (joined, "one number for a whole batch"),
+        (remembering, "layer 'memory' keeps its state"),
+    ],
+)
+def test_what_takes_and_gives_no_samples_is_refused(make, says, tmp_path, worker):
+    with pytest.raises(InputError, match=says):
+        export(make(), tmp_path / "out", worker=worker)
+
+
+def test_an_input_can_be_an_output_and_a_number_be_alone(tmp_path, worker):
+    number = keras.Input((3,), name="number")
+    alone = layers.Reshape((), name="alone")(layers.Dense(1)(number))
+    result = export(keras.Model(number, [number, alone]), tmp_path / "out", worker=worker)
+    assert [a.format for a in result] == ["tflite", "onnx"]
