@@ -36,7 +36,7 @@ _OF_PRECISION = {
 
 
 @dataclass(frozen=True)
-class _File:
+class NetworkFile:
     """What a file tells of its network.
 
     Attributes:
@@ -53,7 +53,7 @@ class _File:
     weights: int
     operators: Mapping[str, int]
 
-    def same_network(self, whole: _File) -> bool:
+    def same_network(self, whole: NetworkFile) -> bool:
         """Whether a float32 file seems to hold the same network."""
         if (self.format, self.sides) != (whole.format, whole.sides):
             return False
@@ -61,7 +61,7 @@ class _File:
             unrolled(self.operators, whole.operators)
         )
 
-    def distance(self, other: _File) -> float:
+    def distance(self, other: NetworkFile) -> float:
         """Relative difference of the numbers of weights."""
         return abs(self.weights - other.weights) / max(other.weights, 1)
 
@@ -89,7 +89,7 @@ def with_speed_notes(result: BenchmarkResult) -> BenchmarkResult:
     return replace(result, devices=tuple(devices))
 
 
-def _note(document: BenchmarkRecord, row: BenchmarkRow, files: Mapping[str, _File]) -> str:
+def _note(document: BenchmarkRecord, row: BenchmarkRow, files: Mapping[str, NetworkFile]) -> str:
     """What there is to say of one row; empty where it isn't slower, or has no sibling."""
     mine = files.get(row.path or "")
     if mine is None or mine.precision == "float32":
@@ -104,25 +104,25 @@ def _note(document: BenchmarkRecord, row: BenchmarkRow, files: Mapping[str, _Fil
     quickest = min(alike, key=lambda r: r.median_ms or math.inf)
     return (
         f"takes {1 + change.share:.3g} times as long as its float32 sibling {whole.name}, likely"
-        f" because {_why(mine, sibling)}; what helps: {quickest.name} is the fastest of this"
+        f" because {likely_reason(mine, sibling)}; what helps: {quickest.name} is the fastest of this"
         f" network here ({quickest.median_ms:.4g} ms), and --profile shows the time by operator"
     )
 
 
-def _why(mine: _File, whole: _File) -> str:
-    """The first reason that the files show."""
+def likely_reason(mine: NetworkFile, whole: NetworkFile) -> str:
+    """The first reason that a file and its float32 sibling show."""
     return next(reason for told in _REASONS if (reason := told(mine, whole)))
 
 
-def _unrolled(mine: _File, whole: _File) -> str:
+def _unrolled(mine: NetworkFile, whole: NetworkFile) -> str:
     return unrolled(mine.operators, whole.operators)
 
 
-def _by_precision(mine: _File, _: _File) -> str:
+def _by_precision(mine: NetworkFile, _: NetworkFile) -> str:
     return _OF_PRECISION.get(mine.precision, "")
 
 
-def _depthwise(mine: _File, _: _File) -> str:
+def _depthwise(mine: NetworkFile, _: NetworkFile) -> str:
     count = mine.operators.get(_DEPTHWISE, 0)
     if mine.precision != "int8" or 3 * count < sum(mine.operators.get(k, 0) for k in _PRODUCTS):
         return ""
@@ -132,22 +132,22 @@ def _depthwise(mine: _File, _: _File) -> str:
     )
 
 
-def _converting(mine: _File, whole: _File) -> str:
+def _converting(mine: NetworkFile, whole: NetworkFile) -> str:
     count = more_conversions(mine.operators, whole.operators)
     return f"{count} operators more convert numbers" if count > 0 else ""
 
 
-def _kernels(mine: _File, _: _File) -> str:
+def _kernels(mine: NetworkFile, _: NetworkFile) -> str:
     return f"the runtime's {mine.precision} kernels for these operators are slower on this device"
 
 
 # A new reason is one function and one name here; the last one always has something to say.
-_REASONS: Sequence[Callable[[_File, _File], str]] = (
+_REASONS: Sequence[Callable[[NetworkFile, NetworkFile], str]] = (
     _unrolled, _by_precision, _depthwise, _converting, _kernels,
 )  # fmt: skip
 
 
-def _read(path: Path) -> _File | None:
+def _read(path: Path) -> NetworkFile | None:
     """What a file tells; None for other formats and files that can't be read."""
     reader = {".tflite": _read_tflite, ".onnx": _read_onnx}.get(path.suffix.lower())
     try:
@@ -156,7 +156,7 @@ def _read(path: Path) -> _File | None:
         return None
 
 
-def _read_tflite(path: Path) -> _File:
+def _read_tflite(path: Path) -> NetworkFile:
     reader = TFLiteReader(path)
     stored = {
         reader.model.Subgraphs(place).Tensors(tensor.index).Buffer(): tensor.shape
@@ -165,17 +165,17 @@ def _read_tflite(path: Path) -> _File:
         if tensor.constant
     }
     kinds = Counter(op.name for graph in reader.graphs for op in graph.operators)
-    return _File("tflite", reader.precision, _shapes(reader.signature()), _sum(stored), kinds)
+    return NetworkFile("tflite", reader.precision, _shapes(reader.signature()), _sum(stored), kinds)
 
 
-def _read_onnx(path: Path) -> _File:
+def _read_onnx(path: Path) -> NetworkFile:
     model = read_onnx(path)
     stored = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     kinds = Counter(
         _DEPTHWISE if node.op_type == "Conv" and _groups(node) > 1 else str(node.op_type)
         for node in model.graph.node
     )
-    return _File("onnx", stored_as(model), _shapes(signature(model)), _sum(stored), kinds)
+    return NetworkFile("onnx", stored_as(model), _shapes(signature(model)), _sum(stored), kinds)
 
 
 def _groups(node: Any) -> int:
