@@ -1,7 +1,8 @@
 """Why a file is slower than its float32 sibling, and what would help.
 
 A sibling is a float32 file of the same format and network that was measured on the same device in
-the same way. Times are facts of the run; reasons are what the files show, so they are called likely.
+the same way. Times are facts of the run; reasons are what the files show, so they are called
+likely.
 """
 
 from __future__ import annotations
@@ -104,8 +105,9 @@ def _note(document: BenchmarkRecord, row: BenchmarkRow, files: Mapping[str, Netw
     quickest = min(alike, key=lambda r: r.median_ms or math.inf)
     return (
         f"takes {1 + change.share:.3g} times as long as its float32 sibling {whole.name}, likely"
-        f" because {likely_reason(mine, sibling)}; what helps: {quickest.name} is the fastest of this"
-        f" network here ({quickest.median_ms:.4g} ms), and --profile shows the time by operator"
+        f" because {likely_reason(mine, sibling)}; what helps: {quickest.name} is the fastest of"
+        f" this network here ({quickest.median_ms:.4g} ms), and --profile shows the time by"
+        " operator"
     )
 
 

@@ -19,8 +19,8 @@ def _timed(files: dict[Path, float], threads: dict[Path, int] | None = None) -> 
         measured(
             (str(path), path.name), path, MeasuredFile("", path), "local",
             Series(((Samples("latency", "ns", "a clock", (ms * 1e6,) * 3),),)),
-            (SessionFacts("a runtime"),), [1.0], options=RunOptions(threads=(threads or {}).get(path, 1)),
-            steady=True, timing_valid=True, seed=0,
+            (SessionFacts("a runtime"),), [1.0], steady=True, timing_valid=True, seed=0,
+            options=RunOptions(threads=(threads or {}).get(path, 1)),
         )
         for path, ms in files.items()
     )  # fmt: skip
