@@ -22,6 +22,7 @@ from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.benchmarking.measurable_files import as_measured, named_as_given
 from edgepress.deploy.benchmarking.outcomes import outcomes_of
 from edgepress.deploy.benchmarking.run_options import check_options, run_options
+from edgepress.deploy.benchmarking.speed_notes import with_speed_notes
 from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.targets import target_for
 from edgepress.deploy.targets.runnable import takes_files, why_not
@@ -111,7 +112,7 @@ def benchmark(
     result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), asked)
     if not result.measurements:
         raise DeviceError(result.failures[0].reason)
-    return result
+    return with_speed_notes(result)
 
 
 def _opened(data: Any, model: Any, first: Path, seed: int) -> Dataset:
@@ -159,7 +160,7 @@ def benchmark_run(
         {"device": device, "artifact": str(path), "reason": reason}
         for (device, path), reason in reasons.items()
     ]
-    return found.to_json(), left_out
+    return with_speed_notes(found).to_json(), left_out
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def _show(result: RunResult) -> None:
             show_grid(title, grid)
     for warning in run.warnings:
         click.echo(f"note: {warning}")
-    for note in left_out_notes(run):
+    for note in (*run.benchmark.remarks, *left_out_notes(run)):
         click.echo(f"note: {note}")
     verdict = result.verdict
     click.echo(verdict.headline)

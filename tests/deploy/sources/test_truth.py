@@ -56,6 +56,16 @@ def test_parts_in_floats_are_named_and_conversions_are_not_counted() -> None:
     assert notes[0] == "1 of 4 operators compute in floats: CONCATENATION"
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_integers_of_onnx_are_not_promised(others: int) -> None:
+    """Where a graph has scales on both sides, the runtime may compute in floats all the same."""
+    operations = [_operation("Conv", "int8", False)] * 3 + [_operation("Softmax")] * others
+    notes = list(truths(Path("a.onnx"), "int8", arithmetic(operations), (), ()))
+    said = "the other 3" if others else "all 3"
+    assert any(n.startswith(f"{said} operators compute in integers as far as") for n in notes)
+    assert sum("compute in floats" in note for note in notes) == others
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_types_and_batch_are_told(name: str, kinds: Any) -> None:
     found = deploy.inspect(kinds.files[name])
