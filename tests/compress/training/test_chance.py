@@ -12,6 +12,7 @@ from keras import layers
 
 from edgepress import compress
 from edgepress.compress.errors import CheckFailed
+from edgepress.compress.specs.recipe import DataSpec
 from edgepress.compress.training import advise
 from edgepress.compress.training.chance import Chance, at_chance, chance_of
 from edgepress.deploy.pipeline.pipeline import run
@@ -65,22 +66,28 @@ def data() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("targets", "outputs", "activation"),
+    ("targets", "outputs", "activation", "loss"),
     [
-        (lambda y: y, 4, "softmax"),
-        (lambda y: np.eye(4)[y].astype("float32"), 4, "softmax"),
-        (lambda y: (y > 1).astype("int64"), 1, "sigmoid"),
-        (lambda y: np.eye(4)[y].astype("float32") * [1, 2, 3, 4.5], 4, "linear"),
+        (lambda y: y, 4, "softmax", None),
+        (lambda y: np.eye(4)[y].astype("float32"), 4, "softmax", None),
+        (lambda y: np.eye(4)[y].astype("float32"), 4, "softmax", "categorical_focal_crossentropy"),
+        (lambda y: np.eye(4)[y].astype("float32"), 4, "softmax", "kl_divergence"),
+        (lambda y: (y > 1).astype("int64"), 1, "sigmoid", None),
+        (
+            lambda y: np.stack([y > 0, y > 1, y > 2], 1) * 1,
+            3,
+            "sigmoid",
+            "binary_focal_crossentropy",
+        ),
+        (lambda y: np.eye(4)[y].astype("float32") * [1, 2, 3, 4.5], 4, "linear", None),
     ],
 )
 def test_chance_is_what_no_constant_answer_beats(
-    targets: Any, outputs: int, activation: str, data: Any
+    targets: Any, outputs: int, activation: str, loss: str | None, data: Any
 ) -> None:
     y = targets(data["y_train"])
-    dataset = compress.open_data(
-        {"x_train": data["x_train"], "y_train": y, "x_val": data["x_train"], "y_val": y},
-        _network(outputs, activation),
-    )
+    arrays = {"x_train": data["x_train"], "y_train": y, "x_val": data["x_train"], "y_val": y}
+    dataset = compress.open_data(DataSpec(spec=arrays, loss=loss), _network(outputs, activation))
     task, split = dataset.task, dataset.val
     assert split is not None
     chance = chance_of(task, split)
