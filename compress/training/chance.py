@@ -53,6 +53,12 @@ class Chance:
         # A constant answer has exactly this value; what varies around it is rarely far above.
         return most <= self.value + 2 * self.error and usual <= self.value + self.error
 
+    def halves(self, value: float) -> bool:
+        """Whether a score leaves at most half as much to be wished for as chance does."""
+        if self.metric in _ERRORS:
+            return value <= self.value / 2
+        return 1 - value <= (1 - self.value) / 2
+
     def surpassed(self, value: float, validation: Sequence[float]) -> bool:
         """Whether a score in training is clearly better than chance and than validation."""
         if self.metric in _ERRORS:
