@@ -35,7 +35,7 @@ _JUDGED_AT_ONCE = 512
 
 
 def benchmark(
-    artifacts: Iterable[Artifact | Path | str],
+    artifacts: Iterable[Artifact | Path | str] | Artifact | Path | str,
     *,
     devices: Sequence[str | Target] = ("local",),
     runs: int = 200,
@@ -93,7 +93,8 @@ def benchmark(
         CheckFailed: A SavedModel can't be converted.
         DeviceError: Nothing at all could be measured.
     """
-    paths = [Path(a.path if isinstance(a, Artifact) else a) for a in artifacts]
+    several = [artifacts] if isinstance(artifacts, Artifact | Path | str) else artifacts
+    paths = [Path(a.path if isinstance(a, Artifact) else a) for a in several]
     if not paths or not devices:
         raise InputError("there is nothing to benchmark", "name at least one artifact and device")
     if precision is not None and not 0 < precision < 1:

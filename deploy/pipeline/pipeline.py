@@ -22,6 +22,7 @@ from edgepress.benchmarks.records import (
     write_run,
 )
 from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.compress.kernel.files import content_key, sha256
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.pipeline.acceptance import judge_run, refuse_at_chance
@@ -336,7 +337,8 @@ class _Line:
     def _record(
         self, stages: Sequence[StageRecord], exported: ExportRecord, measured: BenchmarkRecord
     ) -> RunRecord:
-        verdict = judge_run(self.recipe, self.dataset.task, stages, exported, measured)
+        given = self._given_on_part()
+        verdict = judge_run(self.recipe, self.dataset.task, stages, exported, measured, given)
         return RunRecord.model_validate(
             {
                 "version": VERSION,
@@ -360,6 +362,20 @@ class _Line:
                 "accepted": verdict.accepted,
             }
         )
+
+    def _given_on_part(self) -> tuple[OutputMetric, ...]:
+        """The given model's metrics on the samples that files are verified on.
+
+        Empty where those are the whole split, which the first stage is measured on, and where no
+        fall is bounded. A part of the split may be harder or easier than the rest.
+        """
+        from edgepress.deploy.verification.source_outputs import gather
+
+        samples = self.recipe.export.verify_samples
+        bounded = self.recipe.accept.max_drop is not None
+        if not bounded or samples is None or samples >= self.dataset.report_split.size:
+            return ()
+        return gather(self.original, self.dataset, samples, self.recipe.seed).metrics
 
     def _report(self) -> None:
         from edgepress.benchmarks.report import report
