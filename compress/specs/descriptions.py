@@ -24,7 +24,7 @@ def field_helps(kind: Any) -> dict[str, str]:
     """
     helps: dict[str, str] = {}
     for one in kinds_of(kind):
-        for base in reversed(one.__mro__):
+        for base in reversed(one.__mro__[: one.__mro__.index(BaseModel)]):
             text = base.__doc__ or ""
             _, _, attributes = text.partition("Attributes:\n")
             unindented = "\n".join(line.removeprefix("    ") for line in attributes.splitlines())
@@ -44,8 +44,8 @@ def fields_of(kind: Any) -> dict[str, FieldInfo]:
 
 def kinds_of(kind: Any) -> tuple[type[BaseModel], ...]:
     """The classes of a union of specifications; one class is a union of itself."""
-    if isinstance(kind, type):
-        return (kind,)
+    if isinstance(kind, type) and typing.get_origin(kind) is None:
+        return (kind,) if issubclass(kind, BaseModel) else ()
     if typing.get_origin(kind) is typing.Annotated:
         return kinds_of(typing.get_args(kind)[0])
     return tuple(one for member in typing.get_args(kind) for one in kinds_of(member))
