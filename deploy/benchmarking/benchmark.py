@@ -75,7 +75,8 @@ def benchmark(
         DeviceError: Nothing at all could be measured.
     """
     paths = [Path(a.path if isinstance(a, Artifact) else a) for a in artifacts]
-    given = None if devices is None else tuple(parse_list(devices))
+    given = parse_list(devices) if isinstance(devices, str) else devices
+    given = None if given is None else tuple(given)
     if not paths or given == ():
         raise InputError("there is nothing to benchmark", "name at least one artifact and device")
     asked = make_spec(BenchmarkSpec, options, base=spec)

@@ -117,7 +117,11 @@ def _asked(
     spec: ExportSpec | None, named: Mapping[str, Any], options: Mapping[str, Any]
 ) -> ExportSpec:
     """What is asked for: a specification, changed by what is given by name."""
-    changes = {**{k: v for k, v in named.items() if v is not None}, **options}
+    changes = {
+        name: value if isinstance(value, str) else tuple(value)
+        for name, value in named.items()
+        if value is not None
+    } | dict(options)
     if spec is None:
         changes.setdefault("quantize", PRECISION_BY_DEFAULT)
     return make_spec(ExportSpec, changes, base=spec)
