@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.specs.descriptions import fields_of as fields_of
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -77,9 +78,9 @@ def hint(problem: Mapping[str, Any], kind: type[BaseModel]) -> str:
         return ""
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
-        return near_names(name, kind.model_fields)
+        return near_names(name, fields_of(kind))
     if problem["type"] in ("greater_than_equal", "less_than_equal"):
-        limits = kind.model_fields[name].metadata
+        limits = fields_of(kind)[name].metadata
         low = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
         high = next((limit.le for limit in limits if isinstance(limit, Le)), None)
         if low is not None and high is not None:

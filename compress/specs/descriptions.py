@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -16,56 +15,59 @@ from pydantic.fields import FieldInfo
 _FIELD = re.compile(r"^    (\w+): (.+?)(?=^    \w+: |\Z)", re.S | re.M)
 
 
+def docstring_helps(kind: type[BaseModel]) -> dict[str, str]:
+    """The meaning of each field: what the class's docstring says of it, bases included."""
+    helps: dict[str, str] = {}
+    for base in reversed(kind.__mro__[: kind.__mro__.index(BaseModel)]):
+        _, _, attributes = (base.__doc__ or "").partition("Attributes:\n")
+        unindented = "\n".join(line.removeprefix("    ") for line in attributes.splitlines())
+        for name, words in _FIELD.findall(unindented + "\n"):
+            helps[name] = " ".join(words.split())
+    return helps
+
+
 def field_helps(kind: Any) -> dict[str, str]:
-    """The meaning of each field: what the class's docstring says of it, bases included.
+    """The meaning of each option of a specification, or of all members of a union.
 
     Args:
-        kind: A specification's class, or a union of several.
+        kind: Its class, or the union.
     """
     helps: dict[str, str] = {}
     for one in kinds_of(kind):
-        for base in reversed(one.__mro__[: one.__mro__.index(BaseModel)]):
-            text = base.__doc__ or ""
-            _, _, attributes = text.partition("Attributes:\n")
-            unindented = "\n".join(line.removeprefix("    ") for line in attributes.splitlines())
-            for name, words in _FIELD.findall(unindented + "\n"):
-                helps[name] = " ".join(words.split())
+        helps |= one.option_helps()
     return helps
 
 
 def fields_of(kind: Any) -> dict[str, FieldInfo]:
-    """The fields of a specification, or of all members of a union, each name once."""
+    """The options of a specification, or of all members of a union, each name once.
+
+    Args:
+        kind: Its class, or the union.
+    """
     found: dict[str, FieldInfo] = {}
     for one in kinds_of(kind):
-        for name, field in one.model_fields.items():
-            found.setdefault(name, field)
+        found |= {n: field for n, field in one.option_fields().items() if n not in found}
     return found
 
 
-def kinds_of(kind: Any) -> tuple[type[BaseModel], ...]:
-    """The classes of a union of specifications; one class is a union of itself."""
-    if isinstance(kind, type) and typing.get_origin(kind) is None:
-        return (kind,) if issubclass(kind, BaseModel) else ()
+def kinds_of(kind: Any) -> tuple[Any, ...]:
+    """The specifications of a union; a class is a union of itself."""
+    if hasattr(kind, "option_fields"):
+        return (kind,)
+    members = typing.get_args(kind)
     if typing.get_origin(kind) is typing.Annotated:
-        return kinds_of(typing.get_args(kind)[0])
-    return tuple(one for member in typing.get_args(kind) for one in kinds_of(member))
+        members = members[:1]
+    return tuple(one for member in members for one in kinds_of(member))
 
 
-def described(schema: dict[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
-    """A class's JSON schema with the meaning of each field, its own summary alone above them.
-
-    Args:
-        schema: As pydantic makes it; its properties are changed in place.
-        kind: The class.
-    """
-    helps = field_helps(kind)
-    properties: Mapping[str, dict[str, Any]] = schema.get("properties", {})
-    for name, entry in properties.items():
+def describe(schema: dict[str, Any], kind: type[BaseModel]) -> None:
+    """Put the meaning of each field into a class's JSON schema, and its summary above them."""
+    helps = docstring_helps(kind)
+    for name, entry in schema.get("properties", {}).items():
         if name in helps:
             entry["description"] = helps[name]
         entry.pop("title", None)
-    summary = (kind.__doc__ or "").partition("\n\n")[0]
-    return {**schema, "description": " ".join(summary.split())}
+    schema["description"] = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
 
 
 def plain_type(annotation: Any) -> Any:

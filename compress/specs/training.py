@@ -14,10 +14,11 @@ from pydantic import (
     PlainSerializer,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
 from edgepress.compress.specs.amounts import parse_latency
-from edgepress.compress.specs.descriptions import described
+from edgepress.compress.specs.descriptions import describe, docstring_helps
 from edgepress.compress.specs.notation import (
     as_list,
     parse_class_weights,
@@ -58,11 +59,23 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
+    def option_fields(cls) -> dict[str, FieldInfo]:
+        """What can be given by name; a class that reads more than its fields says so."""
+        return dict(cls.model_fields)
+
+    @classmethod
+    def option_helps(cls) -> dict[str, str]:
+        """The meaning of each of them."""
+        return docstring_helps(cls)
+
+    @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """The class's schema, with what its docstring says."""
-        return described(handler.resolve_ref_schema(handler(core_schema)), cls)
+        found = handler(core_schema)
+        describe(handler.resolve_ref_schema(found), cls)
+        return found
 
 
 class TrainSpec(Spec):

@@ -137,7 +137,7 @@ def _settings(values: Values) -> dict[str, Any]:
         ("accept", AcceptSpec),
     ):
         part = given(values, kind)
-        if name == "export" and pruning and not _calibrates(part):
+        if name == "export" and pruning and not _takes_samples(part):
             part.pop("calibration_samples", None)  # the pruning's, which shares the option
         if part:
             found[name] = spec_from(kind, part)
@@ -147,7 +147,7 @@ def _settings(values: Values) -> dict[str, Any]:
     return found
 
 
-def _calibrates(export: Values) -> bool:
+def _takes_samples(export: Values) -> bool:
     """Whether files of these options take ranges from samples."""
     quantize = {"quantize": export["quantize"]} if "quantize" in export else {}
     return bool(spec_from(ExportSpec, quantize).calibrated)
