@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ValidationError
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.specs.descriptions import fields_of as fields_of
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -18,6 +20,7 @@ def make_spec(
     options: Mapping[str, Any],
     where: str = "",
     names: Mapping[str, str] | None = None,
+    base: S | None = None,
 ) -> S:
     """A spec of a kind from options by field name.
 
@@ -26,6 +29,7 @@ def make_spec(
         options: Values by field; text is read as the command line would.
         where: Put before each problem, as a file's name.
         names: How people write the options, by field, where they write them on a command line.
+        base: A spec that the options change; its own values hold for what isn't among them.
 
     Returns:
         The spec.
@@ -33,11 +37,14 @@ def make_spec(
     Raises:
         InputError: An option is unknown or its value impossible; names the first one.
     """
+    kept = {} if base is None else {name: getattr(base, name) for name in base.model_fields_set}
+    flags: Mapping[str, str] = getattr(kind, "flags", {})
     try:
-        return kind(**options)
+        return kind(**{**kept, **options})
     except ValidationError as error:
         problem = error.errors()[0]
-        raise InputError(where + explain(problem, names), hint(problem, kind)) from None
+        named = names or {field: "--" + flag for field, flag in flags.items()} or None
+        raise InputError(where + explain(problem, named), hint(problem, kind)) from None
 
 
 def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:
@@ -55,6 +62,8 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
         return f"'{place}' is missing"
     if not place:
         return message[:1].lower() + message[1:]
+    if isinstance(problem.get("input"), dict) and problem["type"] == "value_error":
+        return f"{place}: {message[:1].lower()}{message[1:]}"  # a rule of the whole part
     option = place if "." in place else "--" + place.replace("_", "-")
     if names is not None:
         first = str(problem["loc"][0])
@@ -64,7 +73,16 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
 
 
 def hint(problem: Mapping[str, Any], kind: type[BaseModel]) -> str:
-    """Near names for an unknown option."""
-    if problem["type"] != "extra_forbidden" or len(problem["loc"]) != 1:
+    """Near names for an unknown option; for a number out of range, the range."""
+    if len(problem["loc"]) != 1:
         return ""
-    return near_names(str(problem["loc"][0]), kind.model_fields)
+    name = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        return near_names(name, fields_of(kind))
+    if problem["type"] in ("greater_than_equal", "less_than_equal"):
+        limits = fields_of(kind)[name].metadata
+        low = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
+        high = next((limit.le for limit in limits if isinstance(limit, Le)), None)
+        if low is not None and high is not None:
+            return f"write {low} to {high}"
+    return ""

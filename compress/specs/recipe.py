@@ -60,7 +60,13 @@ class DataSpec(Spec):
     scale: Number | None = None
     mean: Numbers | None = None
     std: Numbers | None = None
-    resize: Annotated[tuple[int, int], BeforeValidator(parse_size)] | None = None
+    resize: (
+        Annotated[
+            tuple[int, int],
+            BeforeValidator(parse_size, json_schema_input_type=tuple[int, int] | str),
+        ]
+        | None
+    ) = None
     augment: Names = ()
     target: str | None = None
     validation_split: Share = 0.2

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     model_validator,
 )
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema
 
 from edgepress.compress.specs.amounts import parse_latency
+from edgepress.compress.specs.descriptions import describe, docstring_helps
 from edgepress.compress.specs.notation import (
     as_list,
     parse_class_weights,
@@ -24,18 +29,53 @@ from edgepress.compress.specs.notation import (
     show_rate,
 )
 
-Number = Annotated[float, BeforeValidator(parse_number)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(parse_numbers)]
-Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
+# What each reads beside its own type is told too, so that an editor accepts it in a recipe.
+Number = Annotated[float, BeforeValidator(parse_number, json_schema_input_type=float | str)]
+Numbers = Annotated[
+    tuple[float, ...],
+    BeforeValidator(parse_numbers, json_schema_input_type=tuple[float, ...] | float | str),
+]
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(as_list, json_schema_input_type=tuple[str, ...] | str)
+]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Latency = Annotated[float | str, BeforeValidator(parse_latency)]
-Rate = Annotated[float, BeforeValidator(parse_rate), PlainSerializer(show_rate)]
+Rate = Annotated[
+    float,
+    BeforeValidator(parse_rate, json_schema_input_type=float | str),
+    PlainSerializer(show_rate),
+]
 
 
 class Spec(BaseModel):
-    """Base of all specs: frozen; a misspelt field or an infinite number is an error."""
+    """Base of all specs: frozen; a misspelt field or an infinite number is an error.
+
+    A class's docstring says what its fields mean; help texts, signatures and JSON schemas tell it
+    on. `flags` holds the fields that are called otherwise on the command line.
+    """
+
+    flags: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def option_fields(cls) -> dict[str, FieldInfo]:
+        """What can be given by name; a class that reads more than its fields says so."""
+        return dict(cls.model_fields)
+
+    @classmethod
+    def option_helps(cls) -> dict[str, str]:
+        """The meaning of each of them."""
+        return docstring_helps(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The class's schema, with what its docstring says."""
+        found = handler(core_schema)
+        describe(handler.resolve_ref_schema(found), cls)
+        return found
 
 
 class TrainSpec(Spec):
@@ -101,7 +141,10 @@ class TrainSpec(Spec):
     lr_every: int = Field(10, ge=1)
     lr_growth: float = Field(1.0, ge=1)
     lr_power: float = Field(1.0, gt=0)
-    lr_points: Annotated[tuple[tuple[float, float], ...], BeforeValidator(parse_points)] = ()
+    lr_points: Annotated[
+        tuple[tuple[float, float], ...],
+        BeforeValidator(parse_points, json_schema_input_type=tuple[tuple[float, float], ...] | str),
+    ] = ()
     lr_patience: int = Field(5, ge=0)
     min_lr: float = Field(1e-6, ge=0)
     early_stopping: int | None = Field(None, ge=1)
@@ -112,7 +155,7 @@ class TrainSpec(Spec):
     ema: float | None = Field(None, gt=0, lt=1)
     class_weights: Annotated[
         str,
-        BeforeValidator(parse_class_weights),
+        BeforeValidator(parse_class_weights, json_schema_input_type=dict[str, float] | str),
         Field(pattern=r"^(none|balanced|auto|[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*)$"),
     ] = "none"
     compute: Literal["float32", "bfloat16", "auto"] = "float32"
@@ -158,3 +201,13 @@ class FinetuneSpec(TrainSpec):
     cache_memory: float = Field(4.0, ge=0)
     cache_disk: float = Field(16.0, ge=0)
     callbacks: Names = ()
+
+
+# What unfreezing by experiment has no use for, since it trains many models without a teacher.
+NOT_OF_SEARCH = ("unfreeze", "teacher", "distill_layers", "callbacks", "log_csv", "log_tensorboard")
+# All that a range test looks at.
+OF_RANGE_TEST = (
+    "batch_size", "optimizer", "momentum", "weight_decay", "clipnorm", "clipvalue", "class_weights",
+    "unfreeze", "train_batchnorm",
+)  # fmt: skip
+NOT_OF_RANGE_TEST = tuple(n for n in FinetuneSpec.model_fields if n not in OF_RANGE_TEST)

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compress": ("runs.compress", "The whole line: fine-tune, prune, export, verify, benchmark."),
     "search": ("runs.search", "Try many recipes; keep those that no other beats."),
     "report": ("runs.report", "Make one HTML page of one or more runs."),
+    "schema": ("runs.schema", "Print the JSON schema of a recipe, for editors."),
     "demo": ("runs.demo", "Run the whole line on handwritten digits; needs no file."),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -18,26 +17,13 @@ from pydantic.fields import FieldInfo
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import check_output
 from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.descriptions import field_helps
 from edgepress.compress.specs.recipe import DataSpec
 from edgepress.deploy.cli import display
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=BaseModel)
 Values = dict[str, Any]
-
-_FIELD = re.compile(r"^    (\w+): (.+?)(?=^    \w+: |\Z)", re.S | re.M)
-
-
-def field_helps(kind: type[BaseModel]) -> dict[str, str]:
-    """The help of each field: what the class's docstring says of it, bases included."""
-    helps: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        text = base.__doc__ or ""
-        _, _, attributes = text.partition("Attributes:\n")
-        unindented = "\n".join(line.removeprefix("    ") for line in attributes.splitlines())
-        for name, words in _FIELD.findall(unindented + "\n"):
-            helps[name] = " ".join(words.split())
-    return helps
 
 
 def spec_options(
@@ -75,13 +61,7 @@ def benchmark_options(function: F) -> F:
     """The options of `BenchmarkSpec`, by the names that every command gives them."""
     from edgepress.deploy.recipe import BenchmarkSpec
 
-    shown = {
-        "devices": "device",
-        "delegates": "delegate",
-        "providers": "provider",
-        "timeout": "device-timeout",
-    }
-    return spec_options(BenchmarkSpec, rename=shown)(function)
+    return spec_options(BenchmarkSpec, rename=BenchmarkSpec.flags)(function)
 
 
 def _option(name: str, option: str, field: FieldInfo, text: str) -> Callable[[F], F]:

@@ -296,7 +296,7 @@ class _Line:
             exported = export(
                 model,
                 self.folder.artifacts,
-                **spec.model_dump(),
+                spec=spec,
                 data=self.dataset,
                 seed=self.recipe.seed,
                 force=True,

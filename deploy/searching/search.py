@@ -39,7 +39,7 @@ from edgepress.deploy.searching.study import (
     signs_of,
     unfinished,
 )
-from edgepress.deploy.searching.trial import judge, start
+from edgepress.deploy.searching.trial import Outcome, judge, start
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -203,7 +203,7 @@ class _Search:
                     else:
                         number, drawn = draw(self.study, self.recipe, self.workers)
                         fresh -= 1
-                    running.append(self._start(number, drawn))
+                    running += self._start(number, drawn)
                 time.sleep(_POLL_S)
                 for trial in [r for r in running if r.process.poll() is not None]:
                     running.remove(trial)
@@ -212,9 +212,14 @@ class _Search:
             for trial in running:
                 _stop(trial.process)
 
-    def _start(self, number: int, drawn: Mapping[str, Any]) -> _Running:
-        recipe = self.recipe.with_values(values_of(self.recipe, drawn))
-        return _Running(number, recipe, start(recipe, self._trial_folder(number), self.threads))
+    def _start(self, number: int, drawn: Mapping[str, Any]) -> list[_Running]:
+        """Start a trial; one whose values can't go together has failed, and says why."""
+        try:
+            recipe = self.recipe.with_values(values_of(self.recipe, drawn))
+        except InputError as error:
+            record(self.study, number, Outcome(reason=error.format_message()))
+            return []
+        return [_Running(number, recipe, start(recipe, self._trial_folder(number), self.threads))]
 
     def _end(self, trial: _Running, trials: int) -> None:
         folder = self._trial_folder(trial.number)

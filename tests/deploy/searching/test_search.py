@@ -189,3 +189,17 @@ def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(tmp_path: Pa
     assert "can't be reached" in told["trials"][0]["reason"]
     assert json.loads((run / "search.json").read_text())["trials"] == told["trials"]
     assert "can&#39;t be reached" in (run / "report.html").read_text()
+
+
+def test_values_that_can_not_go_together_fail_their_trial_alone(tmp_path: Path) -> None:
+    """Each is possible beside the recipe's own values, but not both: the search goes on."""
+    space = {"export.quantize": [["float32"]], "export.equalize": [True]}
+    line = {**LINE, "export": {"formats": ["tflite"], "quantize": ["int8"]}}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**line, "search": {"space": space}}))
+    done = CliRunner().invoke(
+        cli, ["search", str(path), "-o", str(tmp_path / "run"), "--trials", "2", "--json"]
+    )
+    assert done.exit_code == 1
+    trials = json.loads(done.stdout)["trials"]
+    assert ["--equalize has no use" in trial["reason"] for trial in trials] == [True, True]

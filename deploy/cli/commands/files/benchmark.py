@@ -93,11 +93,11 @@ def command(values: Values) -> None:
     with display.ConsoleProgress() as progress:
         result = benchmark(
             list(values["artifacts"]),
+            spec=spec,
             data=dataset,
             names=names,
             seed=values["seed"],
             progress=progress,
-            **spec.model_dump(),
         )
     document = {**result.to_json(), "directory": str(Path.cwd())}
     try:

@@ -31,7 +31,7 @@ from edgepress.deploy.recipe import ExportSpec
 @model_argument
 @data_options(required=False)
 @output_options(help="Folder for the files.")
-@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape", "graph_batch": "batch"})
+@spec_options(ExportSpec, rename=ExportSpec.flags)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -62,11 +62,11 @@ def command(values: Values) -> None:
         result = export(
             source,
             output,
+            spec=spec,
             data=dataset,
             seed=values["seed"],
             force=values["force"],
             progress=progress,
-            **spec.model_dump(),
         )
     document = result.to_json()
     if values["as_json"]:

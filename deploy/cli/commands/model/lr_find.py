@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edgepress.compress.specs.recipe import FinetuneSpec
+from edgepress.compress.specs.training import NOT_OF_RANGE_TEST, FinetuneSpec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
@@ -21,12 +21,6 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 
-_USED = (
-    "batch_size", "optimizer", "momentum", "weight_decay", "clipnorm", "clipvalue", "class_weights",
-    "unfreeze", "train_batchnorm",
-)  # fmt: skip
-_SKIPPED = tuple(FinetuneSpec.model_fields.keys() - set(_USED))
-
 
 @click.command()
 @model_argument
@@ -35,7 +29,7 @@ _SKIPPED = tuple(FinetuneSpec.model_fields.keys() - set(_USED))
 @click.option("--lowest", default=1e-7, show_default=True, help="First rate.")
 @click.option("--highest", default=10.0, show_default=True, help="Last rate.")
 @click.option("--steps", default=100, show_default=True, help="Steps from one to the other.")
-@spec_options(FinetuneSpec, skip=_SKIPPED)
+@spec_options(FinetuneSpec, skip=NOT_OF_RANGE_TEST)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -56,7 +50,7 @@ def command(values: Values) -> None:
             steps=values["steps"],
             seed=values["seed"],
             progress=progress,
-            **given(values, FinetuneSpec, _SKIPPED),
+            **given(values, FinetuneSpec, NOT_OF_RANGE_TEST),
         )
     if output is not None:
         draw_range(found, output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from edgepress.compress.kernel.files import atomic_output, write_json
-from edgepress.compress.specs.recipe import FinetuneSpec
+from edgepress.compress.specs.training import NOT_OF_SEARCH, FinetuneSpec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.options import (
     Values,
@@ -23,15 +23,13 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.training_state import training_state
 
-_SKIPPED = ("unfreeze", "teacher", "distill_layers", "callbacks", "log_csv", "log_tensorboard")
-
 
 @click.command("unfreeze-search")
 @model_argument
 @data_options(required=True)
 @output_options(help="Folder for the best model, the table (search.json) and the plot.")
 @click.option("--strategies", default="", help="Compare these instead, as top,middle,bottom,all.")
-@spec_options(FinetuneSpec, skip=_SKIPPED)
+@spec_options(FinetuneSpec, skip=NOT_OF_SEARCH)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
 @common_options
 @keyword_values
@@ -50,7 +48,7 @@ def command(values: Values) -> None:
             seed=values["seed"],
             state_dir=state,
             progress=progress,
-            **given(values, FinetuneSpec, _SKIPPED),
+            **given(values, FinetuneSpec, NOT_OF_SEARCH),
         )
         document = found.to_json()
         with atomic_output(output, values["force"], folder=True) as folder:

@@ -51,7 +51,7 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
     prefix="prune_",
 )
 @spec_options(AcceptSpec)
-@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape"})
+@spec_options(ExportSpec, rename={**ExportSpec.flags, "graph_batch": "graph-batch"})
 @benchmark_options
 @click.option("--custom-objects", type=click.Path(), help="Python file with your own layers.")
 @click.option("--unsafe-lambda", is_flag=True, help="Let Lambda layers run their Python code.")
@@ -141,12 +141,20 @@ def _settings(values: Values) -> dict[str, Any]:
         ("accept", AcceptSpec),
     ):
         part = given(values, kind)
+        if name == "export" and pruning and not _takes_samples(part):
+            part.pop("calibration_samples", None)  # the pruning's, which shares the option
         if part:
             found[name] = spec_from(kind, part)
     for name in ("custom_objects", "unsafe_lambda"):
         if values[name]:
             found[name] = values[name]
     return found
+
+
+def _takes_samples(export: Values) -> bool:
+    """Whether files of these options take ranges from samples."""
+    quantize = {"quantize": export["quantize"]} if "quantize" in export else {}
+    return bool(spec_from(ExportSpec, quantize).calibrated)
 
 
 def _unprefixed(values: Values) -> Values:
