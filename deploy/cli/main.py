@@ -133,6 +133,9 @@ def main(arguments: list[str] | None = None) -> None:
         _exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as end:
         _exit(end.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.message)
+        _exit(0)
     except click.UsageError as error:
         _usage(error)
     except click.ClickException as error:
