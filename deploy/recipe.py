@@ -9,6 +9,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.files import write_text
 from edgepress.compress.specs.construction import explain, hint
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specs.yaml_text import read_yaml
@@ -128,6 +129,11 @@ def check_writable(recipe: Recipe) -> None:
 def recipe_text(recipe: Recipe) -> str:
     """A recipe with every default filled in, as YAML."""
     return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe with every default filled in, whole or not at all."""
+    write_text(path, recipe_text(recipe))
 
 
 def inputs_of(recipe: Recipe) -> list[Any]:

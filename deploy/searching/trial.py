@@ -13,9 +13,8 @@ from typing import Any
 from edgepress.benchmarks.records import ArtifactRecord, BenchmarkRow, RunRecord, read_run
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import EdgepressError
-from edgepress.compress.kernel.files import write_text
 from edgepress.deploy.pipeline.run_folder import RunFolder
-from edgepress.deploy.recipe import Recipe, recipe_text
+from edgepress.deploy.recipe import Recipe, write_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchSpec
 
@@ -60,7 +59,7 @@ def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
         written = folder.with_name(f"{folder.name}.yaml")
-        write_text(written, recipe_text(recipe))
+        write_recipe(recipe, written)
         command += [str(written), "-o", str(folder), "--force"]
     environment = dict(os.environ)
     if threads is not None:
