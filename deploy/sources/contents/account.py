@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.compress.specs.pruning_result import Uncounted
 from edgepress.deploy.sources.contents.arithmetic import arithmetic, batch_of, truths
 from edgepress.deploy.sources.contents.operation import Constant, Operation
 from edgepress.deploy.sources.signature import Signature
@@ -70,6 +71,7 @@ class FileInspection:
         operators: How many operators it has, without those that only convert numbers.
         in_floats: How many of them compute in floats, by kind.
         batch: Samples that it takes at a time; None where that is free.
+        uncounted: Operators whose multiply-accumulates `macs` leaves out, and why.
         lacking: Operators that the runtime asked about has no kernel for.
     """
 
@@ -90,6 +92,7 @@ class FileInspection:
     operators: int = 0
     in_floats: Mapping[str, int] = dataclasses.field(default_factory=dict)
     batch: int | None = None
+    uncounted: tuple[Uncounted, ...] = ()
     lacking: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -146,6 +149,7 @@ def account(
         operators=computed.operators,
         in_floats=computed.in_floats,
         batch=batch_of(signature.inputs),
+        uncounted=tuple(Uncounted(o.name, o.uncounted) for o in operations if o.uncounted),
     )
 
 

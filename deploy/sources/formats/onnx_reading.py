@@ -138,7 +138,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:
         unknown = f"shapes inside the graph can't be inferred: {' '.join(str(error).split())[:120]}"
     reader = _Reader(model.graph)
-    operations = list(reader.operations())
+    operations = [dataclasses.replace(o, uncounted=_left_out(o)) for o in reader.operations()]
     notes = [unknown] if unknown else []
     uncounted = sorted({o.type for o in operations if o.macs is None} & _UNCOUNTED)
     if uncounted:
@@ -147,6 +147,15 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         notes.append(f"the MACs of some {', '.join(missing)} aren't known: their sizes aren't")
     return {"operations": [dataclasses.asdict(o) for o in operations], "notes": notes}
+
+
+def _left_out(operation: Operation) -> str:
+    """Why an operation's multiply-accumulates are left out; empty where they aren't."""
+    if operation.macs is not None:
+        return ""
+    if operation.type in _UNCOUNTED:
+        return f"what {operation.type} multiplies inside is not counted"
+    return "its sizes aren't known" if operation.type in _MULTIPLIES else ""
 
 
 def gathered(request: Mapping[str, Any]) -> dict[str, Any]:
