@@ -13,6 +13,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.specs.construction import explain, hint
 from edgepress.compress.specs.notation import parse_share, parse_size
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
+from edgepress.compress.specs.training import Drop
 from edgepress.deploy.quantize.precision import Method
 
 
@@ -102,7 +103,7 @@ class ExportSpec(Spec):
     select_ops: bool = False
     shapes: dict[str, Sizes] = Field(default_factory=dict)
     qat_epochs: int = Field(0, ge=0)
-    int8_max_drop: float | None = Field(None, ge=0)
+    int8_max_drop: Drop | None = Field(None, ge=0)
     verify_samples: int | None = Field(None, ge=1)
 
 
@@ -153,7 +154,7 @@ class AcceptSpec(Spec):
             a score as a share of 1, or the share by which an error grows.
     """
 
-    max_drop: float | None = Field(None, ge=0)
+    max_drop: Drop | None = Field(None, ge=0)
 
 
 def _as_steps(value: Any) -> Any:

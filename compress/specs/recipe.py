@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from edgepress.compress.specs.notation import parse_size, show_rate
 from edgepress.compress.specs.training import FinetuneSpec as FinetuneSpec
 from edgepress.compress.specs.training import (
+    Drop,
     Latency,
     Names,
     Number,
@@ -191,7 +192,7 @@ class PruneSpec(Spec):
     match_layers: Names = ()
     release_zeros: bool = False
     release_clusters: bool = False
-    max_drop: float | None = Field(None, ge=0)
+    max_drop: Drop | None = Field(None, ge=0)
 
     @model_validator(mode="before")
     @classmethod

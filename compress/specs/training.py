@@ -21,6 +21,7 @@ from edgepress.compress.specs.notation import (
     parse_numbers,
     parse_points,
     parse_rate,
+    parse_share,
     show_rate,
 )
 
@@ -28,6 +29,8 @@ Number = Annotated[float, BeforeValidator(parse_number)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(parse_numbers)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+# The largest fall of a metric, as 0.01 or 1%.
+Drop = Annotated[float, BeforeValidator(parse_share)]
 Latency = Annotated[float | str, BeforeValidator(parse_latency)]
 Rate = Annotated[float, BeforeValidator(parse_rate), PlainSerializer(show_rate)]
 
