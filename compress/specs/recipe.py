@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgepress.compress.specs.notation import parse_size, show_rate
-from edgepress.compress.specs.training import FinetuneSpec as FinetuneSpec
 from edgepress.compress.specs.training import (
     Drop,
     Latency,
@@ -18,6 +17,7 @@ from edgepress.compress.specs.training import (
     Rate,
     Share,
 )
+from edgepress.compress.specs.training import FinetuneSpec as FinetuneSpec
 from edgepress.compress.specs.training import Spec as Spec
 from edgepress.compress.specs.training import TrainSpec as TrainSpec
 
