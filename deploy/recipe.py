@@ -12,6 +12,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import write_text
 from edgepress.compress.specs.construction import explain, hint
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
+from edgepress.compress.specs.training import Drop
 from edgepress.compress.specs.yaml_text import read_yaml
 from edgepress.deploy.specs.benchmark import BenchmarkSpec as BenchmarkSpec
 from edgepress.deploy.specs.export import ExportSpec as ExportSpec
@@ -26,7 +27,7 @@ class AcceptSpec(Spec):
             a score as a share of 1, or the share by which an error grows.
     """
 
-    max_drop: float | None = Field(None, ge=0)
+    max_drop: Drop | None = Field(None, ge=0)
 
 
 def _as_steps(value: Any) -> Any:

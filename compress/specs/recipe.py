@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgepress.compress.specs.notation import parse_size, show_rate
-from edgepress.compress.specs.training import FinetuneSpec as FinetuneSpec
 from edgepress.compress.specs.training import (
+    Drop,
     Latency,
     Names,
     Number,
@@ -17,6 +17,7 @@ from edgepress.compress.specs.training import (
     Rate,
     Share,
 )
+from edgepress.compress.specs.training import FinetuneSpec as FinetuneSpec
 from edgepress.compress.specs.training import Spec as Spec
 from edgepress.compress.specs.training import TrainSpec as TrainSpec
 
@@ -197,7 +198,7 @@ class PruneSpec(Spec):
     match_layers: Names = ()
     release_zeros: bool = False
     release_clusters: bool = False
-    max_drop: float | None = Field(None, ge=0)
+    max_drop: Drop | None = Field(None, ge=0)
 
     @model_validator(mode="before")
     @classmethod

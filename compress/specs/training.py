@@ -26,6 +26,7 @@ from edgepress.compress.specs.notation import (
     parse_numbers,
     parse_points,
     parse_rate,
+    parse_share,
     show_rate,
 )
 
@@ -39,6 +40,8 @@ Names = Annotated[
     tuple[str, ...], BeforeValidator(as_list, json_schema_input_type=tuple[str, ...] | str)
 ]
 Share = Annotated[float, Field(gt=0, lt=1)]
+# The largest fall of a metric, as 0.01 or 1%.
+Drop = Annotated[float, BeforeValidator(parse_share)]
 Latency = Annotated[float | str, BeforeValidator(parse_latency)]
 Rate = Annotated[
     float,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.specs.training import Spec
+from edgepress.compress.specs.training import Drop, Spec
 from edgepress.deploy.quantize.precision import PRECISIONS, Method
 from edgepress.deploy.specs.notation import Count, Sizes, Words, parse_batch
 
@@ -93,7 +93,7 @@ class ExportSpec(Spec):
         default_factory=dict
     )
     qat_epochs: int = Field(0, ge=0)
-    int8_max_drop: float | None = Field(None, ge=0)
+    int8_max_drop: Drop | None = Field(None, ge=0)
     verify_samples: int | None = Field(None, ge=1)
 
     @property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from edgepress.deploy.cli.benchmark_display import show_benchmark
+from edgepress.deploy.cli.display import ConsoleProgress
 
 
 def document(**row: Any) -> dict[str, Any]:
@@ -35,3 +38,20 @@ def test_a_time_that_is_not_real_is_marked_beside_its_figure(
     show_benchmark(document(**row))
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert cell in line
+
+
+def test_devices_tell_their_progress_at_the_same_time(capfd: pytest.CaptureFixture[str]) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ConsoleProgress() as progress, ThreadPoolExecutor(8) as threads:
+
+            def device(number: int) -> None:
+                for done in range(40):
+                    progress.stage(f"device {number}")
+                    progress.step(done, 40, "rounds")
+
+            list(threads.map(device, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert capfd.readouterr().err.count("device 3") == 40
