@@ -1,4 +1,4 @@
-"""The recipe: one file that says what the whole line does."""
+"""The recipe: one file that describes the full pipeline."""
 
 from __future__ import annotations
 
@@ -62,28 +62,29 @@ class ExportSpec(Spec):
     """Which files are written.
 
     Attributes:
-        formats: File formats: tflite, onnx, c.
-        quantize: Precisions: float32, float16, dynamic, int8, int16x8, int8-weights, int4-weights.
+        formats: File formats.
+        quantize: Precisions of the files.
         io: Type of an int8 file's inputs and outputs.
         graph_batch: Batch size of the files: dynamic, a number, or auto (free unless that costs
             operators in a TFLite graph, then 1).
-        opset: Of ONNX files, 13 to 18.
-        nchw: Whether ONNX files take images channels first.
-        calibration_samples: Samples of the representative data set; fewer than 200 clip.
-        calibration_method: How int8 ranges are taken from samples; auto takes the best on them; by
+        opset: Opset of ONNX files, 13 to 18.
+        nchw: Give ONNX files image inputs with channels first.
+        calibration_samples: Samples for the int8 calibration; with fewer than 200, ranges are too
+            narrow.
+        calibration_method: How int8 ranges are derived from the samples; auto uses the best one; by
             default percentile in TFLite, min-max in ONNX.
-        equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
-            calibration samples; by default in small depthwise networks.
-        bias_correction: Whether bias correction before int8 is tried, and kept where it helps; by
-            default in small depthwise networks.
-        sparse_encoding: Whether float32 and float16 TFLite files leave zeros out: auto where the
-            file is smaller so, runs and isn't slower for it; on; off.
-        select_ops: Whether TFLite files may use TensorFlow's own kernels.
-        shapes: Sizes of inputs that the model leaves free, as NAME=24x36, without the batch.
+        equalize: Try cross-layer equalisation before int8, and keep it if it helps on calibration
+            samples; by default in small depthwise networks.
+        bias_correction: Try bias correction before int8, and keep it if it helps; by default in
+            small depthwise networks.
+        sparse_encoding: Store float32 and float16 TFLite files without their zeros: on, off, or
+            auto (if the file becomes smaller, runs and is not slower).
+        select_ops: Allow TensorFlow's own kernels (select TF ops) in TFLite files.
+        shapes: Sizes of inputs with free dimensions, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
         int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
-            that lose most are kept in floats until it holds.
-        verify_samples: Samples each file is compared on; all of the report split by default.
+            that lose most stay in floating point until it holds.
+        verify_samples: Samples on which each file is compared; by default the whole test split.
     """
 
     formats: List = ("tflite", "onnx")
@@ -110,23 +111,23 @@ class BenchmarkSpec(Spec):
     """What is measured and where.
 
     Attributes:
-        devices: Devices: local, or a name or address.
+        devices: Devices to measure on: local, or the name or address of one.
         runs: Timed inferences of each file.
-        threads: Threads of the runtime; several, as 1,2, are measured each.
-        batch: Samples in one inference; several, as 1,8, are measured each; as in the file by
-            default.
-        xnnpack: Whether LiteRT applies XNNPACK.
+        threads: Threads of the runtime; each of several, as 1,2, is measured.
+        batch: Samples per inference; each of several, as 1,8, is measured; by default as in the
+            file.
+        xnnpack: Let LiteRT use XNNPACK.
         delegates: LiteRT delegate of the device: library[,key=value…].
-        providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
-        cpus: Cores that inference is bound to, as 0,2-3; all by default.
-        bootstrap: Local folder of wheels that boards behind SSH get for the time of the run, in a
-            virtual environment.
-        precision: Go on beyond the runs until every 95 % interval is narrower than this share of
-            its value, as 1% or 0.01.
-        max_seconds: Time limit of the timing, for each device.
-        launches: Fresh processes over which the runs of each file are spread.
+        providers: Execution providers of ONNX Runtime, the preferred one first; the CPU by default.
+        cpus: Cores to run on, as 0,2-3; all by default.
+        bootstrap: Local folder of wheels that are installed on SSH boards for the run, in a
+            temporary virtual environment.
+        precision: Keep measuring after the given runs until every 95 % confidence interval is
+            narrower than this share of its value, as 1% or 0.01.
+        max_seconds: Time limit of the measurement on each device.
+        launches: Fresh processes that the runs of each file are divided among.
         timeout: Seconds that one request to a device may take.
-        profile: Whether the devices also tell the time of each operator.
+        profile: Also measure the time of each operator.
     """
 
     devices: List = ("local",)
@@ -161,7 +162,7 @@ def _as_steps(value: Any) -> Any:
 
 
 class Recipe(Spec):
-    """The whole line.
+    """The full pipeline.
 
     Attributes:
         model: The model, as the command line takes it.
