@@ -141,7 +141,5 @@ def _record(option: click.Option, ctx: click.Context) -> Iterator[tuple[str, str
     names, text = record
     if isinstance(option.type, NamedValue):
         text, bracket, default = text.partition(" [default:")
-        text = (
-            f"{text.rstrip('.')}. One of {option.type.listed()}{bracket and '.'}{bracket}{default}"
-        )
+        text = f"{text.rstrip('.')}. {option.type.listed()}{bracket and '.'}{bracket}{default}"
     yield names, text

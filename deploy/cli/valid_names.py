@@ -35,9 +35,11 @@ class NamedValue(click.types.StringParamType):
     def listed(self) -> str:
         """The names as the help lists them."""
         parts = [
-            (f"{use}: " if use else "") + ", ".join(names) for use, names in self._names().items()
+            (f"{use}: " if use else "one of ") + ", ".join(names)
+            for use, names in self._names().items()
         ]
-        return "; ".join(parts) + (f"; or {self._more}" if self._more else "")
+        text = "; ".join(parts) + (f"; or {self._more}" if self._more else "")
+        return text[0].upper() + text[1:]
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -176,3 +176,16 @@ def test_a_script_switches_completion_on(shell: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert f"_EDGEPRESS_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_the_help_of_the_largest_command_loads_no_framework() -> None:
+    script = (
+        "import sys\n"
+        "from edgepress.deploy.cli.main import cli\n"
+        "cli.main(['compress', '--help-all'], standalone_mode=False)\n"
+        "heavy = {'tensorflow', 'keras', 'onnx', 'onnxruntime', 'matplotlib'}\n"
+        "sys.exit(' '.join(heavy & sys.modules.keys()) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert "--clipnorm" in done.stdout

@@ -25,7 +25,6 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.run_display import finish, run_line
 from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec, Recipe, read_recipe
 
 _PRUNE_SCHEDULES = ("one-shot", "iterative")
@@ -80,6 +79,8 @@ def command(values: Values) -> None:
     else:
         recipe = _recipe(values)
     load_frameworks(values["verbose"])
+    from edgepress.deploy.cli.run_display import finish, run_line
+
     result = run_line(recipe, resume or output, resume is not None, values["force"])
     finish(result, values["as_json"])
 

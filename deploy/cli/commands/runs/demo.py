@@ -9,7 +9,6 @@ import click
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import Values, common_options, keyword_values, output_options
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.run_display import finish, run_line
 from edgepress.deploy.demo import demo_recipe
 
 
@@ -22,4 +21,6 @@ def command(values: Values) -> None:
     output = values["output"] or Path("edgepress-demo")
     force = values["force"] or values["output"] is None
     load_frameworks(values["verbose"])
+    from edgepress.deploy.cli.run_display import finish, run_line
+
     finish(run_line(demo_recipe(values["seed"]), output, False, force), values["as_json"])
