@@ -1,4 +1,4 @@
-"""Turn Keras models into files for devices, prove them, measure them, run the whole line.
+"""Turn Keras models into files for devices, verify them, measure them, run the full pipeline.
 
 The names load on first use, so that `from edgepress import deploy` costs nothing.
 """

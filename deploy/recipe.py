@@ -1,4 +1,4 @@
-"""The recipe: one file that says what the whole line does."""
+"""The recipe: one file that describes the full pipeline."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _or_its_text(kinds: Any) -> BeforeValidator:
 
 
 class Recipe(Spec):
-    """The whole line.
+    """The full pipeline.
 
     Attributes:
         model: The model, as the command line takes it.

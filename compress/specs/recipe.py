@@ -44,17 +44,17 @@ class DataSpec(Spec):
         spec: File, folder, `tfds:NAME` or `file.py:function`; in the library also a pair of
             arrays (x, y) or a mapping.
         scale: Factor applied to inputs, as 1/255.
-        mean: Subtracted after scaling, one number or one for each channel.
-        std: Divisor after the mean.
-        resize: (height, width) that images are resized to; the model's own size by default.
-        augment: Random changes in training: "flip", "flip-vertical", "crop:N", "brightness:F",
-            "contrast:F", "noise:F".
-        target: Column of the target in a table.
-        validation_split: Share taken for validation where the data has none.
-        loss: Keras loss by name; inferred by default.
-        metric: Metric by name; inferred by default.
-        unlabelled: Whether training does without labels, on a teacher's answers alone: `x_train` is
-            enough. Labels of a test split are used for its figures.
+        mean: Mean to subtract after scaling: one number, or one for each channel.
+        std: Standard deviation to divide by after that.
+        resize: Image size, as HEIGHTxWIDTH; the model's own by default.
+        augment: Random changes to training samples, with an amount after a colon where one is
+            needed, as crop:4.
+        target: Column that holds the target in a table.
+        validation_split: Share used for validation if the data has no validation split.
+        loss: Name of a Keras loss, such as mse or categorical_crossentropy; inferred by default.
+        metric: Metric; inferred by default.
+        unlabelled: Train without labels, on the teacher's outputs alone: `x_train` is enough.
+            Labels of a test split are still used to measure.
     """
 
     spec: Any
@@ -90,9 +90,9 @@ class PruneSpec(Spec):
         structure: What is removed; "clusters" removes no weights, but lets those of each kernel
             share few values (zeros stay zeros), which compresses well.
         sparsity: Share removed: of weights for unstructured, of channels for structured pruning.
-        target_macs: MACs kept, as a share (below or equal 1) or a number.
-        target_params: Parameters kept, as a share or a number; for unstructured pruning those
-            that aren't zero.
+        target_macs: MACs to keep, as a share (up to 1) or a number.
+        target_params: Parameters to keep, as a share or a number; for unstructured pruning the
+            nonzero ones.
         target_size: Bytes kept of the float32 TFLite file, as a share or a number; measured on the
             file itself, whatever precisions are exported later. For unstructured pruning those of
             the packed file, since zeros and shared values leave its length as it is.
@@ -103,14 +103,14 @@ class PruneSpec(Spec):
         device: Where latency is measured, layer by layer and width by width, once (it is kept):
             local, ssh://, adb: or a name. Widths are then those at which the time steps, whatever
             the target is.
-        threads: Threads of the runtime there.
-        criterion: Importance criterion by name. "auto", the default for channels and layers, is
+        threads: Threads of the runtime on that device.
+        criterion: Importance criterion. "auto", the default for channels and layers, is
             "taylor" with data and "l1" without; the default for weights is "l1".
         schedule: "one-shot" (after training), "iterative", or during training "constant" and
             "polynomial": weights are set to zero along the schedule; channels that will go shrink
             under a penalty along it, then are removed. "moving" sets weights to zero at once, then
             exchanges weak ones for those of strong gradient every `frequency` steps.
-        initial_sparsity: Where a polynomial schedule begins.
+        initial_sparsity: Sparsity at which a polynomial schedule begins.
         begin_step: First training step at which masks are updated, or channels shrink.
         end_step: Step at which a polynomial schedule reaches `sparsity` (or `penalty`); by default
             three quarters of the training.
@@ -124,34 +124,35 @@ class PruneSpec(Spec):
         steps: Rounds of an iterative pruning, with recovery between.
         rewind: Whether each round of an iterative pruning of weights trains from the weights that
             the model came with, under its new masks, not from where the last round ended.
-        protect: Layers (names or globs) that stay as they are.
-        per_layer: Sparsity by layer glob, before the global one.
+        protect: Layers (names or globs) that are not pruned.
+        per_layer: Sparsity by layer name or glob; takes precedence over the global one.
         block: Block of "blocks", inputs x outputs, such as "1x4".
         pattern: Pattern of "nm", such as "2:4" (2 of every 4 stay); follows from `sparsity` if
             not given.
         clusters: Distinct values of each kernel at most, zero counted, with "clusters"; found where
             `target_size` is given.
-        depthwise: Whether depthwise kernels lose weights too (unstructured only).
+        depthwise: Prune depthwise kernels too (unstructured pruning only).
         allocation: "global" ranks all layers together, "uniform" takes the same share of each;
             for unstructured pruning also "lamp" (global rank of each weight's share in its layer)
             "erk" (by the kernel's dimensions) and "sensitivity" (where zeros move the outputs
             least, measured on data).
         group_reduction: How importances of coupled layers combine: "sum", "mean" or "max".
-        round_to: Widths are kept at multiples of this.
-        min_channels: Fewest channels that a group keeps.
+        round_to: Keep layer widths at multiples of this.
+        min_channels: Fewest channels that each group keeps.
         min_share: Smallest share of its channels that a group keeps, as long as the target can be
             reached so: a ranking over all layers may otherwise choke one of them.
-        repair: Refit of the remaining weights on calibration data after removal.
+        repair: Refit the remaining weights on calibration data after the removal.
         calibration_samples: Samples for data-driven criteria and repair.
         recover_epochs: Epochs of training after (one-shot) or during pruning.
         recover_optimizer: Optimizer of the recovery.
-        recover_lr: Its learning rate, or "auto"; 0.002 by default after channels and layers.
-        recover_schedule: Its schedule.
-        recover_batch_size: Its batch size.
-        distill: Whether the recovery learns from the unpruned model's outputs.
-        match_layers: Layers whose outputs the recovery matches with the unpruned model's too.
-        release_zeros: Whether repair and recovery may change the zeros that the model came with.
-        release_clusters: Whether they may part weights that shared few values.
+        recover_lr: Learning rate of the recovery, or "auto"; 0.002 by default after channels and
+            layers.
+        recover_schedule: Learning-rate schedule of the recovery.
+        recover_batch_size: Batch size of the recovery.
+        distill: Recover by distillation from the unpruned model.
+        match_layers: Layers whose outputs are also matched with the unpruned model's in recovery.
+        release_zeros: Let repair and recovery change the zeros of the given model.
+        release_clusters: Let repair and recovery separate weights that share a value.
         max_drop: Largest acceptable fall of the metric, as a share of 1.
     """
 

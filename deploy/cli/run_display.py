@@ -24,7 +24,7 @@ _SHOWN = 4
 
 
 def run_line(recipe: Recipe, output: Path, resume: bool, force: bool) -> RunResult:
-    """Run the whole line with its progress on standard error.
+    """Run the full pipeline with its progress on standard error.
 
     Raises:
         Stopped: The user stopped it; says how to go on.

@@ -26,23 +26,23 @@ class BenchmarkSpec(Spec):
     """What is measured and where.
 
     Attributes:
-        devices: Devices: local, or a name or address.
+        devices: Devices to measure on: local, or the name or address of one.
         runs: Timed inferences of each file.
-        threads: Threads of the runtime; several, as 1,2, are measured each.
-        batch: Samples in one inference; several, as 1,8, are measured each; as in the file by
-            default.
-        xnnpack: Whether LiteRT applies XNNPACK.
+        threads: Threads of the runtime; each of several, as 1,2, is measured.
+        batch: Samples per inference; each of several, as 1,8, is measured; by default as in the
+            file.
+        xnnpack: Let LiteRT use XNNPACK.
         delegates: LiteRT delegate of the device: library[,key=value…].
-        providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
-        cpus: Cores that inference is bound to, as 0,2-3; all by default.
-        bootstrap: Local folder of wheels that boards behind SSH get for the time of the run, in a
-            virtual environment.
-        precision: Go on beyond the runs until every 95 % interval is narrower than this share of
-            its value, as 1% or 0.01.
-        max_seconds: Time limit of the timing, for each device.
-        launches: Fresh processes over which the runs of each file are spread.
+        providers: Execution providers of ONNX Runtime, the preferred one first; the CPU by default.
+        cpus: Cores to run on, as 0,2-3; all by default.
+        bootstrap: Local folder of wheels that are installed on SSH boards for the run, in a
+            temporary virtual environment.
+        precision: Keep measuring after the given runs until every 95 % confidence interval is
+            narrower than this share of its value, as 1% or 0.01.
+        max_seconds: Time limit of the measurement on each device.
+        launches: Fresh processes that the runs of each file are divided among.
         timeout: Seconds that one request to a device may take.
-        profile: Whether the devices also tell the time of each operator.
+        profile: Also measure the time of each operator.
     """
 
     flags: ClassVar[Mapping[str, str]] = {

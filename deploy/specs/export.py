@@ -40,30 +40,29 @@ class ExportSpec(Spec):
     """Which files are written.
 
     Attributes:
-        formats: File formats: tflite, onnx, c.
-        quantize: Precisions: float32, float16, dynamic, int8, int16x8, int8-weights, int4-weights.
+        formats: File formats.
+        quantize: Precisions of the files.
         io: Type of an int8 file's inputs and outputs.
         graph_batch: Batch size of the files: dynamic, a number, or auto (free unless that costs
             operators in a TFLite graph, then 1).
-        opset: Of ONNX files, 13 to 18.
-        nchw: Whether ONNX files take images channels first.
-        calibration_samples: Samples of the representative data set; fewer than 200 clip.
-        calibration_method: How int8 ranges are taken from samples; auto takes the best on them; by
+        opset: Opset of ONNX files, 13 to 18.
+        nchw: Give ONNX files image inputs with channels first.
+        calibration_samples: Samples for the int8 calibration; with fewer than 200, ranges are too
+            narrow.
+        calibration_method: How int8 ranges are derived from the samples; auto uses the best one; by
             default percentile in TFLite, min-max in ONNX.
-        equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
-            calibration samples; by default in small depthwise networks.
-        bias_correction: Whether bias correction before int8 is tried, and kept where it helps; by
-            default in small depthwise networks.
-        sparse_encoding: Whether float32 and float16 TFLite files leave zeros out: auto where the
-            file is smaller so, runs and isn't slower for it; on; off.
-        select_ops: Whether TFLite files may use TensorFlow's own kernels.
-        shapes: Sizes of inputs that the model leaves free, as NAME=24x36, without the batch.
-        qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c;
-            those files are compared with the trained model.
+        equalize: Try cross-layer equalisation before int8, and keep it if it helps on calibration
+            samples; by default in small depthwise networks.
+        bias_correction: Try bias correction before int8, and keep it if it helps; by default in
+            small depthwise networks.
+        sparse_encoding: Store float32 and float16 TFLite files without their zeros: on, off, or
+            auto (if the file becomes smaller, runs and is not slower).
+        select_ops: Allow TensorFlow's own kernels (select TF ops) in TFLite files.
+        shapes: Sizes of inputs with free dimensions, as NAME=24x36, without the batch.
+        qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
         int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
-            that lose most are kept in floats until it holds.
-        verify_samples: Samples each file is compared on; all of the report split by default, 64
-            random ones without data.
+            that lose most stay in floating point until it holds.
+        verify_samples: Samples on which each file is compared; by default the whole test split.
     """
 
     flags: ClassVar[Mapping[str, str]] = {

@@ -9,6 +9,7 @@ import click
 
 from edgepress.compress.errors import CheckFailed
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     checked_output,
@@ -27,21 +28,25 @@ from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.recipe import ExportSpec
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=False)
 @output_options(help="Folder for the files.")
-@spec_options(ExportSpec, rename=ExportSpec.flags)
+@spec_options(
+    ExportSpec,
+    rename={**ExportSpec.flags, "graph_batch": "graph-batch"},
+    aliases={"graph_batch": ("batch",)},
+)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Write MODEL as every combination of the formats and precisions that exists.
+    """Write MODEL in each of the formats and precisions (combinations that exist).
 
-    Each file is loaded again in its own runtime and compared with MODEL; one that departs is not
-    published and gives exit code 1. int8 needs --data for its calibration.
+    Each file is loaded again in its own runtime and compared with MODEL; one that differs too much
+    is not published, and the exit code is 1. int8 needs --data for calibration.
 
     MODEL may be a SavedModel without a Keras model, which is converted by its signature, or a
-    finished .tflite or .onnx file, which is stored in other precisions.
+    .tflite or .onnx file, which is stored in other precisions.
     """
     data, options = data_spec(values), given(values, ExportSpec)
     if data is None:

@@ -13,6 +13,7 @@ from edgepress.compress.errors import CheckFailed
 from edgepress.compress.kernel.files import check_output
 from edgepress.compress.specs.recipe import FinetuneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     checked_model_output,
@@ -32,12 +33,14 @@ from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.training_state import state_folder, training_state
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=True)
-@output_options(help="The tuned model, a .keras file; history and curves go beside it.")
+@output_options(
+    help="The fine-tuned model, a .keras file; history and curves are written beside it."
+)
 @spec_options(FinetuneSpec)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint of a stopped call.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:

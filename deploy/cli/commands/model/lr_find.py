@@ -6,6 +6,7 @@ import click
 
 from edgepress.compress.specs.training import NOT_OF_RANGE_TEST, FinetuneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     check_picture,
@@ -22,18 +23,23 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=True)
-@output_options(required=False, help="Picture of the curve, a .png file.")
-@click.option("--lowest", default=1e-7, show_default=True, help="First rate.")
-@click.option("--highest", default=10.0, show_default=True, help="Last rate.")
-@click.option("--steps", default=100, show_default=True, help="Steps from one to the other.")
+@output_options(required=False, help="Plot of the curve, a .png file.")
+@click.option("--lowest", default=1e-7, show_default=True, help="First learning rate.")
+@click.option("--highest", default=10.0, show_default=True, help="Last learning rate.")
+@click.option(
+    "--steps",
+    default=100,
+    show_default=True,
+    help="Training steps from the first rate to the last.",
+)
 @spec_options(FinetuneSpec, skip=NOT_OF_RANGE_TEST)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Find a learning rate for MODEL: train with a rising rate and watch the loss."""
+    """Find a learning rate for MODEL: train with a rising learning rate and watch the loss."""
     data, output = data_spec(values), values["output"]
     if output is not None:
         check_picture(output, values["force"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     checked_model_output,
@@ -17,7 +18,7 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @output_options(help="The plain model, a .keras file.")
 @common_options

@@ -7,6 +7,7 @@ import click
 from edgepress.compress.kernel.files import atomic_output, write_json
 from edgepress.compress.specs.training import NOT_OF_SEARCH, FinetuneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     checked_output,
@@ -24,17 +25,19 @@ from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.training_state import training_state
 
 
-@click.command("unfreeze-search")
+@click.command("unfreeze-search", cls=SectionedCommand)
 @model_argument
 @data_options(required=True)
 @output_options(help="Folder for the best model, the table (search.json) and the plot.")
-@click.option("--strategies", default="", help="Compare these instead, as top,middle,bottom,all.")
+@click.option(
+    "--strategies", default="", help="Compare these strategies instead, as top,middle,bottom,all."
+)
 @spec_options(FinetuneSpec, skip=NOT_OF_SEARCH)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint of a stopped call.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Unfreeze MODEL step by step from the output side, judge each step, keep the best."""
+    """Unfreeze MODEL step by step from the output side, validate each step and keep the best."""
     data = data_spec(values)
     output = checked_output(values, folder=True)
     load_frameworks(values["verbose"])

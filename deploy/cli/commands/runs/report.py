@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     checked_output,
@@ -16,13 +17,13 @@ from edgepress.deploy.cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN…")
-@output_options(help="The page, an .html file.")
+@output_options(help="The report: an .html, .md or .json file.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Make one self-contained HTML page of one or more RUN folders and benchmarks' JSON files."""
+    """Write a self-contained HTML page from RUN folders and the JSON files of `benchmark`."""
     output = checked_output(values)
     from edgepress.benchmarks.report import report
 
