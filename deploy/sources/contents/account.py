@@ -17,6 +17,10 @@ from edgepress.deploy.sources.signature import Signature
 
 _NO_GROUPS = "channels are traced through Keras layers only: this is no Keras model"
 
+_INTEGERS = frozenset({"int8", "int4"})
+# Operators that make floats of integers before any product.
+_UNPACKING = frozenset({"DEQUANTIZE", "GATHER", "EMBEDDING_LOOKUP", "CAST", "DequantizeLinear"})
+
 
 @dataclass(frozen=True)
 class OperatorReport:
@@ -94,6 +98,19 @@ class FileInspection:
     batch: int | None = None
     uncounted: tuple[Uncounted, ...] = ()
     lacking: tuple[str, ...] = ()
+
+    @property
+    def hybrid(self) -> tuple[str, ...]:
+        """Kinds of operators that multiply floats by integer weights as they read them."""
+        return tuple(
+            dict.fromkeys(
+                layer.type
+                for layer in self.layers
+                if layer.weights in _INTEGERS
+                and layer.dtype == "float32"
+                and layer.type not in _UNPACKING
+            )
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
