@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +110,7 @@ def inspect(model: Any) -> Inspection:
         bytes=saved_bytes(model),
         sparsity=_share(zeros.values()),
         entropy_bytes=sum(coded.values()),
-        layers=tuple(_layer(cost, zeros, coded) for cost in costs),
+        layers=_layers(costs, zeros, coded),
         groups=_groups(model),
         uncounted=uncounted(costs),
     )
@@ -144,11 +145,24 @@ def _share(counts: Any) -> float:
     return zeros / weights if weights else 0.0
 
 
+def _layers(
+    costs: Sequence[LayerCost], zeros: dict[str, tuple[int, int]], coded: dict[str, int]
+) -> tuple[LayerReport, ...]:
+    inside: dict[str, list[str]] = {}
+    for path in zeros:
+        names = path.split("/")
+        for end in range(1, len(names) + 1):
+            inside.setdefault("/".join(names[:end]), []).append(path)
+    return tuple(_layer(cost, inside.get(cost.name, ()), zeros, coded) for cost in costs)
+
+
 def _layer(
-    cost: LayerCost, zeros: dict[str, tuple[int, int]], coded: dict[str, int]
+    cost: LayerCost,
+    inside: Sequence[str],
+    zeros: dict[str, tuple[int, int]],
+    coded: dict[str, int],
 ) -> LayerReport:
     """One layer; kernels of layers inside a wrapper count as the wrapper's."""
-    inside = [p for p in zeros if p == cost.name or p.startswith(f"{cost.name}/")]
     return LayerReport(
         name=cost.name,
         type=cost.type,

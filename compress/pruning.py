@@ -12,6 +12,7 @@ from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.pruning_result import PruneResult
 from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.signatures import takes_options
 
 if TYPE_CHECKING:
     from edgepress.compress.typing import DataLike, ModelLike
@@ -26,10 +27,12 @@ PRUNERS: dict[str, str] = {
 }
 
 
+@takes_options(PruneSpec)
 def prune(
     model: ModelLike,
     data: DataLike | None = None,
     *,
+    spec: PruneSpec | None = None,
     seed: int = 0,
     state_dir: Path | None = None,
     progress: Progress | None = None,
@@ -44,7 +47,8 @@ def prune(
         state_dir: Folder for the checkpoints of the training, from which an interrupted run goes
             on; None keeps none.
         progress: Receives the progress.
-        **options: Fields of `PruneSpec`: `structure`, `sparsity`, `target_macs`, `criterion`, …
+        spec: The options as a `PruneSpec`; those that are given by name change it.
+        **options: Fields of `PruneSpec`.
 
     Returns:
         The pruned model and the account of it.
@@ -52,7 +56,7 @@ def prune(
     Raises:
         InputError: An option is unknown or impossible, or the target can't be reached.
     """
-    spec = make_spec(PruneSpec, options)
+    spec = make_spec(PruneSpec, options, base=spec)
     return prune_as(spec, model, data, seed=seed, state_dir=state_dir, progress=progress)
 
 

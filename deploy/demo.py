@@ -68,7 +68,7 @@ def _conv_block(x: Any, filters: int, name: str) -> Any:
 
 
 def demo_recipe(seed: int = 0) -> Recipe:
-    """The whole line on the digits."""
+    """The full pipeline on the digits."""
     return Recipe.model_validate(
         {
             "model": "edgepress.deploy.demo:network",

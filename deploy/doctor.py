@@ -65,13 +65,14 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
     Yields:
         A finding for each obstacle.
     """
-    from edgepress.deploy.exporters import Job, Settings
+    from edgepress.deploy.exporters import Job
     from edgepress.deploy.lowerings.recurrent import loops
     from edgepress.deploy.process.worker import Worker
+    from edgepress.deploy.specs.export import ExportSpec
 
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder, Worker() as worker:
         scratch = Path(folder)
-        settings = Settings(batch=source.batch or "auto")
+        settings = ExportSpec(graph_batch=source.batch or "auto")
         probe = scratch / "probe.npz"
         job = Job(source.model, settings, worker, scratch, probe, None, trace=source.trace)
         try:

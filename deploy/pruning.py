@@ -12,16 +12,19 @@ from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.pruning_result import PruneResult
 from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.compress.specs.signatures import takes_options
 from edgepress.deploy.benchmarking.measurers import instruments_for
 
 if TYPE_CHECKING:
     from edgepress.compress.typing import DataLike, ModelLike
 
 
+@takes_options(PruneSpec)
 def prune(
     model: ModelLike,
     data: DataLike | None = None,
     *,
+    spec: PruneSpec | None = None,
     seed: int = 0,
     state_dir: Path | None = None,
     progress: Progress | None = None,
@@ -35,6 +38,7 @@ def prune(
         seed: Makes the run repeatable.
         state_dir: Folder for the checkpoints of the training.
         progress: Receives the progress.
+        spec: The options as a `PruneSpec`; those that are given by name change it.
         **options: Fields of `PruneSpec`.
 
     Returns:
@@ -44,7 +48,7 @@ def prune(
         InputError: An option is unknown or impossible, or the target can't be reached.
         DeviceError: The device can't be reached, or can't run a layer.
     """
-    spec = make_spec(PruneSpec, options)
+    spec = make_spec(PruneSpec, options, base=spec)
     return prune_as(spec, model, data, seed=seed, state_dir=state_dir, progress=progress)
 
 

@@ -1,148 +1,22 @@
-"""The recipe: one file that says what the whole line does."""
+"""The recipe: one file that describes the full pipeline."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, overload
+from typing import Annotated, Any, TypeVar, overload
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.files import write_text
 from edgepress.compress.specs.construction import explain, hint
-from edgepress.compress.specs.notation import parse_share, parse_size
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
-from edgepress.deploy.quantize.precision import Method
-
-
-def parse_list(value: Any) -> Any:
-    """Read `tflite,onnx` as a list; texts inside a list may hold commas too."""
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple) or not all(isinstance(t, str) for t in texts):
-        return value
-    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
-
-
-def parse_batch(value: Any) -> Any:
-    """Read a number as one; `auto` and `dynamic` stay text."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-def parse_counts(value: Any) -> Any:
-    """Read `1,2` or a number as numbers, nothing as none."""
-    if value is None:
-        return ()
-    if isinstance(value, int):
-        return (value,)
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def parse_cores(value: Any) -> Any:
-    """Read `0,2-3` as the cores 0, 2 and 3."""
-    if not isinstance(value, str):
-        return parse_counts(value)
-    found: list[Any] = []
-    for part in value.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", part)
-        rising = match and int(match[1]) <= int(match[2])
-        found += range(int(match[1]), int(match[2]) + 1) if match and rising else [part.strip()]
-    return tuple(found)
-
-
-Sizes = Annotated[tuple[int, ...], BeforeValidator(parse_size)]
-Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(parse_counts)]
-Cores = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(parse_cores)]
-List = Annotated[tuple[str, ...], BeforeValidator(parse_list), Field(min_length=1)]
-
-
-class ExportSpec(Spec):
-    """Which files are written.
-
-    Attributes:
-        formats: File formats: tflite, onnx, c.
-        quantize: Precisions: float32, float16, dynamic, int8, int16x8, int8-weights, int4-weights.
-        io: Type of an int8 file's inputs and outputs.
-        graph_batch: Batch size of the files: dynamic, a number, or auto (free unless that costs
-            operators in a TFLite graph, then 1).
-        opset: Of ONNX files, 13 to 18.
-        nchw: Whether ONNX files take images channels first.
-        calibration_samples: Samples of the representative data set; fewer than 200 clip.
-        calibration_method: How int8 ranges are taken from samples; auto takes the best on them; by
-            default percentile in TFLite, min-max in ONNX.
-        equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
-            calibration samples; by default in small depthwise networks.
-        bias_correction: Whether bias correction before int8 is tried, and kept where it helps; by
-            default in small depthwise networks.
-        sparse_encoding: Whether float32 and float16 TFLite files leave zeros out: auto where the
-            file is smaller so, runs and isn't slower for it; on; off.
-        select_ops: Whether TFLite files may use TensorFlow's own kernels.
-        shapes: Sizes of inputs that the model leaves free, as NAME=24x36, without the batch.
-        qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
-        int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
-            that lose most are kept in floats until it holds.
-        verify_samples: Samples each file is compared on; all of the report split by default.
-    """
-
-    formats: List = ("tflite", "onnx")
-    quantize: List = ("float32", "int8")
-    io: Literal["float", "int8", "uint8"] = "float"
-    graph_batch: Annotated[
-        Annotated[int, Field(ge=1)] | Literal["auto", "dynamic"], BeforeValidator(parse_batch)
-    ] = "auto"
-    opset: int = Field(18, ge=13, le=18)
-    nchw: bool = False
-    calibration_samples: int = Field(256, ge=1)
-    calibration_method: Method | None = None
-    equalize: bool | None = None
-    bias_correction: bool | None = None
-    sparse_encoding: Literal["auto", "on", "off"] = "auto"
-    select_ops: bool = False
-    shapes: dict[str, Sizes] = Field(default_factory=dict)
-    qat_epochs: int = Field(0, ge=0)
-    int8_max_drop: float | None = Field(None, ge=0)
-    verify_samples: int | None = Field(None, ge=1)
-
-
-class BenchmarkSpec(Spec):
-    """What is measured and where.
-
-    Attributes:
-        devices: Devices: local, or a name or address.
-        runs: Timed inferences of each file.
-        threads: Threads of the runtime; several, as 1,2, are measured each.
-        batch: Samples in one inference; several, as 1,8, are measured each; as in the file by
-            default.
-        xnnpack: Whether LiteRT applies XNNPACK.
-        delegates: LiteRT delegate of the device: library[,key=value…].
-        providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
-        cpus: Cores that inference is bound to, as 0,2-3; all by default.
-        bootstrap: Local folder of wheels that boards behind SSH get for the time of the run, in a
-            virtual environment.
-        precision: Go on beyond the runs until every 95 % interval is narrower than this share of
-            its value, as 1% or 0.01.
-        max_seconds: Time limit of the timing, for each device.
-        launches: Fresh processes over which the runs of each file are spread.
-        timeout: Seconds that one request to a device may take.
-        profile: Whether the devices also tell the time of each operator.
-    """
-
-    devices: List = ("local",)
-    runs: int = Field(200, ge=1)
-    threads: Counts = Field((1,), min_length=1)
-    batch: Counts = ()
-    xnnpack: bool = True
-    delegates: tuple[str, ...] = ()
-    providers: Annotated[tuple[str, ...], BeforeValidator(parse_list)] = ()
-    cpus: Cores = ()
-    bootstrap: str | None = None
-    precision: Annotated[float, BeforeValidator(parse_share)] | None = Field(None, gt=0, lt=1)
-    max_seconds: float = Field(120.0, gt=0)
-    launches: int = Field(5, ge=1)
-    timeout: float = Field(300.0, gt=0)
-    profile: bool = False
+from edgepress.compress.specs.training import Drop
+from edgepress.compress.specs.yaml_text import read_yaml
+from edgepress.deploy.specs.benchmark import BenchmarkSpec as BenchmarkSpec
+from edgepress.deploy.specs.export import ExportSpec as ExportSpec
+from edgepress.deploy.specs.notation import List as List
 
 
 class AcceptSpec(Spec):
@@ -153,15 +27,20 @@ class AcceptSpec(Spec):
             a score as a share of 1, or the share by which an error grows.
     """
 
-    max_drop: float | None = Field(None, ge=0)
+    max_drop: Drop | None = Field(None, ge=0)
 
 
 def _as_steps(value: Any) -> Any:
     return [value] if isinstance(value, dict | PruneSpec) else value
 
 
+def _or_its_text(kinds: Any) -> BeforeValidator:
+    """Tells editors what a specification reads beside its own fields; it reads that itself."""
+    return BeforeValidator(lambda value: value, json_schema_input_type=kinds)
+
+
 class Recipe(Spec):
-    """The whole line.
+    """The full pipeline.
 
     Attributes:
         model: The model, as the command line takes it.
@@ -177,9 +56,12 @@ class Recipe(Spec):
     """
 
     model: str
-    data: DataSpec
+    data: Annotated[DataSpec, _or_its_text(DataSpec | str)]
     finetune: FinetuneSpec | None = None
-    prune: Annotated[tuple[PruneSpec, ...], BeforeValidator(_as_steps)] = ()
+    prune: Annotated[
+        tuple[PruneSpec, ...],
+        BeforeValidator(_as_steps, json_schema_input_type=tuple[PruneSpec, ...] | PruneSpec),
+    ] = ()
     export: ExportSpec = ExportSpec()
     benchmark: BenchmarkSpec = BenchmarkSpec()
     accept: AcceptSpec = AcceptSpec()
@@ -205,14 +87,7 @@ def read_recipe(path: Path, kind: type[Recipe] = Recipe) -> Recipe:
     Raises:
         InputError: The file is missing, isn't YAML, or holds something unknown or impossible.
     """
-    try:
-        text = path.read_text("utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise InputError(f"recipe '{path}' does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise InputError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from None
+    values, tree = read_yaml(path, "recipe")
     if not isinstance(values, dict):
         raise InputError(f"recipe '{path}' is not a mapping", "it begins with model: and data:")
     try:
@@ -252,7 +127,17 @@ def check_writable(recipe: Recipe) -> None:
         )
 
 
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe with every default filled in, as YAML."""
+    return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+
+
 def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write a recipe with every default filled in."""
-    values = recipe.model_dump(mode="json")
-    path.write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")
+    """Write a recipe with every default filled in, whole or not at all."""
+    write_text(path, recipe_text(recipe))
+
+
+def inputs_of(recipe: Recipe) -> list[Any]:
+    """Files that a recipe names: no output may replace them."""
+    teacher = None if recipe.finetune is None else recipe.finetune.teacher
+    return [recipe.model, recipe.data.spec, recipe.custom_objects, teacher]

@@ -47,8 +47,13 @@ def import_edges() -> dict[str, frozenset[str]]:
     beside = str(ROOT / "scripts" / "typing")
     if beside not in sys.path:
         sys.path.insert(0, beside)
-    names = [f"edgepress.{package}" for package in PACKAGES]
-    graph = grimp.build_graph(*names, cache_dir=None)
+    # Once loaded it would be found where it lies, which is not beside the three packages.
+    loaded = sys.modules.pop("edgepress", None)
+    try:
+        graph = grimp.build_graph("edgepress", cache_dir=None)
+    finally:
+        if loaded is not None:
+            sys.modules["edgepress"] = loaded
     return {m: frozenset(graph.find_modules_directly_imported_by(m)) for m in graph.modules}
 
 

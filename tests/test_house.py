@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
     p for folder in ("compress", "benchmarks", "deploy") for p in (ROOT / folder).rglob("*.py")
 )
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 
@@ -50,9 +52,19 @@ def test_every_package_is_listed_for_the_wheel() -> None:
     listed = set(settings["tool"]["setuptools"]["packages"])
     folders = {p.parent.relative_to(ROOT) for p in SOURCES if p.name == "__init__.py"}
     there = {"edgepress." + ".".join(f.parts) for f in folders if "studies" not in f.parts}
-    assert listed == there
+    assert listed == {"edgepress", *there}
     loose = {p.parent for p in SOURCES if "studies" not in p.parts} - {ROOT / f for f in folders}
     assert loose == set()
+
+
+def test_every_entry_point_group_is_named_for_contributors() -> None:
+    texts = [path.read_text("utf-8") for path in SOURCES]
+    tables = [text for text in texts if re.search(r"\bTable\[", text)]
+    groups = {g for text in tables for g in re.findall(r"\"(edgepress\.[a-z_]+)\"", text)}
+    named = re.findall(r"^\| `(edgepress\.\w+)` \| `(.+)` \|$", CONTRIBUTING, re.M)
+    assert len(groups) > 10
+    assert {group for group, _ in named} == groups
+    assert [path for group, path in named if group not in (ROOT / path).read_text("utf-8")] == []
 
 
 def import_graph() -> ModuleType:

@@ -21,7 +21,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    for name in ("compress", "benchmarks", "deploy"):
+    for name in ("package", "compress", "benchmarks", "deploy"):
         shutil.copytree(ROOT / name, copy / name)
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(copy)]
     subprocess.run(command, check=True, capture_output=True)
@@ -37,6 +37,7 @@ def test_the_wheel_holds_every_module_and_what_modules_read(wheel: Path) -> None
         for path in (ROOT / folder).rglob("*")
         if path.suffix in (".py", ".html", ".css", ".c", ".typed") and "studies" not in path.parts
     }
+    sources |= {f"edgepress/{path.name}" for path in (ROOT / "package").glob("*.*")}
     assert sources <= inside
     assert not any("studies" in name or name.startswith("tests") for name in inside)
 
@@ -55,3 +56,7 @@ def test_the_command_works_from_the_wheel_in_a_new_environment(wheel: Path, tmp_
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").exists()
+    done = subprocess.run(
+        [python, "-m", "edgepress", "--version"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "edgepress 0.1.0\n")

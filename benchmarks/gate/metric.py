@@ -14,7 +14,7 @@ from typing import Any
 from edgepress.benchmarks.gate.change import BETTER, SAME, UNKNOWN, WORSE, Change, within
 from edgepress.benchmarks.gate.outcomes import Outcomes, close
 from edgepress.benchmarks.gate.rows import output_figures
-from edgepress.benchmarks.gate.significance import Evidence, paired, unpaired
+from edgepress.benchmarks.gate.significance import FEWEST, Evidence, paired, unpaired
 from edgepress.benchmarks.number_format import is_share
 
 Row = Mapping[str, Any]
@@ -123,6 +123,8 @@ def _judged(one: _Figure, other: _Figure, max_drop: float) -> tuple[str, str, Ev
         return SAME, f"unchanged{tested}", evidence
     if within(abs(fall), max_drop):
         return SAME, f"{told}, within the tolerance of {allowed}{tested}", evidence
+    if evidence and not evidence.significant and other.outcomes and other.outcomes.n < FEWEST:
+        return UNKNOWN, f"{told}, of too few samples to tell{tested}; tolerance {allowed}", evidence
     if evidence and not evidence.significant:
         return SAME, f"{told}, not significant{tested}; tolerance {allowed}", evidence
     verdict = WORSE if fall > 0 else BETTER

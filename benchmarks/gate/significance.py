@@ -18,7 +18,7 @@ from edgepress.benchmarks.gate.outcomes import Outcomes
 LEVEL = 0.05
 _RESAMPLES = 2000
 _AT_ONCE = 4_000_000  # counts drawn in one go
-_FEWEST = 6  # with fewer, no paired test can reach 0.05
+FEWEST = 6  # with fewer, no paired test can reach 0.05
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def paired(before: Outcomes, after: Outcomes) -> Evidence:
     if before.decisions and after.decisions:
         return _mcnemar(before, after)
     n = after.n
-    if n < _FEWEST:
+    if n < FEWEST:
         return Evidence(False, f"{n} samples are too few for a test", "none", n)
     drawn = [after.over(counts) - before.over(counts) for counts in _draws(n)]
     interval = _interval(np.concatenate(drawn))
@@ -93,7 +93,7 @@ def unpaired(
     """
     value, old = before
     new = after[1]
-    if new.n < _FEWEST:
+    if new.n < FEWEST:
         return Evidence(False, f"{new.n} samples are too few for a test", "none", new.n)
     if new.decisions and (old is None or old.decisions):
         interval = _newcombe((value, old.n if old else new.n), (after[0], new.n))

@@ -1,7 +1,8 @@
 """What operators of ONNX do: multiply-accumulates and bytes.
 
 Shapes come from a graph, or from ONNX Runtime's profile, which tells them as the kernel saw them,
-after fusion; weights that a kernel packed for itself are missing there.
+after fusion; weights that a kernel packed for itself are missing there, and channels are padded
+where the kernel works in blocks of them.
 
 Source of the shapes' axes: the ONNX operator specification.
 """
@@ -36,15 +37,18 @@ class KernelWork:
     moved: int
 
 
-def kernel_work(told: Mapping[str, Any]) -> KernelWork:
+def kernel_work(told: Mapping[str, Any], stored: Sequence[int] | None = None) -> KernelWork:
     """The work of a kernel.
 
     Args:
         told: The arguments of one of its events in the profile.
+        stored: The filter of a convolution that runs in padded blocks of channels, as the file has
+            it; empty where that isn't known.
     """
     given, made = _shapes(told, "input"), _shapes(told, "output")
     kind = str(told.get("op_name", ""))
-    macs = kernel_macs(kind, given, made)
+    blocked = stored is not None and kind in _CONVOLUTIONS
+    macs = _blocked(made, stored or ()) if blocked else kernel_macs(kind, given, made)
     sizes = [int(told.get(f"{part}_size") or 0) for part in ("activation", "parameter", "output")]
     moved = sum(sizes)
     if macs and kind in _PRODUCTS and not any(len(s) >= 2 for s in given[1:]):
@@ -77,6 +81,13 @@ def kernel_macs(kind: str, given: Shapes, made: Shapes) -> int | None:
     # [out, in / groups, kernel…]; of a transposed convolution [in, out / groups, kernel…]
     per_place = math.prod(matrices[0][1:])
     return math.prod(data if kind == "ConvTranspose" else out) * per_place
+
+
+def _blocked(made: Shapes, stored: Sequence[int]) -> int | None:
+    """A convolution whose channels are padded: its batch and places are right, the filter isn't."""
+    if not made or not stored:
+        return None
+    return math.prod((made[0][0], *made[0][2:])) * math.prod(stored)
 
 
 def _recurrent(data: Sequence[int], matrices: Shapes, units: int) -> int | None:

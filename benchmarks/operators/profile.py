@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.operator_costs import OperatorCost, Profile
+from edgepress.benchmarks.operators.onnx_filters import Filters, read_filters
 from edgepress.benchmarks.operators.onnx_work import kernel_work
 from edgepress.benchmarks.runtimes import peak as peak_script
 from edgepress.benchmarks.runtimes.runtime import Runtime, runtime_for
@@ -188,13 +189,16 @@ def _profile_onnx(path: Path, opened: Opener, runs: int, best: dict[str, float])
         runtime.time(runs)
         nodes = runtime.ask({"do": "profile"})["nodes"]
     total = sum(statistics.median(n["us"]) for n in nodes) / 1e3
-    costs = tuple(_node_cost(node, total or 1.0, best) for node in nodes)
+    filters = read_filters(path)
+    costs = tuple(_node_cost(node, total or 1.0, best, filters) for node in nodes)
     note = f"the nodes sum up to {total / whole:.0%} of the whole; fusion renames nodes"
     return Profile(str(path), "ONNX Runtime's profiler", whole, costs, best, (note,))
 
 
-def _node_cost(node: dict[str, Any], total: float, best: dict[str, float]) -> OperatorCost:
+def _node_cost(
+    node: dict[str, Any], total: float, best: dict[str, float], filters: Filters
+) -> OperatorCost:
     ms = statistics.median(node["us"]) / 1e3
-    work = kernel_work(node["told"])
+    work = kernel_work(node["told"], filters.of(node["node"]))
     plain = OperatorCost(node["node"], str(node["told"].get("op_name", "")), ms, ms / total)
     return _on_roofline(plain, work.macs, work.moved, best)

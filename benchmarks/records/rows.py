@@ -38,6 +38,7 @@ class BenchmarkRow(Record):
         median_ms: Its latency.
         ci95_ms: 95 % interval of that.
         value: The metric on `split`, where it was measured on the device.
+        notes: Remarks, one line each.
     """
 
     artifact: str = ""
@@ -65,6 +66,7 @@ class BenchmarkRow(Record):
     value: float | None = None
     metrics: Several[OutputMetric] = ()
     samples_ms: Several[float] = ()
+    notes: Several[str] = ()
 
     @property
     def file(self) -> str:
@@ -138,6 +140,11 @@ class BenchmarkRecord(Record):
     def rows_of(self, file: str | None) -> tuple[BenchmarkRow, ...]:
         """Every row of a file, by its hash."""
         return tuple(row for row in self.rows if file is not None and row.file == file)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What there is to say of single rows, each remark once."""
+        return tuple(dict.fromkeys(f"{r.name}: {note}" for r in self.rows for note in r.notes))
 
     def row_of(self, file: str | None, way: Way | None = None) -> BenchmarkRow | None:
         """A file's row, of one way where that is given; real times before others."""

@@ -304,6 +304,7 @@ def _benchmark_notes(run: Run) -> tuple[str, ...]:
             share = significant(100 * device["smallest_difference"], 2)
             notes.append(f"{name}: differences below {share} % can't be seen in this run")
         notes += [f"{name}: {w}" for w in device.get("warnings") or ()]
+    notes += benchmark.remarks
     notes += [f"{f.artifact or f.device}: {f.reason}" for f in benchmark.failures]
     return (*notes, *left_out_notes(run))
 

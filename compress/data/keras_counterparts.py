@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.compiled_losses import plain_name
 
 
 def keras_loss(name: str, logits: bool) -> Any:
@@ -19,19 +20,32 @@ def keras_loss(name: str, logits: bool) -> Any:
     """
     import keras
 
-    try:
-        loss = keras.losses.get(name)
-    except ValueError:
-        loss = None
+    name = loss_name(name)
+    loss = _found(name)
     if loss is None:
         raise InputError(
             f"unknown loss '{name}'", "Keras losses by name, such as mse, mae, huber, kl_divergence"
         )
-    class_name = "".join(part.capitalize() for part in loss.__name__.split("_"))
-    found = getattr(keras.losses, class_name, None)
+    classes = {n.lower(): c for n, c in vars(keras.losses).items() if isinstance(c, type)}
+    found = classes.get(getattr(loss, "__name__", "").replace("_", ""))
     if found is None:
         return loss
     return found(from_logits=True) if logits and "crossentropy" in name else found()
+
+
+def loss_name(name: str) -> str:
+    """The plain name of a loss of Keras's; other names are given back as they are."""
+    plain = plain_name(name)
+    return name if _found(plain) is None else plain
+
+
+def _found(name: str) -> Any:
+    import keras
+
+    try:
+        return keras.losses.get(name)
+    except ValueError:
+        return None
 
 
 def keras_metrics(metric: str, loss: str, logits: bool) -> list[Any]:

@@ -12,6 +12,7 @@ from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.preparation import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.compiled_losses import plain_name
 
 _BATCH = 256
 _SUFFIXES = ("", "_train", "_val", "_valid", "_validation", "_test")
@@ -97,9 +98,9 @@ def _answers(source: ArraySource, teacher: Any, preparation: Preparation, loss: 
 
 def _decided(output: Any, passed: str, loss: str | None) -> Any:
     """Class numbers or yes and no of one output, or its values where it has no classes."""
-    logits = not passed and "crossentropy" in (loss or "")
+    logits = not passed and "crossentropy" in plain_name(loss or "")
     several = output.ndim > 1 and output.shape[-1] > 1
-    if several and (passed == "softmax" or (logits and "binary" not in str(loss))):
+    if several and (passed == "softmax" or (logits and "binary" not in plain_name(loss or ""))):
         return output.argmax(-1)
     if passed or logits:
         return (output > (0 if logits else 0.5)).astype(np.int64)

@@ -9,32 +9,53 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.manifest import NAME as MANIFEST
+from edgepress.compress.kernel.manifest import first_foreign, manifest_of, read_manifest
+from edgepress.compress.kernel.manifest import sha256 as sha256
 
 _LEVEL_9_UP_TO = 32_000_000
 
 
-def check_output(path: Path | str, force: bool = False) -> Path:
+def check_output(
+    path: Path | str,
+    force: bool = False,
+    *,
+    folder: bool = False,
+    inputs: Iterable[Any] = (),
+    own: Callable[[Path], bool] | None = None,
+) -> Path:
     """Refuse, before any work, an output that exists or can't be written.
 
     Args:
         path: The file or folder that will be written.
-        force: Whether an existing output may be replaced.
+        force: Whether an existing output may be replaced: a file by a file, a folder by a folder
+            in which everything was written by edgepress and is as it was.
+        folder: Whether a folder will be written.
+        inputs: What the work reads, as people name it; an output that holds it is refused. What
+            names no file or folder (a model object, `tfds:NAME`) is passed over.
+        own: Tells what in an existing folder is known to be edgepress's without being listed.
 
     Returns:
         The path as `Path`.
 
     Raises:
-        InputError: The output exists (without `force`), or its folder can't be written.
+        InputError: The output exists (without `force`), must not be replaced, or its folder can't
+            be written.
     """
     path = Path(path)
-    if path.exists() and not force:
-        raise InputError(f"'{path}' exists already", "choose another output or pass --force")
+    if os.path.lexists(path):
+        obstacle = _obstacle(path, folder, inputs, own)
+        if obstacle:
+            raise InputError(f"'{path}' can't be replaced: {obstacle}", "choose another output")
+        if not force:
+            raise InputError(f"'{path}' exists already", "choose another output or pass --force")
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent
@@ -45,28 +66,65 @@ def check_output(path: Path | str, force: bool = False) -> Path:
     return path
 
 
+def _obstacle(
+    path: Path, folder: bool, inputs: Iterable[Any], own: Callable[[Path], bool] | None
+) -> str:
+    """Why an existing output must stay; empty where it may go."""
+    if path.is_symlink():
+        return "it is a link"
+    there = path.resolve()
+    for given in inputs:
+        read = _named_file(given)
+        if read is not None and (read == there or there in read.parents):
+            where = "is the same file" if read == there else "lies in it"
+            return f"the input '{given}' {where}"
+    if path.is_dir() != folder:
+        return (
+            "it is a folder, the output a file"
+            if path.is_dir()
+            else "it is a file, the output a folder"
+        )
+    foreign = first_foreign(path, own=own) if folder else None
+    return "" if foreign is None else f"'{foreign.path}' in it {foreign.why}"
+
+
+def _named_file(given: Any) -> Path | None:
+    """The file or folder that an input names: itself, or what stands before `:function`."""
+    if not isinstance(given, str | Path):
+        return None
+    for text in (str(given), str(given).rpartition(":")[0]):
+        if text and Path(text).exists():
+            return Path(text).resolve()
+    return None
+
+
 @contextmanager
-def atomic_output(target: Path | str, force: bool = False) -> Iterator[Path]:
+def atomic_output(
+    target: Path | str, force: bool = False, *, folder: bool = False
+) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it to `target` when the block succeeds.
 
-    The block writes a file or makes a folder at the path it gets. When it raises, what it wrote
-    is removed and an existing target stays as it was.
+    The block writes a file, or makes a folder, at the path it gets. When it raises, what it wrote
+    is removed and an existing target stays as it was. A folder gets a list of what it holds.
 
     Args:
         target: Where the result goes.
-        force: Whether an existing target is replaced.
+        force: Whether an existing target is replaced; see `check_output`.
+        folder: Whether the block makes a folder.
 
     Yields:
         A path that doesn't exist, with the target's suffix, on the same file system.
 
     Raises:
-        InputError: The target exists without `force`, or can't be written.
+        InputError: The target exists without `force`, must not be replaced, or can't be written.
     """
-    target = check_output(target, force)
+    target = check_output(target, force, folder=folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
     try:
         yield temporary
+        if folder:
+            (temporary / MANIFEST).write_text(manifest_of(temporary), "utf-8")
         _replace(temporary, target)
     finally:
         _remove(temporary)
@@ -91,7 +149,7 @@ def sweep(target: Path | str) -> None:
 
 def _replace(temporary: Path, target: Path) -> None:
     """Rename; a folder in the way is set aside first, so that a crash loses neither version."""
-    if not (target.is_dir() or temporary.is_dir()) or not target.exists():
+    if not temporary.is_dir() or not target.exists():
         temporary.replace(target)
         return
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
@@ -101,7 +159,19 @@ def _replace(temporary: Path, target: Path) -> None:
     except OSError:
         aside.rename(target)
         raise
-    _remove(aside)
+    _discard(aside, target)
+
+
+def _discard(aside: Path, target: Path) -> None:
+    """Remove the former result, unless something was put into it while the new one was made."""
+    if first_foreign(aside) is None:
+        _remove(aside)
+        return
+    kept = target.with_name(f"{target.name}.before-{aside.name.rsplit('.', 2)[1]}")
+    aside.rename(kept)
+    warnings.warn(
+        f"'{kept}' keeps what was put into '{target}' while it was made anew", stacklevel=4
+    )
 
 
 def _remove(path: Path) -> None:
@@ -109,6 +179,24 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; one that is there is replaced."""
+    with atomic_output(path, force=True) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def adopt(folder: Path, names: Iterable[str]) -> None:
+    """List the files of a folder that was written before folders had lists.
+
+    Args:
+        folder: The folder; one that has a list, or doesn't exist, stays as it is.
+        names: What edgepress writes there; other files aren't listed.
+    """
+    if folder.is_dir() and read_manifest(folder) is None:
+        found = [folder / name for name in names if (folder / name).is_file()]
+        write_text(folder / MANIFEST, manifest_of(folder, found))
 
 
 def write_json(path: Path, value: Any, force: bool = True) -> None:
@@ -129,12 +217,6 @@ def read_json(path: Path) -> Any:
         raise InputError(f"'{path}' does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"'{path}' is not JSON: {error}") from None
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def gzip_size(path: Path) -> int:

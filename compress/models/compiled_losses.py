@@ -13,7 +13,16 @@ from weakref import WeakKeyDictionary
 
 # What files say of models that were loaded without being compiled.
 _SAID: WeakKeyDictionary[Any, Mapping[str, Any]] = WeakKeyDictionary()
-_SHORT = {"mean_squared_error": "mse", "mean_absolute_error": "mae"}
+# The name that is used here for each of Keras's others.
+_ALIASES = {
+    "mean_squared_error": "mse",
+    "mean_absolute_error": "mae",
+    "bce": "binary_crossentropy",
+    "kld": "kl_divergence",
+    "kldivergence": "kl_divergence",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+}
 
 
 @dataclass(frozen=True)
@@ -101,18 +110,23 @@ def _by_output(said: Any, names: Sequence[str]) -> list[Any] | None:
 
 def _loss(said: Any, weight: float) -> CompiledLoss:
     if isinstance(said, str):
-        return CompiledLoss(_plain(said), None, weight)
+        return CompiledLoss(plain_name(said), None, weight)
     if not isinstance(said, Mapping):
-        return CompiledLoss(_plain(getattr(said, "__name__", "")), None, weight)
+        return CompiledLoss(plain_name(getattr(said, "__name__", "")), None, weight)
     config = said.get("config")
     if isinstance(config, str):  # a function, by name
-        return CompiledLoss(_plain(config), None, weight)
+        return CompiledLoss(plain_name(config), None, weight)
     config = config if isinstance(config, Mapping) else {}
     told = config.get("from_logits")
-    name = _plain(str(said.get("class_name", "")))
+    name = plain_name(str(said.get("class_name", "")))
     return CompiledLoss(name, told if isinstance(told, bool) else None, weight)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """One name of a loss for all that Keras knows it by, abbreviations and classes alike.
+
+    >>> plain_name("BCE"), plain_name("BinaryCrossentropy"), plain_name("KLDivergence")
+    ('binary_crossentropy', 'binary_crossentropy', 'kl_divergence')
+    """
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    return _SHORT.get(snake, snake)
+    return _ALIASES.get(snake, snake)

@@ -105,7 +105,7 @@ def load_noted(
 
     support_channels_first()
     if isinstance(source, keras.Model):
-        return Loaded(source)
+        return Loaded(_built(source, source.name))
     text = str(source)
     path = Path(text)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,13 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, check_output
 
 
-def check_model_output(path: Path | str, force: bool = False) -> Path:
+def check_model_output(path: Path | str, force: bool = False, inputs: Iterable[Any] = ()) -> Path:
     """Refuse, before any work, a path that a model can't be saved to.
+
+    Args:
+        path: Where the model is to go.
+        force: Whether an existing file may be replaced.
+        inputs: What the work reads; none of it is replaced.
 
     Raises:
         InputError: The ending isn't `.keras` or `.h5`, the file exists, or can't be written.
@@ -18,7 +24,7 @@ def check_model_output(path: Path | str, force: bool = False) -> Path:
     path = Path(path)
     if path.suffix not in (".keras", ".h5"):
         raise InputError(f"'{path}' must end in .keras (or .h5) to hold a Keras model")
-    return check_output(path, force)
+    return check_output(path, force, inputs=inputs)
 
 
 def save(model: Any, path: Path | str, force: bool = False) -> Path:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.specs.descriptions import fields_of as fields_of
+from edgepress.compress.specs.training import Spec
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -19,6 +21,7 @@ def make_spec(
     options: Mapping[str, Any],
     where: str = "",
     names: Mapping[str, str] | None = None,
+    base: S | None = None,
 ) -> S:
     """A spec of a kind from options by field name.
 
@@ -27,6 +30,7 @@ def make_spec(
         options: Values by field; text is read as the command line would.
         where: Put before each problem, as a file's name.
         names: How people write the options, by field, where they write them on a command line.
+        base: A spec that the options change; its own values hold for what isn't among them.
 
     Returns:
         The spec.
@@ -34,11 +38,14 @@ def make_spec(
     Raises:
         InputError: An option is unknown or its value impossible; names the first one.
     """
+    kept = base.given() if isinstance(base, Spec) else {}
+    flags: Mapping[str, str] = getattr(kind, "flags", {})
     try:
-        return kind(**options)
+        return kind(**{**kept, **options})
     except ValidationError as error:
         problem = error.errors()[0]
-        raise InputError(where + explain(problem, names), hint(problem, kind)) from None
+        named = names or {field: "--" + flag for field, flag in flags.items()} or None
+        raise InputError(where + explain(problem, named), hint(problem, kind)) from None
 
 
 def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:
@@ -56,6 +63,8 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
         return f"'{place}' is missing"
     if not place:
         return message[:1].lower() + message[1:]
+    if isinstance(problem.get("input"), dict) and problem["type"] == "value_error":
+        return f"{place}: {message[:1].lower()}{message[1:]}"  # a rule of the whole part
     option = place if "." in place else "--" + place.replace("_", "-")
     if names is not None:
         first = str(problem["loc"][0])
@@ -64,14 +73,17 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
     return f"{option} {shown}: {message[:1].lower()}{message[1:]}"
 
 
-def fields_of(kind: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The options of a spec by name: its fields, or what it says of itself."""
-    told = getattr(kind, "option_fields", None)
-    return told() if told is not None else dict(kind.model_fields)
-
-
 def hint(problem: Mapping[str, Any], kind: type[BaseModel]) -> str:
-    """Near names for an unknown option."""
-    if problem["type"] != "extra_forbidden" or len(problem["loc"]) != 1:
+    """Near names for an unknown option; for a number out of range, the range."""
+    if len(problem["loc"]) != 1:
         return ""
-    return near_names(str(problem["loc"][0]), fields_of(kind))
+    name = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        return near_names(name, fields_of(kind))
+    if problem["type"] in ("greater_than_equal", "less_than_equal"):
+        limits = fields_of(kind)[name].metadata
+        low = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
+        high = next((limit.le for limit in limits if isinstance(limit, Le)), None)
+        if low is not None and high is not None:
+            return f"write {low} to {high}"
+    return ""

@@ -73,9 +73,9 @@ class RemovalSpec(PruneSpec):
 
     Attributes:
         sparsity: Share removed: of weights for unstructured, of channels for structured pruning.
-        target_params: Parameters kept, as a share or a number; for unstructured pruning those
-            that aren't zero.
-        criterion: Importance criterion by name. "auto", the default for channels and layers, is
+        target_params: Parameters to keep, as a share or a number; for unstructured pruning the
+            nonzero ones.
+        criterion: Importance criterion. "auto", the default for channels and layers, is
             "taylor" with data and "l1" without; the default for weights is "l1".
         steps: Rounds of an iterative pruning, with recovery between.
         calibration_samples: Samples for data-driven criteria and repair.

@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.specs.training import Names, Rate, Spec, TrainSpec
+from edgepress.compress.specs.descriptions import docstring_helps
+from edgepress.compress.specs.training import Drop, Names, Rate, Spec, TrainSpec
 
 TARGETS = (
     "sparsity", "target_macs", "target_params", "target_size", "target_arena", "target_latency"
@@ -31,10 +32,10 @@ class RecoverSpec(TrainSpec):
         epochs: Epochs of training after (one-shot) or during pruning.
         lr: Learning rate that the schedule starts from (after warm-up); "auto" takes what a range
             test (lr-find) suggests; 0.002 by default after channels and layers.
-        distill: Whether the recovery learns from the unpruned model's outputs.
+        distill: Recover by distillation from the unpruned model.
         distill_layers: Layers whose outputs the recovery matches with the unpruned model's too.
-        release_zeros: Whether repair and recovery may change the zeros that the model came with.
-        release_clusters: Whether they may part weights that shared few values.
+        release_zeros: Let repair and recovery change the zeros of the given model.
+        release_clusters: Let repair and recovery separate weights that share a value.
         log_csv: File that each epoch adds a line of figures to; each round of several has its own.
     """
 
@@ -67,7 +68,7 @@ class PruneSpec(Spec):
     Attributes:
         structure: What is removed; "clusters" removes no weights, but lets those of each kernel
             share few values (zeros stay zeros), which compresses well.
-        protect: Layers (names or globs) that stay as they are.
+        protect: Layers (names or globs) that are not pruned.
         recover: The training after or during the pruning. Its fields are also read beside those of
             the step: `recover_epochs`, `recover_lr`, …, `distill`, `match_layers`,
             `release_zeros`, `release_clusters`.
@@ -77,7 +78,7 @@ class PruneSpec(Spec):
     structure: str = _DEFAULT
     protect: Names = ()
     recover: RecoverSpec = RecoverSpec()
-    max_drop: float | None = Field(None, ge=0)
+    max_drop: Drop | None = Field(None, ge=0)
 
     def __new__(cls, **options: Any) -> Self:
         """A step of the kind that `structure` names."""
@@ -203,6 +204,21 @@ class PruneSpec(Spec):
     def kinds(cls) -> tuple[type[PruneSpec], ...]:
         """The kinds of steps that a class stands for."""
         return tuple(_KINDS.values()) if cls is PruneSpec else (cls,)
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given, those of `recover` by their names beside the others."""
+        own = {n: v for n, v in super().given().items() if n != "recover"}
+        inner = self.recover.given()
+        return own | {name: inner[f] for name, f in RECOVER_NAMES.items() if f in inner}
+
+    @classmethod
+    def option_helps(cls) -> dict[str, str]:
+        """The meaning of each option, as `option_fields` names them."""
+        recover = docstring_helps(RecoverSpec)
+        helps = {name: recover.get(field, "") for name, field in RECOVER_NAMES.items()}
+        for kind in reversed(cls.kinds()):
+            helps |= docstring_helps(kind)
+        return {name: text for name, text in helps.items() if name != "recover"}
 
     @classmethod
     def option_fields(cls) -> dict[str, FieldInfo]:

@@ -36,13 +36,13 @@ class ZerosSpec(RemovalSpec, RampSpec, PackedSpec):
     """A step that sets weights to zero, and leaves shapes as they are.
 
     Attributes:
-        initial_sparsity: Where a polynomial schedule begins.
+        initial_sparsity: Sparsity at which a polynomial schedule begins.
         frequency: Steps between two mask updates; by default 100, or less where the ramp is short,
             so that it has about 30 of them.
         rewind: Whether each round of an iterative pruning of weights trains from the weights that
             the model came with, under its new masks, not from where the last round ended.
-        per_layer: Sparsity by layer glob, before the global one.
-        depthwise: Whether depthwise kernels lose weights too (unstructured only).
+        per_layer: Sparsity by layer name or glob; takes precedence over the global one.
+        depthwise: Prune depthwise kernels too (unstructured pruning only).
         allocation: "global" ranks all layers together, "uniform" takes the same share of each;
             for unstructured pruning also "lamp" (global rank of each weight's share in its layer)
             "erk" (by the kernel's dimensions) and "sensitivity" (where zeros move the outputs
@@ -195,8 +195,8 @@ class UnitsSpec(RemovalSpec):
     """A step that removes whole units, so that the model becomes smaller by itself.
 
     Attributes:
-        target_macs: MACs kept, as a share (below or equal 1) or a number.
-        repair: Refit of the remaining weights on calibration data after removal.
+        target_macs: MACs to keep, as a share (up to 1) or a number.
+        repair: Refit the remaining weights on calibration data after the removal.
     """
 
     target_macs: Share = None
@@ -224,16 +224,16 @@ class ChannelsSpec(UnitsSpec, RampSpec):
         device: Where latency is measured, layer by layer and width by width, once (it is kept):
             local, ssh://, adb: or a name. Widths are then those at which the time steps, whatever
             the target is.
-        threads: Threads of the runtime there.
+        threads: Threads of the runtime on that device.
         penalty: For channels that go during training: the share of their weights that each step
             takes away when the penalty has grown to its full strength; 1 sets them to zero.
         penalty_epochs: How many of `recover_epochs` pass under the penalty, before the removal;
             the rest follows it. Half by default.
-        per_layer: Sparsity by layer glob, before the global one.
+        per_layer: Sparsity by layer name or glob; takes precedence over the global one.
         allocation: "global" ranks all layers together, "uniform" takes the same share of each.
         group_reduction: How importances of coupled layers combine: "sum", "mean" or "max".
-        round_to: Widths are kept at multiples of this.
-        min_channels: Fewest channels that a group keeps.
+        round_to: Keep layer widths at multiples of this.
+        min_channels: Fewest channels that each group keeps.
         min_share: Smallest share of its channels that a group keeps, as long as the target can be
             reached so: a ranking over all layers may otherwise choke one of them.
     """

@@ -29,24 +29,30 @@ class DataSpec(Spec):
         spec: File, folder, `tfds:NAME` or `file.py:function`; in the library also a pair of
             arrays (x, y) or a mapping.
         scale: Factor applied to inputs, as 1/255.
-        mean: Subtracted after scaling, one number or one for each channel.
-        std: Divisor after the mean.
-        resize: (height, width) that images are resized to; the model's own size by default.
-        augment: Random changes in training: "flip", "flip-vertical", "crop:N", "brightness:F",
-            "contrast:F", "noise:F".
-        target: Column of the target in a table.
-        validation_split: Share taken for validation where the data has none.
-        loss: Keras loss by name; inferred by default.
-        metric: Metric by name; inferred by default.
-        unlabelled: Whether training does without labels, on a teacher's answers alone: `x_train` is
-            enough. Labels of a test split are used for its figures.
+        mean: Mean to subtract after scaling: one number, or one for each channel.
+        std: Standard deviation to divide by after that.
+        resize: Image size, as HEIGHTxWIDTH; the model's own by default.
+        augment: Random changes to training samples, with an amount after a colon where one is
+            needed, as crop:4.
+        target: Column that holds the target in a table.
+        validation_split: Share used for validation if the data has no validation split.
+        loss: Name of a Keras loss, such as mse or categorical_crossentropy; inferred by default.
+        metric: Metric; inferred by default.
+        unlabelled: Train without labels, on the teacher's outputs alone: `x_train` is enough.
+            Labels of a test split are still used to measure.
     """
 
     spec: Any
     scale: Number | None = None
     mean: Numbers | None = None
     std: Numbers | None = None
-    resize: Annotated[tuple[int, int], BeforeValidator(parse_size)] | None = None
+    resize: (
+        Annotated[
+            tuple[int, int],
+            BeforeValidator(parse_size, json_schema_input_type=tuple[int, int] | str),
+        ]
+        | None
+    ) = None
     augment: Names = ()
     target: str | None = None
     validation_split: Share = 0.2

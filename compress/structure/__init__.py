@@ -5,8 +5,9 @@ README.md beside this file explains the idea. The names load on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgepress.compress.kernel.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from edgepress.compress.structure.explanation import explain as explain
@@ -17,20 +18,4 @@ if TYPE_CHECKING:
     from edgepress.compress.structure.pruning import prune_structure as prune_structure
     from edgepress.compress.structure.rules import register_rule as register_rule
 
-_HOMES = {
-    "explain": "explanation",
-    "PruningPlan": "planning.plan",
-    "apply_plan": "planning.plan",
-    "make_plan": "planning.plan",
-    "prune_channels": "pruning",
-    "prune_structure": "pruning",
-    "register_rule": "rules",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgepress.compress.structure' has no attribute '{name}'")
-    return getattr(import_module(f"edgepress.compress.structure.{_HOMES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

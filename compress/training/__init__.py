@@ -5,8 +5,9 @@ The names load on first use, so that listing schedules or optimizers costs nothi
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgepress.compress.kernel.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from edgepress.compress.training.advice import Advice as Advice
@@ -27,34 +28,4 @@ if TYPE_CHECKING:
     from edgepress.compress.training.progressive import unfreeze_search as unfreeze_search
     from edgepress.compress.training.training_run import fit as fit
 
-_HOMES = {
-    "Advice": "advice",
-    "advise": "advice",
-    "LrRange": "lr_range",
-    "OPTIMIZERS": "optimization.optimizers",
-    "SCHEDULES": "optimization.schedules",
-    "FinetuneResult": "finetuning",
-    "UnfreezeSearch": "progressive",
-    "draw_range": "lr_range",
-    "join_workers": "loop.distribution",
-    "draw_search": "progressive",
-    "lr_find": "lr_range",
-    "unfreeze_search": "progressive",
-    "History": "loop.history",
-    "draw_curves": "curves",
-    "finetune": "finetuning",
-    "finetune_as": "finetuning",
-    "fit": "training_run",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgepress.compress.training' has no attribute '{name}'")
-    return getattr(import_module(f"edgepress.compress.training.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOMES)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -118,13 +118,18 @@ def _untrained(model: Any, dataset: Dataset, measured: Probe) -> str:
     """Why a model counts as one that was never trained; empty where it was."""
     split = dataset.val or dataset.report_split
     chance, value = chance_of(dataset.task, split), evaluate(model, split, dataset.task)
-    if chance is not None and not chance.explains([value]):
-        return ""
-    shown = f"{dataset.task.metric} {value:.3g}" + (" is chance" if chance else "")
+    by_chance = chance is None or chance.explains([value])
+    shown = f"{dataset.task.metric} {value:.3g}"
+    if chance is not None:
+        constant = f", where always giving the same answer has {chance.value:.3g}"
+        shown += " is chance" if by_chance else constant
     kinds = initial_weights(model)
-    if kinds:
+    # Random weights may do a little better than a constant answer, by luck; features that help
+    # come from a training, of biases or not.
+    lucky = chance is not None and not chance.halves(value) and measured.gain < _SIMILAR_GAIN
+    if kinds and (by_chance or lucky):
         what = f"every {' and '.join(kinds)} holds its initial value"
-    elif chance is not None and not has_constants(model) and measured.gain < _NO_GAIN:
+    elif chance and by_chance and not has_constants(model) and measured.gain < _NO_GAIN:
         what = "its features are worth no more than random ones"
     else:
         return ""

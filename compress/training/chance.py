@@ -53,6 +53,12 @@ class Chance:
         # A constant answer has exactly this value; what varies around it is rarely far above.
         return most <= self.value + 2 * self.error and usual <= self.value + self.error
 
+    def halves(self, value: float) -> bool:
+        """Whether a score leaves at most half as much to be wished for as chance does."""
+        if self.metric in _ERRORS:
+            return value <= self.value / 2
+        return 1 - value <= (1 - self.value) / 2
+
     def surpassed(self, value: float, validation: Sequence[float]) -> bool:
         """Whether a score in training is clearly better than chance and than validation."""
         if self.metric in _ERRORS:
@@ -85,10 +91,10 @@ def _constant(task: Task, targets: Array) -> float:
             return float(np.abs(rows - np.median(rows, axis=0)).mean())
         squared = float(np.square(rows - rows.mean(0)).mean())
         return squared if task.metric == "mse" else float(np.sqrt(squared))
-    if task.losses[0] == "binary_crossentropy":
+    if task.kind in ("binary", "multi-label") or task.losses[0].startswith("binary"):
         share = (targets.reshape(len(targets), -1) > 0.5).mean(0)
         return float(np.maximum(share, 1 - share).mean())
-    one_hot = task.losses[0] == "categorical_crossentropy" and targets.ndim > 1
+    one_hot = "sparse" not in task.losses[0] and targets.ndim > 1 and targets.shape[-1] > 1
     classes = targets.argmax(-1) if one_hot else targets
     counts = np.unique(classes.ravel(), return_counts=True)[1]
     return float(counts.max() / counts.sum())

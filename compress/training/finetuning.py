@@ -15,6 +15,7 @@ from edgepress.compress.models.own_training import own_training, refuse_own_step
 from edgepress.compress.models.rebuilding.copying import copy_flags, copy_model
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.recipe import FinetuneSpec
+from edgepress.compress.specs.signatures import takes_options
 from edgepress.compress.training.cache.feature_cache import cache_features
 from edgepress.compress.training.diagnosis import diagnose
 from edgepress.compress.training.freezing.select import unfreeze
@@ -63,10 +64,12 @@ class FinetuneResult:
         }
 
 
+@takes_options(FinetuneSpec)
 def finetune(
     model: Any,
     data: Any,
     *,
+    spec: FinetuneSpec | None = None,
     teacher: Any = None,
     seed: int = 0,
     state_dir: Path | None = None,
@@ -84,8 +87,8 @@ def finetune(
         state_dir: Folder that a stopped run can be resumed from.
         callbacks: Keras callbacks for the training, or `file.py:object` references.
         progress: Is told of every step.
-        **options: The fields of `FinetuneSpec`: unfreeze, train_batchnorm, epochs, batch_size,
-            optimizer, lr, schedule, warmup, early_stopping, ….
+        spec: The options as a `FinetuneSpec`; those that are given by name change it.
+        **options: Fields of `FinetuneSpec`.
 
     Returns:
         The new model, the history, and what was unfrozen.
@@ -98,7 +101,7 @@ def finetune(
     Example:
         >>> tuned = finetune(model, "data.npz", unfreeze=["top:2"], lr=1e-3)  # doctest: +SKIP
     """
-    spec = make_spec(FinetuneSpec, options)
+    spec = make_spec(FinetuneSpec, options, base=spec)
     return finetune_as(
         spec,
         model,

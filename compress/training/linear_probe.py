@@ -128,7 +128,7 @@ def _first(targets: Any, dataset: Dataset) -> Any:
 def _classes_or_values(y: Array, dataset: Dataset) -> Array:
     loss = dataset.task.losses[0]
     flat = y.reshape(len(y), -1)
-    if loss == "categorical_crossentropy":
+    if loss.startswith("categorical"):
         return np.asarray(flat.argmax(-1))
     if flat.shape[1] == 1 and "crossentropy" in loss:
         return np.asarray(flat[:, 0].astype(np.int64))

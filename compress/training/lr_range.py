@@ -20,6 +20,8 @@ from edgepress.compress.models.rebuilding.copying import copy_model
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.notation import AUTO_RATE
 from edgepress.compress.specs.recipe import FinetuneSpec, TrainSpec
+from edgepress.compress.specs.signatures import takes_options
+from edgepress.compress.specs.training import NOT_OF_RANGE_TEST
 from edgepress.compress.training.curves import save_figure
 from edgepress.compress.training.freezing.select import unfreeze
 from edgepress.compress.training.loop.checkpoints import assign, values
@@ -73,10 +75,12 @@ class LrRange:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
 
 
+@takes_options(FinetuneSpec, skip=NOT_OF_RANGE_TEST)
 def lr_find(
     model: Any,
     data: Any,
     *,
+    spec: FinetuneSpec | None = None,
     lowest: float = LOWEST,
     highest: float = HIGHEST,
     steps: int = STEPS,
@@ -94,8 +98,8 @@ def lr_find(
         steps: Steps from the one to the other.
         seed: Makes the test repeatable.
         progress: Is told of every step.
-        **options: Fields of `FinetuneSpec` that the training will have: unfreeze, optimizer,
-            batch_size, momentum, ….
+        spec: The options as a `FinetuneSpec`; those that are given by name change it.
+        **options: Fields of `FinetuneSpec` that the training will have.
 
     Returns:
         The curve and the suggestion.
@@ -106,7 +110,7 @@ def lr_find(
     Source: Smith, "Cyclical learning rates for training neural networks" (WACV 2017); exponential
         growth and smoothing after Gugger and Howard (fastai).
     """
-    spec = make_spec(FinetuneSpec, options)
+    spec = make_spec(FinetuneSpec, options, base=spec)
     _check(lowest, highest, steps)
     original = load(model)
     refuse_own_step(original)

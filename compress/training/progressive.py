@@ -15,6 +15,8 @@ from edgepress.compress.models import load
 from edgepress.compress.models.rebuilding.copying import copy_flags, copy_model
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.recipe import FinetuneSpec
+from edgepress.compress.specs.signatures import takes_options
+from edgepress.compress.specs.training import NOT_OF_SEARCH
 from edgepress.compress.training.curves import save_figure
 from edgepress.compress.training.finetuning import fit_unfrozen
 from edgepress.compress.training.freezing.depths import blocks
@@ -101,10 +103,12 @@ class _Trials:
         return SearchStep(name, unfrozen, trainable, value, history.seconds), model
 
 
+@takes_options(FinetuneSpec, skip=NOT_OF_SEARCH)
 def unfreeze_search(
     model: Any,
     data: Any,
     *,
+    spec: FinetuneSpec | None = None,
     strategies: Sequence[str] | str = (),
     seed: int = 0,
     state_dir: Path | None = None,
@@ -124,7 +128,8 @@ def unfreeze_search(
         seed: Makes the search repeatable.
         state_dir: Folder that a stopped search can be resumed from.
         progress: Is told of every step.
-        **options: Fields of `FinetuneSpec` but unfreeze: epochs of one step, optimizer, lr, ….
+        spec: The options as a `FinetuneSpec`; those that are given by name change it.
+        **options: Fields of `FinetuneSpec`, of each step.
 
     Returns:
         The best model by the validation metric (of equals the one with fewer trainable weights),
@@ -137,7 +142,7 @@ def unfreeze_search(
     Source: the gradual unfreezing of Howard and Ruder, "Universal language model fine-tuning"
         (ACL 2018), with the depth chosen by validation.
     """
-    spec = make_spec(FinetuneSpec, options)
+    spec = make_spec(FinetuneSpec, options, base=spec)
     original = load(model)
     dataset = open_data(data, original, seed)
     if dataset.val is None:

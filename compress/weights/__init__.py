@@ -5,17 +5,11 @@ The names load on first use, since the command line reads the tables in here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgepress.compress.kernel.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from edgepress.compress.weights.pruning import prune_weights as prune_weights
 
-__all__ = ["prune_weights"]
-
-
-def __getattr__(name: str) -> Any:
-    if name != "prune_weights":
-        raise AttributeError(f"module 'edgepress.compress.weights' has no attribute '{name}'")
-    from edgepress.compress.weights.pruning import prune_weights
-
-    return prune_weights
+__getattr__, __dir__, __all__ = lazy_names(__name__)

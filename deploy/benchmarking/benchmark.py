@@ -19,42 +19,36 @@ from edgepress.compress.data.passes import Passes
 from edgepress.compress.errors import DeviceError, InputError, Stopped
 from edgepress.compress.kernel.artifact import Artifact
 from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.signatures import takes_options
+from edgepress.deploy.benchmarking.checks import check
 from edgepress.deploy.benchmarking.measurable_files import as_measured, named_as_given
 from edgepress.deploy.benchmarking.outcomes import outcomes_of
-from edgepress.deploy.benchmarking.run_options import check_options, run_options
+from edgepress.deploy.benchmarking.speed_notes import with_speed_notes
 from edgepress.deploy.exporters.tracing import graph_names
+from edgepress.deploy.specs.benchmark import BenchmarkSpec
+from edgepress.deploy.specs.notation import parse_list
 from edgepress.deploy.targets import target_for
 from edgepress.deploy.targets.runnable import takes_files, why_not
 
 if TYPE_CHECKING:
     from edgepress.compress.data import Dataset
-    from edgepress.deploy.recipe import BenchmarkSpec
 
 _JUDGED_AT_ONCE = 512
 
 
+@takes_options(BenchmarkSpec)
 def benchmark(
-    artifacts: Iterable[Artifact | Path | str],
+    artifacts: Iterable[Artifact | Path | str] | Artifact | Path | str,
     *,
-    devices: Sequence[str | Target] = ("local",),
-    runs: int = 200,
-    threads: int | Sequence[int] = 1,
-    batch: int | Sequence[int] | None = None,
+    devices: Sequence[str | Target] | str | None = None,
+    spec: BenchmarkSpec | None = None,
     data: Any = None,
     model: Any = None,
-    precision: float | None = None,
-    max_seconds: float = 120.0,
-    launches: int = 5,
-    xnnpack: bool = True,
-    delegates: Sequence[str] = (),
-    providers: Sequence[str] = (),
-    cpus: Sequence[int] = (),
-    timeout: float = 300.0,
-    bootstrap: Path | str | None = None,
-    profile: bool = False,
     names: Sequence[str] = (),
     seed: int = 0,
     progress: Progress | None = None,
+    **options: Any,
 ) -> BenchmarkResult:
     """Measure size, latency, memory and accuracy of artifacts, interleaved, on every device.
 
@@ -62,26 +56,15 @@ def benchmark(
         artifacts: `.tflite` and `.onnx` files, or what `export` gave; a SavedModel folder is
             measured as the float32 TFLite file that `export` makes of it.
         devices: Names and addresses as `target_for` takes them, or targets.
-        runs: Inferences that count, of each artifact.
-        threads: Threads of the runtime, one number or several to measure each.
-        batch: Samples in one inference, one number or several; as in the file by default.
+        spec: The options as a `BenchmarkSpec`; those that are given by name change it.
         data: Data for the accuracy, as `open_data` takes it; measured from the device's outputs.
         model: What the artifacts were made from, as `open_source` takes it: the data is understood
             through it, else through the first artifact.
-        precision: Go on until the 95 % intervals are narrower than this share.
-        max_seconds: Time limit of the timing, for each device.
-        launches: Fresh processes over which the runs of an artifact are spread.
-        xnnpack: Whether LiteRT applies XNNPACK.
-        delegates: LiteRT delegates, each as `library[,key=value…]`; paths are the device's.
-        providers: ONNX Runtime's execution providers, the preferred first; the CPU's by default.
-        cpus: Cores that inference is bound to; all by default.
-        timeout: Seconds that one request to a device may take.
-        bootstrap: Local folder of wheels that boards behind SSH get for the time of the run.
-        profile: Whether the devices also tell the time of each operator.
         names: What each artifact is called in tables, and known by in later benchmarks; its path
             where the text is empty, and for all where there are none.
         seed: Of the order and the bootstrap.
         progress: Told what goes on.
+        **options: Fields of `BenchmarkSpec`.
 
     Returns:
         Rows, comparisons, and what failed. A device or an artifact that fails doesn't take the
@@ -92,26 +75,38 @@ def benchmark(
         CheckFailed: A SavedModel can't be converted.
         DeviceError: Nothing at all could be measured.
     """
-    paths = [Path(a.path if isinstance(a, Artifact) else a) for a in artifacts]
-    if not paths or not devices:
+    several = [artifacts] if isinstance(artifacts, Artifact | Path | str) else artifacts
+    paths = [Path(a.path if isinstance(a, Artifact) else a) for a in several]
+    given = parse_list(devices) if isinstance(devices, str) else devices
+    given = None if given is None else tuple(given)
+    if not paths or given == ():
         raise InputError("there is nothing to benchmark", "name at least one artifact and device")
-    if precision is not None and not 0 < precision < 1:
-        raise InputError(f"precision {precision} is not between 0 and 1", "1 % is 0.01")
+    asked = make_spec(BenchmarkSpec, options, base=spec)
     check_names(names, len(paths))
     files = [as_measured(path, progress or Silent()) for path in paths]
-    options = run_options(xnnpack, delegates, providers, cpus, timeout)
-    chosen = candidates(files, _several(threads), _several(batch), options, names)
-    chosen = named_as_given(chosen, dict(zip(files, paths, strict=True)))
-    plan = Plan(runs=runs, launches=launches, max_seconds=max_seconds, seed=seed)
-    targets = [d if not isinstance(d, str) else target_for(d, bootstrap) for d in devices]
-    check_options((c.options for c in chosen), files, targets, profile, precision is not None)
+    chosen = named_as_given(_candidates(asked, files, names), dict(zip(files, paths, strict=True)))
+    targets = [
+        d if not isinstance(d, str) else target_for(d, asked.bootstrap)
+        for d in (asked.devices if given is None else given)
+    ]
+    check(asked, files, targets)
     judge = None if data is None else judge_for(_opened(data, model, paths[0], seed))
-    work = _Work(chosen, plan, precision, judge, profile)
-    asked = tuple(dict.fromkeys(c.file for c in chosen))
-    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), asked)
+    work = _Work(chosen, _plan(asked, seed), asked, judge)
+    told = tuple(dict.fromkeys(c.file for c in chosen))
+    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), told)
     if not result.measurements:
         raise DeviceError(result.failures[0].reason)
-    return result
+    return with_speed_notes(result)
+
+
+def _candidates(
+    spec: BenchmarkSpec, files: Sequence[Path], names: Sequence[str] = ()
+) -> tuple[Candidate, ...]:
+    return candidates(files, spec.threads, spec.batch or (None,), spec.run_options(), names)
+
+
+def _plan(spec: BenchmarkSpec, seed: int) -> Plan:
+    return Plan(runs=spec.runs, launches=spec.launches, max_seconds=spec.max_seconds, seed=seed)
 
 
 def _opened(data: Any, model: Any, first: Path, seed: int) -> Dataset:
@@ -142,9 +137,7 @@ def benchmark_run(
     Returns:
         The `benchmark` document, and what was left out: device, artifact and reason.
     """
-    options = run_options(spec.xnnpack, spec.delegates, spec.providers, spec.cpus, spec.timeout)
-    chosen = candidates([f.path for f in files], spec.threads, _several(spec.batch), options)
-    plan = Plan(runs=spec.runs, launches=spec.launches, max_seconds=spec.max_seconds, seed=seed)
+    chosen = _candidates(spec, [f.path for f in files])
     targets = [target_for(device, spec.bootstrap) for device in spec.devices]
     reasons = {
         (target.name, file.path): reason
@@ -153,13 +146,13 @@ def benchmark_run(
         if (reason := file.why_not(target))
     }
     judge = None if data is None else judge_for(data)
-    work = _Work(chosen, plan, spec.precision, judge, spec.profile, reasons.keys())
+    work = _Work(chosen, _plan(spec, seed), spec, judge, reasons.keys())
     found = BenchmarkResult(tuple(_on_all(targets, work, progress)))
     left_out = [
         {"device": device, "artifact": str(path), "reason": reason}
         for (device, path), reason in reasons.items()
     ]
-    return found.to_json(), left_out
+    return with_speed_notes(found).to_json(), left_out
 
 
 @dataclass(frozen=True)
@@ -189,9 +182,8 @@ class _Work:
 
     chosen: Sequence[Candidate]
     plan: Plan
-    precision: float | None
+    spec: BenchmarkSpec
     judge: Judge | None
-    profile: bool
     left_out: Collection[tuple[str, Path]] = ()
 
     def on(self, target: Target, progress: Progress) -> DeviceResult:
@@ -204,11 +196,11 @@ class _Work:
             chosen,
             target,
             self.plan,
-            precision=self.precision,
+            precision=self.spec.precision,
             by=self.judge,
             progress=progress,
         )
-        if not self.profile:
+        if not self.spec.profile:
             return found
         progress.stage(f"time by operator on {target.name}")
         options: dict[Path, RunOptions] = {}
@@ -221,14 +213,6 @@ class _Work:
             except DeviceError as error:
                 failures.append(Failure(target.name, str(path), error.format_message()))
         return replace(found, profiles=tuple(profiles), failures=tuple(failures))
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    values = tuple(value) if isinstance(value, list | tuple) else (value,)
-    values = values or (None,)
-    if any(v is not None and v < 1 for v in values):
-        raise InputError("threads and batch sizes must be 1 or more")
-    return values
 
 
 def _on_all(targets: Sequence[Target], work: _Work, progress: Progress) -> list[DeviceResult]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgepress.benchmarks.number_format import verdict_text
+from edgepress.benchmarks.number_format import time_mark, verdict_text
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.gate import say_changes
 
@@ -51,7 +51,7 @@ def _show_rows(document: dict[str, Any]) -> None:
          "first ms", "peak memory", "arena", *["mJ"] * energy, metric or "metric"],
         [
             [f"{row['label']} ({row['device']})" if several else row["label"], row["bytes"],
-             row["gzip_bytes"], row["zstd_bytes"], row["median_ms"],
+             row["gzip_bytes"], row["zstd_bytes"], _median(row),
              "{:.4g} to {:.4g}".format(*row["ci95_ms"]),
              row["p90_ms"], row["p99_ms"], row["throughput_per_s"], row["first_ms"],
              row["peak_memory_bytes"], row["arena_bytes"], *[row.get("energy_mj")] * energy,
@@ -62,6 +62,12 @@ def _show_rows(document: dict[str, Any]) -> None:
     for way in dict.fromkeys(_way(row) for row in rows):
         holders = [row["label"] for row in rows if _way(row) == way]
         click.echo(f"{way}: {', '.join(dict.fromkeys(holders))}")
+
+
+def _median(row: dict[str, Any]) -> Any:
+    """A row's latency, marked where it is no real time."""
+    mark = time_mark(row).partition(":")[0]
+    return f"{row['median_ms']:.4g} ({mark})" if mark else row["median_ms"]
 
 
 def _way(row: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -18,7 +19,10 @@ from rich.text import Text
 
 
 class ConsoleProgress:
-    """Progress as a moving bar on a terminal, as one line a stage elsewhere."""
+    """Progress as a moving bar on a terminal, as one line a stage elsewhere.
+
+    Devices tell theirs from threads of their own.
+    """
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
@@ -32,6 +36,7 @@ class ConsoleProgress:
             transient=True,
             disable=not self.console.is_terminal,
         )
+        self._lock = threading.RLock()
         self._task: Any = None
         self._began = time.monotonic()
         self._said = 0.0
@@ -50,21 +55,23 @@ class ConsoleProgress:
 
     def stage(self, text: str) -> None:
         """Announce a stage."""
-        if self._task is not None:
-            self._bars.remove_task(self._task)
-        elapsed = time.monotonic() - self._began
-        self.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", highlight=False)
-        self._task = self._bars.add_task(text, total=None, text="")
+        with self._lock:
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            elapsed = time.monotonic() - self._began
+            self.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", highlight=False)
+            self._task = self._bars.add_task(text, total=None, text="")
 
     def step(self, done: int, total: int, text: str = "") -> None:
         """Move the bar; where there is no terminal, say so every ten seconds."""
-        if self._task is None:
-            self._task = self._bars.add_task("", total=total, text=text)
-        self._bars.update(self._task, completed=done, total=total, text=text)
-        now = time.monotonic()
-        if not self.console.is_terminal and text and now - self._said > 10:
-            self._said = now
-            self.console.print(f"          {done}/{total}  {text}", highlight=False)
+        with self._lock:
+            if self._task is None:
+                self._task = self._bars.add_task("", total=total, text=text)
+            self._bars.update(self._task, completed=done, total=total, text=text)
+            now = time.monotonic()
+            if not self.console.is_terminal and text and now - self._said > 10:
+                self._said = now
+                self.console.print(f"          {done}/{total}  {text}", highlight=False)
 
 
 def print_json(document: Any) -> None:

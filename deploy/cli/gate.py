@@ -105,7 +105,14 @@ def open_gate(values: Values, names: Sequence[str]) -> Gate | None:
         except InputError:
             return True  # told below, where the user may do something about it
 
-    found, own_history = find_earlier(source, history, holds), is_history(source, history)
+    def tells_as_much(document: Mapping[str, Any]) -> bool:
+        # A run without data between two with it would hide what became of the metric.
+        scored = any(row.get("value") is not None for row in document["rows"])
+        return holds(document) and (scored or not values["data"])
+
+    found, own_history = find_earlier(source, history, tells_as_much), is_history(source, history)
+    if found is not None and not tells_as_much(found.document):
+        found = find_earlier(source, history, holds)
     if found is not None:
         old = document_keys(found.document)
         if not pair_files(old, today, found.source) and not own_history:

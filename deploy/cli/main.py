@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import IO, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from edgepress.compress.errors import EdgepressError
 
@@ -18,22 +19,29 @@ from edgepress.compress.errors import EdgepressError
 # that they import nothing heavy.
 COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("model.inspect", "Show layers, parameters, MACs, sparsity and what can be pruned."),
-    "advise": ("model.advise", "Say which layers to unfreeze and which rate to start from."),
-    "lr-find": ("model.lr_find", "Find a learning rate by a range test."),
+    "advise": ("model.advise", "Suggest layers to unfreeze and training settings."),
+    "lr-find": ("model.lr_find", "Find a learning rate with a range test."),
     "finetune": ("model.finetune", "Train chosen layers on your data."),
-    "unfreeze-search": ("model.unfreeze_search", "Find by experiment how deep to unfreeze."),
-    "sensitivity": ("model.sensitivity", "Show how much each channel group matters to the metric."),
+    "unfreeze-search": ("model.unfreeze_search", "Find out how many layers to unfreeze by trying."),
+    "sensitivity": (
+        "model.sensitivity",
+        "Measure how much the metric depends on each channel group.",
+    ),
     "prune": ("model.prune", "Remove weights or whole channels, then recover the accuracy."),
-    "strip": ("model.strip", "Remove what only training needed."),
+    "strip": ("model.strip", "Remove parts that only training needs."),
     "export": ("files.export", "Write TFLite and ONNX files, each verified against the model."),
-    "verify": ("files.verify", "Compare an exported file with the model it was made from."),
+    "verify": ("files.verify", "Compare an exported file with its source model."),
     "benchmark": ("files.benchmark", "Measure size, latency, memory and accuracy."),
-    "devices": ("files.devices", "List, name and check the devices to measure on."),
-    "doctor": ("model.doctor", "Find what will be a problem later, in seconds."),
-    "compress": ("runs.compress", "The whole line: fine-tune, prune, export, verify, benchmark."),
-    "search": ("runs.search", "Try many recipes; keep those that no other beats."),
-    "report": ("runs.report", "Make one HTML page of one or more runs."),
-    "demo": ("runs.demo", "Run the whole line on handwritten digits; needs no file."),
+    "devices": ("files.devices", "List, name and check devices to measure on."),
+    "doctor": ("model.doctor", "Find problems of a model and its data before they cost time."),
+    "compress": (
+        "runs.compress",
+        "Run the full pipeline: fine-tune, prune, export, verify, benchmark.",
+    ),
+    "search": ("runs.search", "Try many recipes and keep the Pareto front."),
+    "report": ("runs.report", "Write an HTML report of one or more runs."),
+    "schema": ("runs.schema", "Print the JSON schema of a recipe, for editors."),
+    "demo": ("runs.demo", "Run the full pipeline on handwritten digits; needs no file."),
 }
 
 
@@ -79,6 +87,15 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         command.name = cmd_name
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete commands from the table alone."""
+        found = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -132,6 +149,9 @@ def main(arguments: list[str] | None = None) -> None:
         _exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as end:
         _exit(end.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.message)
+        _exit(0)
     except click.UsageError as error:
         _usage(error)
     except click.ClickException as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -18,37 +17,15 @@ from pydantic.fields import FieldInfo
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import check_output
 from edgepress.compress.specs.construction import fields_of, make_spec
-from edgepress.compress.specs.prune_step import RECOVER_NAMES, PruneSpec, RecoverSpec
+from edgepress.compress.specs.descriptions import field_helps
 from edgepress.compress.specs.recipe import DataSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SpecOption, as_typed, print_all_help
+from edgepress.deploy.cli.valid_names import type_of_field
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=BaseModel)
 Values = dict[str, Any]
-
-_FIELD = re.compile(r"^    (\w+): (.+?)(?=^    \w+: |\Z)", re.S | re.M)
-
-
-def field_helps(kind: type[BaseModel]) -> dict[str, str]:
-    """The help of each field: what the class's docstring says of it, bases included."""
-    if issubclass(kind, PruneSpec):
-        recover = field_helps(RecoverSpec)
-        helps = {name: recover[field] for name, field in RECOVER_NAMES.items()}
-        for one in reversed(kind.kinds()):
-            helps |= _docstring_helps(one)
-        return helps
-    return _docstring_helps(kind)
-
-
-def _docstring_helps(kind: type[BaseModel]) -> dict[str, str]:
-    helps: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        text = base.__doc__ or ""
-        _, _, attributes = text.partition("Attributes:\n")
-        unindented = "\n".join(line.removeprefix("    ") for line in attributes.splitlines())
-        for name, words in _FIELD.findall(unindented + "\n"):
-            helps[name] = " ".join(words.split())
-    return helps
 
 
 def spec_options(
@@ -56,6 +33,7 @@ def spec_options(
     skip: Iterable[str] = (),
     rename: Mapping[str, str] | None = None,
     prefix: str = "",
+    aliases: Mapping[str, Iterable[str]] | None = None,
 ) -> Callable[[F], F]:
     """Add an option for each field of a spec; an option that isn't given stays out of the values.
 
@@ -67,6 +45,7 @@ def spec_options(
         skip: Fields that get no option.
         rename: Option names that differ from the field's.
         prefix: Put before the field's name among the values, where two specs share names.
+        aliases: Older option names, which work and aren't shown, by field.
     """
     helps = field_helps(kind)
     names = dict(rename or {})
@@ -75,8 +54,12 @@ def spec_options(
         for name, field in reversed(fields_of(kind).items()):
             if name not in set(skip):
                 option = names.get(name, name.replace("_", "-"))
-                decorate_one = _option(prefix + name, option, field, helps.get(name, ""))
-                function = decorate_one(function)
+                older = [f"--{alias}" for alias in (aliases or {}).get(name, ())]
+                settings = {
+                    "cls": SpecOption, "spec": kind.__name__, "field": name, "aliases": older
+                }  # fmt: skip
+                words = [f"--{option}", *older, prefix + name]
+                function = _option(words, field, helps.get(name, ""), settings)(function)
         return function
 
     return decorate
@@ -86,32 +69,27 @@ def benchmark_options(function: F) -> F:
     """The options of `BenchmarkSpec`, by the names that every command gives them."""
     from edgepress.deploy.recipe import BenchmarkSpec
 
-    shown = {
-        "devices": "device",
-        "delegates": "delegate",
-        "providers": "provider",
-        "timeout": "device-timeout",
-    }
-    return spec_options(BenchmarkSpec, rename=shown)(function)
+    return spec_options(BenchmarkSpec, rename=BenchmarkSpec.flags)(function)
 
 
-def _option(name: str, option: str, field: FieldInfo, text: str) -> Callable[[F], F]:
+def _option(words: list[str], field: FieldInfo, text: str, settings: Values) -> Callable[[F], F]:
     default = field.get_default(call_default_factory=True)
     if default not in (None, (), "", {}) and not isinstance(default, bool):
         shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
         text = f"{text.rstrip('.')} [default: {shown}]"
     kind = _plain(field.annotation)
     if kind is bool:
-        flag = f"--{option}/--no-{option}"
-        return click.option(flag, name, default=None, help=text)
+        flag = f"{words[0]}/--no-{words[0].removeprefix('--')}"
+        return click.option(flag, *words[1:], default=None, help=text, **settings)
     if typing.get_origin(kind) is typing.Literal:
         choices = click.Choice([str(c) for c in typing.get_args(kind)])
-        return click.option(f"--{option}", name, type=choices, help=text)
+        return click.option(*words, type=choices, help=text, **settings)
     many = typing.get_origin(kind) in (tuple, dict) and _repeats(kind)
     metavar = _METAVARS.get(kind)
     if typing.get_origin(kind) is dict:
         metavar = "GLOB=F" if typing.get_args(kind)[1] is float else "NAME=SIZES"
-    return click.option(f"--{option}", name, multiple=many, metavar=metavar, help=text)
+    known = type_of_field(settings["field"])
+    return click.option(*words, type=known, multiple=many, metavar=metavar, help=text, **settings)
 
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X"}
@@ -155,7 +133,8 @@ def spec_from(kind: type[S], options: Mapping[str, Any], prefix: str = "") -> S:
     Raises:
         InputError: A value is impossible.
     """
-    typed = {p.name: p.opts[0] for p in click.get_current_context().command.params}
+    context = click.get_current_context()
+    typed = {p.name: as_typed(p, context) for p in context.command.params}
     names = {f: typed[prefix + f] for f in fields_of(kind) if prefix + f in typed}
     return make_spec(kind, options, names=names)
 
@@ -186,8 +165,9 @@ def data_options(required: bool, skip: Iterable[str] = ()) -> Callable[[F], F]:
             "--data",
             "data",
             required=required,
+            type=click.Path(),
             metavar="SPEC",
-            help=".npz, folder of images, .csv, tfds:NAME or file.py:function.",
+            help="Data: .npz, folder of images, .csv, .parquet, tfds:NAME or file.py:function.",
         )(function)
 
     return decorate
@@ -202,6 +182,42 @@ def data_spec(values: Mapping[str, Any]) -> DataSpec | None:
             raise click.UsageError(f"--{name} needs --data")
         return None
     return spec_from(DataSpec, {"spec": values["data"], **settings})
+
+
+# What commands read, by the name of the option.
+_READ = (
+    "model", "source", "recipe", "data", "custom_objects", "teacher", "artifact", "artifacts",
+    "against", "runs",
+)  # fmt: skip
+
+
+def read_by(values: Mapping[str, Any]) -> list[Any]:
+    """Everything that a command reads, as it was typed: no output may replace it."""
+    found: list[Any] = []
+    for name in _READ:
+        value = values.get(name)
+        found += value if isinstance(value, tuple | list) else [] if value is None else [value]
+    return found
+
+
+def checked_output(values: Mapping[str, Any], folder: bool = False) -> Path:
+    """The output of a command, refused before any work where it can't be written.
+
+    Args:
+        values: The command's options.
+        folder: Whether it is a folder.
+
+    Raises:
+        InputError: It exists without `--force`, or must not be replaced.
+    """
+    return check_output(values["output"], values["force"], folder=folder, inputs=read_by(values))
+
+
+def checked_model_output(values: Mapping[str, Any]) -> Path:
+    """As `checked_output`, for a Keras model."""
+    from edgepress.compress.models.writing import check_model_output
+
+    return check_model_output(values["output"], values["force"], read_by(values))
 
 
 def check_picture(path: Path, force: bool) -> None:
@@ -225,7 +241,7 @@ def model_argument(function: F) -> F:
     function = click.option(
         "--custom-objects", type=click.Path(), help="Python file with your own layers."
     )(function)
-    return click.argument("model", metavar="MODEL")(function)
+    return click.argument("model", metavar="MODEL", type=click.Path())(function)
 
 
 def load_model(values: Mapping[str, Any]) -> Any:
@@ -251,7 +267,9 @@ def open_noted(values: Mapping[str, Any]) -> Any:
     return source
 
 
-def output_options(required: bool = True, help: str = "Where the result goes.") -> Callable[[F], F]:
+def output_options(
+    required: bool = True, help: str = "Where to write the result."
+) -> Callable[[F], F]:
     """`-o` and `--force`."""
 
     def decorate(function: F) -> F:
@@ -266,15 +284,28 @@ def output_options(required: bool = True, help: str = "Where the result goes.") 
 
 
 def common_options(function: F) -> F:
-    """`--json`, `--seed`, `-v` and `--debug`."""
+    """`--json`, `--seed`, `-v`, `--debug` and `--help-all`."""
     for decorate in (
-        click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
-        click.option("-v", "--verbose", is_flag=True, help="Let the frameworks talk."),
         click.option(
-            "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the run."
+            "--help-all",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=print_all_help,
+            help="Show every option and exit.",
+        ),
+        click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
+        click.option("-v", "--verbose", is_flag=True, help="Show the messages of the frameworks."),
+        click.option(
+            "--seed",
+            default=0,
+            show_default=True,
+            type=click.IntRange(0),
+            metavar="N",
+            help="Random seed.",
         ),
         click.option(
-            "--json", "as_json", is_flag=True, help="Print one JSON document, nothing else."
+            "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
         ),
     ):
         function = decorate(function)

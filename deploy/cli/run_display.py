@@ -12,6 +12,7 @@ from edgepress.benchmarks.report.markdown import grids
 from edgepress.benchmarks.report.view_model import Grid, left_out_notes
 from edgepress.compress.errors import CheckFailed, DeviceError, Stopped
 from edgepress.deploy.cli import display
+from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.pipeline import RunResult, run
 from edgepress.deploy.recipe import Recipe
 
@@ -23,7 +24,7 @@ _SHOWN = 4
 
 
 def run_line(recipe: Recipe, output: Path, resume: bool, force: bool) -> RunResult:
-    """Run the whole line with its progress on standard error.
+    """Run the full pipeline with its progress on standard error.
 
     Raises:
         Stopped: The user stopped it; says how to go on.
@@ -31,6 +32,8 @@ def run_line(recipe: Recipe, output: Path, resume: bool, force: bool) -> RunResu
     try:
         with display.ConsoleProgress() as progress:
             return run(recipe, output, resume=resume, force=force, progress=progress)
+    except NothingDone:
+        raise
     except (KeyboardInterrupt, Stopped):
         raise Stopped(
             f"stopped; what is finished stays in '{output}'",
@@ -83,7 +86,7 @@ def _show(result: RunResult) -> None:
             show_grid(title, grid)
     for warning in run.warnings:
         click.echo(f"note: {warning}")
-    for note in left_out_notes(run):
+    for note in (*run.benchmark.remarks, *left_out_notes(run)):
         click.echo(f"note: {note}")
     verdict = result.verdict
     click.echo(verdict.headline)

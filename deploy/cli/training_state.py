@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgepress.compress.errors import Stopped
 from edgepress.compress.kernel.files import sweep
+from edgepress.compress.kernel.locks import locked
 from edgepress.deploy.cli import display
 
 
@@ -30,21 +31,44 @@ def training_state(output: Path, resume: bool) -> Iterator[Path]:
         The folder.
 
     Raises:
+        InputError: Another process writes the same output.
         Stopped: The user stopped the work; says how to go on.
     """
     folder = state_folder(output)
+    begun = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, output):
+        try:
+            with _checkpoints(output, folder, resume, begun):
+                yield folder
+        finally:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+
+@contextmanager
+def _checkpoints(output: Path, folder: Path, resume: bool, begun: bool) -> Iterator[None]:
+    """Empty the folder where the work begins anew, and once it is done."""
     for written in (output, output.with_suffix(".json"), output.with_suffix(".png")):
         sweep(written)
     if not resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    elif not folder.exists():
+        _empty(folder)
+    elif not begun:
         display.say("note: there is no checkpoint yet, so the training starts at its beginning")
     try:
-        yield folder
+        yield
     except (KeyboardInterrupt, Stopped):
-        if not folder.exists():
+        if not any(folder.iterdir()):
             raise Stopped("stopped before the first checkpoint; nothing was written") from None
         raise Stopped(
             "stopped; the last checkpoint is kept", "run the same command with --resume to go on"
         ) from None
-    shutil.rmtree(folder, ignore_errors=True)
+    _empty(folder)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

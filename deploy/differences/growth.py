@@ -42,7 +42,8 @@ def grown_error(
     was, became = float(root(before.mean())), float(root(after.mean()))
     if size <= 0 or was < _PERFECT * size:
         return ""
-    allowed = was * (1 + precision.max_growth) + precision.step * size
+    # Independent errors add in squares.
+    allowed = float(np.hypot(was * (1 + precision.max_growth), precision.step * size))
     explained = float(np.square(allowed) if squared else allowed) - float(before.mean())
     if became <= allowed or _lower_end(after - before) <= explained / 2:
         return ""

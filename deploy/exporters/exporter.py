@@ -5,60 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from edgepress.compress.errors import EdgepressError
 from edgepress.deploy.exporters.tracing import TracedModel, trace_model
 from edgepress.deploy.lowerings.operations import Words
 from edgepress.deploy.process.worker import Worker
+from edgepress.deploy.specs.export import ExportSpec
 
-IO = Literal["float", "int8", "uint8"]
 Shapes = Mapping[str, Sequence[int]]
 # Writes a model's graph into a folder, with this batch size and these sizes where they are free.
 Trace = Callable[[Worker, Path, int | None, Shapes], TracedModel]
-Batch = Literal["auto", "dynamic"] | int
-SparseEncoding = Literal["auto", "on", "off"]
 
 
 class Unsupported(EdgepressError):
     """A combination of model, format and precision that doesn't exist; says why."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Choices that hold for all files of one export.
-
-    Attributes:
-        io: Type of the inputs and outputs of integer files.
-        batch: "dynamic" leaves the batch size free, a number fixes it. "auto" leaves it free
-            unless the TFLite graph would have to compute with it (around every Reshape), which
-            costs operators and keeps XNNPACK from taking the graph whole; then it is 1.
-        opset: Of ONNX files, at most 18.
-        nchw: Whether ONNX files take images channels first.
-        calibration_method: How int8 ranges are taken from samples: "min-max", "percentile",
-            "mse" (TFLite only), "entropy", or "auto" for the best of them on those samples; None
-            for the format's own default.
-        select_ops: Whether TFLite files may use TensorFlow's own kernels.
-        shapes: Sizes without the batch by input name, where the model leaves sizes free.
-        equalize: Whether cross-layer equalisation before int8 is tried; None for where it is cheap.
-        bias_correction: Whether bias correction before int8 is tried; None for where it is cheap.
-        sparse_encoding: Whether float TFLite files leave zeros out: "auto" where that is smaller
-            and runs, "on", "off".
-        float_tail: How much at the end of int8 files stays in floats: 0 nothing, 1 what only joins
-            and scales values, 2 also what that reads.
-    """
-
-    io: IO = "float"
-    batch: Batch = "auto"
-    opset: int = 18
-    nchw: bool = False
-    calibration_method: str | None = None
-    select_ops: bool = False
-    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    equalize: bool | None = None
-    bias_correction: bool | None = None
-    sparse_encoding: SparseEncoding = "auto"
-    float_tail: int = 0
 
 
 @dataclass
@@ -67,23 +28,26 @@ class Job:
 
     Attributes:
         model: The Keras model.
-        settings: The choices.
+        settings: What is asked for; a new option of `ExportSpec` is found here.
         worker: Where converters run.
         scratch: A folder for what files are made from.
         probe: A few samples by graph input name.
         calibration: The representative data set, a .npz by graph input name, or None.
         data_sizes: Sizes of the data's samples by input name, where the model leaves them free.
         trace: Writes the graph of a model that only stands in for a file; None for a Keras model.
+        float_tail: How much at the end of int8 files stays in floats: 0 nothing, 1 what only joins
+            and scales values, 2 also what that reads.
     """
 
     model: Any
-    settings: Settings
+    settings: ExportSpec
     worker: Worker
     scratch: Path
     probe: Path
     calibration: Path | None
     data_sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     trace: Trace | None = None
+    float_tail: int = 0
     _graphs: dict[str, TracedModel] = field(default_factory=dict)
     _failures: dict[str, EdgepressError] = field(default_factory=dict)
 
@@ -147,7 +111,9 @@ class Job:
 
     def with_method(self, method: str) -> Job:
         """The same job, graphs shared, with another calibration method."""
-        return replace(self, settings=replace(self.settings, calibration_method=method))
+        return replace(
+            self, settings=self.settings.model_copy(update={"calibration_method": method})
+        )
 
     @property
     def carries_ranges(self) -> bool:
@@ -212,7 +178,7 @@ class Exporter:
     write: Write
     absent: Mapping[str, str] = field(default_factory=dict)
 
-    def refusal(self, name: str, precision: str, io: IO) -> str:
+    def refusal(self, name: str, precision: str, io: str) -> str:
         """Why a combination doesn't exist; empty if it does."""
         if precision not in self.precisions:
             return self.absent.get(precision, f"{name} has no {precision}")

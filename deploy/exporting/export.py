@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,16 +23,13 @@ from edgepress.compress.kernel.files import (
     zstd_size,
 )
 from edgepress.compress.kernel.progress import Progress, Silent
-from edgepress.deploy.exporters import EXPORTERS, Exporter, Job, Settings
-from edgepress.deploy.exporters.exporter import IO, Batch, SparseEncoding, Written
+from edgepress.compress.specs.construction import make_spec
+from edgepress.compress.specs.signatures import takes_options
+from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
+from edgepress.deploy.exporters.exporter import Written
 from edgepress.deploy.exporters.preflight import Obstacle
+from edgepress.deploy.exporting.checks import check
 from edgepress.deploy.exporting.float_ends import loses_slices, with_float_end
-from edgepress.deploy.exporting.options import (
-    CALIBRATION_SAMPLES,
-    TRAINED_FORMATS,
-    check_options,
-    check_source,
-)
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -42,35 +39,28 @@ from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
 from edgepress.deploy.sources.opening import open_source
 from edgepress.deploy.sources.source import Source, as_exported, keras_source
+from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
 from edgepress.deploy.versions import versions
 
+PRECISION_BY_DEFAULT = ("float32",)  # what needs no data
 
+
+@takes_options(ExportSpec, defaults={"quantize": PRECISION_BY_DEFAULT})
 def export(
     model: Any,
     out: Path | str,
-    formats: Sequence[str] = ("tflite", "onnx"),
-    quantize: Sequence[str] = ("float32",),
+    formats: Sequence[str] | None = None,
+    quantize: Sequence[str] | None = None,
     data: Any = None,
-    io: IO = "float",
+    io: str | None = None,
     *,
-    graph_batch: Batch = "auto",
-    opset: int = 18,
-    nchw: bool = False,
-    calibration_samples: int = CALIBRATION_SAMPLES,
-    calibration_method: str | None = None,
-    equalize: bool | None = None,
-    bias_correction: bool | None = None,
-    sparse_encoding: SparseEncoding = "auto",
-    select_ops: bool = False,
-    shapes: dict[str, Sequence[int]] | None = None,
-    qat_epochs: int = 0,
-    int8_max_drop: float | None = None,
-    verify_samples: int | None = None,
+    spec: ExportSpec | None = None,
     timeout: float = 900.0,
     seed: int = 0,
     force: bool = False,
     progress: Progress | None = None,
     worker: Worker | None = None,
+    **options: Any,
 ) -> ExportResult:
     """Write a model as files for devices, each compared with the model before it is kept.
 
@@ -78,35 +68,14 @@ def export(
         model: A Keras model, or what `open_source` takes: a SavedModel without one is converted, a
             `.tflite` or `.onnx` file is stored in other precisions.
         out: Folder for the files; written whole or not at all.
-        formats: Names in `EXPORTERS`.
-        quantize: Names in `PRECISIONS`.
         data: Data for calibration and for verifying by the task's metric; int8 needs it.
-        io: Type of the inputs and outputs of integer files: "float", "int8" or "uint8".
-        graph_batch: Batch size of the files: "auto", "dynamic" or a number; see `Settings`.
-        opset: Of ONNX files, at most 18.
-        nchw: Whether ONNX files take images channels first.
-        calibration_samples: Samples that ranges are taken from; fewer than 200 clip.
-        calibration_method: How int8 ranges are taken from samples: "min-max", "percentile", "mse"
-            (TFLite only), "entropy", or "auto" for the best of them on those samples; "percentile"
-            in TFLite and "min-max" in ONNX by default.
-        equalize: Whether cross-layer equalisation before int8 is tried, and kept where it helps on
-            calibration samples; None for small depthwise networks.
-        bias_correction: The same for bias correction.
-        sparse_encoding: Whether float TFLite files leave zeros out: "auto" where that is smaller,
-            runs and isn't slower, "on", "off".
-        select_ops: Whether TFLite files may use TensorFlow's own kernels.
-        shapes: Sizes without the batch by input name, where the model leaves sizes free.
-        qat_epochs: Epochs of quantisation-aware training before int8 files of tflite and c; those
-            files are compared with the trained model.
-        int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
-            that lose most are kept in floats until it holds.
-        verify_samples: Samples compared; all of the data's report split by default, 64 random
-            ones without data.
+        spec: The options as an `ExportSpec`; those that are given by name change it.
         timeout: Seconds that one conversion may take.
         seed: Draws samples.
         force: Whether an existing folder is replaced.
         progress: Told of each file.
         worker: Where conversions run, for many exports in a row; one for this export by default.
+        **options: Fields of `ExportSpec`.
 
     Returns:
         The files, what was skipped and what failed.
@@ -116,43 +85,55 @@ def export(
     """
     from edgepress.compress.data import open_data
 
-    out = check_output(out, force)
-    settings = Settings(
-        io, graph_batch, opset, nchw, calibration_method, select_ops, shapes or {}, equalize,
-        bias_correction, sparse_encoding,
-    )  # fmt: skip
-    formats, quantize = list(dict.fromkeys(formats)), list(dict.fromkeys(quantize))
-    check_options(
-        formats, quantize, settings, data is not None, qat_epochs, int8_max_drop,
-        calibration_samples,
-    )  # fmt: skip
+    out = check_output(out, force, folder=True, inputs=(model, data))
+    asked = _asked(spec, {"formats": formats, "quantize": quantize, "io": io}, options)
+    asked = check(asked, has_data=data is not None)
     source, remarks = as_exported(open_source(model))
-    settings = check_source(source, settings, qat_epochs, int8_max_drop)
+    asked = check(asked, source, data is not None)
     dataset = None if data is None else open_data(data, source.model, seed)
     if dataset is not None:
         dataset.report_split  # noqa: B018  raises before any work where there is none
     progress = progress or Silent()
-    pairs = [(f, q) for f in formats for q in quantize]
-    trained = [(f, q) for f, q in pairs if qat_epochs and q == "int8" and f in TRAINED_FORMATS]
     with (
         working(worker, timeout) as worker,
         tempfile.TemporaryDirectory(prefix="edgepress-") as folder,
     ):
         lines = []
-        for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
-            if not part:
-                continue
+        for part, trains in _parts(asked):
             origin = source
             if trains:
-                origin = keras_source(_train(source.model, dataset, qat_epochs, seed, progress))
+                origin = keras_source(
+                    _train(source.model, dataset, asked.qat_epochs, seed, progress)
+                )
             precisions = [q for _, q in part]
-            with prepared(
-                origin, dataset, settings, precisions, calibration_samples, worker, seed
-            ) as job:
-                line = _Line(job, origin, dataset, verify_samples, seed, progress, int8_max_drop)
+            with prepared(origin, dataset, asked, precisions, worker, seed) as job:
+                line = _Line(job, origin, dataset, seed, progress)
                 line.write_all(part, Path(folder))
                 lines.append(line)
         return _publish(lines, remarks, worker, out, force)
+
+
+def _asked(
+    spec: ExportSpec | None, named: Mapping[str, Any], options: Mapping[str, Any]
+) -> ExportSpec:
+    """What is asked for: a specification, changed by what is given by name."""
+    changes = {
+        name: value if isinstance(value, str) else tuple(value)
+        for name, value in named.items()
+        if value is not None
+    } | dict(options)
+    if spec is None:
+        changes.setdefault("quantize", PRECISION_BY_DEFAULT)
+    return make_spec(ExportSpec, changes, base=spec)
+
+
+def _parts(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
+    """Formats with precisions, those first that are made of a model which is trained for them."""
+    pairs = [(f, q) for f in spec.formats for q in spec.quantize]
+    trained = [(f, q) for f, q in pairs if spec.qat_epochs and q == "int8" and f in TRAINED_FORMATS]
+    for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
+        if part:
+            yield part, trains
 
 
 def _train(model: Any, dataset: Any, epochs: int, seed: int, progress: Progress) -> Any:
@@ -183,7 +164,7 @@ def convert(
     source, _ = as_exported(keras_source(model))
     with (
         working(worker) as worker,
-        prepared(source, None, Settings(), [precision], 0, worker, 0) as job,
+        prepared(source, None, ExportSpec(), [precision], worker, 0) as job,
     ):
         try:
             EXPORTERS[format].write(job, precision, out)
@@ -199,10 +180,8 @@ class _Line:
     job: Job
     origin: Source
     dataset: Any
-    samples: int | None
     seed: int
     progress: Progress
-    max_drop: float | None = None
 
     def __post_init__(self) -> None:
         self.artifacts: list[Artifact] = []
@@ -218,8 +197,9 @@ class _Line:
         """What the model itself gives, computed once."""
         from edgepress.deploy.verification.source_outputs import gather
 
-        shapes, run = self.job.settings.shapes, self.origin.run
-        return gather(self.job.model, self.dataset, self.samples, self.seed, shapes, run)
+        asked, run = self.job.settings, self.origin.run
+        samples, shapes = asked.verify_samples, asked.shapes
+        return gather(self.job.model, self.dataset, samples, self.seed, shapes, run)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -269,7 +249,8 @@ class _Line:
         except (DeviceError, InputError) as error:
             self.failed.append(Failed(name, precision, error.format_message(), None))
             return
-        if self.max_drop is not None and (name, precision) == ("tflite", "int8"):
+        bounded = self.job.settings.int8_max_drop is not None
+        if bounded and (name, precision) == ("tflite", "int8"):
             artifact = self._mixed(artifact)
         agreement = artifact.verified
         if agreement is not None and not agreement.passed:
@@ -314,7 +295,7 @@ class _Line:
             self._job_for("tflite", "int8"),
             artifact,
             lambda path: self._verified("tflite", "int8", path, path),
-            self.max_drop or 0.0,
+            self.job.settings.int8_max_drop or 0.0,
         )
         self.notes += notes
         return kept
@@ -390,7 +371,7 @@ def _publish(
     )
     if not published:
         return result
-    with atomic_output(out, force) as temporary:
+    with atomic_output(out, force, folder=True) as temporary:
         temporary.mkdir()
         for file in (file for line in lines for file in line.files):
             shutil.copy(file, temporary / file.name)

@@ -42,7 +42,7 @@ def with_float_end(
     if not why:
         for depth in _DEPTHS:
             try:
-                written = write(replace(job, settings=replace(job.settings, float_tail=depth)))
+                written = write(replace(job, float_tail=depth))
                 mended = verify(written)
             except EdgepressError as error:
                 why = error.message

@@ -55,7 +55,7 @@ def choose(job: Job, format: str, exporter: Exporter, names: Sequence[str]) -> C
     """Find what makes the best int8 file of a format.
 
     Args:
-        job: The model, its calibration samples and what may be tried (`Settings`).
+        job: The model, its calibration samples and what may be tried (`ExportSpec`).
         format: "tflite" or "onnx".
         exporter: Writes its files.
         names: Names of the calibration samples, in the order of the model's inputs.

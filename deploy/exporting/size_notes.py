@@ -44,20 +44,34 @@ def larger_files(artifacts: Sequence[Artifact]) -> Iterator[str]:
 
 def _why(artifact: Artifact, whole: Artifact) -> str:
     mine, other = _operators(artifact), _operators(whole)
-    count, before = sum(mine.values()), sum(other.values())
-    loops = sum(other[k] for k in _LOOPS) - sum(mine[k] for k in _LOOPS)
-    if loops > 0 and count >= _UNROLLED * before:
-        return (
-            f"its loops over time steps are unrolled, {count} operators in place of {before},"
-            " each with its tensors and scales"
-        )
-    scaling = sum(mine[kind] - other[kind] for kind in _SCALING)
+    if told := unrolled(mine, other):
+        return f"{told}, each with its tensors and scales"
+    scaling = more_conversions(mine, other)
     if scaling > 0:
         return (
             f"{scaling} operators more convert numbers, and with their scales they take more than"
             " so few weights save"
         )
     return "scales and zero points take more than so few weights save"
+
+
+def unrolled(mine: Mapping[str, int], other: Mapping[str, int]) -> str:
+    """Whether one file unrolls the loops of another, in words; empty where it doesn't.
+
+    Args:
+        mine: How many operators of each kind the file has.
+        other: Those of the file with loops.
+    """
+    count, before = sum(mine.values()), sum(other.values())
+    loops = sum(other.get(k, 0) - mine.get(k, 0) for k in _LOOPS)
+    if loops <= 0 or count < _UNROLLED * before:
+        return ""
+    return f"its loops over time steps are unrolled, {count} operators in place of {before}"
+
+
+def more_conversions(mine: Mapping[str, int], other: Mapping[str, int]) -> int:
+    """How many operators more than another file a file has that only convert numbers."""
+    return sum(mine.get(kind, 0) - other.get(kind, 0) for kind in _SCALING)
 
 
 def _help(artifact: Artifact, smallest: Artifact) -> str:

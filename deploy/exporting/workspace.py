@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.deploy.exporters import Job, Settings
+from edgepress.deploy.exporters import Job
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.sources.source import Source
+from edgepress.deploy.specs.export import ExportSpec
 
 _PROBE_SAMPLES = 4
 
@@ -22,9 +23,8 @@ _PROBE_SAMPLES = 4
 def prepared(
     source: Source,
     dataset: Any,
-    settings: Settings,
+    spec: ExportSpec,
     quantize: Sequence[str],
-    calibration_samples: int,
     worker: Worker,
     seed: int,
 ) -> Iterator[Job]:
@@ -41,13 +41,13 @@ def prepared(
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
         scratch, calibration = Path(folder), None
         if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
-            arrays = dataset.calibration(calibration_samples, seed)
+            arrays = dataset.calibration(spec.calibration_samples, seed)
             calibration = save(scratch / "calibration.npz", arrays)
-        count = settings.batch if isinstance(settings.batch, int) else _PROBE_SAMPLES
-        probe = plausible_inputs(model, count, seed, settings.shapes)
+        count = spec.graph_batch if isinstance(spec.graph_batch, int) else _PROBE_SAMPLES
+        probe = plausible_inputs(model, count, seed, spec.shapes)
         saved = save(scratch / "probe.npz", probe)
         sizes = _data_sizes(model, dataset)
-        yield Job(model, settings, worker, scratch, saved, calibration, sizes, source.trace)
+        yield Job(model, spec, worker, scratch, saved, calibration, sizes, source.trace)
 
 
 def _data_sizes(model: Any, dataset: Any) -> dict[str, Sequence[int]]:

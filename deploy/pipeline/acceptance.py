@@ -52,6 +52,7 @@ def judge_run(
     stages: Sequence[StageRecord],
     exported: ExportRecord,
     measured: BenchmarkRecord,
+    given: Sequence[OutputMetric] = (),
 ) -> Verdict:
     """The verdict on a run: every unmet check, every refused file, every device that failed.
 
@@ -61,6 +62,8 @@ def judge_run(
         stages: What the stages left, in order.
         exported: The published files and those that were withheld.
         measured: What devices could and couldn't measure.
+        given: The given model's metrics on the samples that files were verified on, where those
+            are a part of the split; by default its metrics on all of it.
     """
     failures = tuple(
         DeviceFailure(device=f.device, artifact=f.artifact, reason=f.reason)
@@ -76,7 +79,7 @@ def judge_run(
         for f in exported.failed
     )
     checks = _unmet_steps(recipe, task, stages)
-    checks += _unmet_files(recipe, task, stages, exported.artifacts)
+    checks += _unmet_files(recipe, task, stages, exported.artifacts, given)
     if not exported.artifacts and not refused:
         checks.append(_nothing(exported))
     return Verdict.of(tuple(checks), refused, failures)
@@ -112,29 +115,34 @@ def _unmet_files(
     task: Task,
     stages: Sequence[StageRecord],
     artifacts: Sequence[ArtifactRecord],
+    given: Sequence[OutputMetric],
 ) -> list[UnmetCheck]:
     """Files of which an output fell from the given model by more than the recipe allows."""
     allowed = recipe.accept.max_drop
     if allowed is None:
         return []
     found = []
+    some = f" on {recipe.export.verify_samples} samples" if given else ""
     for artifact in artifacts:
-        rows = compared(_rows(artifact.verified, task), _rows(stages[0], task))
-        unknown = OutputMetric("", task.metric, None, stages[0].value)
-        missing = () if any(r.source_value is not None for r in rows) else (unknown,)
+        rows = compared(_rows(artifact.verified, task), given or _rows(stages[0], task))
+        if all(row.source_value is None for row in rows):
+            # Records of before have no rows by output: what both tell is the headline.
+            value = artifact.verified.value if artifact.verified else None
+            rows = (OutputMetric("", task.metric, value, stages[0].value),)
         found += [
             UnmetCheck(
                 what=row.metric,
                 where=f"{artifact.format} {artifact.quantize}",
                 text=f"{artifact.format} {artifact.quantize}: {_named(row, rows)} is"
-                f" {_shown(row.value)}, the given model has {_shown(row.source_value)}: more than"
-                f" --max-drop {allowed:g} allows",
+                f" {_shown(row.value)}{some}, the given model has {_shown(row.source_value)}: more"
+                f" than --max-drop {allowed:g} allows",
                 before=row.source_value,
                 after=row.value,
                 allowed=allowed,
                 next=_next_for_file(recipe, task, stages, artifact, row, allowed),
             )
-            for row in (*fallen(rows, allowed + _ROUNDING), *missing)
+            for row in rows
+            if row in fallen(rows, allowed + _ROUNDING) or row.value is None
         ]
     return found
 
@@ -178,7 +186,7 @@ def _next_for_file(
     known = [(stage, found) for stage in stages if (found := _of(stage, row, task)) is not None]
     if row.value is None or row.source_value is None or len(known) < 2:
         return "give data with labels, so that the file can be scored"
-    if drop_of(row.metric, row.source_value, known[-1][1]) <= allowed + _ROUNDING:
+    if drop_of(row.metric, known[0][1], known[-1][1]) <= allowed + _ROUNDING:
         return _next_for_precision(recipe, artifact.format, artifact.quantize, allowed)
     worst = max(pairwise(known), key=lambda pair: drop_of(row.metric, pair[0][1], pair[1][1]))[1][0]
     if worst.kind != "prune":
@@ -188,7 +196,9 @@ def _next_for_file(
 
 
 def _of(stage: StageRecord, row: OutputMetric, task: Task) -> float | None:
-    """What the metric of an output was after a stage."""
+    """What the metric of an output was after a stage; of no output by name, the headline."""
+    if not row.output:
+        return stage.value
     return next((m.value for m in _rows(stage, task) if m.output == row.output), None)
 
 

@@ -22,15 +22,17 @@ from edgepress.benchmarks.records import (
     write_run,
 )
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.compress.kernel.files import check_output, content_key, sha256
+from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.kernel.files import content_key, sha256
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.pipeline.acceptance import judge_run, refuse_at_chance
+from edgepress.deploy.pipeline.opening import check_run_output, opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
-from edgepress.deploy.pipeline.run_folder import RunFolder, open_run
+from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.pipeline.stage_gains import receipt
 from edgepress.deploy.pipeline.stages import Stage, Work, model_stages
 from edgepress.deploy.process.worker import Worker
-from edgepress.deploy.recipe import BenchmarkSpec, Recipe, check_writable, read_recipe, write_recipe
+from edgepress.deploy.recipe import BenchmarkSpec, Recipe, check_writable, inputs_of, read_recipe
 from edgepress.deploy.versions import machine, versions
 
 if TYPE_CHECKING:
@@ -104,16 +106,21 @@ def run(
     """
     progress = progress or Silent()
     path = Path(output)
+    given = recipe is not None
     if recipe is None:
         if not resume:
             raise InputError("a run needs a recipe")
         recipe = RunFolder(path).recipe
+        if recipe.is_file():
+            RunFolder(path).check_recipe()
     plan = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
     check_writable(plan)
+    inputs = [*inputs_of(plan), None if recipe is plan else recipe]
     if not resume:
-        check_output(path, force)
+        check_run_output(path, force, inputs)
     line = _Line(plan, progress)
-    return line.run(open_run(path, resume, force))
+    with opened_run(path, resume, force, inputs, given=given) as folder:
+        return line.run(folder)
 
 
 def measure_files(
@@ -201,7 +208,7 @@ class _Line:
             return self._run()
 
     def _run(self) -> RunResult:
-        write_recipe(self.recipe, self.folder.recipe)
+        self.folder.write_recipe(self.recipe)
         model = self.original
         stages: list[StageRecord] = []
         for number, stage in enumerate(model_stages(self.recipe)):
@@ -214,6 +221,7 @@ class _Line:
         told = self._record(stages, exported, measured)
         write_run(self.folder.record, told)
         self._report()
+        self.folder.list_files()
         return RunResult(self.folder.path, told)
 
     def _model_stage(self, name: str, stage: Stage, model: Any) -> tuple[Any, StageRecord]:
@@ -288,7 +296,7 @@ class _Line:
             exported = export(
                 model,
                 self.folder.artifacts,
-                **spec.model_dump(),
+                spec=spec,
                 data=self.dataset,
                 seed=self.recipe.seed,
                 force=True,
@@ -329,7 +337,8 @@ class _Line:
     def _record(
         self, stages: Sequence[StageRecord], exported: ExportRecord, measured: BenchmarkRecord
     ) -> RunRecord:
-        verdict = judge_run(self.recipe, self.dataset.task, stages, exported, measured)
+        given = self._given_on_part()
+        verdict = judge_run(self.recipe, self.dataset.task, stages, exported, measured, given)
         return RunRecord.model_validate(
             {
                 "version": VERSION,
@@ -353,6 +362,20 @@ class _Line:
                 "accepted": verdict.accepted,
             }
         )
+
+    def _given_on_part(self) -> tuple[OutputMetric, ...]:
+        """The given model's metrics on the samples that files are verified on.
+
+        Empty where those are the whole split, which the first stage is measured on, and where no
+        fall is bounded. A part of the split may be harder or easier than the rest.
+        """
+        from edgepress.deploy.verification.source_outputs import gather
+
+        samples = self.recipe.export.verify_samples
+        bounded = self.recipe.accept.max_drop is not None
+        if not bounded or samples is None or samples >= self.dataset.report_split.size:
+            return ()
+        return gather(self.original, self.dataset, samples, self.recipe.seed).metrics
 
     def _report(self) -> None:
         from edgepress.benchmarks.report import report

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgepress.compress.specs.pruning import ChannelsSpec, PackedSpec
 from edgepress.compress.specs.recipe import PruneSpec, TrainSpec
-from edgepress.deploy.recipe import ExportSpec, Recipe
+from edgepress.deploy.recipe import Recipe
 
 
 def check_recipe(recipe: Recipe, dataset: Any, model: Any = None) -> None:
@@ -22,6 +21,8 @@ def check_recipe(recipe: Recipe, dataset: Any, model: Any = None) -> None:
     Raises:
         InputError: Names the option, or the class whose own training would be left out.
     """
+    from edgepress.deploy.exporting.checks import check as check_export
+
     epochs = [recipe.finetune.epochs] if recipe.finetune is not None else []
     epochs += [*(step.recover.epochs for step in recipe.prune), recipe.export.qat_epochs]
     if model is not None and any(epochs):
@@ -33,23 +34,21 @@ def check_recipe(recipe: Recipe, dataset: Any, model: Any = None) -> None:
     for step in recipe.prune:
         _check_training(step.recovery())
         _check_pruning(step, dataset)
-    _check_export(recipe.export)
+    check_export(recipe.export)
     _check_benchmark(recipe)
 
 
 def _check_benchmark(recipe: Recipe) -> None:
     from edgepress.benchmarks.runtimes.runtime import RUNTIME_OF_SUFFIX
-    from edgepress.deploy.benchmarking.run_options import check_options, run_options
+    from edgepress.deploy.benchmarking.checks import check
     from edgepress.deploy.targets import target_for
 
     spec = recipe.benchmark
+    spec.run_options()  # A malformed delegate is said here.
     targets = [target_for(device, spec.bootstrap) for device in spec.devices]
-    options = run_options(spec.xnnpack, spec.delegates, spec.providers, spec.cpus)
-    chosen = replace(options, threads=max(spec.threads), batch=max(spec.batch, default=None))
     # Each stage's model is measured as a TFLite file, whatever is exported.
     suffixes = {".tflite", *(f".{name}" for name in recipe.export.formats)}
-    files = [Path(f"model{s}") for s in suffixes if s in RUNTIME_OF_SUFFIX]
-    check_options([chosen], files, targets, spec.profile, spec.precision is not None)
+    check(spec, [Path(f"model{s}") for s in suffixes if s in RUNTIME_OF_SUFFIX], targets)
 
 
 def _check_training(spec: TrainSpec) -> None:
@@ -75,23 +74,3 @@ def _check_pruning(spec: PruneSpec, dataset: Any) -> None:
         if spec.device is not None:
             clocked_target(spec.device)
         CRITERIA[resolved(spec, dataset).criterion]
-
-
-def _check_export(spec: ExportSpec) -> None:
-    from edgepress.deploy.exporters import Settings
-    from edgepress.deploy.exporting.options import check_options
-
-    settings = Settings(
-        spec.io,
-        spec.graph_batch,
-        spec.opset,
-        spec.nchw,
-        spec.calibration_method,
-        spec.select_ops,
-        spec.shapes,
-        spec.equalize,
-        spec.bias_correction,
-        spec.sparse_encoding,
-    )
-    qat, drop = spec.qat_epochs, spec.int8_max_drop
-    check_options(spec.formats, spec.quantize, settings, True, qat, drop)

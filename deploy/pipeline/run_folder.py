@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +14,22 @@ from pydantic import ValidationError
 from edgepress.benchmarks.records import ExportRecord, StageRecord
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import (
+    adopt,
     atomic_output,
-    check_output,
     read_json,
     sha256,
     write_json,
+    write_text,
 )
+from edgepress.compress.kernel.manifest import NAME as MANIFEST
+from edgepress.compress.kernel.manifest import manifest_of, read_manifest
+from edgepress.deploy.recipe import Recipe, recipe_text
 
 R = TypeVar("R", ExportRecord, StageRecord)
 
 _RESULT = "result.json"
+# What stages of before hold, which had no list of their files.
+_OF_A_STAGE = (_RESULT, "model.keras", "model.tflite", "curves.png")
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,11 @@ class RunFolder:
     Attributes:
         path: The folder: `recipe.yaml`, `run.json`, `stages/NN-name/`, `artifacts/`,
             `report.html`.
+        more: Other files in it.
     """
 
     path: Path
+    more: tuple[Path, ...] = ()
 
     @property
     def recipe(self) -> Path:
@@ -57,6 +64,32 @@ class RunFolder:
     def artifacts(self) -> Path:
         """The exported files."""
         return self.path / "artifacts"
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the resolved recipe, where it isn't there already."""
+        text = recipe_text(recipe)
+        if not (self.recipe.is_file() and self.recipe.read_text("utf-8") == text):
+            write_text(self.recipe, text)
+        self.list_files()
+
+    def check_recipe(self) -> None:
+        """Refuse to go on with a recipe that isn't as the run wrote it.
+
+        Raises:
+            InputError: It was changed or cut; a run so changed would be another run.
+        """
+        known = (read_manifest(self.path) or {}).get(self.recipe.name)
+        if known is not None and sha256(self.recipe) != known:
+            raise InputError(
+                f"'{self.recipe}' is not as the run wrote it",
+                "to run another recipe here, name it before --resume, as in: edgepress compress"
+                f" {self.recipe} --resume {self.path}",
+            )
+
+    def list_files(self) -> None:
+        """List the files that lie in the folder itself; stages and artifacts have own lists."""
+        loose = [p for p in (self.recipe, self.record, self.report, *self.more) if p.is_file()]
+        write_text(self.path / MANIFEST, manifest_of(self.path, loose))
 
     def stage(self, name: str) -> Path:
         """Folder of a finished stage, such as `02-prune`."""
@@ -103,7 +136,8 @@ class RunFolder:
         Checkpoints are kept when the stage fails or is stopped, and removed when it is done.
         """
         result: dict[str, Any] = {"key": key}
-        with atomic_output(self.stage(name), force=True) as folder:
+        adopt(self.stage(name), _OF_A_STAGE)
+        with atomic_output(self.stage(name), force=True, folder=True) as folder:
             folder.mkdir(parents=True)
             yield folder, result
             write_json(folder / _RESULT, result)
@@ -119,46 +153,3 @@ def _read(path: Path, kind: type[R]) -> R | None:
         return kind.model_validate(read_json(path)) if path.is_file() else None
     except (ValidationError, InputError):
         return None
-
-
-def open_run(path: Path, resume: bool, force: bool) -> RunFolder:
-    """The folder of a new run, or of one that goes on.
-
-    Args:
-        path: The folder.
-        resume: Whether a run there goes on.
-        force: Whether a finished run there is replaced.
-
-    Raises:
-        InputError: There is something else, or nothing to resume.
-    """
-    folder = RunFolder(path)
-    if resume:
-        if not folder.recipe.is_file():
-            raise InputError(f"'{path}' holds no run to resume", "its recipe.yaml is missing")
-        _sweep(folder)
-        return folder
-    check_output(path, force)
-    if path.exists():
-        is_run = folder.recipe.is_file() or (path.is_dir() and not any(path.iterdir()))
-        if not is_run:
-            raise InputError(f"'{path}' is not the folder of a run, so it isn't replaced")
-        shutil.rmtree(path.resolve())  # of a link what it leads to: the link stays
-    path.resolve().mkdir(parents=True)
-    return folder
-
-
-# What `atomic_output` writes under until it is whole.
-_HALF_WRITTEN = re.compile(r"^\..+\.[0-9a-f]{8}(\.old|\.[a-z]+)?$")
-
-
-def _sweep(folder: RunFolder) -> None:
-    """Remove what a run that was killed left half-written."""
-    for place in (folder.path, folder.path / "stages"):
-        for path in place.iterdir() if place.is_dir() else ():
-            if not _HALF_WRITTEN.match(path.name):
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()

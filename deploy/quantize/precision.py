@@ -20,11 +20,11 @@ where it lost more than `max_drop` and where, with 95 % confidence for all class
 half of `max_drop` is no chance.
 
 The error of values (mean absolute, root mean square) may grow by `max_growth`: rounding adds to a
-network's own error in squares, and noise of two thirds of that error adds a fifth. On top comes
-`step`, the share of the targets' spread that rounding the output itself costs (for values that
-spread over a fifth of their range, an int8 step is 0.02 of the spread, its mean error a quarter of
-that, and as much again for the tensor before it). Published figures: MLPerf Tiny's anomaly detector
-grows by 4 % of its root mean square error in int8.
+network's own error in squares, and noise of two thirds of that error adds a fifth. In squares, too,
+comes `step`, the share of the targets' spread that rounding the output itself costs: for values
+that spread over a fifth of their range, an int8 step is 0.02 of the spread. A keypoint network with
+an error of 0.03 of the spread grew by 27 % so; 40 % are explained, 53 % are not. Published figures:
+MLPerf Tiny's anomaly detector grows by 4 % of its root mean square error in int8.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Precision:
     max_drop: float
     about: str
     max_growth: float = 0.2
-    step: float = 0.01
+    step: float = 0.02
 
     @property
     def channel_tolerance(self) -> float:
@@ -93,7 +93,7 @@ _ALL = (
     Precision("int16x8", True, "noise", 0.2, 0.05, "int8 weights, int16 activations", 0.1),
     Precision("int8-weights", False, "noise", 0.35, 0.1, "int8 weights, float arithmetic"),
     Precision(
-        "int4-weights", False, "noise", 0.7, 0.1, "int4 weights, float arithmetic", 0.5, 0.02
+        "int4-weights", False, "noise", 0.7, 0.1, "int4 weights, float arithmetic", 0.5, 0.04
     ),
 )
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,11 @@ from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.files import sha256, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.deploy.pipeline.opening import opened_run
 from edgepress.deploy.pipeline.pipeline import measure_files
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
-from edgepress.deploy.pipeline.run_folder import RunFolder, open_run
-from edgepress.deploy.recipe import Recipe, read_recipe, write_recipe
+from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.recipe import Recipe, inputs_of, read_recipe
 from edgepress.deploy.searching.last_measurement import MEASURED, MOST_FILES, Front, measured_front
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchRecipe, ends, values_of
@@ -38,7 +39,7 @@ from edgepress.deploy.searching.study import (
     signs_of,
     unfinished,
 )
-from edgepress.deploy.searching.trial import judge, start
+from edgepress.deploy.searching.trial import Outcome, judge, start
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -143,7 +144,9 @@ def run_search(
     driver = _Search(plan, workers, progress or Silent())
     for varied in plans:
         check_recipe(varied, driver.data)
-    return driver.run(open_run(Path(output), resume, force), trials)
+    inputs = [*inputs_of(plan), None if recipe is plan else recipe]
+    with opened_run(Path(output), resume, force, inputs, given=True) as folder:
+        return driver.run(replace(folder, more=(folder.path / "search.json",)), trials)
 
 
 @dataclass
@@ -171,7 +174,7 @@ class _Search:
 
     def run(self, folder: RunFolder, trials: int) -> SearchResult:
         self.folder = folder
-        write_recipe(self.recipe, folder.recipe)
+        folder.write_recipe(self.recipe)
         self.study = open_study(
             folder.path / "study.journal", self.recipe, self._directions(), self.workers
         )
@@ -200,7 +203,7 @@ class _Search:
                     else:
                         number, drawn = draw(self.study, self.recipe, self.workers)
                         fresh -= 1
-                    running.append(self._start(number, drawn))
+                    running += self._start(number, drawn)
                 time.sleep(_POLL_S)
                 for trial in [r for r in running if r.process.poll() is not None]:
                     running.remove(trial)
@@ -209,9 +212,14 @@ class _Search:
             for trial in running:
                 _stop(trial.process)
 
-    def _start(self, number: int, drawn: Mapping[str, Any]) -> _Running:
-        recipe = self.recipe.with_values(values_of(self.recipe, drawn))
-        return _Running(number, recipe, start(recipe, self._trial_folder(number), self.threads))
+    def _start(self, number: int, drawn: Mapping[str, Any]) -> list[_Running]:
+        """Start a trial; one whose values can't go together has failed, and says why."""
+        try:
+            recipe = self.recipe.with_values(values_of(self.recipe, drawn))
+        except InputError as error:
+            record(self.study, number, Outcome(reason=error.format_message()))
+            return []
+        return [_Running(number, recipe, start(recipe, self._trial_folder(number), self.threads))]
 
     def _end(self, trial: _Running, trials: int) -> None:
         folder = self._trial_folder(trial.number)
@@ -269,6 +277,7 @@ class _Search:
         )
         write_json(self.folder.path / "search.json", found.to_json())
         self._report(found)
+        self.folder.list_files()
         return SearchResult(self.folder.path, found)
 
     def _files(self, points: Points) -> dict[int, Path]:

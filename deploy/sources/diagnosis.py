@@ -90,7 +90,7 @@ def _weights(found: Any) -> Iterator[Finding]:
 
 
 def _lacking(path: Path, found: FileInspection, runtime: str) -> Iterator[Finding]:
-    absent = lacking(path, (layer.type for layer in found.layers), runtime)
+    absent = lacking(path, (layer.type for layer in found.layers), runtime, found.hybrid)
     if absent:
         yield Finding(
             "problem",

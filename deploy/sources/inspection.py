@@ -49,7 +49,7 @@ def inspect(model: Any, runtime: str | None = None) -> Inspection | FileInspecti
 
 
 def _asked_of(found: FileInspection, path: Path, runtime: str) -> FileInspection:
-    absent = lacking(path, (layer.type for layer in found.layers), runtime)
+    absent = lacking(path, (layer.type for layer in found.layers), runtime, found.hybrid)
     note = f"{runtime} has no kernel for {', '.join(absent)}"
     if not absent:
         note = f"{runtime} has kernels for all its operators"

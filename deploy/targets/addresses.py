@@ -64,6 +64,12 @@ def read_address(url: str, known: Iterable[str]) -> Address:
         port = parts.port
     except ValueError as error:
         raise InputError(f"'{url}' is not an address: {error}") from None
+    if parts.password is not None:
+        shown = bare.replace(f":{parts.password}@", ":…@")
+        raise InputError(
+            f"the address '{shown}' holds a password, which runs and reports would keep",
+            "use a key: ssh-keygen and ssh-copy-id, then leave the password out",
+        )
     if not parts.hostname or parts.path.strip("/"):
         form = f"{parts.scheme or 'ssh'}://user@host:port"
         raise InputError(f"'{url}' is not an address", f"the form is {form}")

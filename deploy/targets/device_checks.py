@@ -12,8 +12,7 @@ from typing import Any
 from edgepress.benchmarks.target import Job, RunOptions, Target
 from edgepress.benchmarks.tflite.tiny_model import write_tiny_model
 from edgepress.compress.errors import EdgepressError, InputError
-from edgepress.compress.kernel.files import atomic_output
-from edgepress.deploy.targets.devices_file import devices_file, list_devices
+from edgepress.deploy.targets.devices_file import list_devices, write_devices
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,6 @@ def add_device(name: str, url: str, force: bool = False) -> Path:
     Raises:
         InputError: The name or the address can't be used, or the name is taken.
     """
-    import yaml
-
     from edgepress.deploy.targets.table import TARGETS, target_for
 
     if name in TARGETS:
@@ -69,10 +66,7 @@ def add_device(name: str, url: str, force: bool = False) -> Path:
     if name in devices and not force:
         raise InputError(f"there is a device '{name}' already", "pass --force to replace it")
     target_for(url)
-    path = devices_file()
-    with atomic_output(path, force=True) as temporary:
-        temporary.write_text(yaml.safe_dump({**devices, name: url}), "utf-8")
-    return path
+    return write_devices({**devices, name: url})
 
 
 def check_device(device: str, bootstrap: Path | str | None = None) -> Check:

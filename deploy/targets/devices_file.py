@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgepress.compress.errors import InputError
@@ -31,21 +32,35 @@ def list_devices() -> dict[str, str]:
     Raises:
         InputError: The file is not a mapping of names to addresses.
     """
-    import yaml
+    from edgepress.compress.specs.yaml_text import read_yaml
 
     path = devices_file()
     if not path.exists():
         return {}
     if not path.is_file():
         raise InputError(f"'{path}' is no file: devices can't be kept there")
-    try:
-        told = yaml.safe_load(path.read_text("utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"'{path}' is not YAML: {error}") from None
+    told = read_yaml(path, "devices file")[0] or {}
     pairs = told.items() if isinstance(told, dict) else [(None, None)]
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in pairs):
         raise InputError(f"'{path}' must map names to addresses", "a line is NAME: ssh://…")
+    bare = next((name for name, url in told.items() if ":" not in url and url in told), None)
+    if bare is not None:
+        raise InputError(
+            f"'{path}': '{bare}' stands for '{told[bare]}', which is itself such a name",
+            "write the address, such as ssh://user@host or adb:SERIAL",
+        )
     return dict(told)
+
+
+def write_devices(devices: Mapping[str, str]) -> Path:
+    """Keep addresses by name, for the user's eyes alone; give the file."""
+    import yaml
+
+    path = devices_file()
+    with atomic_output(path.resolve(), force=True) as temporary:  # the file may be a link
+        temporary.touch(0o600)
+        temporary.write_text(yaml.safe_dump(dict(devices)), "utf-8")
+    return path
 
 
 def remove_device(name: str) -> Path:
@@ -57,14 +72,9 @@ def remove_device(name: str) -> Path:
     Raises:
         InputError: There is no such name.
     """
-    import yaml
-
     devices = list_devices()
     if name not in devices:
         hint = near_names(name, devices) if devices else "no device has a name yet"
         raise InputError(f"there is no device '{name}'", hint)
     del devices[name]
-    path = devices_file()
-    with atomic_output(path, force=True) as temporary:
-        temporary.write_text(yaml.safe_dump(devices), "utf-8")
-    return path
+    return write_devices(devices)

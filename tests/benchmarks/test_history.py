@@ -99,6 +99,15 @@ def test_the_verdict_is_the_opposite_the_other_way_round(a: float, b: float) -> 
         assert back == opposite[forth]
 
 
+def test_ci_servers_take_no_emulated_time_for_a_real_one() -> None:
+    real = ElementTree.fromstring(render_junit(document(2.0)))[0]
+    assert real.get("time") == "0.002000000"
+    told = document(2.0, timing_valid=False, method="Vela's performance model")
+    case = ElementTree.fromstring(render_junit(told))[0]
+    assert case.get("time") is None
+    assert case.findtext("system-out") == "2 ms, estimated: not a real time"
+
+
 def test_ci_servers_read_it() -> None:
     told = document(1.2)
     told["failures"] = [{"device": "pi", "artifact": "", "reason": "is not there"}]

@@ -81,6 +81,8 @@ def test_each_output_has_its_own_metric_everywhere(model, tmp_path):
         check(again.metrics, model, model)
         assert again.value == pytest.approx(true_values(model)["small"], rel=1e-3)
         assert type(again).from_json(json.loads(json.dumps(again.to_json()))) == again
+    one = benchmark(exported.artifacts[0].path, runs=1, launches=1, max_seconds=1)
+    assert len(one.measurements) == 1
     found = benchmark(exported, runs=1, launches=1, max_seconds=1, data=dataset)
     for row in found.measurements:
         check(row.metrics, model)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.inferring.output_range import Reach, reach_of
 from edgepress.compress.data.inferring.target_range import check_range
-from edgepress.compress.data.keras_counterparts import keras_loss
+from edgepress.compress.data.keras_counterparts import keras_loss, loss_name
 from edgepress.compress.data.metrics import METRICS
 from edgepress.compress.data.tasks import Kind, OutputTask, Task, output_names
 from edgepress.compress.errors import InputError
@@ -92,6 +92,7 @@ def infer_task(
             is unknown.
     """
     names = output_names(model)
+    loss = loss and loss_name(loss)
     compiled = compiled_losses(model, names) or (_UNKNOWN,) * len(names)
     reaches = reaches or [reach_of(tensor) for tensor in model.outputs]
     counted = [c is not None and c.weight > 0 for c in compiled]

@@ -101,7 +101,7 @@ def _counts(split: Split, task: Task, count: int) -> NDArray[np.float64]:
 
 
 def _labels(split: Split, task: Task) -> Any:
-    one_hot = task.losses[0] == "categorical_crossentropy"
+    one_hot = task.losses[0].startswith("categorical")
     for _, targets in split.source.batches(None, _BATCH).as_numpy_iterator():
         values = next(iter(targets.values())) if isinstance(targets, dict) else targets
         yield values.argmax(-1) if one_hot else values
@@ -121,7 +121,7 @@ def sample_weights(weights: Sequence[float], loss: str, target: Any, output: Any
     """
     import tensorflow as tf
 
-    if loss == "categorical_crossentropy":
+    if loss.startswith("categorical"):
         classes = tf.argmax(target, -1)
     else:
         classes = tf.reshape(tf.cast(target, tf.int32), tf.shape(output)[:-1])

@@ -48,10 +48,10 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
                 "pass --calibration-method percentile or entropy",
             )
         request["calibration"] = str(job.calibration)
-        batch = job.settings.batch
+        batch = job.settings.graph_batch
         request["batch"] = batch if isinstance(batch, int) else None
         request["nchw"] = _images(job) if job.settings.nchw else []
-        request["float_tail"] = job.settings.float_tail
+        request["float_tail"] = job.float_tail
     answer = job.worker.ask("onnx-quantize", request)
     notes = (note_of(answer["floats"]),) if answer.get("floats") else ()
     return Written(out, notes=notes, versions=_versions(answer))
@@ -63,7 +63,7 @@ def _versions(answer: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _convert(job: Job, out: Path) -> None:
-    batch = job.settings.batch
+    batch = job.settings.graph_batch
     source = job.graph(None if batch in ("auto", "dynamic") else int(batch))
     images = _images(job)
     if job.settings.nchw and not images:

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgepress.benchmarks.tflite.graph import graph_of, read_graph, read_model
 from edgepress.benchmarks.tflite.unshare_biases import own_biases
+from edgepress.deploy.exporters.tflite.float_steps import without_rounding
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.quantize.float_tail import Tail, tflite_tail
@@ -82,7 +83,7 @@ def _converted(converter: Any, request: Mapping[str, Any]) -> tuple[bytes, Tail]
         output_data_type=converter.inference_output_type,
         denylisted_nodes=list(floats.names) or None,
     )
-    return bytes(made), floats
+    return (without_rounding(bytes(made)) if depth else bytes(made)), floats
 
 
 def _check_quantised(path: Path) -> None:

@@ -77,7 +77,7 @@ def request_for(
         "calibration": None if job.carries_ranges else str(job.calibration),
         "batch": source.inputs[0].shape[0] or 1,
         "select_ops": job.settings.select_ops,
-        "float_tail": job.settings.float_tail,
+        "float_tail": job.float_tail,
         "sparse": sparse,
     }
 
@@ -119,7 +119,7 @@ def _batch_size(job: Job) -> int | None:
     Raises:
         Unsupported: A loop whose length isn't known.
     """
-    batch = job.settings.batch
+    batch = job.settings.graph_batch
     if not loops(job.model):
         if batch == "dynamic":
             return None

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.compress.specs.pruning_result import Uncounted
 from edgepress.deploy.sources.contents.arithmetic import arithmetic, batch_of, truths
 from edgepress.deploy.sources.contents.operation import Constant, Operation
 from edgepress.deploy.sources.signature import Signature
 
 _NO_GROUPS = "channels are traced through Keras layers only: this is no Keras model"
+
+_INTEGERS = frozenset({"int8", "int4"})
+# Operators that make floats of integers before any product.
+_UNPACKING = frozenset({"DEQUANTIZE", "GATHER", "EMBEDDING_LOOKUP", "CAST", "DequantizeLinear"})
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class FileInspection:
         operators: How many operators it has, without those that only convert numbers.
         in_floats: How many of them compute in floats, by kind.
         batch: Samples that it takes at a time; None where that is free.
+        uncounted: Operators whose multiply-accumulates `macs` leaves out, and why.
         lacking: Operators that the runtime asked about has no kernel for.
     """
 
@@ -90,7 +96,21 @@ class FileInspection:
     operators: int = 0
     in_floats: Mapping[str, int] = dataclasses.field(default_factory=dict)
     batch: int | None = None
+    uncounted: tuple[Uncounted, ...] = ()
     lacking: tuple[str, ...] = ()
+
+    @property
+    def hybrid(self) -> tuple[str, ...]:
+        """Kinds of operators that multiply floats by integer weights as they read them."""
+        return tuple(
+            dict.fromkeys(
+                layer.type
+                for layer in self.layers
+                if layer.weights in _INTEGERS
+                and layer.dtype == "float32"
+                and layer.type not in _UNPACKING
+            )
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -146,6 +166,7 @@ def account(
         operators=computed.operators,
         in_floats=computed.in_floats,
         batch=batch_of(signature.inputs),
+        uncounted=tuple(Uncounted(o.name, o.uncounted) for o in operations if o.uncounted),
     )
 
 

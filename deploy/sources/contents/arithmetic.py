@@ -86,12 +86,24 @@ def truths(
             f"{found.floats} of {found.operators} operators compute in floats:"
             f" {', '.join(kinds[:_SHOWN])}{more}"
         )
-    elif whole:
+    if whole and path.suffix.lower() == ".onnx" and found.floats < found.operators:
+        yield _between_integers(found)
+    elif whole and not found.floats:
         yield f"all {found.operators} operators compute in integers"
     sides = (("takes", inputs), ("gives", outputs))
     yield "; ".join(f"{verb} {_types(specs)}" for verb, specs in sides)
     size = batch_of(inputs)
     yield "its batch is free" if size is None else f"its batch is fixed: {size} at a time"
+
+
+def _between_integers(found: Arithmetic) -> str:
+    """What a graph of QuantizeLinear and DequantizeLinear says, and what it leaves open."""
+    rest = found.operators - found.floats
+    which = f"the other {rest}" if found.floats else f"all {rest}"
+    return (
+        f"{which} operators compute in integers as far as ONNX Runtime has such kernels, by its"
+        " version and the processor: the file says only that they stand between integers (QDQ)"
+    )
 
 
 def _types(specs: Sequence[TensorSpec]) -> str:

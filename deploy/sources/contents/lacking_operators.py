@@ -27,13 +27,17 @@ RUNTIMES: dict[str, tuple[str, Callable[[Iterable[str]], list[str]]]] = {
 }
 
 
-def lacking(path: Path, operators: Iterable[str], runtime: str) -> tuple[str, ...]:
+def lacking(
+    path: Path, operators: Iterable[str], runtime: str, hybrid: Iterable[str] = ()
+) -> tuple[str, ...]:
     """The operators of a file that a runtime lacks, sorted.
 
     Args:
         path: The file.
         operators: Its operators by name; those of ONNX outside its own domain as "domain::name".
         runtime: A name in `RUNTIMES`.
+        hybrid: Those that multiply floats by integer weights, which TensorFlow Lite Micro refuses
+            though it has kernels of these names.
 
     Raises:
         InputError: There is no such runtime, or it runs no files of this kind.
@@ -47,4 +51,7 @@ def lacking(path: Path, operators: Iterable[str], runtime: str) -> tuple[str, ..
             f"{runtime} runs {suffix} files, and '{path}' is none",
             f"give {' or '.join(fitting)}" if fitting else f"export to {suffix} first",
         )
-    return tuple(sorted(set(absent(sorted(set(operators))))))
+    missing = set(absent(sorted(set(operators))))
+    if runtime == "tflm":
+        missing |= {f"{kind} (floats by integer weights)" for kind in set(hybrid) - missing}
+    return tuple(sorted(missing))

@@ -41,6 +41,7 @@ class Operation:
         activation_bytes: Size of its outputs at batch 1.
         constants: What the file stores for it.
         in_floats: Whether it computes in floats.
+        uncounted: Why `macs` leaves out what it multiplies; empty where it doesn't.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Operation:
     activation_bytes: int
     constants: tuple[Constant, ...] = ()
     in_floats: bool = True
+    uncounted: str = ""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Operation:

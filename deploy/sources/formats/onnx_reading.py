@@ -138,15 +138,24 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:
         unknown = f"shapes inside the graph can't be inferred: {' '.join(str(error).split())[:120]}"
     reader = _Reader(model.graph)
-    operations = list(reader.operations())
+    operations = [dataclasses.replace(o, uncounted=_left_out(o)) for o in reader.operations()]
     notes = [unknown] if unknown else []
-    uncounted = sorted({o.type for o in operations} & _UNCOUNTED)
+    uncounted = sorted({o.type for o in operations if o.macs is None} & _UNCOUNTED)
     if uncounted:
         notes.append(f"the MACs inside {', '.join(uncounted)} are not counted")
     missing = sorted({o.type for o in operations if o.type in _MULTIPLIES and o.macs is None})
     if missing:
         notes.append(f"the MACs of some {', '.join(missing)} aren't known: their sizes aren't")
     return {"operations": [dataclasses.asdict(o) for o in operations], "notes": notes}
+
+
+def _left_out(operation: Operation) -> str:
+    """Why an operation's multiply-accumulates are left out; empty where they aren't."""
+    if operation.macs is not None:
+        return ""
+    if operation.type in _UNCOUNTED:
+        return f"what {operation.type} multiplies inside is not counted"
+    return "its sizes aren't known" if operation.type in _MULTIPLIES else ""
 
 
 def gathered(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,10 +247,41 @@ class _Reader:
         if not given or given[0] is None or not made:
             return None
         sizes = [_ones(shape) for shape in given]
+        if node.op_type == "Loop":
+            return self._loop(node)
         if node.op_type != "Einsum":
             return kernel_macs(node.op_type, sizes, made)
         equation = next(a.s.decode() for a in node.attribute if a.name == "equation")
         return None if None in given else einsum_macs(equation, sizes)
+
+    def _loop(self, node: Any) -> int | None:
+        """All rounds of a loop that runs as often as a stored number says; None for others."""
+        from onnx import numpy_helper
+
+        times, begins = (self.stored.get(name) for name in node.input[:2])
+        body = _Reader(next(a.g for a in node.attribute if a.name == "body"))
+        if times is None or not body.goes_on():
+            return None
+        if node.input[1] and (begins is None or not numpy_helper.to_array(begins).all()):
+            return None
+        body.shapes = {**self.shapes, **body.shapes}
+        inside = list(body.operations())
+        hidden = {o.type for o in inside if o.macs is None} & (_UNCOUNTED | _MULTIPLIES)
+        if hidden:
+            return None
+        return int(numpy_helper.to_array(times).reshape(-1)[0]) * sum(o.macs or 0 for o in inside)
+
+    def goes_on(self) -> bool:
+        """Whether a loop's body never ends the loop by itself."""
+        from onnx import numpy_helper
+
+        name, given = self.graph.output[0].name, self.graph.input[1].name
+        makers = {out: node for node in self.graph.node for out in node.output}
+        while name in makers and makers[name].op_type == "Identity":
+            name = makers[name].input[0]
+        if name in self.stored:
+            return bool(numpy_helper.to_array(self.stored[name]).reshape(-1)[0])
+        return bool(name == given)
 
     def _bytes(self, name: str) -> int:
         dtype = self.types.get(name, "float32")

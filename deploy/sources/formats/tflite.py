@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from edgepress.deploy.exporters.exporter import Exporter, Job, Written
 from edgepress.deploy.exporters.table import C_SOURCE, TFLITE
 from edgepress.deploy.exporters.tflite.metadata import read_description
 from edgepress.deploy.sources.contents.account import FileInspection, account
-from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
+from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader, left_out
 from edgepress.deploy.sources.model_file import ForeignFile, offered, stored_already, without_road
 from edgepress.deploy.sources.signature import checked
 
@@ -40,7 +41,7 @@ class TFLiteFile(ForeignFile):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reader = TFLiteReader(path)
-        self._operations = list(self._reader.operations())
+        self._operations = [replace(o, uncounted=left_out(o)) for o in self._reader.operations()]
         self.signature = checked(path, self._reader.signature())
         self.precision = self._reader.precision
 

@@ -35,6 +35,8 @@ _FLOATS = frozenset({"FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16"})
 # Operators that only unpack stored numbers: what reads them reads the numbers.
 _UNPACKING = frozenset({"DEQUANTIZE", "DENSIFY"})
 _LOOKS_UP = frozenset({"GATHER", "EMBEDDING_LOOKUP"})
+# Operators whose bodies are graphs of their own.
+_REPEATING = frozenset({"WHILE", "IF", "STABLEHLO_WHILE", "CALL_ONCE"})
 
 
 class TFLiteReader:
@@ -220,6 +222,18 @@ class TFLiteReader:
         recurrent = [name for name in recurrent if name not in FORMULAS]
         if recurrent:
             yield f"the MACs of {', '.join(recurrent)} are not counted"
+
+
+def left_out(operation: Operation) -> str:
+    """Why an operator's multiply-accumulates are left out; empty where they aren't."""
+    if operation.macs is not None:
+        return ""
+    if operation.type in _REPEATING:
+        return "each operator inside is counted once, whatever runs"
+    if not operation.type.isupper():
+        return "a custom operator"
+    recurrent = "SEQUENCE_RNN" in operation.type or "SEQUENCE_LSTM" in operation.type
+    return "no formula is known for it" if recurrent and operation.type not in FORMULAS else ""
 
 
 def _unpacked(graph: TFLiteGraph) -> dict[int, int]:

@@ -104,6 +104,14 @@ def test_outcomes_of_another_figure_are_no_evidence() -> None:
     assert "unpaired" in change.reason
 
 
+def test_so_few_samples_that_nothing_can_be_told_are_not_called_the_same() -> None:
+    change = held(row(parts=right(5, 5)), row(parts=right(0, 5)))["accuracy"]
+    assert change.verdict == "not compared"
+    assert "too few samples to tell" in change.reason
+    assert held(row(parts=right(5, 5)), row(parts=right(5, 5)))["accuracy"].verdict == "same"
+    assert held(row(parts=right(6, 6)), row(parts=right(0, 6)))["accuracy"].verdict == "regression"
+
+
 def test_a_metric_that_is_not_measured_today_is_said() -> None:
     change = held(row(parts=right(376)), row())["accuracy"]
     assert (change.verdict, change.after) == ("not compared", None)

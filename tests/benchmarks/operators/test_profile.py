@@ -10,6 +10,7 @@ import onnx
 import pytest
 from real_files import also_real
 
+from edgepress.benchmarks.operators.onnx_filters import read_filters
 from edgepress.benchmarks.operators.onnx_work import KernelWork, kernel_macs, kernel_work
 from edgepress.benchmarks.operators.profile import machine_peak, profile_artifact
 from edgepress.benchmarks.runtimes.runtime import Runtime
@@ -138,6 +139,39 @@ def test_weights_that_a_kernel_packed_count_as_read() -> None:
         "output_type_shape": [{"float": [1, 10]}],
     }  # fmt: skip
     assert kernel_work(told) == KernelWork(640, 256 + 40 + 40 + 4 * 640)
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_padded_blocks_of_channels_are_not_counted(width: int) -> None:
+    told = {
+        "op_name": "Conv",
+        "input_type_shape": [{"float": [2, 3, 9, 9]}, {"float": [width, 3, 3, 3]}],
+        "output_type_shape": [{"float": [2, width, 9, 9]}],
+    }
+    assert kernel_work(told, (6, 3, 3, 3)).macs == 2 * 81 * 6 * 3 * 9
+    assert kernel_work(told, ()).macs is None
+    assert kernel_work(told).macs == 2 * 81 * width * 3 * 9
+
+
+def test_filters_are_found_by_the_name_of_the_kernel(tmp_path: Path) -> None:
+    node, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    filters = [
+        onnx.numpy_helper.from_array(np.ones((6, n, 3, 3), "float32"), name)
+        for name, n in (("first", 3), ("second", 6))
+    ]
+    nodes = [
+        node("Conv", ["x", "first"], ["a"]), node("Relu", ["a"], ["b"]),
+        node("Identity", ["second"], ["same"]), node("Conv", ["b", "same"], ["c"]),
+        node("Add", ["c", "b"], ["y"]),
+    ]  # fmt: skip
+    sides = [value(name, onnx.TensorProto.FLOAT, None) for name in "xy"]
+    graph = onnx.helper.make_graph(nodes, "named", sides[:1], sides[1:], filters)
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "named.onnx")
+    found = read_filters(tmp_path / "named.onnx")
+    assert found.of("a_nchwc") == found.of("b_nchwc") == (6, 3, 3, 3)
+    assert found.of("c_nchwc") == found.of("y_nchwc_token_3") == (6, 6, 3, 3)
+    assert found.of("x_nchwc") == ()
+    assert found.of("plain") is None
 
 
 def test_onnx_has_its_own_profile(onnx_file: Path) -> None:

@@ -149,6 +149,8 @@ def test_an_error_of_logits_is_that_of_their_probabilities():
     [
         ("mse", "regression", False),
         ("binary_crossentropy", "binary", True),
+        ("BCE", "binary", True),
+        ("MeanSquaredError", "regression", False),
         (keras.losses.BinaryCrossentropy(from_logits=True), "binary", True),
         (keras.losses.BinaryCrossentropy(), "binary", False),
     ],
@@ -162,6 +164,23 @@ def test_what_a_model_was_compiled_with_is_heeded(loss, kind, logits, ending, tm
         model = load(tmp_path / f"m{ending}")
     task = task_of(model, YES)
     assert (task.kind, task.logits) == (kind, (logits,))
+
+
+@pytest.mark.parametrize(
+    ("names", "model", "targets"),
+    [
+        (("binary_crossentropy", "bce", "BCE", "BinaryCrossentropy"), dense(1), YES),
+        (("kl_divergence", "kld", "KLD", "KLDivergence"), dense(3, "softmax"), np.eye(3)[CLASS]),
+        (("mse", "MSE", "mean_squared_error", "MeanSquaredError"), dense(1), YES),
+    ],
+)
+def test_every_name_of_a_loss_means_the_same(names, model, targets):
+    tasks = {task_of(model, targets, loss=name) for name in names}
+    assert len(tasks) == 1
+    (task,) = tasks
+    loss = task.total_loss([model(X)], targets.astype("float32"))
+    assert loss.shape == ()
+    assert np.isfinite(float(loss))
 
 
 def test_probabilities_said_to_be_logits_are_remarked():

@@ -194,8 +194,11 @@ class Hidden(keras.Model):
 def test_what_flattening_would_lose_is_refused(data: Any, tmp_path: Any) -> None:
     model = Hidden()
     model(data["x_train"][:2])
-    with pytest.raises(InputError, match=r"compute_loss of its own .class Hidden."):
-        compress.finetune(flatten(model), data, **QUICK)
+    for given in (flatten(model), model):
+        with pytest.raises(InputError, match=r"compute_loss of its own .class Hidden."):
+            compress.finetune(given, data, **QUICK)
+    with pytest.raises(InputError, match="without defined inputs"):
+        compress.finetune(Hidden(), data, **QUICK)
     model.save(tmp_path / "hidden.keras")
     loaded = compress.load(tmp_path / "hidden.keras", {"Hidden": Hidden})
     with pytest.raises(InputError, match="class Hidden"):

@@ -150,7 +150,9 @@ def test_a_network_that_int8_ruins_is_withheld(tmp_path, worker):
     assert not failed.verified.passed
     assert "noise" in failed.reason
     assert not result.passed
-    assert sorted(p.name for p in out.iterdir()) == ["export.json", "model_float32.tflite"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "export.json", "manifest.json", "model_float32.tflite",
+    ]  # fmt: skip
 
 
 def test_another_models_file_is_refused(tmp_path, worker):
@@ -192,7 +194,7 @@ def test_layers_that_int8_ruins_stay_in_floats_where_a_floor_is_set(tmp_path, wo
     assert artifact.verified.value >= 0.97
     assert len([note for note in mixed.notes if "in floats: " in note]) >= 2
     assert {p.name for p in (tmp_path / "b").iterdir()} == {
-        "export.json", "model_float32.tflite", "model_int8.tflite",
+        "export.json", "manifest.json", "model_float32.tflite", "model_int8.tflite",
     }  # fmt: skip
 
 

@@ -9,14 +9,15 @@ import tensorflow as tf
 from keras import layers
 
 from edgepress.compress.errors import DeviceError, InputError
-from edgepress.deploy.exporters import EXPORTERS, Job, Settings
+from edgepress.deploy.exporters import EXPORTERS, Job
 from edgepress.deploy.exporters.preflight import preflight
 from edgepress.deploy.exporting.export import export
 from edgepress.deploy.sources.sample_inputs import plausible_inputs
+from edgepress.deploy.specs.export import ExportSpec
 
 
 def job(model, tmp_path, worker, **settings):
-    return Job(model, Settings(**settings), worker, tmp_path, tmp_path / "probe.npz", None)
+    return Job(model, ExportSpec(**settings), worker, tmp_path, tmp_path / "probe.npz", None)
 
 
 @pytest.fixture(scope="module")

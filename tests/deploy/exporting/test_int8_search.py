@@ -14,12 +14,13 @@ from keras import layers
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import InputError
-from edgepress.deploy.exporters import EXPORTERS, Job, Settings
+from edgepress.deploy.exporters import EXPORTERS, Job
 from edgepress.deploy.exporting.export import export
 from edgepress.deploy.exporting.int8_search import choose
 from edgepress.deploy.quantize.bias_correction import bias_corrected
 from edgepress.deploy.quantize.clipping import BINS, CLIPPING, Histogram, histogram
 from edgepress.deploy.quantize.equalization import RULES, equalized
+from edgepress.deploy.specs.export import ExportSpec
 
 
 def depthwise(seed=0, rectifier=layers.ReLU):
@@ -174,10 +175,10 @@ def test_one_far_value_takes_no_levels_from_the_others_by_default(tmp_path, work
 def test_what_was_not_asked_for_is_the_default_of_the_format(tmp_path, format, method):
     image = keras.Input((4,))
     model = keras.Model(image, layers.Dense(3)(image))
-    job = Job(model, Settings(), None, tmp_path, tmp_path / "probe.npz", tmp_path / "samples.npz")
+    job = Job(model, ExportSpec(), None, tmp_path, tmp_path / "probe.npz", tmp_path / "samples.npz")
     choice = choose(job, format, EXPORTERS[format], ["x"])
     assert choice.job.settings.calibration_method == method
-    asked = replace(job, settings=Settings(calibration_method="entropy"))
+    asked = replace(job, settings=ExportSpec(calibration_method="entropy"))
     choice = choose(asked, format, EXPORTERS[format], ["x"])
     assert choice.job.settings.calibration_method == "entropy"
 

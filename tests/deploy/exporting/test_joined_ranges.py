@@ -79,6 +79,13 @@ def one_layer():
     return model
 
 
+def many_classes():
+    """Probabilities of 81 classes, most of them below what 1/256 can say."""
+    image, x = begin()
+    classes = layers.Conv2D(81, 1, activation="softmax")(x)
+    return keras.Model(image, layers.Concatenate()([boxes(x), classes]))
+
+
 def exported(make, folder, worker, formats=("tflite", "onnx"), io="float"):
     keras.utils.set_random_seed(0)
     model = make()
@@ -105,6 +112,14 @@ def check(make, folder, worker, axis=-1):
 
 def test_scores_beside_boxes_are_right_in_int8(tmp_path, worker):
     check(channels, tmp_path, worker)
+
+
+def test_classes_beside_boxes_are_not_rounded_behind_their_softmax(tmp_path, worker):
+    result, x, want = exported(many_classes, tmp_path, worker, ("tflite",))
+    assert not result.failed
+    with Runtime(result.artifacts[0].path) as runtime:
+        [got] = runtime.predict({"image": x}).values()
+    assert np.std(got[..., 4:] - want[..., 4:]) < 0.15 * np.std(want[..., 4:])
 
 
 @pytest.mark.slow

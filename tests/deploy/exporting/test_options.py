@@ -5,13 +5,18 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import yaml
+from click.testing import CliRunner
 from keras import layers
+from pydantic import ValidationError
 
 from edgepress.compress.errors import InputError
+from edgepress.deploy.cli.main import cli
 from edgepress.deploy.exporters import EXPORTERS
 from edgepress.deploy.exporting.export import convert, export
 from edgepress.deploy.process.converter_errors import explain
 from edgepress.deploy.quantize import PRECISIONS
+from edgepress.deploy.recipe import ExportSpec, read_recipe
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +117,80 @@ def test_the_functions_keep_their_names_whatever_was_imported(model, tmp_path, w
 def test_the_command_takes_every_option_of_the_function():
     import inspect
 
-    from edgepress.deploy.recipe import ExportSpec
-
     taken = inspect.signature(export).parameters
     for name, field in ExportSpec.model_fields.items():
         assert name in taken
         default = taken[name].default
         if name not in ("formats", "quantize", "shapes"):
             assert field.get_default() == default
+
+
+def test_a_specification_is_taken_as_it_is_and_changed_by_name(model, tmp_path, worker):
+    spec = ExportSpec(formats=("onnx",), quantize=("float32", "float16"), opset=15)
+    result = export(model, tmp_path / "a", spec=spec, worker=worker)
+    assert {a.quantize for a in result} == {"float32", "float16"}
+    assert {a.versions["onnx opset"] for a in result} == {"15"}
+    (changed,) = export(
+        model, tmp_path / "b", quantize="float32", spec=spec, opset=16, worker=worker
+    )
+    assert changed.versions["onnx opset"] == "16"
+    with pytest.raises(InputError, match="unknown option 'opsett'; did you mean 'opset'"):
+        export(model, tmp_path / "c", opsett=15)
+
+
+RULES = [
+    {"formats": ["tflite"], "nchw": True},
+    {"formats": ["tflite"], "opset": 15},
+    {"quantize": ["float32"], "calibration_samples": 20},
+    {"quantize": ["float32"], "qat_epochs": 2},
+    {"quantize": ["float32"], "int8_max_drop": 0.1},
+    {"quantize": ["int8"], "int8_max_drop": 0.1, "io": "int8"},
+    {"quantize": ["int8"], "sparse_encoding": "on"},
+    {"quantize": ["float32"], "equalize": True},
+    {"quantize": ["float32"], "bias_correction": False},
+    {"quantize": ["float32"], "calibration_method": "mse"},
+]
+
+
+@pytest.mark.parametrize("options", RULES, ids=lambda o: " ".join(o))
+def test_a_rule_holds_by_the_same_words_for_every_way_of_asking(model, tmp_path, options):
+    with pytest.raises(InputError) as by_name:
+        export(model, tmp_path / "out", **options)
+    words = by_name.value.format_message()
+    assert words.startswith("--")
+    with pytest.raises(ValidationError) as caught:
+        ExportSpec(**options)
+    assert words in str(caught.value)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"model": "m", "data": "d", "export": options}, sort_keys=False))
+    with pytest.raises(InputError) as in_a_recipe:
+        read_recipe(path)
+    assert in_a_recipe.value.format_message() == f"{path}:3: export: {words}"
+    typed = []
+    for name, value in options.items():
+        flag = "--" + ExportSpec.flags.get(name, name).replace("_", "-")
+        no = "--no-" + name.replace("_", "-")
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        typed += [no if value is False else flag] if isinstance(value, bool) else [flag, text]
+    done = CliRunner().invoke(
+        cli, ["export", "m.keras", "-o", str(tmp_path / "out"), *typed], catch_exceptions=False
+    )
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+@pytest.mark.parametrize("options", RULES, ids=lambda o: " ".join(o))
+def test_what_is_refused_is_taken_where_it_has_an_effect(options):
+    """No rule is broader than its reason."""
+    ExportSpec(**{**options, "formats": ["tflite", "onnx"], "quantize": ["float32", "int8"],
+                  "io": "float"})  # fmt: skip
+
+
+def test_samples_that_pruning_takes_need_no_export_that_is_calibrated(tmp_path):
+    words = ["compress", str(tmp_path / "m.keras"), "--data", "d.npz", "-o", str(tmp_path / "run")]
+    words += ["--quantize", "float32", "--calibration-samples", "64"]
+    pruning = ["--structure", "channels", "--target-macs", "0.5"]
+    for more, says in ((pruning, "m.keras' does not exist"), ([], "has no use")):
+        done = CliRunner().invoke(cli, [*words, *more])
+        assert done.exit_code == 2
+        assert says in done.output

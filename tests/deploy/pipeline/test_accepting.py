@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 
 from edgepress.benchmarks.records import BenchmarkRecord, ExportRecord, StageRecord, Verdict
 from edgepress.compress.data.tasks import OutputTask, Task
 from edgepress.deploy.pipeline.acceptance import judge_run
+from edgepress.deploy.pipeline.pipeline import run
 from edgepress.deploy.pipeline.stage_gains import receipt
 from edgepress.deploy.recipe import Recipe
 
@@ -105,6 +109,98 @@ def test_a_file_without_a_score_and_no_file_at_all_are_not_accepted() -> None:
     assert "unknown" in judged([artifact("tflite", "float32", None)]).unmet[0].text
     (check,) = judged([]).unmet
     assert "no file was published" in check.text
+
+
+BOTH = Task(
+    (
+        OutputTask("kind", "classification", "sparse_categorical_crossentropy", "accuracy"),
+        OutputTask("size", "regression", "mse", "mae"),
+    )
+)
+
+
+def rows(kind: float, size: float) -> list[dict[str, Any]]:
+    return [
+        {"output": "kind", "metric": "accuracy", "value": kind},
+        {"output": "size", "metric": "mae", "value": size, "headline": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "unmet"),
+    [
+        (0.9, 10.0, []),
+        (0.895, 10.05, []),
+        (0.95, 12.0, ["mae"]),
+        (0.8, 9.0, ["accuracy"]),
+        (0.8, 12.0, ["accuracy", "mae"]),
+    ],
+)
+def test_each_output_of_a_file_is_held_to_the_bound_in_its_own_unit(
+    kind: float, size: float, unmet: list[str]
+) -> None:
+    before = {"name": "00-source", "kind": "source", "value": 0.9, "metrics": rows(0.9, 10.0)}
+    file = artifact("tflite", "int8", kind)
+    file["verified"]["metrics"] = rows(kind, size)
+    verdict = judge_run(
+        Recipe.model_validate({"model": "m", "data": "d", "accept": {"max_drop": 0.01}}),
+        BOTH,
+        [StageRecord.model_validate(before), StageRecord.model_validate(before)],
+        ExportRecord.model_validate({"artifacts": [file]}),
+        BenchmarkRecord(),
+    )
+    assert [check.what for check in verdict.unmet] == unmet
+    assert verdict.accepted == (not unmet)
+    for check in verdict.unmet:
+        assert f"of output '{'size' if check.what == 'mae' else 'kind'}'" in check.text
+        assert "--qat-epochs" in check.next
+
+
+@pytest.mark.parametrize(("value", "accepted"), [(0.9, True), (0.5, False)])
+@pytest.mark.parametrize("old", ["stage", "file"])
+def test_records_without_figures_by_output_are_held_to_the_headline(
+    value: float, accepted: bool, old: str
+) -> None:
+    told = [{"output": "y", "metric": "accuracy", "value": 0.9}]
+    first = {"name": "00-source", "kind": "source", "value": 0.9}
+    file = artifact("tflite", "float32", value)
+    if old == "file":
+        first["metrics"] = told
+    else:
+        file["verified"]["metrics"] = [{**told[0], "value": value}]
+    verdict = judge_run(
+        Recipe.model_validate({"model": "m", "data": "d", "accept": {"max_drop": 0.01}}),
+        TASK,
+        [StageRecord.model_validate(first)],
+        ExportRecord.model_validate({"artifacts": [file]}),
+        BenchmarkRecord(),
+    )
+    assert verdict.accepted == accepted
+
+
+def test_a_file_verified_on_a_part_is_held_against_the_given_model_on_that_part(
+    tmp_path: Path,
+) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(inputs))
+    model.save(tmp_path / "m.keras")
+    x = np.random.default_rng(0).normal(size=(80, 4)).astype("float32")
+    y = model.predict(x, verbose=0).argmax(1)
+    y[::3] = 1 - y[::3]
+    np.savez(tmp_path / "d.npz", x_train=x[:20], y_train=y[:20], x_test=x[20:], y_test=y[20:])
+    recipe = {
+        "model": str(tmp_path / "m.keras"),
+        "data": str(tmp_path / "d.npz"),
+        "export": {"formats": ["tflite"], "quantize": ["float32"], "verify_samples": 7},
+        "benchmark": {"runs": 1, "launches": 1, "max_seconds": 1},
+        "accept": {"max_drop": 0},
+    }
+    found = run(Recipe.model_validate(recipe), tmp_path / "run")
+    (file,) = found.told.artifacts
+    assert file.verified is not None
+    assert file.verified.value != found.told.before.value
+    assert found.accepted, found.verdict.lines
 
 
 def stage(name: str, **more: Any) -> StageRecord:

@@ -53,6 +53,8 @@ _FORMS: dict[str, st.SearchStrategy[Any]] = {
     "graph_batch": st.sampled_from(["auto", "dynamic", 4, "8"]),
     "cpus": st.sampled_from(["0,2-3", (), 1]),
     "precision": st.sampled_from([None, "1%", 0.5]),
+    "max_drop": st.sampled_from([None, "1%", 0.5, 0]),
+    "int8_max_drop": st.sampled_from([None, "2%", 0.01]),
     "threads": st.sampled_from([1, 4]),
 }
 

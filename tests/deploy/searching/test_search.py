@@ -11,22 +11,30 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from edgepress.compress.cost import model_cost
+from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
+from edgepress.compress.models import load
 from edgepress.deploy import search
 from edgepress.deploy.cli.main import cli
+from edgepress.deploy.demo import network
 from edgepress.deploy.recipe import read_recipe
+from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import (
     SearchRecipe,
+    SearchSpec,
     distributions,
     drawn_of,
     ends,
     values_of,
 )
 from edgepress.deploy.searching.study import begun, draw, open_study
+from edgepress.deploy.searching.trial import judge
 
 LINE: dict[str, Any] = {
     "model": "edgepress.deploy.demo:network",
@@ -144,6 +152,26 @@ def test_a_stopped_search_goes_on_and_keeps_what_nothing_beats(tmp_path: Path) -
         assert (number in found["front"]) == (not beaten)
     assert len(found["benchmark"]["rows"]) == len(found["front"])
     assert (run / "report.html").stat().st_size > 10_000
+    _reads_every_objective(read_recipe(path, SearchRecipe), run / trials[0]["folder"])
+
+
+def _reads_every_objective(asked: SearchRecipe, folder: Path) -> None:
+    """Each entry of the table gives a finished trial's figure, one that is not another's."""
+    every = SearchSpec(objectives=tuple(OBJECTIVES))
+    outcome = judge(0, folder, every, asked, open_data(asked.data, network(), asked.seed))
+    assert not outcome.reason
+    assert len(outcome.values) == len(OBJECTIVES)
+    figures = dict(zip(OBJECTIVES, outcome.values, strict=True))
+    assert all(np.isfinite(value) and value > 0 for value in figures.values())
+    assert len(set(figures.values())) == len(figures)
+    record = json.loads((folder / "run.json").read_text())
+    file = record["artifacts"][0]
+    assert figures["bytes"] == (folder / file["path"]).stat().st_size
+    assert figures["gzip_bytes"] < figures["bytes"]
+    after = model_cost(load(folder / record["stages"][-1]["name"] / "model.keras"))
+    assert (figures["macs"], figures["params"]) == (after.macs, after.params)
+    for name, objective in OBJECTIVES.items():
+        assert objective.smaller is (None if name == "metric" else True)
 
 
 def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(tmp_path: Path) -> None:
@@ -161,3 +189,17 @@ def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(tmp_path: Pa
     assert "can't be reached" in told["trials"][0]["reason"]
     assert json.loads((run / "search.json").read_text())["trials"] == told["trials"]
     assert "can&#39;t be reached" in (run / "report.html").read_text()
+
+
+def test_values_that_can_not_go_together_fail_their_trial_alone(tmp_path: Path) -> None:
+    """Each is possible beside the recipe's own values, but not both: the search goes on."""
+    space = {"export.quantize": [["float32"]], "export.equalize": [True]}
+    line = {**LINE, "export": {"formats": ["tflite"], "quantize": ["int8"]}}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**line, "search": {"space": space}}))
+    done = CliRunner().invoke(
+        cli, ["search", str(path), "-o", str(tmp_path / "run"), "--trials", "2", "--json"]
+    )
+    assert done.exit_code == 1
+    trials = json.loads(done.stdout)["trials"]
+    assert ["--equalize has no use" in trial["reason"] for trial in trials] == [True, True]

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 
 from edgepress import deploy
@@ -14,6 +15,7 @@ from edgepress.compress.kernel.artifact import Artifact
 from edgepress.deploy.doctor import doctor
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
+from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.sources.contents.arithmetic import arithmetic, truths
 from edgepress.deploy.sources.contents.lacking_operators import RUNTIMES, lacking
 from edgepress.deploy.sources.contents.operation import Constant, Operation
@@ -56,6 +58,16 @@ def test_parts_in_floats_are_named_and_conversions_are_not_counted() -> None:
     assert notes[0] == "1 of 4 operators compute in floats: CONCATENATION"
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_integers_of_onnx_are_not_promised(others: int) -> None:
+    """Where a graph has scales on both sides, the runtime may compute in floats all the same."""
+    operations = [_operation("Conv", "int8", False)] * 3 + [_operation("Softmax")] * others
+    notes = list(truths(Path("a.onnx"), "int8", arithmetic(operations), (), ()))
+    said = "the other 3" if others else "all 3"
+    assert any(n.startswith(f"{said} operators compute in integers as far as") for n in notes)
+    assert sum("compute in floats" in note for note in notes) == others
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_types_and_batch_are_told(name: str, kinds: Any) -> None:
     found = deploy.inspect(kinds.files[name])
@@ -70,6 +82,22 @@ def test_a_runtime_lacks_what_it_has_no_kernel_for() -> None:
     assert lacking(path, ["CONV_2D", "RFFT2D"], "tflm") == ("RFFT2D",)
     assert lacking(path, ["CONV_2D", "FlexErf"], "litert") == ("FlexErf",)
     assert lacking(Path("a.onnx"), ["Conv", "own::Fancy"], "onnxruntime") == ("own::Fancy",)
+
+
+def test_micro_lacks_products_of_floats_by_integers(small_dynamic: Path) -> None:
+    found = deploy.inspect(small_dynamic, runtime="tflm")
+    assert found.lacking == ("FULLY_CONNECTED (floats by integer weights)",)
+    assert deploy.inspect(small_dynamic, runtime="litert").lacking == ()
+    findings = doctor(small_dynamic, runtime="tflm").findings
+    assert any(f.severity == "problem" and "floats by integer" in f.message for f in findings)
+
+
+@pytest.fixture
+def small_dynamic(tmp_path: Path, worker: Worker) -> Path:
+    stack = [keras.Input((40,)), keras.layers.Dense(40, "relu"), keras.layers.Dense(3)]
+    out = tmp_path / "out"
+    deploy.export(keras.Sequential(stack), out, ["tflite"], ["dynamic"], worker=worker)
+    return out / "model_dynamic.tflite"
 
 
 def test_a_runtime_is_told_of_by_inspect_and_doctor(kinds: Any) -> None:

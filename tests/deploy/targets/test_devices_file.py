@@ -94,3 +94,28 @@ def test_a_board_is_proved(tmp_path: Path) -> None:
     assert not check.ok
     assert "python9" in check.problem
     assert "?python=" in check.cure
+
+
+def test_a_name_that_stands_for_a_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEPRESS_DEVICES", str(tmp_path / "devices.yaml"))
+    (tmp_path / "devices.yaml").write_text("pi: pi\n")
+    with pytest.raises(InputError, match="itself such a name"):
+        list_devices()
+
+
+def test_the_file_is_the_users_alone_and_a_link_to_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "devices.yaml")
+    monkeypatch.setenv("EDGEPRESS_DEVICES", str(tmp_path / "link.yaml"))
+    add_device("board", "mcu:/dev/ttyS1")
+    assert (tmp_path / "devices.yaml").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "link.yaml").is_symlink()
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(InputError, match="password") as caught:
+        target_for("ssh://pi:hunter2@10.0.0.3")
+    assert "hunter2" not in str(caught.value)

@@ -128,6 +128,19 @@ def test_a_regression_is_no_baseline_for_the_run_after_it(place: Path) -> None:
     assert measured(bad, "classes", *words).exit_code == 0
 
 
+def test_a_run_without_data_hides_no_fall_of_the_metric(place: Path) -> None:
+    good, bad = (f"classes/{version}/model_float32.tflite" for version in ("v1", "v2"))
+    words = ("--against", "h.db", "--history", "h.db", *LAX)
+    plain = call("benchmark", good, "--runs", 5, "--launches", 1, *words)
+    assert "nothing to compare with yet" in plain.stdout
+    first = measured(good, "classes", *words)
+    assert "against run 1 " in first.stdout
+    assert call("benchmark", bad, "--runs", 5, "--launches", 1, *words).exit_code == 0
+    worse = measured(bad, "classes", *words)
+    assert worse.exit_code == 1
+    assert "against run 2 " in worse.stdout
+
+
 def test_files_of_one_name_keep_their_own_figures(place: Path) -> None:
     shutil.copytree("values", "copy/values")
     one, two = "classes/v1/model_float32.tflite", "values/v1/model_float32.tflite"

@@ -21,10 +21,10 @@ from edgepress.benchmarks.measuring import candidates, measure
 from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.benchmarking.benchmark import benchmark
-from edgepress.deploy.benchmarking.run_options import read_delegate, run_options
 from edgepress.deploy.cli.main import cli
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
-from edgepress.deploy.recipe import BenchmarkSpec, Recipe
+from edgepress.deploy.recipe import Recipe
+from edgepress.deploy.specs.benchmark import BenchmarkSpec, read_delegate
 from edgepress.deploy.targets.local import LocalTarget
 
 needs_adb = pytest.mark.skipif(not shutil.which("adb"), reason="adb is not installed")
@@ -76,7 +76,7 @@ def test_lists_of_threads_and_batches_give_rows_of_throughput(resnet_float: Path
 
 def test_a_delegate_that_computes_something_else_is_caught(resnet_float: Path, zeros: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3)).astype(np.float32)
-    with LocalTarget().open(resnet_float, run_options()) as session:
+    with LocalTarget().open(resnet_float, BenchmarkSpec().run_options()) as session:
         (honest,) = session.predict({"x": x}).values()
     truth = honest.argmax(1)
     truth[truth == 0] = 1  # zeros are taken for class 0
@@ -86,8 +86,8 @@ def test_a_delegate_that_computes_something_else_is_caught(resnet_float: Path, z
 
     by = Judge("accuracy", "test", lambda: [({"x": x}, truth)], score, len(x))
     values = []
-    for options in (run_options(), run_options(delegates=[str(zeros)])):
-        chosen = candidates([resnet_float], (1,), (None,), options)
+    for options in (BenchmarkSpec(), BenchmarkSpec(delegates=(str(zeros),))):
+        chosen = candidates([resnet_float], (1,), (None,), options.run_options())
         (row,) = measure(chosen, LocalTarget(), Plan(runs=2, launches=1), by=by).measurements
         values.append(row.value)
     assert values[0] is not None

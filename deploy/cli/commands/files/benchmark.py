@@ -16,6 +16,7 @@ from edgepress.compress.kernel.files import atomic_output, check_output, write_j
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.benchmark_display import show_benchmark
 from edgepress.deploy.cli.gate import names_of, open_gate, regression_message
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     benchmark_options,
@@ -31,7 +32,7 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.recipe import BenchmarkSpec
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument(
     "artifacts", nargs=-1, required=True, metavar="ARTIFACT…", type=click.Path(path_type=Path)
 )
@@ -39,33 +40,33 @@ from edgepress.deploy.recipe import BenchmarkSpec
 @click.option(
     "--model",
     metavar="MODEL",
-    help="What the files were made from: the data is understood through it.",
+    help="Model that the files were made from; it says how --data is read.",
 )
 @click.option(
     "--name",
     multiple=True,
     metavar="NAME",
-    help="What a file is called, and known by in --against wherever it lies: once for each file in"
-    " their order, or FILE=NAME.",
+    help="Name of a file, by which --against recognises it wherever it is: once for each file in"
+    " order, or FILE=NAME.",
 )
 @click.option(
     "--against",
     metavar="EARLIER",
     type=click.Path(path_type=Path),
     help="An earlier result (RUN folder, .json, history or history@LABEL): exit code 1 on a"
-    " regression of metric, latency, size, arena, memory or energy. Where it is the file of"
-    " --history and holds no such result yet, this one is the first.",
+    " regression of metric, latency, size, arena, memory or energy. If it is the file of"
+    " --history and holds no such result yet, this one becomes the first.",
 )
 @spec_options(Tolerances)
 @click.option(
-    "--history", type=click.Path(path_type=Path), help="SQLite file that this result is added to."
+    "--history", type=click.Path(path_type=Path), help="SQLite file to add this result to."
 )
 @click.option("--label", default="", help="Name of this result in the history, such as a commit.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit's XML here.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit XML here.")
 @click.option(
     "--github",
     type=click.Path(path_type=Path),
-    help="Also write JSON for GitHub's benchmark action.",
+    help="Also write JSON for the GitHub benchmark action.",
 )
 @data_options(required=False, skip=("augment",))
 @output_options(required=False, help="Also write the JSON document to this file.")
@@ -76,8 +77,8 @@ def command(values: Values) -> None:
 
     A SavedModel folder is measured as the float32 TFLite file that `export` makes of it.
 
-    --data measures the accuracy from the outputs that come back from the device; the data is
-    understood through --model, the model that the files were made from, else the first file.
+    With --data the accuracy is measured from the outputs of the device; the data is read as --model
+    needs it, the model that the files were made from, or else as the first file does.
     """
     from edgepress.deploy.benchmarking.benchmark import benchmark
 
@@ -93,11 +94,11 @@ def command(values: Values) -> None:
     with display.ConsoleProgress() as progress:
         result = benchmark(
             list(values["artifacts"]),
+            spec=spec,
             data=dataset,
             names=names,
             seed=values["seed"],
             progress=progress,
-            **spec.model_dump(),
         )
     document = {**result.to_json(), "directory": str(Path.cwd())}
     try:

@@ -11,14 +11,14 @@ from edgepress.deploy.cli.options import Values, common_options, keyword_values
 
 @click.group()
 def command() -> None:
-    """List, name and check the devices that `benchmark --device` takes."""
+    """List, name and check devices for `benchmark --device`."""
 
 
 @command.command("list")
 @common_options
 @keyword_values
 def list_command(values: Values) -> None:
-    """Show the devices of your devices file, and the kinds of addresses there are."""
+    """Show the devices in your devices file and the kinds of addresses."""
     from edgepress.deploy.targets import list_devices
     from edgepress.deploy.targets.devices_file import devices_file
 
@@ -41,7 +41,7 @@ def list_command(values: Values) -> None:
 @common_options
 @keyword_values
 def add_command(values: Values) -> None:
-    """Call the device at URL by NAME."""
+    """Add the device at URL under NAME."""
     from edgepress.deploy.targets import add_device
 
     path = add_device(values["name"], values["url"], values["force"])
@@ -49,7 +49,7 @@ def add_command(values: Values) -> None:
         display.print_json({"file": str(path), "name": values["name"], "url": values["url"]})
         return
     click.echo(
-        f"'{values['name']}' is in {path}; prove it: edgepress devices check {values['name']}"
+        f"'{values['name']}' is in {path}; check it: edgepress devices check {values['name']}"
     )
 
 
@@ -58,7 +58,7 @@ def add_command(values: Values) -> None:
 @common_options
 @keyword_values
 def remove_command(values: Values) -> None:
-    """Forget the device that you called NAME."""
+    """Remove the device NAME."""
     from edgepress.deploy.targets import remove_device
 
     path = remove_device(values["name"])
@@ -70,11 +70,11 @@ def remove_command(values: Values) -> None:
 
 @command.command("check")
 @click.argument("device")
-@click.option("--bootstrap", metavar="FOLDER", help="Wheels that a board gets for the proof.")
+@click.option("--bootstrap", metavar="FOLDER", help="Wheels to install on a board for the check.")
 @common_options
 @keyword_values
 def check_command(values: Values) -> None:
-    """Prove in about two seconds that DEVICE is ready; exit code 3 where it is not."""
+    """Check within about two seconds that DEVICE is ready; exit code 3 if not."""
     from edgepress.deploy.targets import check_device
 
     check = check_device(values["device"], values["bootstrap"])

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from edgepress.compress.errors import CheckFailed
-from edgepress.compress.kernel.files import check_output
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
+    checked_output,
     common_options,
     data_options,
     data_spec,
@@ -27,21 +28,25 @@ from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.recipe import ExportSpec
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=False)
 @output_options(help="Folder for the files.")
-@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape", "graph_batch": "batch"})
+@spec_options(
+    ExportSpec,
+    rename={**ExportSpec.flags, "graph_batch": "graph-batch"},
+    aliases={"graph_batch": ("batch",)},
+)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Write MODEL as every combination of the formats and precisions that exists.
+    """Write MODEL in each of the formats and precisions (combinations that exist).
 
-    Each file is loaded again in its own runtime and compared with MODEL; one that departs is not
-    published and gives exit code 1. int8 needs --data for its calibration.
+    Each file is loaded again in its own runtime and compared with MODEL; one that differs too much
+    is not published, and the exit code is 1. int8 needs --data for calibration.
 
     MODEL may be a SavedModel without a Keras model, which is converted by its signature, or a
-    finished .tflite or .onnx file, which is stored in other precisions.
+    .tflite or .onnx file, which is stored in other precisions.
     """
     data, options = data_spec(values), given(values, ExportSpec)
     if data is None:
@@ -49,7 +54,7 @@ def command(values: Values) -> None:
     spec = spec_from(ExportSpec, options)
     if data is not None and data.augment and not spec.qat_epochs:
         raise click.UsageError("--augment needs --qat-epochs: nothing else trains here")
-    output = check_output(values["output"], values["force"])
+    output = checked_output(values, folder=True)
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data
     from edgepress.deploy.exporting.export import export
@@ -62,11 +67,11 @@ def command(values: Values) -> None:
         result = export(
             source,
             output,
+            spec=spec,
             data=dataset,
             seed=values["seed"],
             force=values["force"],
             progress=progress,
-            **spec.model_dump(),
         )
     document = result.to_json()
     if values["as_json"]:

@@ -10,6 +10,7 @@ import click
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.artifact import Agreement
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     check_picture,
@@ -23,19 +24,21 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @click.argument("artifact", metavar="ARTIFACT", type=click.Path(path_type=Path))
 @data_options(required=False, skip=("augment",))
-@click.option("--layers", is_flag=True, help="Compare layer by layer; name the first to depart.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Picture of --layers, a .png file.")
+@click.option(
+    "--layers", is_flag=True, help="Compare layer by layer and name the first that differs."
+)
+@click.option("--plot", type=click.Path(path_type=Path), help="Plot of --layers, a .png file.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
     """Compare ARTIFACT (.tflite, .onnx or a SavedModel folder) with MODEL, its source.
 
-    MODEL may be such a file itself. With --data the task's metric of both is measured on the test
-    split. Exit code 1 when they disagree.
+    MODEL may be such a file itself. With --data the metric of both is measured on the test split.
+    Exit code 1 if they disagree.
     """
     data = data_spec(values)
     artifact = values["artifact"]

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     common_options,
@@ -19,7 +20,7 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=True)
 @click.option(
@@ -30,7 +31,7 @@ from edgepress.deploy.cli.quiet import load_frameworks
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Say which layers of MODEL to unfreeze and how to start training, each with its reason."""
+    """Suggest which layers of MODEL to unfreeze and how to train them, with reasons."""
     data = data_spec(values)
     load_frameworks(values["verbose"])
     from edgepress.compress.training.advice import advise

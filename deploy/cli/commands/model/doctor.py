@@ -8,6 +8,7 @@ import click
 
 from edgepress.compress.errors import CheckFailed
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     common_options,
@@ -23,18 +24,20 @@ if TYPE_CHECKING:
     from edgepress.compress.doctor import Diagnosis
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=False)
-@click.option("--strict", is_flag=True, help="Exit code 1 where a problem was found.")
-@click.option("--runtime", help="Name what it lacks: tflm, litert or onnxruntime; for files.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 if a problem is found.")
+@click.option(
+    "--runtime", help="List the operators that this runtime lacks: tflm, litert or onnxruntime."
+)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Find in seconds what will be a problem later, in MODEL, the data and the environment.
+    """Find problems of MODEL, the data and the environment within seconds.
 
-    What is found is the answer, not a failure, since it may concern a step or a format that isn't
-    wanted: the exit code is 0 unless --strict makes it a check.
+    A problem is not a failure, since it may concern a step or format that you don't use: the exit
+    code is 0 unless --strict is given.
     """
     data = data_spec(values)
     load_frameworks(values["verbose"])

@@ -10,10 +10,13 @@ from typing import Any
 import click
 
 from edgepress.compress.errors import CheckFailed
+from edgepress.compress.kernel.files import check_output
 from edgepress.compress.specs.recipe import FinetuneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
+    checked_model_output,
     common_options,
     data_options,
     data_spec,
@@ -22,6 +25,7 @@ from edgepress.deploy.cli.options import (
     load_model,
     model_argument,
     output_options,
+    read_by,
     spec_from,
     spec_options,
 )
@@ -29,21 +33,23 @@ from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.training_state import state_folder, training_state
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=True)
-@output_options(help="The tuned model, a .keras file; history and curves go beside it.")
+@output_options(
+    help="The fine-tuned model, a .keras file; history and curves are written beside it."
+)
 @spec_options(FinetuneSpec)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint of a stopped call.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
     """Train chosen layers of MODEL; writes OUT, its history (.json) and curves (.png)."""
     spec = spec_from(FinetuneSpec, given(values, FinetuneSpec))
     data = data_spec(values)
-    from edgepress.compress.models.writing import check_model_output
-
-    output = check_model_output(values["output"], values["force"])
+    output = checked_model_output(values)
+    for beside in (output.with_suffix(".json"), output.with_suffix(".png")):
+        check_output(beside, values["force"], inputs=read_by(values))
     load_frameworks(values["verbose"], _joining(spec))
     from edgepress.compress import load, open_data, save
     from edgepress.compress.kernel.files import write_json

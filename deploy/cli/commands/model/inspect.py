@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     common_options,
@@ -18,19 +19,21 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
-@click.option("--runtime", help="Name the operators that it lacks: tflm, litert or onnxruntime.")
+@click.option(
+    "--runtime", help="List the operators that this runtime lacks: tflm, litert or onnxruntime."
+)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
     """Show MODEL's layers, parameters, MACs, bytes, sparsity and channel groups.
 
-    "Coded bytes" is what kernels would take if each value were coded by how often it occurs
-    (their entropy, and the table of values): small after pruning and clustering.
+    "Coded bytes" is the size of the kernels after entropy coding (with the table of values): small
+    after pruning and clustering.
 
     MODEL may be a .tflite or .onnx file or a SavedModel without a Keras model: its operators are
-    shown, with what it takes and gives.
+    shown, with its inputs and outputs.
     """
     from edgepress.deploy.sources.inspection import inspect
     from edgepress.deploy.sources.opening import finished_file

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from edgepress.compress.specs.recipe import FinetuneSpec
+from edgepress.compress.specs.training import NOT_OF_RANGE_TEST, FinetuneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     check_picture,
@@ -21,25 +22,24 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 
-_USED = (
-    "batch_size", "optimizer", "momentum", "weight_decay", "clipnorm", "clipvalue", "class_weights",
-    "unfreeze", "train_batchnorm",
-)  # fmt: skip
-_SKIPPED = tuple(FinetuneSpec.model_fields.keys() - set(_USED))
 
-
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=True)
-@output_options(required=False, help="Picture of the curve, a .png file.")
-@click.option("--lowest", default=1e-7, show_default=True, help="First rate.")
-@click.option("--highest", default=10.0, show_default=True, help="Last rate.")
-@click.option("--steps", default=100, show_default=True, help="Steps from one to the other.")
-@spec_options(FinetuneSpec, skip=_SKIPPED)
+@output_options(required=False, help="Plot of the curve, a .png file.")
+@click.option("--lowest", default=1e-7, show_default=True, help="First learning rate.")
+@click.option("--highest", default=10.0, show_default=True, help="Last learning rate.")
+@click.option(
+    "--steps",
+    default=100,
+    show_default=True,
+    help="Training steps from the first rate to the last.",
+)
+@spec_options(FinetuneSpec, skip=NOT_OF_RANGE_TEST)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Find a learning rate for MODEL: train with a rising rate and watch the loss."""
+    """Find a learning rate for MODEL: train with a rising learning rate and watch the loss."""
     data, output = data_spec(values), values["output"]
     if output is not None:
         check_picture(output, values["force"])
@@ -56,7 +56,7 @@ def command(values: Values) -> None:
             steps=values["steps"],
             seed=values["seed"],
             progress=progress,
-            **given(values, FinetuneSpec, _SKIPPED),
+            **given(values, FinetuneSpec, NOT_OF_RANGE_TEST),
         )
     if output is not None:
         draw_range(found, output)

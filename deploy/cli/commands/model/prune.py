@@ -14,8 +14,10 @@ from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.pruning_result import PruneResult
 from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
+    checked_model_output,
     common_options,
     data_options,
     data_spec,
@@ -31,23 +33,32 @@ from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.training_state import training_state
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=False)
 @output_options(required=False, help="The pruned model, a .keras file.")
-@spec_options(PruneSpec)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
-@click.option("--dry-run", is_flag=True, help="Show the plan for the channels and stop.")
-@click.option("--explain", metavar="LAYER", help="Show why channels of LAYER go, and stop.")
+@spec_options(
+    PruneSpec,
+    rename={"steps": "rounds"},
+    aliases={
+        "steps": ("steps",),
+        **{name: (f"prune-{name}",) for name in ("schedule", "device", "threads")},
+    },
+)
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint of a stopped call.")
+@click.option("--dry-run", is_flag=True, help="Show the pruning plan for channels and exit.")
+@click.option(
+    "--explain", metavar="LAYER", help="Explain why channels of LAYER are removed, and exit."
+)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
     """Prune MODEL and recover its accuracy.
 
     F is the share removed for --sparsity, the share kept for every --target-…. Size, arena and
-    latency are measured on the file that is written, and the plan is made again until they hold.
-    Without --data nothing is trained, repaired or measured. A MODEL that was saved compiled gives,
-    after channels and layers, an OUT that is compiled too, with its optimizer's state cut to fit.
+    latency are measured on the exported file, and the plan is revised until the target is met.
+    Without --data nothing is trained, repaired or evaluated. If MODEL was saved compiled and
+    channels or layers are removed, OUT is compiled too, with its optimizer state cut to fit.
     """
     spec = spec_from(PruneSpec, given(values, PruneSpec))
     data = data_spec(values)
@@ -58,9 +69,7 @@ def command(values: Values) -> None:
         return
     if values["output"] is None:
         raise click.UsageError("Missing option '-o' / '--output'")
-    from edgepress.compress.models.writing import check_model_output
-
-    output = check_model_output(values["output"], values["force"])
+    output = checked_model_output(values)
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data, save
     from edgepress.compress.models import load_noted, restore_compilation

@@ -8,6 +8,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output
 from edgepress.compress.specs.notation import parse_numbers
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     check_picture,
@@ -20,21 +21,28 @@ from edgepress.deploy.cli.options import (
     output_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.valid_names import CHANNEL_CRITERION
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @data_options(required=True)
 @output_options(required=False, help="Plot, a .png file.")
 @click.option(
     "--ratios", default="0.25,0.5,0.75", show_default=True, help="Shares of a group to remove."
 )
-@click.option("--criterion", default="auto", show_default=True, help="Ranks the channels.")
+@click.option(
+    "--criterion",
+    default="auto",
+    show_default=True,
+    type=CHANNEL_CRITERION,
+    help="Importance criterion.",
+)
 @click.option("--samples", default=1000, show_default=True, help="Most samples to measure on.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Show how much the metric of MODEL falls when each channel group alone is pruned."""
+    """Measure how much the metric of MODEL falls when each channel group alone is pruned."""
     data, ratios, output = data_spec(values), _ratios(values["ratios"]), values["output"]
     if output is not None:
         check_picture(output, values["force"])

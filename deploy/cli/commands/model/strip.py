@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
+    checked_model_output,
     common_options,
     keyword_values,
     load_model,
@@ -16,16 +18,14 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @model_argument
 @output_options(help="The plain model, a .keras file.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
     """Remove from MODEL pruning, clustering and quantisation wrappers and training-only parts."""
-    from edgepress.compress.models.writing import check_model_output
-
-    output = check_model_output(values["output"], values["force"])
+    output = checked_model_output(values)
     load_frameworks(values["verbose"])
     from edgepress.compress import inspect, save, strip
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from edgepress.compress.kernel.files import atomic_output, check_output, write_json
-from edgepress.compress.specs.recipe import FinetuneSpec
+from edgepress.compress.kernel.files import atomic_output, write_json
+from edgepress.compress.specs.training import NOT_OF_SEARCH, FinetuneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
+    checked_output,
     common_options,
     data_options,
     data_spec,
@@ -22,22 +24,22 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.training_state import training_state
 
-_SKIPPED = ("unfreeze", "teacher", "distill_layers", "callbacks", "log_csv", "log_tensorboard")
 
-
-@click.command("unfreeze-search")
+@click.command("unfreeze-search", cls=SectionedCommand)
 @model_argument
 @data_options(required=True)
 @output_options(help="Folder for the best model, the table (search.json) and the plot.")
-@click.option("--strategies", default="", help="Compare these instead, as top,middle,bottom,all.")
-@spec_options(FinetuneSpec, skip=_SKIPPED)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a stopped call.")
+@click.option(
+    "--strategies", default="", help="Compare these strategies instead, as top,middle,bottom,all."
+)
+@spec_options(FinetuneSpec, skip=NOT_OF_SEARCH)
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint of a stopped call.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Unfreeze MODEL step by step from the output side, judge each step, keep the best."""
+    """Unfreeze MODEL step by step from the output side, validate each step and keep the best."""
     data = data_spec(values)
-    output = check_output(values["output"], values["force"])
+    output = checked_output(values, folder=True)
     load_frameworks(values["verbose"])
     from edgepress.compress.training.progressive import draw_search, unfreeze_search
 
@@ -49,10 +51,10 @@ def command(values: Values) -> None:
             seed=values["seed"],
             state_dir=state,
             progress=progress,
-            **given(values, FinetuneSpec, _SKIPPED),
+            **given(values, FinetuneSpec, NOT_OF_SEARCH),
         )
         document = found.to_json()
-        with atomic_output(output, values["force"]) as folder:
+        with atomic_output(output, values["force"], folder=True) as folder:
             folder.mkdir(parents=True)
             found.model.save(folder / "model.keras")
             write_json(folder / "search.json", document)

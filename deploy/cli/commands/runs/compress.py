@@ -10,6 +10,7 @@ import click
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     benchmark_options,
@@ -24,44 +25,50 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.run_display import finish, run_line
+from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec, Recipe, read_recipe
 
 _PRUNE_SCHEDULES = ("one-shot", "iterative")
 _RECIPE_ENDINGS = (".yaml", ".yml")
 
 
-@click.command()
-@click.argument("source", required=False, metavar="[MODEL | RECIPE.yaml]")
+@click.command(cls=SectionedCommand)
+@click.argument("source", required=False, metavar="[MODEL | RECIPE.yaml]", type=click.Path())
 @data_options(required=False)
 @output_options(required=False, help="Folder of the run.")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run.")
 @spec_options(FinetuneSpec)
 @spec_options(
     PruneSpec,
     skip=("max_drop", "calibration_samples"),
     rename={
         "schedule": "prune-schedule",
+        "steps": "rounds",
         "device": "prune-device",
         "threads": "prune-threads",
         "release_zeros": "prune-release-zeros",
         "release_clusters": "prune-release-clusters",
     },
     prefix="prune_",
+    aliases={"steps": ("steps",)},
 )
 @spec_options(AcceptSpec)
-@spec_options(ExportSpec, rename={"formats": "format", "shapes": "shape"})
+@spec_options(ExportSpec, rename={**ExportSpec.flags, "graph_batch": "graph-batch"})
 @benchmark_options
 @click.option("--custom-objects", type=click.Path(), help="Python file with your own layers.")
-@click.option("--unsafe-lambda", is_flag=True, help="Let Lambda layers run their Python code.")
+@click.option(
+    "--unsafe-lambda",
+    is_flag=True,
+    help="Let Lambda layers run their Python code: only for files you trust.",
+)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """The whole line: fine-tune, prune, recover, strip, export, verify, benchmark, report.
+    """Run the full pipeline: fine-tune, prune, recover, strip, export, verify, benchmark, report.
 
-    Fine-tuning runs when one of its options is given (such as --epochs), pruning when a target is
-    (--sparsity, --target-macs, …); --schedule is the learning rate's, --prune-schedule the
-    sparsity's. Several pruning steps are written in a recipe.
+    Fine-tuning runs if one of its options is given (such as --epochs), pruning if a target is
+    (--sparsity, --target-macs, …). --schedule is the learning-rate schedule, --prune-schedule the
+    sparsity schedule. For several pruning steps write a recipe.
     """
     resume, output = values["resume"], values["output"]
     if resume is not None:
@@ -73,6 +80,8 @@ def command(values: Values) -> None:
     else:
         recipe = _recipe(values)
     load_frameworks(values["verbose"])
+    from edgepress.deploy.cli.run_display import finish, run_line
+
     result = run_line(recipe, resume or output, resume is not None, values["force"])
     finish(result, values["as_json"])
 
@@ -92,7 +101,10 @@ def _resumed(values: Values) -> Recipe:
             f"--resume takes the settings from the run's own recipe: drop --{found[0]}, or give"
             " MODEL too"
         )
-    return read_recipe(resume / "recipe.yaml")
+    folder = RunFolder(resume)
+    if folder.recipe.is_file():
+        folder.check_recipe()
+    return read_recipe(folder.recipe)
 
 
 def _recipe(values: Values) -> Recipe:
@@ -137,6 +149,8 @@ def _settings(values: Values) -> dict[str, Any]:
         ("accept", AcceptSpec),
     ):
         part = given(values, kind)
+        if name == "export" and pruning and not _takes_samples(part):
+            part.pop("calibration_samples", None)  # the pruning's, which shares the option
         if part:
             found[name] = spec_from(kind, part)
     for name in ("custom_objects", "unsafe_lambda"):
@@ -150,6 +164,12 @@ def _calibrates(pruning: Values) -> bool:
     kinds = {kind.kind(): kind for kind in PruneSpec.kinds()}
     kind = kinds.get(pruning.get("structure", PruneSpec.kind()))
     return kind is not None and "calibration_samples" in kind.model_fields
+
+
+def _takes_samples(export: Values) -> bool:
+    """Whether files of these options take ranges from samples."""
+    quantize = {"quantize": export["quantize"]} if "quantize" in export else {}
+    return bool(spec_from(ExportSpec, quantize).calibrated)
 
 
 def _unprefixed(values: Values) -> Values:

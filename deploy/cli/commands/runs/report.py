@@ -6,19 +6,25 @@ from pathlib import Path
 
 import click
 
-from edgepress.compress.kernel.files import check_output
 from edgepress.deploy.cli import display
-from edgepress.deploy.cli.options import Values, common_options, keyword_values, output_options
+from edgepress.deploy.cli.help_sections import SectionedCommand
+from edgepress.deploy.cli.options import (
+    Values,
+    checked_output,
+    common_options,
+    keyword_values,
+    output_options,
+)
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN…")
-@output_options(help="The page, an .html file.")
+@output_options(help="The report: an .html, .md or .json file.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Make one self-contained HTML page of one or more RUN folders and benchmarks' JSON files."""
-    output = check_output(values["output"], values["force"])
+    """Write a self-contained HTML page from RUN folders and the JSON files of `benchmark`."""
+    output = checked_output(values)
     from edgepress.benchmarks.report import report
 
     report(list(values["runs"]), output, force=values["force"])

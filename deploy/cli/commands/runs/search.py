@@ -9,6 +9,7 @@ import click
 
 from edgepress.compress.errors import InputError, Stopped
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     common_options,
@@ -17,28 +18,33 @@ from edgepress.deploy.cli.options import (
     output_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import read_recipe
 
 if TYPE_CHECKING:
     from edgepress.deploy.searching.search import SearchResult
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("recipe", required=False, type=click.Path(path_type=Path), metavar="[RECIPE.yaml]")
 @output_options(required=False, help="Folder of the search.")
-@click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="Recipes.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Trials at once."
+    "--trials", type=click.IntRange(1), default=20, show_default=True, help="Recipes to try."
 )
 @click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a search."
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Trials that run at once.",
 )
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a search.")
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Try many recipes and keep those that no other beats in every objective.
+    """Try many recipes and keep the Pareto front: those that no other beats in every objective.
 
-    The recipe's part `search:` says what varies and what is judged:
+    The section `search:` of the recipe says what varies and what is optimised:
 
     \b
     search:
@@ -57,6 +63,8 @@ def command(values: Values) -> None:
             raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
         if not (resume / "study.journal").is_file():
             raise InputError(f"'{resume}' holds no search to resume")
+        if path is None:
+            RunFolder(resume).check_recipe()
         path, output = path or resume / "recipe.yaml", resume
     if path is None:
         raise click.UsageError("missing RECIPE.yaml")

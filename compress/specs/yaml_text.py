@@ -1,0 +1,77 @@
+"""Reading YAML that a person wrote: bounded, and without anything lost on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgepress.compress.errors import InputError
+
+# A recipe is some dozens of lines. What an alias repeats counts as often as it is repeated.
+_MOST_NODES = 50_000
+_MOST_BYTES = 1_000_000
+
+
+def read_yaml(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
+    """The values in a YAML file, and the tree that has their lines.
+
+    Args:
+        path: The file.
+        what: What it is, for the errors, such as "recipe".
+
+    Raises:
+        InputError: It is missing, isn't YAML, says a thing twice or is far too large.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{what} '{path}' is larger than 1 MB", "is it the right file?")
+        text = path.read_text("utf-8")
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        if tree is not None:
+            _check(tree, path, what)
+        return yaml.safe_load(text), tree
+    except FileNotFoundError:
+        raise InputError(f"{what} '{path}' does not exist") from None
+    except IsADirectoryError:
+        raise InputError(f"{what} '{path}' is a folder") from None
+    except RecursionError:
+        raise InputError(f"{what} '{path}' is nested too deep") from None
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise InputError(f"{what} '{path}' is not YAML: {told}") from None
+
+
+def _check(tree: yaml.Node, path: Path, what: str) -> None:
+    sizes: dict[int, int] = {}
+    if _size(tree, sizes, path, what) > _MOST_NODES:
+        raise InputError(f"{what} '{path}' says too much: its aliases repeat one another")
+
+
+def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
+    """How many values a node stands for, aliases spelled out; 0 marks one that is being counted."""
+    if id(node) in sizes:
+        if sizes[id(node)] == 0:
+            raise InputError(f"{what} '{path}' has an alias that holds itself")
+        return sizes[id(node)]
+    sizes[id(node)] = 0
+    size = 1
+    if isinstance(node, yaml.MappingNode):
+        known: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in known and name != "<<":
+                line = key.start_mark.line + 1
+                raise InputError(
+                    f"{path}:{line}: '{name}' stands twice, and only the last would count",
+                    "several steps of one kind are a list: each with a dash before it",
+                )
+            known.add(name)
+            size += _size(value, sizes, path, what)
+    elif isinstance(node, yaml.SequenceNode):
+        size += sum(_size(item, sizes, path, what) for item in node.value)
+    sizes[id(node)] = size
+    return size

@@ -1,0 +1,59 @@
+"""Floats that a converter rounds on their way from one float operator to the next.
+
+TFLite's quantiser keeps the operators that it is told to in floats, yet leaves a QUANTIZE and a
+DEQUANTIZE behind a softmax: what it gives for the next float operator is rounded to 1/256, in which
+the classes of a detector's background are lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgepress.benchmarks.tflite.graph import packed
+
+
+def without_rounding(content: bytes) -> bytes:
+    """A file whose floats go from operator to operator as they are.
+
+    Args:
+        content: A TFLite file.
+
+    Returns:
+        The file; the same bytes where no floats were rounded between two operators.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    kinds = [names.get(code, "") for code in codes]
+    changed = [_mend(graph, kinds, schema.TensorType.FLOAT32) for graph in model.subgraphs]
+    return packed(model, len(content)) if any(changed) else content
+
+
+def _mend(graph: Any, kinds: list[str], floats: int) -> bool:
+    """Whether operators read rounded floats, and read them as they are now."""
+    makers = {int(made): op for op in graph.operators for made in op.outputs}
+    kind = {id(op): kinds[op.opcodeIndex] for op in graph.operators}
+    origin: dict[int, int] = {}
+    for op in graph.operators:
+        before = makers.get(int(op.inputs[0])) if kind[id(op)] == "DEQUANTIZE" else None
+        if before is None or kind[id(before)] != "QUANTIZE":
+            continue
+        source, target = int(before.inputs[0]), int(op.outputs[0])
+        # What enters the graph as floats is rounded for a reason: it is an input's own scale.
+        if source in makers and graph.tensors[source].type == graph.tensors[target].type == floats:
+            origin[target] = source
+    read = {int(i) for op in graph.operators for i in op.inputs}
+    if not origin.keys() & read:
+        return False
+    for op in graph.operators:
+        op.inputs = [origin.get(int(i), int(i)) for i in op.inputs]
+    for unused in ("DEQUANTIZE", "QUANTIZE"):
+        read = {int(i) for op in graph.operators for i in op.inputs} | set(map(int, graph.outputs))
+        graph.operators = [
+            op
+            for op in graph.operators
+            if kind[id(op)] != unused or any(int(i) in read for i in op.outputs)
+        ]
+    return True

@@ -1,0 +1,168 @@
+"""The options of an export: declared, explained and checked here, for every way of asking.
+
+The command line, recipes and `export` itself read this class. A new option is a field, its line in
+the docstring, and a rule where it goes with some options alone; the exporters find it in
+`job.settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.specs.training import Drop, Spec
+from edgepress.deploy.quantize.precision import PRECISIONS, Method
+from edgepress.deploy.specs.notation import Count, Sizes, Words, parse_batch
+
+# Formats whose int8 files can come from quantisation-aware training.
+TRAINED_FORMATS = frozenset({"tflite", "c"})
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise InputError("nothing to export: name at least one format and one precision")
+    return tuple(dict.fromkeys(names))
+
+
+def _precisions(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        PRECISIONS[name]
+    return names
+
+
+Once = Annotated[Words, AfterValidator(_each_once)]
+
+
+class ExportSpec(Spec):
+    """Which files are written.
+
+    Attributes:
+        formats: File formats.
+        quantize: Precisions of the files.
+        io: Type of an int8 file's inputs and outputs.
+        graph_batch: Batch size of the files: dynamic, a number, or auto (free unless that costs
+            operators in a TFLite graph, then 1).
+        opset: Opset of ONNX files, 13 to 18.
+        nchw: Give ONNX files image inputs with channels first.
+        calibration_samples: Samples for the int8 calibration; with fewer than 200, ranges are too
+            narrow.
+        calibration_method: How int8 ranges are derived from the samples; auto uses the best one; by
+            default percentile in TFLite, min-max in ONNX.
+        equalize: Try cross-layer equalisation before int8, and keep it if it helps on calibration
+            samples; by default in small depthwise networks.
+        bias_correction: Try bias correction before int8, and keep it if it helps; by default in
+            small depthwise networks.
+        sparse_encoding: Store float32 and float16 TFLite files without their zeros: on, off, or
+            auto (if the file becomes smaller, runs and is not slower).
+        select_ops: Allow TensorFlow's own kernels (select TF ops) in TFLite files.
+        shapes: Sizes of inputs with free dimensions, as NAME=24x36, without the batch.
+        qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
+        int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
+            that lose most stay in floating point until it holds.
+        verify_samples: Samples on which each file is compared; by default the whole test split.
+    """
+
+    flags: ClassVar[Mapping[str, str]] = {
+        "formats": "format",
+        "shapes": "shape",
+        "graph_batch": "batch",
+    }
+
+    formats: Once = ("tflite", "onnx")
+    quantize: Annotated[Once, AfterValidator(_precisions)] = ("float32", "int8")
+    io: Literal["float", "int8", "uint8"] = "float"
+    graph_batch: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto", "dynamic"],
+        BeforeValidator(
+            parse_batch, json_schema_input_type=Count | Literal["auto", "dynamic"] | str
+        ),
+    ] = "auto"
+    opset: int = Field(18, ge=13, le=18)
+    nchw: bool = False
+    calibration_samples: int = Field(256, ge=1)
+    calibration_method: Method | None = None
+    equalize: bool | None = None
+    bias_correction: bool | None = None
+    sparse_encoding: Literal["auto", "on", "off"] = "auto"
+    select_ops: bool = False
+    shapes: Annotated[dict[str, Sizes], BeforeValidator(lambda value: value or {})] = Field(
+        default_factory=dict
+    )
+    qat_epochs: int = Field(0, ge=0)
+    int8_max_drop: Drop | None = Field(None, ge=0)
+    verify_samples: int | None = Field(None, ge=1)
+
+    @property
+    def calibrated(self) -> list[str]:
+        """Those precisions that take ranges from samples."""
+        return [name for name in self.quantize if PRECISIONS[name].calibrated]
+
+    def changed(self, *names: str) -> list[str]:
+        """Those fields that don't have their default; a run's own recipe spells all of them out."""
+        fields = type(self).model_fields
+        return [n for n in names if getattr(self, n) != fields[n].get_default()]
+
+    @model_validator(mode="after")
+    def _options_of_int8(self) -> ExportSpec:
+        if "int8" not in self.quantize:
+            for name in self.changed("calibration_method", "equalize", "bias_correction"):
+                raise unused(name, "it is for int8 files", "add --quantize int8")
+        if not self.calibrated and self.changed("calibration_samples"):
+            raise unused(
+                "calibration_samples",
+                "none of the files takes ranges from samples",
+                "add --quantize int8",
+            )
+        if self.qat_epochs and not self._has("int8", TRAINED_FORMATS):
+            raise unused(
+                "qat_epochs", "it trains for int8 files of tflite or c", "add --quantize int8"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bounded_drop(self) -> ExportSpec:
+        if self.int8_max_drop is None:
+            return self
+        if not self._has("int8", ["tflite"]):
+            raise unused(
+                "int8_max_drop",
+                "it bounds what int8 TFLite files lose",
+                "add --quantize int8 --format tflite",
+            )
+        if self.io != "float":
+            raise InputError(
+                f"--int8-max-drop keeps layers in floats, which --io {self.io} has no place for",
+                "pass --io float",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _options_of_one_format(self) -> ExportSpec:
+        floats = any(self._has(name, ["tflite"]) for name in ("float32", "float16"))
+        if self.sparse_encoding == "on" and not floats:
+            raise unused(
+                "sparse_encoding",
+                "it is for float32 and float16 TFLite files",
+                "add --quantize float32 --format tflite",
+                " on",
+            )
+        if "onnx" not in self.formats:
+            for name in self.changed("nchw", "opset"):
+                raise InputError(f"{flag_of(name)} has no use without --format onnx")
+        return self
+
+    def _has(self, precision: str, formats: Sequence[str] | frozenset[str]) -> bool:
+        return precision in self.quantize and bool(set(formats) & set(self.formats))
+
+
+def flag_of(name: str) -> str:
+    """A field as it is called on the command line."""
+    return "--" + ExportSpec.flags.get(name, name).replace("_", "-")
+
+
+def unused(name: str, why: str, hint: str, value: Any = "") -> InputError:
+    """The refusal of an option that nothing would heed."""
+    return InputError(f"{flag_of(name)}{value} has no use: {why}", hint)

@@ -1,0 +1,157 @@
+"""Outputs are whole or absent, and nothing that somebody else made is replaced by one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.files import atomic_output, check_output
+from edgepress.compress.kernel.locks import locked
+
+NAMES = st.lists(
+    st.sampled_from(["a", "b.txt", "sub/c", "sub/deep/d.bin", "e f"]), unique=True, min_size=1
+)
+
+
+def write(folder: Path, names: list[str], text: str = "ours") -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def result(
+    target: Path,
+    names: list[str],
+    text: str = "ours",
+    force: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
+    with atomic_output(target, force, folder=True) as folder:
+        folder.mkdir()
+        write(folder, names, text)
+        meanwhile()
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
+    return {p.relative_to(folder).as_posix(): p.read_text() for p in files}
+
+
+@given(first=NAMES, second=NAMES)
+def test_a_folder_of_ours_is_replaced_whole(
+    tmp_path_factory: pytest.TempPathFactory, first: list[str], second: list[str]
+) -> None:
+    target = tmp_path_factory.mktemp("outputs") / "out"
+    result(target, first)
+    with pytest.raises(InputError, match="--force"):
+        check_output(target, folder=True)
+    result(target, second, "anew", force=True)
+    assert contents(target) == dict.fromkeys(second, "anew")
+    assert [p.name for p in target.parent.iterdir()] == ["out"]
+
+
+@given(names=NAMES, foreign=st.sampled_from(["mine", "sub/mine", "new/mine", "manifest.json.old"]))
+def test_a_folder_with_somebody_elses_file_stays(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], foreign: str
+) -> None:
+    target = tmp_path_factory.mktemp("outputs") / "out"
+    result(target, names)
+    write(target, [foreign], "mine")
+    for force in (False, True):
+        with pytest.raises(InputError, match=r"mine|old") as caught:
+            check_output(target, force, folder=True)
+        assert "--force" not in str(caught.value)
+    assert contents(target)[foreign] == "mine"
+
+
+def test_a_result_that_was_edited_stays(tmp_path: Path) -> None:
+    result(tmp_path / "out", ["a"])
+    (tmp_path / "out" / "a").write_text("my own words")
+    with pytest.raises(InputError, match="was changed since"):
+        result(tmp_path / "out", ["a"], force=True)
+
+
+def test_folders_inside_may_bring_their_own_list(tmp_path: Path) -> None:
+    with atomic_output(tmp_path / "out", folder=True) as folder:
+        folder.mkdir()
+        result(folder / "inner", ["a"])
+        write(folder, ["b"])
+    check_output(tmp_path / "out", force=True, folder=True)
+    write(tmp_path / "out" / "inner", ["mine"])
+    with pytest.raises(InputError, match=r"inner/mine"):
+        check_output(tmp_path / "out", force=True, folder=True)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_is_of_another_kind_or_a_link_stays(tmp_path: Path, folder: bool) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / ("folder" if folder else "file"))
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    for name in ("file" if folder else "folder", "link", "nowhere"):
+        with pytest.raises(InputError, match=name):
+            check_output(tmp_path / name, force=True, folder=folder)
+
+
+def test_an_output_never_holds_an_input(tmp_path: Path) -> None:
+    result(tmp_path / "out", ["model.keras"])
+    for read in ("out/model.keras", "out", "out/model.keras:network"):
+        with pytest.raises(InputError, match="the input"):
+            check_output(
+                tmp_path / "out", force=True, folder=True, inputs=[str(tmp_path / read), None, 3]
+            )
+    check_output(tmp_path / "out", force=True, folder=True, inputs=["tfds:mnist", object()])
+    with pytest.raises(InputError, match="same file"):
+        check_output(
+            tmp_path / "out/model.keras", force=True, inputs=[tmp_path / "out/model.keras"]
+        )
+
+
+def test_what_is_put_into_a_result_while_it_is_made_anew_is_kept(tmp_path: Path) -> None:
+    result(tmp_path / "out", ["a"])
+    out = tmp_path / "out"
+    with pytest.warns(UserWarning, match="keeps what was put"):
+        result(out, ["a"], "anew", True, lambda: write(out, ["late"], "mine"))
+    (kept,) = tmp_path.glob("out.before-*")
+    assert contents(kept) == {"a": "ours", "late": "mine"}
+
+
+def test_a_failure_leaves_the_former_result(tmp_path: Path) -> None:
+    result(tmp_path / "out", ["a"])
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        result(tmp_path / "out", ["b"], "anew", True, fail)
+    assert contents(tmp_path / "out") == {"a": "ours"}
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_lock_is_held_by_one_process_and_freed_with_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from edgepress.compress.kernel.locks import locked\n"
+        "with locked(Path(sys.argv[1]), 'out'): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(InputError, match="another process is writing 'out'"),
+            locked(tmp_path, "out"),
+        ):
+            pass
+        other.kill()
+    with locked(tmp_path, "out"):
+        assert not [*tmp_path.iterdir()]

@@ -1,0 +1,65 @@
+"""`--force` replaces results of edgepress and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import pytest
+from click.testing import CliRunner, Result
+
+from edgepress.deploy.cli.main import cli
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    inputs = keras.Input((4,))
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(folder / "m.keras")
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+def test_export_never_replaces_the_folder_of_its_model(project: Path) -> None:
+    for force in ((), ("--force",)):
+        done = call("export", project / "m.keras", "-o", project, *force)
+        assert done.exit_code == 2
+        assert "m.keras" in done.output
+        assert "--force" not in done.output
+    assert sorted(p.name for p in project.iterdir()) == ["m.keras", "notes.txt"]
+
+
+def test_an_export_is_replaced_by_the_next_one_unless_something_was_added(
+    project: Path, tmp_path: Path
+) -> None:
+    words = ("export", project / "m.keras", "-o", tmp_path / "out", "--format", "tflite")
+    assert call(*words).exit_code == 0
+    assert "--force" in call(*words).output
+    assert call(*words, "--force").exit_code == 0
+    (tmp_path / "out" / "mine.md").write_text("mine")
+    refused = call(*words, "--force")
+    assert (refused.exit_code, "mine.md" in refused.output) == (2, True)
+    assert (tmp_path / "out" / "mine.md").read_text() == "mine"
+
+
+def test_a_model_replaces_neither_its_source_nor_a_folder(project: Path, tmp_path: Path) -> None:
+    before = (project / "m.keras").read_bytes()
+    (tmp_path / "folder.keras").mkdir()
+    for output in (project / "m.keras", tmp_path / "folder.keras"):
+        done = call("strip", project / "m.keras", "-o", output, "--force")
+        assert done.exit_code == 2
+    assert (project / "m.keras").read_bytes() == before
+
+
+def test_what_finetune_writes_beside_its_model_is_an_output_too(project: Path) -> None:
+    (project / "new.json").write_text("mine")
+    done = call("finetune", project / "m.keras", "--data", "absent.npz",
+                "-o", project / "new.keras")  # fmt: skip
+    assert done.exit_code == 2
+    assert "new.json" in done.output
+    assert (project / "new.json").read_text() == "mine"
