@@ -28,7 +28,7 @@ from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.pipeline.acceptance import judge_run, refuse_at_chance
 from edgepress.deploy.pipeline.opening import check_run_output, opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
-from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.pipeline.run_folder import RunFolder, keep_changed
 from edgepress.deploy.pipeline.stage_gains import receipt
 from edgepress.deploy.pipeline.stages import Stage, Work, model_stages
 from edgepress.deploy.process.worker import Worker
@@ -292,6 +292,7 @@ class _Line:
             return done
         self.progress.stage(f"export {', '.join(spec.formats)} as {', '.join(spec.quantize)}")
         began = time.monotonic()
+        keep_changed(self.folder.artifacts)
         with self.folder.writing(name, self.key) as (_, result):
             exported = export(
                 model,
@@ -311,7 +312,7 @@ class _Line:
         done = self.folder.finished_export(name, self.key)
         assert done is not None
         if not done.artifacts and self.folder.artifacts.is_dir():
-            shutil.rmtree(self.folder.artifacts)  # those of other settings
+            shutil.rmtree(self.folder.artifacts)  # those of other settings, as they were written
         return done
 
     def _benchmark(self, exported: ExportRecord, stages: Sequence[StageRecord]) -> BenchmarkRecord:

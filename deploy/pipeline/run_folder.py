@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from edgepress.compress.kernel.files import (
     write_text,
 )
 from edgepress.compress.kernel.manifest import NAME as MANIFEST
-from edgepress.compress.kernel.manifest import manifest_of, read_manifest
+from edgepress.compress.kernel.manifest import first_foreign, manifest_of, read_manifest
 from edgepress.deploy.recipe import Recipe, recipe_text
 
 R = TypeVar("R", ExportRecord, StageRecord)
@@ -137,11 +138,18 @@ class RunFolder:
         """
         result: dict[str, Any] = {"key": key}
         adopt(self.stage(name), _OF_A_STAGE)
+        keep_changed(self.stage(name))
         with atomic_output(self.stage(name), force=True, folder=True) as folder:
             folder.mkdir(parents=True)
             yield folder, result
             write_json(folder / _RESULT, result)
         shutil.rmtree(self.state(name), ignore_errors=True)
+
+
+def keep_changed(folder: Path) -> None:
+    """Set a folder aside in which something isn't as it was written: it is made anew."""
+    if folder.is_dir() and first_foreign(folder) is not None:
+        folder.rename(folder.with_name(f".{folder.name}.before-{uuid.uuid4().hex[:8]}"))
 
 
 def _read(path: Path, kind: type[R]) -> R | None:

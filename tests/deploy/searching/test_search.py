@@ -168,7 +168,7 @@ def _reads_every_objective(asked: SearchRecipe, folder: Path) -> None:
     file = record["artifacts"][0]
     assert figures["bytes"] == (folder / file["path"]).stat().st_size
     assert figures["gzip_bytes"] < figures["bytes"]
-    after = model_cost(load(folder / record["stages"][-1]["name"] / "model.keras"))
+    after = model_cost(load(folder / "stages" / record["stages"][-1]["name"] / "model.keras"))
     assert (figures["macs"], figures["params"]) == (after.macs, after.params)
     for name, objective in OBJECTIVES.items():
         assert objective.smaller is (None if name == "metric" else True)
