@@ -53,7 +53,10 @@ def check_output(
     if os.path.lexists(path):
         obstacle = _obstacle(path, folder, inputs, own)
         if obstacle:
-            raise InputError(f"'{path}' can't be replaced: {obstacle}", "choose another output")
+            raise InputError(
+                f"'{path}' exists already and can't be replaced: {obstacle}",
+                "choose another output",
+            )
         if not force:
             raise InputError(f"'{path}' exists already", "choose another output or pass --force")
     parent = path.absolute().parent
