@@ -28,9 +28,9 @@ def test_pruning_recovers_without_labels(networks: Any, teacher: Any, tmp_path: 
     np.savez(file, x_train=x, x_test=test["x"], y_test=test["y"])
     options: dict[str, Any] = {"structure": "channels", "sparsity": 0.5, "repair": False}
     data = {"spec": str(file), "unlabelled": True}
-    cut = compress.prune(teacher, compress.recipe.DataSpec(**data), **options)
+    cut = compress.prune(teacher, compress.DataSpec(**data), **options)
     recovered = compress.prune(
-        teacher, compress.recipe.DataSpec(**data), recover_epochs=8, recover_lr=1e-2, **options
+        teacher, compress.DataSpec(**data), recover_epochs=8, recover_lr=1e-2, **options
     )
     assert recovered.after.value is not None
     assert cut.after.value is not None
@@ -48,7 +48,7 @@ def test_labels_change_nothing(networks: Any, teacher: Any) -> None:
     student = networks.seeded(networks.classifier)
     weights = []
     for data in (arrays, {**arrays, "y": arrays["y"][::-1].copy()}, {"x": arrays["x"]}):
-        spec = compress.recipe.DataSpec(spec=data, unlabelled=True)
+        spec = compress.DataSpec(spec=data, unlabelled=True)
         tuned = compress.finetune(student, spec, teacher=teacher, epochs=2)
         weights.append([w.numpy().tobytes() for w in tuned.model.weights])
         assert 0 <= tuned.history.after <= 1
@@ -60,16 +60,14 @@ def test_images_are_matched(networks: Any) -> None:
     teacher = networks.seeded(networks.encoder_decoder)
     keras.utils.set_random_seed(9)
     student = networks.encoder_decoder()
-    spec = compress.recipe.DataSpec(
-        spec={"x": networks.noisy_images()["data_input"]}, unlabelled=True
-    )
+    spec = compress.DataSpec(spec={"x": networks.noisy_images()["data_input"]}, unlabelled=True)
     tuned = compress.finetune(student, spec, teacher=teacher, epochs=6, lr=1e-2, batch_size=16)
     assert tuned.history.metric == "mae"
     assert tuned.history.after < tuned.history.before
 
 
 def test_without_a_teacher_there_is_nothing_to_learn(networks: Any, teacher: Any) -> None:
-    spec = compress.recipe.DataSpec(spec={"x": networks.classes()["x"]}, unlabelled=True)
+    spec = compress.DataSpec(spec={"x": networks.classes()["x"]}, unlabelled=True)
     with pytest.raises(InputError, match="only a teacher to learn from"):
         compress.finetune(teacher, spec, epochs=1)
     with pytest.raises(InputError, match="only a teacher to learn from"):
