@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
@@ -12,6 +10,7 @@ from edgepress.compress.models.rebuilding.copying import (
     forget_compilation,
     fresh_inputs,
 )
+from edgepress.compress.processes.scratch import scratch_folder
 
 # Layers that hand their input on unchanged outside training. Exactly these classes: a subclass may
 # act at inference too, as Monte Carlo dropout does.
@@ -169,7 +168,7 @@ def _strip_legacy(model: Any) -> Any:
             f"model '{model.name}' can't be stripped: {error}",
             "only sequential and functional legacy models carry TFMOT's wrappers",
         ) from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.h5"
+    with scratch_folder() as folder:
+        path = folder / "model.h5"
         plain.save(path, include_optimizer=False)
         return legacy.carry(path).model

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Any
 
 from edgepress.compress.doctor import Diagnosis, Finding, ranked
 from edgepress.compress.doctor import doctor as examine
 from edgepress.compress.errors import InputError
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.deploy.sources.opening import open_source
 from edgepress.deploy.sources.source import Source
 
@@ -70,8 +69,8 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
     from edgepress.deploy.process.worker import Worker
     from edgepress.deploy.specs.export import ExportSpec
 
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder, Worker() as worker:
-        scratch = Path(folder)
+    with scratch_folder() as folder, Worker() as worker:
+        scratch = folder
         settings = ExportSpec(graph_batch=source.batch or "auto")
         probe = scratch / "probe.npz"
         job = Job(source.model, settings, worker, scratch, probe, None, trace=source.trace)

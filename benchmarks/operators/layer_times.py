@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from edgepress.benchmarks.tflite.tiny_model import write_tiny_model
 from edgepress.compress.errors import DeviceError
 from edgepress.compress.kernel.files import content_key, read_json, write_json
 from edgepress.compress.kernel.progress import Progress
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.compress.structure.budgets.layer_size import LayerSize
 
 # Layers measured at one time, each in a process of its own, in turns.
@@ -73,8 +73,8 @@ class LayerClock:
     def _place(self) -> tuple[Path, float]:
         """The file of this device, runtime and number of threads; and what an empty model takes."""
         environment = self.target.environment()
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-            tiny = write_tiny_model(Path(folder) / "tiny.tflite")
+        with scratch_folder() as folder:
+            tiny = write_tiny_model(folder / "tiny.tflite")
             with self.target.open(tiny, self.options) as session:
                 empty = session.run(Job(50, discard=10)).median / 1e6
                 runtime = session.facts().runtime
@@ -85,8 +85,8 @@ class LayerClock:
 
     def _measured(self, sizes: Sequence[LayerSize]) -> list[float]:
         """Milliseconds of some layers, measured in turns: for each its quietest round."""
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-            paths = [write_layer(s, Path(folder) / f"{n}.tflite") for n, s in enumerate(sizes)]
+        with scratch_folder() as folder:
+            paths = [write_layer(s, folder / f"{n}.tflite") for n, s in enumerate(sizes)]
             entrants = [Entrant(str(p), partial(self.target.open, p, self.options)) for p in paths]
             records = sample(entrants, _PLAN)
         return [_quietest(size, record) for size, record in zip(sizes, records, strict=True)]

@@ -7,11 +7,8 @@ where its operations for each byte moved are fewer than the machine's peak allow
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,6 +26,8 @@ from edgepress.benchmarks.tflite.graph import Operator, TFLiteGraph, read_graph
 from edgepress.benchmarks.tflite.macs import operator_macs
 from edgepress.benchmarks.tflite.split_operators import cut_operators
 from edgepress.compress.errors import DeviceError
+from edgepress.compress.processes.children import run
+from edgepress.compress.processes.scratch import scratch_folder
 
 Opener = Callable[[Path], Runtime]
 
@@ -98,12 +97,7 @@ def machine_peak(threads: int) -> dict[str, float]:
     """The machine's measured best with so many threads, from a process of its own."""
     count = str(threads)
     limits = {"OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-    done = subprocess.run(
-        [sys.executable, "-P", peak_script.__file__],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **limits},
-    )
+    done = run([sys.executable, "-P", peak_script.__file__], environment=limits)
     if done.returncode != 0:
         raise DeviceError("the machine's peak could not be measured")
     found: dict[str, float] = json.loads(done.stdout)
@@ -112,8 +106,8 @@ def machine_peak(threads: int) -> dict[str, float]:
 
 def _profile_tflite(path: Path, opened: Opener, runs: int, best: dict[str, float]) -> Profile:
     graph = read_graph(path)
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-        files = cut_operators(path, Path(folder))
+    with scratch_folder() as folder:
+        files = cut_operators(path, folder)
         times, refused = _time_alone({-1: path, **files}, opened, runs)
     whole = times.pop(-1)
     total = sum(times.values())

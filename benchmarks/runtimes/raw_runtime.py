@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from edgepress.benchmarks.runtimes.runtime import Arrays, Runtime
 from edgepress.benchmarks.runtimes.tensors import chosen, to_real, to_tensor
 from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.processes.scratch import scratch_folder
 
 Array = NDArray[Any]
 
@@ -41,10 +40,10 @@ class RawRuntime(Runtime):
     def _run(self, given: list[Array], specs: list[dict[str, Any]], runs: int) -> list[Array]:
         """Raw values out of so many inferences, joined along the batch."""
         names = [f"output{i}.raw" for i in range(len(specs))]
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+        with scratch_folder() as folder:
             remote = []
             for i, array in enumerate(given):
-                path = Path(folder) / f"input{i}.raw"
+                path = folder / f"input{i}.raw"
                 array.tofile(path)
                 remote.append(self._channel.put(path))
             places = [self._channel.place(name) for name in names]
@@ -52,7 +51,7 @@ class RawRuntime(Runtime):
             shapes = self.ask(request)["shapes"]
             results = []
             for name, spec, shape in zip(names, specs, shapes, strict=True):
-                self._channel.fetch(name, Path(folder) / name)
-                values = np.fromfile(Path(folder) / name, spec["dtype"])
+                self._channel.fetch(name, folder / name)
+                values = np.fromfile(folder / name, spec["dtype"])
                 results.append(values.reshape(runs * (shape[0] if shape else 1), *shape[1:]))
         return results

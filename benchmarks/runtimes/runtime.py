@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -20,6 +16,8 @@ from numpy.typing import NDArray
 
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.compress.processes.children import NO_MEMORY, Child, Died, Late
+from edgepress.compress.processes.scratch import scratch_folder
 
 RUNNER = Path(__file__).with_name("runner.py")
 # What the runner needs beside itself, wherever it is.
@@ -27,11 +25,6 @@ RUNNER_FILES = (RUNNER, RUNNER.with_name("host.py"), RUNNER.with_name("tensors.p
 RUNTIME_OF_SUFFIX = {".tflite": "litert", ".onnx": "onnxruntime"}
 
 Arrays = Mapping[str, NDArray[Any]]
-
-# How the libraries there say that an allocation failed.
-_NO_MEMORY = re.compile(
-    "MemoryError|bad_alloc|[Mm]emory allocation|annot allocate memory|failed to map segment"
-)
 
 
 def runtime_for(path: Path) -> str:
@@ -47,23 +40,9 @@ def runtime_for(path: Path) -> str:
     return RUNTIME_OF_SUFFIX[suffix]
 
 
-def died(code: int, chatter: str) -> str:
-    """Why a process ended, in words, with the last line that it wrote on standard error."""
-    if code == -signal.SIGKILL:
-        why = "was killed (out of memory?)"
-    elif code < 0:
-        why = f"crashed ({signal.Signals(-code).name})"
-    else:
-        why = f"ended with code {code}"
-    if _NO_MEMORY.search(chatter):
-        why = f"ran out of memory and {why}"
-    lines = [line for line in chatter.splitlines() if line.strip()]
-    return f"{why}: {lines[-1].strip()[:300]}" if lines else why
-
-
 def _cure(error: str) -> str:
     """What to do about an error of the runner, where that is known."""
-    if _NO_MEMORY.search(error):
+    if NO_MEMORY.search(error):
         return "the device ran out of memory: end what else runs there, or give a smaller file"
     if "ModuleNotFoundError" in error:
         return "on the device: pip install numpy ai-edge-litert (or onnxruntime for .onnx)"
@@ -104,45 +83,27 @@ class LocalChannel:
 
     # -P: the folder of the script holds modules whose names the standard library also has.
     def __init__(self, arguments: Sequence[str] = ("-P", str(RUNNER))) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="edgepress-")
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            # What libraries leave in the temporary folder goes with ours.
-            env={**os.environ, "TMPDIR": self._folder.name},
-        )
+        with ExitStack() as held:
+            self._folder = held.enter_context(scratch_folder())
+            errors = held.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
+            environment = {"TMPDIR": str(self._folder)}
+            self._child = Child([sys.executable, *arguments], errors, environment)
+            held.callback(self._child.close)
+            self._held = held.pop_all()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._child.pid
 
     def ask_line(self, line: str, timeout: float) -> str:
         """Send one line, wait for one; a process that stays silent is killed."""
-        process, late = self._process, threading.Event()
-
-        def end() -> None:
-            late.set()
-            process.kill()
-
-        assert process.stdin
-        assert process.stdout
-        timer = threading.Timer(timeout, end)
-        timer.start()
         try:
-            process.stdin.write(line + "\n")
-            process.stdin.flush()
-            reply = process.stdout.readline()
-        except BrokenPipeError:
-            reply = ""
-        finally:
-            timer.cancel()
-        if reply:
-            return reply
-        code = process.wait()
-        if late.is_set():
-            raise DeviceError(f"the runtime did not answer within {timeout:g} s and was stopped")
-        self._errors.seek(0)
-        raise DeviceError(f"the runtime's process {died(code, self._errors.read())}")
+            return self._child.ask(line, timeout)
+        except Late as error:
+            raise DeviceError(f"the runtime {error.message}") from None
+        except Died as error:
+            raise DeviceError(f"the runtime's process {error.message}") from None
 
     def put(self, path: Path) -> str:
         """The file itself."""
@@ -154,14 +115,11 @@ class LocalChannel:
 
     def place(self, name: str) -> str:
         """A path in the channel's temporary folder."""
-        return str(Path(self._folder.name) / name)
+        return str(self._folder / name)
 
     def close(self) -> None:
         """Kill the process: it holds nothing that would have to be saved."""
-        self._process.kill()
-        self._process.communicate()
-        self._errors.close()
-        self._folder.cleanup()
+        self._held.close()
 
 
 class Runtime:
@@ -313,8 +271,8 @@ class Runtime:
         Returns:
             Arrays by output name, each (n, …).
         """
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-            given, got = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
+        with scratch_folder() as folder:
+            given, got = folder / "inputs.npz", folder / "outputs.npz"
             np.savez(given, allow_pickle=False, **inputs)
             remote = self._channel.put(given)
             name = self._channel.place("outputs.npz")

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, check_output
+from edgepress.compress.processes.scratch import scratch_folder
 
 
 def check_model_output(path: Path | str, force: bool = False, inputs: Iterable[Any] = ()) -> Path:
@@ -53,10 +54,9 @@ def saved_bytes(model: Any) -> int:
     A `.keras` file is an uncompressed zip of the weights and two small JSON texts, so zeros in the
     weights don't shrink it.
     """
-    import tempfile
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
+    with scratch_folder() as folder:
+        path = folder / "model.keras"
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None:
             model.save(path)

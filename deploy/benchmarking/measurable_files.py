@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -12,6 +10,7 @@ from pathlib import Path
 from edgepress.benchmarks.measuring import Candidate
 from edgepress.compress.errors import CheckFailed
 from edgepress.compress.kernel.progress import Progress
+from edgepress.compress.processes.scratch import own_folder
 from edgepress.deploy.sources.model_files import check_whole, open_foreign
 
 
@@ -39,8 +38,7 @@ def as_measured(path: Path, progress: Progress) -> Path:
 
     name = path.resolve().name
     progress.stage(f"{name} is a SavedModel: measured as its float32 TFLite file")
-    home = Path(tempfile.mkdtemp(prefix="edgepress-"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    home = Path(tempfile.mkdtemp(dir=own_folder()))  # as long as the process, which measures it
     result = export(open_foreign(path), home / "files", ["tflite"], ["float32"])
     if not result.artifacts:
         reasons = [f.reason for f in result.failed] + [s.reason for s in result.skipped]

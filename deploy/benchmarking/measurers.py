@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from edgepress.benchmarks.tflite.arena import plan_arena
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.kernel.files import gzip_size, zstd_size
 from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure.budgets.layer_size import LayerSize
@@ -140,8 +140,8 @@ class Bench:
 
     @contextmanager
     def _file(self, model: Any) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-            path = Path(folder) / "model.tflite"
+        with scratch_folder() as folder:
+            path = folder / "model.tflite"
             problem = convert(model, path, "tflite", "float32", self._worker)
             if problem:
                 raise InputError(f"the model has no TFLite file to measure: {problem}")

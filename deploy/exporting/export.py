@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from edgepress.compress.kernel.files import (
     zstd_size,
 )
 from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.signatures import takes_options
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
@@ -96,7 +96,7 @@ def export(
     progress = progress or Silent()
     with (
         working(worker, timeout) as worker,
-        tempfile.TemporaryDirectory(prefix="edgepress-") as folder,
+        scratch_folder() as folder,
     ):
         lines = []
         for part, trains in _parts(asked):
@@ -108,7 +108,7 @@ def export(
             precisions = [q for _, q in part]
             with prepared(origin, dataset, asked, precisions, worker, seed) as job:
                 line = _Line(job, origin, dataset, seed, progress)
-                line.write_all(part, Path(folder))
+                line.write_all(part, folder)
                 lines.append(line)
         return _publish(lines, remarks, worker, out, force)
 

@@ -49,7 +49,7 @@ class ExportResult(Sequence[Artifact]):
         skipped: Combinations that don't exist for this model, with reasons.
         failed: Files that failed their verification; they aren't in the folder.
         notes: What people should know of the files, one line each.
-        log: What converters printed, kept where one of them failed.
+        log: What converters printed, kept where one of them died.
     """
 
     artifacts: tuple[Artifact, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.deploy.exporters import Job
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
@@ -38,8 +38,8 @@ def prepared(
         np.savez(path, allow_pickle=False, **{names[k]: v for k, v in arrays.items()})
         return path
 
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-        scratch, calibration = Path(folder), None
+    with scratch_folder() as folder:
+        scratch, calibration = folder, None
         if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
             arrays = dataset.calibration(spec.calibration_samples, seed)
             calibration = save(scratch / "calibration.npz", arrays)

@@ -2,7 +2,7 @@
 
 Parent's side: `Worker.ask`. Child's side: `python -m edgepress.deploy.process.worker`, which reads
 one JSON request a line from standard input and answers each with one JSON line on standard output.
-What converters print goes to a log, whose path is named when something fails.
+What converters print goes to a log, which is kept and named when one of them dies.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgepress.benchmarks.runtimes.runtime import died
 from edgepress.compress.errors import DeviceError
+from edgepress.compress.processes.children import Child, Died, Late
+from edgepress.compress.processes.scratch import keep_text, scratch_folder
 from edgepress.deploy.process.malloc import return_much
 
 # Task → "module:function" that the child calls with the request and whose JSON-able result it
@@ -55,16 +54,19 @@ class Worker:
     Args:
         timeout: Seconds that one request may take.
         memory_bytes: Bound on the child's private memory; the machine's memory by default.
+
+    Attributes:
+        kept_log: What the last converter that died said; None where none did.
     """
 
     def __init__(self, timeout: float = 900.0, memory_bytes: int | None = None) -> None:
         self.timeout = timeout
         self.memory_bytes = memory_bytes or machine_memory()
-        self._process: subprocess.Popen[str] | None = None
-        handle, name = tempfile.mkstemp(prefix="edgepress-converter-", suffix=".log")
-        self._log = os.fdopen(handle, "w+", errors="replace")
-        self.log_path = Path(name)
-        self._keep_log = False
+        self._child: Child | None = None
+        self.kept_log: Path | None = None
+        self._held = ExitStack()
+        folder = self._held.enter_context(scratch_folder())
+        self._log = self._held.enter_context((folder / "log").open("w+", errors="replace"))
 
     def __enter__(self) -> Worker:
         return self
@@ -76,9 +78,7 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         self._stop()
-        self._log.close()
-        if not self._keep_log:
-            self.log_path.unlink(missing_ok=True)
+        self._held.close()
 
     def ask(self, task: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Have one task carried out.
@@ -94,76 +94,40 @@ class Worker:
             Refused: The task's function raised.
             DeviceError: The child crashed, or took longer or more memory than it may.
         """
-        process = self._running()
         begin = self._log.seek(0, os.SEEK_END)
-        reply = self._exchange(process, json.dumps({"do": task, **request}))
-        if reply is None:
+        try:
+            reply = self._running().ask(json.dumps({"do": task, **request}), self.timeout)
+        except Late:
             self._stop()
-            self._keep_log = True
             raise DeviceError(
                 f"the {task} conversion took longer than {self.timeout:g} s and was stopped",
-                f"log: {self.log_path}",
-            )
-        if not reply:
-            why = died(process.wait(), self._said_since(begin))
-            self._keep_log = True
-            raise DeviceError(f"the {task} converter {why}", f"log: {self.log_path}")
+                self._kept(begin),
+            ) from None
+        except Died as error:
+            raise DeviceError(f"the {task} converter {error.message}", self._kept(begin)) from None
         answer: dict[str, Any] = json.loads(reply)
         if not answer.pop("ok"):
-            self._keep_log = True
-            raise Refused(answer["error"], f"log: {self.log_path}")
+            raise Refused(answer["error"])
         return answer
 
-    @property
-    def kept_log(self) -> Path | None:
-        """The log, where it will be kept because a task failed."""
-        return self.log_path if self._keep_log else None
+    def _running(self) -> Child:
+        if self._child is None or not self._child.running:
+            self._stop()
+            # -P: files in the working folder must not stand in for packages.
+            command = [sys.executable, "-P", "-m", __name__, str(self.memory_bytes)]
+            self._child = Child(command, self._log, {"CUDA_VISIBLE_DEVICES": ""})
+        return self._child
 
-    def _running(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                # -P: files in the working folder must not stand in for packages.
-                [sys.executable, "-P", "-m", __name__, str(self.memory_bytes)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                text=True,
-                # Converters go through sets of names: in the same order each time.
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"},
-            )
-        return self._process
-
-    def _exchange(self, process: subprocess.Popen[str], line: str) -> str | None:
-        """Send a line, wait for one; "" if the child died, None if it was too slow."""
-        assert process.stdin
-        assert process.stdout
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(self.timeout, end)
-        timer.start()
-        try:
-            process.stdin.write(line + "\n")
-            process.stdin.flush()
-            reply = process.stdout.readline()
-        except BrokenPipeError:
-            reply = ""
-        finally:
-            timer.cancel()
-        return None if late.is_set() and not reply else reply
-
-    def _said_since(self, begin: int) -> str:
+    def _kept(self, begin: int) -> str:
+        """What a converter that didn't answer wrote, put where it stays; a hint that names it."""
         self._log.seek(begin)
-        return self._log.read()
+        self.kept_log = keep_text(self._log.read(), "edgepress-converter-")
+        return f"log: {self.kept_log}"
 
     def _stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        if self._child is not None:
+            self._child.close()
+            self._child = None
 
 
 @contextlib.contextmanager

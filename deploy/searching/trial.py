@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 from edgepress.benchmarks.records import ArtifactRecord, BenchmarkRow, RunRecord, read_run
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import EdgepressError
+from edgepress.compress.processes.children import start as launch
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import Recipe, write_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
@@ -61,16 +61,15 @@ def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen
         written = folder.with_name(f"{folder.name}.yaml")
         write_recipe(recipe, written)
         command += [str(written), "-o", str(folder), "--force"]
-    environment = dict(os.environ)
-    if threads is not None:
-        environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
+    environment = {} if threads is None else {"TF_NUM_INTRAOP_THREADS": str(threads)}
     with folder.with_name(f"{folder.name}.log").open("wb") as log:
-        return subprocess.Popen(
+        return launch(
             command,
+            kind="own",
+            environment=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            env=environment,
             start_new_session=True,
         )
 

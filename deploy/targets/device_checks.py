@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from edgepress.benchmarks.target import Job, RunOptions, Target
 from edgepress.benchmarks.tflite.tiny_model import write_tiny_model
 from edgepress.compress.errors import EdgepressError, InputError
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.deploy.targets.devices_file import list_devices, write_devices
 
 
@@ -104,7 +104,7 @@ def _prove(target: Target) -> None:
     holds_its_own = target.name.startswith("mcu:/")
     if target.estimated or holds_its_own:
         return
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-        path = write_tiny_model(Path(folder) / "tiny.tflite")
+    with scratch_folder() as folder:
+        path = write_tiny_model(folder / "tiny.tflite")
         with target.open(path, RunOptions(timeout=30)) as session:
             session.run(Job(3))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 
 from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.processes.children import run
 
 SOURCE = Path(__file__).with_name("runner.c")
 LIBRARY = "libLiteRt.so"
@@ -95,7 +95,7 @@ def compile_runner(compiler: str, folder: Path) -> Path:
         raise InputError(f"there is no compiler '{program}'", "name one that builds for the device")
     target = folder / "runner"
     command = [program, *more, *FLAGS, "-o", str(target), str(SOURCE), "-ldl"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run(command)
     if done.returncode != 0:
         raise DeviceError(f"'{program}' can't build the runner: {complaint(done.stderr)}")
     return target

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.compress.training.curves import save_figure
 from edgepress.deploy.differences.difference import noise
 from edgepress.deploy.lowerings.float_types import in_single_precision
@@ -126,8 +126,8 @@ def compare_layers(
     """
     model, path = in_single_precision(model), Path(artifact)
     chosen = PRECISIONS[precision or open_file(path).precision]
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-        shown = expose(path, Path(folder) / f"shown{path.suffix}")
+    with scratch_folder() as folder:
+        shown = expose(path, folder / f"shown{path.suffix}")
         with Runtime(shown) as runtime:
             inputs, specs = runtime.tensors()
             given = _samples(model, data, samples, seed, inputs)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from edgepress.compress.models.rebuilding.copying import copy_model
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.compress.weights.masks.masks import count_zeros
 from edgepress.compress.weights.masks.prunable import find_kernels
 
@@ -21,8 +20,8 @@ def kernel_sparsity(model: Any) -> float:
         0 to 1; 0 for a model without kernels.
     """
     again = copy_model(model)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.weights.h5"
+    with scratch_folder() as folder:
+        path = folder / "model.weights.h5"
         model.save_weights(path)
         again.load_weights(path)
     kernels, _ = find_kernels(again, depthwise=True)

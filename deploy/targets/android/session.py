@@ -19,12 +19,12 @@ from edgepress.benchmarks.measurement import Samples, SessionFacts
 from edgepress.benchmarks.operator_costs import Profile
 from edgepress.benchmarks.operators.profile import profile_of_table
 from edgepress.benchmarks.runtimes.raw_runtime import RawRuntime
-from edgepress.benchmarks.runtimes.runtime import died
 from edgepress.benchmarks.session import runtime_with
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.benchmarks.tflite.arena import plan_arena
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.compress.errors import DeviceError
+from edgepress.compress.processes.children import died
 from edgepress.deploy.targets.android.battery import READ_BATTERY, energy_between, take_readings
 from edgepress.deploy.targets.android.benchmark_model import Report, outputs_of, parse_report
 from edgepress.deploy.targets.native_runner import LIBRARY

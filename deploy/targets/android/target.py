@@ -11,11 +11,8 @@ adb program's shell_v2, which alone carries exit codes.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import tempfile
 import threading
 import uuid
 from dataclasses import dataclass
@@ -25,6 +22,8 @@ from typing import Any
 from edgepress.benchmarks.operator_costs import Profile
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.processes.children import Late, run
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.deploy.targets.addresses import split_options
 from edgepress.deploy.targets.android.session import AndroidSession, Phone
 from edgepress.deploy.targets.native_runner import LIBRARY, compile_runner, find_library
@@ -152,9 +151,9 @@ class AndroidTarget:
     def _send_runner(self, library: Path, compiler: str) -> None:
         """Build the runner in C and send it with LiteRT's library."""
         abi = self.shell("getprop ro.product.cpu.abi").strip()
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-            self.push(find_library(library, Path(folder), abi), LIBRARY)
-            self.push(compile_runner(compiler, Path(folder)), "runner")
+        with scratch_folder() as folder:
+            self.push(find_library(library, folder, abi), LIBRARY)
+            self.push(compile_runner(compiler, folder), "runner")
         self.shell(f"chmod 755 {self.folder}/runner")
 
     def open(self, path: Path, options: RunOptions) -> AndroidSession:
@@ -221,15 +220,7 @@ class AndroidTarget:
 
     def _run(self, arguments: list[str], timeout: float) -> tuple[int, str, str]:
         try:
-            done = subprocess.run(
-                ["adb", *arguments],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout,
-                stdin=subprocess.DEVNULL,
-                env=os.environ,
-            )
-        except subprocess.TimeoutExpired:
-            raise DeviceError(f"'{self.name}' did not answer within {timeout:g} s") from None
+            done = run(["adb", *arguments], timeout=timeout, errors="replace")
+        except Late as error:
+            raise DeviceError(f"'{self.name}' {error.message}") from None
         return done.returncode, done.stdout, done.stderr

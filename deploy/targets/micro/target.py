@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import csv
 import re
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +26,8 @@ from edgepress.benchmarks.runtimes.micro_runtime import micro_runtime
 from edgepress.benchmarks.target import Job, RunOptions, Session, Target
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.processes.children import Late, run
+from edgepress.compress.processes.scratch import scratch_folder
 
 ACCELERATORS = (
     "ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256",
@@ -194,9 +194,9 @@ class EthosSession:
         self._shares = (0, 0)
 
     def __enter__(self) -> Session:
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+        with scratch_folder() as folder:
             said = self._compile(folder)
-            (summary,) = Path(folder).glob("*_summary_*.csv")
+            (summary,) = folder.glob("*_summary_*.csv")
             with summary.open(newline="") as file:
                 self._summary = next(csv.DictReader(file))
         counts = [re.search(rf"{kind} operators = (\d+)", said) for kind in ("NPU", "CPU")]
@@ -209,12 +209,12 @@ class EthosSession:
         self._shares = (npu, cpu)
         return self
 
-    def _compile(self, folder: str) -> str:
-        command = [sys.executable, "-c", _VELA, str(self.path.absolute()),
-                   "--accelerator-config", self.accelerator, "--output-dir", folder]  # fmt: skip
+    def _compile(self, folder: Path) -> str:
+        options = ["--accelerator-config", self.accelerator, "--output-dir", str(folder)]
+        command = [sys.executable, "-c", _VELA, str(self.path.absolute()), *options]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=self._timeout)
-        except subprocess.TimeoutExpired:
+            done = run(command, timeout=self._timeout)
+        except Late:
             raise DeviceError(f"Vela took longer than {self._timeout:g} s") from None
         if done.returncode != 0:
             last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no word"]

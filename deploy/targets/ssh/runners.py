@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgepress.benchmarks.runtimes import host, peak
 from edgepress.benchmarks.runtimes.raw_runtime import RawRuntime
-from edgepress.benchmarks.runtimes.runtime import RUNNER, RUNNER_FILES, Runtime, died
+from edgepress.benchmarks.runtimes.runtime import RUNNER, RUNNER_FILES, Runtime
 from edgepress.benchmarks.session import RUNNER_TAKES
 from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.processes.children import died
+from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.deploy.targets.native_runner import (
     FLAGS,
     SOURCE,
@@ -164,12 +165,12 @@ class NativeRunner:
         """Send the library, and build the runner here or there."""
         if self._prepared == link.folder:
             return
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-            library = find_library(self._litert, Path(folder), link.machine)
+        with scratch_folder() as folder:
+            library = find_library(self._litert, folder, link.machine)
             await link.upload(library, f"{link.folder}/runner/{library.name}")
             self._library = f"{link.folder}/runner/{library.name}"
             if self._compiler:
-                built = compile_runner(self._compiler, Path(folder))
+                built = compile_runner(self._compiler, folder)
                 await link.upload(built, f"{link.folder}/runner/runner")
                 await link.run(f"chmod 755 {link.folder}/runner/runner")
             else:

@@ -106,7 +106,7 @@ def test_wrong_inputs_are_named(onnx_file: Path, tmp_path: Path) -> None:
 def test_a_killed_runtime_is_one_clear_line(onnx_file: Path) -> None:
     channel = LocalChannel()
     with Runtime(onnx_file, channel=channel) as runtime:
-        os.kill(channel._process.pid, signal.SIGKILL)
+        os.kill(channel.pid, signal.SIGKILL)
         with pytest.raises(DeviceError, match="was killed") as caught:
             runtime.time(1)
     assert "\n" not in caught.value.message

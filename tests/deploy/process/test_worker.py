@@ -20,11 +20,12 @@ def test_every_task_has_a_function(task):
     assert callable(task_function(task))
 
 
-def test_a_refusal_names_the_log(worker, tmp_path):
+def test_a_refusal_is_one_line_and_keeps_no_log(worker, tmp_path):
     with pytest.raises(Refused) as caught:
         worker.ask("tflite", {"source": str(tmp_path / "none"), "out": "x", "precision": "float32"})
     assert caught.value.exit_code == 3
-    assert worker.log_path.exists()
+    assert worker.kept_log is None
+    assert "log:" not in caught.value.format_message()
     assert "\n" not in caught.value.format_message()
 
 
@@ -51,10 +52,13 @@ def test_a_conversion_that_needs_too_much_memory_fails_alone(tmp_path):
         small.ask("tflite", request)
 
 
-def test_the_log_is_kept_only_after_a_failure(tmp_path):
-    with Worker() as unused:
-        path = unused.log_path
-    assert not path.exists()
+def test_what_a_converter_said_is_kept_where_it_died(tmp_path):
+    request = {"source": str(tmp_path), "out": "x", "precision": "float32"}
+    with Worker(timeout=0.3) as hasty, pytest.raises(DeviceError) as caught:
+        hasty.ask("tflite", request)
+    assert hasty.kept_log is not None
+    assert str(hasty.kept_log) in caught.value.hint
+    hasty.kept_log.unlink()
 
 
 def _convolutional() -> keras.Model:
