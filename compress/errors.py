@@ -4,7 +4,7 @@
     ├── InputError            exit 2   bad input or usage; a ValueError, too
     ├── CheckFailed           exit 1   the work is done, a check that was asked for failed
     ├── DeviceError           exit 3   a device or a child process failed
-    └── Stopped               exit 130 stopped by the user, can be resumed
+    └── Stopped               exit 130 stopped by the user or a signal, can be resumed
 
 The command line prints one line for each and exits with the class's code.
 """

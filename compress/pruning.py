@@ -40,6 +40,9 @@ def prune(
 ) -> PruneResult:
     """Prune a copy of a model and recover its accuracy.
 
+    Trains in this process: where native code crashes, it ends the process. The command line trains
+    in a child process and goes on by itself.
+
     Args:
         model: Keras model, or anything that `load` takes. It stays as it is.
         data: Anything that `open_data` takes; without it nothing is trained or measured.

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
+
+VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
+# The signal that ended this work's training when it used oneDNN's kernels.
+_CRASH = "EDGEPRESS_ONEDNN_CRASH"
 
 
 def prefer_onednn() -> None:
@@ -15,4 +20,29 @@ def prefer_onednn() -> None:
     nothing where `TF_ENABLE_ONEDNN_OPTS` is set or TensorFlow is loaded already.
     """
     if "tensorflow" not in sys.modules and platform.machine() in ("x86_64", "AMD64"):
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+        os.environ.setdefault(VARIABLE, "1")
+
+
+def is_off() -> bool:
+    """Whether TensorFlow is told to use no kernels of oneDNN."""
+    return os.environ.get(VARIABLE) == "0"
+
+
+def variables_after(crash: str) -> Mapping[str, str]:
+    """The environment of a process that does work which crashed with oneDNN's kernels.
+
+    Args:
+        crash: Name of the signal; empty where it did not crash.
+    """
+    return {VARIABLE: "0", _CRASH: crash} if crash else {}
+
+
+def crash_notes() -> tuple[str, ...]:
+    """What a result says where its training went on after such a crash."""
+    crash = os.environ.get(_CRASH)
+    if not crash or not is_off():
+        return ()
+    return (
+        f"the training crashed ({crash}) with oneDNN's kernels and went on without them"
+        f" ({VARIABLE}=0)",
+    )

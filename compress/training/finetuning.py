@@ -79,6 +79,9 @@ def finetune(
 ) -> FinetuneResult:
     """Fine-tune a copy of a model; the given one stays as it is.
 
+    Trains in this process: where native code crashes, it ends the process. The command line trains
+    in a child process and goes on by itself.
+
     Args:
         model: A Keras model, or what `load` takes.
         data: What `open_data` takes.

@@ -13,7 +13,8 @@ from typing import IO, Any
 import click
 from click.shell_completion import CompletionItem
 
-from edgepress.compress.errors import EdgepressError
+from edgepress.compress.errors import EdgepressError, Stopped
+from edgepress.compress.processes import signals
 
 # Name → (module under `commands`, one-line help). Help and completion read only this table, so
 # that they import nothing heavy.
@@ -140,12 +141,19 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit.
 
     Exit codes: 0 done; 1 a check that was asked for failed; 2 bad input; 3 a device or a child
-    process failed; 130 stopped with Ctrl-C.
+    process failed; 130 stopped with Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
+
+    Args:
+        arguments: The words after `edgepress`. Without them the process is the command's own: it
+            takes its signals, and trains in a child process.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    own = words if arguments is None else None
+    if own is not None:
+        (signals.heed_parent if signals.are_parents() else signals.heed)()
     debug = "--debug" in words
     try:
-        code = cli.main(words, prog_name="edgepress", standalone_mode=False)
+        code = cli.main(words, prog_name="edgepress", standalone_mode=False, obj=own)
         _exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as end:
         _exit(end.exit_code)
@@ -189,7 +197,7 @@ def _usage(error: click.UsageError) -> None:
 
 
 def _exit(code: int) -> None:
-    """Leave with a code, output flushed."""
+    """Leave with a code, output flushed; a stopped command's says by which signal."""
     sys.stdout.flush()
     sys.stderr.flush()
-    sys.exit(code)
+    sys.exit(signals.exit_code() if code == Stopped.exit_code else code)

@@ -21,6 +21,7 @@ from edgepress.compress.kernel.files import (
     write_json,
     zstd_size,
 )
+from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.compress.specs.construction import make_spec
@@ -110,7 +111,8 @@ def export(
                 line = _Line(job, origin, dataset, seed, progress)
                 line.write_all(part, folder)
                 lines.append(line)
-        return _publish(lines, remarks, worker, out, force)
+        trained = crash_notes() if asked.qat_epochs else ()
+        return _publish(lines, (*remarks, *trained), worker, out, force)
 
 
 def _asked(

@@ -24,6 +24,7 @@ from edgepress.benchmarks.records import (
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.compress.kernel.files import content_key, sha256
+from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.pipeline.acceptance import judge_run, refuse_at_chance
 from edgepress.deploy.pipeline.opening import check_run_output, opened_run
@@ -90,6 +91,9 @@ def run(
     progress: Progress | None = None,
 ) -> RunResult:
     """Run the whole line: fine-tune, prune, recover, strip, export, verify, benchmark, report.
+
+    Trains in this process: where native code crashes, it ends the process. The command line trains
+    in a child process and goes on by itself.
 
     Args:
         recipe: A recipe or its file; None with `resume` takes the one in the run's folder.
@@ -349,7 +353,7 @@ class _Line:
                 "versions": versions(),
                 "machine": machine(),
                 "data": self.dataset.summary(),
-                "warnings": list(self.dataset.warnings),
+                "warnings": [*self.dataset.warnings, *crash_notes()],
                 "recipe": self.recipe.model_dump(mode="json"),
                 "before": {k: getattr(stages[0], k) for k in _FIGURES},
                 "after": {k: getattr(stages[-1], k) for k in _FIGURES},

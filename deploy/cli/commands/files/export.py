@@ -25,6 +25,7 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.supervised.supervision import supervise
 from edgepress.deploy.recipe import ExportSpec
 
 
@@ -55,6 +56,8 @@ def command(values: Values) -> None:
     if data is not None and data.augment and not spec.qat_epochs:
         raise click.UsageError("--augment needs --qat-epochs: nothing else trains here")
     output = checked_output(values, folder=True)
+    if spec.qat_epochs:
+        supervise()
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data
     from edgepress.deploy.exporting.export import export

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from edgepress.compress.errors import CheckFailed
 from edgepress.compress.kernel.files import check_output
+from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.specs.recipe import FinetuneSpec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SectionedCommand
@@ -30,7 +32,8 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.training_state import state_folder, training_state
+from edgepress.deploy.cli.supervised.supervision import supervise
+from edgepress.deploy.cli.supervised.training_state import going_on, state_folder, training_state
 
 
 @click.command(cls=SectionedCommand)
@@ -50,6 +53,7 @@ def command(values: Values) -> None:
     output = checked_model_output(values)
     for beside in (output.with_suffix(".json"), output.with_suffix(".png")):
         check_output(beside, values["force"], inputs=read_by(values))
+    supervise(replace(going_on(output), again=spec.distribute != "multi-worker"))
     load_frameworks(values["verbose"], _joining(spec))
     from edgepress.compress import load, open_data, save
     from edgepress.compress.kernel.files import write_json
@@ -74,6 +78,7 @@ def command(values: Values) -> None:
             progress=progress,
         )
         document = result.to_json()
+        document["notes"] = [*document["notes"], *crash_notes()]
         if not chief:
             display.say(f"this worker's share is done; the first worker writes '{output}'")
             return

@@ -21,6 +21,7 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.supervised.supervision import supervise
 
 
 @click.command(cls=SectionedCommand)
@@ -43,6 +44,7 @@ def command(values: Values) -> None:
     data, output = data_spec(values), values["output"]
     if output is not None:
         check_picture(output, values["force"])
+    supervise()
     load_frameworks(values["verbose"])
     from edgepress.compress.training.lr_range import draw_range, lr_find
 

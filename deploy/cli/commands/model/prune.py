@@ -10,6 +10,7 @@ import click
 
 from edgepress.compress.errors import CheckFailed
 from edgepress.compress.kernel.context import Context
+from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.pruning_result import PruneResult
 from edgepress.compress.specs.recipe import PruneSpec
@@ -30,7 +31,8 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.training_state import training_state
+from edgepress.deploy.cli.supervised.supervision import supervise
+from edgepress.deploy.cli.supervised.training_state import going_on, training_state
 
 
 @click.command(cls=SectionedCommand)
@@ -70,6 +72,7 @@ def command(values: Values) -> None:
     if values["output"] is None:
         raise click.UsageError("Missing option '-o' / '--output'")
     output = checked_model_output(values)
+    supervise(going_on(output))
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data, save
     from edgepress.compress.models import load_noted, restore_compilation
@@ -87,6 +90,7 @@ def command(values: Values) -> None:
     with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
         result = prune_as(spec, model, dataset, Context(values["seed"], state, progress))
         save(result.model, output, values["force"])
+    result = dataclasses.replace(result, notes=(*result.notes, *crash_notes()))
     if dataset is not None and not spec.recover.epochs:
         display.say("note: nothing was trained after pruning; --recover-epochs 10 recovers most")
     _show(values, result, output)

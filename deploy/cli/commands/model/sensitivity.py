@@ -21,6 +21,7 @@ from edgepress.deploy.cli.options import (
     output_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.supervised.supervision import supervise
 from edgepress.deploy.cli.valid_names import CHANNEL_CRITERION
 
 
@@ -46,6 +47,7 @@ def command(values: Values) -> None:
     data, ratios, output = data_spec(values), _ratios(values["ratios"]), values["output"]
     if output is not None:
         check_picture(output, values["force"])
+    supervise()
     load_frameworks(values["verbose"])
     from edgepress.compress.structure.sensitivity import sensitivity
 

@@ -22,7 +22,8 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.training_state import training_state
+from edgepress.deploy.cli.supervised.supervision import supervise
+from edgepress.deploy.cli.supervised.training_state import going_on, training_state
 
 
 @click.command("unfreeze-search", cls=SectionedCommand)
@@ -40,6 +41,7 @@ def command(values: Values) -> None:
     """Unfreeze MODEL step by step from the output side, validate each step and keep the best."""
     data = data_spec(values)
     output = checked_output(values, folder=True)
+    supervise(going_on(output))
     load_frameworks(values["verbose"])
     from edgepress.compress.training.progressive import draw_search, unfreeze_search
 

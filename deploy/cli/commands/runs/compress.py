@@ -25,6 +25,8 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.supervised.run_work import run_work
+from edgepress.deploy.cli.supervised.supervision import supervise
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec, Recipe, read_recipe
 
@@ -79,6 +81,7 @@ def command(values: Values) -> None:
         raise click.UsageError("missing -o, the folder of the run")
     else:
         recipe = _recipe(values)
+    supervise(run_work(resume or output))
     load_frameworks(values["verbose"])
     from edgepress.deploy.cli.run_display import finish, run_line
 

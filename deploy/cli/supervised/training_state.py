@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
 from edgepress.compress.errors import Stopped
 from edgepress.compress.kernel.files import sweep
 from edgepress.compress.kernel.locks import locked
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.supervised.supervision import CRASH_FILE, Work
 
 
 def state_folder(output: Path) -> Path:
@@ -46,6 +49,22 @@ def training_state(output: Path, resume: bool) -> Iterator[Path]:
                 folder.rmdir()
 
 
+def going_on(output: Path) -> Work:
+    """The work of a command whose checkpoints lie beside its output."""
+    words: list[str] = click.get_current_context().find_root().obj or []
+    more = [] if "--resume" in words else ["--resume"]
+
+    def go_on() -> list[str] | None:
+        return [words[0], *more, *words[1:]] if _kept(state_folder(output)) else None
+
+    return Work(state_folder(output), go_on)
+
+
+def _kept(folder: Path) -> bool:
+    """Whether there are checkpoints in a folder."""
+    return folder.is_dir() and any(path.name != CRASH_FILE for path in folder.iterdir())
+
+
 @contextmanager
 def _checkpoints(output: Path, folder: Path, resume: bool, begun: bool) -> Iterator[None]:
     """Empty the folder where the work begins anew, and once it is done."""
@@ -58,7 +77,7 @@ def _checkpoints(output: Path, folder: Path, resume: bool, begun: bool) -> Itera
     try:
         yield
     except (KeyboardInterrupt, Stopped):
-        if not any(folder.iterdir()):
+        if not _kept(folder):
             raise Stopped("stopped before the first checkpoint; nothing was written") from None
         raise Stopped(
             "stopped; the last checkpoint is kept", "run the same command with --resume to go on"
