@@ -353,7 +353,7 @@ def test_uneven_classes_and_shared_samples_are_told() -> None:
     x = RANDOM.normal(size=(60, 4)).astype(np.float32)
     y = np.repeat([0, 1, 2], [50, 6, 4])
     data = open_data({"x_train": x, "y_train": y, "x_test": x[:5], "y_test": y[:5]}, dense())
-    assert any("classes are uneven: class 2 has" in w for w in data.warnings)
+    assert any("classes are imbalanced: class 2 has" in w for w in data.warnings)
     assert any("samples of the test split are in the training split" in w for w in data.warnings)
     clean = open_data({"x": x, "y": np.arange(60) % 3}, dense())
     assert not any("uneven" in w or "training split too" in w for w in clean.warnings)

@@ -214,7 +214,7 @@ def test_options_of_int8_without_int8_are_refused(tmp_path, options):
 
 
 class _Shifted(keras.layers.Layer):
-    """A layer of the user's own that can't be made again from its settings."""
+    """A layer of the user's own that can't be rebuilt from its configuration."""
 
     def __init__(self, shift, **options):
         super().__init__(**options)
