@@ -310,7 +310,7 @@ def test_bad_files_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:200])
     for name, message in {
         "missing.npz": "does not exist", "empty": "is empty", "o.npz": "Python objects",
-        "cut.npz": "not a whole .npz",
+        "cut.npz": "incomplete or corrupt .npz",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=message):
             open_data(tmp_path / name, dense())
