@@ -23,7 +23,6 @@ from edgepress.compress.data.readers.arrays import (
     SPLITS,
     ArraySource,
     array_source,
-    read_npz,
     split_arrays,
 )
 from edgepress.compress.data.readers.fixing import digest, fixed
@@ -43,6 +42,7 @@ from edgepress.compress.data.tasks import Task
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import sha256
+from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
 from edgepress.compress.specs.recipe import DataSpec
 
@@ -138,7 +138,7 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
     if path.is_dir():
         return _open_folder(path, model, spec)
     if path.suffix == ".npz":
-        return _open_arrays(read_npz(path), model, f"'{path}'", sha256(path), spec)
+        return _open_arrays(read_arrays(path), model, f"'{path}'", sha256(path), spec)
     if path.suffix in (".csv", ".parquet"):
         table = read_table(path, spec.target, model)
         source = array_source(table.inputs, table.targets, model, f"'{path}'")

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from edgepress.compress.models.guarding.archives import open_archive
+from edgepress.compress.models.guarding.hdf5 import is_hdf5, open_hdf5
+
 # What files say of models that were loaded without being compiled.
 _SAID: WeakKeyDictionary[Any, Mapping[str, Any]] = WeakKeyDictionary()
 # The name that is used here for each of Keras's others.
@@ -72,16 +75,14 @@ def compiled_losses(model: Any, names: Sequence[str]) -> tuple[CompiledLoss | No
 
 
 def _said_by(path: Path) -> Any:
-    import h5py
-
     if not path.is_file():
         return None
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
+            with open_archive(path) as archive:
                 return json.loads(archive.read("config.json")).get("compile_config")
-        if h5py.is_hdf5(path):
-            with h5py.File(path) as file:
+        if is_hdf5(path):
+            with open_hdf5(path) as file:
                 return json.loads(file.attrs.get("training_config", "null"))
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return None  # the model itself was read: what its training was is a help, no more

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
+
+from edgepress.compress.models.guarding.archives import open_archive
 
 _BUILD = "build the model in a function and give file.py:function"
 # How a file begins → what it is, and the way on.
@@ -45,7 +46,7 @@ def file_kind(path: Path) -> tuple[str, str]:
 
 def archive_kind(path: Path) -> tuple[str, str]:
     """What a zip archive is whose name doesn't end in `.keras`."""
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         names = archive.namelist()
     if "config.json" in names:
         return "a .keras archive under another name", "let its name end in .keras"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,33 +102,6 @@ def class_labels(targets: Any) -> Array | None:
         return None
     labels: Array = flat[:, 0]
     return labels if len(np.unique(labels)) <= max(2, len(labels) // 2) else None
-
-
-def read_npz(path: Path) -> Arrays:
-    """All arrays of an `.npz` file.
-
-    Raises:
-        InputError: The file isn't one, is damaged, or holds Python objects.
-    """
-    if path.stat().st_size and not zipfile.is_zipfile(path):
-        raise InputError(
-            f"'{path}' is an incomplete or corrupt .npz file",
-            "write it with numpy.savez_compressed",
-        )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except ValueError as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
-            raise InputError(
-                f"'{path}' holds Python objects, which are not read", "save plain number arrays"
-            ) from None
-        raise InputError(f"'{path}' can't be read: {error}") from None
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError, TypeError):
-        raise InputError(
-            f"'{path}' is an incomplete or corrupt .npz file",
-            "write it with numpy.savez_compressed",
-        ) from None
 
 
 def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, Any]]:
