@@ -13,7 +13,7 @@ from typing import Any
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import remember_losses
 from edgepress.compress.models.file_kinds import archive_kind, file_kind
-from edgepress.compress.models.guarding.archives import DAMAGED, open_archive
+from edgepress.compress.models.guarding.archives import DAMAGED, open_archive, unpacked
 from edgepress.compress.models.guarding.hdf5 import check_keras_file
 from edgepress.compress.models.guarding.layers import weights_within
 from edgepress.compress.models.guarding.limits import check_regular
@@ -210,9 +210,9 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
         with within:
             return _carry(path, objects)
     try:
-        with within:
+        with within, unpacked(path) as readable:
             model = keras.models.load_model(
-                path, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
+                readable, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
             )
     except InputError:
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, KeyError, UnicodeError,
 )  # fmt: skip
 _ENCRYPTED = 0x1
+_IN_MEMORY_BYTES = 2**26
 
 
 @contextmanager
@@ -63,6 +65,31 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
         names.add(name)
         total += member.file_size
     check_memory(path, total, path.stat().st_size)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """A large `.keras` archive as the folder that Keras reads, too; a small one as it is.
+
+    Keras reads the weights of an archive as a whole before it hands them out; those in a folder
+    are read one by one.
+
+    Args:
+        path: The file.
+
+    Yields:
+        A temporary folder, gone afterwards, or `path`.
+
+    Raises:
+        InputError: As for `open_archive`.
+    """
+    if path.stat().st_size <= _IN_MEMORY_BYTES or not zipfile.is_zipfile(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="edgepress-model-") as folder:
+        with open_archive(path) as archive:
+            archive.extractall(folder)
+        yield Path(folder)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models import load
+from edgepress.compress.models import load, writing
+from edgepress.compress.models.guarding import archives
 from edgepress.compress.models.guarding.archives import open_archive, read_arrays
 from edgepress.compress.models.guarding.hdf5 import check_keras_file, open_hdf5
 from edgepress.compress.models.guarding.limits import VARIABLE, memory_limit
@@ -248,3 +249,17 @@ def test_nothing_else_opens_such_files() -> None:
         "deploy/exporters/tflite/metadata.py",  # labels behind a TFLite file of its own
         "deploy/targets/native_runner.py",  # the wheel of the installed runtime
     }
+
+
+def test_a_large_archive_loads_and_is_sized_like_a_small_one(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = load(whole / "m.keras")
+    zipped = writing.saved_bytes(small)
+    monkeypatch.setattr(archives, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(writing, "_ZIPPED_UP_TO", 0)
+    large = load(whole / "m.keras")
+    for mine, theirs in zip(large.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    # HDF5 pads a file on the disk otherwise than one in memory.
+    assert abs(writing.saved_bytes(large) - zipped) < 4096
