@@ -179,9 +179,11 @@ def _kind(layer: Any) -> str | None:
 
 def _in_onnx_order(cell: Any) -> Any:
     """A cell's kernels, transposed, and its two biases, flat and behind one another."""
-    kernel, recurrent = np.array(cell.kernel), np.array(cell.recurrent_kernel)
+    from keras.ops import convert_to_numpy
+
+    kernel, recurrent = convert_to_numpy(cell.kernel), convert_to_numpy(cell.recurrent_kernel)
     biases = np.zeros((2, kernel.shape[1]), np.float32)
     if cell.use_bias:
-        own = np.array(cell.bias)
+        own = convert_to_numpy(cell.bias)
         biases[: len(own) if own.ndim > 1 else 1] = own
     return np.concatenate([kernel.T.ravel(), recurrent.T.ravel(), biases.ravel()])
