@@ -90,7 +90,7 @@ def test_outputs_keep_their_order_whatever_their_names(tmp_path, worker) -> None
 
 
 @pytest.mark.parametrize("opset", [13, 18])
-@pytest.mark.parametrize("way", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("way", ["bilinear", "nearest"])
 def test_resizing_by_a_factor_that_32_bits_round_down(way: str, opset: int, tmp_path, worker):
     """ONNX's shape inference made 6 pixels of 5 times 1.4."""
     inputs = keras.Input((5, 20, 3), name="inputs")
