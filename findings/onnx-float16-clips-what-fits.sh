@@ -36,7 +36,8 @@ def run(file):
     return onnxruntime.InferenceSession(file.SerializeToString()).run(None, {"x": x})[0].astype("float32")
 
 def converted(library, **options):
-    return run(library.convert_float_to_float16(onnx.ModelProto.FromString(model.SerializeToString()), keep_io_types=True, **options))
+    copy = onnx.ModelProto.FromString(model.SerializeToString())
+    return run(library.convert_float_to_float16(copy, keep_io_types=True, **options))
 
 expected = run(model)
 print("x                                  ", x.tolist())
