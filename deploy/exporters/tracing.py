@@ -120,7 +120,7 @@ def trace_model(
     except AssertionError:  # a resource that isn't a variable
         raise InputError(
             f"{_table_of(model)} keeps a table that no file format has a place for",
-            "look its indices up before the model",
+            "look up the indices before the model",
         ) from None
     results = function.structured_outputs
     return TracedModel(
@@ -199,7 +199,7 @@ def fitting_shape(tensor: Any, shapes: Mapping[str, Sequence[int]]) -> tuple[int
         o is None or o == g for o, g in zip(own, given, strict=True)
     )
     if not fits:
-        raise InputError(f"input '{tensor.name}' has shape {own}, which {given} doesn't fit")
+        raise InputError(f"input '{tensor.name}' has shape {own}, which {given} does not match")
     return given
 
 
