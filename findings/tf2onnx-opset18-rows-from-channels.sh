@@ -3,7 +3,7 @@
 # Seen in tf2onnx 1.17.0 with Keras 3.15.1 and ONNX Runtime 1.32.0: 2 samples in, 16 answers out. Opset 17 is right.
 # Why it matters: a newer opset looks like the safer choice and the checker passes; ConvNeXt and its kin at small
 # images get there. Code that reads the first row, or the mean over rows, goes on with wrong numbers.
-# Instead: convert with opset 17 or less and let onnx's version converter raise it, or compare shapes and outputs.
+# Instead: convert with opset 17 or less, and compare shapes as well as values of the outputs.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
