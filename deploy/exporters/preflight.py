@@ -8,7 +8,7 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.exporter import Job
-from edgepress.deploy.exporters.onnx.conversion import HANDLERS
+from edgepress.deploy.exporters.onnx.handlers import HANDLERS
 from edgepress.deploy.exporters.tracing import output_names
 from edgepress.deploy.lowerings.recurrent import flat_layers, recurrent_layers
 

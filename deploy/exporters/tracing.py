@@ -17,7 +17,8 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
-from edgepress.deploy.lowerings.operations import Words, plain_operations
+from edgepress.deploy.lowerings.graph_passes import fit_for_integers
+from edgepress.deploy.lowerings.operations import INTEGERS, Words, plain_operations
 
 SIGNATURE = "serving_default"
 # Operations in a traced graph that show that it computes with its own batch size. In TFLite they
@@ -112,7 +113,7 @@ def trace_model(
         for name, tensor in zip(names, model.inputs, strict=True)
     }
     with plain_operations(words):
-        function = _function(model, names, specs)
+        function = _function(model, names, specs, words)
     holder = tf.Module()
     holder.variables_of_model = [variable.value for variable in model.variables]
     try:
@@ -139,7 +140,7 @@ def _table_of(model: Any) -> str:
     return f"model '{model.name}'"
 
 
-def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any:
+def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any], words: Words) -> Any:
     """The model's inference as a concrete function of named tensors."""
     import tensorflow as tf
 
@@ -151,6 +152,8 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any
         tensors = [given[name] for name in names]
         structure = tf.nest.pack_sequence_as(_input_structure(model), tensors)
         flat = tf.nest.flatten(model(structure, training=False))
+        if words in INTEGERS:
+            fit_for_integers(tf.compat.v1.get_default_graph())
         # Identity: an input that is also an output, or one output twice, keeps its own name.
         return {name: tf.identity(t, name=name) for name, t in zip(outputs, flat, strict=True)}
 
