@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.guarding.limits import VARIABLE, memory_limit
+from edgepress.compress.models.guarding.limits import memory_limit
 
 # Layers with states that no file holds (generators of random numbers, counters) are small.
 _BESIDE_BYTES = 64 * 2**20
-# A weight may be built in a wider number type than the file keeps it in.
-_WIDER = 2
+# Weights are counted as four bytes each; quantised models keep them in one or fewer.
+_WIDER = 8
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def weights_within(declared: int, path: Any, file_bytes: int) -> Iterator[None]:
     import keras
 
     plain = keras.layers.Layer.add_weight
-    limit = min(_WIDER * declared + _BESIDE_BYTES, max(declared, memory_limit(file_bytes)))
+    limit = min(_WIDER * declared + _BESIDE_BYTES, max(_WIDER * declared, memory_limit(file_bytes)))
     taken = 0
 
     def add_weight(layer: Any, shape: Any = None, *args: Any, **named: Any) -> Any:
@@ -46,7 +46,7 @@ def weights_within(declared: int, path: Any, file_bytes: int) -> Iterator[None]:
                 f"'{path}' declares more than it holds: with layer '{layer.name}' (a weight of"
                 f" {' x '.join(map(str, sizes))}) its layers take {taken:,} bytes, and its numbers"
                 f" {declared:,}",
-                f"copy or download it again, or set {VARIABLE} if you trust it",
+                "copy or download it again",
             )
         return plain(layer, shape, *args, **named)
 
