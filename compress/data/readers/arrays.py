@@ -125,10 +125,10 @@ def read_npz(path: Path) -> Arrays:
                 f"'{path}' holds Python objects, which are not read", "save plain number arrays"
             ) from None
         raise InputError(f"'{path}' can't be read: {error}") from None
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError, TypeError):
+    except Exception as error:  # of zip, of zlib, and what a damaged header makes NumPy raise
         raise InputError(
             f"'{path}' is not a whole .npz file", "write it with numpy.savez_compressed"
-        ) from None
+        ) from error
 
 
 def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, Any]]:
@@ -150,12 +150,7 @@ def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
         place = _place(name)
         if place is None:
             continue
-        side, split, tensor = place
-        slot = sorted_.setdefault(split, {})
-        if tensor:
-            slot.setdefault(side, {})[tensor] = value
-        else:
-            slot[side] = value
+        _put(sorted_.setdefault(place[1], {}), place, name, value, where)
     if not sorted_:
         found = ", ".join(sorted(arrays)) or "nothing"
         raise InputError(
@@ -169,6 +164,22 @@ def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
             lacking = "x" if "inputs" in missing else "y"
             raise InputError(f"{where} has no array '{lacking}{suffix}'")
     return {split: (slot["inputs"], slot["targets"]) for split, slot in sorted_.items()}
+
+
+def _put(
+    slot: dict[str, Any], place: tuple[str, str, str], name: str, value: Any, where: str
+) -> None:
+    """Give an array its place among those of its split; two can't have the same."""
+    side, _, tensor = place
+    if tensor and isinstance(slot.setdefault(side, {}), dict):
+        slot[side][tensor] = value
+    elif tensor or side in slot:
+        raise InputError(
+            f"{where}: '{name}' stands beside another array of the same {side}",
+            f"name all {side} of a split behind two underscores, or give one array",
+        )
+    else:
+        slot[side] = value
 
 
 def _place(name: str) -> tuple[str, str, str] | None:

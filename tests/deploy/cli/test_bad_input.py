@@ -33,6 +33,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("cut.keras").write_bytes(Path("m.keras").read_bytes()[:-400])
     Path("taken.keras").write_text("mine")
     Path("r.yaml").write_text(RECIPE)
+    Path("ends.py").write_text("def f():\n    raise SystemExit(0)\n")
+    Path("calls.py").write_text(
+        "import keras\nclass C(keras.callbacks.Callback):\n"
+        "    def on_epoch_begin(self, epoch, logs=None):\n        1 / 0\n"
+    )
     Path("bare.yaml").write_text("data: good.npz")
     return tmp_path
 
@@ -122,6 +127,18 @@ CASES = {
     "a plot in words": (
         ["verify", "m.keras", "taken.keras", "--layers", "--plot", "p.txt"], "must end in .png"
     ),
+    "a name of 240 letters": ([*TUNE, "-o", "a" * 240 + ".keras"], "name is too long"),
+    "code that ends the program": ([*TUNE, "--data", "ends.py:f"], "ends.py:2: SystemExit"),
+    "a callback that fails": ([*TUNE, "--callbacks", "calls.py:C"], "calls.py:4: ZeroDivision"),
+    "a rate that is no number": ([*TUNE, "--lr", "nan"], "--lr nan"),
+    "a target without end": (
+        ["prune", "m.keras", "-o", "o.keras", "--structure", "channels", "--target-macs", "inf"],
+        "--target-macs inf",
+    ),
+    "a scale of many digits": ([*TUNE, "--scale", "1e999999999"], "--scale inf: "),
+    "thousands of digits": ([*TUNE, "--batch-size", "9" * 5000], "--batch-size 9999"),
+    "numbers for channels": ([*TUNE, "--mean", "1,2,3"], "--mean has 3 numbers"),
+    "no serial line": (["devices", "check", "mcu:/dev/null"], "'/dev/null' is no serial line"),
     "artifact as model": (["inspect", "m.tflite"], "does not exist"),
 }  # fmt: skip
 
