@@ -38,6 +38,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "import keras\nclass C(keras.callbacks.Callback):\n"
         "    def on_epoch_begin(self, epoch, logs=None):\n        1 / 0\n"
     )
+    Path("seed.yaml").write_text("model: m.keras\ndata: good.npz\nseed: 4294967296\n")
+    Path("deep.yaml").write_text("model: " + "[" * 5000)
     Path("bare.yaml").write_text("data: good.npz")
     return tmp_path
 
@@ -138,6 +140,11 @@ CASES = {
     "a scale of many digits": ([*TUNE, "--scale", "1e999999999"], "--scale inf: "),
     "thousands of digits": ([*TUNE, "--batch-size", "9" * 5000], "--batch-size 9999"),
     "numbers for channels": ([*TUNE, "--mean", "1,2,3"], "--mean has 3 numbers"),
+    "a seed beyond all": ([*TUNE, "--seed", "4294967296"], "--seed"),
+    "a seed beyond all in a recipe": (
+        ["compress", "seed.yaml", "-o", "out"], "seed.yaml:3: --seed 4294967296",
+    ),
+    "a recipe of depth": (["compress", "deep.yaml", "-o", "out"], "'deep.yaml' is not YAML: it is"),
     "no serial line": (["devices", "check", "mcu:/dev/null"], "'/dev/null' is no serial line"),
     "artifact as model": (["inspect", "m.tflite"], "does not exist"),
 }  # fmt: skip
