@@ -71,6 +71,8 @@ def explained(error: BaseException) -> InputError | None:
     """
     if isinstance(error, SyntaxError) and error.filename in _user_files():
         return InputError(f"{error.filename}:{error.lineno or 1}: {_named(error)}")
+    if isinstance(error, ValueError) and "null byte" in _text(error):
+        return InputError("a name of a file holds a zero byte")
     place = _place(error)
     inside = _TOLD_INSIDE.findall(_text(error))
     if inside and inside[-1][0].endswith("InputError"):

@@ -218,7 +218,8 @@ def _remove(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; one that is there is replaced."""
     with atomic_output(path, force=True) as temporary:
-        temporary.write_text(text, "utf-8")
+        # A file's name that isn't UTF-8 may stand in it.
+        temporary.write_text(text, "utf-8", "backslashreplace")
 
 
 def adopt(folder: Path, names: Iterable[str]) -> None:

@@ -30,12 +30,14 @@ class Case:
         words: The command line.
         files: Contents by name; names may be bytes that aren't UTF-8.
         limits: `file_bytes` and `open_files` that the process may have.
+        outputs: What else it may write: files and folders by the beginning of their names.
     """
 
     kind: str
     words: tuple[str, ...]
     files: dict[str, bytes] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
 
 class Fuzzer:
@@ -87,7 +89,10 @@ class Fuzzer:
         size = _write(place, case.files) + 4_000_000
         before = _snapshot(place)
         told = self._ask(folder, case, _MEMORY_BYTES + 4 * size)
-        outcome = _outcome(told, before, _snapshot(place), _MEMORY_BYTES + 4 * size)
+        outcome = _outcome(told, _MEMORY_BYTES + 4 * size) or _losses(
+            before, _snapshot(place), (OUTPUT, f".{OUTPUT}.keras.state", *case.outputs)
+        )
+        outcome = outcome or _by_code(told)
         self.table[case.kind, outcome] += 1
         if outcome in GOOD:
             shutil.rmtree(folder)
@@ -152,27 +157,26 @@ def _snapshot(place: Path) -> dict[str, str]:
     return found
 
 
-def _outcome(
-    told: dict[str, Any], before: dict[str, str], after: dict[str, str], memory_bytes: int
-) -> str:
-    """What became of a case, in one word or two."""
+def _outcome(told: dict[str, Any], memory_bytes: int) -> str:
+    """How a case ended badly; empty where it didn't."""
     text = told["out"] + told["err"]
-    if told["hung"]:
-        return "hang"
-    if told["peak_bytes"] > memory_bytes:
-        return "memory"
-    if told["signal"]:
-        return "signal"
-    if "internal failure" in text:
-        return "internal failure"
-    if "Traceback (most recent call last)" in text:
-        return "traceback"
-    kept = {name: after.get(name) for name in before if not name.startswith(OUTPUT)}
-    if kept != {name: before[name] for name in kept}:
+    bad = {
+        "hang": told["hung"],
+        "memory": told["peak_bytes"] > memory_bytes,
+        "signal": told["signal"],
+        "internal failure": "internal failure" in text,
+        "traceback": "Traceback (most recent call last)" in text,
+    }
+    return next((outcome for outcome, found in bad.items() if found), "")
+
+
+def _losses(before: dict[str, str], after: dict[str, str], outputs: tuple[str, ...]) -> str:
+    """What became of files that a case has no business with; empty where they are as they were."""
+    kept = {n: digest for n, digest in before.items() if not n.startswith(outputs)}
+    if any(after.get(name) != digest for name, digest in kept.items()):
         return "foreign file lost"
-    if {n for n in after.keys() - before.keys() if not n.startswith((OUTPUT, "__pycache__"))}:
-        return "file outside the output"
-    return _by_code(told)
+    made = {n for n in after.keys() - before.keys() if not n.startswith((*outputs, "__pycache__"))}
+    return "file outside the output" if made else ""
 
 
 def _by_code(told: dict[str, Any]) -> str:

@@ -179,10 +179,11 @@ def output_cases(draw: st.DrawFn) -> Case:
         place = "out"
         limits = draw(
             st.sampled_from(
-                [{"file_bytes": 100}, {"file_bytes": 9000}, {"open_files": 12}, {"open_files": 30}]
+                [{"file_bytes": 2000}, {"file_bytes": 9000}, {"open_files": 12}, {"open_files": 30}]
             )
         )
     # Of places outside the case's folder only those are named that take no files at all.
     force = draw(st.sampled_from([(), ("--force",)]))
     words = (*writer, place + ending, *force)
-    return Case("outputs", words, {"mine/keep.txt": b"mine"}, limits)
+    own = () if place in ("", ".", "..", "mine", "m.keras") else (place, f".{place}{ending}.state")
+    return Case("outputs", words, {"mine/keep.txt": b"mine"}, limits, own)

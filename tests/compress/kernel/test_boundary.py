@@ -10,7 +10,7 @@ import pytest
 
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.boundary import explained, reading, running
-from edgepress.compress.kernel.files import check_output, read_json
+from edgepress.compress.kernel.files import check_output, read_json, write_text
 from edgepress.compress.models.user_code import call_reference, import_file
 
 REASONS = {
@@ -119,3 +119,8 @@ def test_a_device_is_no_output_that_may_be_replaced() -> None:
 def test_a_place_that_takes_no_files_is_refused_before_any_work() -> None:
     with pytest.raises(InputError, match="can't be written"):
         check_output("/proc/out.json")
+
+
+def test_a_text_may_name_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    write_text(tmp_path / "out.txt", "model \udcff.keras")
+    assert (tmp_path / "out.txt").read_text("utf-8") == "model \\udcff.keras"

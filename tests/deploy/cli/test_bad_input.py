@@ -40,8 +40,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     Path("seed.yaml").write_text("model: m.keras\ndata: good.npz\nseed: 4294967296\n")
     Path("deep.yaml").write_text("model: " + "[" * 5000)
+    Path("names.onnx").write_bytes(onnx_file().replace(b"~~", b"\xff\xfe"))
     Path("bare.yaml").write_text("data: good.npz")
     return tmp_path
+
+
+def onnx_file() -> bytes:
+    """An identity whose input is called `~~`."""
+    from onnx import TensorProto, helper
+
+    x = helper.make_tensor_value_info("~~", TensorProto.FLOAT, [1, 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+    graph = helper.make_graph([helper.make_node("Identity", ["~~"], ["y"])], "g", [x], [y])
+    return bytes(helper.make_model(graph).SerializeToString())
 
 
 RECIPE = """model: m.keras
@@ -145,6 +156,12 @@ CASES = {
         ["compress", "seed.yaml", "-o", "out"], "seed.yaml:3: --seed 4294967296",
     ),
     "a recipe of depth": (["compress", "deep.yaml", "-o", "out"], "'deep.yaml' is not YAML: it is"),
+    "a log over something else": (
+        [*TUNE, "--log-csv", "r.yaml"], "log_csv 'r.yaml' is there and no log of a training",
+    ),
+    "a log in a device": ([*TUNE, "--log-csv", "/dev/full"], "'/dev/full' exists already"),
+    "a name with a zero byte": ([*TUNE, "--data", "a\0b"], "a zero byte"),
+    "names that are no text": (["inspect", "names.onnx"], "b'\\xff\\xfe' in it isn't UTF-8"),
     "no serial line": (["devices", "check", "mcu:/dev/null"], "'/dev/null' is no serial line"),
     "artifact as model": (["inspect", "m.tflite"], "does not exist"),
 }  # fmt: skip
