@@ -126,5 +126,5 @@ def at_chance(columns: Mapping[str, Sequence[float]], chance: Chance | None) -> 
         f"validation stays at chance while training improves: {reached} in training, at best"
         f" {best:.3g} in validation over {len(validation)} epochs, where always giving the same"
         f" answer has {chance.value:.3g}; check that the validation data are prepared and labelled"
-        " as the training data, and for layers that compute otherwise in training"
+        " as the training data, and for layers that behave differently in training"
     )

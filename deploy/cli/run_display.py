@@ -16,7 +16,7 @@ from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.pipeline import RunResult, run
 from edgepress.deploy.recipe import Recipe
 
-_TABLES = ("What each stage brought", "Files", "Before and after")
+_TABLES = ("What each stage changed", "Files", "Before and after")
 # Of a time that isn't real, where a cell has no room for more.
 _MARK = "(estimate)"
 # Items of a verdict that one line of an error names.
