@@ -87,7 +87,7 @@ def uses_of_data(draw: st.DrawFn, model: str, data: str) -> tuple[str, ...]:
     if verb == "export":
         words += ["-o", OUTPUT, "--format", "tflite", "--quantize", "int8"]
     if verb == "lr-find":
-        words += ["--steps", "5"]
+        words += ["--steps", "10"]
     more = st.sampled_from(
         [
             (),

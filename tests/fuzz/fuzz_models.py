@@ -40,7 +40,7 @@ def model_cases(draw: st.DrawFn, base: Path) -> Case:
         words += [
             ("doctor", file),
             ("verify", file, "m.tflite"),
-            ("advise", file),
+            ("inspect", file),
             (
                 "prune",
                 file,
@@ -108,7 +108,7 @@ def network_cases(draw: st.DrawFn) -> Case:
             [
                 ("inspect", "net.py:f"),
                 ("doctor", "net.py:f"),
-                ("advise", "net.py:f"),
+                ("inspect", "net.py:f", "--json"),
                 ("strip", "net.py:f", "-o", f"{OUTPUT}.keras"),
                 ("prune", "net.py:f", "-o", f"{OUTPUT}.keras", "--sparsity", "0.5"),
                 (

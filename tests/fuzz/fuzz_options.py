@@ -50,7 +50,7 @@ _TEXTS = (
 _STARTS = {
     "finetune": ("m.keras", "--data", "good.npz", "-o", f"{OUTPUT}.keras", "--epochs", "1"),
     "prune": ("m.keras", "-o", f"{OUTPUT}.keras", "--sparsity", "0.5"),
-    "lr-find": ("m.keras", "--data", "good.npz", "--steps", "4"),
+    "lr-find": ("m.keras", "--data", "good.npz", "--steps", "10"),
     "doctor": ("g.keras", "--data", "grey.npz"),
     "advise": ("m.keras", "--data", "good.npz"),
     "verify": ("m.keras", "m.tflite"),
@@ -157,7 +157,7 @@ _WRITERS = (
     ("report", "run", "-o"),
     ("compress", "m.keras", "--data", "good.npz", "--epochs", "0", "--runs", "5", "-o"),
     ("search", "s.yaml", "--trials", "1", "-o"),
-    ("lr-find", "m.keras", "--data", "good.npz", "--steps", "4", "-o"),
+    ("lr-find", "m.keras", "--data", "good.npz", "--steps", "10", "-o"),
     ("benchmark", "m.tflite", "--runs", "5", "-o"),
     ("benchmark", "m.tflite", "--runs", "5", "--junit"),
     ("benchmark", "m.tflite", "--runs", "5", "--history"),
