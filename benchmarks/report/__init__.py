@@ -57,7 +57,7 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
         raise InputError("there is no run to report on", "name at least one RUN folder")
     text = render(_named([_read(Path(run)) for run in runs]))
     with atomic_output(target, force=force) as temporary:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(text, "utf-8", "backslashreplace")
     return target
 
 

@@ -27,7 +27,7 @@ def write_search_page(
     """
     text = page(runs, search_view(found))
     with atomic_output(output, force=True) as temporary:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(text, "utf-8", "backslashreplace")
 
 
 def search_view(found: SearchRecord) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from edgepress.compress.data.readers.unread import check_names
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import explained, reading
 from edgepress.compress.kernel.files import sha256
 from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
@@ -81,6 +82,15 @@ def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Data
     if isinstance(data, Dataset):
         return data
     spec = data if isinstance(data, DataSpec) else DataSpec(spec=data)
+    named = f"data '{spec.spec}'" if isinstance(spec.spec, str) else "the data"
+    with reading(named):
+        try:
+            return _dataset(spec, model, seed, teacher)
+        except Exception as error:
+            raise explained(error) or error from error
+
+
+def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     preparation = preparation_for(model, spec)
     opened = _open(spec, model)
     sources = opened.sources
@@ -224,8 +234,10 @@ def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
     folders = list(splits.values())
     names, notes = class_names(path, folders, model, spec.classes)
     sources = {k: class_folder_source(f, names, model, spec.resize) for k, f in splits.items()}
+    # Names of folders may not be UTF-8; what is written of them is.
+    told = tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
     return _Opened(
-        sources, fingerprint, names, (*notes, *subfolders(folders), *empty_classes(folders))
+        sources, fingerprint, told, (*notes, *subfolders(folders), *empty_classes(folders))
     )
 
 
@@ -316,17 +328,19 @@ def _left_out(task: Task) -> list[str]:
 def _spec_hash(content: str, spec: DataSpec) -> str:
     """Hash of the content and of what changes which samples a model sees."""
     settings = spec.model_dump(mode="json", exclude={"spec"})
-    return hashlib.sha256(f"{content}{settings}".encode()).hexdigest()
+    return hashlib.sha256(f"{content}{settings}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _arrays_hash(arrays: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         if isinstance(arrays[name], list | tuple | Mapping):
-            digest.update(f"{name}{_arrays_hash(_numbered(arrays[name]))}".encode())
+            digest.update(
+                f"{name}{_arrays_hash(_numbered(arrays[name]))}".encode("utf-8", "surrogatepass")
+            )
             continue
         value = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}{value.shape}{value.dtype}".encode())
+        digest.update(f"{name}{value.shape}{value.dtype}".encode("utf-8", "surrogatepass"))
         digest.update(value.tobytes() if value.dtype != object else b"")
     return digest.hexdigest()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import os
 import sys
 import traceback
@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from edgepress.compress.errors import EdgepressError
+from edgepress.compress.kernel.boundary import explained, reason
 
 # Name → (module under `commands`, one-line help). Help and completion read only this table, so
 # that they import nothing heavy.
@@ -45,12 +46,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-# What a disk or its owner refuses is no failure in here.
-_OF_THE_DISK = frozenset(
-    (errno.EACCES, errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS)
-)
-
-
 class _Told(click.ClickException):
     """An error of the product as click ends on it: one line, the error's own exit code."""
 
@@ -72,6 +67,10 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except EdgepressError as error:
             raise _Told(error) from error
+        except (Exception, SystemExit) as error:
+            if (told := explained(error)) is None:
+                raise
+            raise _Told(told) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of the work."""
@@ -144,6 +143,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     try:
         code = cli.main(words, prog_name="edgepress", standalone_mode=False)
         _exit(code if isinstance(code, int) else 0)
@@ -168,10 +169,13 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-            where = f"'{error.filename}': " if error.filename else ""
-            click.echo(f"edgepress: error: {where}{error.strerror}", err=True)
-            _exit(3)
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.strerror):
+            # What a disk, its owner or the system's limits refuse is no failure in here.
+            named = getattr(error, "filename", None)
+            click.echo(
+                f"edgepress: error: {f'{named!r}: ' if named else ''}{reason(error)}", err=True
+            )
+            _exit(2)
         first = " ".join(str(error).split())[:300]
         click.echo(
             f"edgepress: error: internal failure, {type(error).__name__}: {first};"

@@ -19,6 +19,7 @@ from edgepress.compress.kernel.files import check_output
 from edgepress.compress.specs.construction import fields_of, make_spec
 from edgepress.compress.specs.descriptions import field_helps
 from edgepress.compress.specs.recipe import DataSpec
+from edgepress.compress.specs.training import LARGEST_SEED
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SpecOption, as_typed, print_all_help
 from edgepress.deploy.cli.valid_names import type_of_field
@@ -300,7 +301,7 @@ def common_options(function: F) -> F:
             "--seed",
             default=0,
             show_default=True,
-            type=click.IntRange(0),
+            type=click.IntRange(0, LARGEST_SEED),
             metavar="N",
             help="Random seed.",
         ),

@@ -123,12 +123,7 @@ def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
         place = _place(name)
         if place is None:
             continue
-        side, split, tensor = place
-        slot = sorted_.setdefault(split, {})
-        if tensor:
-            slot.setdefault(side, {})[tensor] = value
-        else:
-            slot[side] = value
+        _put(sorted_.setdefault(place[1], {}), place, name, value, where)
     if not sorted_:
         found = ", ".join(sorted(arrays)) or "nothing"
         raise InputError(
@@ -147,6 +142,22 @@ def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
 def is_read(name: str) -> bool:
     """Whether an array of this name is read."""
     return _place(name) is not None
+
+
+def _put(
+    slot: dict[str, Any], place: tuple[str, str, str], name: str, value: Any, where: str
+) -> None:
+    """Give an array its place among those of its split; two can't have the same."""
+    side, _, tensor = place
+    if tensor and isinstance(slot.setdefault(side, {}), dict):
+        slot[side][tensor] = value
+    elif tensor or side in slot:
+        raise InputError(
+            f"{where}: '{name}' stands beside another array of the same {side}",
+            f"name all {side} of a split behind two underscores, or give one array",
+        )
+    else:
+        slot[side] = value
 
 
 def _place(name: str) -> tuple[str, str, str] | None:

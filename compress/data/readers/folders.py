@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,9 @@ class ImageSource:
         import tensorflow as tf
 
         chosen = np.arange(self.size) if order is None else order
-        paths = tf.constant([self.paths[i] for i in chosen])
-        targets = tf.constant([self.targets[i] for i in chosen])
+        paths = tf.constant([os.fsencode(self.paths[i]) for i in chosen])
+        answers = [self.targets[i] for i in chosen]
+        targets = tf.constant([os.fsencode(a) if isinstance(a, str) else a for a in answers])
 
         def read(path: Any, target: Any) -> Any:
             image = _tensor(path, self.size_px, self.channels)
@@ -88,7 +90,7 @@ def _tensor(path: Any, size_px: tuple[int, int], channels: int) -> Any:
     import tensorflow as tf
 
     image = tf.numpy_function(
-        lambda p: read_image(p.decode(), size_px, channels), [path], tf.uint8, stateful=False
+        lambda p: read_image(os.fsdecode(p), size_px, channels), [path], tf.uint8, stateful=False
     )
     return tf.ensure_shape(image, (*size_px, channels))
 
@@ -123,7 +125,7 @@ def read_image(path: str, size_px: tuple[int, int], channels: int) -> Array:
                 image = image.resize(size_px[::-1], Image.Resampling.BILINEAR)
             return np.asarray(image, np.uint8).reshape(*size_px, channels)
     except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
-        raise InputError(f"'{path}' is not a readable image: {error}") from None
+        raise InputError(f"'{path}' is not a readable image: {error}") from error
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -224,7 +226,7 @@ def folder_hash(folder: Path) -> str:
     """Hash of the names and contents of all files below a folder."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(str(path.relative_to(folder)).encode())
+        digest.update(os.fsencode(path.relative_to(folder)))
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
