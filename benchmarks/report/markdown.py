@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgepress.benchmarks.records import RunRecord, run_record
-from edgepress.benchmarks.report import benches, view_model
+from edgepress.benchmarks.report import benches, output_rows, view_model
 from edgepress.benchmarks.report.benches import Bench
 from edgepress.benchmarks.report.html import opened, title_of
 
@@ -43,6 +43,7 @@ def grids(run: RunRecord | Bench) -> list[tuple[str, view_model.Grid]]:
         ("Before and after", summary if cards else None),
         ("What each stage brought", view_model.receipt(run)),
         ("Files", view_model.artifacts(run)),
+        (output_rows.TITLE, output_rows.outputs_of_run(run)),
         ("Latency and memory", view_model.latency(run)),
         ("Compared", view_model.comparisons(run)),
         *view_model.operator_times(run.benchmark.profiles),
