@@ -29,7 +29,12 @@ from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
 from edgepress.deploy.exporters.exporter import Written
 from edgepress.deploy.exporters.preflight import Obstacle
 from edgepress.deploy.exporting.checks import check
-from edgepress.deploy.exporting.float_ends import loses_slices, with_float_end
+from edgepress.deploy.exporting.float_ends import (
+    JOINED,
+    loses_slices,
+    outputs_to_keep,
+    with_float_end,
+)
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -42,6 +47,8 @@ from edgepress.deploy.sources.source import Source, as_exported, keras_source
 from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
 from edgepress.deploy.versions import versions
 
+# Samples by which a model's outputs are looked at before it is trained for int8.
+_LOOKED_AT = 128
 PRECISION_BY_DEFAULT = ("float32",)  # what needs no data
 
 
@@ -101,13 +108,14 @@ def export(
         lines = []
         for part, trains in _parts(asked):
             origin = source
+            told: tuple[str, ...] = ()
             if trains:
-                origin = keras_source(
-                    _train(source.model, dataset, asked.qat_epochs, seed, progress)
-                )
+                model, told = _train(source.model, dataset, asked, seed, progress)
+                origin = keras_source(model)
             precisions = [q for _, q in part]
             with prepared(origin, dataset, asked, precisions, worker, seed) as job:
                 line = _Line(job, origin, dataset, seed, progress)
+                line.notes += told
                 line.write_all(part, Path(folder))
                 lines.append(line)
         return _publish(lines, remarks, worker, out, force)
@@ -136,10 +144,20 @@ def _parts(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
             yield part, trains
 
 
-def _train(model: Any, dataset: Any, epochs: int, seed: int, progress: Progress) -> Any:
-    from edgepress.deploy.quantize.qat import train_quantised
+def _train(
+    model: Any, dataset: Any, asked: ExportSpec, seed: int, progress: Progress
+) -> tuple[Any, tuple[str, ...]]:
+    """The model trained for int8, and what there is to say of it."""
+    from edgepress.deploy.quantize.float_tail import note_of
+    from edgepress.deploy.quantize.qat import float_end, train_quantised
 
-    return train_quantised(model, dataset, epochs, seed=seed, progress=progress)
+    samples = dataset.calibration(_LOOKED_AT, seed)
+    kept = outputs_to_keep(model, samples) if asked.io == "float" else ()
+    trained = train_quantised(
+        model, dataset, asked.qat_epochs, seed=seed, progress=progress, float_outputs=kept
+    )
+    kinds = float_end(model, kept).values()
+    return trained, ((f"trained for int8 with {note_of(list(kinds))}",) if kinds else ())
 
 
 def convert(
@@ -236,7 +254,7 @@ class _Line:
             return
         try:
             artifact = self._verified(name, precision, path, written.runnable)
-            if precision == "int8" and loses_slices(artifact.verified):
+            if precision in JOINED and loses_slices(artifact.verified):
                 artifact, mended = with_float_end(
                     self._job_for(name, precision),
                     artifact,
