@@ -18,6 +18,7 @@ from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, unev
 from edgepress.compress.data.dataset import Dataset, Source, Split
 from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.inferring.output_reading import Seen
+from edgepress.compress.data.inferring.target_range import RUNS
 from edgepress.compress.data.inferring.task_inference import infer_task
 from edgepress.compress.data.naming import by_name
 from edgepress.compress.data.preparation import Preparation, own_rescaling, preparation_for
@@ -250,8 +251,11 @@ def _infer(
         infer_task(model, targets, spec.loss, spec.metric, reaches, look)
         for targets in (_some_targets(source) for source in sources.values())
     ]
-    remarks = dict.fromkeys(remark for task in tasks for remark in task.remarks)
-    return dataclasses.replace(tasks[0], remarks=tuple(remarks))
+    said: dict[str, str] = {}
+    for remark in (remark for task in tasks for remark in task.remarks):
+        # Of each split the same is said with figures of its own.
+        said.setdefault(remark.partition(RUNS)[0], remark)
+    return dataclasses.replace(tasks[0], remarks=tuple(said.values()))
 
 
 def _seen(model: Any, split: Split) -> dict[str, Seen]:

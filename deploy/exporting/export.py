@@ -32,9 +32,9 @@ from edgepress.deploy.exporting.checks import check
 from edgepress.deploy.exporting.float_ends import (
     JOINED,
     loses_slices,
-    outputs_to_keep,
     with_float_end,
 )
+from edgepress.deploy.exporting.int8_training import trained_for_int8
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -47,8 +47,6 @@ from edgepress.deploy.sources.source import Source, as_exported, keras_source
 from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
 from edgepress.deploy.versions import versions
 
-# Samples by which a model's outputs are looked at before it is trained for int8.
-_LOOKED_AT = 128
 PRECISION_BY_DEFAULT = ("float32",)  # what needs no data
 
 
@@ -110,7 +108,7 @@ def export(
             origin = source
             told: tuple[str, ...] = ()
             if trains:
-                model, told = _train(source.model, dataset, asked, seed, progress)
+                model, told = trained_for_int8(source.model, dataset, asked, seed, progress)
                 origin = keras_source(model)
             precisions = [q for _, q in part]
             with prepared(origin, dataset, asked, precisions, worker, seed) as job:
@@ -142,22 +140,6 @@ def _parts(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
     for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
         if part:
             yield part, trains
-
-
-def _train(
-    model: Any, dataset: Any, asked: ExportSpec, seed: int, progress: Progress
-) -> tuple[Any, tuple[str, ...]]:
-    """The model trained for int8, and what there is to say of it."""
-    from edgepress.deploy.quantize.float_tail import note_of
-    from edgepress.deploy.quantize.qat import float_end, train_quantised
-
-    samples = dataset.calibration(_LOOKED_AT, seed)
-    kept = outputs_to_keep(model, samples) if asked.io == "float" else ()
-    trained = train_quantised(
-        model, dataset, asked.qat_epochs, seed=seed, progress=progress, float_outputs=kept
-    )
-    kinds = float_end(model, kept).values()
-    return trained, ((f"trained for int8 with {note_of(list(kinds))}",) if kinds else ())
 
 
 def convert(

@@ -238,7 +238,7 @@ IN_PART = {
 def test_targets_out_of_reach_in_part_are_remarked(case):
     activation, targets = IN_PART[case]
     dataset = open_data({"x": X, "y": targets}, dense(2, activation))
-    assert any("out of its reach" in warning for warning in dataset.warnings)
+    assert sum("out of its reach" in warning for warning in dataset.warnings) == 1
 
 
 @settings(max_examples=40)

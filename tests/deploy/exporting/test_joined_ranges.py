@@ -136,6 +136,7 @@ def test_a_model_trained_for_int8_keeps_scores_beside_boxes(tmp_path, worker):
     result, x, _ = exported(channels, tmp_path, worker, ("tflite", "c"), qat_epochs=1)
     assert [a.format for a in result] == ["tflite", "c"], result.failed
     assert any("trained for int8" in note and "in floats" in note for note in result.notes)
+    assert any("was never trained" in note for note in result.notes)
     with Runtime(result.artifacts[0].path) as runtime:
         [got] = runtime.predict({"image": x}).values()
     assert all(len(np.unique(got[..., part])) > 20 for part in range(4, 7))
