@@ -136,11 +136,12 @@ def _as_compiled(
 ) -> tuple[OutputTask, list[str]]:
     """The task with the compiled loss, on logits or probabilities as the outputs themselves say."""
     said, remarks = output.compiled, []
-    if output.bare and output.of_classes and said.from_logits is not True and look is not None:
+    entropic = "crossentropy" in output.loss  # others, as a hinge, decide at 0
+    if output.bare and entropic and said.from_logits is not True and look is not None:
         logits, told = read_output(task, said.from_logits, look()[output.name])
         task = replace(task, logits=logits)
         remarks.append(told)
-    elif output.of_classes and task.loss == "mse":
+    elif entropic and task.loss == "mse":
         task = replace(task, logits=output.logits)
     task, told = with_compiled_loss(task, said, targets, output.shape)
     if task.loss == "mse":

@@ -182,6 +182,12 @@ def test_every_name_of_a_loss_means_the_same(names, model, targets):
     assert np.isfinite(float(loss))
 
 
+def test_a_hinge_decides_at_zero():
+    model = dense(1, "tanh")
+    model.compile("sgd", "hinge")
+    assert task_of(model, YES * 2 - 1).logits == (True,)
+
+
 def test_probabilities_said_to_be_logits_are_remarked():
     model = dense(1, "sigmoid")
     model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
