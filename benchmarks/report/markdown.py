@@ -24,7 +24,7 @@ def render_markdown(runs: Sequence[tuple[str, Mapping[str, Any] | RunRecord]]) -
             parts.append(f"**{run.judged.headline}**")
             parts += [f"- {line}" for line in run.judged.lines]
         for title, grid in grids(run):
-            parts.append(f"## {title}\n\n{_markdown(grid)}")
+            parts.append(f"## {title}\n\n{markdown_table(grid)}")
             parts += [f"- {note}" for note in grid.notes]
     return "\n\n".join(parts) + "\n"
 
@@ -51,7 +51,9 @@ def grids(run: RunRecord | Bench) -> list[tuple[str, view_model.Grid]]:
     return [(title, grid) for title, grid in found if grid is not None]
 
 
-def _markdown(grid: view_model.Grid) -> str:
+def markdown_table(grid: view_model.Grid) -> str:
+    """A table as Markdown."""
+
     def line(cells: Sequence[str]) -> str:
         clean = (cell.replace("\n", " · ").replace("|", "\\|") for cell in cells)
         return "| " + " | ".join(clean) + " |"

@@ -41,7 +41,7 @@ def trained_for_int8(
         told.append(f"trained for int8 with {note_of(list(kinds))}")
     if fresh := initial_weights(model):
         told.append(
-            f"training for int8 began with a model that was never trained (every"
-            f" {' and '.join(fresh)} holds its initial value): run finetune first"
+            "training for int8 began with a model that was never trained (its"
+            f" {', '.join(fresh)} hold their initial values): run finetune first"
         )
     return trained, tuple(told)

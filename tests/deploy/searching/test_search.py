@@ -17,6 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from edgepress.benchmarks.report import report
 from edgepress.compress import load, open_data
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel import registry
@@ -205,7 +206,11 @@ def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(tmp_path: Pa
     assert told["front"] == []
     assert "can't be reached" in told["trials"][0]["reason"]
     assert json.loads((run / "search.json").read_text())["trials"] == told["trials"]
-    assert "can&#39;t be reached" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "can&#39;t be reached" in page
+    moved = run.rename(tmp_path / "moved")
+    assert report([moved], tmp_path / "again.html").read_text() == page
+    assert "can't be reached" in report([moved / "search.json"], tmp_path / "again.md").read_text()
 
 
 def test_values_that_can_not_go_together_fail_their_trial_alone(tmp_path: Path) -> None:
