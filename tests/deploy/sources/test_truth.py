@@ -49,6 +49,14 @@ def test_what_is_called_int8_and_is_dynamic_says_so() -> None:
     assert not any("its name" in note for note in honest)
 
 
+def test_weights_that_stay_floats_in_a_dynamic_file_are_counted() -> None:
+    inside = Constant("2", 336, 1344, "float32", 0, True)
+    loop = Operation("", "Loop", None, (), "int32", 0, (inside,), True)
+    found = arithmetic([loop, _operation("MatMulInteger", "int8", False)])
+    note = next(truths(Path("net_dynamic.onnx"), "dynamic", found, (), ()))
+    assert "8 of 344 of them: 1 of 2 operators read them" in note
+
+
 def test_parts_in_floats_are_named_and_conversions_are_not_counted() -> None:
     operations = [_operation("CONV_2D", "int8", False)] * 3
     operations += [_operation("DEQUANTIZE"), _operation("CONCATENATION")]
