@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def truths(
         outputs: What it gives.
     """
     whole = quantize in ("int8", "int16x8")
-    name = path.name.lower()
+    # A name that promises weights alone promises no more.
+    name = re.sub(r"int[48][-_]?weights", "", path.name.lower())
     if not whole and quantize not in name and any(kind in name for kind in _INTEGER_NAMES):
         yield f"its name says integers, but it is {quantize}: activations are floats"
     if quantize in ("dynamic", "int8-weights", "int4-weights"):
