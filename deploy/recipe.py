@@ -122,7 +122,7 @@ def check_writable(recipe: Recipe) -> None:
     if not isinstance(recipe.data.spec, str):
         kind = type(recipe.data.spec).__name__
         raise InputError(
-            f"a run's data must be found again when it is resumed, and a {kind} in memory can't be",
+            f"a run's data must be available when it is resumed, and a {kind} in memory isn't",
             "save it with numpy.savez and name the file, or give file.py:function",
         )
 

@@ -41,7 +41,7 @@ def grids(run: RunRecord | Bench) -> list[tuple[str, view_model.Grid]]:
     )
     found = [
         ("Before and after", summary if cards else None),
-        ("What each stage brought", view_model.receipt(run)),
+        ("What each stage changed", view_model.receipt(run)),
         ("Files", view_model.artifacts(run)),
         (output_rows.TITLE, output_rows.outputs_of_run(run)),
         ("Latency and memory", view_model.latency(run)),

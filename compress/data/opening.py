@@ -148,7 +148,7 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
         table = read_table(path, spec.target, model)
         source = array_source(table.inputs, table.targets, model, f"'{path}'")
         return _Opened({"all": source}, sha256(path), table.class_names, table.notes)
-    raise InputError(f"'{path}' is no kind of data that is read", f"give {_FORMS}")
+    raise InputError(f"'{path}' is not a supported data format", f"give {_FORMS}")
 
 
 def _called(reference: str) -> Mapping[str, Any]:
@@ -332,7 +332,7 @@ def _left_out(task: Task) -> list[str]:
     told = ", ".join(output.name for output in task.headline)
     others = [output for output in task.outputs if output.scored and output.name in task.unscored]
     return [
-        f"{task.metric} in tables and choices is that of output {told}; that of output"
+        f"{task.metric} used for ranking is that of output {told}; that of output"
         f" {output.name} ({output.metric}) stands beside it"
         for output in others
     ]

@@ -70,7 +70,7 @@ def answered(
     for split, source in sources.items():
         if not isinstance(source, ArraySource):
             raise InputError(
-                "data without labels is read from arrays", "give a .npz file, or a mapping of them"
+                "data without labels must be arrays", "give a .npz file, or a mapping of them"
             )
         targets = _answers(source, teacher, preparation, loss)
         found[split] = source if split in keep else dataclasses.replace(source, targets=targets)

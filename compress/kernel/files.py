@@ -173,7 +173,7 @@ def _discard(aside: Path, target: Path) -> None:
     kept = target.with_name(f"{target.name}.before-{aside.name.rsplit('.', 2)[1]}")
     aside.rename(kept)
     warnings.warn(
-        f"'{kept}' keeps what was put into '{target}' while it was made anew", stacklevel=4
+        f"'{kept}' keeps what was put into '{target}' while it was being replaced", stacklevel=4
     )
 
 

@@ -53,7 +53,7 @@ def restore_compilation(
     except Exception as error:  # whatever the user's own losses and metrics raise
         model.compiled, model.optimizer = False, None
         return (
-            f"what '{source}' was compiled with can't be made again ({type(error).__name__}), so"
+            f"what '{source}' was compiled with can't be restored ({type(error).__name__}), so"
             " its optimizer's state is left behind"
         )
     _assign(model.optimizer, saved.state)

@@ -20,7 +20,7 @@ _HEADS: dict[bytes, tuple[str, str]] = {
     b"\xfd7zXZ": ("compressed by xz", "unpack it"),
     b"7z\xbc\xaf": ("compressed by 7-Zip", "unpack it"),
     b"Rar!": ("compressed by RAR", "unpack it"),
-    b"\x80": ("a Python pickle, as PyTorch and others write, which is never run", _BUILD),
+    b"\x80": ("a Python pickle, as PyTorch and others write; edgepress never unpickles", _BUILD),
     b"\x89PNG": ("an image", "give a model"),
 }
 _SUFFIXES: dict[str, tuple[str, str]] = {

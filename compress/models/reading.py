@@ -21,13 +21,13 @@ from edgepress.compress.models.user_code import call_reference, custom_objects_o
 _REASONS: dict[type[Exception], tuple[str, str]] = {
     PermissionError: ("can't be read", "its permissions don't let you; change them or copy it"),
     BlockingIOError: ("is being written by another program", "try again when it is done"),
-    FileNotFoundError: ("lacks a file that belongs to it", "copy or download all of it again"),
+    FileNotFoundError: ("is missing a file that belongs to it", "copy or download all of it again"),
     RecursionError: (
         "is nested too deeply to be read",
         "build the model in a function and give file.py:function",
     ),
     NotImplementedError: (
-        "needs what Keras 3 doesn't have",
+        "uses features that Keras 3 doesn't have",
         "build the model in a function and give file.py:function",
     ),
     MemoryError: ("doesn't fit in memory", "use a machine with more, or check the file's sizes"),
@@ -169,12 +169,12 @@ def _check_archive(path: Path) -> None:
             names = archive.namelist()
     except RuntimeError as error:  # encrypted, or packed in a way that Python can't undo
         raise InputError(
-            f"'{path}' is an archive that can't be opened: {error}", "pack it anew with plain zip"
+            f"'{path}' is an archive that can't be opened: {error}", "pack it again as a plain zip"
         ) from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError):
         what, hint = file_kind(path)
         raise InputError(
-            f"'{path}' is not a whole .keras archive{what and f': it is {what}'}",
+            f"'{path}' is an incomplete .keras archive{what and f': it is {what}'}",
             hint or "it is truncated or another kind of file",
         ) from None
     if broken or "config.json" not in names:

@@ -48,7 +48,7 @@ def read_yaml(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
 def _check(tree: yaml.Node, path: Path, what: str) -> None:
     sizes: dict[int, int] = {}
     if _size(tree, sizes, path, what) > _MOST_NODES:
-        raise InputError(f"{what} '{path}' says too much: its aliases repeat one another")
+        raise InputError(f"{what} '{path}' expands to too much: its aliases repeat one another")
 
 
 def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
@@ -66,7 +66,7 @@ def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
             if name in known and name != "<<":
                 line = key.start_mark.line + 1
                 raise InputError(
-                    f"{path}:{line}: '{name}' stands twice, and only the last would count",
+                    f"{path}:{line}: '{name}' appears twice, and only the last would count",
                     "several steps of one kind are a list: each with a dash before it",
                 )
             known.add(name)

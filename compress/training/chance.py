@@ -135,7 +135,7 @@ def at_chance(columns: Mapping[str, Sequence[float]], chances: Sequence[Chance])
     return (
         f"validation stays at chance while training improves: {', and '.join(stuck)}; check that"
         " the validation data are prepared and labelled as the training data, and for layers that"
-        " compute otherwise in training"
+        " behave differently in training"
     )
 
 

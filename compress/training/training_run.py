@@ -200,8 +200,8 @@ def _check(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> None:
     steps = spec.epochs * dataset.training_split.steps(spec.batch_size)
     if spec.accumulate > max(1, steps):
         raise InputError(
-            f"accumulate {spec.accumulate} is more than the training's {steps} steps, so that no"
-            " weight would ever change",
+            f"accumulate {spec.accumulate} is more than the training's {steps} steps, so no weight"
+            " would ever be updated",
             "take fewer, or more epochs",
         )
     if dataset.unlabelled and teacher is None:
@@ -269,7 +269,7 @@ def _stopped(checkpoints: Checkpoints) -> Stopped:
         )
     return Stopped(
         "training stopped",
-        f"the last whole epoch is in '{checkpoints.where}'; the same call goes on from there",
+        f"the last complete epoch is in '{checkpoints.where}'; the same call goes on from there",
     )
 
 
@@ -282,7 +282,11 @@ def _account(
 ) -> History:
     after = dataset.task.headline_of(metrics)
     best = loop.judge.best(loop.columns, loop.settled) if spec.restore_best else None
-    notes = [] if dataset.val else ["the data has no validation split: epochs were judged by train"]
+    notes = (
+        []
+        if dataset.val
+        else ["the data has no validation split: epochs were selected on the training loss"]
+    )
     if spec.lr == AUTO_RATE:
         notes.append(f"the range test took the learning rate {loop.rate:.3g}")
     chances = [] if dataset.val is None else chances_of(dataset.task, dataset.val)
@@ -292,7 +296,7 @@ def _account(
     if dataset.task.better(before, after):
         notes.append(
             f"the training made the model worse ({dataset.task.metric} {before:.4g} to"
-            f" {after:.4g}): try a lower rate, or a warm-up of an epoch"
+            f" {after:.4g}): try a lower learning rate, or a warm-up of one epoch"
         )
     return History(
         metric=dataset.task.metric,

@@ -241,7 +241,7 @@ def check_picture(path: Path, force: bool) -> None:
     """
     check_output(path, force)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError(f"'{path}' is a picture: it must end in .png, .svg or .pdf")
+        raise InputError(f"'{path}' is a plot: it must end in .png, .svg or .pdf")
 
 
 def model_argument(function: F) -> F:

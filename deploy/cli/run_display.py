@@ -16,7 +16,7 @@ from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.pipeline import RunResult, run
 from edgepress.deploy.recipe import Recipe
 
-_TABLES = ("What each stage brought", "Files", output_rows.TITLE, "Before and after")
+_TABLES = ("What each stage changed", "Files", output_rows.TITLE, "Before and after")
 # Items of a verdict that one line of an error names.
 _SHOWN = 4
 

@@ -106,7 +106,7 @@ def _advised(artifact: Artifact, why: str) -> Artifact:
     agreement = artifact.verified
     assert agreement is not None
     told = (
-        f"{agreement.reason}; its end can't stay in floats ({why}): give what has a range of its"
-        " own an output of its own in the model, or bring all to one range"
+        f"{agreement.reason}; its end can't stay in floats ({why}): give parts of"
+        " different ranges separate outputs in the model, or scale all to one range"
     )
     return replace(artifact, verified=replace(agreement, reason=told))

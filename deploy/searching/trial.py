@@ -198,7 +198,7 @@ def _last_line(folder: Path) -> str:
     log = folder.with_name(f"{folder.name}.log")
     lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
     errors = [line for line in lines if line.startswith("edgepress: ")]
-    last = (errors or lines or ["it ended without a word"])[-1]
+    last = (errors or lines or ["it ended without a message"])[-1]
     return last.removeprefix("edgepress: error: ")
 
 

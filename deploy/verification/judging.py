@@ -38,7 +38,7 @@ from edgepress.deploy.verification.decisions import (
 from edgepress.deploy.verification.source_outputs import SourceOutputs
 
 Outputs = list[NDArray[Any]]
-# A file departs from its source by the rounding of both, seen 1.8 times that of one.
+# A file differs from its source by the rounding of both, seen 1.8 times that of one.
 _ROUNDINGS = 4
 # A channel that spreads over less than this share of what the output spreads over is compared with
 # that share: that it is noisier than it is large may be the rounding of what it was made of.

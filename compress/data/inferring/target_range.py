@@ -62,7 +62,7 @@ def check_range(name: str, targets: Array, reach: Reach, loss: str) -> str:
     varied = float(values[~outside].std()) > _VARIES * width if share < 1 else False
     if _lost(values, within, share, reach) and not (few and varied):
         raise InputError(f"{runs}, but {gives}", _way_out(low, high, reach.high))
-    return f"{runs}, but {gives}: {share:.1%} of them are out of its reach"
+    return f"{runs}, but {gives}: {share:.1%} of them lie outside that range"
 
 
 def _lost(values: Array, within: Array, share: float, reach: Reach) -> bool:

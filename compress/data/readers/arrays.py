@@ -114,7 +114,8 @@ def read_npz(path: Path) -> Arrays:
     """
     if path.stat().st_size and not zipfile.is_zipfile(path):
         raise InputError(
-            f"'{path}' is not a whole .npz file", "write it with numpy.savez_compressed"
+            f"'{path}' is an incomplete or corrupt .npz file",
+            "write it with numpy.savez_compressed",
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -127,7 +128,8 @@ def read_npz(path: Path) -> Arrays:
         raise InputError(f"'{path}' can't be read: {error}") from None
     except (zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError, TypeError):
         raise InputError(
-            f"'{path}' is not a whole .npz file", "write it with numpy.savez_compressed"
+            f"'{path}' is an incomplete or corrupt .npz file",
+            "write it with numpy.savez_compressed",
         ) from None
 
 
@@ -230,8 +232,8 @@ def _padded(inputs: Any, model: Any) -> Any:
         return keras.utils.pad_sequences(inputs, dtype="float32", padding="post", value=value)
     except ValueError as error:
         raise InputError(
-            f"the sequences don't fit one another: {error}",
-            "they may differ in length, not in what a step holds",
+            f"the sequences have different feature shapes: {error}",
+            "they may differ in length, but every step must have the same shape",
         ) from None
 
 

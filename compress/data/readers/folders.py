@@ -214,7 +214,7 @@ def _image_input(model: Any, folder: Path) -> Any:
         shapes = ", ".join(str(tuple(t.shape[1:])) for t in model.inputs)
         raise InputError(
             f"'{folder}' is a folder of images, the model takes {shapes}",
-            "folders serve models with one input of (height, width, 1, 3 or 4 channels)",
+            "image folders are for models with one input of (height, width, 1, 3 or 4 channels)",
         )
     return tensor
 
@@ -228,7 +228,8 @@ def _size(
         return shape[1], shape[2]
 
     raise InputError(
-        f"'{folder}': the model takes images of any size, so they need one", "pass --resize HxW"
+        f"'{folder}': the model takes images of any size, so give one with --resize",
+        "pass --resize HxW",
     )
 
 

@@ -90,7 +90,7 @@ def _read(path: Path) -> Any:
 def _separator(columns: Any) -> str:
     """What to do where all names of columns stand in one; empty where they don't."""
     found = [mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in str(columns[0])]
-    return f"its columns are divided by {found[0]!r}; divide them by commas" if found else ""
+    return f"its columns are separated by {found[0]!r}; separate them by commas" if found else ""
 
 
 def _numbers(path: Path, values: Any, notes: list[str]) -> Any:

@@ -87,7 +87,7 @@ def _weight(text: str, name: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 <= weight < math.inf:
-        raise InputError(f"class_weights: '{text}' for class '{name}' is no weight of 0 or more")
+        raise InputError(f"class_weights: '{text}' for class '{name}' is not a weight of 0 or more")
     return weight
 
 

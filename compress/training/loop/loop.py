@@ -338,9 +338,9 @@ def _divergence(loss: float, epoch: int, step: int | None, rate: float, spec: Tr
     at = f" at the learning rate {rate:.3g}" if rate else ""
     clip = "" if spec.clipnorm or spec.clipvalue else ", bound the gradient with clipnorm 1"
     return (
-        f"the loss became {'NaN' if math.isnan(loss) else 'infinite'} in {where}{at}: take a rate"
-        f" of {spec.lr / 10:.3g} or lower, a warm-up of an epoch{clip}, and check that the inputs"
-        " are scaled as the model expects"
+        f"the loss became {'NaN' if math.isnan(loss) else 'infinite'} in {where}{at}: use a"
+        f" learning rate of {spec.lr / 10:.3g} or lower, a warm-up of an epoch{clip}, and check"
+        " that the inputs are scaled as the model expects"
     )
 
 

@@ -244,7 +244,7 @@ IN_PART = {
 def test_targets_out_of_reach_in_part_are_remarked(case):
     activation, targets = IN_PART[case]
     dataset = open_data({"x": X, "y": targets}, dense(2, activation))
-    assert sum("out of its reach" in warning for warning in dataset.warnings) == 1
+    assert sum("outside that range" in warning for warning in dataset.warnings) == 1
 
 
 @settings(max_examples=40)

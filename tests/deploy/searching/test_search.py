@@ -224,4 +224,4 @@ def test_values_that_can_not_go_together_fail_their_trial_alone(tmp_path: Path) 
     )
     assert done.exit_code == 1
     trials = json.loads(done.stdout)["trials"]
-    assert ["--equalize has no use" in trial["reason"] for trial in trials] == [True, True]
+    assert ["--equalize has no effect" in trial["reason"] for trial in trials] == [True, True]

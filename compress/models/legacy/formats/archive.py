@@ -38,7 +38,7 @@ def read_archive(path: Path) -> Saved:
             root, slots = _tree(file), archive_slots(file)
     except (zipfile.BadZipFile, OSError, KeyError, EOFError, json.JSONDecodeError) as error:
         raise InputError(
-            f"'{path}' is not a whole .keras archive: {error}", "copy or download it again"
+            f"'{path}' is an incomplete .keras archive: {error}", "copy or download it again"
         ) from None
     return Saved(
         model=config,
