@@ -46,9 +46,9 @@ TUNE = ["finetune", "m.keras", "--data", "good.npz", "-o", "out.keras", "--epoch
 LINE = ["compress", "m.keras", "--data", "good.npz", "-o", "out"]
 CASES = {
     "no such model": (["finetune", "no.keras", *TUNE[2:]], "'no.keras' does not exist"),
-    "text as archive": (["finetune", "text.keras", *TUNE[2:]], "'text.keras' is not a whole"),
+    "text as archive": (["finetune", "text.keras", *TUNE[2:]], "'text.keras' is an incomplete"),
     "text as hdf5": (["finetune", "text.h5", *TUNE[2:]], "'text.h5' is not a Keras model"),
-    "truncated": (["finetune", "cut.keras", *TUNE[2:]], "'cut.keras' is not a whole"),
+    "truncated": (["finetune", "cut.keras", *TUNE[2:]], "'cut.keras' is an incomplete"),
     "no such data": ([*TUNE, "--data", "no.npz"], "'no.npz' does not exist"),
     "other shape": ([*TUNE, "--data", "wide.npz"], "samples have shape (5,)"),
     "labels": ([*TUNE, "--data", "labels.npz"], "labels run from 3 to 5"),
