@@ -26,14 +26,14 @@ from edgepress.compress.data.readers.arrays import (
     SPLITS,
     ArraySource,
     array_source,
+    is_read,
     read_npz,
     split_arrays,
 )
+from edgepress.compress.data.readers.class_folders import class_names, empty_classes, subfolders
 from edgepress.compress.data.readers.fixing import digest, fixed
 from edgepress.compress.data.readers.folders import (
     class_folder_source,
-    class_names,
-    empty_classes,
     folder_hash,
     folder_splits,
     pair_source,
@@ -42,6 +42,7 @@ from edgepress.compress.data.readers.labels import numbered
 from edgepress.compress.data.readers.splitting import split_indices
 from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.readers.tables import read_table
+from edgepress.compress.data.readers.unread import check_names
 from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
@@ -165,6 +166,7 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
     if not data.keys() & set(SPLITS):
         arrays = {k: v for k, v in data.items() if _holds_numbers(v)}
         return _open_arrays(arrays, model, where, _arrays_hash(arrays), spec)
+    notes = check_names(map(str, data), SPLITS, where)
     sources: dict[str, Any] = {}
     for name in SPLITS:
         value = data.get(name)
@@ -181,7 +183,7 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
                 f"{where}: split '{name}' is {type(value).__name__}",
                 "give a tf.data.Dataset or a pair of arrays (x, y)",
             )
-    return _Opened(sources, _sources_hash(sources))
+    return _Opened(sources, _sources_hash(sources), notes=notes)
 
 
 def _stream(value: Any, model: Any, where: str, name: str, shuffle: bool = False) -> Any:
@@ -197,6 +199,7 @@ def _holds_numbers(value: Any) -> bool:
 def _open_arrays(
     arrays: Mapping[str, Any], model: Any, where: str, fingerprint: str, spec: DataSpec
 ) -> _Opened:
+    notes = check_names(arrays, filter(is_read, arrays), where)
     made: set[str] = set()
     if spec.unlabelled:
         arrays, made = with_placeholders(arrays, model)
@@ -212,7 +215,7 @@ def _open_arrays(
     }
     classes = tuple(str(n) for n in np.asarray(names).ravel())
     unlabelled = frozenset(suffix.removeprefix("_") for suffix in made)
-    return _Opened(sources, fingerprint, classes, unlabelled=unlabelled)
+    return _Opened(sources, fingerprint, classes, notes, unlabelled)
 
 
 def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
@@ -223,9 +226,12 @@ def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
     if all((f / "inputs").is_dir() and (f / "targets").is_dir() for f in splits.values()):
         pairs = {k: pair_source(f, model, spec.resize) for k, f in splits.items()}
         return _Opened(pairs, fingerprint)
-    names = class_names(list(splits.values()))
+    folders = list(splits.values())
+    names, notes = class_names(path, folders, model, spec.classes)
     sources = {k: class_folder_source(f, names, model, spec.resize) for k, f in splits.items()}
-    return _Opened(sources, fingerprint, names, tuple(empty_classes(list(splits.values()))))
+    return _Opened(
+        sources, fingerprint, names, (*notes, *subfolders(folders), *empty_classes(folders))
+    )
 
 
 def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict[str, Source]:

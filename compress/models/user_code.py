@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,13 @@ def is_reference(text: str) -> bool:
     """Whether a text has the form `module:function` or `file.py:function`."""
     module, colon, function = text.rpartition(":")
     return bool(colon and module) and function.isidentifier() and "//" not in text
+
+
+@contextmanager
+def told_apart() -> Iterator[None]:
+    """Send what code of the user's prints to standard error: standard output is ours."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def import_file(path: Path) -> ModuleType:
@@ -34,7 +42,8 @@ def import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        with told_apart():
+            spec.loader.exec_module(module)
     except Exception as error:
         raise InputError(f"'{path}' fails on import: {type(error).__name__}: {error}") from error
     return module
@@ -45,7 +54,8 @@ def _import(name: str) -> ModuleType:
         return import_file(Path(name))
     sys.path.insert(0, "")
     try:
-        return importlib.import_module(name)
+        with told_apart():
+            return importlib.import_module(name)
     except ImportError as error:
         raise InputError(
             f"module '{name}' can't be imported: {error}", "a file is given as file.py:function"
@@ -91,7 +101,8 @@ def call_reference(text: str) -> Any:
     """
     function = resolve_reference(text)
     try:
-        return function()
+        with told_apart():
+            return function()
     except Exception as error:
         raise InputError(f"'{text}' fails: {type(error).__name__}: {error}") from error
 

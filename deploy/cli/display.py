@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +82,25 @@ class ConsoleProgress:
                 self.console.print(f"          {done}/{total}  {text}", highlight=False)
 
 
+_OUTPUT = "edgepress.standard_output"
+
+
+def keep_output_for_json(context: click.Context, _: click.Parameter, value: bool) -> bool:
+    """Leave standard output to the JSON document: all else that is printed goes to standard error.
+
+    Code of the user's prints where it likes: while a pipeline is read, in callbacks, in layers.
+    """
+    if value and _OUTPUT not in context.meta:
+        context.meta[_OUTPUT] = sys.stdout
+        context.with_resource(redirect_stdout(sys.stderr))
+    return value
+
+
 def print_json(document: Any) -> None:
     """The one JSON document on standard output."""
-    click.echo(json.dumps(document, indent=2, default=str))
+    context = click.get_current_context(silent=True)
+    output = context.meta.get(_OUTPUT) if context else None
+    click.echo(json.dumps(document, indent=2, default=str), file=output)
 
 
 def say(text: str) -> None:

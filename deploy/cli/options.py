@@ -318,7 +318,11 @@ def common_options(function: F) -> F:
             help="Random seed.",
         ),
         click.option(
-            "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+            "--json",
+            "as_json",
+            is_flag=True,
+            callback=display.keep_output_for_json,
+            help="Print one JSON document and nothing else.",
         ),
     ):
         function = decorate(function)

@@ -173,6 +173,11 @@ def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
     return {split: (slot["inputs"], slot["targets"]) for split, slot in sorted_.items()}
 
 
+def is_read(name: str) -> bool:
+    """Whether an array of this name is read."""
+    return _place(name) is not None
+
+
 def _place(name: str) -> tuple[str, str, str] | None:
     """(inputs or targets, split, tensor name) that an array's name stands for."""
     if name in ("data_input", "data_target"):

@@ -131,36 +131,23 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and p.is_file())
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The image files of a folder and of the folders in it, as Keras reads them; none hidden."""
+    found = (
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_ENDINGS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    return sorted(found)
+
+
 def folder_splits(folder: Path) -> dict[str, Path]:
     """Folders by split: those named train, val and test, or "all" for a folder without them."""
     children = {p.name.lower(): p for p in folder.iterdir() if p.is_dir()}
     splits = {_SPLIT_FOLDERS[n]: p for n, p in sorted(children.items()) if n in _SPLIT_FOLDERS}
     return splits or {"all": folder}
-
-
-def class_names(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Names of the class folders, which must be the same in every split.
-
-    Raises:
-        InputError: There are none, or a split has others.
-    """
-    names = [sorted(p.name for p in f.iterdir() if p.is_dir() and images_in(p)) for f in folders]
-    if not names[0]:
-        endings = ", ".join(IMAGE_ENDINGS)
-        raise InputError(
-            f"'{folders[0]}' holds no class folders with images", f"images end in {endings}"
-        )
-    for folder, found in zip(folders, names, strict=True):
-        odd = set(found) - set(names[0])
-        if odd:
-            raise InputError(f"'{folder}' has class '{min(odd)}', '{folders[0]}' has not")
-    return tuple(names[0])
-
-
-def empty_classes(folders: Sequence[Path]) -> list[str]:
-    """A note for each folder without images among the class folders, for it is no class."""
-    inside = [p for f in folders for p in sorted(f.iterdir()) if p.is_dir() and p.name[0] != "."]
-    return [f"'{p}' holds no images, so it is no class" for p in inside if not images_in(p)]
 
 
 def class_folder_source(
@@ -170,7 +157,7 @@ def class_folder_source(
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        inside = images_in(folder / name) if (folder / name).is_dir() else []
+        inside = images_below(folder / name) if (folder / name).is_dir() else []
         paths += [str(p) for p in inside]
         labels += [label] * len(inside)
     if not paths:
