@@ -117,9 +117,10 @@ def load_noted(
         _check_file(path)
     except OSError as error:
         raise _refusal(path, error) from None
-    found = _load_file(path, _objects(custom_objects), unsafe_lambda)
+    objects = _objects(custom_objects)
+    found = _load_file(path, objects, unsafe_lambda)
     model = _built(found.model, text)
-    remember_losses(model, path)
+    remember_losses(model, path, objects)
     return Loaded(model, found.notes, found.optimizer)
 
 

@@ -17,7 +17,7 @@ from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.compress.models.own_training import own_training, refuse_own_step
 from edgepress.compress.specs.notation import AUTO_RATE
 from edgepress.compress.specs.recipe import TrainSpec
-from edgepress.compress.training.chance import at_chance, chance_of
+from edgepress.compress.training.chance import at_chance, chances_of
 from edgepress.compress.training.loop.checkpoints import Checkpoints
 from edgepress.compress.training.loop.class_weights import class_weights
 from edgepress.compress.training.loop.distribution import Replicas, is_chief, strategy_of
@@ -289,8 +289,8 @@ def _account(
     )
     if spec.lr == AUTO_RATE:
         notes.append(f"the range test took the learning rate {loop.rate:.3g}")
-    chance = None if dataset.val is None else chance_of(dataset.task, dataset.val)
-    stuck = at_chance(loop.columns, chance)
+    chances = [] if dataset.val is None else chances_of(dataset.task, dataset.val)
+    stuck = at_chance(loop.columns, chances)
     if stuck:
         notes.append(stuck)
     if dataset.task.better(before, after):

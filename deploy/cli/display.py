@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -17,6 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from edgepress.benchmarks.report.view_model import Grid
+
+
+# Of a time that isn't real, where a cell has no room for more.
+_MARK = "(estimate)"
 
 
 class ConsoleProgress:
@@ -130,6 +137,18 @@ def _cell(value: Any) -> str:
 
 def _is_number(text: str) -> bool:
     return text == "-" or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
+
+
+def show_grid(title: str, grid: Grid) -> None:
+    """A table of a report on the terminal; times that aren't real have a short mark there."""
+    from edgepress.benchmarks.records.rows import NOT_REAL
+
+    rows = [[cell.replace(NOT_REAL, _MARK).replace("\n", " ") for cell in row] for row in grid.rows]
+    print_table(title, list(grid.columns), rows)
+    for note in grid.notes:
+        click.echo(f"  {note}")
+    if any(_MARK in cell for row in rows for cell in row):
+        click.echo(f"  {_MARK}: {NOT_REAL}")
 
 
 def print_outputs(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

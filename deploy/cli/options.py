@@ -146,6 +146,19 @@ def on_command_line(*names: str) -> list[str]:
     return [n for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
 
 
+def options_given(beside: Iterable[str]) -> list[str]:
+    """Options as they stand on the command line, such as `--lr`.
+
+    Args:
+        beside: Parameters that don't count, by name.
+    """
+    context = click.get_current_context()
+    given = [p for p in context.command.params if isinstance(p, click.Option) and p.name]
+    return [
+        max(p.opts, key=len) for p in given if p.name not in beside and on_command_line(str(p.name))
+    ]
+
+
 def _is_mapping(kind: type[BaseModel], name: str) -> bool:
     return typing.get_origin(_plain(fields_of(kind)[name].annotation)) is dict
 

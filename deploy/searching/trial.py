@@ -110,6 +110,7 @@ def judge(
     row, ratio = _timed(run, artifact)
     relative = ratio is not None if relative is None else relative
     facts = {
+        "model": str(RunFolder(folder).stage(run.stages[-1].name) / "model.keras"),
         "row": row.to_json() if row else {},
         "artifact": artifact.to_json(),
         "after": run.after.to_json(),

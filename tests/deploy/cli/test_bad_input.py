@@ -107,11 +107,16 @@ CASES = {
     ),
     "unknown precision of a run": ([*LINE, "--quantize", "int9"], "int9"),
     "a recipe and options": (
-        ["compress", "r.yaml", "-o", "out", "--epochs", "3"], "drop the options"
+        ["compress", "r.yaml", "-o", "out", "--epochs", "3"], "drop --epochs"
     ),
-    "a recipe and data options": (["compress", "r.yaml", "-o", "out", "--scale", "2"], "(scale)"),
+    "a recipe and data options": (
+        ["compress", "r.yaml", "-o", "out", "--scale", "2"], "drop --scale"
+    ),
     "unknown key": (["compress", "r.yaml", "-o", "out"], "r.yaml:4: unknown option"),
     "no model in a recipe": (["compress", "bare.yaml", "-o", "out"], "'model' is missing"),
+    "resume with callbacks": (
+        ["compress", "--resume", "empty", "--callbacks", "c.py:make"], "drop --callbacks"
+    ),
     "resume with another seed": (["compress", "--resume", "empty", "--seed", "3"], "drop --seed"),
     "resume elsewhere": (["compress", "--resume", "empty", "-o", "out"], "drop -o"),
     "a floor without data": (
