@@ -140,7 +140,7 @@ class Environment:
         if load > 0.5 * cores:
             found.append(f"the machine was busy: load {load:.1f} on {cores} cores before the run")
         if (steal := self._growth("steal_ticks")) > 10:
-            found.append(f"the hypervisor took {steal * 10:.0f} ms away during the run")
+            found.append(f"CPU steal time of {steal * 10:.0f} ms during the run")
         if self._growth("frequency_mhz") < -0.05 * (self.before.get("frequency_mhz") or 0.0):
             found.append("the processor's frequency fell during the run (throttling?)")
         if (self.after.get("throttled") or "0x0").split("=")[-1] not in ("0x0", "0"):
@@ -148,7 +148,7 @@ class Environment:
         if (events := self._growth("throttle_events")) > 0:
             found.append(f"the processor throttled itself {events:.0f} times during the run")
         if (state := self.after.get("cooling_state") or 0) > 0:
-            found.append(f"the kernel holds the processor back because of heat (step {state})")
+            found.append(f"thermal throttling (cooling state {state})")
         if (self.after.get("temperature_c") or 0.0) > 80:
             found.append(f"the processor is at {self.after['temperature_c']:.0f} °C")
         if self.before.get("governor") in ("powersave", "conservative"):

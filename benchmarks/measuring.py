@@ -173,9 +173,9 @@ def _cut_short(series: Series, plan: Plan) -> str:
     rounds = sum(map(len, series.launches)), sum(map(len, plan.blocks()))
     of_one = all(s.n == 1 for launch in series.launches for s in launch)
     if rounds[0] < rounds[1]:
-        return f"{rounds[0]} of {rounds[1]} rounds: the rest was cut off (--max-seconds)"
+        return f"{rounds[0]} of {rounds[1]} rounds: stopped by --max-seconds"
     if len(series.values) < plan.runs and not of_one:
-        return f"{len(series.values)} of {plan.runs} runs: the rest was cut off (--max-seconds)"
+        return f"{len(series.values)} of {plan.runs} runs: stopped by --max-seconds"
     return ""
 
 

@@ -114,7 +114,7 @@ class RuntimeSession:
         """Whether XNNPACK or a delegate, when asked for, took anything over."""
         asked = self.options.xnnpack or self.options.delegates
         if operators and asked and "DELEGATE" not in operators:
-            return ("no operator was taken over by XNNPACK or a delegate",)
+            return ("no operator was run by XNNPACK or a delegate",)
         return ()
 
     def predict(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

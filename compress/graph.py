@@ -62,8 +62,8 @@ def require_open_batch(model: Any) -> None:
     for tensor in require_graph(model).inputs:
         if tensor.shape[0] is not None:
             raise InputError(
-                f"model '{model.name}' takes {tensor.shape[0]} samples at a time, no more and no"
-                " fewer, so data can't be put through it",
+                f"model '{model.name}' has a fixed batch size of {tensor.shape[0]}, so it can't"
+                " run on data of any length",
                 "build it with keras.Input(shape) in place of batch_shape and set its weights, or"
                 " prune without data",
             )

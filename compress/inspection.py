@@ -124,7 +124,7 @@ def _zeros_by_layer(model: Any) -> dict[str, tuple[int, int]]:
     kernels, _ = find_kernels(model, depthwise=True)
     found: dict[str, tuple[int, int]] = {}
     for kernel in kernels:
-        zeros, weights = count_zeros([kernel.value()])
+        zeros, weights = count_zeros([kernel.seen()])
         before = found.get(kernel.layer_path, (0, 0))
         found[kernel.layer_path] = (before[0] + zeros, before[1] + weights)
     return found

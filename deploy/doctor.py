@@ -90,7 +90,7 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
             "export",
             obstacle.layer,
             f"{name}: {obstacle.reason}",
-            "" if whole else "the other precisions are not concerned",
+            "" if whole else "other precisions are not affected",
         )
     looping = [layer.name for layer in loops(source.model)]
     if looping and "tflite" in formats:
@@ -103,7 +103,7 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
 
 
 def environment(requirements: Sequence[str] | None = None) -> Iterator[Finding]:
-    """Installed packages that aren't the releases edgepress was proved with.
+    """Installed packages that aren't the releases edgepress was tested with.
 
     Args:
         requirements: Requirements with exact releases ("keras==3.15.1"); edgepress's own by
@@ -129,6 +129,6 @@ def environment(requirements: Sequence[str] | None = None) -> Iterator[Finding]:
                 "warning",
                 "environment",
                 name,
-                f"{name} {installed} is installed; edgepress was proved with {wanted}",
+                f"{name} {installed} is installed; edgepress was tested with {wanted}",
                 f"pip install {name}=={wanted}",
             )

@@ -12,7 +12,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import write_text
 from edgepress.compress.specs.construction import explain, hint
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
-from edgepress.compress.specs.training import Drop
+from edgepress.compress.specs.training import LARGEST_SEED, Drop
 from edgepress.compress.specs.yaml_text import read_yaml
 from edgepress.deploy.specs.benchmark import BenchmarkSpec as BenchmarkSpec
 from edgepress.deploy.specs.export import ExportSpec as ExportSpec
@@ -65,7 +65,7 @@ class Recipe(Spec):
     export: ExportSpec = ExportSpec()
     benchmark: BenchmarkSpec = BenchmarkSpec()
     accept: AcceptSpec = AcceptSpec()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     custom_objects: str | None = None
     unsafe_lambda: bool = False
 
@@ -91,7 +91,7 @@ def read_recipe(path: Path, kind: type[Recipe] = Recipe) -> Recipe:
     if not isinstance(values, dict):
         raise InputError(f"recipe '{path}' is not a mapping", "it begins with model: and data:")
     try:
-        return kind(**values)
+        return kind.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         line = line_of(tree, problem["loc"])
@@ -122,7 +122,7 @@ def check_writable(recipe: Recipe) -> None:
     if not isinstance(recipe.data.spec, str):
         kind = type(recipe.data.spec).__name__
         raise InputError(
-            f"a run's data must be found again when it is resumed, and a {kind} in memory can't be",
+            f"a run's data must be available when it is resumed, and a {kind} in memory isn't",
             "save it with numpy.savez and name the file, or give file.py:function",
         )
 

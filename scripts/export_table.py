@@ -266,7 +266,7 @@ def page(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
         "Made by `scripts/export_table.py`. A number is the largest difference between the file's",
         f"outputs and the Keras model's on {SAMPLES} made-up inputs ({LARGE_SAMPLES} for networks",
         f"of more than {LARGE_PARAMS:,} parameters); such a file passed its",
-        "verification. `withheld` is a file that departs from its source and was not published, a",
+        "verification. `withheld` is a file that differs from its source and was not published, a",
         "dash one that doesn't exist; the reasons are below each table. Weights of the networks of",
         "`keras.applications` are random, their batch normalisations those of one batch, the",
         "branches of ConvNeXt weighed by a quarter.",

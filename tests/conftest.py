@@ -26,6 +26,12 @@ settings.register_profile("fuzz", derandomize=False, deadline=None)
 settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many cases the fuzzers of `tests/fuzz` run, and which."""
+    parser.addoption("--cases", type=int, default=110, help="cases of bad input, over all kinds")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="draws the cases of bad input")
+
+
 def pytest_report_header() -> str:
     """Says what these tests look at."""
     if real_files.MISSING:

@@ -89,7 +89,7 @@ def profile_of_table(
             costs.append(_cost(graph, operator, ms, total, {}))
         else:
             costs.append(OperatorCost(name, kind, ms, ms / total))
-    notes = (f"the operators sum up to {total / whole_ms:.0%} of the whole",) if whole_ms else ()
+    notes = (f"the operators add up to {total / whole_ms:.0%} of the whole",) if whole_ms else ()
     return Profile(str(path), method, whole_ms, tuple(costs), {}, notes, device)
 
 
@@ -115,7 +115,7 @@ def _profile_tflite(path: Path, opened: Opener, runs: int, best: dict[str, float
         _cost(graph, graph.operators[i], ms, total, best) for i, ms in sorted(times.items())
     )
     notes = [
-        f"isolated-operator estimate: the operators sum up to {total / whole:.0%} of the whole"
+        f"isolated-operator estimate: the operators add up to {total / whole:.0%} of the whole"
     ]
     missing = len(graph.operators) - len(costs)
     if missing:
@@ -185,7 +185,7 @@ def _profile_onnx(path: Path, opened: Opener, runs: int, best: dict[str, float])
     total = sum(statistics.median(n["us"]) for n in nodes) / 1e3
     filters = read_filters(path)
     costs = tuple(_node_cost(node, total or 1.0, best, filters) for node in nodes)
-    note = f"the nodes sum up to {total / whole:.0%} of the whole; fusion renames nodes"
+    note = f"the nodes add up to {total / whole:.0%} of the whole; fusion renames nodes"
     return Profile(str(path), "ONNX Runtime's profiler", whole, costs, best, (note,))
 
 

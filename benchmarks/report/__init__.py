@@ -15,6 +15,7 @@ from edgepress.benchmarks.records import run_record
 from edgepress.benchmarks.report.benches import as_run
 from edgepress.benchmarks.report.html import render_html
 from edgepress.benchmarks.report.markdown import render_markdown
+from edgepress.benchmarks.report.search_page import render_search
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, check_output, read_json
 from edgepress.compress.kernel.registry import Table
@@ -41,7 +42,8 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
     """Write the report of one or more runs.
 
     Args:
-        runs: RUN folders or their run.json files, and JSON files that `benchmark` wrote.
+        runs: RUN folders or their run.json files, and JSON files that `benchmark` wrote; or one
+            folder of a search, or its search.json.
         output: The file; its ending says the format (`.html`, `.md`, `.json`).
         force: Whether an existing file is replaced.
 
@@ -55,15 +57,24 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
     render = RENDERERS[target.suffix.lower()]
     if not runs:
         raise InputError("there is no run to report on", "name at least one RUN folder")
-    text = render(_named([_read(Path(run)) for run in runs]))
+    alone = _search(Path(runs[0]), target.suffix.lower()) if len(runs) == 1 else None
+    text = alone or render(_named([_read(Path(run)) for run in runs]))
     with atomic_output(target, force=force) as temporary:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(text, "utf-8", "backslashreplace")
     return target
+
+
+def _search(path: Path, suffix: str) -> str | None:
+    """The report of a search by its folder or search.json; None for anything else."""
+    file = path / "search.json" if path.is_dir() else path
+    return render_search(file, read_json(file), suffix) if file.is_file() else None
 
 
 def _read(path: Path) -> tuple[Path, dict[str, Any]]:
     """A run or a benchmark, and the path that it is called by."""
     file = path / "run.json" if path.is_dir() else path
+    if not path.exists():
+        raise InputError(f"'{path}' does not exist", "name RUN folders, or files of `benchmark -o`")
     if not file.is_file():
         raise InputError(f"'{path}' is not a RUN folder", "it must hold a run.json")
     told = read_json(file)
@@ -72,7 +83,7 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
     if not isinstance(told, dict) or not isinstance(told.get("stages"), list):
         raise InputError(
             f"'{file}' is not the record of a run, nor a benchmark",
-            "give RUN folders, or what `benchmark -o` wrote",
+            "give RUN folders, what `benchmark -o` wrote, or one search alone",
         )
     run_record(told, f"'{file}'")  # refused here, with its name, where it can't be read
     return file.absolute().parent if file.name == "run.json" else file.absolute(), told

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from edgepress.benchmarks.gate.rows import output_figures
 from edgepress.benchmarks.number_format import (
     ABSENT,
     bytes_text,
@@ -21,7 +20,7 @@ from edgepress.benchmarks.number_format import (
     verdict_text,
 )
 from edgepress.benchmarks.records import BenchmarkRecord, BenchmarkRow
-from edgepress.benchmarks.report import plots, view_model
+from edgepress.benchmarks.report import output_rows, plots, view_model
 
 Document = Mapping[str, Any]
 _MARKS = {"regression": "✗ regression", "improvement": "✓ improvement"}
@@ -94,6 +93,7 @@ def grids(document: Document) -> list[tuple[str, view_model.Grid]]:
         ("Against the earlier result", changes(document)),
         ("Latency", latency(document)),
         ("Size, memory and accuracy", sizes(document)),
+        (output_rows.TITLE, output_rows.outputs_of_benchmark(document["rows"])),
         ("Compared", comparisons(document)),
         ("What could not be measured", failures(document)),
         *view_model.operator_times(document.get("profiles") or ()),
@@ -212,7 +212,7 @@ def sizes(document: Document) -> view_model.Grid:
             bytes_text(row.get("arena_bytes")),
             bytes_text(row.get("peak_memory_bytes")),
             *([_energy(row.get("energy_mj"))] if energy else []),
-            _metrics(row),
+            _metric(row),
         )
         for row in rows
     ]
@@ -221,17 +221,12 @@ def sizes(document: Document) -> view_model.Grid:
     return view_model.Grid(columns, tuple(cells))
 
 
-def _metrics(row: Document) -> str:
-    """The metric, and below it that of each output where there are several."""
-    value, name = row.get("value"), row.get("metric")
+def _metric(row: Document) -> str:
+    """The one metric of a row and what it was taken on; outputs have a table of their own."""
+    name = row.get("metric")
     if not name:
         return ABSENT
-    told = [f"{metric_text(name, value)}\n{name} on {row.get('split') or 'the data'}"]
-    told += [
-        f"{o['output']}: {metric_text(o.get('metric'), o.get('value'))} {o.get('metric')}"
-        for o in output_figures(row)
-    ]
-    return "\n".join(told)
+    return f"{metric_text(name, row.get('value'))}\n{name} on {row.get('split') or 'the data'}"
 
 
 def comparisons(document: Document) -> view_model.Grid | None:

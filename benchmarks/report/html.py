@@ -8,7 +8,7 @@ from typing import Any
 
 from edgepress.benchmarks.number_format import bytes_text, metric_text
 from edgepress.benchmarks.records import RunRecord, run_record
-from edgepress.benchmarks.report import benches, plots, view_model
+from edgepress.benchmarks.report import benches, output_rows, plots, view_model
 from edgepress.benchmarks.report.benches import Bench
 
 _FOLDER = Path(__file__).parent
@@ -140,6 +140,8 @@ def _view(name: str, run: RunRecord) -> dict[str, Any]:
         if len(stages) > 1
         else "",
         "artifacts": view_model.artifacts(run),
+        "outputs": output_rows.outputs_of_run(run),
+        "outputs_title": output_rows.TITLE,
         "accuracy_plot": _accuracy([(name, run)], view_model.metric_of(run)),
         "latency": view_model.latency(run),
         "latency_plot": _svg(plots.latency_distribution(timed)) if timed else "",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgepress.benchmarks.records import RunRecord, run_record
-from edgepress.benchmarks.report import benches, view_model
+from edgepress.benchmarks.report import benches, output_rows, view_model
 from edgepress.benchmarks.report.benches import Bench
 from edgepress.benchmarks.report.html import opened, title_of
 
@@ -24,7 +24,7 @@ def render_markdown(runs: Sequence[tuple[str, Mapping[str, Any] | RunRecord]]) -
             parts.append(f"**{run.judged.headline}**")
             parts += [f"- {line}" for line in run.judged.lines]
         for title, grid in grids(run):
-            parts.append(f"## {title}\n\n{_markdown(grid)}")
+            parts.append(f"## {title}\n\n{markdown_table(grid)}")
             parts += [f"- {note}" for note in grid.notes]
     return "\n\n".join(parts) + "\n"
 
@@ -41,8 +41,9 @@ def grids(run: RunRecord | Bench) -> list[tuple[str, view_model.Grid]]:
     )
     found = [
         ("Before and after", summary if cards else None),
-        ("What each stage brought", view_model.receipt(run)),
+        ("What each stage changed", view_model.receipt(run)),
         ("Files", view_model.artifacts(run)),
+        (output_rows.TITLE, output_rows.outputs_of_run(run)),
         ("Latency and memory", view_model.latency(run)),
         ("Compared", view_model.comparisons(run)),
         *view_model.operator_times(run.benchmark.profiles),
@@ -50,7 +51,9 @@ def grids(run: RunRecord | Bench) -> list[tuple[str, view_model.Grid]]:
     return [(title, grid) for title, grid in found if grid is not None]
 
 
-def _markdown(grid: view_model.Grid) -> str:
+def markdown_table(grid: view_model.Grid) -> str:
+    """A table as Markdown."""
+
     def line(cells: Sequence[str]) -> str:
         clean = (cell.replace("\n", " · ").replace("|", "\\|") for cell in cells)
         return "| " + " | ".join(clean) + " |"

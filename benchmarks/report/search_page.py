@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.number_format import ABSENT, metric_text, ms_text, significant
-from edgepress.benchmarks.records import RunRecord
+from edgepress.benchmarks.records import RunRecord, read_run
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.benchmarks.report import view_model
 from edgepress.benchmarks.report.html import page
+from edgepress.benchmarks.report.markdown import markdown_table, render_markdown
 from edgepress.compress.kernel.files import atomic_output
 
 
@@ -27,7 +29,56 @@ def write_search_page(
     """
     text = page(runs, search_view(found))
     with atomic_output(output, force=True) as temporary:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(text, "utf-8", "backslashreplace")
+
+
+def render_search(path: Path, told: Any, suffix: str) -> str | None:
+    """The report of a search that was moved or is asked for again.
+
+    Args:
+        path: Its search.json.
+        told: What that holds.
+        suffix: ".html", ".md" or ".json".
+
+    Returns:
+        The text; None where it is no search, or there is no such report of one.
+    """
+    if not isinstance(told, dict) or not {"trials", "front", "objectives"} <= told.keys():
+        return None
+    found = SearchRecord.model_validate(told)
+    runs = runs_to_show(found, path.parent)
+    if suffix == ".html":
+        return page(runs, search_view(found))
+    if suffix == ".json":
+        return json.dumps(told, indent=2) + "\n"
+    return _markdown(found, runs) if suffix == ".md" else None
+
+
+def runs_to_show(found: SearchRecord, folder: Path) -> list[tuple[str, RunRecord]]:
+    """Names and records of the trials that a search's page shows in full.
+
+    Args:
+        found: The search.
+        folder: Where it lies.
+
+    Returns:
+        The front; all trials that came to an end where there is no front.
+    """
+    shown = [t for t in found.trials if not found.front or t.number in found.front]
+    records = [folder / t.folder / "run.json" for t in shown]
+    return [(path.parent.name, read_run(path)) for path in records if path.is_file()]
+
+
+def _markdown(found: SearchRecord, runs: Sequence[tuple[str, RunRecord]]) -> str:
+    view = search_view(found)
+    tables = [
+        ("The front", view["front"]),
+        ("The last measurement, interleaved", view["latency"]),
+        ("All trials", view["trials"]),
+    ]
+    parts = [f"# {view['title']}", f"**{view['headline']}**"]
+    parts += [f"## {title}\n\n{markdown_table(grid)}" for title, grid in tables if grid]
+    return "\n\n".join([*parts, *([render_markdown(runs)] if runs else [])]) + "\n"
 
 
 def search_view(found: SearchRecord) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def best_note(run: Run) -> str:
 
 
 def receipt(run: Run) -> Grid | None:
-    """What each stage brought."""
+    """What each stage changed."""
     if not run.stages:
         return None
     metric = metric_of(run)

@@ -61,6 +61,16 @@ def load_delegate(litert: Any, path: str, options: dict[str, str]) -> Any:
         raise ValueError(f"the delegate '{path}' can't be used: {error}") from None
 
 
+def _named(path: str) -> dict[str, Any]:
+    """The file as LiteRT takes it: by its name if that is UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return {"model_content": file.read()}
+    return {"model_path": path}
+
+
 class LiteRT:
     """A `.tflite` file in LiteRT."""
 
@@ -79,7 +89,7 @@ class LiteRT:
         plain = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         begin = time.perf_counter_ns()
         self.interpreter = litert.Interpreter(
-            model_path=request["path"],
+            **_named(request["path"]),
             num_threads=request.get("threads", 1),
             experimental_delegates=delegates or None,
             experimental_op_resolver_type=kinds.AUTO if request.get("xnnpack", True) else plain,

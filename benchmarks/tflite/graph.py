@@ -122,7 +122,8 @@ def undamaged(path: Path | str) -> Iterator[None]:
         raise
     except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(
-            f"'{path}' is a damaged TensorFlow Lite model", "it is truncated: get it again"
+            f"'{path}' is a damaged TensorFlow Lite model",
+            "it is truncated: copy or download it again",
         ) from None
 
 

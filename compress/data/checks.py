@@ -27,7 +27,7 @@ def uneven_classes(source: Any, names: Sequence[str]) -> Iterator[str]:
         return
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) == 1 and len(labels) > 1:
-        yield "all training samples are of one class: nothing can be learnt or measured on them"
+        yield "all training samples are of one class: there is nothing to learn or to measure"
         return
     few, many = int(counts.argmin()), int(counts.argmax())
     if counts[many] < _UNEVEN * counts[few]:
@@ -38,8 +38,8 @@ def uneven_classes(source: Any, names: Sequence[str]) -> Iterator[str]:
         return f"'{names[number]}'" if number < len(names) else f"class {number}"
 
     yield (
-        f"classes are uneven: {named(few)} has {counts[few]} training samples, {named(many)}"
-        f" {counts[many]}; accuracy says little about the small ones"
+        f"classes are imbalanced: {named(few)} has {counts[few]} training samples, {named(many)}"
+        f" {counts[many]}; accuracy says little about the rare ones"
     )
 
 
@@ -54,7 +54,7 @@ def shared_samples(sources: Mapping[str, Any]) -> Iterator[str]:
         if both:
             yield (
                 f"{both} samples of the {name} split are in the training split too: its figures"
-                " flatter the model"
+                " will look better than they are"
             )
 
 

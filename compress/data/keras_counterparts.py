@@ -48,21 +48,28 @@ def _found(name: str) -> Any:
         return None
 
 
-def keras_metrics(metric: str, loss: str, logits: bool) -> list[Any]:
-    """Keras metrics that say the same as a metric of ours; empty where there is none."""
+def keras_metrics(metric: str, loss: str, logits: bool, name: str = "") -> list[Any]:
+    """Keras metrics that say the same as a metric of ours; empty where there is none.
+
+    Args:
+        metric: Ours.
+        loss: Keras's name of the output's loss.
+        logits: Whether outputs come before their softmax or sigmoid.
+        name: What to call it; Keras's name where it is empty.
+    """
     import keras
 
     threshold = 0.0 if logits else 0.5
     if metric in ("accuracy", "binary_accuracy"):
         if loss.startswith("sparse_"):
-            return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+            return [keras.metrics.SparseCategoricalAccuracy(name=name or "accuracy")]
         if loss.startswith("categorical_"):
-            return [keras.metrics.CategoricalAccuracy(name="accuracy")]
-        return [keras.metrics.BinaryAccuracy(name=metric, threshold=threshold)]
+            return [keras.metrics.CategoricalAccuracy(name=name or "accuracy")]
+        return [keras.metrics.BinaryAccuracy(name=name or metric, threshold=threshold)]
     by_name = {
         "mae": keras.metrics.MeanAbsoluteError,
         "mse": keras.metrics.MeanSquaredError,
         "rmse": keras.metrics.RootMeanSquaredError,
     }
     # Of logits an error is taken on their probabilities, which Keras's metrics don't do.
-    return [by_name[metric](name=metric)] if metric in by_name and not logits else []
+    return [by_name[metric](name=name or metric)] if metric in by_name and not logits else []

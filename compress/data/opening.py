@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -16,21 +17,22 @@ from edgepress.compress.data.augmentation import Augmentation, parse_augmentatio
 from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
 from edgepress.compress.data.dataset import Dataset, Source, Split
 from edgepress.compress.data.inferring.output_range import reach_of
+from edgepress.compress.data.inferring.output_reading import Seen
+from edgepress.compress.data.inferring.target_range import RUNS
 from edgepress.compress.data.inferring.task_inference import infer_task
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation import own_rescaling, preparation_for
+from edgepress.compress.data.preparation import Preparation, own_rescaling, preparation_for
 from edgepress.compress.data.readers.arrays import (
     SPLITS,
     ArraySource,
     array_source,
-    read_npz,
+    is_read,
     split_arrays,
 )
+from edgepress.compress.data.readers.class_folders import class_names, empty_classes, subfolders
 from edgepress.compress.data.readers.fixing import digest, fixed
 from edgepress.compress.data.readers.folders import (
     class_folder_source,
-    class_names,
-    empty_classes,
     folder_hash,
     folder_splits,
     pair_source,
@@ -39,13 +41,18 @@ from edgepress.compress.data.readers.labels import numbered
 from edgepress.compress.data.readers.splitting import split_indices
 from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.readers.tables import read_table
-from edgepress.compress.data.tasks import Task
+from edgepress.compress.data.readers.unread import check_names
+from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import explained, reading
 from edgepress.compress.kernel.files import sha256
+from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
 from edgepress.compress.specs.recipe import DataSpec
 
+# Samples on which outputs are looked at where their values decide.
+_LOOKED_AT = 512
 _FORMS = "a .npz, .csv or .parquet file, a folder of images, tfds:NAME or file.py:function"
 
 
@@ -80,6 +87,15 @@ def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Data
     if isinstance(data, Dataset):
         return data
     spec = data if isinstance(data, DataSpec) else DataSpec(spec=data)
+    named = f"data '{spec.spec}'" if isinstance(spec.spec, str) else "the data"
+    with reading(named):
+        try:
+            return _dataset(spec, model, seed, teacher)
+        except Exception as error:
+            raise explained(error) or error from error
+
+
+def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     preparation = preparation_for(model, spec)
     opened = _open(spec, model)
     sources = opened.sources
@@ -87,7 +103,7 @@ def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Data
         keep = {"test"} - opened.unlabelled
         sources = answered(sources, keep, teacher or model, preparation, spec.loss)
     sources = _with_validation(sources, spec, seed)
-    task = _infer(model, sources, spec)
+    task = _infer(model, sources, spec, preparation)
     image_targets = task.kind == "image-to-image"
     augmentation = parse_augmentation(spec.augment, model, image_targets)
     splits = {
@@ -138,12 +154,12 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
     if path.is_dir():
         return _open_folder(path, model, spec)
     if path.suffix == ".npz":
-        return _open_arrays(read_npz(path), model, f"'{path}'", sha256(path), spec)
+        return _open_arrays(read_arrays(path), model, f"'{path}'", sha256(path), spec)
     if path.suffix in (".csv", ".parquet"):
         table = read_table(path, spec.target, model)
         source = array_source(table.inputs, table.targets, model, f"'{path}'")
         return _Opened({"all": source}, sha256(path), table.class_names, table.notes)
-    raise InputError(f"'{path}' is no kind of data that is read", f"give {_FORMS}")
+    raise InputError(f"'{path}' is not a supported data format", f"give {_FORMS}")
 
 
 def _called(reference: str) -> Mapping[str, Any]:
@@ -160,6 +176,7 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
     if not data.keys() & set(SPLITS):
         arrays = {k: v for k, v in data.items() if _holds_numbers(v)}
         return _open_arrays(arrays, model, where, _arrays_hash(arrays), spec)
+    notes = check_names(map(str, data), SPLITS, where)
     sources: dict[str, Any] = {}
     for name in SPLITS:
         value = data.get(name)
@@ -176,7 +193,7 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
                 f"{where}: split '{name}' is {type(value).__name__}",
                 "give a tf.data.Dataset or a pair of arrays (x, y)",
             )
-    return _Opened(sources, _sources_hash(sources))
+    return _Opened(sources, _sources_hash(sources), notes=notes)
 
 
 def _stream(value: Any, model: Any, where: str, name: str, shuffle: bool = False) -> Any:
@@ -192,6 +209,7 @@ def _holds_numbers(value: Any) -> bool:
 def _open_arrays(
     arrays: Mapping[str, Any], model: Any, where: str, fingerprint: str, spec: DataSpec
 ) -> _Opened:
+    notes = check_names(arrays, filter(is_read, arrays), where)
     made: set[str] = set()
     if spec.unlabelled:
         arrays, made = with_placeholders(arrays, model)
@@ -207,7 +225,7 @@ def _open_arrays(
     }
     classes = tuple(str(n) for n in np.asarray(names).ravel())
     unlabelled = frozenset(suffix.removeprefix("_") for suffix in made)
-    return _Opened(sources, fingerprint, classes, unlabelled=unlabelled)
+    return _Opened(sources, fingerprint, classes, notes, unlabelled)
 
 
 def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
@@ -218,9 +236,14 @@ def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
     if all((f / "inputs").is_dir() and (f / "targets").is_dir() for f in splits.values()):
         pairs = {k: pair_source(f, model, spec.resize) for k, f in splits.items()}
         return _Opened(pairs, fingerprint)
-    names = class_names(list(splits.values()))
+    folders = list(splits.values())
+    names, notes = class_names(path, folders, model, spec.classes)
     sources = {k: class_folder_source(f, names, model, spec.resize) for k, f in splits.items()}
-    return _Opened(sources, fingerprint, names, tuple(empty_classes(list(splits.values()))))
+    # Names of folders may not be UTF-8; what is written of them is.
+    told = tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
+    return _Opened(
+        sources, fingerprint, told, (*notes, *subfolders(folders), *empty_classes(folders))
+    )
 
 
 def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict[str, Source]:
@@ -235,15 +258,41 @@ def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict
     return {**sources, "train": train.part(kept), "val": train.part(aside)}
 
 
-def _infer(model: Any, sources: dict[str, Source], spec: DataSpec) -> Task:
+def _infer(
+    model: Any, sources: dict[str, Source], spec: DataSpec, preparation: Preparation
+) -> Task:
     """The task; where targets lie in memory, those of every split are checked."""
     reaches = [reach_of(tensor) for tensor in model.outputs]
+    first = Split("first", next(iter(sources.values())), preparation, Augmentation())
+    look = functools.cache(lambda: _seen(model, first))
     tasks = [
-        infer_task(model, targets, spec.loss, spec.metric, reaches)
+        infer_task(model, targets, spec.loss, spec.metric, reaches, look)
         for targets in (_some_targets(source) for source in sources.values())
     ]
-    remarks = dict.fromkeys(remark for task in tasks for remark in task.remarks)
-    return dataclasses.replace(tasks[0], remarks=tuple(remarks))
+    said: dict[str, str] = {}
+    for remark in (remark for task in tasks for remark in task.remarks):
+        # Of each split the same is said with figures of its own.
+        said.setdefault(remark.partition(RUNS)[0], remark)
+    return dataclasses.replace(tasks[0], remarks=tuple(said.values()))
+
+
+def _seen(model: Any, split: Split) -> dict[str, Seen]:
+    """What each output gives to some samples, with their targets."""
+    import keras
+
+    inputs, targets = split.sample(_LOOKED_AT, 0)
+    given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    names = output_names(model)
+    if isinstance(targets, list | tuple):
+        targets = dict(zip(names, targets, strict=False))
+    elif not isinstance(targets, Mapping):
+        targets = dict.fromkeys(names, targets)
+    outputs = keras.tree.flatten(model.predict(given, verbose=0, batch_size=64))
+    return {
+        name: Seen(np.asarray(output), np.asarray(targets[name]))
+        for name, output in zip(names, outputs, strict=True)
+        if name in targets
+    }
 
 
 def _some_targets(source: Source) -> Any:
@@ -301,7 +350,7 @@ def _left_out(task: Task) -> list[str]:
     told = ", ".join(output.name for output in task.headline)
     others = [output for output in task.outputs if output.scored and output.name in task.unscored]
     return [
-        f"{task.metric} in tables and choices is that of output {told}; that of output"
+        f"{task.metric} used for ranking is that of output {told}; that of output"
         f" {output.name} ({output.metric}) stands beside it"
         for output in others
     ]
@@ -310,17 +359,19 @@ def _left_out(task: Task) -> list[str]:
 def _spec_hash(content: str, spec: DataSpec) -> str:
     """Hash of the content and of what changes which samples a model sees."""
     settings = spec.model_dump(mode="json", exclude={"spec"})
-    return hashlib.sha256(f"{content}{settings}".encode()).hexdigest()
+    return hashlib.sha256(f"{content}{settings}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _arrays_hash(arrays: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         if isinstance(arrays[name], list | tuple | Mapping):
-            digest.update(f"{name}{_arrays_hash(_numbered(arrays[name]))}".encode())
+            digest.update(
+                f"{name}{_arrays_hash(_numbered(arrays[name]))}".encode("utf-8", "surrogatepass")
+            )
             continue
         value = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}{value.shape}{value.dtype}".encode())
+        digest.update(f"{name}{value.shape}{value.dtype}".encode("utf-8", "surrogatepass"))
         digest.update(value.tobytes() if value.dtype != object else b"")
     return digest.hexdigest()
 

@@ -63,7 +63,7 @@ class Passes:
 
     def _refusal(self) -> InputError:
         return InputError(
-            f"the {self._split.name} split gives other samples, or another order, at each pass, so"
-            " that no two figures on it can be compared",
+            f"the {self._split.name} split yields different samples, or another order, on"
+            " each pass, so figures measured on it can't be compared",
             FIX_THE_ORDER,
         )

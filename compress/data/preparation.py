@@ -53,7 +53,8 @@ def preparation_for(model: Any, spec: DataSpec) -> Preparation:
     """The preparation that a specification asks for, checked against the model.
 
     Raises:
-        InputError: The model carries the same preprocessing itself.
+        InputError: The model carries the same preprocessing itself, or there are more numbers than
+            channels.
     """
     rescaling = own_rescaling(model)
     if spec.scale is not None and spec.scale < 0.1 and rescaling and rescaling[1] < 0.1:
@@ -64,9 +65,27 @@ def preparation_for(model: Any, spec: DataSpec) -> Preparation:
         )
     if spec.std is not None and any(s == 0 for s in spec.std):
         raise InputError("--std holds a zero")
+    for name, values in (("mean", spec.mean), ("std", spec.std)):
+        _check_channels(name, values, model)
     return Preparation(
         {t.name: str(t.dtype) for t in model.inputs}, spec.scale, spec.mean, spec.std, spec.resize
     )
+
+
+def _check_channels(name: str, values: tuple[float, ...] | None, model: Any) -> None:
+    """Refuse as many numbers as no channel, or another number of them, would take."""
+    for tensor in model.inputs:
+        channels = tensor.shape[-1]
+        floats = str(tensor.dtype).startswith(("float", "bfloat"))
+        if values is None or not floats or len(values) == 1 or len(values) == channels:
+            continue
+        if channels is None and values:
+            continue
+        raise InputError(
+            f"--{name} has {len(values)} numbers, and the model's input '{tensor.name}' has"
+            f" {channels} channels",
+            "give one number, or one for each channel",
+        )
 
 
 def own_rescaling(model: Any) -> tuple[str, float] | None:

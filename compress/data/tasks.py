@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +29,9 @@ class OutputTask:
         logits: Whether its values are those before a softmax or sigmoid.
         weight: What its loss counts beside those of other outputs; 0 where it has none, and then
             it is neither trained nor scored, and may lack targets.
+        compiled: The Keras loss that the model was compiled with, where it isn't the plain one of
+            that name; else None.
+        settings: What sets it apart, as people read it, such as "gamma=3".
     """
 
     name: str
@@ -37,6 +40,12 @@ class OutputTask:
     metric: str
     logits: bool = False
     weight: float = 1.0
+    compiled: Any = field(default=None, compare=False, repr=False)
+    settings: str = ""
+
+    def keras_loss(self) -> Any:
+        """The Keras loss object that it is trained by."""
+        return self.compiled or keras_loss(self.loss, self.logits)
 
     @property
     def scored(self) -> bool:
@@ -67,7 +76,8 @@ class OutputTask:
 
     def text(self) -> str:
         """The task as people read it, such as "binary (binary_crossentropy on logits)"."""
-        return f"{self.kind} ({self.loss}{' on logits' if self.logits else ''})"
+        told = f"{self.loss}{' with ' + self.settings if self.settings else ''}"
+        return f"{self.kind} ({told}{' on logits' if self.logits else ''})"
 
 
 def _probabilities(logits: Array, softmax: bool) -> Array:
@@ -165,7 +175,7 @@ class Task:
 
     def keras_loss(self) -> Any:
         """A Keras loss object, or a list of one for each output."""
-        losses = [keras_loss(output.loss, output.logits) for output in self.outputs]
+        losses = [output.keras_loss() for output in self.outputs]
         return losses[0] if len(losses) == 1 else losses
 
     def total_loss(self, outputs: Sequence[Any], targets: Any) -> Any:
@@ -177,9 +187,9 @@ class Task:
         """
         parts = zip(self.outputs, outputs, self.target_list(targets), strict=True)
         losses = [
-            o.weight * keras_loss(o.loss, o.logits)(target, given)
+            o.weight * o.keras_loss()(target, given)
             if o.weight != 1
-            else keras_loss(o.loss, o.logits)(target, given)
+            else o.keras_loss()(target, given)
             for o, given, target in parts
             if o.scored
         ]
@@ -191,6 +201,21 @@ class Task:
             return []
         only = self.outputs[0]
         return keras_metrics(only.metric, only.loss, only.logits)
+
+    def training_metrics(self) -> list[tuple[int, Any]]:
+        """Keras metrics to follow a training by, each with the place of its output.
+
+        Those of several outputs are named OUTPUT_METRIC, as in Keras; an output for whose metric
+        Keras has no counterpart is left out.
+        """
+        if len(self.outputs) == 1:
+            return [(0, metric) for metric in self.keras_metrics()]
+        return [
+            (place, metric)
+            for place, o in enumerate(self.outputs)
+            if o.scored
+            for metric in keras_metrics(o.metric, o.loss, o.logits, f"{o.name}_{o.metric}")
+        ]
 
     def score(self, outputs: Any, targets: Any) -> float:
         """The headline over samples.

@@ -11,6 +11,7 @@ import numpy as np
 from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.preparation import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
+from edgepress.compress.data.readers.labels import as_array
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import plain_name
 
@@ -33,7 +34,7 @@ def with_placeholders(arrays: Mapping[str, Any], model: Any) -> tuple[dict[str, 
     for suffix in _SUFFIXES:
         inputs = [n for n in arrays if n.partition("__")[0] == f"x{suffix}"]
         if inputs and not any(n.partition("__")[0] == f"y{suffix}" for n in arrays):
-            size = len(arrays[inputs[0]])
+            size = len(as_array(arrays[inputs[0]], f"inputs '{inputs[0]}'"))
             for name, tensor in zip(model.output_names, model.outputs, strict=True):
                 shape = tuple(n or 1 for n in tensor.shape[1:])
                 key = f"y{suffix}" if len(model.outputs) == 1 else f"y{suffix}__{name}"
@@ -70,7 +71,7 @@ def answered(
     for split, source in sources.items():
         if not isinstance(source, ArraySource):
             raise InputError(
-                "data without labels is read from arrays", "give a .npz file, or a mapping of them"
+                "data without labels must be arrays", "give a .npz file, or a mapping of them"
             )
         targets = _answers(source, teacher, preparation, loss)
         found[split] = source if split in keep else dataclasses.replace(source, targets=targets)

@@ -44,7 +44,7 @@ PREPROCESSINGS = (
         "from 0..255 to -1..1", "--scale 1/127.5 --mean 1 --std 1", lambda x: x / 127.5 - 1
     ),
     Preprocessing("from 0..1 to -1..1", "--mean 0.5 --std 0.5", lambda x: x * 2 - 1),
-    Preprocessing("with blue and red swapped", "an own data function", lambda x: x[..., ::-1]),
+    Preprocessing("with blue and red swapped", "your own data function", lambda x: x[..., ::-1]),
 )
 
 
@@ -159,7 +159,10 @@ def preprocessing(
     samples = len(next(iter(inputs.values())))
     given = task.score(run(inputs), targets)
     yield Finding(
-        "note", "data", "", f"{task.metric} {given:.4g} on {samples} samples, as the data is given"
+        "note",
+        "data",
+        "",
+        f"{task.metric} {given:.4g} on {samples} samples, with the data as given",
     )
     best: tuple[float, Preprocessing] | None = None
     for other in _applicable(inputs):
@@ -176,7 +179,7 @@ def preprocessing(
             "problem",
             "input",
             "",
-            f"{task.metric} is {given:.4g} as the data is given, and {value:.4g} with the inputs "
+            f"{task.metric} is {given:.4g} with the data as given, and {value:.4g} with the inputs "
             f"{other.text}: the preprocessing is wrong",
             f"pass {other.options}",
         )
@@ -186,7 +189,8 @@ def preprocessing(
             "data",
             "",
             f"{task.metric} {given:.4g} is no better than guessing",
-            "the model is untrained, the labels are numbered otherwise, or a preprocessing lacks",
+            "the model is untrained, the labels are numbered differently, or preprocessing is"
+            " missing",
         )
 
 
@@ -234,7 +238,7 @@ def dead_layers(model: Any, inputs: Mapping[str, Array]) -> Iterator[Finding]:
                 "problem",
                 "weights",
                 name,
-                f"'{name}' gives zero for every sample: what comes before it is lost",
+                f"'{name}' is zero for every sample: nothing before it reaches the output",
                 "check the preprocessing; the layer may have died in training",
             )
         elif dead:

@@ -56,7 +56,7 @@ def idle_channels(model: Any) -> Iterator[Finding]:
                 f"{idle} of {total} channels of '{layer.name}' have a kernel of zeros",
                 "prune --structure channels removes them"
                 if idle < total
-                else "the layer passes nothing on",
+                else "the layer outputs nothing",
             )
 
 
@@ -85,8 +85,8 @@ def norms(model: Any) -> Iterator[Finding]:
             "warning",
             "weights",
             fresh[0],
-            f"the statistics of {_some(fresh)} are the initial ones",
-            "the model was never trained, or only with frozen batch norms",
+            f"{_some(fresh)} still hold their initial statistics",
+            "the model was never trained, or only with batch normalization frozen",
         )
 
 
@@ -118,7 +118,7 @@ def user_code(model: Any) -> Iterator[Finding]:
             "graph",
             lambdas[0],
             f"{_some(lambdas)} run Python code that is stored in the file",
-            "a saved copy loads only with --unsafe-lambda; a layer class of your own is safer",
+            "a saved copy loads only with --unsafe-lambda; a custom layer class is safer",
         )
     own = [
         la.name
@@ -130,7 +130,7 @@ def user_code(model: Any) -> Iterator[Finding]:
             "note",
             "graph",
             own[0],
-            f"{_some(own)} are of your own classes",
+            f"{_some(own)} are custom classes",
             "pass their file with --custom-objects to every command",
         )
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -16,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reading, reason
 from edgepress.compress.kernel.manifest import NAME as MANIFEST
 from edgepress.compress.kernel.manifest import first_foreign, manifest_of, read_manifest
 from edgepress.compress.kernel.manifest import sha256 as sha256
 
 _LEVEL_9_UP_TO = 32_000_000
+# What file systems take, less what temporary names and those of neighbours (logs, arrays) add.
+_MOST_BYTES_OF_A_NAME, _LONGEST_ADDITION = 255, 35
+_MOST_BYTES = 3_500
 
 
 def check_output(
@@ -50,6 +55,7 @@ def check_output(
             be written.
     """
     path = Path(path)
+    _check_name(path)
     if os.path.lexists(path):
         obstacle = _obstacle(path, folder, inputs, own)
         if obstacle:
@@ -59,14 +65,37 @@ def check_output(
             )
         if not force:
             raise InputError(f"'{path}' exists already", "choose another output or pass --force")
+    _check_place(path)
+    return path
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name that no file can have, or whose temporary neighbours could have none."""
+    if "\0" in str(path):
+        raise InputError("the output's name holds a zero byte")
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest + _LONGEST_ADDITION > _MOST_BYTES_OF_A_NAME or len(bytes(path)) > _MOST_BYTES:
+        raise InputError(
+            f"the output's name is too long: '{str(path)[:40]}…'",
+            f"at most {_MOST_BYTES_OF_A_NAME - _LONGEST_ADDITION} bytes for each part",
+        )
+
+
+def _check_place(path: Path) -> None:
+    """Refuse an output where no file can be made."""
     parent = path.absolute().parent
-    while not parent.exists():
+    while not os.path.lexists(parent):
         parent = parent.parent
     if not parent.is_dir():
         raise InputError(f"'{parent}' is not a folder, so '{path}' can't be written in it")
     if not os.access(parent, os.W_OK):
         raise InputError(f"'{path}' can't be written: no permission in '{parent}'")
-    return path
+    try:
+        # Permission isn't all: a file system may be full, or take no files at all.
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise InputError(f"'{path}' can't be written: {reason(error)} in '{parent}'") from error
 
 
 def _obstacle(
@@ -75,6 +104,8 @@ def _obstacle(
     """Why an existing output must stay; empty where it may go."""
     if path.is_symlink():
         return "it is a link"
+    if not path.is_dir() and not path.is_file():
+        return "it is a device, a pipe or a socket"
     there = path.resolve()
     for given in inputs:
         read = _named_file(given)
@@ -173,7 +204,7 @@ def _discard(aside: Path, target: Path) -> None:
     kept = target.with_name(f"{target.name}.before-{aside.name.rsplit('.', 2)[1]}")
     aside.rename(kept)
     warnings.warn(
-        f"'{kept}' keeps what was put into '{target}' while it was made anew", stacklevel=4
+        f"'{kept}' keeps what was put into '{target}' while it was being replaced", stacklevel=4
     )
 
 
@@ -187,7 +218,8 @@ def _remove(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; one that is there is replaced."""
     with atomic_output(path, force=True) as temporary:
-        temporary.write_text(text, "utf-8")
+        # A file's name that isn't UTF-8 may stand in it.
+        temporary.write_text(text, "utf-8", "backslashreplace")
 
 
 def adopt(folder: Path, names: Iterable[str]) -> None:
@@ -212,14 +244,15 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: The file is missing or isn't JSON.
+        InputError: The file is missing, isn't JSON, or is nested too deep.
     """
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"'{path}' does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' is not JSON: {error}") from None
+    with reading(f"'{path}'"):
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"'{path}' does not exist") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"'{path}' is not JSON: {error}") from error
 
 
 def gzip_size(path: Path) -> int:

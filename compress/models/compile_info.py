@@ -6,7 +6,6 @@ have to be named. Who trains on asks for it here.
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress.models.guarding.archives import open_archive
+from edgepress.compress.models.guarding.hdf5 import is_hdf5, open_hdf5, open_weights
 from edgepress.compress.models.reading import Loaded
 from edgepress.compress.models.user_code import custom_objects_of
 
@@ -53,7 +54,7 @@ def restore_compilation(
     except Exception as error:  # whatever the user's own losses and metrics raise
         model.compiled, model.optimizer = False, None
         return (
-            f"what '{source}' was compiled with can't be made again ({type(error).__name__}), so"
+            f"what '{source}' was compiled with can't be restored ({type(error).__name__}), so"
             " its optimizer's state is left behind"
         )
     _assign(model.optimizer, saved.state)
@@ -79,35 +80,30 @@ def _read(path: Path) -> _Saved | None:
     The model of a subclass is flattened on loading, and then no longer the one that the
     optimizer's variables are counted by.
     """
-    import h5py
-
     if not path.is_file():
         return None
     if zipfile.is_zipfile(path):
         return _read_archive(path)
-    return _read_hdf5(path) if h5py.is_hdf5(path) else None
+    return _read_hdf5(path) if is_hdf5(path) else None
 
 
 def _read_archive(path: Path) -> _Saved | None:
-    import h5py
-
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         version = json.loads(archive.read("metadata.json")).get("keras_version", "")
         config = json.loads(archive.read("config.json"))
         said = config.get("compile_config")
         if version.startswith("2.") or config.get("class_name") not in _WITH_A_GRAPH or not said:
             return None
-        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        with open_weights(archive, path) as file:
             held = file.get("optimizer/vars", {})
             state = [held[str(i)][()] for i in range(len(held))]
     return _Saved(lambda model: model.compile_from_config(said), state)
 
 
 def _read_hdf5(path: Path) -> _Saved | None:
-    import h5py
     from keras.src.legacy.saving import legacy_h5_format, saving_utils
 
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         said = file.attrs.get("training_config")
         if not str(file.attrs.get("keras_version", "")).startswith("3.") or not said:
             return None

@@ -6,13 +6,30 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-# What files say of models that were loaded without being compiled.
-_SAID: WeakKeyDictionary[Any, Mapping[str, Any]] = WeakKeyDictionary()
+from edgepress.compress.models.guarding.archives import open_archive
+from edgepress.compress.models.guarding.hdf5 import is_hdf5, open_hdf5
+from edgepress.compress.models.loss_objects import loss_object, unsaved_setting
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a file says of a model that was loaded without being compiled.
+
+    Attributes:
+        compiled: Keras's configuration of it.
+        objects: Losses of the user's own by name.
+    """
+
+    compiled: Mapping[str, Any]
+    objects: Mapping[str, Any]
+
+
+_SAID: WeakKeyDictionary[Any, _Said] = WeakKeyDictionary()
 # The name that is used here for each of Keras's others.
 _ALIASES = {
     "mean_squared_error": "mse",
@@ -34,18 +51,28 @@ class CompiledLoss:
             own; or empty.
         from_logits: Whether it was told that outputs are logits; None where it was named only.
         weight: What it counts beside the other outputs' losses.
+        object: The Keras loss itself; None where it can't be made again from what a file says.
+        unsaved: Name of a setting that Keras doesn't write into files, or empty.
     """
 
     name: str
     from_logits: bool | None = None
     weight: float = 1.0
+    object: Any = field(default=None, compare=False)
+    unsaved: str = ""
 
 
-def remember_losses(model: Any, source: Path) -> None:
-    """Keep what a model file says of its losses, for `compiled_losses`."""
+def remember_losses(model: Any, source: Path, objects: Mapping[str, Any] | None = None) -> None:
+    """Keep what a model file says of its losses, for `compiled_losses`.
+
+    Args:
+        model: What was loaded from it.
+        source: The file.
+        objects: Losses of the user's own by name.
+    """
     said = _said_by(source)
     if isinstance(said, Mapping):
-        _SAID[model] = said
+        _SAID[model] = _Said(said, objects or {})
 
 
 def compiled_losses(model: Any, names: Sequence[str]) -> tuple[CompiledLoss | None, ...] | None:
@@ -58,30 +85,31 @@ def compiled_losses(model: Any, names: Sequence[str]) -> tuple[CompiledLoss | No
     Returns:
         For each output its loss, or None where it has none; None where nothing is known.
     """
-    said = _said_by_model(model) or _SAID.get(model)
-    if not said or said.get("loss") is None:
+    kept = _SAID.get(model, _Said({}, {}))
+    live = _said_by_model(model)
+    said = live or kept.compiled
+    if said.get("loss") is None:
         return None
     losses = _by_output(said["loss"], names)
     if losses is None or not any(loss is not None for loss in losses):
         return None
     weights = _by_output(said.get("loss_weights"), names) or [None] * len(names)
+    given = (_by_output(model.loss, names) if live else None) or losses
     return tuple(
-        None if loss is None else _loss(loss, 1.0 if weight is None else float(weight))
-        for loss, weight in zip(losses, weights, strict=True)
+        None if loss is None else _loss(loss, 1.0 if weight is None else float(weight), one, kept)
+        for loss, weight, one in zip(losses, weights, given, strict=True)
     )
 
 
 def _said_by(path: Path) -> Any:
-    import h5py
-
     if not path.is_file():
         return None
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
+            with open_archive(path) as archive:
                 return json.loads(archive.read("config.json")).get("compile_config")
-        if h5py.is_hdf5(path):
-            with h5py.File(path) as file:
+        if is_hdf5(path):
+            with open_hdf5(path) as file:
                 return json.loads(file.attrs.get("training_config", "null"))
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return None  # the model itself was read: what its training was is a help, no more
@@ -108,18 +136,32 @@ def _by_output(said: Any, names: Sequence[str]) -> list[Any] | None:
     return [said] * len(names)
 
 
-def _loss(said: Any, weight: float) -> CompiledLoss:
+def _loss(said: Any, weight: float, given: Any, kept: _Said) -> CompiledLoss:
+    """The loss of one output.
+
+    Args:
+        said: Keras's configuration of it.
+        weight: What it counts.
+        given: What `compile` was given, where that is known; else `said`.
+        kept: Holds losses of the user's own.
+    """
+    name, told = _named(said)
+    made = loss_object(given, kept.objects)
+    unsaved = unsaved_setting(said) if given is said else ""
+    return CompiledLoss(name, told, weight, made, unsaved)
+
+
+def _named(said: Any) -> tuple[str, bool | None]:
+    """The plain name of a loss, and whether it was told that outputs are logits."""
     if isinstance(said, str):
-        return CompiledLoss(plain_name(said), None, weight)
+        return plain_name(said), None
     if not isinstance(said, Mapping):
-        return CompiledLoss(plain_name(getattr(said, "__name__", "")), None, weight)
+        return plain_name(getattr(said, "__name__", "")), None
     config = said.get("config")
     if isinstance(config, str):  # a function, by name
-        return CompiledLoss(plain_name(config), None, weight)
-    config = config if isinstance(config, Mapping) else {}
-    told = config.get("from_logits")
-    name = plain_name(str(said.get("class_name", "")))
-    return CompiledLoss(name, told if isinstance(told, bool) else None, weight)
+        return plain_name(config), None
+    told = config.get("from_logits") if isinstance(config, Mapping) else None
+    return plain_name(str(said.get("class_name", ""))), told if isinstance(told, bool) else None
 
 
 def plain_name(name: str) -> str:

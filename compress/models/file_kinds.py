@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
+
+from edgepress.compress.models.guarding.archives import open_archive
 
 _BUILD = "build the model in a function and give file.py:function"
 # How a file begins → what it is, and the way on.
@@ -20,7 +21,7 @@ _HEADS: dict[bytes, tuple[str, str]] = {
     b"\xfd7zXZ": ("compressed by xz", "unpack it"),
     b"7z\xbc\xaf": ("compressed by 7-Zip", "unpack it"),
     b"Rar!": ("compressed by RAR", "unpack it"),
-    b"\x80": ("a Python pickle, as PyTorch and others write, which is never run", _BUILD),
+    b"\x80": ("a Python pickle, as PyTorch and others write; edgepress never unpickles", _BUILD),
     b"\x89PNG": ("an image", "give a model"),
 }
 _SUFFIXES: dict[str, tuple[str, str]] = {
@@ -45,7 +46,7 @@ def file_kind(path: Path) -> tuple[str, str]:
 
 def archive_kind(path: Path) -> tuple[str, str]:
     """What a zip archive is whose name doesn't end in `.keras`."""
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         names = archive.namelist()
     if "config.json" in names:
         return "a .keras archive under another name", "let its name end in .keras"

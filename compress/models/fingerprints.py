@@ -17,9 +17,11 @@ def fingerprint(model: Any) -> str:
     """
     digest = hashlib.sha256()
     for layer in model.layers:
-        digest.update(f"{type(layer).__name__}:{layer.name};".encode())
+        digest.update(f"{type(layer).__name__}:{layer.name};".encode("utf-8", "surrogatepass"))
     for variable in model.weights:
         value = variable.numpy()
-        digest.update(f"{variable.path}:{value.shape}:{value.dtype};".encode())
+        digest.update(
+            f"{variable.path}:{value.shape}:{value.dtype};".encode("utf-8", "surrogatepass")
+        )
         digest.update(value.tobytes())
     return digest.hexdigest()[:32]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import lzma
 import zipfile
-import zlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,10 @@ from typing import Any
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import remember_losses
 from edgepress.compress.models.file_kinds import archive_kind, file_kind
+from edgepress.compress.models.guarding.archives import DAMAGED, open_archive, unpacked
+from edgepress.compress.models.guarding.hdf5 import check_keras_file
+from edgepress.compress.models.guarding.layers import weights_within
+from edgepress.compress.models.guarding.limits import check_regular
 from edgepress.compress.models.other_kinds import NotKeras, is_there, other_kind
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 
@@ -21,18 +24,18 @@ from edgepress.compress.models.user_code import call_reference, custom_objects_o
 _REASONS: dict[type[Exception], tuple[str, str]] = {
     PermissionError: ("can't be read", "its permissions don't let you; change them or copy it"),
     BlockingIOError: ("is being written by another program", "try again when it is done"),
-    FileNotFoundError: ("lacks a file that belongs to it", "copy or download all of it again"),
+    FileNotFoundError: ("is missing a file that belongs to it", "copy or download all of it again"),
     RecursionError: (
         "is nested too deeply to be read",
         "build the model in a function and give file.py:function",
     ),
     NotImplementedError: (
-        "needs what Keras 3 doesn't have",
+        "uses features that Keras 3 doesn't have",
         "build the model in a function and give file.py:function",
     ),
     MemoryError: ("doesn't fit in memory", "use a machine with more, or check the file's sizes"),
     # Keras raises these on files whose bytes are wrong, not their layers.
-    OSError: ("is damaged", "copy or download it again"),
+    OSError: ("is damaged or truncated", "copy or download it again"),
     RuntimeError: ("is damaged", "copy or download it again"),
     json.JSONDecodeError: ("is damaged", "copy or download it again"),
     Exception: ("can't be loaded", "layers of your own are named with --custom-objects file.py"),
@@ -114,9 +117,10 @@ def load_noted(
         _check_file(path)
     except OSError as error:
         raise _refusal(path, error) from None
-    found = _load_file(path, _objects(custom_objects), unsafe_lambda)
+    objects = _objects(custom_objects)
+    found = _load_file(path, objects, unsafe_lambda)
     model = _built(found.model, text)
-    remember_losses(model, path)
+    remember_losses(model, path, objects)
     return Loaded(model, found.notes, found.optimizer)
 
 
@@ -148,6 +152,7 @@ def _check_file(path: Path) -> None:
         raise NotKeras(path, what)
     if path.is_dir():
         return
+    check_regular(path)
     if path.stat().st_size == 0:
         raise InputError(f"'{path}' is empty")
     with path.open("rb") as file:
@@ -163,17 +168,21 @@ def _check_file(path: Path) -> None:
 
 def _check_archive(path: Path) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             broken = archive.testzip()
             names = archive.namelist()
-    except RuntimeError as error:  # encrypted, or packed in a way that Python can't undo
+    except InputError:
+        raise
+    except RuntimeError as error:  # packed in a way that Python can't undo
         raise InputError(
-            f"'{path}' is an archive that can't be opened: {error}", "pack it anew with plain zip"
+            f"'{path}' is an archive that can't be opened: {error}", "pack it again as a plain zip"
         ) from None
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError):
+    except PermissionError:
+        raise
+    except DAMAGED:
         what, hint = file_kind(path)
         raise InputError(
-            f"'{path}' is not a whole .keras archive{what and f': it is {what}'}",
+            f"'{path}' is an incomplete .keras archive{what and f': it is {what}'}",
             hint or "it is truncated or another kind of file",
         ) from None
     if broken or "config.json" not in names:
@@ -195,12 +204,19 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
     )
     from edgepress.compress.models.legacy import is_older
 
+    within: AbstractContextManager[None] = nullcontext()
+    if not path.is_dir():
+        within = weights_within(_checked(path), path, path.stat().st_size)
     if is_older(path):
-        return _carry(path, objects)
+        with within:
+            return _carry(path, objects)
     try:
-        model = keras.models.load_model(
-            path, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
-        )
+        with within, unpacked(path) as readable:
+            model = keras.models.load_model(
+                readable, custom_objects=objects, compile=False, safe_mode=not unsafe_lambda
+            )
+    except InputError:
+        raise
     except Exception as error:
         if path.suffix == ".keras" and "Lambda" in str(error) and "deseriali" in str(error):
             raise InputError(
@@ -209,6 +225,16 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
             ) from None
         raise _refusal(path, error) from error
     return Loaded(model)
+
+
+def _checked(path: Path) -> int:
+    """Bytes of the numbers that a file declares, which refers to nothing outside of it."""
+    try:
+        return check_keras_file(path)
+    except InputError:
+        raise
+    except Exception as error:  # what HDF5 raises on damaged files has many kinds
+        raise _refusal(path, error) from None
 
 
 def _carry(path: Path, objects: dict[str, Any]) -> Loaded:

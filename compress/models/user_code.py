@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import USER_MODULE, running
 from edgepress.compress.kernel.registry import near_names
 
 
@@ -18,6 +20,13 @@ def is_reference(text: str) -> bool:
     """Whether a text has the form `module:function` or `file.py:function`."""
     module, colon, function = text.rpartition(":")
     return bool(colon and module) and function.isidentifier() and "//" not in text
+
+
+@contextmanager
+def told_apart() -> Iterator[None]:
+    """Send what code of the user's prints to standard error: standard output is ours."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def import_file(path: Path) -> ModuleType:
@@ -28,15 +37,13 @@ def import_file(path: Path) -> ModuleType:
     """
     if not path.is_file():
         raise InputError(f"'{path}' does not exist")
-    spec = importlib.util.spec_from_file_location(f"edgepress_user_{path.stem}", path.absolute())
+    spec = importlib.util.spec_from_file_location(USER_MODULE + path.stem, path.absolute())
     if spec is None or spec.loader is None:
         raise InputError(f"'{path}' is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    try:
+    with running(f"importing '{path}'"), told_apart():
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"'{path}' fails on import: {type(error).__name__}: {error}") from error
     return module
 
 
@@ -45,11 +52,14 @@ def _import(name: str) -> ModuleType:
         return import_file(Path(name))
     sys.path.insert(0, "")
     try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(
-            f"module '{name}' can't be imported: {error}", "a file is given as file.py:function"
-        ) from None
+        with running(f"importing module '{name}'"), told_apart():
+            try:
+                return importlib.import_module(name)
+            except ImportError as error:
+                raise InputError(
+                    f"module '{name}' can't be imported: {error}",
+                    "a file is given as file.py:function",
+                ) from None
     finally:
         sys.path.remove("")
 
@@ -90,10 +100,8 @@ def call_reference(text: str) -> Any:
         InputError: It can't be found, or it fails.
     """
     function = resolve_reference(text)
-    try:
+    with running(f"'{text}'"), told_apart():
         return function()
-    except Exception as error:
-        raise InputError(f"'{text}' fails: {type(error).__name__}: {error}") from error
 
 
 def custom_objects_of(path: Path) -> dict[str, Any]:

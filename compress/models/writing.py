@@ -10,6 +10,10 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, check_output
 from edgepress.compress.processes.scratch import scratch_folder
 
+# PKWARE's APPNOTE, sections 4.3.7, 4.3.12 and 4.3.16.
+_ZIP_HEADS_BYTES, _ZIP_END_BYTES = 30 + 46, 22
+_ZIPPED_UP_TO = 2**26
+
 
 def check_model_output(path: Path | str, force: bool = False, inputs: Iterable[Any] = ()) -> Path:
     """Refuse, before any work, a path that a model can't be saved to.
@@ -52,18 +56,29 @@ def saved_bytes(model: Any) -> int:
     """Size of the model as a `.keras` file without optimizer state.
 
     A `.keras` file is an uncompressed zip of the weights and two small JSON texts, so zeros in the
-    weights don't shrink it.
+    weights don't shrink it. Large models are saved unzipped, as Keras does itself where memory is
+    short: it zips the others in memory, which takes twice their size.
     """
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        return _saved_bytes(model)
+    model.optimizer = None
+    try:
+        return _saved_bytes(model)
+    finally:
+        model.optimizer = optimizer
 
+
+def _saved_bytes(model: Any) -> int:
     with scratch_folder() as folder:
-        path = folder / "model.keras"
-        optimizer = getattr(model, "optimizer", None)
-        if optimizer is None:
-            model.save(path)
-        else:
-            model.optimizer = None
-            try:
-                model.save(path)
-            finally:
-                model.optimizer = optimizer
-        return path.stat().st_size
+        if 4 * model.count_params() <= _ZIPPED_UP_TO:
+            model.save(folder / "model.keras")
+            return (folder / "model.keras").stat().st_size
+        model.save(folder, zipped=False)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return _ZIP_END_BYTES + sum(_zipped_bytes(path, folder) for path in files)
+
+
+def _zipped_bytes(path: Path, folder: Path) -> int:
+    """What a file takes in a zip archive that doesn't compress, with its two heads."""
+    return path.stat().st_size + _ZIP_HEADS_BYTES + 2 * len(str(path.relative_to(folder)))

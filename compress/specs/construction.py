@@ -14,6 +14,8 @@ from edgepress.compress.specs.descriptions import fields_of as fields_of
 from edgepress.compress.specs.training import Spec
 
 S = TypeVar("S", bound=BaseModel)
+# Characters of an impossible value that its error repeats.
+_MOST_SHOWN = 80
 
 
 def make_spec(
@@ -69,7 +71,8 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
     if names is not None:
         first = str(problem["loc"][0])
         option = names.get(first, "--" + first.replace("_", "-"))
-    shown = problem.get("input")
+    shown = str(problem.get("input"))
+    shown = shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
     return f"{option} {shown}: {message[:1].lower()}{message[1:]}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 # Stands for a learning rate that a range test finds before the training.
@@ -13,9 +12,11 @@ def parse_number(text: Any) -> Any:
     """Read `1/255` or `0.5` as a number; leave what isn't text alone."""
     if not isinstance(text, str):
         return text
+    # Never as exact fractions: `1e999999999` would be spelled out.
+    above, line, below = text.partition("/")
     try:
-        return float(Fraction(text.replace(" ", "")))
-    except (ValueError, ZeroDivisionError):
+        return float(above) / float(below) if line else float(above)
+    except (ValueError, ArithmeticError):
         raise ValueError("write a number, such as 0.5 or 1/255") from None
 
 

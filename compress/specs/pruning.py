@@ -70,8 +70,8 @@ class ZerosSpec(RemovalSpec, RampSpec, PackedSpec):
         _on_one_device(self)
         if self.recover.early_stopping and self.schedule in DURING_TRAINING:
             raise ValueError(
-                f"recover.early_stopping is not for schedule {self.schedule}, which reaches its"
-                " sparsity at a step of the training: it might end before"
+                f"recover.early_stopping does not go with schedule {self.schedule}, which reaches"
+                " its sparsity at a step of the training: it might end before"
             )
         return self
 

@@ -34,6 +34,8 @@ class DataSpec(Spec):
         resize: Image size, as HEIGHTxWIDTH; the model's own by default.
         augment: Random changes to training samples, with an amount after a colon where one is
             needed, as crop:4.
+        classes: Names of the class folders in the order of the model's outputs; by default that
+            of a `classes.txt` in the folder, else as text.
         target: Column that holds the target in a table.
         validation_split: Share used for validation if the data has no validation split.
         loss: Name of a Keras loss, such as mse or categorical_crossentropy; inferred by default.
@@ -54,6 +56,7 @@ class DataSpec(Spec):
         | None
     ) = None
     augment: Names = ()
+    classes: Names = ()
     target: str | None = None
     validation_split: Share = 0.2
     loss: str | None = None

@@ -40,6 +40,8 @@ Names = Annotated[
     tuple[str, ...], BeforeValidator(as_list, json_schema_input_type=tuple[str, ...] | str)
 ]
 Share = Annotated[float, Field(gt=0, lt=1)]
+# What every generator of random numbers takes.
+LARGEST_SEED = 2**32 - 1
 # The largest fall of a metric, as 0.01 or 1%.
 Drop = Annotated[float, BeforeValidator(parse_share)]
 Latency = Annotated[float | str, BeforeValidator(parse_latency)]

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reading, reason
 
 # A recipe is some dozens of lines. What an alias repeats counts as often as it is repeated.
 _MOST_NODES = 50_000
@@ -24,31 +25,34 @@ def read_yaml(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
     Raises:
         InputError: It is missing, isn't YAML, says a thing twice or is far too large.
     """
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{what} '{path}' is larger than 1 MB", "is it the right file?")
-        text = path.read_text("utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        if tree is not None:
-            _check(tree, path, what)
-        return yaml.safe_load(text), tree
-    except FileNotFoundError:
-        raise InputError(f"{what} '{path}' does not exist") from None
-    except IsADirectoryError:
-        raise InputError(f"{what} '{path}' is a folder") from None
-    except RecursionError:
-        raise InputError(f"{what} '{path}' is nested too deep") from None
-    except InputError:
-        raise
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        told = " ".join(str(error).split())[:300]
-        raise InputError(f"{what} '{path}' is not YAML: {told}") from None
+    with reading(f"{what} '{path}'"):
+        try:
+            return _parsed(path, what)
+        except FileNotFoundError:
+            raise InputError(f"{what} '{path}' does not exist") from None
+        except IsADirectoryError:
+            raise InputError(f"{what} '{path}' is a folder") from None
+        except yaml.YAMLError as error:
+            told = " ".join(str(error).split())[:300]
+            raise InputError(f"{what} '{path}' is not YAML: {told}") from error
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise InputError(f"{what} '{path}' is not YAML: {reason(error)}") from error
+
+
+def _parsed(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
+    if path.stat().st_size > _MOST_BYTES:
+        raise InputError(f"{what} '{path}' is larger than 1 MB", "is it the right file?")
+    text = path.read_text("utf-8")
+    tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    if tree is not None:
+        _check(tree, path, what)
+    return yaml.safe_load(text), tree
 
 
 def _check(tree: yaml.Node, path: Path, what: str) -> None:
     sizes: dict[int, int] = {}
     if _size(tree, sizes, path, what) > _MOST_NODES:
-        raise InputError(f"{what} '{path}' says too much: its aliases repeat one another")
+        raise InputError(f"{what} '{path}' expands to too much: its aliases repeat one another")
 
 
 def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
@@ -66,7 +70,7 @@ def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
             if name in known and name != "<<":
                 line = key.start_mark.line + 1
                 raise InputError(
-                    f"{path}:{line}: '{name}' stands twice, and only the last would count",
+                    f"{path}:{line}: '{name}' appears twice, and only the last would count",
                     "several steps of one kind are a list: each with a dash before it",
                 )
             known.add(name)

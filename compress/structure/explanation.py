@@ -78,16 +78,16 @@ class Explanation:
             yield f"none can be removed: {self.reason}"
             return
         if not self.removed:
-            yield f"none goes: by {self.criterion}, other groups give up theirs more cheaply"
+            yield f"none removed: by {self.criterion}, other groups rank lower"
             return
         ranked = sorted(range(len(self.scores)), key=lambda i: self.scores[i])
         left = [i for i in ranked if i not in self.removed]
         yield (
-            f"{len(self.removed)} go, those with the lowest {self.criterion} score:"
+            f"{len(self.removed)} are removed, those with the lowest {self.criterion} score:"
             f" {', '.join(f'{i} ({self.scores[i]:.3g})' for i in ranked if i in self.removed)}"
         )
         if left:
-            yield f"the least important that stays is {left[0]} ({self.scores[left[0]]:.3g})"
+            yield f"the least important channel kept is {left[0]} ({self.scores[left[0]]:.3g})"
         for p in self.passengers:
             yield (
                 f"  {p.layer} {p.weight} axis {p.axis}: {p.before} -> {p.after} ({_VERBS[p.role]})"

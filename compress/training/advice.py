@@ -138,8 +138,10 @@ def _untrained(model: Any, dataset: Dataset, measured: Probe) -> str:
 
 def _first_rate() -> tuple[AdviceLine, ...]:
     return (
-        AdviceLine("optimizer", "adam", "it gets far from random weights in few epochs"),
-        AdviceLine("lr", 1e-3, "Adam starts at 1e-3 to 1e-4; there is nothing yet to be kept"),
+        AdviceLine("optimizer", "adam", "it makes fast progress from random weights"),
+        AdviceLine(
+            "lr", 1e-3, "Adam starts at 1e-3 to 1e-4; there are no trained weights to preserve"
+        ),
     )
 
 
@@ -190,9 +192,13 @@ def _rate_lines(part: Part, amount: Amount, similarity: Similarity) -> tuple[Adv
             AdviceLine("lr", rate, f"SGD starts at 1e-2 to 1e-3; the weights lie {why} their goal"),
         )
     rate = 1e-3 if part == "top" else 3e-4 if similarity == "different" else 1e-4
-    why = "a head alone bears the full rate" if part == "top" else "deep layers move gently"
+    why = (
+        "a new head alone can take the full learning rate"
+        if part == "top"
+        else "deep layers need a small learning rate"
+    )
     return (
-        AdviceLine("optimizer", "adam", "with little data it gets far in few epochs"),
+        AdviceLine("optimizer", "adam", "with little data it converges in few epochs"),
         AdviceLine("lr", rate, f"Adam starts at 1e-3 to 1e-4; {why}"),
     )
 
@@ -200,12 +206,16 @@ def _rate_lines(part: Part, amount: Amount, similarity: Similarity) -> tuple[Adv
 def _schedule_lines(amount: Amount) -> tuple[AdviceLine, ...]:
     if amount == "large":
         return (
-            AdviceLine("schedule", "cosine", "many steps: a planned fall uses all of them"),
-            AdviceLine("warmup", 1.0, "one epoch, so that the first large steps undo nothing"),
+            AdviceLine("schedule", "cosine", "many steps: a decay planned over all of them"),
+            AdviceLine(
+                "warmup",
+                1.0,
+                "one epoch, so that the first large steps don't destroy trained weights",
+            ),
             AdviceLine("epochs", 15, "each sees many samples"),
         )
     return (
-        AdviceLine("schedule", "plateau", "few steps: the rate falls when validation stalls"),
-        AdviceLine("early_stopping", 10, "little data is learned by heart soon"),
+        AdviceLine("schedule", "plateau", "few steps: the rate is reduced when validation stalls"),
+        AdviceLine("early_stopping", 10, "little data is soon overfitted"),
         AdviceLine("epochs", 50, "early stopping ends it"),
     )

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data import Split, Task
+from edgepress.compress.data.tasks import OutputTask
 
 Array = NDArray[Any]
 
 # Targets that are looked at where the classes aren't known without reading the samples.
 _SAMPLES = 1000
 _ERRORS = ("mae", "mse", "rmse")
+_SHARES = ("accuracy", "binary_accuracy")
 # Of a constant's error: what is no better, and what is clearly better.
 _NO_BETTER, _CLEARLY_BETTER = 0.98, 0.7
 # Points of accuracy above chance, and standard errors above validation, that training must reach.
@@ -32,11 +34,18 @@ class Chance:
         metric: The task's metric by name: accuracy, or an error.
         value: The score.
         samples: How many samples it is taken over.
+        output: Name of the output, where there are several; else empty.
     """
 
     metric: str
     value: float
     samples: int
+    output: str = ""
+
+    @property
+    def column(self) -> str:
+        """The name of its metric in a history."""
+        return f"{self.output}_{self.metric}" if self.output else self.metric
 
     @property
     def error(self) -> float:
@@ -69,21 +78,34 @@ class Chance:
 
 
 def chance_of(task: Task, split: Split, seed: int = 0) -> Chance | None:
-    """What the best constant answer scores; None for several outputs and other metrics."""
-    if len(task.losses) > 1 or task.metric not in ("accuracy", "binary_accuracy", *_ERRORS):
-        return None
+    """As `chances_of` for a single output; None for several outputs and other metrics."""
+    return next(iter(chances_of(task, split, seed)), None) if len(task.outputs) == 1 else None
+
+
+def chances_of(task: Task, split: Split, seed: int = 0) -> list[Chance]:
+    """What the best constant answer scores, for each output whose metric is an accuracy or error.
+
+    Args:
+        task: Says what each output is asked for.
+        split: Its targets count; a draw of samples where classes aren't known without reading.
+        seed: Of the draw.
+    """
+    known = [o for o in task.outputs if o.scored and o.metric in (*_SHARES, *_ERRORS)]
+    if not known:
+        return []
     targets = split.source.labels()
     if targets is None:
-        found = split.sample(_SAMPLES, seed)[1]
-        parts = list(found.values()) if isinstance(found, Mapping) else found
-        targets = parts[0] if isinstance(parts, list | tuple) else parts
-    targets = np.asarray(targets)
-    if not len(targets):
-        return None
-    return Chance(task.metric, _constant(task, targets), split.size)
+        targets = split.sample(_SAMPLES, seed)[1]
+    parts = dict(zip(task.output_names, task.target_list(targets), strict=True))
+    several = len(task.outputs) > 1
+    return [
+        Chance(o.metric, _constant(o, given), split.size, o.name if several else "")
+        for o in known
+        if len(given := np.asarray(parts[o.name]))
+    ]
 
 
-def _constant(task: Task, targets: Array) -> float:
+def _constant(task: OutputTask, targets: Array) -> float:
     """The metric of the best constant answer to targets."""
     if task.metric in _ERRORS:
         rows = targets.reshape(len(targets), -1).astype(np.float64)
@@ -91,40 +113,52 @@ def _constant(task: Task, targets: Array) -> float:
             return float(np.abs(rows - np.median(rows, axis=0)).mean())
         squared = float(np.square(rows - rows.mean(0)).mean())
         return squared if task.metric == "mse" else float(np.sqrt(squared))
-    if task.kind in ("binary", "multi-label") or task.losses[0].startswith("binary"):
+    if task.kind in ("binary", "multi-label") or task.loss.startswith("binary"):
         share = (targets.reshape(len(targets), -1) > 0.5).mean(0)
         return float(np.maximum(share, 1 - share).mean())
-    one_hot = "sparse" not in task.losses[0] and targets.ndim > 1 and targets.shape[-1] > 1
+    one_hot = "sparse" not in task.loss and targets.ndim > 1 and targets.shape[-1] > 1
     classes = targets.argmax(-1) if one_hot else targets
     counts = np.unique(classes.ravel(), return_counts=True)[1]
     return float(counts.max() / counts.sum())
 
 
-def at_chance(columns: Mapping[str, Sequence[float]], chance: Chance | None) -> str:
+def at_chance(columns: Mapping[str, Sequence[float]], chances: Sequence[Chance]) -> str:
     """What to say where validation stays at chance while training improves; else empty.
 
     Args:
         columns: A history's `epochs`.
-        chance: Of the validation split; None where it isn't known.
+        chances: Of the validation split, for each output whose chance is known.
     """
-    validation = columns.get(f"val_{chance.metric}", []) if chance else []
-    if chance is None or len(validation) < 2 or not chance.explains(validation):
+    stuck = [told for chance in chances if (told := _stuck(columns, chance))]
+    if not stuck:
+        return ""
+    return (
+        f"validation stays at chance while training improves: {', and '.join(stuck)}; check that"
+        " the validation data are prepared and labelled as the training data, and for layers that"
+        " behave differently in training"
+    )
+
+
+def _stuck(columns: Mapping[str, Sequence[float]], chance: Chance) -> str:
+    """The figures of an output whose validation is at chance while its training improves."""
+    validation = columns.get(f"val_{chance.column}", [])
+    if len(validation) < 2 or not chance.explains(validation):
         return ""
     lower = chance.metric in _ERRORS
-    training, loss = columns.get(chance.metric, []), columns["loss"]
+    training, loss = columns.get(chance.column, []), columns["loss"]
     if training:
         best = min(training) if lower else max(training)
         improves = chance.surpassed(best, validation)
         reached = f"{chance.metric} {best:.3g}"
     else:
-        improves = loss[0] > 0 and min(loss) <= (1 - _FALL) * loss[0]
+        # The loss of several outputs may fall by another one's.
+        improves = not chance.output and loss[0] > 0 and min(loss) <= (1 - _FALL) * loss[0]
         reached = f"the loss falls from {loss[0]:.3g} to {min(loss):.3g}"
     if not improves:
         return ""
     best = min(validation) if lower else max(validation)
+    where = f"output '{chance.output}' has " if chance.output else ""
     return (
-        f"validation stays at chance while training improves: {reached} in training, at best"
-        f" {best:.3g} in validation over {len(validation)} epochs, where always giving the same"
-        f" answer has {chance.value:.3g}; check that the validation data are prepared and labelled"
-        " as the training data, and for layers that compute otherwise in training"
+        f"{where}{reached} in training, at best {best:.3g} in validation over {len(validation)}"
+        f" epochs, where always giving the same answer has {chance.value:.3g}"
     )

@@ -37,8 +37,10 @@ def draw_curves(columns: Mapping[str, Sequence[float]], path: Path | str) -> Pat
 
 def metric_of(columns: Mapping[str, Sequence[float]]) -> str:
     """The metric that a history follows, or "metric" where it has none."""
-    names = {name.removeprefix("val_") for name in columns} - {"loss", "lr", "seconds"}
-    return min(names, default="metric")
+    judged = [name for name in columns if name.startswith("val_")] or list(columns)
+    names = [name.removeprefix("val_") for name in judged]
+    # The headline comes before those of single outputs.
+    return next((name for name in names if name not in ("loss", "lr", "seconds")), "metric")
 
 
 def _panel(

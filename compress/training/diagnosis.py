@@ -68,8 +68,8 @@ def _diverging(loss: Sequence[float], rate: float) -> Diagnosis | None:
     return Diagnosis(
         "diverging",
         epoch,
-        f"the loss rises from epoch {epoch} on, from {min(loss):.3g} to {loss[-1]:.3g}: take a"
-        f" tenth of the rate, {rate / 10:.2g}, or a warm-up",
+        f"the loss rises from epoch {epoch} on, from {min(loss):.3g} to {loss[-1]:.3g}: use a"
+        f" tenth of the learning rate, {rate / 10:.2g}, or a warm-up",
     )
 
 
@@ -85,7 +85,8 @@ def _oscillating(loss: Sequence[float], rate: float) -> Diagnosis | None:
         "oscillating",
         epoch,
         f"the loss goes up and down from epoch {epoch} on ({turns} turns in {len(loss)} epochs):"
-        f" take a third of the rate, {rate / 3:.2g}, a larger batch, or the schedule cosine",
+        f" use a third of the learning rate, {rate / 3:.2g}, a larger batch, or the schedule"
+        " cosine",
     )
 
 
@@ -119,6 +120,6 @@ def _too_slow(loss: Sequence[float], validation: Sequence[float], rate: float) -
     return Diagnosis(
         "too slow",
         1,
-        f"the loss falls by only {share:.1%} an epoch and falls still: take three times the rate,"
-        f" {rate * 3:.2g}, or look for one with lr-find",
+        f"the loss falls by only {share:.1%} an epoch and is still falling: use three times the"
+        f" learning rate, {rate * 3:.2g}, or look for one with lr-find",
     )

@@ -146,7 +146,7 @@ def unfreeze_search(
     original = load(model)
     dataset = open_data(data, original, seed)
     if dataset.val is None:
-        raise InputError("the search needs a validation split to judge by", "add x_val, y_val")
+        raise InputError("the search needs a validation split to select by", "add x_val, y_val")
     trials = _Trials(dataset, spec, seed, state_dir, progress or Silent())
     names = (
         [s.strip() for s in strategies.split(",")] if isinstance(strategies, str) else strategies

@@ -17,7 +17,7 @@ from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.compress.models.own_training import own_training, refuse_own_step
 from edgepress.compress.specs.notation import AUTO_RATE
 from edgepress.compress.specs.recipe import TrainSpec
-from edgepress.compress.training.chance import at_chance, chance_of
+from edgepress.compress.training.chance import at_chance, chances_of
 from edgepress.compress.training.loop.checkpoints import Checkpoints
 from edgepress.compress.training.loop.class_weights import class_weights
 from edgepress.compress.training.loop.distribution import Replicas, is_chief, strategy_of
@@ -200,8 +200,8 @@ def _check(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> None:
     steps = spec.epochs * dataset.training_split.steps(spec.batch_size)
     if spec.accumulate > max(1, steps):
         raise InputError(
-            f"accumulate {spec.accumulate} is more than the training's {steps} steps, so that no"
-            " weight would ever change",
+            f"accumulate {spec.accumulate} is more than the training's {steps} steps, so no weight"
+            " would ever be updated",
             "take fewer, or more epochs",
         )
     if dataset.unlabelled and teacher is None:
@@ -269,7 +269,7 @@ def _stopped(checkpoints: Checkpoints) -> Stopped:
         )
     return Stopped(
         "training stopped",
-        f"the last whole epoch is in '{checkpoints.where}'; the same call goes on from there",
+        f"the last complete epoch is in '{checkpoints.where}'; the same call goes on from there",
     )
 
 
@@ -282,17 +282,21 @@ def _account(
 ) -> History:
     after = dataset.task.headline_of(metrics)
     best = loop.judge.best(loop.columns, loop.settled) if spec.restore_best else None
-    notes = [] if dataset.val else ["the data has no validation split: epochs were judged by train"]
+    notes = (
+        []
+        if dataset.val
+        else ["the data has no validation split: epochs were selected on the training loss"]
+    )
     if spec.lr == AUTO_RATE:
         notes.append(f"the range test took the learning rate {loop.rate:.3g}")
-    chance = None if dataset.val is None else chance_of(dataset.task, dataset.val)
-    stuck = at_chance(loop.columns, chance)
+    chances = [] if dataset.val is None else chances_of(dataset.task, dataset.val)
+    stuck = at_chance(loop.columns, chances)
     if stuck:
         notes.append(stuck)
     if dataset.task.better(before, after):
         notes.append(
             f"the training made the model worse ({dataset.task.metric} {before:.4g} to"
-            f" {after:.4g}): try a lower rate, or a warm-up of an epoch"
+            f" {after:.4g}): try a lower learning rate, or a warm-up of one epoch"
         )
     return History(
         metric=dataset.task.metric,

@@ -142,7 +142,7 @@ def _by_sensitivity(
     from edgepress.compress.weights.allocation.loss_curves import measured_densities
 
     progress = context.progress
-    progress.stage("measure what each kernel means to the outputs")
+    progress.stage("measure how much each kernel affects the outputs")
     found = measured_densities(
         model, plan, dataset, spec.calibration_samples, context.seed, progress
     )

@@ -80,7 +80,7 @@ def benchmark(
     given = parse_list(devices) if isinstance(devices, str) else devices
     given = None if given is None else tuple(given)
     if not paths or given == ():
-        raise InputError("there is nothing to benchmark", "name at least one artifact and device")
+        raise InputError("nothing to benchmark", "name at least one artifact and device")
     asked = make_spec(BenchmarkSpec, options, base=spec)
     check_names(names, len(paths))
     files = [as_measured(path, progress or Silent()) for path in paths]
@@ -286,7 +286,7 @@ def check_names(names: Sequence[str], files: int) -> None:
     given = [name for name in names if name]
     twice = sorted({name for name in given if given.count(name) > 1})
     if twice:
-        raise InputError(f"'{twice[0]}' names two files", "give each a name of its own")
+        raise InputError(f"'{twice[0]}' names two files", "give each its own name")
 
 
 def judge_for(data: Dataset) -> Judge:

@@ -28,7 +28,7 @@ _DEPTHWISE = "DEPTHWISE_CONV_2D"
 # Operators that multiply with weights.
 _PRODUCTS = (_DEPTHWISE, "CONV_2D", "FULLY_CONNECTED", "Conv", "Gemm", "MatMul")
 _OF_PRECISION = {
-    "dynamic": "operators find the range of their activations anew in every inference",
+    "dynamic": "operators find the range of their activations again in every inference",
     "float16": "processors without float16 arithmetic convert the numbers to multiply them",
     "int16x8": "16-bit activations run in plain kernels, not in those of XNNPACK",
     "int8-weights": "weights are unpacked before they are multiplied, in floats",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgepress.benchmarks.number_format import time_mark, verdict_text
+from edgepress.benchmarks.report.output_rows import TITLE, outputs_of_benchmark
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.gate import say_changes
 
@@ -15,6 +16,9 @@ from edgepress.deploy.cli.gate import say_changes
 def show_benchmark(document: dict[str, Any]) -> None:
     """Rows and comparisons as tables."""
     _show_rows(document)
+    outputs = outputs_of_benchmark(document["rows"])
+    if outputs:
+        display.show_grid(TITLE, outputs)
     several = len(document["devices"]) > 1
     if document["comparisons"]:
         names = {row["artifact"]: row["label"] for row in document["rows"]}

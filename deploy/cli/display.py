@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -16,6 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from edgepress.benchmarks.report.view_model import Grid
+
+
+# Of a time that isn't real, where a cell has no room for more.
+_MARK = "(estimate)"
 
 
 class ConsoleProgress:
@@ -74,9 +82,25 @@ class ConsoleProgress:
                 self.console.print(f"          {done}/{total}  {text}", highlight=False)
 
 
+_OUTPUT = "edgepress.standard_output"
+
+
+def keep_output_for_json(context: click.Context, _: click.Parameter, value: bool) -> bool:
+    """Leave standard output to the JSON document: all else that is printed goes to standard error.
+
+    Code of the user's prints where it likes: while a pipeline is read, in callbacks, in layers.
+    """
+    if value and _OUTPUT not in context.meta:
+        context.meta[_OUTPUT] = sys.stdout
+        context.with_resource(redirect_stdout(sys.stderr))
+    return value
+
+
 def print_json(document: Any) -> None:
     """The one JSON document on standard output."""
-    click.echo(json.dumps(document, indent=2, default=str))
+    context = click.get_current_context(silent=True)
+    output = context.meta.get(_OUTPUT) if context else None
+    click.echo(json.dumps(document, indent=2, default=str), file=output)
 
 
 def say(text: str) -> None:
@@ -113,6 +137,18 @@ def _cell(value: Any) -> str:
 
 def _is_number(text: str) -> bool:
     return text == "-" or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
+
+
+def show_grid(title: str, grid: Grid) -> None:
+    """A table of a report on the terminal; times that aren't real have a short mark there."""
+    from edgepress.benchmarks.records.rows import NOT_REAL
+
+    rows = [[cell.replace(NOT_REAL, _MARK).replace("\n", " ") for cell in row] for row in grid.rows]
+    print_table(title, list(grid.columns), rows)
+    for note in grid.notes:
+        click.echo(f"  {note}")
+    if any(_MARK in cell for row in rows for cell in row):
+        click.echo(f"  {_MARK}: {NOT_REAL}")
 
 
 def print_outputs(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

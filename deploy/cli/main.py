@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import os
 import sys
 import traceback
@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from edgepress.compress.errors import EdgepressError, Stopped
+from edgepress.compress.kernel.boundary import explained, reason
 from edgepress.compress.processes import signals
 
 # Name → (module under `commands`, one-line help). Help and completion read only this table, so
@@ -46,12 +47,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-# What a disk or its owner refuses is no failure in here.
-_OF_THE_DISK = frozenset(
-    (errno.EACCES, errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS)
-)
-
-
 class _Told(click.ClickException):
     """An error of the product as click ends on it: one line, the error's own exit code."""
 
@@ -73,6 +68,10 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except EdgepressError as error:
             raise _Told(error) from error
+        except (Exception, SystemExit) as error:
+            if (told := explained(error)) is None:
+                raise
+            raise _Told(told) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of the work."""
@@ -149,9 +148,10 @@ def main(arguments: list[str] | None = None) -> None:
     """
     words = sys.argv[1:] if arguments is None else arguments
     own = words if arguments is None else None
-    if own is not None:
-        (signals.heed_parent if signals.are_parents() else signals.heed)()
+    _take_signals(own is not None)
     debug = "--debug" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     try:
         code = cli.main(words, prog_name="edgepress", standalone_mode=False, obj=own)
         _exit(code if isinstance(code, int) else 0)
@@ -176,10 +176,13 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-            where = f"'{error.filename}': " if error.filename else ""
-            click.echo(f"edgepress: error: {where}{error.strerror}", err=True)
-            _exit(3)
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.strerror):
+            # What a disk, its owner or the system's limits refuse is no failure in here.
+            named = getattr(error, "filename", None)
+            click.echo(
+                f"edgepress: error: {f'{named!r}: ' if named else ''}{reason(error)}", err=True
+            )
+            _exit(2)
         first = " ".join(str(error).split())[:300]
         click.echo(
             f"edgepress: error: internal failure, {type(error).__name__}: {first};"
@@ -187,6 +190,12 @@ def main(arguments: list[str] | None = None) -> None:
             err=True,
         )
         _exit(3)
+
+
+def _take_signals(own: bool) -> None:
+    """Let signals stop this process, if it is the command's own."""
+    if own:
+        (signals.heed_parent if signals.are_parents() else signals.heed)()
 
 
 def _usage(error: click.UsageError) -> None:

@@ -19,6 +19,7 @@ from edgepress.compress.kernel.files import check_output
 from edgepress.compress.specs.construction import fields_of, make_spec
 from edgepress.compress.specs.descriptions import field_helps
 from edgepress.compress.specs.recipe import DataSpec
+from edgepress.compress.specs.training import LARGEST_SEED
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SpecOption, as_typed, print_all_help
 from edgepress.deploy.cli.valid_names import type_of_field
@@ -145,6 +146,19 @@ def on_command_line(*names: str) -> list[str]:
     return [n for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
 
 
+def options_given(beside: Iterable[str]) -> list[str]:
+    """Options as they stand on the command line, such as `--lr`.
+
+    Args:
+        beside: Parameters that don't count, by name.
+    """
+    context = click.get_current_context()
+    given = [p for p in context.command.params if isinstance(p, click.Option) and p.name]
+    return [
+        max(p.opts, key=len) for p in given if p.name not in beside and on_command_line(str(p.name))
+    ]
+
+
 def _is_mapping(kind: type[BaseModel], name: str) -> bool:
     return typing.get_origin(_plain(fields_of(kind)[name].annotation)) is dict
 
@@ -228,7 +242,7 @@ def check_picture(path: Path, force: bool) -> None:
     """
     check_output(path, force)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError(f"'{path}' is a picture: it must end in .png, .svg or .pdf")
+        raise InputError(f"'{path}' is a plot: it must end in .png, .svg or .pdf")
 
 
 def model_argument(function: F) -> F:
@@ -300,12 +314,16 @@ def common_options(function: F) -> F:
             "--seed",
             default=0,
             show_default=True,
-            type=click.IntRange(0),
+            type=click.IntRange(0, LARGEST_SEED),
             metavar="N",
             help="Random seed.",
         ),
         click.option(
-            "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+            "--json",
+            "as_json",
+            is_flag=True,
+            callback=display.keep_output_for_json,
+            help="Print one JSON document and nothing else.",
         ),
     ):
         function = decorate(function)

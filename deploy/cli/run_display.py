@@ -7,18 +7,16 @@ from pathlib import Path
 import click
 
 from edgepress.benchmarks.records import Verdict
-from edgepress.benchmarks.records.rows import NOT_REAL
+from edgepress.benchmarks.report import output_rows
 from edgepress.benchmarks.report.markdown import grids
-from edgepress.benchmarks.report.view_model import Grid, left_out_notes
+from edgepress.benchmarks.report.view_model import left_out_notes
 from edgepress.compress.errors import CheckFailed, DeviceError, Stopped
 from edgepress.deploy.cli import display
 from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.pipeline import RunResult, run
 from edgepress.deploy.recipe import Recipe
 
-_TABLES = ("What each stage brought", "Files", "Before and after")
-# Of a time that isn't real, where a cell has no room for more.
-_MARK = "(estimate)"
+_TABLES = ("What each stage changed", "Files", output_rows.TITLE, "Before and after")
 # Items of a verdict that one line of an error names.
 _SHOWN = 4
 
@@ -69,21 +67,11 @@ def _in_one_line(verdict: Verdict) -> str:
     return f"{verdict.headline}: {'; '.join(lines)}"
 
 
-def show_grid(title: str, grid: Grid) -> None:
-    """A table of a report on the terminal; times that aren't real have a short mark there."""
-    rows = [[cell.replace(NOT_REAL, _MARK).replace("\n", " ") for cell in row] for row in grid.rows]
-    display.print_table(title, list(grid.columns), rows)
-    for note in grid.notes:
-        click.echo(f"  {note}")
-    if any(_MARK in cell for row in rows for cell in row):
-        click.echo(f"  {_MARK}: {NOT_REAL}")
-
-
 def _show(result: RunResult) -> None:
     run = result.told
     for title, grid in grids(run):
         if title in _TABLES:
-            show_grid(title, grid)
+            display.show_grid(title, grid)
     for warning in run.warnings:
         click.echo(f"note: {warning}")
     for note in (*run.benchmark.remarks, *left_out_notes(run)):

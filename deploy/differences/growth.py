@@ -15,6 +15,8 @@ SQUARED = frozenset({"mse", "rmse", "psnr", "r2"})
 # A network whose error is below a hundredth of what its targets spread over has nothing to lose
 # but to the file's own rounding, which the noise bounds; targets that are its own outputs are such.
 _PERFECT = 0.01
+# However small an error is: from here on it is no longer that of the network.
+_MOST = 0.5
 _CONFIDENCE = 0.95
 
 
@@ -44,6 +46,7 @@ def grown_error(
         return ""
     # Independent errors add in squares.
     allowed = float(np.hypot(was * (1 + precision.max_growth), precision.step * size))
+    allowed = min(allowed, was * (1 + max(_MOST, 2 * precision.max_growth)))
     explained = float(np.square(allowed) if squared else allowed) - float(before.mean())
     if became <= allowed or _lower_end(after - before) <= explained / 2:
         return ""
@@ -52,6 +55,24 @@ def grown_error(
         f"output '{name}': its {told} grows by {became / was - 1:.0%}, from {was:.4g} to"
         f" {became:.4g}: rounding to {precision.name} explains at most {allowed:.4g}"
     )
+
+
+def error_holds(have: Array, want: Array, targets: Array, precision: Precision) -> bool:
+    """Whether targets show that a part of an output is as far from them as the source's is.
+
+    Args:
+        have: What the file gives, (n, …).
+        want: What the source gives.
+        targets: What should come out, of the same shape.
+        precision: Has the bound.
+
+    Returns:
+        False also where the source has no error, against which none could be held.
+    """
+    truth = targets.astype(np.float64)
+    was, became = (float(np.sqrt(np.mean(np.square(a - truth)))) for a in (want, have))
+    size = max(float(want.std()), float(truth.std()))
+    return was >= _PERFECT * size and became <= was * (1 + precision.max_growth)
 
 
 def _by_sample(difference: Array, squared: bool) -> Array:

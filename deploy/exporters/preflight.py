@@ -8,7 +8,7 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.exporter import Job
-from edgepress.deploy.exporters.onnx.conversion import HANDLERS
+from edgepress.deploy.exporters.onnx.handlers import HANDLERS
 from edgepress.deploy.exporters.tracing import output_names
 from edgepress.deploy.lowerings.recurrent import flat_layers, recurrent_layers
 
@@ -35,7 +35,7 @@ _SETTLED_BEFORE_ONNX = frozenset({
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Something in a model that a format has no place for.
+    """Something in a model that a format can't hold.
 
     Attributes:
         format: The format.
@@ -65,13 +65,13 @@ def check_samples(model: Any) -> None:
         if str(tensor.dtype) == "string":
             raise InputError(
                 f"input '{tensor.name}' holds text, which no file format takes",
-                "export the part behind the text's tokens",
+                "export the part after tokenization",
             )
     for name, tensor in zip(output_names(model), model.outputs, strict=True):
         if not tensor.shape:
             raise InputError(
                 f"output '{name}' is one number for a whole batch, not one for each sample",
-                "leave out what joins the samples",
+                "remove the operation that mixes the samples",
             )
     for layer in recurrent_layers(model):
         if layer.stateful:

@@ -17,7 +17,8 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
-from edgepress.deploy.lowerings.operations import Words, plain_operations
+from edgepress.deploy.lowerings.graph_passes import fit_for_integers
+from edgepress.deploy.lowerings.operations import INTEGERS, Words, plain_operations
 
 SIGNATURE = "serving_default"
 # Operations in a traced graph that show that it computes with its own batch size. In TFLite they
@@ -112,7 +113,7 @@ def trace_model(
         for name, tensor in zip(names, model.inputs, strict=True)
     }
     with plain_operations(words):
-        function = _function(model, names, specs)
+        function = _function(model, names, specs, words)
     holder = tf.Module()
     holder.variables_of_model = [variable.value for variable in model.variables]
     try:
@@ -120,7 +121,7 @@ def trace_model(
     except AssertionError:  # a resource that isn't a variable
         raise InputError(
             f"{_table_of(model)} keeps a table that no file format has a place for",
-            "look its indices up before the model",
+            "look up the indices before the model",
         ) from None
     results = function.structured_outputs
     return TracedModel(
@@ -139,7 +140,7 @@ def _table_of(model: Any) -> str:
     return f"model '{model.name}'"
 
 
-def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any:
+def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any], words: Words) -> Any:
     """The model's inference as a concrete function of named tensors."""
     import tensorflow as tf
 
@@ -151,6 +152,8 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any]) -> Any
         tensors = [given[name] for name in names]
         structure = tf.nest.pack_sequence_as(_input_structure(model), tensors)
         flat = tf.nest.flatten(model(structure, training=False))
+        if words in INTEGERS:
+            fit_for_integers(tf.compat.v1.get_default_graph())
         # Identity: an input that is also an output, or one output twice, keeps its own name.
         return {name: tf.identity(t, name=name) for name, t in zip(outputs, flat, strict=True)}
 
@@ -199,7 +202,7 @@ def fitting_shape(tensor: Any, shapes: Mapping[str, Sequence[int]]) -> tuple[int
         o is None or o == g for o, g in zip(own, given, strict=True)
     )
     if not fits:
-        raise InputError(f"input '{tensor.name}' has shape {own}, which {given} doesn't fit")
+        raise InputError(f"input '{tensor.name}' has shape {own}, which {given} does not match")
     return given
 
 

@@ -98,6 +98,6 @@ def _check_unconverted(source: Source, spec: ExportSpec) -> None:
         flag = flag_of(name)
         raise unused(
             name,
-            f"{where} is a finished file, which no converter makes anew",
+            f"{where} is already converted",
             f"leave out {flag}, or give the Keras model that it was made from",
         )

@@ -30,7 +30,12 @@ from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
 from edgepress.deploy.exporters.exporter import Written
 from edgepress.deploy.exporters.preflight import Obstacle
 from edgepress.deploy.exporting.checks import check
-from edgepress.deploy.exporting.float_ends import loses_slices, with_float_end
+from edgepress.deploy.exporting.float_ends import (
+    JOINED,
+    loses_slices,
+    with_float_end,
+)
+from edgepress.deploy.exporting.int8_training import trained_for_int8
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -102,13 +107,14 @@ def export(
         lines = []
         for part, trains in _parts(asked):
             origin = source
+            told: tuple[str, ...] = ()
             if trains:
-                origin = keras_source(
-                    _train(source.model, dataset, asked.qat_epochs, seed, progress)
-                )
+                model, told = trained_for_int8(source.model, dataset, asked, seed, progress)
+                origin = keras_source(model)
             precisions = [q for _, q in part]
             with prepared(origin, dataset, asked, precisions, worker, seed) as job:
                 line = _Line(job, origin, dataset, seed, progress)
+                line.notes += told
                 line.write_all(part, folder)
                 lines.append(line)
         trained = crash_notes() if asked.qat_epochs else ()
@@ -136,12 +142,6 @@ def _parts(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
     for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
         if part:
             yield part, trains
-
-
-def _train(model: Any, dataset: Any, epochs: int, seed: int, progress: Progress) -> Any:
-    from edgepress.deploy.quantize.qat import train_quantised
-
-    return train_quantised(model, dataset, epochs, seed=seed, progress=progress)
 
 
 def convert(
@@ -238,7 +238,7 @@ class _Line:
             return
         try:
             artifact = self._verified(name, precision, path, written.runnable)
-            if precision == "int8" and loses_slices(artifact.verified):
+            if precision in JOINED and loses_slices(artifact.verified):
                 artifact, mended = with_float_end(
                     self._job_for(name, precision),
                     artifact,

@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.errors import EdgepressError
 from edgepress.compress.kernel.artifact import Agreement, Artifact
+from edgepress.deploy.differences.slices import shares_unit, small_slices
 from edgepress.deploy.exporters import Job
 from edgepress.deploy.exporters.exporter import Written
 
-# Formats whose int8 files can keep their end in floats.
-_FORMATS = frozenset({"tflite", "onnx", "c"})
+# Files that can keep their end in floats.
+_FILES = frozenset({("tflite", "int8"), ("onnx", "int8"), ("c", "int8")})
+# Precisions with one scale for all values of an activation.
+JOINED = frozenset({"int8", "int16x8"})
 _DEPTHS = (1, 2)
 
 
 def loses_slices(agreement: Agreement | None) -> bool:
     """Whether a file failed because slices of an output were lost."""
     return agreement is not None and any(row.slices for row in agreement.outputs if not row.passed)
+
+
+def outputs_to_keep(model: Any, samples: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+    """Outputs of a model that would lose slices with one int8 scale for all their values.
+
+    Args:
+        model: A Keras model.
+        samples: Inputs by name, each (n, …).
+
+    Returns:
+        Names of the operations that make them.
+    """
+    ordered = [samples[tensor.name] for tensor in model.inputs]
+    parts: dict[str, list[NDArray[Any]]] = {}
+    for begin in range(0, len(ordered[0]), 64):
+        chunk = [a[begin : begin + 64] for a in ordered]
+        found = model(chunk[0] if len(chunk) == 1 else chunk, training=False)
+        for tensor, given in zip(model.outputs, _flat(found), strict=True):
+            parts.setdefault(tensor._keras_history.operation.name, []).append(np.asarray(given))
+    units = {t._keras_history.operation.name: shares_unit(t) for t in model.outputs}
+    return tuple(
+        name
+        for name, given in parts.items()
+        if not units[name] and small_slices(np.concatenate(given).astype(np.float64))
+    )
+
+
+def _flat(outputs: Any) -> list[Any]:
+    import keras
+
+    return list(keras.tree.flatten(outputs))
 
 
 def with_float_end(
@@ -55,7 +93,7 @@ def with_float_end(
 
 def _cannot(job: Job, artifact: Artifact) -> str:
     """Why the end of a file can't stay in floats; empty where it may."""
-    if artifact.format not in _FORMATS or artifact.quantize != "int8":
+    if (artifact.format, artifact.quantize) not in _FILES:
         return f"{artifact.quantize} {artifact.format} files can't keep their end in floats"
     if job.settings.io != "float":
         return f"an output in {job.settings.io} has one scale for all its values: pass --io float"
@@ -68,7 +106,7 @@ def _advised(artifact: Artifact, why: str) -> Artifact:
     agreement = artifact.verified
     assert agreement is not None
     told = (
-        f"{agreement.reason}; its end can't stay in floats ({why}): give what has a range of its"
-        " own an output of its own in the model, or bring all to one range"
+        f"{agreement.reason}; its end can't stay in floats ({why}): give parts of"
+        " different ranges separate outputs in the model, or scale all to one range"
     )
     return replace(artifact, verified=replace(agreement, reason=told))

@@ -72,7 +72,7 @@ def encode_zeros(
     sizes = f"{artifact.bytes:,} bytes dense, {encoded.bytes:,} with encoded zeros"
     passed = encoded.verified is None or encoded.verified.passed
     if not asked and not (passed and encoded.bytes < artifact.bytes):
-        why = "" if passed else ", which departs from the model"
+        why = "" if passed else ", which differs from the model"
         return artifact, [f"{name}: dense: {sizes}{why}"]
     trial.replace(artifact.path)
     return replace(encoded, path=artifact.path), [f"{name}: zeros encoded: {sizes}"]

@@ -16,6 +16,7 @@ from edgepress.deploy.lowerings.convolutions import (
     depthwise_convolution,
     separable_convolution,
 )
+from edgepress.deploy.lowerings.graph_passes import CHANGED_FOR_INTEGERS
 from edgepress.deploy.lowerings.normalizations import (
     group_normalization,
     layer_normalization,
@@ -24,12 +25,16 @@ from edgepress.deploy.lowerings.normalizations import (
     square,
     sum_as_mean,
 )
+from edgepress.deploy.lowerings.recurrent import as_one_operator, without_dropout_masks
+from edgepress.deploy.lowerings.repetition import repeat, tile, up_sampling
 
-# Whom a graph is written for: float kernels, 8-bit kernels, or 16-bit activations.
-Words = Literal["float", "int8", "int16"]
-_INTEGERS = frozenset[Words]({"int8", "int16"})
+# Whom a graph is written for: float kernels, 8-bit kernels, 16-bit activations, or ONNX (from which
+# its integer files are made as well).
+Words = Literal["float", "int8", "int16", "onnx"]
+INTEGERS = frozenset[Words]({"int8", "int16"})
 _SIXTEEN_BITS = frozenset[Words]({"int16"})
-_ALL = frozenset[Words]({"float", "int8", "int16"})
+_ONNX = frozenset[Words]({"onnx"})
+_ALL = frozenset[Words]({"float", "int8", "int16", "onnx"})
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ def says_otherwise(operations: Iterable[str], words: Words) -> bool:
     """
     present = set(operations)
     integers = (w for w in WORDINGS if words in w.words and "float" not in w.words)
-    return any(not present.isdisjoint(wording.shown_by) for wording in integers)
+    changed = words in INTEGERS and not present.isdisjoint(CHANGED_FOR_INTEGERS)
+    return changed or any(not present.isdisjoint(wording.shown_by) for wording in integers)
 
 
 def _found(path: str) -> Any:
@@ -116,6 +122,7 @@ def _index(
 
 _BACKEND = "keras.src.backend"
 _LAYERS = "keras.src.layers"
+_LOOPS = frozenset({"StatelessWhile", "TensorListReserve", "While"})
 _MOMENTS = frozenset({"SquaredDifference"})
 
 WORDINGS: tuple[Wording, ...] = (
@@ -123,13 +130,27 @@ WORDINGS: tuple[Wording, ...] = (
         Wording(f"{_BACKEND}.numpy", n, partial(_index, n), _ALL, frozenset())
         for n in ("argmax", "argmin")
     ),
+    Wording(f"{_BACKEND}.numpy", "repeat", repeat, _ALL, frozenset()),
+    Wording(f"{_BACKEND}.numpy", "tile", tile, _ALL, frozenset()),
+    Wording(
+        f"{_LAYERS}.reshaping.up_sampling2d.UpSampling2D", "_resize_images",
+        up_sampling, _ALL, frozenset(),
+    ),
+    Wording(
+        f"{_LAYERS}.rnn.rnn.RNN", "_maybe_config_dropout_masks",
+        without_dropout_masks, _ALL, frozenset(),
+    ),
+    *(
+        Wording(owner, "inner_loop", as_one_operator, _ONNX, _LOOPS)
+        for owner in (f"{_LAYERS}.rnn.gru.GRU", f"{_LAYERS}.rnn.rnn.RNN")
+    ),
     Wording(f"{_BACKEND}.nn", "conv", convolution, _ALL, frozenset()),
     Wording(f"{_BACKEND}.nn", "depthwise_conv", depthwise_convolution, _ALL, frozenset()),
     Wording(f"{_BACKEND}.nn", "separable_conv", separable_convolution, _ALL, frozenset()),
-    Wording("keras.src.ops.nn", "_layer_normalization", layer_normalization, _INTEGERS, _MOMENTS),
+    Wording("keras.src.ops.nn", "_layer_normalization", layer_normalization, INTEGERS, _MOMENTS),
     Wording(
         f"{_LAYERS}.normalization.group_normalization.GroupNormalization", "_apply_normalization",
-        group_normalization, _INTEGERS, _MOMENTS,
+        group_normalization, INTEGERS, _MOMENTS,
     ),
     Wording(f"{_BACKEND}.nn", "moments", mean_and_variance, _SIXTEEN_BITS, _MOMENTS),
     Wording(f"{_BACKEND}.numpy", "sum", sum_as_mean, _SIXTEEN_BITS, frozenset({"Sum"})),

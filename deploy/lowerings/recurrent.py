@@ -1,4 +1,4 @@
-"""Recurrent layers on the way to TFLite.
+"""Recurrent layers on the way to TFLite and ONNX.
 
 A loop converts when batch and step count are fixed. Quantising such a loop crashes the converter
 (SIGSEGV inside `convert`), so for 8 and 16 bits the loop is unrolled into one copy of the cell for
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
 
 MOST_STEPS = 256
 
@@ -58,6 +60,13 @@ def unroll(model: Any) -> Any:
     return rebuilt_model(model, config)
 
 
+def without_dropout_masks(_own: Callable[..., Any], *_arguments: Any) -> None:
+    """Nothing: Keras draws the masks of a recurrent layer's dropout for inference, too.
+
+    They aren't used there, but drawing them changes a variable, which no file format has.
+    """
+
+
 def rebuilt_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: Any = None) -> Any:
     """A model of the same graph and weights, its layers made anew.
 
@@ -95,3 +104,86 @@ def _unrolled(config: dict[str, Any]) -> dict[str, Any]:
         }
         return {**config, **inner}
     return {**config, "unroll": True}
+
+
+def as_one_operator(
+    own: Callable[..., Any],
+    layer: Any,
+    sequences: Any,
+    initial_state: Any,
+    mask: Any,
+    training: bool = False,
+) -> Any:
+    """A GRU or SimpleRNN as the one operator that ONNX has for it, not as a loop.
+
+    TensorFlow has such an operator for graphics processors alone: it stands in the graph for
+    ONNX's, with the weights in ONNX's order (`rnn_nodes.py` reads them), and isn't run. Layers with
+    masks or other activations stay loops.
+
+    Args:
+        own: Keras's `inner_loop`.
+        layer: The recurrent layer.
+        sequences: Tensor of (samples, steps, features).
+        initial_state: State before the first step, (samples, units), alone or in a list.
+        mask: Of the steps, (samples, steps); None if there is none.
+        training: Whether dropout is used.
+
+    Returns:
+        The last output, all outputs (the last alone where the layer doesn't return sequences), and
+        the states.
+    """
+    import tensorflow as tf
+
+    kind = _kind(layer)
+    if kind is None or mask is not None or training or sequences.dtype != tf.float32:
+        return own(layer, sequences, initial_state, mask, training)
+    state = initial_state[0] if isinstance(initial_state, (list, tuple)) else initial_state
+    steps = tf.transpose(sequences, [1, 0, 2])
+    if layer.go_backwards:
+        steps = tf.reverse(steps, [0])
+    with tf.init_scope():
+        weights = _in_onnx_order(layer.cell)
+    outputs, last, _, _ = tf.raw_ops.CudnnRNN(
+        input=steps,
+        input_h=state[None],
+        input_c=tf.zeros([0]),
+        params=tf.constant(weights),
+        rnn_mode=kind,
+        seed=int(getattr(layer.cell, "reset_after", False)),
+        is_training=False,
+    )
+    last = last[0]
+    last.set_shape((sequences.shape[0], layer.cell.units))
+    outputs.set_shape((sequences.shape[1], sequences.shape[0], layer.cell.units))
+    every = tf.transpose(outputs, [1, 0, 2]) if layer.return_sequences else last[:, None]
+    return last, every, [last]
+
+
+def _kind(layer: Any) -> str | None:
+    """TensorFlow's name of a recurrent layer's computation; None for another one."""
+    import keras
+
+    cell, kinds = (
+        layer.cell,
+        {keras.activations.tanh: "rnn_tanh", keras.activations.relu: "rnn_relu"},
+    )
+    if layer.unroll or layer.stateful:
+        return None
+    if type(cell) is keras.layers.SimpleRNNCell:
+        return kinds.get(cell.activation)
+    usual = keras.activations.tanh, keras.activations.sigmoid
+    if type(cell) is keras.layers.GRUCell:
+        return "gru" if (cell.activation, cell.recurrent_activation) == usual else None
+    return None
+
+
+def _in_onnx_order(cell: Any) -> Any:
+    """A cell's kernels, transposed, and its two biases, flat and behind one another."""
+    from keras.ops import convert_to_numpy
+
+    kernel, recurrent = convert_to_numpy(cell.kernel), convert_to_numpy(cell.recurrent_kernel)
+    biases = np.zeros((2, kernel.shape[1]), np.float32)
+    if cell.use_bias:
+        own = convert_to_numpy(cell.bias)
+        biases[: len(own) if own.ndim > 1 else 1] = own
+    return np.concatenate([kernel.T.ravel(), recurrent.T.ravel(), biases.ravel()])

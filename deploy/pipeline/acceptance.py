@@ -221,11 +221,11 @@ def _next_for_precision(recipe: Recipe, format: str, quantize: str, allowed: flo
 
 
 def _next_for_refused(recipe: Recipe, file: Skipped) -> str:
-    """What to try for a file that departs from its source."""
+    """What to try for a file that differs from its source."""
     if file.quantize in ("float32", "float16"):
         return "edgepress doctor MODEL names what doesn't convert; --quantize float32 to compare"
     helps = _next_for_precision(recipe, file.format, file.quantize, 0.01)
-    return f"{helps}; edgepress verify --layers names the first layer that departs"
+    return f"{helps}; edgepress verify --layers names the first layer that differs"
 
 
 def _own_advice(file: Skipped) -> str:

@@ -202,6 +202,7 @@ class _Line:
             fingerprint(self.original),
             *_training_state(self.original),
             self.dataset.fingerprint,
+            self.dataset.task.text(),
             recipe.seed,
             versions(),
         )

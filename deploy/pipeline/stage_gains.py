@@ -65,13 +65,13 @@ def _note(before: StageRecord, after: StageRecord) -> str:
     if after.structure in _SPARSE:
         return _sparse_note(before, after)
     macs, size = _share(before.macs, after.macs), _share(before.params, after.params)
-    return f"{macs:.0%} of the MACs and {size:.0%} of the parameters are gone for real"
+    return f"{macs:.0%} of the MACs and {size:.0%} of the parameters were removed"
 
 
 def _strip_note(before: StageRecord, after: StageRecord) -> str:
     if after.raw_bytes == before.raw_bytes:
-        return "nothing to strip: the model was plain already"
-    return "parts that only training needed are gone"
+        return "nothing to strip: the model holds no training-only parts"
+    return "parts that only training needed were removed"
 
 
 def _sparse_note(before: StageRecord, after: StageRecord) -> str:
@@ -102,7 +102,7 @@ def _time_note(
             f"{_stayed(change)}: it isn't in the layers that were cut; benchmark --profile shows"
             " where it is"
         )
-    gone = f"{-change.share:.0%} of the time is gone"
+    gone = f"{-change.share:.0%} less latency"
     if after.structure not in _SPARSE and -change.share < _share(before.macs, after.macs) / 2:
         return f"{gone}; the rest is memory traffic and the fixed cost of each operator"
     return gone

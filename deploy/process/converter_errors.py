@@ -49,9 +49,20 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
 )
 
 
-def explain(text: str) -> str:
-    """The meaning of a converter's message, or "" where it isn't known."""
+# Meanings that only a conversion to TFLite has: the same words in ONNX's texts mean something else.
+_OF_TFLITE = frozenset({r"TensorListReserve"})
+
+
+def explain(text: str, task: str = "") -> str:
+    """The meaning of a converter's message, or "" where it isn't known.
+
+    Args:
+        text: What the converter said.
+        task: The conversion's name.
+    """
     for pattern, sentence in _MEANINGS:
+        if pattern in _OF_TFLITE and not task.startswith("tflite"):
+            continue
         found = re.search(pattern, text, re.S)
         if found:
             return sentence.format(*found.groups())

@@ -164,7 +164,7 @@ def _explained(error: BaseException, task: str) -> str:
 
     if isinstance(error, MemoryError):
         return f"the {task} conversion needs more memory than it may take"
-    return explain(str(error)) or one_line(error)
+    return explain(str(error), task) or one_line(error)
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ def _some(kept: list[Step], steps: Sequence[Step], moving: frozenset[str]) -> li
         raise ValueError("the outputs are joined and scaled by nothing that could stay in floats")
     chosen = {id(step) for step in kept}
     if all(step.kind in moving or id(step) in chosen for step in steps):
-        raise ValueError("with its end in floats nothing of this graph would be in int8")
+        raise ValueError("with its end in floats no part of this graph would be int8")
     return kept
 
 

@@ -23,7 +23,8 @@ The error of values (mean absolute, root mean square) may grow by `max_growth`: 
 network's own error in squares, and noise of two thirds of that error adds a fifth. In squares, too,
 comes `step`, the share of the targets' spread that rounding the output itself costs: for values
 that spread over a fifth of their range, an int8 step is 0.02 of the spread. A keypoint network with
-an error of 0.03 of the spread grew by 27 % so; 40 % are explained, 53 % are not. Published figures:
+an error of 0.03 of the spread grew by 27 % so; 40 % are explained, 53 % are not, nor is any growth
+by more than half (by twice `max_growth` where that is more). Published figures:
 MLPerf Tiny's anomaly detector grows by 4 % of its root mean square error in int8.
 """
 

@@ -8,7 +8,7 @@ the converter finds again, so the file computes what the training computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,10 @@ _ROUNDED_AFTER = frozenset({
     "GlobalAveragePooling2D", "InputLayer", "LeakyReLU", "Multiply", "ReLU", "Rescaling",
     "Subtract",
 })  # fmt: skip
+# What only moves, joins or scales values: at the end of a model it may stay in floats.
+_JOINING = _SAME_SCALE | {
+    "Add", "Concatenate", "LeakyReLU", "Multiply", "ReLU", "Rescaling", "Subtract",
+}  # fmt: skip
 _FUSED = ("linear", "relu", "relu6")
 # Ranges that the 8-bit specification gives to outputs of these functions.
 _FIXED_RANGE = {
@@ -45,13 +49,38 @@ _FIXED_RANGE = {
 _PRUNED = 0.1
 
 
-def quantisation_aware(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any:
+def float_end(model: Any, outputs: Collection[str]) -> dict[str, str]:
+    """The operations before some outputs that stay in floats: those that join or scale values.
+
+    Args:
+        model: A Keras model.
+        outputs: Names of the operations that make these outputs.
+
+    Returns:
+        The kind of each operation by its name.
+    """
+    found: dict[str, str] = {}
+    waiting = [t for t in model.outputs if t._keras_history.operation.name in outputs]
+    while waiting:
+        operation, node, _ = waiting.pop()._keras_history
+        kind = type(operation).__name__
+        if operation.name in found or kind not in _JOINING:
+            continue
+        found[operation.name] = kind
+        waiting += operation._inbound_nodes[node].input_tensors
+    return found
+
+
+def quantisation_aware(
+    model: Any, samples: Mapping[str, NDArray[Any]], float_outputs: Collection[str] = ()
+) -> Any:
     """A model that computes in floats what its int8 file will compute.
 
     Args:
         model: A functional or Sequential Keras model of convolutions, dense layers, poolings,
             additions and what TFLite fuses into them.
         samples: Inputs by name, each (n, …): the first ranges of activations.
+        float_outputs: Outputs, by the operations that make them, whose `float_end` isn't rounded.
 
     Returns:
         A new model, to be trained. Kernels with at least a tenth of zeros keep their zeros, and
@@ -61,8 +90,7 @@ def quantisation_aware(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any:
     Raises:
         InputError: A layer has no such counterpart; names it.
     """
-    from edgepress.deploy.quantize.fake_quant import Around
-    from edgepress.deploy.quantize.ranges import ActivationRange, SharedRange
+    from edgepress.deploy.quantize.ranges import FloatsFrom
 
     for tensor in model.inputs:
         if not tensor.dtype.startswith("float"):
@@ -73,28 +101,41 @@ def quantisation_aware(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any:
             )
     small = folded(model)
     read_by = readers(small)
-    swaps = {layer.name: swap for layer in small.layers if (swap := _counterpart(layer))}
+    end = float_end(small, float_outputs)
+    swaps = {
+        layer.name: swap
+        for layer in small.layers
+        if layer.name not in end and (swap := _counterpart(layer))
+    }
     count = iter(range(10_000))
 
     def after(operation: Any, tensor: Any) -> Any:
-        name = f"range_{next(count)}"
-        if type(operation).__name__ in _POOLED:
-            source = _range_of(tensor)
-            return (
-                tensor
-                if source is None
-                else SharedRange(Around((source,), None), name=name)(tensor)
-            )
-        if not _needs_range(operation, read_by.get(operation.name, [])):
+        if operation.name in end:
             return tensor
-        fixed = _FIXED_RANGE.get(_activation(operation))
-        return ActivationRange(fixed=fixed, name=name)(tensor)
+        name, reading = f"range_{next(count)}", read_by.get(operation.name, [])
+        found = _ranged(operation, tensor, reading, name)
+        if end and reading and all(reader and reader.name in end for reader in reading):
+            return FloatsFrom(name=f"{name}_floats")(found)
+        return found
 
     aware = rewrite(small, swaps, after)
     _copy_weights(small, aware)
     _wire(aware)
     observe(aware, samples)
     return aware
+
+
+def _ranged(operation: Any, tensor: Any, read_by: list[Any], name: str) -> Any:
+    """A tensor on the levels on which TFLite stores it."""
+    from edgepress.deploy.quantize.fake_quant import Around
+    from edgepress.deploy.quantize.ranges import ActivationRange, SharedRange
+
+    if type(operation).__name__ in _POOLED:
+        source = _range_of(tensor)
+        return tensor if source is None else SharedRange(Around((source,), None), name=name)(tensor)
+    if not _needs_range(operation, read_by):
+        return tensor
+    return ActivationRange(fixed=_FIXED_RANGE.get(_activation(operation)), name=name)(tensor)
 
 
 def train_quantised(
@@ -105,6 +146,7 @@ def train_quantised(
     lr: float = 1e-4,
     batch_size: int = 64,
     samples: int = 256,
+    float_outputs: Collection[str] = (),
     seed: int = 0,
     state_dir: Path | None = None,
     progress: Progress | None = None,
@@ -118,6 +160,7 @@ def train_quantised(
         lr: Learning rate (Adam, cosine to zero).
         batch_size: Samples a step.
         samples: Samples of the first ranges.
+        float_outputs: As for `quantisation_aware`.
         seed: Draws order and samples.
         state_dir: Folder of the training's state, or None.
         progress: Is told of every step.
@@ -130,7 +173,7 @@ def train_quantised(
     from edgepress.compress.training.training_run import fit
 
     refuse_own_step(model)
-    aware = quantisation_aware(model, dataset.calibration(samples, seed))
+    aware = quantisation_aware(model, dataset.calibration(samples, seed), float_outputs)
     train_like(aware, model)
     spec = TrainSpec(epochs=epochs, lr=lr, batch_size=batch_size, schedule="cosine")
     fit(aware, dataset, spec, seed=seed, state_dir=state_dir, progress=progress, prompt=True)
@@ -174,7 +217,10 @@ def strip_quantisation(aware: Any) -> Any:
 
     plain = {kind: getattr(keras.layers, name) for name, kind in QUANTISED.items()}
     plain |= {kind: getattr(keras.layers, name) for name, kind in COUNTED.items()}
-    swaps: dict[str, list[Any]] = {layer.name: [] for layer in _ranges(aware)}
+    dropped = (*_RANGES, "FloatsFrom")
+    swaps: dict[str, list[Any]] = {
+        layer.name: [] for layer in aware.layers if type(layer).__name__ in dropped
+    }
     for layer in aware.layers:
         if type(layer) in plain:
             swaps[layer.name] = [plain[type(layer)].from_config(layer.get_config())]

@@ -24,6 +24,18 @@ LOGISTIC_RANGE = (0.0, 255 / 256)
 _LOGISTIC_STEP = 1 / 256
 
 
+class FloatsFrom(keras.layers.Layer):
+    """Where the float end of a model begins: the same values, through operators that stay floats.
+
+    The converter carries a scale on through what only moves, joins or scales values, that of one
+    part of a joined output to all parts. A negation has no integer kernel, so none goes past it.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Give the inputs."""
+        return ops.multiply(ops.negative(inputs), -1.0) if is_plain() else inputs
+
+
 class ActivationRange(keras.layers.Layer):
     """Rounds activations to 256 levels between a low and a high value that follow the data.
 

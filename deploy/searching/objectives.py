@@ -17,7 +17,9 @@ class Objective:
 
     Attributes:
         unit: For people.
-        read: Gives it from the trial's figures; None where it wasn't measured.
+        read: Gives it from the trial's figures; None where it wasn't measured. They are `model`
+            (path of the Keras model that was exported), `artifact`, `row` (of its benchmark),
+            `after`, `validation` and `latency`.
         smaller: Whether smaller is better; None leaves it to the task's metric.
     """
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgepress.benchmarks.records import BenchmarkRecord, read_run
+from edgepress.benchmarks.records import BenchmarkRecord
 from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.files import sha256, write_json
@@ -315,13 +315,10 @@ class _Search:
 
     def _report(self, found: SearchRecord) -> None:
         """The page: the front in full, or what was tried where there is none."""
-        from edgepress.benchmarks.report.search_page import write_search_page
+        from edgepress.benchmarks.report.search_page import runs_to_show, write_search_page
 
         self.progress.stage("write the report")
-        numbers = found.front or [trial.number for trial in found.trials]
-        records = [RunFolder(self._trial_folder(number)).record for number in numbers]
-        runs = [(path.parent.name, read_run(path)) for path in records if path.is_file()]
-        write_search_page(found, runs, self.folder.report)
+        write_search_page(found, runs_to_show(found, self.folder.path), self.folder.report)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -109,6 +109,7 @@ def judge(
     row, ratio = _timed(run, artifact)
     relative = ratio is not None if relative is None else relative
     facts = {
+        "model": str(RunFolder(folder).stage(run.stages[-1].name) / "model.keras"),
         "row": row.to_json() if row else {},
         "artifact": artifact.to_json(),
         "after": run.after.to_json(),
@@ -196,7 +197,7 @@ def _last_line(folder: Path) -> str:
     log = folder.with_name(f"{folder.name}.log")
     lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
     errors = [line for line in lines if line.startswith("edgepress: ")]
-    last = (errors or lines or ["it ended without a word"])[-1]
+    last = (errors or lines or ["it ended without a message"])[-1]
     return last.removeprefix("edgepress: error: ")
 
 

@@ -71,7 +71,7 @@ def _open_sizes(inputs: tuple[TensorSpec, ...]) -> Iterator[Finding]:
                 "input",
                 spec.name,
                 f"input '{spec.name}' leaves sizes free: {spec.shape[1:]}",
-                "--shape or --data says them on export; costs count them as 1",
+                "set them with --shape or --data on export; costs count them as 1",
             )
 
 
@@ -150,7 +150,7 @@ def _quantised_range(spec: TensorSpec, values: NDArray[Any]) -> Iterator[Finding
             "warning",
             "input",
             spec.name,
-            f"{clipped:.0%} of the values of input '{spec.name}' are clipped: it takes {low:.4g} to"
-            f" {high:.4g}, the samples run from {values.min():.4g} to {values.max():.4g}",
+            f"{clipped:.0%} of the values of input '{spec.name}' are clipped: it accepts {low:.4g}"
+            f" to {high:.4g}, the samples range from {values.min():.4g} to {values.max():.4g}",
             "the data needs another --scale or --mean",
         )

@@ -120,8 +120,7 @@ def without_road(what: str, write: Write, there: Iterable[str]) -> dict[str, Exp
             write,
             dict.fromkeys(
                 PRECISIONS,
-                f"there is no road from {what} to {name}: export the model that the file was made"
-                " from",
+                f"can't convert {what} to {name}: export the model that the file was made from",
             ),
         )
         for name, exporter in EXPORTERS.items()

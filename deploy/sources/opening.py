@@ -61,7 +61,7 @@ def finished_file(model: Any) -> Path | None:
 
 
 def _by_its_signature(path: Path, why: InputError) -> Source:
-    """A SavedModel whose Keras model can't be carried over.
+    """A SavedModel whose Keras model can't be converted.
 
     Raises:
         InputError: It has no signature that can be run either: `why` is what matters.

@@ -34,7 +34,9 @@ def plausible_inputs(
     for tensor in model.inputs:
         sizes = tuple((shapes or {}).get(tensor.name, tensor.shape[1:]))
         shape = (n, *(FREE_SIZE if size is None else size for size in sizes))
-        rng = np.random.default_rng((seed, zlib.crc32(tensor.name.encode())))
+        rng = np.random.default_rng(
+            (seed, zlib.crc32(tensor.name.encode("utf-8", "surrogatepass")))
+        )
         first = _consumers(model, tensor)
         told = next((x.input_ranges for x in first if hasattr(x, "input_ranges")), None)
         if told and tensor.name in told:

@@ -89,7 +89,7 @@ def checked(path: Any, signature: Signature) -> Signature:
         if spec.dtype in ("object", "string", "str_", "bytes_"):
             raise InputError(
                 f"input '{spec.name}' of '{path}' holds text, which can't be compared or timed",
-                "export the part behind the text's tokens",
+                "export the part after tokenization",
             )
     return signature
 
@@ -153,7 +153,7 @@ def _output_layer(name: str, spec: TensorSpec, activation: Any) -> Any:
 
         def call(self, inputs: Any) -> Any:
             del inputs
-            raise TypeError("a stand-in computes nothing")
+            raise TypeError("a placeholder computes nothing")
 
     layer = Signature(name=name)
     layer.activation = activation

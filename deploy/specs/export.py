@@ -134,7 +134,7 @@ class ExportSpec(Spec):
             )
         if self.io != "float":
             raise InputError(
-                f"--int8-max-drop keeps layers in floats, which --io {self.io} has no place for",
+                f"--int8-max-drop keeps layers in floats, which --io {self.io} can't hold",
                 "pass --io float",
             )
         return self
@@ -151,7 +151,7 @@ class ExportSpec(Spec):
             )
         if "onnx" not in self.formats:
             for name in self.changed("nchw", "opset"):
-                raise InputError(f"{flag_of(name)} has no use without --format onnx")
+                raise InputError(f"{flag_of(name)} has no effect without --format onnx")
         return self
 
     def _has(self, precision: str, formats: Sequence[str] | frozenset[str]) -> bool:
@@ -165,4 +165,4 @@ def flag_of(name: str) -> str:
 
 def unused(name: str, why: str, hint: str, value: Any = "") -> InputError:
     """The refusal of an option that nothing would heed."""
-    return InputError(f"{flag_of(name)}{value} has no use: {why}", hint)
+    return InputError(f"{flag_of(name)}{value} has no effect: {why}", hint)

@@ -19,7 +19,7 @@ from edgepress.deploy.differences.difference import (
     bounded_error,
     noise,
 )
-from edgepress.deploy.differences.growth import grown_error
+from edgepress.deploy.differences.growth import error_holds, grown_error
 from edgepress.deploy.differences.slices import (
     Slices,
     cut,
@@ -38,7 +38,7 @@ from edgepress.deploy.verification.decisions import (
 from edgepress.deploy.verification.source_outputs import SourceOutputs
 
 Outputs = list[NDArray[Any]]
-# A file departs from its source by the rounding of both, seen 1.8 times that of one.
+# A file differs from its source by the rounding of both, seen 1.8 times that of one.
 _ROUNDINGS = 4
 # A channel that spreads over less than this share of what the output spreads over is compared with
 # that share: that it is noisier than it is large may be the rounding of what it was made of.
@@ -92,7 +92,11 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     if source.task is not None and finite:
         metrics = compared(source.task.figures(got, source.targets), source.metrics)
         value = source.task.headline_of(metrics)
-    parts = [_parts(o, d, source, precision) for o, d in zip(outputs, differences, strict=True)]
+    known = {output.name: target for output, _, target in _scored(source, outputs)}
+    parts = [
+        _parts(o, d, source, precision, known.get(o.name))
+        for o, d in zip(outputs, differences, strict=True)
+    ]
     rows = tuple(_row(o, p, precision) for o, p in zip(outputs, parts, strict=True))
     worst = _worst_class(source, outputs, precision) if finite else None
     reason = (
@@ -166,14 +170,21 @@ def _scored(
 
 
 def _parts(
-    output: _Output, difference: NDArray[Any], source: SourceOutputs, precision: Precision
+    output: _Output,
+    difference: NDArray[Any],
+    source: SourceOutputs,
+    precision: Precision,
+    targets: Any = None,
 ) -> list[_Part]:
     """The output, its slices with ranges of their own and, where noise is bounded, its channels."""
     error = bounded_error(difference, output.want, output.whole, precision)
     found = [_Part(error, _tolerance(source, precision, error))]
     for part in output.slices:
         error = bounded_error(cut(difference, part), cut(output.want, part), False, precision)
-        found.append(_Part(error, _tolerance(source, precision, error), part))
+        bound = _tolerance(source, precision, error)
+        if _is_harmless(output, part, error, bound, precision, targets):
+            bound = precision.channel_tolerance
+        found.append(_Part(error, bound, part))
     if precision.bounded == "noise" and not output.whole and output.want.ndim > 1:
         small = {i for s in output.slices if s.last for i in s.places}
         least = _LEAST_OF_WHOLE * spread(output.want)
@@ -184,6 +195,23 @@ def _parts(
             error = noise(cut(difference, one), cut(output.want, one), least)
             found.append(_Part(error, precision.channel_tolerance, one))
     return found
+
+
+def _is_harmless(
+    output: _Output, part: Slices, error: float, bound: float, precision: Precision, targets: Any
+) -> bool:
+    """Whether slices are noisier than the whole may be, but no further from their targets.
+
+    So are pixels that are nearly always 0, which a network gives with an error of its own that
+    their rounding is lost in.
+    """
+    if precision.bounded != "noise" or not bound < error <= precision.channel_tolerance:
+        return False
+    truth = np.asarray(targets) if targets is not None else np.zeros(0)
+    if truth.size != output.want.size or truth.dtype.kind not in "fiub":
+        return False
+    truth = truth.reshape(output.want.shape)
+    return error_holds(cut(output.have, part), cut(output.want, part), cut(truth, part), precision)
 
 
 def _row(output: _Output, parts: list[_Part], precision: Precision) -> OutputAgreement:

@@ -1,4 +1,4 @@
-"""Where an artifact departs from its source: the two compared layer by layer."""
+"""Where an artifact differs from its source: the two compared layer by layer."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class LayerReport:
 
     Attributes:
         layers: The layers.
-        threshold_db: Ratio below which a layer departs from its source: the bound on the noise
+        threshold_db: Ratio below which a layer differs from its source: the bound on the noise
             that `verify` has for the file's precision.
         fused: Layers whose output the artifact doesn't hold: folded into a neighbour.
         samples: Samples compared.

@@ -73,7 +73,7 @@ def test_a_norm_behind_a_norm() -> None:
     )
     diagnosis = doctor(model)
     assert [f.where for f in _found(diagnosis, "graph", "just normalised")] == ["two"]
-    assert _found(diagnosis, "weights", "initial ones")
+    assert _found(diagnosis, "weights", "initial statistics")
 
 
 def test_open_sizes_and_augmentation_and_precision() -> None:
@@ -172,7 +172,7 @@ def test_logits_and_dead_layers(bright: Any) -> None:
     conv.set_weights([np.full((1, 1, 3, 4), -1.0), np.zeros(4)])
     diagnosis = doctor(model, data)
     assert _found(diagnosis, "output", "no softmax")
-    assert _found(diagnosis, "weights", "gives zero for every sample")
+    assert _found(diagnosis, "weights", "is zero for every sample")
 
 
 @pytest.mark.parametrize("name", ["resnet8.keras", *also_real("mlperf_tiny/ic/resnet8.h5")])

@@ -21,6 +21,8 @@ _VARIES = 0.01
 # Resized masks overshoot a little; nothing else that isn't a probability comes so near.
 _OVERSHOOT = 0.1
 _SLACK = 1e-3
+# Between the output that a remark is of and its figures.
+RUNS = " run from "
 _MOST_VALUES = 5_000_000
 
 
@@ -45,7 +47,7 @@ def check_range(name: str, targets: Array, reach: Reach, loss: str) -> str:
     if not values.size:
         return ""
     low, high = float(values.min()), float(values.max())
-    runs = f"targets of output '{name}' run from {low:g} to {high:g}"
+    runs = f"targets of output '{name}'{RUNS}{low:g} to {high:g}"
     if "crossentropy" in loss and (low < -_OVERSHOOT or high > 1 + _OVERSHOOT):
         hint = _way_out(low, high, 1) if low >= 0 else "scale the targets, or take another --loss"
         raise InputError(f"{runs}, but {loss} takes probabilities, 0 to 1", hint)
@@ -60,7 +62,7 @@ def check_range(name: str, targets: Array, reach: Reach, loss: str) -> str:
     varied = float(values[~outside].std()) > _VARIES * width if share < 1 else False
     if _lost(values, within, share, reach) and not (few and varied):
         raise InputError(f"{runs}, but {gives}", _way_out(low, high, reach.high))
-    return f"{runs}, but {gives}: {share:.1%} of them are out of its reach"
+    return f"{runs}, but {gives}: {share:.1%} of them lie outside that range"
 
 
 def _lost(values: Array, within: Array, share: float, reach: Reach) -> bool:

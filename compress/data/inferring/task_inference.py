@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.inferring.compiled_objective import with_compiled_loss
 from edgepress.compress.data.inferring.output_range import Reach, reach_of
+from edgepress.compress.data.inferring.output_reading import Look, read_output
 from edgepress.compress.data.inferring.target_range import check_range
 from edgepress.compress.data.keras_counterparts import keras_loss, loss_name
 from edgepress.compress.data.metrics import METRICS
@@ -74,6 +76,7 @@ def infer_task(
     loss: str | None = None,
     metric: str | None = None,
     reaches: Sequence[Reach] | None = None,
+    look: Look | None = None,
 ) -> Task:
     """Infer the task from the model's outputs and some targets.
 
@@ -83,6 +86,7 @@ def infer_task(
         loss: Keras loss by name, instead of the inferred one.
         metric: Metric by name, instead of the inferred one.
         reaches: What values each output can take, if it is known already.
+        look: What outputs give to samples of the data, for those that may be logits or not.
 
     Returns:
         The task.
@@ -112,6 +116,9 @@ def infer_task(
         if loss is not None:
             _check_loss(loss, name, task.loss)
             task = replace(task, loss=loss)
+        else:
+            task, told = _as_compiled(output, task, np.asarray(target), look)
+            remarks += told
         if "sparse" not in task.loss:
             remarks.append(check_range(name, np.asarray(target), reach, task.loss))
         if said.from_logits and not output.bare and loss is None and output.of_classes:
@@ -122,6 +129,24 @@ def infer_task(
         found.append(replace(task, weight=said.weight))
     chosen = found if metric is None else _with_metric(metric, found)
     return Task(tuple(chosen), metric, tuple(filter(None, remarks)))
+
+
+def _as_compiled(
+    output: _Output, task: OutputTask, targets: Array, look: Look | None
+) -> tuple[OutputTask, list[str]]:
+    """The task with the compiled loss, on logits or probabilities as the outputs themselves say."""
+    said, remarks = output.compiled, []
+    entropic = "crossentropy" in output.loss  # others, as a hinge, decide at 0
+    if output.bare and entropic and said.from_logits is not True and look is not None:
+        logits, told = read_output(task, said.from_logits, look()[output.name])
+        task = replace(task, logits=logits)
+        remarks.append(told)
+    elif entropic and task.loss == "mse":
+        task = replace(task, logits=output.logits)
+    task, told = with_compiled_loss(task, said, targets, output.shape)
+    if task.loss == "mse":
+        task = replace(task, logits=False)
+    return task, [*remarks, told]
 
 
 def _is_keras_loss(name: str) -> bool:
@@ -273,5 +298,5 @@ def _check_target_shape(name: str, targets: Array, shape: Sequence[int | None]) 
     if not fits and not (tuple(shape[-1:]) == (1,) and inner == tuple(shape[:-1])):
         raise InputError(
             f"targets have shape {tuple(inner)}, output '{name}' has {tuple(shape)}",
-            "the data belongs to another model, or lacks a preprocessing",
+            "the data belongs to another model, or needs preprocessing",
         )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,31 +104,6 @@ def class_labels(targets: Any) -> Array | None:
     return labels if len(np.unique(labels)) <= max(2, len(labels) // 2) else None
 
 
-def read_npz(path: Path) -> Arrays:
-    """All arrays of an `.npz` file.
-
-    Raises:
-        InputError: The file isn't one, is damaged, or holds Python objects.
-    """
-    if path.stat().st_size and not zipfile.is_zipfile(path):
-        raise InputError(
-            f"'{path}' is not a whole .npz file", "write it with numpy.savez_compressed"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except ValueError as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
-            raise InputError(
-                f"'{path}' holds Python objects, which are not read", "save plain number arrays"
-            ) from None
-        raise InputError(f"'{path}' can't be read: {error}") from None
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError, TypeError):
-        raise InputError(
-            f"'{path}' is not a whole .npz file", "write it with numpy.savez_compressed"
-        ) from None
-
-
 def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, Any]]:
     """Sort arrays by their names into splits.
 
@@ -150,12 +123,7 @@ def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
         place = _place(name)
         if place is None:
             continue
-        side, split, tensor = place
-        slot = sorted_.setdefault(split, {})
-        if tensor:
-            slot.setdefault(side, {})[tensor] = value
-        else:
-            slot[side] = value
+        _put(sorted_.setdefault(place[1], {}), place, name, value, where)
     if not sorted_:
         found = ", ".join(sorted(arrays)) or "nothing"
         raise InputError(
@@ -169,6 +137,27 @@ def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
             lacking = "x" if "inputs" in missing else "y"
             raise InputError(f"{where} has no array '{lacking}{suffix}'")
     return {split: (slot["inputs"], slot["targets"]) for split, slot in sorted_.items()}
+
+
+def is_read(name: str) -> bool:
+    """Whether an array of this name is read."""
+    return _place(name) is not None
+
+
+def _put(
+    slot: dict[str, Any], place: tuple[str, str, str], name: str, value: Any, where: str
+) -> None:
+    """Give an array its place among those of its split; two can't have the same."""
+    side, _, tensor = place
+    if tensor and isinstance(slot.setdefault(side, {}), dict):
+        slot[side][tensor] = value
+    elif tensor or side in slot:
+        raise InputError(
+            f"{where}: '{name}' stands beside another array of the same {side}",
+            f"name all {side} of a split behind two underscores, or give one array",
+        )
+    else:
+        slot[side] = value
 
 
 def _place(name: str) -> tuple[str, str, str] | None:
@@ -230,8 +219,8 @@ def _padded(inputs: Any, model: Any) -> Any:
         return keras.utils.pad_sequences(inputs, dtype="float32", padding="post", value=value)
     except ValueError as error:
         raise InputError(
-            f"the sequences don't fit one another: {error}",
-            "they may differ in length, not in what a step holds",
+            f"the sequences have different feature shapes: {error}",
+            "they may differ in length, but every step must have the same shape",
         ) from None
 
 

@@ -28,7 +28,7 @@ FIX_THE_ORDER = (
     "give image_dataset_from_directory shuffle=False, .shuffle() a seed and"
     " reshuffle_each_iteration=False, and leave random steps out"
 )
-_RESTART = "let the data function make a pipeline that starts anew at each pass"
+_RESTART = "let the data function return a pipeline that can be iterated again"
 
 
 def fixed(stream: StreamSource, where: str, limits: Limits = _LIMITS) -> Any:
@@ -116,8 +116,8 @@ def _on_disk(stream: StreamSource, sample: Batch, where: str, limits: Limits) ->
     make = limits.place(size)
     if make is None:
         raise InputError(
-            f"{where}: the pipeline gives other samples, or another order, at each pass, and its"
-            f" {size / 2**30:.1f} GiB fit neither in memory nor among the temporary files",
+            f"{where}: the pipeline yields different samples, or another order, on each pass, and"
+            f" its {size / 2**30:.1f} GiB fit neither in memory nor on the temporary disk",
             FIX_THE_ORDER,
         )
     kept = [make((stream.size, *a.shape[1:]), a.dtype) for a in arrays]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,9 @@ class ImageSource:
         import tensorflow as tf
 
         chosen = np.arange(self.size) if order is None else order
-        paths = tf.constant([self.paths[i] for i in chosen])
-        targets = tf.constant([self.targets[i] for i in chosen])
+        paths = tf.constant([os.fsencode(self.paths[i]) for i in chosen])
+        answers = [self.targets[i] for i in chosen]
+        targets = tf.constant([os.fsencode(a) if isinstance(a, str) else a for a in answers])
 
         def read(path: Any, target: Any) -> Any:
             image = _tensor(path, self.size_px, self.channels)
@@ -88,7 +90,7 @@ def _tensor(path: Any, size_px: tuple[int, int], channels: int) -> Any:
     import tensorflow as tf
 
     image = tf.numpy_function(
-        lambda p: read_image(p.decode(), size_px, channels), [path], tf.uint8, stateful=False
+        lambda p: read_image(os.fsdecode(p), size_px, channels), [path], tf.uint8, stateful=False
     )
     return tf.ensure_shape(image, (*size_px, channels))
 
@@ -123,12 +125,24 @@ def read_image(path: str, size_px: tuple[int, int], channels: int) -> Array:
                 image = image.resize(size_px[::-1], Image.Resampling.BILINEAR)
             return np.asarray(image, np.uint8).reshape(*size_px, channels)
     except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
-        raise InputError(f"'{path}' is not a readable image: {error}") from None
+        raise InputError(f"'{path}' is not a readable image: {error}") from error
 
 
 def images_in(folder: Path) -> list[Path]:
     """The image files of a folder, sorted by name."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and p.is_file())
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The image files of a folder and of the folders in it, as Keras reads them; none hidden."""
+    found = (
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_ENDINGS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    return sorted(found)
 
 
 def folder_splits(folder: Path) -> dict[str, Path]:
@@ -138,31 +152,6 @@ def folder_splits(folder: Path) -> dict[str, Path]:
     return splits or {"all": folder}
 
 
-def class_names(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Names of the class folders, which must be the same in every split.
-
-    Raises:
-        InputError: There are none, or a split has others.
-    """
-    names = [sorted(p.name for p in f.iterdir() if p.is_dir() and images_in(p)) for f in folders]
-    if not names[0]:
-        endings = ", ".join(IMAGE_ENDINGS)
-        raise InputError(
-            f"'{folders[0]}' holds no class folders with images", f"images end in {endings}"
-        )
-    for folder, found in zip(folders, names, strict=True):
-        odd = set(found) - set(names[0])
-        if odd:
-            raise InputError(f"'{folder}' has class '{min(odd)}', '{folders[0]}' has not")
-    return tuple(names[0])
-
-
-def empty_classes(folders: Sequence[Path]) -> list[str]:
-    """A note for each folder without images among the class folders, for it is no class."""
-    inside = [p for f in folders for p in sorted(f.iterdir()) if p.is_dir() and p.name[0] != "."]
-    return [f"'{p}' holds no images, so it is no class" for p in inside if not images_in(p)]
-
-
 def class_folder_source(
     folder: Path, classes: tuple[str, ...], model: Any, resize: tuple[int, int] | None
 ) -> ImageSource:
@@ -170,7 +159,7 @@ def class_folder_source(
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        inside = images_in(folder / name) if (folder / name).is_dir() else []
+        inside = images_below(folder / name) if (folder / name).is_dir() else []
         paths += [str(p) for p in inside]
         labels += [label] * len(inside)
     if not paths:
@@ -214,7 +203,7 @@ def _image_input(model: Any, folder: Path) -> Any:
         shapes = ", ".join(str(tuple(t.shape[1:])) for t in model.inputs)
         raise InputError(
             f"'{folder}' is a folder of images, the model takes {shapes}",
-            "folders serve models with one input of (height, width, 1, 3 or 4 channels)",
+            "image folders are for models with one input of (height, width, 1, 3 or 4 channels)",
         )
     return tensor
 
@@ -228,7 +217,8 @@ def _size(
         return shape[1], shape[2]
 
     raise InputError(
-        f"'{folder}': the model takes images of any size, so they need one", "pass --resize HxW"
+        f"'{folder}': the model takes images of any size, so give one with --resize",
+        "pass --resize HxW",
     )
 
 
@@ -236,7 +226,7 @@ def folder_hash(folder: Path) -> str:
     """Hash of the names and contents of all files below a folder."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(str(path.relative_to(folder)).encode())
+        digest.update(os.fsencode(path.relative_to(folder)))
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -37,14 +37,28 @@ def as_array(values: Any, what: str) -> NDArray[Any]:
     """What a user gave as one array.
 
     Raises:
-        InputError: It is made of arrays that don't fit one another.
+        InputError: It is made of arrays that don't fit one another, or is no array.
     """
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError:
         raise InputError(
             f"{what} are arrays of different shapes", "give one array, (samples, …)"
         ) from None
+    if array.ndim == 0:
+        raise InputError(
+            f"{what} are a single value, not one for each sample", "give one array, (samples, …)"
+        )
+    return _common_type(array)
+
+
+def _common_type(array: NDArray[Any]) -> NDArray[Any]:
+    """Numbers in a type that TensorFlow has: of this machine's byte order, 8 bytes at most."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    if array.dtype.kind in "iuf" and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def _is_named(targets: Any) -> bool:

@@ -87,8 +87,8 @@ def _check_shapes(spec: Any, model: Any, where: str) -> None:
     for tensor in model.inputs:
         if tensor.name not in spec:
             raise InputError(
-                f"{where}: samples have nothing for the model's input '{tensor.name}'",
-                f"name what they have by the inputs {', '.join(t.name for t in model.inputs)}",
+                f"{where}: samples have no value for the model's input '{tensor.name}'",
+                f"name their entries after the inputs {', '.join(t.name for t in model.inputs)}",
             )
         shape = spec[tensor.name].shape
         if not shape.is_compatible_with(tensor.shape[1:]):

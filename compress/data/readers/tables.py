@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,9 @@ def _read(path: Path) -> Any:
             f"'{path}' is a table, which needs pandas", "pip install 'edgepress[tables]'"
         ) from None
     try:
-        return pandas.read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path)
+        return _read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path)
+    except InputError:
+        raise
     except UnicodeDecodeError:
         raise InputError(
             f"'{path}' can't be read as a table: its text isn't UTF-8",
@@ -87,10 +91,34 @@ def _read(path: Path) -> Any:
         raise InputError(f"'{path}' can't be read as a table: {error}") from None
 
 
+def _read_csv(path: Path) -> Any:
+    """A CSV file as it stands: pandas would take cells too many of a first row as row names."""
+    import pandas
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = next(csv.reader(file), [])
+    with path.open("rb") as rows:
+        odd = next((number for number, row in enumerate(rows, start=1) if b"\0" in row), None)
+    if odd is not None:
+        raise InputError(f"'{path}:{odd}' holds a zero byte, so it is no text", "save it as UTF-8")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"'{path}:1' names column '{twice}' twice", "give each its own name")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        try:
+            return pandas.read_csv(path, index_col=False)
+        except pandas.errors.ParserWarning:
+            raise InputError(
+                f"'{path}' has rows of more cells than the {len(names)} columns of its first line",
+                "quote cells that hold commas",
+            ) from None
+
+
 def _separator(columns: Any) -> str:
     """What to do where all names of columns stand in one; empty where they don't."""
     found = [mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in str(columns[0])]
-    return f"its columns are divided by {found[0]!r}; divide them by commas" if found else ""
+    return f"its columns are separated by {found[0]!r}; separate them by commas" if found else ""
 
 
 def _numbers(path: Path, values: Any, notes: list[str]) -> Any:

@@ -116,7 +116,7 @@ class CosineMerge(keras.layers.Layer):
         if [len(shape) for shape in input_shape] != [2, 2]:
             raise InputError(
                 f"layer '{self.name}' merges inputs of shapes {input_shape} by their cosine, which"
-                " is carried over for two vectors only",
+                " can be converted for two vectors only",
                 "build the model in a function and give file.py:function",
             )
 

@@ -58,7 +58,7 @@ def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> 
             _correct(builder)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise InputError(
-                f"'{path}' holds a configuration that isn't whole: {type(error).__name__} {error}",
+                f"'{path}' holds an incomplete configuration: {type(error).__name__} {error}",
                 "save the model again, or build it in a function and give file.py:function",
             ) from error
     optimizer, remarks = carry_optimizer(model, builder, saved)

@@ -57,6 +57,32 @@ def trusting(layers: Sequence[Any]) -> Iterator[None]:
         yield
 
 
+def plain_configuration(layer: Any) -> dict[str, Any]:
+    """A layer's configuration in containers of its own, which may be changed.
+
+    Keras gives some of a layer's own lists, which keep track of the layer: a deep copy of one
+    copies the layer's tracker, and fails at the modules that it holds.
+
+    Args:
+        layer: A Keras layer.
+
+    Raises:
+        NotImplementedError: The layer has no configuration.
+    """
+    config: dict[str, Any] = _plain(layer.get_config())
+    return config
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(held) for key, held in value.items()}
+    if isinstance(value, list):
+        return [_plain(held) for held in value]
+    if type(value) is tuple:
+        return tuple(map(_plain, value))
+    return value
+
+
 def _rebuilt(model: Any) -> Any:
     """A model of the same layers and names with weights of its own."""
     import keras

@@ -323,6 +323,6 @@ def _check(model: Any, wanted: list[Any], found: list[Any]) -> None:
             np.abs(a).max(initial=0), 1e-6
         ):
             raise InputError(
-                f"'{model.name}' computes otherwise when flattened",
+                f"'{model.name}' gives different outputs when flattened",
                 "its call depends on more than its inputs; build it with the functional API",
             )

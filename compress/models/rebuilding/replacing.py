@@ -86,8 +86,8 @@ def copy_of(operation: Any, prefix: str = "") -> Any:
         raise
     except (NotImplementedError, TypeError, ValueError) as error:
         raise InputError(
-            f"layer '{operation.name}' ({type(operation).__name__}) can't be made again from its"
-            f" settings: {' '.join(str(error).split())[:120]}",
+            f"layer '{operation.name}' ({type(operation).__name__}) can't be rebuilt from its"
+            f" configuration: {' '.join(str(error).split())[:120]}",
             "give its class a get_config that names all arguments",
         ) from None
     # The settings of a user's own layer may lack it.

@@ -158,7 +158,7 @@ class Site:
         axis = ids.axis(axis)
         others = [a for a in ids.varying if a != axis]
         if others and axis not in ids.varying:
-            self.pin(ids, "{} takes these channels for places, not for channels")
+            self.pin(ids, "{} treats these channels as spatial positions")
         spread = ids.spread([axis])
         return self.trace.classes.unite_across(spread, axis)
 

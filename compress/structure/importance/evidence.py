@@ -97,7 +97,9 @@ class Evidence:
 
     def random(self, group: Group) -> np.random.Generator:
         """A generator of a group's own."""
-        return np.random.default_rng((self.seed, zlib.crc32(group.name.encode())))
+        return np.random.default_rng(
+            (self.seed, zlib.crc32(group.name.encode("utf-8", "surrogatepass")))
+        )
 
     @cached_property
     def observations(self) -> Observations:

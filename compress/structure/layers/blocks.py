@@ -28,7 +28,7 @@ _PRODUCTS = ("Multiply",)
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Something that can be left out whole.
+    """Something that can be removed as a whole.
 
     Attributes:
         name: Path of the layer that makes the tensor.
@@ -64,7 +64,7 @@ def _call(node: Any) -> Call:
 
 
 def find_blocks(channels: Channels, protect: Sequence[str] = ()) -> list[Block]:
-    """Everything of a model, nested models included, that can be left out whole and multiplies.
+    """Everything of a model, nested models included, that can be removed as a whole and multiplies.
 
     Args:
         channels: The units of a model, those of protected layers pinned.

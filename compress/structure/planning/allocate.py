@@ -358,7 +358,7 @@ def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: ChannelsSpec
         if sparsity and not any(g.prunable for g in named):
             raise InputError(
                 f"per_layer '{glob}': none of its channels can be removed: {named[0].reason}",
-                "leave it out, or free what holds it",
+                "leave it out, or unprotect it",
             )
         for ladder in ladders:
             name = ladder.group.name

@@ -66,15 +66,15 @@ def _on_time(
     asked, kept = target.limit / full, budget.macs(alive) / full
     if kept < asked * (1 - TOLERANCE):
         yield (
-            f"MACs fall to {kept:.2f} of what they were, {asked:.2f} was asked for: the time on"
-            f" {metering.device} steps there"
+            f"MACs fall to {kept:.2f} of what they were, {asked:.2f} was asked for: latency"
+            f" on {metering.device} is stepwise at these widths"
         )
     (clock,) = (m for m in metering.accounts if m.what == "latency")
     share = clock.after / clock.before
     if share > time_wanted(1.0, asked) + TOLERANCE:
         yield (
             f"the time on {metering.device} falls to {share:.2f} only: no widths near that target"
-            " save more of it; target_latency goes as far as it takes, and structure layers leaves"
+            " save more of it; target_latency prunes as far as needed, and structure layers leaves"
             " out whole blocks"
         )
 

@@ -167,7 +167,7 @@ def operate(model: Any, plan: PruningPlan) -> Surgery:
     """`apply_plan`, with the account of what became of what."""
     if fingerprint(model) != plan.fingerprint:
         raise InputError(
-            f"the plan was made for another model than '{model.name}', or for other weights",
+            f"the plan was made for a model other than '{model.name}', or for other weights",
             "make a new plan",
         )
     channels = find_channels(model)

@@ -37,8 +37,8 @@ def unreachable(
     digits = 3 if what.startswith("ms ") else 0
     return InputError(
         f"{limit:,.{digits}f} {what} can't be reached: the lowest is {lowest:,.{digits}f}"
-        f" ({lowest / full:.2f} of {full:,.{digits}f}); what holds it: {'; '.join(reasons)}",
-        "ask for more, or free what holds it",
+        f" ({lowest / full:.2f} of {full:,.{digits}f}); limited by: {'; '.join(reasons)}",
+        "raise the target, or unprotect those layers",
     )
 
 

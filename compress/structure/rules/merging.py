@@ -24,9 +24,9 @@ def meet(inputs: Sequence[Ids], site: Site) -> Ids:
     narrow = [i for i in inputs if _is_spread(i, inputs)]
     main = [i for i in inputs if all(i is not n for n in narrow)]
     for ids in narrow:
-        site.pin(ids, "{} spreads it over other channels")
+        site.pin(ids, "{} broadcasts it over other channels")
     if not main or any(ids.array.size > 1 for ids in narrow):
-        return _refuse(inputs, site, "{} spreads tensors over each other")
+        return _refuse(inputs, site, "{} broadcasts tensors against each other")
     for other in main[1:]:
         site.trace.classes.unite(*np.broadcast_arrays(main[0].array, other.array))
     widest = np.broadcast_arrays(*(i.array for i in main))[0]

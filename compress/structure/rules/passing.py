@@ -150,7 +150,7 @@ def places(layer: Any, ids: Ids) -> list[int]:
 
 def _refuse_places(layer: Any, ids: Ids, site: Site) -> None:
     if set(places(layer, ids)) & set(ids.varying):
-        site.pin(ids, "{} takes these channels for places, not for channels")
+        site.pin(ids, "{} treats these channels as spatial positions")
 
 
 def trace_pooling(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:

@@ -134,7 +134,7 @@ def trace_time_distributed(layer: Any, inputs: tuple[Ids, ...], site: Site) -> A
     if graph_of(inner) is not None:
         return refuse(inputs, site, "{} runs a whole model at each step")
     if inputs[0].array.shape[1] > 1:
-        return refuse(inputs, site, "{} takes these channels for steps")
+        return refuse(inputs, site, "{} treats these channels as time steps")
     given = tuple(Ids(i.array[:, 0], (i.shape[0], *i.shape[2:])) for i in inputs)
     shapes = tuple((s[0], *s[2:]) for s in site.shapes)
     out = _inner_rule(inner).trace(inner, given, site.within(inner, shapes))

@@ -74,8 +74,8 @@ def compile_like(source: Any, model: Any, optimizer: Any) -> str:
     except Exception as error:  # whatever the user's own losses and metrics raise
         model.compiled, model.optimizer = False, None
         return (
-            "the pruned model is not compiled: what the original was compiled with can't be made"
-            f" again ({type(error).__name__})"
+            "the pruned model is not compiled: what the original was compiled with can't be"
+            f" restored ({type(error).__name__})"
         )
     if optimizer is None or type(optimizer) is not type(source.optimizer):
         return "the pruned model is compiled as the original was, its optimizer without a state"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import graph_of, resolve
-from edgepress.compress.models.rebuilding.copying import trusting
+from edgepress.compress.models.rebuilding.copying import plain_configuration, trusting
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.rules import rule_for
 from edgepress.compress.structure.tracing.groups import Alive, Channels
@@ -156,7 +155,7 @@ class _Rebuild:
 
     def _layer(self, old: Any, visit: Visit) -> Any:
         try:
-            config = copy.deepcopy(old.get_config())
+            config = plain_configuration(old)
         except NotImplementedError as error:
             raise InputError(
                 f"layer '{visit.call.path}' can't be rebuilt: {type(old).__name__} has no"

@@ -148,7 +148,7 @@ class Channels:
         for axis, side in enumerate(sides):
             box = box & np.expand_dims(side, [a for a in range(here.ndim) if a != axis])
         if not np.array_equal(box, here):
-            raise ValueError("the removed channels don't leave a box of a tensor")
+            raise ValueError("the remaining channels don't form a rectangular slice of a tensor")
         return tuple(
             full if full is None or len(side) == 1 else int(side.sum())
             for full, side in zip(ids.shape, sides, strict=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, sweep
+from edgepress.compress.models.guarding.archives import read_arrays
 
 Array = NDArray[Any]
 
@@ -94,8 +95,7 @@ class Checkpoints:
         """
         if self._file is None or not self._file.exists():
             return None
-        with np.load(self._file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_arrays(self._file)
         facts = json.loads(arrays.pop("facts").tobytes())
         if facts.pop("key") != self._key:
             raise InputError(

@@ -52,7 +52,8 @@ def class_weights(setting: str, model: Any, dataset: Dataset) -> tuple[float, ..
 
 def _check(task: Task) -> None:
     single = len(task.losses) == 1
-    if single and "crossentropy" in task.losses[0] and task.kind not in ("multi-label",):
+    classes = "crossentropy" in task.losses[0] or task.kind in ("classification", "binary")
+    if single and classes and task.kind != "multi-label":
         return
     raise InputError(
         f"class weights are for one output of classes, but the task is {task.kind}"
@@ -86,7 +87,7 @@ def _weight(text: str, name: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 <= weight < math.inf:
-        raise InputError(f"class_weights: '{text}' for class '{name}' is no weight of 0 or more")
+        raise InputError(f"class_weights: '{text}' for class '{name}' is not a weight of 0 or more")
     return weight
 
 
@@ -101,9 +102,10 @@ def _counts(split: Split, task: Task, count: int) -> NDArray[np.float64]:
 
 
 def _labels(split: Split, task: Task) -> Any:
-    one_hot = task.losses[0].startswith("categorical")
+    by_number = "sparse" in task.losses[0]
     for _, targets in split.source.batches(None, _BATCH).as_numpy_iterator():
         values = next(iter(targets.values())) if isinstance(targets, dict) else targets
+        one_hot = not by_number and values.ndim > 1 and values.shape[-1] > 1
         yield values.argmax(-1) if one_hot else values
 
 
@@ -121,7 +123,7 @@ def sample_weights(weights: Sequence[float], loss: str, target: Any, output: Any
     """
     import tensorflow as tf
 
-    if loss.startswith("categorical"):
+    if "sparse" not in loss and output.shape[-1] != 1:
         classes = tf.argmax(target, -1)
     else:
         classes = tf.reshape(tf.cast(target, tf.int32), tf.shape(output)[:-1])

@@ -114,7 +114,7 @@ class Loop:
         self._replicas = replicas
         self._optimizer = self._make_optimizer()
         self._given = optimizer if carries(optimizer, self._optimizer) else None
-        self._metrics = [] if replicas else dataset.task.keras_metrics()
+        self._metrics = [] if replicas else dataset.task.training_metrics()
         self._steps = self._split.steps(spec.batch_size)
         self._pace = Pace(
             self._optimizer,
@@ -126,7 +126,7 @@ class Loop:
         self._validation = None
         if dataset.val is not None:
             self._validation = Validation(model, dataset.val, objective, spec.batch_size)
-        self.judge = _judge(dataset, bool(self._metrics))
+        self.judge = _judge(dataset, bool(self._metrics) and len(dataset.task.outputs) == 1)
         self._logs = logs_of(spec)
         directions = {"loss": False, dataset.task.metric: dataset.task.higher_is_better}
         self._hooks = Hooks(
@@ -201,7 +201,7 @@ class Loop:
     def _epoch(self, epoch: int, hooks: Any) -> None:
         began = time.monotonic()
         self._draw(epoch)
-        for metric in self._metrics:
+        for _, metric in self._metrics:
             metric.reset_state()
         hooks.on_epoch_begin(epoch)
         row = self._train(epoch, hooks)
@@ -244,17 +244,18 @@ class Loop:
             if self._model.stop_training:
                 break
         row = {"loss": total / max(1, done), "lr": self._pace.current()}
-        return row | {metric.name: float(metric.result()) for metric in self._metrics}
+        return row | {metric.name: float(metric.result()) for _, metric in self._metrics}
 
     def _validate(self, epoch: int, hooks: Any) -> dict[str, float]:
         if self._validation is None:
             return {}
         hooks.on_test_begin()
-        loss, metric = self._validation()
+        found = self._validation()
+        loss = found["val_loss"]
         hooks.on_test_end({"loss": loss})
         if not math.isfinite(loss):
             raise Diverged(_divergence(loss, epoch, None, 0.0, self._spec))
-        return {"val_loss": loss, self.judge.metric: metric}
+        return found
 
     def _keep(self, row: dict[str, float]) -> None:
         """Record a whole epoch: columns, best weights, checkpoint."""
@@ -337,9 +338,9 @@ def _divergence(loss: float, epoch: int, step: int | None, rate: float, spec: Tr
     at = f" at the learning rate {rate:.3g}" if rate else ""
     clip = "" if spec.clipnorm or spec.clipvalue else ", bound the gradient with clipnorm 1"
     return (
-        f"the loss became {'NaN' if math.isnan(loss) else 'infinite'} in {where}{at}: take a rate"
-        f" of {spec.lr / 10:.3g} or lower, a warm-up of an epoch{clip}, and check that the inputs"
-        " are scaled as the model expects"
+        f"the loss became {'NaN' if math.isnan(loss) else 'infinite'} in {where}{at}: use a"
+        f" learning rate of {spec.lr / 10:.3g} or lower, a warm-up of an epoch{clip}, and check"
+        " that the inputs are scaled as the model expects"
     )
 
 

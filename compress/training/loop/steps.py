@@ -134,7 +134,11 @@ def flat(outputs: Any) -> list[Any]:
 
 
 def training_step(
-    model: Any, objective: Objective, apply: Apply, metrics: list[Any], signature: Any
+    model: Any,
+    objective: Objective,
+    apply: Apply,
+    metrics: list[tuple[int, Any]],
+    signature: Any,
 ) -> Any:
     """Compile one training step.
 
@@ -142,7 +146,7 @@ def training_step(
         model: Trained in place, what is trainable of it.
         objective: What is minimised; the model's regularisation is added.
         apply: Changes the model: takes gradients and the variables that they belong to.
-        metrics: Keras metrics of the training display.
+        metrics: Keras metrics of the training display, each with the place of its output.
         signature: (inputs, targets) specifications of the batches.
 
     Returns:
@@ -160,8 +164,9 @@ def training_step(
         if variables:
             gradients = tape.gradient(loss, variables)
             apply(gradients, variables)
-        for metric in metrics:
-            metric.update_state(targets, flat(given)[0])
+        outputs, wanted = flat(given), objective.task.target_list(targets)
+        for place, metric in metrics:
+            metric.update_state(wanted[place], outputs[place])
         return loss
 
     return step
@@ -206,8 +211,11 @@ class Validation:
 
         self._step = step
 
-    def __call__(self) -> tuple[float, float]:
-        """The task's loss, mean over samples, and its metric."""
+    def __call__(self) -> dict[str, float]:
+        """The task's loss, mean over samples, and its metric, by the names of their columns.
+
+        With the metric of each output, where there are several.
+        """
         for metric in self._metrics:
             metric.reset_state()
         losses, sizes, collected = [], [], []
@@ -217,17 +225,20 @@ class Validation:
             sizes.append(len(outputs[0]))
             if not self._metrics:
                 collected.append(([o.numpy() for o in outputs], _as_numpy(targets)))
-        loss = float(np.average(losses, weights=sizes))
+        found = {"val_loss": float(np.average(losses, weights=sizes))}
         if self._metrics:
-            return loss, float(self._metrics[0].result())
-        return loss, self._score(collected)
+            return {**found, f"val_{self._task.metric}": float(self._metrics[0].result())}
+        return found | self._scored(collected)
 
-    def _score(self, parts: list[Any]) -> float:
+    def _scored(self, parts: list[Any]) -> dict[str, float]:
         import tensorflow as tf
 
         outputs = [np.concatenate(o) for o in zip(*(p[0] for p in parts), strict=True)]
         targets = tf.nest.map_structure(lambda *t: np.concatenate(t), *(p[1] for p in parts))
-        return self._task.score(outputs, targets)
+        figures = self._task.figures(outputs, targets)
+        found = {f"val_{self._task.metric}": self._task.headline_of(figures)}
+        single = {f"val_{f.output}_{f.metric}": float(f.value or 0.0) for f in figures}
+        return found | single if len(self._task.outputs) > 1 else found
 
 
 def _as_numpy(targets: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import running
 from edgepress.compress.models.user_code import resolve_object
 from edgepress.compress.specs.recipe import TrainSpec
 from edgepress.compress.training.loop.checkpoints import Resumable, Snapshot
@@ -32,12 +33,8 @@ def _callback(reference: str) -> Any:
 
     found = resolve_object(reference)
     if not isinstance(found, keras.callbacks.Callback) and callable(found):
-        try:
+        with running(f"callback '{reference}'"):
             found = found()
-        except Exception as error:
-            raise InputError(
-                f"callback '{reference}' fails: {type(error).__name__}: {error}"
-            ) from error
     if not isinstance(found, keras.callbacks.Callback):
         raise InputError(
             f"'{reference}' is {type(found).__name__}, not a Keras callback",

@@ -151,7 +151,7 @@ def prune_to_size(
             account = Measured(
                 "size", f"{spec.packing} bytes", full, after, search.size(rung), limit
             )
-            note = f"{ladder.label(rung)} holds the target of {limit:,.0f} {spec.packing} bytes"
+            note = f"{ladder.label(rung)} meets the target of {limit:,.0f} {spec.packing} bytes"
             return replace(result, measured=(account,), notes=(note, *result.notes))
         aim = limit * (1 - _MARGIN) * search.size(rung) / after
         rung = min(max(rung + 1, search.find(aim, limit)), ladder.rungs)

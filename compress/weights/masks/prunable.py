@@ -112,8 +112,12 @@ class PrunableWeight:
         return int(np.prod(self.shape))
 
     def value(self) -> Float[np.ndarray, "..."]:
-        """The weights."""
-        return np.array(keras.ops.convert_to_numpy(self.variable)).astype(np.float32)
+        """The weights, copied."""
+        return np.array(self.seen())
+
+    def seen(self) -> Float[np.ndarray, "..."]:
+        """The weights for looking at, not for writing to: those in float32 aren't copied."""
+        return np.asarray(self.variable.value).astype(np.float32, copy=False)
 
     def planes(self) -> Float[np.ndarray, "s i o"]:
         """The weights as planes (S, I, O)."""

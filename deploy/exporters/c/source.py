@@ -118,9 +118,9 @@ def _arena(job: Job, precision: str, model: Path) -> tuple[int, list[str]]:
     notes = [*plan.warnings]
     planned = f"{plan.total} (activations {plan.activations}, TFLM's structures {plan.structures})"
     if plan.guessed:
-        notes.append(f"what TFLM keeps for {', '.join(plan.guessed)} is guessed in the plan")
+        notes.append(f"TFLM's memory for {', '.join(plan.guessed)} is guessed in the plan")
     if not has_micro():
-        why = "the package tflite-micro is not installed, so TFLM wasn't tried"
+        why = "the package tflite-micro is not installed, so the file wasn't run in TFLM"
         notes.append(f"arena planned, {planned}, not measured: {why}")
         return _round_up(plan.total + plan.total // 10), notes
     trial = try_in_micro(job, precision, model)

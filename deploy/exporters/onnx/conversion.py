@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.deploy.exporters.onnx.handlers import HANDLERS
 from edgepress.deploy.exporters.onnx.names import named, settle_shapes
 from edgepress.deploy.exporters.onnx.tf2onnx_patches import mended
 from edgepress.deploy.exporters.tracing import SIGNATURE
@@ -32,9 +33,10 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a SavedModel to ONNX.
 
     Args:
-        request: `source` (SavedModel folder), `out` (file), `opset`, `nchw` (names of inputs that
-            the file takes channels first), `inputs` and `outputs` (names in order), `probe`
-            (.npz of samples by input name), `slim` (whether to clean the graph).
+        request: `source` (SavedModel folder), `reference` (one of the same outputs that TensorFlow
+            runs; some operators in `source` only stand for ONNX's), `out` (file), `opset`, `nchw`
+            (names of inputs that the file takes channels first), `inputs` and `outputs` (names in
+            order), `probe` (.npz of samples by input name), `slim` (whether to clean the graph).
 
     Returns:
         `road`, `operators`, `opset` and `ir_version` of the file.
@@ -49,7 +51,10 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     function = loaded.signatures[SIGNATURE]
     with np.load(request["probe"]) as file:
         probe = {name: file[name] for name in file.files}
-    expected = function(**{name: tf.constant(array) for name, array in probe.items()})
+    reference = function
+    if request["reference"] != request["source"]:
+        reference = tf.saved_model.load(request["reference"]).signatures[SIGNATURE]
+    expected = reference(**{name: tf.constant(array) for name, array in probe.items()})
     want = [expected[name].numpy() for name in request["outputs"]]
     problems = []
     for road in _roads(function):
@@ -89,11 +94,13 @@ def _from_function(function: Any, request: Mapping[str, Any]) -> Any:
     names = request["inputs"]
     given = function.structured_input_signature[1]
     signature = [tf.TensorSpec(given[n].shape, given[n].dtype, name=n) for n in names]
-    plain = tf.function(
-        lambda *tensors: function(**dict(zip(names, tensors, strict=True))),
-        input_signature=signature,
-        autograph=False,
-    )
+
+    def ordered(*tensors: Any) -> list[Any]:
+        # A mapping of outputs would be flattened in the order of its sorted keys.
+        outputs = function(**dict(zip(names, tensors, strict=True)))
+        return [outputs[name] for name in request["outputs"]]
+
+    plain = tf.function(ordered, input_signature=signature, autograph=False)
     return tf2onnx.convert.from_function(
         plain,
         input_signature=signature,
@@ -139,59 +146,6 @@ def _with_all_transposes(function: Any, request: Mapping[str, Any]) -> Any:
     finally:
         optimizer._optimizers["optimize_transpose"] = left_out
         optimizer._optimizers.move_to_end("optimize_transpose", last=False)
-
-
-def _complementary_error_function(context: Any, node: Any, name: str, args: Any) -> Any:
-    """1 - Erf."""
-    del name, args
-    node.type = "Erf"
-    return _followed(context, node, "Sub", lambda erf, one: [one, erf])
-
-
-def _exponential_less_one(context: Any, node: Any, name: str, args: Any) -> Any:
-    """Exp - 1."""
-    del name, args
-    node.type = "Exp"
-    return _followed(context, node, "Sub", lambda power, one: [power, one])
-
-
-def _logarithm_of_one_more(context: Any, node: Any, name: str, args: Any) -> Any:
-    """Log of the sum."""
-    from tf2onnx import utils
-
-    del name, args
-    node.type = "Log"
-    inputs = [node.input[0], _one(context, node)]
-    return context.insert_new_node_on_input(node, "Add", inputs, name=utils.make_name("plus_one"))
-
-
-def _followed(
-    context: Any, node: Any, kind: str, order: Callable[[str, str], Sequence[str]]
-) -> Any:
-    """The node with another behind it, which reads its output and the number one."""
-    from tf2onnx import utils
-
-    output = node.output[0]
-    behind = context.insert_new_node_on_output(kind, output, name=utils.make_name(kind))
-    context.replace_inputs(behind, list(order(output, _one(context, node))))
-    return node
-
-
-def _one(context: Any, node: Any) -> str:
-    """The number one in the type of a node's output."""
-    from tf2onnx import utils
-
-    kind = utils.map_onnx_to_numpy_type(context.get_dtype(node.output[0]))
-    constant = context.make_const(utils.make_name("one"), np.array(1, kind))
-    return str(constant.output[0])
-
-
-# Operators that tf2onnx leaves as they are, by what they are made of.
-HANDLERS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
-    "Erfc": (_complementary_error_function, []),  # of the exact GELU
-    "Expm1": (_exponential_less_one, []),
-    "Log1p": (_logarithm_of_one_more, []),
-}
 
 
 def _check(

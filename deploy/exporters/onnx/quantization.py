@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.deploy.exporters.onnx.masks import bound_masks
 from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
 from edgepress.deploy.process.malloc import returning_blocks
 from edgepress.deploy.quantize.float_tail import Tail, onnx_tail
@@ -47,7 +48,8 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
         prepared = onnx.load(ready)
         loops, depth = bool(_loops(prepared)), request.get("float_tail", 0)
         floats = onnx_tail(prepared, depth) if depth else Tail()
-        if floats.names:
+        bounded = request["precision"] == "int8" and bound_masks(prepared.graph)
+        if floats.names or bounded:
             onnx.save(prepared, ready)
         if request["precision"] == "dynamic":
             _dynamic(ready, request, loops)
@@ -57,6 +59,8 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
         ready.unlink(missing_ok=True)
     written = onnx.load(request["out"])
     _check_quantised(written)
+    if request["precision"] == "dynamic":
+        _check_smaller(Path(request["out"]), Path(request["source"]))
     # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
     sort_nodes(written.graph)
     onnx.save(written, request["out"])
@@ -72,6 +76,16 @@ def _check_quantised(model: Any) -> None:
             "ONNX Runtime quantises no weight of this graph: not those in loops, which masked"
             " recurrent layers and those with a hard sigmoid become, and on the go not those of"
             " convolutions; float32 and float16 remain"
+        )
+
+
+def _check_smaller(dynamic: Path, source: Path) -> None:
+    larger, smaller = dynamic.stat().st_size, source.stat().st_size
+    if larger >= smaller:
+        raise ValueError(
+            f"the dynamic file would have {larger:,} bytes, float32 has {smaller:,}: the scales and"
+            " operators that it needs weigh more than ONNX Runtime saves here, which quantises no"
+            " convolution, GRU or RNN on the go; float32 and float16 remain"
         )
 
 

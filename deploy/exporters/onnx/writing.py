@@ -11,6 +11,7 @@ from typing import Any
 
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.tracing import input_names
+from edgepress.deploy.lowerings.operations import says_otherwise
 from edgepress.deploy.quantize.float_tail import note_of
 
 # What the conversion said of the float32 file, from which the others are made.
@@ -64,7 +65,11 @@ def _versions(answer: Mapping[str, Any]) -> dict[str, str]:
 
 def _convert(job: Job, out: Path) -> None:
     batch = job.settings.graph_batch
-    source = job.graph(None if batch in ("auto", "dynamic") else int(batch))
+    size = None if batch in ("auto", "dynamic") else int(batch)
+    reference = job.graph(size)
+    source = reference
+    if says_otherwise(reference.operations, "onnx"):
+        source = job.graph(size, words="onnx")
     images = _images(job)
     if job.settings.nchw and not images:
         raise Unsupported("the model has no image input whose channels could come first")
@@ -72,6 +77,7 @@ def _convert(job: Job, out: Path) -> None:
         "onnx",
         {
             "source": str(source.folder),
+            "reference": str(reference.folder),
             "out": str(out),
             "opset": job.settings.opset,
             "nchw": images if job.settings.nchw else [],

@@ -22,6 +22,7 @@ from edgepress.benchmarks.tflite.graph import packed
 from edgepress.benchmarks.tflite.metadata_tables import LABELS, Described, Description, pack, unpack
 from edgepress.compress.data.preparation import Preparation
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 
 ENTRY = "TFLITE_METADATA"
 
@@ -93,15 +94,15 @@ def read_description(path: Path | str) -> Description | None:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    data = Path(path).read_bytes()
-    model = schema.Model.GetRootAs(data, 0)
-    number = _entry(model)
-    if number is None:
-        return None
     try:
+        data = Path(path).read_bytes()
+        model = schema.Model.GetRootAs(data, 0)
+        number = _entry(model)
+        if number is None:
+            return None
         return unpack(bytes(model.Buffers(number).DataAsNumpy()), _files(data))
     except Exception as error:  # the bytes are anyone's
-        raise InputError(f"the metadata of '{path}' is damaged: {type(error).__name__}") from None
+        raise InputError(f"the metadata of '{path}' is damaged: {reason(error)}") from error
 
 
 def _entry(model: Any) -> int | None:

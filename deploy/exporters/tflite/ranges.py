@@ -38,8 +38,11 @@ def clipped(calibrated: bytes, samples: Samples, method: str, kept: Path) -> byt
         np.savez(kept, allow_pickle=False, **{str(i): c for i, c in counted.items()})
     content = bytearray(calibrated)
     places = _ranges(content)
+    whole = _decisive(calibrated)
     with np.load(kept) as counts:
         for index, (low, high) in ranges.items():
+            if index in whole:
+                continue
             found = CLIPPING[method](Histogram(counts[str(index)], *_with_zero(low[0], high[0])))
             places[index][0][0], places[index][1][0] = found
     return bytes(content)
@@ -62,6 +65,62 @@ def _ranges(content: bytes | bytearray) -> dict[int, tuple[NDArray[Any], NDArray
         low, high = (_view(content, ends._tab, field) for field in (4, 6))
         if np.isfinite([low[0], high[0]]).all() and low[0] < high[0]:
             found[index] = (low, high)
+    return found
+
+
+# What leads, in the graph of a normalisation, from squares to their root; and of an attention, from
+# a product to its softmax.
+_TO_A_ROOT = frozenset(
+    {"ADD", "MAXIMUM", "MEAN", "MUL", "RSQRT", "SQRT", "SQUARE", "SQUARED_DIFFERENCE"}
+)
+_TO_A_SOFTMAX = frozenset({"ADD", "MUL", "RESHAPE", "SELECT", "SELECT_V2", "SUB", "TRANSPOSE"})
+_SQUARES = frozenset({"MUL", "SQUARE", "SQUARED_DIFFERENCE"})
+
+
+def _decisive(content: bytes) -> set[int]:
+    """Tensors whose largest values decide over others, so that none of them is cut off.
+
+    A normalisation's variance scales a whole row, and the largest score of an attention decides
+    over all others of its row (the softmax that an output ends in isn't meant). Outputs are what a
+    person gets: nothing behind them gains by a finer step.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+    made: dict[int, tuple[str, list[int]]] = {}
+    for place in range(graph.OperatorsLength()):
+        operator = graph.Operators(place)
+        kind = names.get(model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode(), "")
+        made[operator.Outputs(0)] = kind, list(operator.InputsAsNumpy())
+    outputs = set(graph.OutputsAsNumpy())
+    roots = {t for t, (kind, _) in made.items() if kind in ("RSQRT", "SQRT")}
+    scores = {
+        inputs[0] for t, (kind, inputs) in made.items() if kind == "SOFTMAX" and t not in outputs
+    }
+    return (
+        outputs
+        | _above(roots, made, _TO_A_ROOT, _SQUARES)
+        | _above(scores, made, _TO_A_SOFTMAX, frozenset())
+    )
+
+
+def _above(
+    tensors: set[int],
+    made: dict[int, tuple[str, list[int]]],
+    through: frozenset[str],
+    to: frozenset[str],
+) -> set[int]:
+    """Tensors and those they are made of, through some operators and up to some of them."""
+    found: set[int] = set()
+    left = list(tensors)
+    while left:
+        tensor = left.pop()
+        found.add(tensor)
+        kind, inputs = made.get(tensor, ("", []))
+        if kind in through and kind not in to:
+            left += [i for i in inputs if i in made and i not in found]
     return found
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgepress.compress.kernel.artifact import TensorSpec
-from edgepress.deploy.sources.contents.operation import Operation
+from edgepress.deploy.sources.contents.operation import Constant, Operation
 
 # Operators that only change how numbers are stored.
 CONVERTING = frozenset({
@@ -26,13 +27,17 @@ class Arithmetic:
     Attributes:
         operators: How many there are.
         in_floats: How many compute in floats, by kind.
-        mixed: How many of these read weights in integers, which the runtime unpacks or multiplies
-            with activations that it quantises anew each time.
+        mixed: How many read weights in integers, which the runtime unpacks or multiplies with
+            activations that it quantises anew each time.
+        weights: How many numbers are stored for operators.
+        in_integers: How many of these are integers.
     """
 
     operators: int
     in_floats: Mapping[str, int]
     mixed: int
+    weights: int = 0
+    in_integers: int = 0
 
     @property
     def floats(self) -> int:
@@ -44,9 +49,18 @@ def arithmetic(operations: Sequence[Operation]) -> Arithmetic:
     """What operators compute in."""
     computing = [o for o in operations if o.type not in CONVERTING]
     floats = [o for o in computing if o.in_floats]
-    mixed = sum(any("int" in c.dtype for c in o.constants if c.kernel) for o in floats)
+    mixed = sum(any(_short(c) for c in o.constants if c.kernel) for o in computing)
     kinds = Counter(o.type for o in floats)
-    return Arithmetic(len(computing), dict(kinds.most_common()), mixed)
+    stored = {c.key: c for o in operations for c in o.constants}.values()
+    numbers = [c for c in stored if "float" in c.dtype or _short(c)]
+    integers = sum(c.size for c in numbers if _short(c))
+    total = sum(c.size for c in numbers)
+    return Arithmetic(len(computing), dict(kinds.most_common()), mixed, total, integers)
+
+
+def _short(constant: Constant) -> bool:
+    """Whether it holds weights in integers; wider ones are shapes and places."""
+    return constant.dtype in ("int4", "int8", "uint8")
 
 
 def batch_of(inputs: Sequence[TensorSpec]) -> int | None:
@@ -71,13 +85,15 @@ def truths(
         outputs: What it gives.
     """
     whole = quantize in ("int8", "int16x8")
-    name = path.name.lower()
+    # A name that promises weights alone promises no more.
+    name = re.sub(r"int[48][-_]?weights", "", path.name.lower())
     if not whole and quantize not in name and any(kind in name for kind in _INTEGER_NAMES):
         yield f"its name says integers, but it is {quantize}: activations are floats"
     if quantize in ("dynamic", "int8-weights", "int4-weights"):
         yield (
-            f"only weights are integers: {found.mixed} of {found.operators} operators read them,"
-            " and activations between operators are floats"
+            f"only weights are integers, {found.in_integers:,} of {found.weights:,} of them:"
+            f" {found.mixed} of {found.operators} operators read them, and activations between"
+            " operators are floats"
         )
     elif whole and found.floats:
         kinds = [f"{kind} x {n}" if n > 1 else kind for kind, n in found.in_floats.items()]

@@ -45,10 +45,12 @@ def read_onnx(path: Path) -> Any:
         model = onnx.load(path, load_external_data=False)
     except DecodeError:
         raise InputError(
-            f"'{path}' is not a whole ONNX file", "it is truncated: get it again"
+            f"'{path}' is not a whole ONNX file", "it is truncated: copy or download it again"
         ) from None
     if not model.graph.node or not model.graph.output:
         raise InputError(f"'{path}' is not an ONNX model: it holds no graph")
+    if (odd := next(_no_text(model.graph), None)) is not None:
+        raise InputError(f"'{path}' is damaged: the name {odd!r} in it isn't UTF-8", "get it again")
     for name, file, end in _outside(model):
         if not (path.parent / file).is_file():
             raise InputError(
@@ -58,6 +60,19 @@ def read_onnx(path: Path) -> Any:
         if (path.parent / file).stat().st_size < end:
             raise InputError(f"'{path.parent / file}' is truncated: it ends before '{name}' does")
     return model
+
+
+def _no_text(graph: Any) -> Iterator[bytes]:
+    """Names in a graph and those inside it that aren't UTF-8: protobuf gives those as bytes."""
+    tensors = (graph.input, graph.output, graph.value_info, graph.initializer)
+    names = [tensor.name for group in tensors for tensor in group]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        for attribute in node.attribute:
+            names.append(attribute.name)
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _no_text(inner)
+    yield from (name for name in names if isinstance(name, bytes))
 
 
 def _outside(model: Any) -> Iterator[tuple[str, str, int]]:

@@ -52,7 +52,9 @@ class SavedModelFolder(ForeignFile):
         """A hash over all its files."""
         digest = hashlib.sha256()
         for file in self._files:
-            digest.update(f"{file.relative_to(self.path)}:{sha256(file)};".encode())
+            digest.update(
+                f"{file.relative_to(self.path)}:{sha256(file)};".encode("utf-8", "surrogatepass")
+            )
         return digest.hexdigest()
 
     def exporters(self) -> Mapping[str, Exporter]:

@@ -136,7 +136,7 @@ class SavedModelReader:
                 if node.op in refused or prints:
                     raise InputError(
                         f"'{self.path}' is not run: its graph holds the operation {node.op}"
-                        f" ('{node.name}'), which reaches out of the model",
+                        f" ('{node.name}'), which accesses something outside the model",
                         "save the model again without it",
                     )
 

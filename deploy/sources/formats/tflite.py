@@ -88,7 +88,7 @@ class TFLiteFile(ForeignFile):
     def _absent(self) -> dict[str, str]:
         """Why there is no file of a precision."""
         if self.precision == "float32":
-            return {"float16": "nothing here stores a finished TFLite file in 16-bit floats"}
+            return {"float16": "an existing TFLite file can't be stored in 16-bit floats"}
         return stored_already(self.precision)
 
     def _write(self, job: Job, precision: str, out: Path) -> Written:

@@ -159,7 +159,7 @@ class AndroidSession:
             if "EXTERNAL delegate created" not in output:
                 raise DeviceError(f"'{self.phone.name}' can't use the delegate '{library}'")
             if "will not be executed by the delegate" in output:
-                self._notes["no operator was taken over by the delegate"] = None
+                self._notes["no operator was run by the delegate"] = None
 
     def facts(self) -> SessionFacts:
         """What the last run told."""

@@ -50,14 +50,31 @@ def serial_target(url: str) -> SerialTarget:
     """The board behind `mcu:/dev/tty…`.
 
     Raises:
-        InputError: The speed is none that serial lines have.
+        InputError: The speed is none that serial lines have, or what the address names is no line.
     """
     bare, options = split_options(url, _OPTIONS)
     baud = options.get("baud", "115200")
     if not hasattr(termios, f"B{baud}"):
         raise InputError(f"baud {baud} is not a speed of serial lines", "try 115200")
     emulated = options.get("emulated", "0") not in ("0", "no")
-    return SerialTarget(bare, Path(bare.partition(":")[2]), int(baud), not emulated)
+    port = Path(bare.partition(":")[2])
+    _check_line(port)
+    return SerialTarget(bare, port, int(baud), not emulated)
+
+
+def _check_line(port: Path) -> None:
+    """Refuse what is there and is no serial line; a board that is absent is told of later."""
+    try:
+        line = os.open(port, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return
+    try:
+        if not os.isatty(line):
+            raise InputError(
+                f"'{port}' is no serial line", "name the board's port, such as /dev/ttyACM0"
+            )
+    finally:
+        os.close(line)
 
 
 class SerialTarget:
@@ -134,12 +151,11 @@ class SerialTarget:
         except OSError:
             os.close(line)
             raise DeviceError(f"'{self._port}' is in use by another run") from None
-        speed = getattr(termios, f"B{self._baud}")
-        settings = termios.tcgetattr(line)
-        control = termios.CS8 | termios.CREAD | termios.CLOCAL
-        raw = [0, 0, control, 0, speed, speed, settings[6]]
-        termios.tcsetattr(line, termios.TCSANOW, raw)
-        termios.tcflush(line, termios.TCIOFLUSH)
+        try:
+            _make_raw(line, self._baud)
+        except termios.error as error:
+            os.close(line)
+            raise DeviceError(f"'{self._port}' can't be set up: {error.args[-1]}") from error
         self._line = line
         return line
 
@@ -252,3 +268,12 @@ def _tensor_specs(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     for spec in (*told["inputs"], *told["outputs"]):
         spec["shape"] = [size or 1 for size in spec["shape"]]
     return told["inputs"], told["outputs"]
+
+
+def _make_raw(line: int, baud: int) -> None:
+    """Let bytes through as they are, at a speed."""
+    speed = getattr(termios, f"B{baud}")
+    settings = termios.tcgetattr(line)
+    control = termios.CS8 | termios.CREAD | termios.CLOCAL
+    termios.tcsetattr(line, termios.TCSANOW, [0, 0, control, 0, speed, speed, settings[6]])
+    termios.tcflush(line, termios.TCIOFLUSH)

@@ -20,9 +20,10 @@ from edgepress.benchmarks.number_format import (
     ms_text,
     significant,
 )
+from edgepress.benchmarks.records import run_record
 from edgepress.benchmarks.report import RENDERERS, report
 from edgepress.benchmarks.report.html import render_html
-from edgepress.benchmarks.report.markdown import render_markdown, terminal_tables
+from edgepress.benchmarks.report.markdown import grids, render_markdown, terminal_tables
 from edgepress.compress.errors import InputError
 
 
@@ -211,13 +212,52 @@ def test_the_page_of_a_benchmark_tells_all_of_it(tmp_path: Path) -> None:
     text = _Page(page).text
     for words in ("Benchmark of 2 files on local, npu", "1 regression against run 7 (main)",
                   "94.00 %", "44.50 %", "198 of 400 were lost", "within the noise", "same",
-                  "not compared", "old.tflite isn't measured today", "87.00 %", "box: 0.2500 mae",
+                  "not compared", "old.tflite isn't measured today", "87.00 %", "0.2500",
                   "0.500 mJ", "estimated: not a real time", "half on the CPU", "it crashed",
                   "same (no difference shown)", "CONV_2D", "machine was busy"):  # fmt: skip
         assert words in text, words
     plain = report([tmp_path / "b.json"], tmp_path / "b.md").read_text()
     assert "| latency |" in plain
     assert "estimated: not a real time" in plain
+
+
+def outputs(
+    small: float, large: float, before: tuple[float | None, float | None] = (None, None)
+) -> list[dict[str, Any]]:
+    return [
+        {"output": "small", "metric": "accuracy", "value": small, "headline": True,
+         "source_value": before[0]},
+        {"output": "large", "metric": "mae", "value": large, "headline": False,
+         "source_value": before[1]},
+    ]  # fmt: skip
+
+
+def test_each_output_has_its_row_in_every_report_of_a_run() -> None:
+    run = a_run()
+    run["stages"][1]["metrics"] = outputs(0.625, 2477.0, (0.75, 2064.0))
+    run["artifacts"][0]["verified"]["metrics"] = outputs(0.5, 3096.0, (0.625, 2477.0))
+    tables = {title: grid for title, grid in grids(run_record(run))}
+    rows = {(row[0], row[2]): row for row in tables["Metrics by output"].rows}
+    pruned, file = "01-prune", "net_int8.tflite"
+    assert rows["small *", pruned][3:] == ("75.00 %", "62.50 %", "−12.50 points")
+    assert rows["large", file] == ("large", "mae", file, "2 477", "3 096", "+25.0 %")
+    assert len(rows) == 4
+    for text in (_Page(render_html([("run", run)])).text, render_markdown([("run", run)])):
+        assert all(cell in text for row in rows.values() for cell in row)
+    run["stages"][1]["metrics"] = run["artifacts"][0]["verified"]["metrics"] = outputs(1, 1)[:1]
+    assert "Metrics by output" not in render_html([("run", run)])
+
+
+def test_each_output_has_its_row_in_every_report_of_a_benchmark(tmp_path: Path) -> None:
+    told = a_bench()
+    told["rows"][0]["metrics"] = outputs(0.625, 2477.0)
+    (tmp_path / "b.json").write_text(json.dumps(told))
+    plain = report([tmp_path / "b.json"], tmp_path / "b.md").read_text()
+    assert "| small * | accuracy | net_int8.tflite · local | 62.50 % |" in plain
+    assert "| large | mae | net_int8.tflite · local | 2 477 |" in plain
+    assert "| box | mae | model.tflite · npu | 0.2500 |" in plain
+    page = _Page(report([tmp_path / "b.json"], tmp_path / "b.html").read_text()).text
+    assert all(words in page for words in ("Metrics by output", "small *", "2 477", "box"))
 
 
 def test_an_estimated_time_stands_nowhere_without_its_mark(tmp_path: Path) -> None:

@@ -64,5 +64,5 @@ def test_what_is_missing_is_named(model):
     with pytest.raises(InputError, match="no array for input 'b'"):
         open_data(({"left": LEFT}, targets), model)
     stream = tf.data.Dataset.from_tensor_slices(({"left": LEFT}, targets))
-    with pytest.raises(InputError, match="nothing for the model's input 'b'"):
+    with pytest.raises(InputError, match="no value for the model's input 'b'"):
         open_data({"train": stream, "val": stream}, model)

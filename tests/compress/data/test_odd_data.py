@@ -54,7 +54,7 @@ def test_class_numbers_in_floats_are_classes() -> None:
 
 def test_a_file_of_another_kind_is_not_said_to_hold_objects(tmp_path: Path) -> None:
     (tmp_path / "d.npz").write_text("hello")
-    assert "not a whole .npz" in _refusal(tmp_path / "d.npz", _model(4))
+    assert "incomplete or corrupt .npz" in _refusal(tmp_path / "d.npz", _model(4))
 
 
 def test_steps_of_different_width_are_refused() -> None:
@@ -71,7 +71,7 @@ def test_channels_that_come_first_are_seen() -> None:
 
 TABLES = {
     "latin": ("größe,b,y\n1,2,0\n".encode("latin-1"), "UTF-8"),
-    "semicolons": (b"a;b;y\n1;2;0\n", "divided by ';'"),
+    "semicolons": (b"a;b;y\n1;2;0\n", "separated by ';'"),
     "no_rows": (b"a,b,y\n", "no rows"),
 }
 

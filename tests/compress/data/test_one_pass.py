@@ -1,4 +1,4 @@
-"""Figures on pipelines that give other samples, or another order, at each pass."""
+"""Figures on pipelines that give other samples, or another order, on each pass."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _pairs(samples):
 
 
 def _drawn(samples):
-    """Samples that are drawn anew at each pass."""
+    """Samples that are drawn anew on each pass."""
     x, y = samples
 
     def generate():
@@ -120,7 +120,7 @@ def test_what_does_not_fit_in_memory_is_kept_on_disk(model, samples):
 
 def test_without_room_a_shuffled_split_is_refused_and_a_steady_one_read_again(model, samples):
     limits = Limits(memory=1e-6, disk=0)
-    with pytest.raises(InputError, match="at each pass"):
+    with pytest.raises(InputError, match="on each pass"):
         fixed(stream_source(_pairs(samples).shuffle(SIZE), model, "test"), "test", limits)
     steady = stream_source(_pairs(samples), model, "test")
     assert fixed(steady, "test", limits) is steady
@@ -131,7 +131,7 @@ def test_a_later_pass_that_departs_is_refused(model, samples, monkeypatch):
     stream = _pairs(samples).take(70).concatenate(_pairs(samples).skip(70).shuffle(SIZE))
     passes = Passes(open_data({"test": stream}, model).report_split, 32)
     list(passes)
-    with pytest.raises(InputError, match="at each pass"):
+    with pytest.raises(InputError, match="on each pass"):
         list(passes)
 
 

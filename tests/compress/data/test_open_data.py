@@ -310,7 +310,7 @@ def test_bad_files_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:200])
     for name, message in {
         "missing.npz": "does not exist", "empty": "is empty", "o.npz": "Python objects",
-        "cut.npz": "not a whole .npz",
+        "cut.npz": "incomplete or corrupt .npz",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=message):
             open_data(tmp_path / name, dense())
@@ -353,7 +353,7 @@ def test_uneven_classes_and_shared_samples_are_told() -> None:
     x = RANDOM.normal(size=(60, 4)).astype(np.float32)
     y = np.repeat([0, 1, 2], [50, 6, 4])
     data = open_data({"x_train": x, "y_train": y, "x_test": x[:5], "y_test": y[:5]}, dense())
-    assert any("classes are uneven: class 2 has" in w for w in data.warnings)
+    assert any("classes are imbalanced: class 2 has" in w for w in data.warnings)
     assert any("samples of the test split are in the training split" in w for w in data.warnings)
     clean = open_data({"x": x, "y": np.arange(60) % 3}, dense())
     assert not any("uneven" in w or "training split too" in w for w in clean.warnings)

@@ -152,7 +152,6 @@ def test_an_error_of_logits_is_that_of_their_probabilities():
         ("BCE", "binary", True),
         ("MeanSquaredError", "regression", False),
         (keras.losses.BinaryCrossentropy(from_logits=True), "binary", True),
-        (keras.losses.BinaryCrossentropy(), "binary", False),
     ],
 )
 @pytest.mark.parametrize("ending", [None, ".keras", ".h5"])
@@ -181,6 +180,12 @@ def test_every_name_of_a_loss_means_the_same(names, model, targets):
     loss = task.total_loss([model(X)], targets.astype("float32"))
     assert loss.shape == ()
     assert np.isfinite(float(loss))
+
+
+def test_a_hinge_decides_at_zero():
+    model = dense(1, "tanh")
+    model.compile("sgd", "hinge")
+    assert task_of(model, YES * 2 - 1).logits == (True,)
 
 
 def test_probabilities_said_to_be_logits_are_remarked():
@@ -239,7 +244,7 @@ IN_PART = {
 def test_targets_out_of_reach_in_part_are_remarked(case):
     activation, targets = IN_PART[case]
     dataset = open_data({"x": X, "y": targets}, dense(2, activation))
-    assert any("out of its reach" in warning for warning in dataset.warnings)
+    assert sum("outside that range" in warning for warning in dataset.warnings) == 1
 
 
 @settings(max_examples=40)
@@ -253,3 +258,100 @@ def test_what_an_output_gives_is_never_out_of_its_reach(activation, seed):
     targets = np.asarray(keras.activations.get(activation)(values))
     dataset = open_data({"x": X, "y": targets}, dense(2, activation))
     assert not any("reach" in warning for warning in dataset.warnings)
+
+
+ONE_HOT = np.eye(3, dtype="float32")[CLASS]
+SHARES = RANDOM.random((60, 2))
+COMPILED = {
+    "focal": (dense(1, "sigmoid"), YES, keras.losses.BinaryFocalCrossentropy(gamma=4.0)),
+    "focal on logits": (
+        dense(1), YES, keras.losses.BinaryFocalCrossentropy(gamma=4.0, from_logits=True),
+    ),
+    "focal of classes": (
+        dense(3, "softmax"), ONE_HOT, keras.losses.CategoricalFocalCrossentropy(gamma=1.0),
+    ),
+    "smoothed": (dense(3, "softmax"), ONE_HOT, keras.losses.CategoricalCrossentropy(False, 0.2)),
+    "binary of classes": (dense(3, "sigmoid"), ONE_HOT, keras.losses.BinaryCrossentropy()),
+    "values of classes": (dense(3, "softmax"), ONE_HOT, keras.losses.MeanSquaredError()),
+    "huber": (dense(2), X[:, :2], keras.losses.Huber()),
+    "log cosh": (dense(2), X[:, :2], keras.losses.LogCosh()),
+    "absolute": (dense(2), X[:, :2], keras.losses.MeanAbsoluteError()),
+    "probabilities": (dense(2, "sigmoid"), SHARES, keras.losses.BinaryCrossentropy()),
+    "ignored class": (
+        dense(3, "softmax"), CLASS, keras.losses.SparseCategoricalCrossentropy(ignore_class=1),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", [None, ".keras", ".h5"])
+@pytest.mark.parametrize("case", COMPILED)
+def test_the_compiled_loss_is_the_one_trained_by(case, ending, tmp_path):
+    given, targets, loss = COMPILED[case]
+    model = keras.models.clone_model(given)
+    model.compile("sgd", loss)
+    expected = float(loss(targets, model(X)))
+    if ending:
+        model.save(tmp_path / f"m{ending}")
+        model = load(tmp_path / f"m{ending}")
+    dataset = open_data({"x": X, "y": targets}, model)
+    assert float(dataset.task.total_loss([model(X)], targets)) == pytest.approx(expected, rel=1e-5)
+    assert not any("in its place" in warning for warning in dataset.warnings)
+    plain = open_data(DataSpec(spec={"x": X, "y": targets}, loss=dataset.task.loss), model).task
+    assert plain.outputs[0].settings == ""
+    if dataset.task.outputs[0].settings:
+        assert float(plain.total_loss([model(X)], targets)) != pytest.approx(expected, rel=1e-3)
+
+
+def test_a_setting_that_no_file_holds_is_kept_of_an_object_and_remarked_of_a_file(tmp_path):
+    model = dense(2)
+    model.compile("sgd", keras.losses.Huber(delta=0.1))
+    assert task_of(model, X[:, :2]).outputs[0].settings == "delta=0.1"
+    model.save(tmp_path / "m.keras")
+    dataset = open_data({"x": X, "y": X[:, :2]}, load(tmp_path / "m.keras"))
+    assert any("saves no delta" in warning for warning in dataset.warnings)
+
+
+def test_a_loss_of_rows_is_taken_of_class_numbers():
+    model = dense(3, "softmax")
+    loss = keras.losses.CategoricalFocalCrossentropy(gamma=3.0)
+    model.compile("sgd", loss)
+    task = task_of(model, CLASS)
+    expected = float(loss(ONE_HOT, model(X)))
+    assert float(task.total_loss([model(X)], CLASS)) == pytest.approx(expected, rel=1e-5)
+    assert finetune(model, {"x": X, "y": CLASS}, epochs=1).history.metric == "accuracy"
+
+
+def test_a_loss_of_the_users_own_is_taken_and_named(tmp_path):
+    def own_loss(targets, outputs):
+        return ops.mean(ops.abs(targets - outputs) ** 3, -1)
+
+    own_loss.__name__ = "cubic_error"  # so that Keras doesn't find it by its name
+    model = dense(2)
+    model.compile("sgd", own_loss)
+    expected = float(np.mean(own_loss(X[:, :2], np.asarray(model(X)))))
+    model.save(tmp_path / "m.keras")
+    dataset = open_data({"x": X, "y": X[:, :2]}, load(tmp_path / "m.keras"))
+    assert dataset.task.loss == "mse"
+    assert any("cubic_error" in w and "--custom-objects" in w for w in dataset.warnings)
+    known = load(tmp_path / "m.keras", custom_objects={"cubic_error": own_loss})
+    for one in (model, known):
+        task = task_of(one, X[:, :2])
+        assert float(task.total_loss([one(X)], X[:, :2])) == pytest.approx(expected, rel=1e-5)
+        assert "cubic_error" in task.text()
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "logits"),
+    [(6.0, 0.0, True), (0.0, 0.4, False), (0.4, 0.5, False)],
+    ids=["far outside", "within", "learned as values"],
+)
+def test_a_word_on_logits_that_the_outputs_refute_is_not_taken(weight, bias, logits):
+    model = dense(1)
+    kernel = np.zeros((4, 1), "float32")
+    kernel[0] = weight
+    model.set_weights([kernel, np.array([bias], "float32")])
+    model.compile("sgd", keras.losses.BinaryCrossentropy())
+    dataset = open_data({"x": X, "y": (X[:, :1] > 0) * 1.0}, model)
+    assert dataset.task.logits == (logits,)
+    (said,) = [w for w in dataset.warnings if "from_logits=False" in w]
+    assert said.endswith("taken as logits" if logits else "taken as probabilities")

@@ -201,7 +201,7 @@ def test_odd_archives(whole: Path, tmp_path: Path, name: str) -> None:
     ("error", "says"),
     [
         (PermissionError(13, "Permission denied"), "permissions"),
-        (FileNotFoundError(2, "No such file or directory"), "lacks a file"),
+        (FileNotFoundError(2, "No such file or directory"), "is missing a file"),
         (RecursionError("maximum depth"), "too deeply"),
         (NotImplementedError("no such thing"), "doesn't have"),
         (MemoryError(), "memory"),
@@ -256,7 +256,7 @@ KINDS = {
     "d.keras": (b"<!DOCTYPE html><html>404</html>", "web page"),
     "arch.json": (b'{"class_name": "Sequential"}', "without weights"),
     "m.h5.gz": (b"\x1f\x8b\x08xxx", "unpack"),
-    "m.pt": (b"\x80\x04\x95", "never run"),
+    "m.pt": (b"\x80\x04\x95", "never unpickles"),
     "saved_model.pb": (b"\x08\x01", "folder of a SavedModel"),
     "mine.py": (b"import keras", "file.py:function"),
     "other.h5": (b"nothing known", "neither a .keras archive nor an HDF5 file"),

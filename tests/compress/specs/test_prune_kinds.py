@@ -170,7 +170,10 @@ def test_errors_in_a_recipe_name_line_and_option(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"schedule": "polynomial", "recover_early_stopping": 3}, "early_stopping is not for"),
+        (
+            {"schedule": "polynomial", "recover_early_stopping": 3},
+            "early_stopping does not go with",
+        ),
         ({"recover_distribute": "mirrored"}, "recover.distribute is for the recovery after"),
         ({"recover_clipnorm": 1, "recover_clipvalue": 1}, "give one of clipnorm and clipvalue"),
     ],

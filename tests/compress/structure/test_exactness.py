@@ -110,7 +110,7 @@ def test_an_mlp_mixer_is_halved_and_says_what_its_tokens_hold() -> None:
     share = budget.macs(alive) / budget.macs(channels.all_alive())
     reasons = {g.name: g.reason for g in channels.groups if not g.prunable}
     assert 0.475 <= share <= 0.5
-    assert "takes these channels for places" in reasons["patches"]
+    assert "treats these channels as spatial positions" in reasons["patches"]
     assert sum(g.size for g in channels.groups if g.prunable) == 2 * (24 + 32)
 
 

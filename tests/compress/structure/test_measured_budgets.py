@@ -115,7 +115,7 @@ def test_an_absolute_target_holds_too_and_one_below_reach_says_how_low_it_goes()
     model, tools = network(), Pretended()
     plan = make_plan(model, spec(target_size=90_000), instruments=tools)
     assert 0.9 * 90_000 <= tools.size(apply_plan(model, plan)) <= 90_000
-    said = r"30 bytes of size can't be reached: the lowest is ([\d,]+) .*what holds it"
+    said = r"30 bytes of size can't be reached: the lowest is ([\d,]+) .*limited by"
     with pytest.raises(InputError, match=said):
         make_plan(model, spec(target_size=30), instruments=tools)
     said = r"0\.001 ms of latency can't be reached: the lowest is 0\.1"

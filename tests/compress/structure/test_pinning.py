@@ -143,5 +143,5 @@ def test_a_bias_that_keras_adds_along_the_width_is_neither_lost_nor_made() -> No
 
 def test_a_target_out_of_reach_names_the_layer_that_holds_most() -> None:
     cells = L.RNN([L.LSTMCell(16), L.GRUCell(16)], return_sequences=True, name="cells")
-    with pytest.raises(InputError, match="what holds it: 'cells' is a RNN, for which there is no"):
+    with pytest.raises(InputError, match="limited by: 'cells' is a RNN, for which there is no"):
         prune(around(cells), structure="channels", target_macs=0.5)

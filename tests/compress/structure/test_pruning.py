@@ -13,6 +13,7 @@ import quarters
 from edgepress.compress.data import Dataset, evaluate, open_data
 from edgepress.compress.errors import InputError
 from edgepress.compress.inspection import inspect
+from edgepress.compress.models import load
 from edgepress.compress.models.fingerprints import fingerprint
 from edgepress.compress.pruning import prune
 from edgepress.compress.specs.recipe import PruneSpec
@@ -87,7 +88,7 @@ def test_data_goes_through_embeddings_but_not_through_a_fixed_batch() -> None:
     fixed = keras.Sequential([keras.Input(batch_shape=(2, 6)), keras.layers.Dense(8)])
     fixed.add(keras.layers.Dense(2))
     data = {"x": rng.normal(size=(40, 6)), "y": rng.normal(size=(40, 2))}
-    with pytest.raises(InputError, match="takes 2 samples at a time"):
+    with pytest.raises(InputError, match="fixed batch size of 2"):
         prune(fixed, data, structure="channels", target_params=0.5)
     small = prune(fixed, structure="channels", target_params=0.5).model
     assert small.input_shape == (2, 6)
@@ -222,3 +223,23 @@ def test_a_target_above_the_model_says_that_nothing_was_to_do(
     result = prune(trained[0], structure="channels", target_macs=1e9)
     assert (result.removed, result.after.macs) == ((), result.before.macs)
     assert any("within the target already" in note for note in result.notes)
+
+
+AUGMENTATIONS = {
+    "contrast": lambda: L.RandomContrast(0.1),
+    "brightness": lambda: L.RandomBrightness(0.1),
+    "erasing": lambda: L.RandomErasing(),
+    "posterization": lambda: L.RandomPosterization(4),
+}
+
+
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+def test_a_saved_model_with_augmentation_is_pruned(kind: str, tmp_path) -> None:
+    """Their configurations hold lists that keep track of the layer, and can't be copied deeply."""
+    inputs = keras.Input((8, 8, 3))
+    x = L.Conv2D(16, 3, activation="relu")(AUGMENTATIONS[kind]()(inputs))
+    model = keras.Model(inputs, L.Dense(4)(L.GlobalAveragePooling2D()(x)))
+    model.save(tmp_path / "m.keras")
+    small = prune(load(tmp_path / "m.keras"), None, structure="channels", target_macs=0.5).model
+    assert small.layers[2].filters <= 8
+    assert type(small.layers[1]) is type(model.layers[1])

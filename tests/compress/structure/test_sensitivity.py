@@ -58,7 +58,7 @@ def test_an_explanation_names_scores_and_passengers() -> None:
         ("a", "bias", 0, 16, 8),
         ("b", "kernel", 0, 16, 8),
     }
-    assert "8 go, those with the lowest l1 score" in "\n".join(found.lines())
+    assert "8 are removed, those with the lowest l1 score" in "\n".join(found.lines())
     (pinned,) = explain(_model(), "c", spec)
     assert "none can be removed: 'c' ends in an activation" in "\n".join(pinned.lines())
     with pytest.raises(InputError, match="no layer 'd' makes channels"):

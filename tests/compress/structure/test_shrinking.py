@@ -257,7 +257,7 @@ def test_a_compilation_that_cannot_be_made_again_is_said(tmp_path: Path) -> None
     model.compile("sgd", strange)
     save(model, tmp_path / "m.keras")
     loaded = load_noted(tmp_path / "m.keras")
-    assert "can't be made again" in restore_compilation(loaded, tmp_path / "m.keras")
+    assert "can't be restored" in restore_compilation(loaded, tmp_path / "m.keras")
     assert not loaded.model.compiled
     objects = {"strange": strange}
     assert restore_compilation(loaded, tmp_path / "m.keras", objects) == ""

@@ -40,7 +40,7 @@ TEN = Chance("accuracy", 0.1, 1000)
     ],
 )
 def test_only_a_clear_case_is_found(chance: Any, columns: Any, found: bool) -> None:
-    text = at_chance({**FEW, **columns}, chance)
+    text = at_chance({**FEW, **columns}, [chance] if chance else [])
     assert text.startswith("validation stays at chance while training improves") == found
     assert bool(text) == found
 
@@ -123,6 +123,30 @@ def test_it_is_said_everywhere_and_stops_the_line(data: Any, tmp_path: Path) -> 
     for resume in (False, True):
         with pytest.raises(CheckFailed, match="before pruning: validation stays at chance"):
             run(recipe, tmp_path / "run", resume=resume)
+
+
+def test_each_output_is_held_against_its_own_chance(data: Any) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    x = layers.Dense(24, activation="relu")(inputs)
+    heads = {
+        "kind": layers.Dense(4, activation="softmax", name="kind")(x),
+        "size": layers.Dense(1, name="size")(x),
+    }
+    model = keras.Model(inputs, list(heads.values()))
+    sizes = {split: data[f"x_{split}"][:, :1] * 100 for split in ("train", "val", "test")}
+
+    def stuck(part: Any) -> str:
+        splits = {s: (data[f"x_{s}"], [part[f"y_{s}"], sizes[s]]) for s in sizes}
+        tuned = compress.finetune(model, splits, epochs=6, lr=1e-2, batch_size=16)
+        assert {"kind_accuracy", "val_kind_accuracy", "val_size_mae"} <= set(tuned.history.epochs)
+        return tuned.history.at_chance
+
+    text = stuck(data)
+    assert "output 'kind' has accuracy" in text
+    assert "'size'" not in text
+    good = {**data, "y_val": data["x_val"][:, :4].argmax(1)}
+    assert stuck(good) == ""
 
 
 def test_a_good_training_is_left_alone(data: Any) -> None:

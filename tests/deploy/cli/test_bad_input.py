@@ -33,8 +33,26 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("cut.keras").write_bytes(Path("m.keras").read_bytes()[:-400])
     Path("taken.keras").write_text("mine")
     Path("r.yaml").write_text(RECIPE)
+    Path("ends.py").write_text("def f():\n    raise SystemExit(0)\n")
+    Path("calls.py").write_text(
+        "import keras\nclass C(keras.callbacks.Callback):\n"
+        "    def on_epoch_begin(self, epoch, logs=None):\n        1 / 0\n"
+    )
+    Path("seed.yaml").write_text("model: m.keras\ndata: good.npz\nseed: 4294967296\n")
+    Path("deep.yaml").write_text("model: " + "[" * 5000)
+    Path("names.onnx").write_bytes(onnx_file().replace(b"~~", b"\xff\xfe"))
     Path("bare.yaml").write_text("data: good.npz")
     return tmp_path
+
+
+def onnx_file() -> bytes:
+    """An identity whose input is called `~~`."""
+    from onnx import TensorProto, helper
+
+    x = helper.make_tensor_value_info("~~", TensorProto.FLOAT, [1, 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+    graph = helper.make_graph([helper.make_node("Identity", ["~~"], ["y"])], "g", [x], [y])
+    return bytes(helper.make_model(graph).SerializeToString())
 
 
 RECIPE = """model: m.keras
@@ -46,9 +64,9 @@ TUNE = ["finetune", "m.keras", "--data", "good.npz", "-o", "out.keras", "--epoch
 LINE = ["compress", "m.keras", "--data", "good.npz", "-o", "out"]
 CASES = {
     "no such model": (["finetune", "no.keras", *TUNE[2:]], "'no.keras' does not exist"),
-    "text as archive": (["finetune", "text.keras", *TUNE[2:]], "'text.keras' is not a whole"),
+    "text as archive": (["finetune", "text.keras", *TUNE[2:]], "'text.keras' is an incomplete"),
     "text as hdf5": (["finetune", "text.h5", *TUNE[2:]], "'text.h5' is not a Keras model"),
-    "truncated": (["finetune", "cut.keras", *TUNE[2:]], "'cut.keras' is not a whole"),
+    "truncated": (["finetune", "cut.keras", *TUNE[2:]], "'cut.keras' is an incomplete"),
     "no such data": ([*TUNE, "--data", "no.npz"], "'no.npz' does not exist"),
     "other shape": ([*TUNE, "--data", "wide.npz"], "samples have shape (5,)"),
     "labels": ([*TUNE, "--data", "labels.npz"], "labels run from 3 to 5"),
@@ -89,11 +107,16 @@ CASES = {
     ),
     "unknown precision of a run": ([*LINE, "--quantize", "int9"], "int9"),
     "a recipe and options": (
-        ["compress", "r.yaml", "-o", "out", "--epochs", "3"], "drop the options"
+        ["compress", "r.yaml", "-o", "out", "--epochs", "3"], "drop --epochs"
     ),
-    "a recipe and data options": (["compress", "r.yaml", "-o", "out", "--scale", "2"], "(scale)"),
+    "a recipe and data options": (
+        ["compress", "r.yaml", "-o", "out", "--scale", "2"], "drop --scale"
+    ),
     "unknown key": (["compress", "r.yaml", "-o", "out"], "r.yaml:4: unknown option"),
     "no model in a recipe": (["compress", "bare.yaml", "-o", "out"], "'model' is missing"),
+    "resume with callbacks": (
+        ["compress", "--resume", "empty", "--callbacks", "c.py:make"], "drop --callbacks"
+    ),
     "resume with another seed": (["compress", "--resume", "empty", "--seed", "3"], "drop --seed"),
     "resume elsewhere": (["compress", "--resume", "empty", "-o", "out"], "drop -o"),
     "a floor without data": (
@@ -122,6 +145,29 @@ CASES = {
     "a plot in words": (
         ["verify", "m.keras", "taken.keras", "--layers", "--plot", "p.txt"], "must end in .png"
     ),
+    "a name of 240 letters": ([*TUNE, "-o", "a" * 240 + ".keras"], "name is too long"),
+    "code that ends the program": ([*TUNE, "--data", "ends.py:f"], "ends.py:2: SystemExit"),
+    "a callback that fails": ([*TUNE, "--callbacks", "calls.py:C"], "calls.py:4: ZeroDivision"),
+    "a rate that is no number": ([*TUNE, "--lr", "nan"], "--lr nan"),
+    "a target without end": (
+        ["prune", "m.keras", "-o", "o.keras", "--structure", "channels", "--target-macs", "inf"],
+        "--target-macs inf",
+    ),
+    "a scale of many digits": ([*TUNE, "--scale", "1e999999999"], "--scale inf: "),
+    "thousands of digits": ([*TUNE, "--batch-size", "9" * 5000], "--batch-size 9999"),
+    "numbers for channels": ([*TUNE, "--mean", "1,2,3"], "--mean has 3 numbers"),
+    "a seed beyond all": ([*TUNE, "--seed", "4294967296"], "--seed"),
+    "a seed beyond all in a recipe": (
+        ["compress", "seed.yaml", "-o", "out"], "seed.yaml:3: --seed 4294967296",
+    ),
+    "a recipe of depth": (["compress", "deep.yaml", "-o", "out"], "'deep.yaml' is not YAML: it is"),
+    "a log over something else": (
+        [*TUNE, "--log-csv", "r.yaml"], "log_csv 'r.yaml' is there and no log of a training",
+    ),
+    "a log in a device": ([*TUNE, "--log-csv", "/dev/full"], "'/dev/full' exists already"),
+    "a name with a zero byte": ([*TUNE, "--data", "a\0b"], "a zero byte"),
+    "names that are no text": (["inspect", "names.onnx"], "b'\\xff\\xfe' in it isn't UTF-8"),
+    "no serial line": (["devices", "check", "mcu:/dev/null"], "'/dev/null' is no serial line"),
     "artifact as model": (["inspect", "m.tflite"], "does not exist"),
 }  # fmt: skip
 

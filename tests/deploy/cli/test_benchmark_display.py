@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edgepress.benchmarks.number_format import significant
 from edgepress.deploy.cli.benchmark_display import show_benchmark
 from edgepress.deploy.cli.display import ConsoleProgress
 
@@ -38,6 +39,19 @@ def test_a_time_that_is_not_real_is_marked_beside_its_figure(
     show_benchmark(document(**row))
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert cell in line
+
+
+def test_each_output_has_its_row(capsys: pytest.CaptureFixture[str]) -> None:
+    single = {"metric": "mae", "headline": False}
+    boxes = [
+        {"output": "box", "value": 2477.0, **single},
+        {"output": "size", "value": 2.5, **single},
+    ]
+    show_benchmark(document(metrics=boxes))
+    out = capsys.readouterr().out
+    for name, value in (("box", significant(2477.0, 4)), ("size", "2.500")):
+        (line,) = [line for line in out.splitlines() if line.startswith(f"│ {name}")]
+        assert value in line
 
 
 def test_devices_tell_their_progress_at_the_same_time(capfd: pytest.CaptureFixture[str]) -> None:

@@ -63,3 +63,13 @@ def test_times_that_are_not_real_are_marked_in_tables_too(
     assert NOT_REAL in out
     assert "npu runs int8 alone: m.tflite" in out
     assert "accepted" in out
+
+
+def test_each_output_has_its_row(capsys: pytest.CaptureFixture[str]) -> None:
+    single = {"metric": "mae", "headline": False, "source_value": 2.0}
+    both = [{"output": "box", "value": 3.0, **single}, {"output": "size", "value": 2.5, **single}]
+    finish(result(Verdict.of(), stages=[{"name": "01-prune", "metrics": both}]), False)
+    out = capsys.readouterr().out
+    for name, change in (("box", "+50.0 %"), ("size", "+25.0 %")):
+        (line,) = [line for line in out.splitlines() if line.startswith(f"│ {name}")]
+        assert change in line

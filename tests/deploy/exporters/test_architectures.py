@@ -129,7 +129,7 @@ def build(name):
 
 
 def check(result, formats, precisions):
-    """Every combination has an end; nothing that was kept departs from its source."""
+    """Every combination has an end; nothing that was kept differs from its source."""
     ends = [(a.format, a.quantize) for a in result]
     ends += [(s.format, s.quantize) for s in (*result.skipped, *result.failed)]
     assert sorted(ends) == sorted((f, p) for f in formats for p in precisions)

@@ -249,8 +249,8 @@ def test_layers_of_equal_biases_keep_them_with_16_bit_activations(kind, tmp_path
 def test_an_embedding_before_a_loop_has_a_dynamic_onnx_file_that_runs(tmp_path, worker):
     """With the embedding's table in 8 bits ONNX Runtime crashes on loading it (SIGABRT)."""
     words = keras.Input((8,), name="words")
-    x = layers.LSTM(6, recurrent_activation="hard_sigmoid")(layers.Embedding(30, 8)(words))
-    model = keras.Model(words, layers.Dense(3)(x))
+    x = layers.LSTM(32, recurrent_activation="hard_sigmoid")(layers.Embedding(30, 8)(words))
+    model = keras.Model(words, layers.Dense(256)(x))
     result = export(model, tmp_path / "out", ("onnx",), ("dynamic",), worker=worker)
     assert result.passed
     assert result[0].verified.max_abs_error > 1e-5  # that the dense layer's rounding leaves

@@ -209,12 +209,12 @@ def test_onnx_has_no_ranges_by_mean_squared_error(tmp_path, worker):
 def test_options_of_int8_without_int8_are_refused(tmp_path, options):
     image = keras.Input((4,))
     model = keras.Model(image, layers.Dense(3)(image))
-    with pytest.raises(InputError, match="has no use"):
+    with pytest.raises(InputError, match="has no effect"):
         export(model, tmp_path / "out", ("tflite",), ("float32",), **options)
 
 
 class _Shifted(keras.layers.Layer):
-    """A layer of the user's own that can't be made again from its settings."""
+    """A layer of the user's own that can't be rebuilt from its configuration."""
 
     def __init__(self, shift, **options):
         super().__init__(**options)

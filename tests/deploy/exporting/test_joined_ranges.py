@@ -86,14 +86,24 @@ def many_classes():
     return keras.Model(image, layers.Concatenate()([boxes(x), classes]))
 
 
-def exported(make, folder, worker, formats=("tflite", "onnx"), io="float"):
+def far_boxes():
+    """Boxes so far from scores that 16 bits don't hold both."""
+    image, x = begin()
+    return keras.Model(
+        image, layers.Concatenate(name="both")([layers.Rescaling(200.0)(boxes(x)), scores(x)])
+    )
+
+
+def exported(
+    make, folder, worker, formats=("tflite", "onnx"), io="float", precision="int8", **options
+):
     keras.utils.set_random_seed(0)
     model = make()
     x = np.random.default_rng(0).random((200, SIZE, SIZE, 3)).astype("float32")
     y = model.predict(x, verbose=0)
     data = {"train": (x, y), "test": (x[:64], y[:64])}
     return (
-        export(model, folder / "out", formats, ("int8",), data, io, worker=worker),
+        export(model, folder / "out", formats, (precision,), data, io, worker=worker, **options),
         x[:64],
         y[:64],
     )
@@ -120,6 +130,23 @@ def test_classes_beside_boxes_are_not_rounded_behind_their_softmax(tmp_path, wor
     with Runtime(result.artifacts[0].path) as runtime:
         [got] = runtime.predict({"image": x}).values()
     assert np.std(got[..., 4:] - want[..., 4:]) < 0.15 * np.std(want[..., 4:])
+
+
+def test_a_model_trained_for_int8_keeps_scores_beside_boxes(tmp_path, worker):
+    result, x, _ = exported(channels, tmp_path, worker, ("tflite", "c"), qat_epochs=1)
+    assert [a.format for a in result] == ["tflite", "c"], result.failed
+    assert any("trained for int8" in note and "in floats" in note for note in result.notes)
+    assert any("was never trained" in note for note in result.notes)
+    with Runtime(result.artifacts[0].path) as runtime:
+        [got] = runtime.predict({"image": x}).values()
+    assert all(len(np.unique(got[..., part])) > 20 for part in range(4, 7))
+
+
+def test_a_precision_that_has_no_floats_at_its_end_says_the_way_on(tmp_path, worker):
+    result, _, _ = exported(far_boxes, tmp_path, worker, ("tflite",), precision="int16x8")
+    [failed] = result.failed
+    assert "int16x8 tflite files can't keep their end in floats" in failed.reason
+    assert "separate outputs" in failed.reason
 
 
 @pytest.mark.slow

@@ -32,13 +32,13 @@ def model():
         ({"formats": ["tflight"]}, "tflite"),
         ({"quantize": ["int9"]}, "int8"),
         ({"formats": []}, "nothing to export"),
-        ({"io": "int8"}, "has no use"),
-        ({"formats": ["tflite"], "nchw": True}, "--nchw has no use"),
-        ({"formats": ["tflite"], "opset": 15}, "--opset has no use"),
+        ({"io": "int8"}, "has no effect"),
+        ({"formats": ["tflite"], "nchw": True}, "--nchw has no effect"),
+        ({"formats": ["tflite"], "opset": 15}, "--opset has no effect"),
         ({"opset": 19}, "13 to 18"),
         ({"calibration_method": "magic"}, "percentile"),
         ({"graph_batch": 0}, "--batch 0"),
-        ({"calibration_samples": 20}, "--calibration-samples has no use"),
+        ({"calibration_samples": 20}, "--calibration-samples has no effect"),
     ],
 )
 def test_impossible_options_write_nothing(model, tmp_path, options, words):
@@ -190,7 +190,7 @@ def test_samples_that_pruning_takes_need_no_export_that_is_calibrated(tmp_path):
     words = ["compress", str(tmp_path / "m.keras"), "--data", "d.npz", "-o", str(tmp_path / "run")]
     words += ["--quantize", "float32", "--calibration-samples", "64"]
     pruning = ["--structure", "channels", "--target-macs", "0.5"]
-    for more, says in ((pruning, "m.keras' does not exist"), ([], "has no use")):
+    for more, says in ((pruning, "m.keras' does not exist"), ([], "has no effect")):
         done = CliRunner().invoke(cli, [*words, *more])
         assert done.exit_code == 2
         assert says in done.output

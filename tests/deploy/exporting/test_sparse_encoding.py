@@ -181,7 +181,7 @@ def test_a_model_without_zeros_stays_dense(worker, tmp_path):
 
 
 def test_encoding_has_a_use_for_float_files_only(tmp_path):
-    with pytest.raises(InputError, match="--sparse-encoding on has no use"):
+    with pytest.raises(InputError, match="--sparse-encoding on has no effect"):
         export(mixed_net(), tmp_path / "out", formats=["onnx"], sparse_encoding="on")
 
 

@@ -212,7 +212,7 @@ def stage(name: str, **more: Any) -> StageRecord:
 @pytest.mark.parametrize(
     ("structure", "after", "real", "words"),
     [
-        ("channels", 0.4, True, "60% of the time is gone"),
+        ("channels", 0.4, True, "60% less latency"),
         ("channels", 0.99, True, "the same within the noise"),
         ("channels", 1.3, True, "grew by 30%"),
         ("weights", 0.99, True, "for speed use --structure channels"),

@@ -12,6 +12,7 @@ from keras import layers
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.exporters.tracing import trace_model
 from edgepress.deploy.exporting.export import convert, export
+from edgepress.deploy.process.converter_errors import explain
 from edgepress.deploy.process.worker import TASKS, Refused, Worker, task_function
 
 
@@ -118,3 +119,9 @@ def test_onnx_files_hold_no_shapes_of_tensors_that_are_gone(written):
     live = {name for node in graph.node for name in (*node.input, *node.output)}
     assert {value.name for value in graph.value_info} <= live
     assert not any("PartitionedCall" in name for name in live)
+
+
+def test_a_reason_that_speaks_of_tflite_is_given_for_tflite_alone() -> None:
+    text = "tf.TensorListReserve op requires element_shape to be static"
+    assert "TFLite" in explain(text, "tflite")
+    assert explain(text, "onnx") == ""

@@ -178,7 +178,7 @@ def test_training_is_part_of_an_export(tmp_path, worker):
 
 def test_training_for_nothing_is_refused(tmp_path):
     model = network()
-    with pytest.raises(InputError, match="--qat-epochs has no use"):
+    with pytest.raises(InputError, match="--qat-epochs has no effect"):
         export(model, tmp_path / "out", ("onnx",), ("int8",), data(model), qat_epochs=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,14 +12,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from edgepress.benchmarks.report import report
+from edgepress.compress import load, open_data
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel import registry
 from edgepress.deploy import search
 from edgepress.deploy.cli.main import cli
+from edgepress.deploy.pipeline.pipeline import run
 from edgepress.deploy.recipe import read_recipe
+from edgepress.deploy.searching.objectives import OBJECTIVES, Objective
 from edgepress.deploy.searching.space import (
     SearchRecipe,
     distributions,
@@ -27,6 +34,7 @@ from edgepress.deploy.searching.space import (
     values_of,
 )
 from edgepress.deploy.searching.study import begun, draw, open_study
+from edgepress.deploy.searching.trial import judge
 
 LINE: dict[str, Any] = {
     "model": "edgepress.deploy.demo:network",
@@ -90,6 +98,44 @@ def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path) -> None:
     number, drawn = draw(study, varied, 1)
     assert (number, begun(study)) == (0, 1)
     assert values_of(varied, drawn) == {"prune.0.target_macs": 0.5}
+
+
+class Plugin:
+    """An objective of another package: the weights of the exported model that are not zero."""
+
+    name = "nonzero"
+
+    @staticmethod
+    def load() -> Objective:
+        def read(figures: Any) -> float:
+            return float(sum(np.count_nonzero(w) for w in load(figures["model"]).get_weights()))
+
+        return Objective("weights", read)
+
+
+def test_every_objective_gives_a_figure_of_a_finished_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Installed(list[type[Plugin]]):
+        names = frozenset({"nonzero"})
+
+    def points(group: str) -> Installed:
+        return Installed([Plugin] if group == "edgepress.objectives" else [])
+
+    monkeypatch.setattr(registry, "entry_points", points)
+    varied = recipe(space={"prune.0.target_macs": [0.5]}, objectives=list(OBJECTIVES))
+    plain = varied.with_values({"prune.0.target_macs": 0.5})
+    done = run(plain, tmp_path / "trial")
+    data = open_data(plain.data, load(plain.model), plain.seed)
+    outcome = judge(0, done.folder, varied.search, plain, data)
+    assert outcome.reason == ""
+    assert len(outcome.values) == len(OBJECTIVES) == 8
+    for name, value in zip(OBJECTIVES, outcome.values, strict=True):
+        assert math.isfinite(value), name
+        assert value > 0
+        # The task's metric has a direction of its own.
+        assert (OBJECTIVES[name].smaller is None) == (name == "metric")
+    assert data.task.higher_is_better
 
 
 def test_nothing_to_vary_and_nothing_to_resume_are_said(tmp_path: Path) -> None:
@@ -160,7 +206,11 @@ def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(tmp_path: Pa
     assert told["front"] == []
     assert "can't be reached" in told["trials"][0]["reason"]
     assert json.loads((run / "search.json").read_text())["trials"] == told["trials"]
-    assert "can&#39;t be reached" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "can&#39;t be reached" in page
+    moved = run.rename(tmp_path / "moved")
+    assert report([moved], tmp_path / "again.html").read_text() == page
+    assert "can't be reached" in report([moved / "search.json"], tmp_path / "again.md").read_text()
 
 
 def test_values_that_can_not_go_together_fail_their_trial_alone(tmp_path: Path) -> None:
@@ -174,4 +224,4 @@ def test_values_that_can_not_go_together_fail_their_trial_alone(tmp_path: Path) 
     )
     assert done.exit_code == 1
     trials = json.loads(done.stdout)["trials"]
-    assert ["--equalize has no use" in trial["reason"] for trial in trials] == [True, True]
+    assert ["--equalize has no effect" in trial["reason"] for trial in trials] == [True, True]

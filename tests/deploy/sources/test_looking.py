@@ -77,7 +77,7 @@ def test_doctor_tells_what_it_can(kind: str, kinds: Any) -> None:
     found = doctor(kinds.files[kind], str(kinds.data)).findings
     lines = [f.line() for f in found]
     assert any("can't be fine-tuned or pruned" in line for line in lines)
-    (score,) = [line for line in lines if "as the data is given" in line]
+    (score,) = [line for line in lines if "with the data as given" in line]
     assert float(score.split()[1]) > 0.9
     assert not [f for f in found if f.severity == "problem" and f.topic != "environment"]
 

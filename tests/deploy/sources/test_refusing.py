@@ -141,18 +141,22 @@ def test_a_printing_graph_is_run_unless_it_prints_to_a_file(
 
 
 USELESS: dict[str, tuple[str, list[str], str]] = {
-    "batch": ("tflite", ["--batch", "4"], "--batch has no use"),
-    "io": ("tflite", ["--io", "int8", "--quantize", "int8", "--data", "d.npz"], "--io has no use"),
-    "opset": ("onnx", ["--format", "onnx", "--opset", "15"], "--opset has no use"),
+    "batch": ("tflite", ["--batch", "4"], "--batch has no effect"),
+    "io": (
+        "tflite",
+        ["--io", "int8", "--quantize", "int8", "--data", "d.npz"],
+        "--io has no effect",
+    ),
+    "opset": ("onnx", ["--format", "onnx", "--opset", "15"], "--opset has no effect"),
     "shape of another input": ("tflite", ["--shape", "picture=8x8x2"], "no input is called"),
-    "shape": ("onnx", ["--format", "onnx", "--shape", "image=9x9x2"], "doesn't fit"),
-    "sparse": ("tflite", ["--sparse-encoding", "on"], "--sparse-encoding has no use"),
-    "select": ("tflite", ["--select-ops"], "--select-ops has no use"),
-    "nchw": ("onnx", ["--format", "onnx", "--nchw"], "--nchw has no use"),
+    "shape": ("onnx", ["--format", "onnx", "--shape", "image=9x9x2"], "does not match"),
+    "sparse": ("tflite", ["--sparse-encoding", "on"], "--sparse-encoding has no effect"),
+    "select": ("tflite", ["--select-ops"], "--select-ops has no effect"),
+    "nchw": ("onnx", ["--format", "onnx", "--nchw"], "--nchw has no effect"),
     "ranges": (
         "tflite",
         ["--calibration-method", "entropy", "--quantize", "int8", "--data", "d.npz"],
-        "--calibration-method has no use",
+        "--calibration-method has no effect",
     ),
     "equalise": (
         "onnx",
@@ -162,7 +166,7 @@ USELESS: dict[str, tuple[str, list[str], str]] = {
     "floor": (
         "onnx",
         ["--quantize", "int8", "--format", "tflite", "--int8-max-drop", "0.1", "--data", "d.npz"],
-        "--int8-max-drop has no use",
+        "--int8-max-drop has no effect",
     ),
     "training": (
         "savedmodel",

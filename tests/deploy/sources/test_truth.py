@@ -45,8 +45,17 @@ def test_what_is_called_int8_and_is_dynamic_says_so() -> None:
     notes = list(truths(Path("net_int8.tflite"), "dynamic", found, (), ()))
     assert "its name says integers" in notes[0]
     assert "1 of 2 operators" in notes[1]
-    honest = list(truths(Path("net_dynamic.tflite"), "dynamic", found, (), ()))
-    assert not any("its name" in note for note in honest)
+    for name in ("net_dynamic.tflite", "net_int8-weights.tflite"):
+        honest = list(truths(Path(name), "dynamic", found, (), ()))
+        assert not any("its name" in note for note in honest)
+
+
+def test_weights_that_stay_floats_in_a_dynamic_file_are_counted() -> None:
+    inside = Constant("2", 336, 1344, "float32", 0, True)
+    loop = Operation("", "Loop", None, (), "int32", 0, (inside,), True)
+    found = arithmetic([loop, _operation("MatMulInteger", "int8", False)])
+    note = next(truths(Path("net_dynamic.onnx"), "dynamic", found, (), ()))
+    assert "8 of 344 of them: 1 of 2 operators read them" in note
 
 
 def test_parts_in_floats_are_named_and_conversions_are_not_counted() -> None:

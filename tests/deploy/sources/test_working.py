@@ -55,7 +55,7 @@ def test_another_model_is_told_apart(kinds: Any, worker: Any, tmp_path: Path, ca
     with pytest.raises(SystemExit) as end:
         main(["verify", str(kinds.files["onnx"]), str(wrong.path)])
     assert end.value.code == 1
-    assert "departs from its source" in capfd.readouterr().err
+    assert "differs from its source" in capfd.readouterr().err
 
 
 def _exported(words: list[str], capfd: Any) -> dict[str, Any]:

@@ -23,8 +23,8 @@ def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_name_stands_for_its_address(own_file: Path, onnx_file: Path) -> None:
     assert list_devices() == {}
-    assert add_device("here", "mcu:/dev/null") == own_file
-    assert list_devices() == {"here": "mcu:/dev/null"}
+    assert add_device("here", "mcu:/dev/ttyUSB99") == own_file
+    assert list_devices() == {"here": "mcu:/dev/ttyUSB99"}
     own_file.write_text("mine: local\n")
     told = benchmark([onnx_file], devices=["mine"], runs=2, launches=1).to_json()
     assert told["device"]["name"] == told["rows"][0]["device"] == "mine"

@@ -122,6 +122,26 @@ def test_a_nearly_dead_relu_channel_fails_no_file():
     assert judge(source(want, model=model), [np.round(want / step) * step], INT8).passed
 
 
+def borders(learned):
+    """Pixels of which three are nearly always 0, and what an autoencoder has learned of them."""
+    random = np.random.default_rng(4)
+    truth = random.random((400, 12)) * 10
+    truth[:, 9:] = np.where(random.random((400, 3)) < 0.12, 0.4, 0)
+    want = truth + 0.1 * truth.std(0) * random.normal(size=truth.shape)
+    want[:, 9:] *= learned
+    have = want.copy()
+    have[:, 9:] += 0.45 * want[:, 9:].std(0) * random.normal(size=(400, 3))
+    values = Task((OutputTask("out", "regression", "mse", "mse"),))
+    return judge(source(want, targets=truth, task=values), [have], INT8)
+
+
+def test_noise_of_slices_that_targets_show_to_be_harmless_passes():
+    assert borders(0.3).passed
+    found = borders(1.0)  # a network that is good at them
+    assert found.outputs[0].slices == ("channels 9-11",)
+    assert not found.passed
+
+
 @pytest.mark.parametrize("name", NOISY)
 @pytest.mark.parametrize("fault", ["zero", "negated", "times 4"])
 def test_one_wrong_channel_of_many_fails(name, fault):

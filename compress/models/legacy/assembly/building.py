@@ -226,7 +226,7 @@ class Builder:
             raise InputError(
                 f"layer '{config.get('name')}' merges by Python code stored in the file; "
                 "code in old files is never run",
-                "only merging by sum, mul, concat, ave, max, dot and cos is carried over",
+                "only merging by sum, mul, concat, ave, max, dot and cos can be converted",
             ) from None
         self.remark(str(config.get("name")), f"Merge became {class_name}")
         return layers.find_class(class_name)(**made)
@@ -288,7 +288,7 @@ class Builder:
             masking.name_apart(name, found, self.named, named=not isinstance(layer, Rewired))
             return found
         if crops_everything(layer, inputs):
-            self.remark(name, "crops the whole input away, as it did")
+            self.remark(name, "crops the whole input away, as in the original")
             return [crop(layer, inputs)]
         if masking.merges_masked(layer, inputs):
             found = [masking.merge(layer, inputs)]
@@ -351,7 +351,7 @@ class Builder:
         config = {**config, "layers": told_apart(config["layers"])}
         single = multi_gpu.on_one_device(config)
         if single is not None:
-            self.remark(str(config.get("name")), "its copies for several GPUs are one again")
+            self.remark(str(config.get("name")), "its copies for several GPUs are merged into one")
         config = single or config
         specs = config["layers"]
         wiring = Wiring(specs, str(config.get("name", "model")))

@@ -190,7 +190,7 @@ def _vocabulary(name: str) -> Change:
             where = "in a table" if words is None else "in a file"
             raise InputError(
                 f"layer '{config.get('name')}' ({name}) has its vocabulary {where} outside of the "
-                "configuration, which is not carried over",
+                "configuration, which can't be converted",
                 "build the model in a function, with vocabulary=[…], and give file.py:function",
             )
         for key in ("vocabulary_size", "has_input_vocabulary"):

@@ -119,6 +119,6 @@ def _replace(arrays: list[Weight], made: Tensor, done: set[int]) -> None:
             done.add(i)
             return
     raise InputError(
-        f"a wrapper's mask or clusters of shape {made.shape} fit no kernel of its layer",
+        f"a wrapper's mask or clusters of shape {made.shape} match no kernel of its layer",
         "the file is damaged, or of an unknown version of TFMOT",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.guarding.archives import open_archive
+from edgepress.compress.models.guarding.hdf5 import open_weights
 from edgepress.compress.models.legacy.formats.optimizer_slots import archive_slots
 from edgepress.compress.models.legacy.formats.saved_model import LayerWeights, Saved, Weight, plain
 
@@ -27,18 +28,15 @@ def read_archive(path: Path) -> Saved:
     Raises:
         InputError: The archive is damaged or holds no model.
     """
-    import h5py
-
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             config = plain(json.loads(archive.read("config.json")))
             metadata = json.loads(archive.read("metadata.json"))
-            stored = archive.read("model.weights.h5")
-        with h5py.File(io.BytesIO(stored), "r") as file:
-            root, slots = _tree(file), archive_slots(file)
+            with open_weights(archive, path) as file:
+                root, slots = _tree(file), archive_slots(file)
     except (zipfile.BadZipFile, OSError, KeyError, EOFError, json.JSONDecodeError) as error:
         raise InputError(
-            f"'{path}' is not a whole .keras archive: {error}", "copy or download it again"
+            f"'{path}' is an incomplete .keras archive: {error}", "copy or download it again"
         ) from None
     return Saved(
         model=config,
@@ -62,7 +60,7 @@ def _training(config: Any) -> dict[str, Any] | None:
 def archive_version(path: Path) -> str:
     """The version of Keras that wrote a `.keras` archive; empty where it doesn't say."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             metadata = json.loads(archive.read("metadata.json"))
     except (zipfile.BadZipFile, OSError, KeyError, EOFError, ValueError):
         return ""

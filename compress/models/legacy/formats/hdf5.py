@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.guarding.hdf5 import open_hdf5
 from edgepress.compress.models.legacy.formats.saved_model import LayerWeights, Saved, Weight, plain
 
 
@@ -24,10 +25,8 @@ def read_hdf5(path: Path) -> Saved:
     Raises:
         InputError: It is no HDF5 file, is damaged, or holds no model.
     """
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             return _read(path, file)
     except BlockingIOError:
         raise
@@ -40,10 +39,8 @@ def read_hdf5(path: Path) -> Saved:
 
 def hdf5_version(path: Path) -> str:
     """The version of Keras that wrote an HDF5 file; empty where it doesn't say."""
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             return _text(file.attrs.get("keras_version", ""))
     except OSError:
         return ""

@@ -244,7 +244,7 @@ class _Reader:
             if value is not None:
                 return Capture(saved.constant.operation, value, trainable=False)
         raise InputError(
-            f"a layer's traced function holds a {kind}, which is not carried over",
+            f"a layer's traced function holds a {kind}, which can't be converted",
             "pass a file that defines the layer's class with --custom-objects file.py",
         )
 

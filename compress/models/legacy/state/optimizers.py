@@ -142,7 +142,7 @@ def _carried(
     after = "an unknown number of" if steps is None else str(steps)
     notes = [
         f"the state of the optimizer {name} is carried ({after} steps, learning rate {rate:.3g}): "
-        "`load_noted(…).optimizer`; prune goes on from it, fine-tune starts anew"
+        "`load_noted(…).optimizer`; prune goes on from it, fine-tune starts with a new one"
     ]
     if slots.outer_epsilon and _is_older(config) and not config.get("momentum"):
         notes.append(f"{name}: Keras 3 adds epsilon under the root, Keras 2 did outside")
@@ -301,7 +301,7 @@ class _TrainedWeights:
             if [a.value.shape for a in choice] == [w.value.shape for w in self.saved]
         ]
         if len(fits) == 2 and order != sorted(order):
-            raise _LeftBehindError("which array belongs to which weight can't be told")
+            raise _LeftBehindError("which array belongs to which weight is unknown")
         return fits[0] if fits else found
 
     def _named(self, arrays: Sequence[Weight], name: str) -> Weight | None:
@@ -369,5 +369,5 @@ def _places(model: Any, builder: Builder, numbered: Saved, count: int) -> list[T
     places = [found[id(variable)] for variable in model.trainable_variables]
     every = np.concatenate([place.ravel() for place in places])
     if not np.array_equal(np.sort(every), np.arange(count)):
-        raise _LeftBehindError("some weights changed their form, or were frozen since")
+        raise _LeftBehindError("some weights changed shape, or were frozen since")
     return [place.astype(np.int64) for place in places]

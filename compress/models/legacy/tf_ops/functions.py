@@ -114,7 +114,7 @@ def _matmul(
     from keras import ops
 
     if any(flags.get(key) for key in ("adjoint_a", "adjoint_b")):
-        raise InputError("matmul with an adjoint is not carried over", "use transpose_a or _b")
+        raise InputError("matmul with an adjoint can't be converted", "use transpose_a or _b")
     left, right = (a if a is not None else x), (b if b is not None else y)
     left, right = like(left, right), like(right, left)
     left = ops.swapaxes(left, -1, -2) if transpose_a else left
@@ -126,7 +126,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     from keras import ops
 
     if x is None or y is None:
-        raise InputError("tf.where with a condition alone is not carried over", "give both values")
+        raise InputError("tf.where with a condition alone can't be converted", "give both values")
     return ops.where(condition, like(x, y), like(y, x))
 
 

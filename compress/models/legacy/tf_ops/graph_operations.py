@@ -92,7 +92,7 @@ def _list(value: Any) -> Any:
     if isinstance(value, shapes.Size):
         return value
     if hasattr(value, "_keras_history"):
-        raise InputError("a computed shape or axis is not carried over", "use a fixed one")
+        raise InputError("a computed shape or axis can't be converted", "use a fixed one")
     return np.asarray(value).tolist() if not isinstance(value, list) else value
 
 

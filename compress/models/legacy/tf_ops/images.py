@@ -18,7 +18,7 @@ def resize(x: Any, size: Any, method: str = "bilinear", **flags: Any) -> Any:
     from keras import ops
 
     if any(flags.get(key) for key in ("preserve_aspect_ratio", "antialias")):
-        raise InputError("tf.image.resize with antialias is not carried over", "use Resizing")
+        raise InputError("tf.image.resize with antialias can't be converted", "use Resizing")
     method = str(method).lower()
     return ops.image.resize(x, size, interpolation=method, data_format="channels_last")
 
@@ -59,7 +59,7 @@ def _grid(x: Any, axis: int, target: int, corners: bool) -> Any:
     size = x.shape[axis]
     if size is None:
         raise InputError(
-            "TensorFlow 1's image resizing is not carried over for images of open size",
+            "TensorFlow 1's image resizing can't be converted for images of open size",
             "use Resizing",
         )
     scale = (size - 1) / (target - 1) if corners and target > 1 else size / target
@@ -169,7 +169,7 @@ def extract_patches(x: Any, sizes: Any, strides: Any, rates: Any, padding: str) 
 
     rate = inner_sizes(rates, 2, False)
     if rate[0] != rate[1]:
-        raise InputError("patches with two different rates are not carried over", "use one rate")
+        raise InputError("patches with two different rates can't be converted", "use one rate")
     return ops.image.extract_patches(
         x,
         inner_sizes(sizes, 2, False),
@@ -188,5 +188,5 @@ def _sizes(x: Any) -> tuple[int, int]:
     """
     rows, columns = x.shape[-3:-1]
     if rows is None or columns is None:
-        raise InputError("cropping images of open size is not carried over", "fix the size")
+        raise InputError("cropping images of open size can't be converted", "fix the size")
     return rows, columns

@@ -41,7 +41,7 @@ def matvec(a: Any, b: Any, transpose_a: bool = False, **flags: Any) -> Any:
     from keras import ops
 
     if any(flags.values()):
-        raise InputError("matvec with an adjoint is not carried over", "use transpose_a")
+        raise InputError("matvec with an adjoint can't be converted", "use transpose_a")
     left, right = _array(a), _array(b)
     left = ops.swapaxes(left, -1, -2) if transpose_a else left
     return ops.squeeze(ops.matmul(left, ops.expand_dims(right, -1)), axis=-1)
@@ -63,7 +63,7 @@ def cross(a: Any, b: Any) -> Any:
 
 def _main_one(flags: dict[str, Any]) -> None:
     if flags.get("k") or flags.get("padding_value"):
-        raise InputError("diagonals beside the main one are not carried over", "use k=0")
+        raise InputError("diagonals beside the main one can't be converted", "use k=0")
 
 
 def diagonal(x: Any, **flags: Any) -> Any:
@@ -93,7 +93,7 @@ def band_part(x: Any, num_lower: int, num_upper: int) -> Any:
     """Keep a band around the diagonal of the last two axes; -1 keeps the whole half."""
     rows, columns = x.shape[-2:]
     if rows is None or columns is None:
-        raise InputError("band_part of matrices of open size is not carried over", "fix the sizes")
+        raise InputError("band_part of matrices of open size can't be converted", "fix the sizes")
     place = np.arange(columns)[None, :] - np.arange(rows)[:, None]
     lower = (num_lower < 0) | (place >= -num_lower)
     upper = (num_upper < 0) | (place <= num_upper)
@@ -141,5 +141,5 @@ def _layout(padding: Any, old: dict[str, Any]) -> tuple[bool, str]:
         InputError: The padding is given in numbers.
     """
     if not isinstance(padding, str) or padding.lower() not in ("same", "valid"):
-        raise InputError("a convolution with explicit padding is not carried over", "pad before it")
+        raise InputError("a convolution with explicit padding can't be converted", "pad before it")
     return channels_first(old), padding.lower()

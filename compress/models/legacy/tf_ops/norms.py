@@ -26,7 +26,7 @@ def norm(x: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = Fals
         return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims))
     if ord == 1:
         return ops.sum(ops.abs(x), axis=axis, keepdims=keepdims)
-    raise InputError(f"tf.norm with ord={ord} is not carried over", "use ord 1 or 2")
+    raise InputError(f"tf.norm with ord={ord} can't be converted", "use ord 1 or 2")
 
 
 def clip_by_norm(x: Any, clip_norm: Any, axes: Any = None) -> Any:

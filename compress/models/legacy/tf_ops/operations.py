@@ -51,7 +51,7 @@ class Operation:
             raise
         except Exception as error:
             raise InputError(
-                f"'{self.name}' can't be carried over: {type(error).__name__}: {error}",
+                f"'{self.name}' can't be converted: {type(error).__name__}: {error}",
                 "replace it by a Keras layer and save the model again",
             ) from None
         found = list(keras.tree.flatten(output))
@@ -88,7 +88,7 @@ def operation(class_name: str, config: Mapping[str, Any]) -> Operation:
         return graph_operation(name, config)
     if class_name not in ("TFOpLambda", "SlicingOpLambda"):
         raise InputError(
-            f"'{name}' calls a method of a tensor ({class_name}), which is not carried over",
+            f"'{name}' calls a method of a tensor ({class_name}), which can't be converted",
             "replace it by a Keras layer and save the model again",
         )
     symbol = str(config.get("function"))

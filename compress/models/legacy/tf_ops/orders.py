@@ -65,7 +65,7 @@ def one_hot(x: Any, depth: int | None = None, num_classes: int | None = None, **
     from keras import ops
 
     if any(value not in (None, 0, 1, -1, "float32") for value in rest.values()):
-        raise InputError("tf.one_hot with own values is not carried over", "multiply instead")
+        raise InputError("tf.one_hot with own values can't be converted", "multiply instead")
     return ops.one_hot(x, depth if depth is not None else num_classes)
 
 

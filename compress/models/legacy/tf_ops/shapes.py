@@ -66,7 +66,7 @@ def sizes(value: Any, x: Any = None) -> list[int]:
             plain[plain.index(-1)] = math.prod(inner) // known
     found = [-1 if v is None or v == _COMPUTED else int(v) for v in plain]
     if found.count(-1) > 1:
-        raise InputError("a shape with two open sizes is not carried over", "fix one of them")
+        raise InputError("a shape with two open sizes can't be converted", "fix one of them")
     return found
 
 
@@ -78,7 +78,7 @@ def number(value: Size) -> Any:
     """
     entries = value.value if isinstance(value.value, tuple) else (value.value,)
     if any(v is None or v == _COMPUTED for v in entries):
-        raise InputError("computing with an open size is not carried over", "fix the size")
+        raise InputError("computing with an open size can't be converted", "fix the size")
     return np.asarray(value.value)
 
 
@@ -231,7 +231,7 @@ def broadcast(x: Any, shape: Any) -> Any:
     own = (*(1 for _ in entries[len(x.shape) :]), *x.shape)
     pairs = list(zip(entries, own, strict=True))
     if any(a == _COMPUTED or (a is None and b == 1) for a, b in pairs):
-        raise InputError("broadcasting to an open size is not carried over", "add zeros instead")
+        raise InputError("broadcasting to an open size can't be converted", "add zeros instead")
     return ops.tile(x, [a // b if b == 1 and a not in (None, -1) else 1 for a, b in pairs])
 
 
@@ -242,7 +242,7 @@ def strided(x: Any, begin: Any, end: Any, strides: Any = None, **masks: Any) -> 
         InputError: It has masks, which only TensorFlow's graphs have.
     """
     if any(masks.values()):
-        raise InputError("tf.strided_slice with masks is not carried over", "index the tensor")
+        raise InputError("tf.strided_slice with masks can't be converted", "index the tensor")
     steps = strides or [1] * len(begin)
     return x[tuple(slice(*part) for part in zip(begin, end, steps, strict=True))]
 

@@ -111,7 +111,7 @@ class Wiring:
             if len(still) == len(waiting):
                 names = ", ".join(sorted({str(spec["name"]) for spec, _ in still})[:3])
                 raise InputError(
-                    f"the graph of '{self.name}' is broken: {names} depend on what never comes",
+                    f"the graph of '{self.name}' is broken: {names} depend on missing nodes",
                     "the file is damaged or was edited",
                 )
             waiting = still

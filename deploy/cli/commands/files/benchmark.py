@@ -152,7 +152,7 @@ def _keep(values: Values, document: dict[str, Any]) -> None:
     for option, render in (("junit", render_junit), ("github", render_github)):
         if values[option]:
             with atomic_output(values[option], force=True) as temporary:
-                temporary.write_text(render(document), "utf-8")
+                temporary.write_text(render(document), "utf-8", "backslashreplace")
 
 
 def _dataset(values: Values) -> Any:

@@ -82,7 +82,7 @@ def command(values: Values) -> None:
     else:
         show_export(document)
     if result.log:
-        display.say(f"note: what the converters printed: {result.log}")
+        display.say(f"note: output of the converters: {result.log}")
     if document["failed"]:
         raise CheckFailed(_all_of(document["failed"], "not published"))
     if not document["artifacts"]:

@@ -82,7 +82,7 @@ def command(values: Values) -> None:
         if report:
             _show_layers(report)
     if not result.passed:
-        raise CheckFailed(f"'{artifact}' departs from its source: {result.reason}")
+        raise CheckFailed(f"'{artifact}' differs from its source: {result.reason}")
 
 
 def _show_outputs(result: Agreement) -> None:
@@ -120,7 +120,7 @@ def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> An
 
 def _show_layers(report: Any) -> None:
     display.print_table(
-        f"Layer by layer; below {report.threshold_db:.0f} dB a layer departs",
+        f"Layer by layer; below {report.threshold_db:.0f} dB a layer differs",
         ["layer", "type", "SQNR dB", "max error", "likely cause"],
         [[r.layer, r.type, r.sqnr_db, r.max_abs_error, r.cause] for r in report.layers],
     )
@@ -129,4 +129,4 @@ def _show_layers(report: Any) -> None:
     if report.worst:
         click.echo(f"worst: {report.worst.layer}, {report.worst.sqnr_db:.1f} dB")
     first = report.first
-    click.echo(f"first to depart: {first.layer if first else 'none'}")
+    click.echo(f"first to differ: {first.layer if first else 'none'}")

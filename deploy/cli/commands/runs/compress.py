@@ -20,6 +20,7 @@ from edgepress.deploy.cli.options import (
     given,
     keyword_values,
     on_command_line,
+    options_given,
     output_options,
     spec_from,
     spec_options,
@@ -31,6 +32,8 @@ from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec, Recipe, read_recipe
 
 _PRUNE_SCHEDULES = ("one-shot", "iterative")
+# Options that a recipe doesn't hold.
+_OF_ANY_RUN = ("source", "output", "resume", "force", "as_json", "verbose", "debug", "help_all")
 _RECIPE_ENDINGS = (".yaml", ".yml")
 
 
@@ -98,11 +101,11 @@ def _resumed(values: Values) -> Recipe:
         raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
     if values["source"] is not None:
         return _recipe(values)
-    found = sorted({*_settings(values), *on_command_line("data", "seed", *DataSpec.model_fields)})
+    found = options_given(beside=_OF_ANY_RUN)
     if found:
         raise click.UsageError(
-            f"--resume takes the settings from the run's own recipe: drop --{found[0]}, or give"
-            " MODEL too"
+            f"--resume takes the settings from the run's own recipe: drop {found[0]}, or give MODEL"
+            " too"
         )
     folder = RunFolder(resume)
     if folder.recipe.is_file():
@@ -114,11 +117,9 @@ def _recipe(values: Values) -> Recipe:
     source = values["source"]
     settings = _settings(values)
     if source.endswith(_RECIPE_ENDINGS):
-        found = [*settings, *on_command_line("data", *DataSpec.model_fields)]
-        if found:
-            raise click.UsageError(
-                f"a recipe says everything itself: drop the options ({found[0]})"
-            )
+        if settings or on_command_line("data", *DataSpec.model_fields):
+            found = options_given(beside=(*_OF_ANY_RUN, "seed"))
+            raise click.UsageError(f"a recipe says everything itself: drop {', '.join(found)}")
         recipe = read_recipe(Path(source))
         seed = {"seed": values["seed"]} if on_command_line("seed") else {}
         return recipe.model_copy(update=seed)

@@ -23,7 +23,7 @@ from edgepress.deploy.cli.options import (
 @common_options
 @keyword_values
 def command(values: Values) -> None:
-    """Write a self-contained HTML page from RUN folders and the JSON files of `benchmark`."""
+    """Write a self-contained HTML page from RUN folders, JSON files of `benchmark`, or a search."""
     output = checked_output(values)
     from edgepress.benchmarks.report import report
 

@@ -102,13 +102,12 @@ def command(values: Values) -> None:
 def _show(result: SearchResult) -> None:
     """The front as the last measurement has it, that measurement, and the trials without a file."""
     from edgepress.benchmarks.report.search_page import search_view
-    from edgepress.deploy.cli.run_display import show_grid
 
     found, view = result.told, search_view(result.told)
     tables = (("The front", view["front"]), ("The last measurement, interleaved", view["latency"]))
     for title, grid in tables:
         if grid is not None:
-            show_grid(title, grid)
+            display.show_grid(title, grid)
     click.echo(f"{found.headline}, chosen by {found.chosen_by}")
     for trial in found.trials:
         if trial.reason:

@@ -227,7 +227,7 @@ def test_a_graph_that_lacks_a_node_is_refused(tmp_path: Path) -> None:
         "nodes": {"first": _dense("first", 3, 2)},
     }
     arrays = {"first": (np.ones((2, 3)), np.ones(3))}
-    with pytest.raises(InputError, match="isn't whole"):
+    with pytest.raises(InputError, match="incomplete configuration"):
         load(_graph_file(tmp_path / "graph.h5", config, arrays))
 
 

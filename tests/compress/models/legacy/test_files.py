@@ -259,7 +259,7 @@ def test_an_archive_cut_short_is_said_to_be_damaged(tmp_path: Path) -> None:
     model.save(tmp_path / "whole.keras")
     path = tmp_path / "cut.keras"
     path.write_bytes((tmp_path / "whole.keras").read_bytes()[:-200])
-    assert "not a whole .keras archive" in _refusal(path)
+    assert "incomplete .keras archive" in _refusal(path)
 
 
 def test_hdf5_of_something_else(tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_archives_with_a_broken_member(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", "{")
         archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
-    assert "not a whole .keras archive" in _refusal(path)
+    assert "incomplete .keras archive" in _refusal(path)
 
 
 @pytest.mark.parametrize("edit", ["class_name", "config"])
@@ -362,7 +362,7 @@ def test_a_configuration_that_lacks_a_part(old_file: OldFile, tmp_path: Path, ed
         del config["config"]["layers"][1][edit]
 
     source = old_file("conv1d.h5")
-    assert "isn't whole" in _refusal(_edited(source, tmp_path / "cut.h5", cut))
+    assert "incomplete configuration" in _refusal(_edited(source, tmp_path / "cut.h5", cut))
 
 
 @pytest.mark.parametrize("name", ["recurrent.h5", *also_real("models/legacy/tfkeras__rnn_148.h5")])

@@ -271,7 +271,7 @@ def test_a_folded_kernel_leaves_the_state_behind(tmp_path: Path) -> None:
         group.attrs["weight_names"] = [key.encode() for key in names]
     loaded = load_noted(path)
     assert loaded.optimizer is None
-    assert any("changed their form" in note for note in loaded.notes)
+    assert any("changed shape" in note for note in loaded.notes)
 
 
 def test_published_files_keep_their_state(shared_data: Path) -> None:

@@ -1,0 +1,128 @@
+"""The compiled loss in place of the inferred one, wherever the targets are what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.models.compiled_losses import CompiledLoss
+from edgepress.compress.models.loss_objects import is_keras_loss, settings_of, with_logits
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class OnClassNumbers:
+    """A loss that takes one row for each class, given class numbers.
+
+    Attributes:
+        loss: Takes (batch, …, classes) targets.
+    """
+
+    loss: Any
+
+    def __call__(self, target: Any, output: Any, sample_weight: Any = None) -> Any:
+        """The loss of a batch.
+
+        Args:
+            target: (batch, …) class numbers.
+            output: (batch, …, classes).
+            sample_weight: (batch, …) or None.
+        """
+        import tensorflow as tf
+
+        numbers = tf.reshape(tf.cast(target, tf.int32), tf.shape(output)[:-1])
+        rows = tf.one_hot(numbers, output.shape[-1], dtype=output.dtype)
+        return self.loss(rows, output, sample_weight=sample_weight)
+
+
+def with_compiled_loss(
+    task: OutputTask, said: CompiledLoss, targets: Array, shape: Sequence[int | None]
+) -> tuple[OutputTask, str]:
+    """The task of an output, to be trained by the loss that it was compiled with.
+
+    Args:
+        task: As the targets alone say.
+        said: What it was compiled with.
+        targets: (samples, …) of it.
+        shape: Of one sample of the output.
+
+    Returns:
+        The task, and a remark where another loss than the compiled one is taken, or empty.
+    """
+    if not said.name:
+        return task, ""
+    where = f"output '{task.name}' was compiled with {said.name}"
+    if said.object is None:
+        return task, (
+            f"{where}, which can't be made again: {task.loss} is taken in its place; give the file"
+            " that defines it with --custom-objects, or a loss with --loss"
+        )
+    found = _own(task, said) if not is_keras_loss(said.object) else _of_keras(task, said)
+    if found is None:
+        return task, f"{where}, which doesn't fit its targets: {task.loss} is taken in its place"
+    problem = _problem(found, targets, shape)
+    if problem:
+        return task, f"{where}, which fails ({problem}): {task.loss} is taken in its place"
+    if said.unsaved and found.compiled is None and found.loss == said.name:
+        return found, f"{where}, of which Keras saves no {said.unsaved}: its default is taken"
+    return found, ""
+
+
+def _own(task: OutputTask, said: CompiledLoss) -> OutputTask:
+    return replace(task, compiled=said.object, settings=f"the compiled {said.name} in its place")
+
+
+def _of_keras(task: OutputTask, said: CompiledLoss) -> OutputTask | None:
+    """The task with a loss of Keras's own; None where targets aren't what that takes."""
+    wants, has = _takes(said.name), _takes(task.loss)
+    settings = settings_of(said.object)
+    told = ", ".join(f"{name}={value}" for name, value in settings.items())
+    own = with_logits(said.object, task.logits)
+    if wants == "class numbers":
+        if has != wants:
+            # Without settings the same loss, taken on one-hot rows.
+            return task if not settings and has == "rows of classes" else None
+        return replace(task, compiled=own if settings else None, settings=told)
+    if has == "class numbers":
+        if said.name == "categorical_crossentropy" and not settings:
+            return task
+        if wants == "yes and no":
+            own = with_logits(said.object, task.logits)
+        named = ", ".join(filter(None, (f"the compiled {said.name}", told)))
+        return replace(task, compiled=OnClassNumbers(own), settings=f"{named} in its place")
+    if wants == "rows of classes" and task.kind == "binary":
+        return None
+    return replace(task, loss=said.name, compiled=own if settings else None, settings=told)
+
+
+def _takes(loss: str) -> str:
+    """What targets a loss of Keras's takes, by its name."""
+    if loss.startswith("sparse"):
+        return "class numbers"
+    if loss.startswith("categorical"):
+        return "rows of classes"
+    return "yes and no" if loss.startswith("binary") else "values"
+
+
+def _problem(task: OutputTask, targets: Array, shape: Sequence[int | None]) -> str:
+    """Why a loss can't be taken of some targets; empty where it can."""
+    if task.compiled is None:
+        return ""
+    few = np.asarray(targets)[:2]
+    inner = (*few.shape[1:], *shape[few.ndim - 1 :])
+    sizes = [i if s is None else s for s, i in zip(shape, inner, strict=False)]
+    try:
+        import tensorflow as tf
+
+        outputs = tf.fill((len(few), *sizes), 1 / max(sizes[-1] if sizes else 1, 2))
+        task.compiled(tf.convert_to_tensor(few), tf.cast(outputs, tf.float32))
+    except Exception as error:  # whatever a loss says to targets that it isn't made for
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return lines[0][:120]
+    return ""

@@ -1,0 +1,130 @@
+"""The boundary around what somebody gave: whatever goes wrong behind it is one line that names it.
+
+Readers of other libraries raise what they like, and code of the user's raises anything. Both are
+turned into `InputError`s here; the cause stays behind them for `--debug`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edgepress.compress.errors import EdgepressError, InputError
+
+# Names of the modules that files of the user's are imported as begin with this.
+USER_MODULE = "edgepress_user_"
+
+_MOST_CHARACTERS = 300
+_LINE = re.compile(r'File "([^"]+)", line (\d+)')
+# How TensorFlow tells of the last error of a Python function that it called.
+_TOLD_INSIDE = re.compile(r"\n\n([\w.]+)(?:: (.*?))?\n\n+\t \[\[", re.DOTALL)
+
+
+@contextmanager
+def reading(what: str, hint: str = "") -> Iterator[None]:
+    """Read something that was given.
+
+    Args:
+        what: Names it, with its kind where that isn't plain: "recipe 'r.yaml'".
+        hint: What to do about it.
+
+    Raises:
+        InputError: Anything went wrong in the block. Errors of edgepress pass as they are.
+    """
+    try:
+        yield
+    except EdgepressError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} can't be read: {reason(error)}", hint) from error
+
+
+@contextmanager
+def running(what: str) -> Iterator[None]:
+    """Run code of the user's.
+
+    Args:
+        what: Names it where the error itself doesn't say in which line it arose.
+
+    Raises:
+        InputError: The code raised; names file and line. Code that calls `exit()` raised, too.
+    """
+    try:
+        yield
+    except (EdgepressError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise explained(error) or InputError(f"{what} fails: {_named(error)}") from error
+
+
+def explained(error: BaseException) -> InputError | None:
+    """An error that arose in the user's code, or in data while it was drawn, as one of input.
+
+    Such code runs inside other libraries: in a layer, a callback, a dataset's generator. Its lines
+    are in the traceback, or in the text of the error that TensorFlow makes of it.
+
+    Returns:
+        The error to raise instead; None where it arose elsewhere.
+    """
+    if isinstance(error, SyntaxError) and error.filename in _user_files():
+        return InputError(f"{error.filename}:{error.lineno or 1}: {_named(error)}")
+    if isinstance(error, ValueError) and "null byte" in _text(error):
+        return InputError("a name of a file holds a zero byte")
+    place = _place(error)
+    inside = _TOLD_INSIDE.findall(_text(error))
+    if inside and inside[-1][0].endswith("InputError"):
+        return InputError(inside[-1][1])
+    if place:
+        told = ": ".join(filter(None, inside[-1])) if inside else _named(error)
+        return InputError(f"{place}: {' '.join(told.split())[:_MOST_CHARACTERS]}")
+    return None
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in words for the person who gave it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    if isinstance(error, UnicodeError):
+        return "its text isn't UTF-8"
+    if isinstance(error, ValueError) and "integer string conversion" in str(error):
+        return "a number in it has thousands of digits"
+    return _named(error)
+
+
+def _named(error: BaseException) -> str:
+    """Kind and text of an error, on one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an error of the user's own may not even have a text
+        text = ""
+    text = text[:_MOST_CHARACTERS]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    """File and line in the user's code; empty where it has no part in the error."""
+    files = _user_files()
+    lines = traceback.extract_tb(error.__traceback__) if files else []
+    places = [f"{f.filename}:{f.lineno}" for f in lines if f.filename in files]
+    places += [f"{name}:{line}" for name, line in _LINE.findall(_text(error)) if name in files]
+    return places[-1] if places else ""
+
+
+def _user_files() -> set[str]:
+    """Python files of the user's that were imported."""
+    names = [name for name in sys.modules if name.startswith(USER_MODULE)]
+    return {str(getattr(sys.modules[name], "__file__", "")) for name in names}
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""

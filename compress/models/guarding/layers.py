@@ -1,0 +1,57 @@
+"""A configuration can declare any width: layers may take no more than the numbers of their file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.models.guarding.limits import memory_limit
+
+# Layers with states that no file holds (generators of random numbers, counters) are small.
+_BESIDE_BYTES = 64 * 2**20
+# Weights are counted as four bytes each; quantised models keep them in one or fewer.
+_WIDER = 8
+
+
+@contextmanager
+def weights_within(declared: int, path: Any, file_bytes: int) -> Iterator[None]:
+    """Refuse a weight before it is made, where the file can't hold its numbers.
+
+    Keras makes a layer's weights, with drawn values, before it looks for them in the file.
+
+    Args:
+        declared: Bytes of all numbers that the file declares.
+        path: The file, for messages.
+        file_bytes: Bytes of the file.
+
+    Raises:
+        InputError: The weights of the layers take more; names the layer at which they do.
+    """
+    import keras
+
+    plain = keras.layers.Layer.add_weight
+    limit = min(_WIDER * declared + _BESIDE_BYTES, max(_WIDER * declared, memory_limit(file_bytes)))
+    taken = 0
+
+    def add_weight(layer: Any, shape: Any = None, *args: Any, **named: Any) -> Any:
+        nonlocal taken
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape or ())
+        if all(isinstance(size, int) for size in sizes):
+            taken += 4 * math.prod(sizes)
+        if taken > limit:
+            raise InputError(
+                f"'{path}' declares more than it holds: with layer '{layer.name}' (a weight of"
+                f" {' x '.join(map(str, sizes))}) its layers take {taken:,} bytes, and its numbers"
+                f" {declared:,}",
+                "copy or download it again",
+            )
+        return plain(layer, shape, *args, **named)
+
+    keras.layers.Layer.add_weight = add_weight
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = plain

@@ -1,0 +1,114 @@
+"""Keras loss objects: made again from what files say of them, and what sets them apart."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+# What every loss has, and what is decided by the output rather than by the loss.
+_COMMON = ("name", "reduction", "from_logits", "dtype", "fn")
+# Settings that Keras doesn't write into a loss's configuration (3.15).
+_UNSAVED = {"Huber": "delta", "CosineSimilarity": "axis"}
+
+
+def loss_object(said: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """A Keras loss object of what `compile` was given, or of what a file says of that.
+
+    Args:
+        said: A loss object, a function of (targets, outputs), a name, or Keras's configuration of
+            one of these, of Keras 2's files too.
+        custom_objects: Losses of the user's own by name.
+
+    Returns:
+        A `keras.losses.Loss`; None where it can't be made again.
+    """
+    import keras
+    from keras.src.losses.losses import LossFunctionWrapper
+
+    if isinstance(said, keras.losses.Loss):
+        return said
+    try:
+        with keras.saving.custom_object_scope(dict(custom_objects or {})):
+            if isinstance(said, Mapping):
+                found = _of_keras(said) or keras.losses.deserialize(dict(said))
+            else:
+                found = keras.losses.get(said)
+    except Exception:  # whatever a loss of the user's own raises, or a name that isn't known here
+        return None
+    if isinstance(found, keras.losses.Loss):
+        return found
+    if not callable(found):  # Keras gives back the name of what it doesn't know
+        return None
+    own = _class_of(found)
+    if own is not None:
+        return own()
+    return LossFunctionWrapper(found, name=getattr(found, "__name__", "loss"))
+
+
+def _of_keras(said: Mapping[str, Any]) -> Any:
+    """A loss of Keras's by class and settings; older Kerases had others beside those."""
+    import keras
+
+    kind, config = said.get("class_name"), said.get("config")
+    found = vars(keras.losses).get(str(kind))
+    if said.get("registered_name") or not isinstance(found, type) or not isinstance(config, dict):
+        return None
+    taken = inspect.signature(found).parameters
+    kept = {k: v for k, v in config.items() if k in taken and (k, v) != ("reduction", "auto")}
+    return found(**kept)
+
+
+def _class_of(function: Any) -> Any:
+    """The class of Keras's that wraps one of its functions."""
+    import keras
+
+    name = getattr(function, "__name__", "").replace("_", "")
+    classes = {n.lower(): c for n, c in vars(keras.losses).items() if isinstance(c, type)}
+    module = str(getattr(function, "__module__", ""))
+    return classes.get(name) if module.startswith("keras.") else None
+
+
+def is_keras_loss(loss: Any) -> bool:
+    """Whether a loss object is of a class of Keras's own."""
+    import keras
+
+    return vars(keras.losses).get(type(loss).__name__) is type(loss)
+
+
+def settings_of(loss: Any) -> dict[str, Any]:
+    """What a loss object of Keras's has set otherwise than Keras does by itself.
+
+    Whether it takes logits is left out: that is decided by what the output gives.
+    """
+    given, plain = _values(loss), _values(type(loss)())
+    return {k: v for k, v in given.items() if k not in _COMMON and v != plain.get(k)}
+
+
+def _values(loss: Any) -> dict[str, Any]:
+    kept = getattr(loss, "_fn_kwargs", {})
+    return {**loss.get_config(), **{k: v for k, v in kept.items() if not callable(v)}}
+
+
+def unsaved_setting(said: Any) -> str:
+    """The setting that Keras left out of a loss's configuration; empty where it holds all."""
+    if not isinstance(said, Mapping) or not isinstance(said.get("config"), Mapping):
+        return ""
+    name = _UNSAVED.get(str(said.get("class_name")), "")
+    return "" if name in said["config"] else name
+
+
+def with_logits(loss: Any, logits: bool) -> Any:
+    """A loss object like another one, told whether outputs are logits, with a mean over samples.
+
+    Args:
+        loss: Of a class of Keras's own.
+        logits: Whether outputs come before their softmax or sigmoid.
+    """
+    taken = inspect.signature(type(loss)).parameters
+    values = {k: v for k, v in _values(loss).items() if k in taken}
+    if "from_logits" in taken:
+        values["from_logits"] = logits
+    if values.get("reduction") in (None, "none", "sum"):
+        values["reduction"] = "sum_over_batch_size"
+    return type(loss)(**values)

@@ -1,0 +1,47 @@
+"""Training for int8 before an export: what of the model takes part, and what there is to say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgepress.compress.kernel.progress import Progress
+from edgepress.compress.models.untrained import initial_weights
+from edgepress.deploy.exporting.float_ends import outputs_to_keep
+from edgepress.deploy.quantize.float_tail import note_of
+from edgepress.deploy.specs.export import ExportSpec
+
+# Samples by which a model's outputs are looked at before it is trained.
+_LOOKED_AT = 128
+
+
+def trained_for_int8(
+    model: Any, dataset: Any, asked: ExportSpec, seed: int, progress: Progress
+) -> tuple[Any, tuple[str, ...]]:
+    """A model trained for the int8 files of an export.
+
+    Args:
+        model: The Keras model; stays as it is.
+        dataset: Opened for it.
+        asked: The export's options.
+        seed: Draws order and samples.
+        progress: Is told of every step.
+
+    Returns:
+        The new model, and what there is to say of it.
+    """
+    from edgepress.deploy.quantize.qat import float_end, train_quantised
+
+    samples = dataset.calibration(_LOOKED_AT, seed)
+    kept = outputs_to_keep(model, samples) if asked.io == "float" else ()
+    trained = train_quantised(
+        model, dataset, asked.qat_epochs, seed=seed, progress=progress, float_outputs=kept
+    )
+    told = []
+    if kinds := float_end(model, kept).values():
+        told.append(f"trained for int8 with {note_of(list(kinds))}")
+    if fresh := initial_weights(model):
+        told.append(
+            "training for int8 began with a model that was never trained (its"
+            f" {', '.join(fresh)} hold their initial values): run finetune first"
+        )
+    return trained, tuple(told)

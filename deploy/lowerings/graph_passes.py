@@ -1,0 +1,118 @@
+"""Changes to a graph for integer kernels, made while it is traced.
+
+What is wrong with a graph in integers may lie between operations, wherever they come from: layers,
+`keras.ops`, a user's own code. So these passes look at the graph and not at the functions that
+wrote it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+# exp(-20) is 2e-9: a masked score adds nothing to a softmax whose output has 8 or 16 bits, and the
+# scores beside it keep most levels of their integer type.
+MASKED = 20.0
+HUGE = 1e3
+# Operations between a score and its softmax that keep or move values, or add a mask.
+_PASSING = frozenset({
+    "Add", "AddV2", "BiasAdd", "BroadcastTo", "Cast", "ExpandDims", "Identity", "Maximum",
+    "Minimum", "Mul", "Neg", "Reshape", "Select", "SelectV2", "Squeeze", "StridedSlice", "Sub",
+    "Tile", "Transpose",
+})  # fmt: skip
+# TFLite's quantiser gives the inputs of these the range of their output.
+_ONE_RANGE = frozenset({"ClipByValue", "Maximum", "Minimum", "Select", "SelectV2"})
+# Operations in a graph for floats that show that its graph for integers may be another.
+CHANGED_FOR_INTEGERS = _ONE_RANGE | {"Softmax"}
+_STEP = 2.0**-24  # between 32-bit floats just below 1
+
+
+def fit_for_integers(graph: Any) -> None:
+    """Bound masks and part shared tensors in a graph that is being traced.
+
+    Args:
+        graph: A `tf.Graph` under construction, its outputs made.
+    """
+    bound_masks(graph)
+    part_shared_inputs(graph)
+
+
+def bound_masks(graph: Any) -> None:
+    """Bound what masks scores before a softmax.
+
+    A mask of -1e9 or -2e38 decides the range of the scores, which are then all one level of an
+    integer type, so that attention becomes uniform.
+
+    Args:
+        graph: A `tf.Graph` under construction.
+    """
+    import tensorflow as tf
+
+    bounded: dict[str, Any] = {}
+    for operation in _before_softmax(graph):
+        for place, tensor in enumerate(operation.inputs):
+            value = _huge_constant(tensor)
+            if value is None:
+                continue
+            if tensor.name not in bounded:
+                with graph.as_default():
+                    bounded[tensor.name] = tf.constant(np.clip(value, -MASKED, MASKED))
+            operation._update_input(place, bounded[tensor.name])
+
+
+def _before_softmax(graph: Any) -> list[Any]:
+    """Operations whose results reach a softmax by sums, selections and moves alone."""
+    found: dict[str, Any] = {}
+    left = [op.inputs[0].op for op in graph.get_operations() if op.type == "Softmax"]
+    while left:
+        operation = left.pop()
+        if operation.name not in found and operation.type in _PASSING:
+            found[operation.name] = operation
+            left.extend(tensor.op for tensor in operation.inputs)
+    return list(found.values())
+
+
+def _huge_constant(tensor: Any) -> Any:
+    """The value of a constant of floats with huge numbers in it, infinite ones too; else None."""
+    import tensorflow as tf
+
+    if tensor.op.type != "Const" or not tensor.dtype.is_floating:
+        return None
+    value = tf.get_static_value(tensor)
+    return value if value is not None and np.any(np.abs(value) >= HUGE) else None
+
+
+def part_shared_inputs(graph: Any) -> None:
+    """Give what a minimum, maximum or clip reads a range of its own, where others read it too.
+
+    The quantiser gives it the range of the result, and the other readers get clipped values: of
+    `x - clip(x)` nothing would be left. A leaky ReLU with the slope of 1 stands between, since
+    converters fold away what they know to change nothing, and its output may have another range.
+    No two have the same slope: equal operators on one tensor are made one.
+
+    Args:
+        graph: A `tf.Graph` under construction.
+    """
+    import tensorflow as tf
+
+    count = 0
+    for operation in graph.get_operations():
+        if operation.type not in _ONE_RANGE or _is_relu(operation):
+            continue
+        for place, tensor in enumerate(operation.inputs):
+            shared = len({id(op) for op in tensor.consumers()}) > 1
+            if tensor.op.type == "Const" or not tensor.dtype.is_floating or not shared:
+                continue
+            count += 1
+            with graph.as_default():
+                parted = tf.nn.leaky_relu(tensor, alpha=1 - count * _STEP)
+            operation._update_input(place, parted)
+
+
+def _is_relu(operation: Any) -> bool:
+    """Whether a maximum is one with zero, which converters write as RELU, of two ranges."""
+    import tensorflow as tf
+
+    values = [tf.get_static_value(tensor) for tensor in operation.inputs]
+    return operation.type == "Maximum" and any(v is not None and not np.any(v) for v in values)

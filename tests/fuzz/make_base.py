@@ -1,0 +1,72 @@
+"""Writes the files that every case finds: run as a script with the folder's path."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_RECIPE = """model: m.keras
+data: good.npz
+prune:
+  - {structure: weights, sparsity: 0.5}
+export: {formats: [tflite], quantize: [float32]}
+benchmark: {runs: 5}
+"""
+_SEARCH = """search:
+  space: {prune.0.sparsity: [0.3, 0.6]}
+  objectives: [metric, size]
+"""
+
+
+def _models() -> None:
+    import keras
+    import numpy as np
+
+    layers = keras.layers
+    x = keras.Input((4,), name="input")
+    hidden = layers.Dense(8, activation="relu", name="hidden")(x)
+    model = keras.Model(x, layers.Dense(3, activation="softmax", name="out")(hidden))
+    model.save("m.keras")
+    model.save("m.h5")
+    grey = keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    grey.save("g.keras")
+    random = np.random.default_rng(0)
+    labels = np.arange(24) % 3
+    np.savez("good.npz", x=random.normal(size=(24, 4)).astype("f4"), y=labels)
+    np.savez("grey.npz", x=random.normal(size=(24, 8, 8, 1)).astype("f4"), y=labels)
+
+
+def _call(*words: str) -> None:
+    import pytest
+
+    from edgepress.deploy.cli import main
+
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    assert end.value.code in (0, None), words
+
+
+def make(folder: Path) -> None:
+    """Write models, data, artifacts, a run and a benchmark into a folder."""
+    os.chdir(folder)
+    _models()
+    Path("r.yaml").write_text(_RECIPE)
+    Path("s.yaml").write_text(_RECIPE + _SEARCH)
+    _call("compress", "r.yaml", "-o", "run")
+    _call("export", "m.keras", "-o", "files", "--format", "tflite", "--format", "onnx")
+    for path in Path("files").glob("*float32*") or Path("files").iterdir():
+        if path.suffix in (".tflite", ".onnx"):
+            path.rename(f"m{path.suffix}")
+    _call("benchmark", "m.tflite", "--runs", "5", "-o", "bench.json")
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
