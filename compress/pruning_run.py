@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ def model_figures(model: keras.Model, dataset: Dataset | None = None) -> ModelFi
     return ModelFigures(
         params=model.count_params(),
         macs=sum(cost.macs for cost in costs),
-        bytes=saved_bytes(model),
+        bytes=partial(saved_bytes, model),
         metric=metric,
         value=value,
         split=split,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,24 @@ class Uncounted:
         return f"the MACs of '{self.layer}' are not all counted: {self.reason}"
 
 
+class _WhenAsked:
+    """A dataclass field of an int that may be given as a function, called when it is first read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, figures: Any, owner: type | None = None) -> int:
+        if figures is None:
+            raise AttributeError(self.name)  # so that the dataclass sees a field without a default
+        value = figures.__dict__[self.name]
+        if callable(value):
+            value = figures.__dict__[self.name] = value()
+        return int(value)
+
+    def __set__(self, figures: Any, value: int | Callable[[], int]) -> None:
+        figures.__dict__[self.name] = value
+
+
 @dataclass(frozen=True)
 class ModelFigures:
     """A model in numbers.
@@ -28,7 +47,8 @@ class ModelFigures:
     Attributes:
         params: Weights, trainable or not.
         macs: Multiply-accumulates of one inference at batch 1.
-        bytes: Size of the model as a `.keras` file without optimizer state.
+        bytes: Size of the model as a `.keras` file without optimizer state, as an int. Measured
+            when it is first read, since saving a network takes as long as pruning it.
         metric: The task's metric, or None without data.
         value: The metric on `split`, or None.
         split: The data split that `value` was measured on, or None.
@@ -38,12 +58,16 @@ class ModelFigures:
 
     params: int
     macs: int
-    bytes: int
+    bytes: _WhenAsked = _WhenAsked()
     metric: str | None = None
     value: float | None = None
     split: str | None = None
     metrics: tuple[OutputMetric, ...] = ()
     uncounted: tuple[Uncounted, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: the number of bytes, not the model that has them."""
+        return {**vars(self), "bytes": self.bytes}
 
 
 @dataclass(frozen=True)

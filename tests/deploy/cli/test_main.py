@@ -63,7 +63,7 @@ def test_every_command_has_help_that_explains_each_option(name: str) -> None:
         (["compress", "m.keras", "-o", "run"], "missing --data"),
         (["compress", "absent.yaml", "-o", "run"], "'absent.yaml' does not exist"),
         (["compress", "--resume", "absent"], "no run to resume"),
-        (["report", "absent", "-o", "r.html"], "not a RUN folder"),
+        (["report", "absent", "-o", "r.html"], "does not exist"),
     ],
     ids=lambda v: " ".join(v[:2]) if isinstance(v, list) else "",
 )
