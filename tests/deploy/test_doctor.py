@@ -47,7 +47,7 @@ def test_the_environment_is_compared_with_the_pins() -> None:
     wanted = ["numpy==0.1", "edgepress-of-nowhere==1.0", "click>=8.1"]
     old, missing = environment(wanted)
     assert old.severity == "warning"
-    assert "proved with 0.1" in old.message
+    assert "tested with 0.1" in old.message
     assert missing.severity == "problem"
     assert "edgepress-of-nowhere" in missing.message
 

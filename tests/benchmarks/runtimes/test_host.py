@@ -71,11 +71,11 @@ def test_sensors_that_are_none_are_left_out() -> None:
     ("before", "after", "words"),
     [
         ({"cores": 4, "load": [3.0, 1, 1]}, {}, "busy: load 3.0 on 4 cores"),
-        ({"steal_ticks": 5}, {"steal_ticks": 105}, "took 1000 ms away"),
+        ({"steal_ticks": 5}, {"steal_ticks": 105}, "CPU steal time of 1000 ms"),
         ({"frequency_mhz": 2000.0}, {"frequency_mhz": 1500.0}, "frequency fell"),
         ({}, {"throttled": "throttled=0x50005"}, "reports throttling"),
         ({"throttle_events": 7}, {"throttle_events": 10}, "throttled itself 3 times"),
-        ({}, {"cooling_state": 2}, "holds the processor back because of heat (step 2)"),
+        ({}, {"cooling_state": 2}, "thermal throttling (cooling state 2)"),
         ({}, {"temperature_c": 91.0}, "at 91 °C"),
         ({"governor": "powersave"}, {}, "governor is 'powersave'"),
     ],
@@ -122,7 +122,7 @@ def test_heat_governor_and_throttling_are_read_where_the_kernel_tells_them(
     assert {name: told[name] for name in expected} == expected
     cooler = {**told, "throttle_events": 5, "cores": 2}
     said = " ".join(Environment(cooler, told).warnings())
-    for word in ("busy", "throttling", "2 times", "step 2", "86 °C", "powersave"):
+    for word in ("busy", "throttling", "2 times", "cooling state 2", "86 °C", "powersave"):
         assert word in said
 
 

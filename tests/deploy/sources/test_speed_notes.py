@@ -61,7 +61,7 @@ def test_what_is_not_slower_or_has_no_sibling_says_nothing(kinds: Any) -> None:
         ("int8", {"CONV_2D": 60}, {"WHILE": 1, "CONV_2D": 9}, "unrolled, 60 operators"),
         ("int8", {"CONV_2D": 9, "QUANTIZE": 4}, {"CONV_2D": 9}, "4 operators more convert"),
         ("int8", {"CONV_2D": 9, "DEPTHWISE_CONV_2D": 9}, {}, "9 of its operators are depthwise"),
-        ("dynamic", {"CONV_2D": 9}, {"CONV_2D": 9}, "anew in every inference"),
+        ("dynamic", {"CONV_2D": 9}, {"CONV_2D": 9}, "again in every inference"),
         ("int16x8", {"CONV_2D": 9}, {"CONV_2D": 9}, "16-bit"),
         ("int8", {"CONV_2D": 9}, {"CONV_2D": 9}, "int8 kernels"),
     ],
