@@ -34,9 +34,10 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `source` (SavedModel folder), `reference` (one of the same outputs that TensorFlow
-            runs; some operators in `source` only stand for ONNX's), `out` (file), `opset`, `nchw`
-            (names of inputs that the file takes channels first), `inputs` and `outputs` (names in
-            order), `probe` (.npz of samples by input name), `slim` (whether to clean the graph).
+            runs, where some operators in `source` only stand for ONNX's), `out` (file), `opset`,
+            `nchw` (names of inputs that the file takes channels first), `inputs` and `outputs`
+            (names in order), `probe` (.npz of samples by input name), `slim` (whether to clean the
+            graph).
 
     Returns:
         `road`, `operators`, `opset` and `ir_version` of the file.
@@ -51,9 +52,9 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     function = loaded.signatures[SIGNATURE]
     with np.load(request["probe"]) as file:
         probe = {name: file[name] for name in file.files}
-    reference = function
-    if request["reference"] != request["source"]:
-        reference = tf.saved_model.load(request["reference"]).signatures[SIGNATURE]
+    reference, runs = function, request.get("reference", request["source"])
+    if runs != request["source"]:
+        reference = tf.saved_model.load(runs).signatures[SIGNATURE]
     expected = reference(**{name: tf.constant(array) for name, array in probe.items()})
     want = [expected[name].numpy() for name in request["outputs"]]
     problems = []

@@ -245,7 +245,6 @@ def test_nothing_else_opens_such_files() -> None:
     }
     assert set(found) == {
         "compress/models/reading.py",  # Keras's own loader, behind the look-through
-        "compress/weights/masks/kernel_sparsity.py",  # a file that it wrote itself
         "deploy/exporters/tflite/metadata.py",  # labels behind a TFLite file of its own
         "deploy/targets/native_runner.py",  # the wheel of the installed runtime
     }
