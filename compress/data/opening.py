@@ -29,7 +29,12 @@ from edgepress.compress.data.readers.arrays import (
     is_read,
     split_arrays,
 )
-from edgepress.compress.data.readers.class_folders import class_names, empty_classes, subfolders
+from edgepress.compress.data.readers.class_folders import (
+    class_names,
+    empty_classes,
+    images_by_folder,
+    subfolders,
+)
 from edgepress.compress.data.readers.fixing import digest, fixed
 from edgepress.compress.data.readers.folders import (
     class_folder_source,
@@ -236,9 +241,12 @@ def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
     if all((f / "inputs").is_dir() and (f / "targets").is_dir() for f in splits.values()):
         pairs = {k: pair_source(f, model, spec.resize) for k, f in splits.items()}
         return _Opened(pairs, fingerprint)
-    folders = list(splits.values())
+    folders = {folder: images_by_folder(folder) for folder in splits.values()}
     names, notes = class_names(path, folders, model, spec.classes)
-    sources = {k: class_folder_source(f, names, model, spec.resize) for k, f in splits.items()}
+    sources = {
+        split: class_folder_source(folder, folders[folder], names, model, spec.resize)
+        for split, folder in splits.items()
+    }
     # Names of folders may not be UTF-8; what is written of them is.
     told = tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
     return _Opened(

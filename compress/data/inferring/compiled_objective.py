@@ -92,8 +92,6 @@ def _of_keras(task: OutputTask, said: CompiledLoss) -> OutputTask | None:
     if has == "class numbers":
         if said.name == "categorical_crossentropy" and not settings:
             return task
-        if wants == "yes and no":
-            own = with_logits(said.object, task.logits)
         named = ", ".join(filter(None, (f"the compiled {said.name}", told)))
         return replace(task, compiled=OnClassNumbers(own), settings=f"{named} in its place")
     if wants == "rows of classes" and task.kind == "binary":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,21 @@ if TYPE_CHECKING:
 _HINT = "name all classes in the order of the model's outputs with --classes or in a classes.txt"
 
 
+# The images of each folder in a split's folder, by its name.
+Inside = Mapping[str, Sequence[Path]]
+
+
+def images_by_folder(folder: Path) -> Inside:
+    """The images of each folder in a split's folder, by its name; hidden folders left out."""
+    return {
+        p.name: images_below(p)
+        for p in sorted(folder.iterdir())
+        if p.is_dir() and not p.name.startswith((".", "__MACOSX"))
+    }
+
+
 def class_names(
-    root: Path, folders: Sequence[Path], model: keras.Model, given: tuple[str, ...] = ()
+    root: Path, folders: Mapping[Path, Inside], model: keras.Model, given: tuple[str, ...] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the classes in the order of their numbers.
 
@@ -26,7 +39,7 @@ def class_names(
 
     Args:
         root: The data's folder.
-        folders: The folder of each split.
+        folders: The folder of each split, with what is inside.
         model: The Keras model, whose output says how many classes there are.
         given: The names in order.
 
@@ -36,22 +49,22 @@ def class_names(
     Raises:
         InputError: There are no class folders, a name isn't known, or the order is in doubt.
     """
-    found = [{p.name for p in folder.iterdir() if is_class(p)} for folder in folders]
-    here = set().union(*found)
+    found = [{name for name, images in inside.items() if images} for inside in folders.values()]
+    here, first = set().union(*found), next(iter(folders))
     if not here:
         endings = ", ".join(IMAGE_ENDINGS)
         raise InputError(
-            f"'{folders[0]}' holds no class folders with images", f"images end in {endings}"
+            f"'{first}' holds no class folders with images", f"images end in {endings}"
         )
     count, order = _classes_of(model), given or _listed(root)
     if order:
-        return _in_order(order, here, folders), ()
+        return _in_order(order, here, first), ()
     if all(name.isdecimal() for name in here):
         return _numbered(here, count, root)
     for folder, names in zip(folders, found, strict=True):
         odd = names - found[0]
         if odd:
-            raise InputError(f"'{folder}' has class '{min(odd)}', '{folders[0]}' has not", _HINT)
+            raise InputError(f"'{folder}' has class '{min(odd)}', '{first}' has not", _HINT)
     if count and len(here) != count:
         raise InputError(
             f"'{root}' has {len(here)} class folders, the model's output {count} classes", _HINT
@@ -59,37 +72,34 @@ def class_names(
     return tuple(sorted(here)), ()
 
 
-def is_class(folder: Path) -> bool:
-    """Whether a folder is one of a class: neither hidden nor without images below it."""
-    return folder.is_dir() and not _hidden(folder.name) and bool(images_below(folder))
-
-
-def subfolders(folders: Sequence[Path]) -> list[str]:
+def subfolders(folders: Mapping[Path, Inside]) -> list[str]:
     """A note on images that lie in subfolders of the class folders: they are read, as by Keras."""
-    inside = [p for f in folders for p in f.iterdir() if is_class(p)]
-    below = [(p, image) for p in inside for image in images_below(p) if image.parent != p]
+    inside = [
+        (folder / name, images)
+        for folder, found in folders.items()
+        for name, images in found.items()
+    ]
+    below = [
+        (place, image) for place, images in inside for image in images if image.parent != place
+    ]
     if not below:
         return []
-    (folder, first), total = min(below), sum(len(images_below(p)) for p in inside)
-    name = first.relative_to(folder.parent).parent
+    (place, first), total = min(below), sum(len(images) for _, images in inside)
+    name = first.relative_to(place.parent).parent
     return [
         f"{len(below):,} of {total:,} images lie in subfolders of the class folders, such as"
         f" '{name}': they are read as images of the class"
     ]
 
 
-def empty_classes(folders: Sequence[Path]) -> list[str]:
+def empty_classes(folders: Mapping[Path, Inside]) -> list[str]:
     """A note for each folder without images among the class folders, for it is no class."""
-    inside = [p for f in folders for p in sorted(f.iterdir()) if p.is_dir()]
     return [
-        f"'{p}' holds no images, so it is no class"
-        for p in inside
-        if not _hidden(p.name) and not images_below(p)
+        f"'{folder / name}' holds no images, so it is no class"
+        for folder, found in folders.items()
+        for name, images in found.items()
+        if not images
     ]
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
 
 
 def _classes_of(model: keras.Model) -> int | None:
@@ -108,14 +118,14 @@ def _listed(root: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _in_order(order: tuple[str, ...], here: set[str], folders: Sequence[Path]) -> tuple[str, ...]:
+def _in_order(order: tuple[str, ...], here: set[str], first: Path) -> tuple[str, ...]:
     twice = sorted({name for name in order if order.count(name) > 1})
     if twice:
         raise InputError(f"class '{twice[0]}' is named twice", "name each class once")
     unknown = sorted(here - set(order))
     if unknown:
         raise InputError(
-            f"'{folders[0].name}' has a folder '{unknown[0]}', which isn't among the classes"
+            f"'{first.name}' has a folder '{unknown[0]}', which isn't among the classes"
             f" {', '.join(order)}",
             "name it too, or move the folder away",
         )

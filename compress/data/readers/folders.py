@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edgepress.compress.errors import InputError
 Array = NDArray[Any]
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-_SPLIT_FOLDERS = {
+SPLIT_FOLDERS = {
     "train": "train", "training": "train", "val": "val", "valid": "val",
     "validation": "val", "test": "test", "testing": "test",
 }  # fmt: skip
@@ -148,20 +148,35 @@ def images_below(folder: Path) -> list[Path]:
 def folder_splits(folder: Path) -> dict[str, Path]:
     """Folders by split: those named train, val and test, or "all" for a folder without them."""
     children = {p.name.lower(): p for p in folder.iterdir() if p.is_dir()}
-    splits = {_SPLIT_FOLDERS[n]: p for n, p in sorted(children.items()) if n in _SPLIT_FOLDERS}
+    splits = {SPLIT_FOLDERS[n]: p for n, p in sorted(children.items()) if n in SPLIT_FOLDERS}
     return splits or {"all": folder}
 
 
 def class_folder_source(
-    folder: Path, classes: tuple[str, ...], model: Any, resize: tuple[int, int] | None
+    folder: Path,
+    inside: Mapping[str, Sequence[Path]],
+    classes: tuple[str, ...],
+    model: Any,
+    resize: tuple[int, int] | None,
 ) -> ImageSource:
-    """The images of a folder of class folders, for a model with one image input."""
+    """The images of a folder of class folders, for a model with one image input.
+
+    Args:
+        folder: The folder.
+        inside: The images of each class folder, by its name.
+        classes: Names of the classes in the order of their numbers.
+        model: The Keras model.
+        resize: (height, width) to read them at; the model's own where it is None.
+
+    Raises:
+        InputError: There are none, one is damaged, or the model takes no such images.
+    """
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        inside = images_below(folder / name) if (folder / name).is_dir() else []
-        paths += [str(p) for p in inside]
-        labels += [label] * len(inside)
+        images = inside.get(name, ())
+        paths += map(str, images)
+        labels += [label] * len(images)
     if not paths:
         raise InputError(f"'{folder}' holds no images")
     tensor = _image_input(model, folder)

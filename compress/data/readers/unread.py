@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from edgepress.compress.data.readers.folders import SPLIT_FOLDERS
 from edgepress.compress.errors import InputError
 
 # Names that look like an array of data: a side, perhaps a split, perhaps a tensor's name.
@@ -12,10 +13,7 @@ _SIDES = re.compile(
     r"^(x|y|inputs?|targets?|labels?|data|images?|samples?)(_.*|\d*)$", re.IGNORECASE
 )
 _WEIGHTS = re.compile(r"^(sample_?)?weights?(_.*)?$", re.IGNORECASE)
-_SPLITS = {
-    "train": "train", "training": "train", "dev": "val", "eval": "val", "evaluation": "val",
-    "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test",
-}  # fmt: skip
+_SPLITS = {**SPLIT_FOLDERS, "dev": "val", "eval": "val", "evaluation": "val"}
 
 
 def check_names(names: Iterable[str], read: Iterable[str], where: str) -> tuple[str, ...]:
