@@ -69,8 +69,7 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
     from edgepress.deploy.process.worker import Worker
     from edgepress.deploy.specs.export import ExportSpec
 
-    with scratch_folder() as folder, Worker() as worker:
-        scratch = folder
+    with scratch_folder() as scratch, Worker() as worker:
         settings = ExportSpec(graph_batch=source.batch or "auto")
         probe = scratch / "probe.npz"
         job = Job(source.model, settings, worker, scratch, probe, None, trace=source.trace)

@@ -14,6 +14,7 @@ from edgepress.compress.kernel.artifact import Agreement, Artifact
 from edgepress.deploy.differences.slices import shares_unit, small_slices
 from edgepress.deploy.exporters import Job
 from edgepress.deploy.exporters.exporter import Written
+from edgepress.deploy.quantize.equalization import watched
 
 # Files that can keep their end in floats.
 _FILES = frozenset({("tflite", "int8"), ("onnx", "int8"), ("c", "int8")})
@@ -39,23 +40,15 @@ def outputs_to_keep(model: Any, samples: Mapping[str, NDArray[Any]]) -> tuple[st
     """
     ordered = [samples[tensor.name] for tensor in model.inputs]
     parts: dict[str, list[NDArray[Any]]] = {}
-    for begin in range(0, len(ordered[0]), 64):
-        chunk = [a[begin : begin + 64] for a in ordered]
-        found = model(chunk[0] if len(chunk) == 1 else chunk, training=False)
-        for tensor, given in zip(model.outputs, _flat(found), strict=True):
-            parts.setdefault(tensor._keras_history.operation.name, []).append(np.asarray(given))
+    for chunk in watched(model, model.outputs, ordered):
+        for tensor, given in zip(model.outputs, chunk, strict=True):
+            parts.setdefault(tensor._keras_history.operation.name, []).append(given)
     units = {t._keras_history.operation.name: shares_unit(t) for t in model.outputs}
     return tuple(
         name
         for name, given in parts.items()
         if not units[name] and small_slices(np.concatenate(given).astype(np.float64))
     )
-
-
-def _flat(outputs: Any) -> list[Any]:
-    import keras
-
-    return list(keras.tree.flatten(outputs))
 
 
 def with_float_end(

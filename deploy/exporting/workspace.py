@@ -38,8 +38,8 @@ def prepared(
         np.savez(path, allow_pickle=False, **{names[k]: v for k, v in arrays.items()})
         return path
 
-    with scratch_folder() as folder:
-        scratch, calibration = folder, None
+    with scratch_folder() as scratch:
+        calibration = None
         if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
             arrays = dataset.calibration(spec.calibration_samples, seed)
             calibration = save(scratch / "calibration.npz", arrays)

@@ -117,8 +117,8 @@ def as_one_operator(
     """A GRU or SimpleRNN as the one operator that ONNX has for it, not as a loop.
 
     TensorFlow has such an operator for graphics processors alone: it stands in the graph for
-    ONNX's, with the weights in ONNX's order (`rnn_nodes.py` reads them), and isn't run. Layers with
-    masks or other activations stay loops.
+    ONNX's, with the weights in ONNX's order (`exporters/onnx/handlers.py` reads them), and isn't
+    run. Layers with masks or other activations stay loops.
 
     Args:
         own: Keras's `inner_loop`.
@@ -163,13 +163,11 @@ def _kind(layer: Any) -> str | None:
     """TensorFlow's name of a recurrent layer's computation; None for another one."""
     import keras
 
-    cell, kinds = (
-        layer.cell,
-        {keras.activations.tanh: "rnn_tanh", keras.activations.relu: "rnn_relu"},
-    )
+    cell = layer.cell
     if layer.unroll or layer.stateful:
         return None
     if type(cell) is keras.layers.SimpleRNNCell:
+        kinds = {keras.activations.tanh: "rnn_tanh", keras.activations.relu: "rnn_relu"}
         return kinds.get(cell.activation)
     usual = keras.activations.tanh, keras.activations.sigmoid
     if type(cell) is keras.layers.GRUCell:

@@ -53,12 +53,24 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             filter that isn't read, or its datasets declare more than the file can hold.
         OSError: It is no HDF5 file, or can't be read.
     """
+    check_regular(path)
+    with _looked_through(path, path, path.stat().st_size) as (file, _):
+        yield file
+
+
+@contextmanager
+def _looked_through(stored: Any, path: Path, size: int) -> Iterator[tuple[Any, int]]:
+    """An open `h5py.File` whose objects are all allowed, and the bytes of what they declare.
+
+    Args:
+        stored: A path, or a file of bytes.
+        path: What it is called in messages.
+        size: Bytes of the file.
+    """
     import h5py
 
-    check_regular(path)
-    with h5py.File(path, "r") as file:
-        _check_objects(file, path, path.stat().st_size)
-        yield file
+    with h5py.File(stored, "r") as file:
+        yield file, _check_objects(file, path, size)
 
 
 @contextmanager
@@ -77,11 +89,11 @@ def open_weights(archive: zipfile.ZipFile, path: Path) -> Iterator[Any]:
         KeyError: The archive holds no weights in HDF5.
         OSError: They are damaged.
     """
-    import h5py
-
     member = archive.getinfo(WEIGHTS)
-    with _seekable(archive, member) as stored, h5py.File(stored, "r") as file:
-        _check_objects(file, path, member.file_size)
+    with (
+        _seekable(archive, member) as stored,
+        _looked_through(stored, path, member.file_size) as (file, _),
+    ):
         yield file
 
 
@@ -145,18 +157,19 @@ def check_keras_file(path: Path) -> int:
         InputError: As for `open_archive` and `open_hdf5`.
         OSError: It is damaged.
     """
-    import h5py
-
     check_regular(path)
     if not zipfile.is_zipfile(path):
-        with h5py.File(path, "r") as file:
-            return _check_objects(file, path, path.stat().st_size)
+        with _looked_through(path, path, path.stat().st_size) as (_, declared):
+            return declared
     with open_archive(path) as archive:
         if WEIGHTS not in archive.namelist():
             return sum(member.file_size for member in archive.infolist())
         member = archive.getinfo(WEIGHTS)
-        with _seekable(archive, member) as stored, h5py.File(stored, "r") as file:
-            return _check_objects(file, path, member.file_size)
+        with (
+            _seekable(archive, member) as stored,
+            _looked_through(stored, path, member.file_size) as (_, declared),
+        ):
+            return declared
 
 
 @dataclass(frozen=True)

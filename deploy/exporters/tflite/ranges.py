@@ -7,13 +7,14 @@ the second step makes an integer file of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.benchmarks.tflite.graph import Operator, graph_of
 from edgepress.deploy.quantize.clipping import BINS, CLIPPING, Histogram, Range, histogram
 
 Samples = Iterator[dict[str, NDArray[Any]]]
@@ -86,18 +87,14 @@ def _decisive(content: bytes) -> set[int]:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.Model.GetRootAs(content, 0)
-    graph = model.Subgraphs(0)
-    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-    made: dict[int, tuple[str, list[int]]] = {}
-    for place in range(graph.OperatorsLength()):
-        operator = graph.Operators(place)
-        kind = names.get(model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode(), "")
-        made[operator.Outputs(0)] = kind, list(operator.InputsAsNumpy())
-    outputs = set(graph.OutputsAsNumpy())
-    roots = {t for t, (kind, _) in made.items() if kind in ("RSQRT", "SQRT")}
+    graph = graph_of(schema.Model.GetRootAs(content, 0))
+    made = {output: operator for operator in graph.operators for output in operator.outputs}
+    outputs = set(graph.outputs)
+    roots = {t for t, operator in made.items() if operator.name in ("RSQRT", "SQRT")}
     scores = {
-        inputs[0] for t, (kind, inputs) in made.items() if kind == "SOFTMAX" and t not in outputs
+        operator.inputs[0]
+        for t, operator in made.items()
+        if operator.name == "SOFTMAX" and t not in outputs
     }
     return (
         outputs
@@ -108,7 +105,7 @@ def _decisive(content: bytes) -> set[int]:
 
 def _above(
     tensors: set[int],
-    made: dict[int, tuple[str, list[int]]],
+    made: Mapping[int, Operator],
     through: frozenset[str],
     to: frozenset[str],
 ) -> set[int]:
@@ -118,9 +115,9 @@ def _above(
     while left:
         tensor = left.pop()
         found.add(tensor)
-        kind, inputs = made.get(tensor, ("", []))
+        kind = made[tensor].name if tensor in made else ""
         if kind in through and kind not in to:
-            left += [i for i in inputs if i in made and i not in found]
+            left += [i for i in made[tensor].inputs if i in made and i not in found]
     return found
 
 
