@@ -35,10 +35,15 @@ from edgepress.compress.data.readers.class_folders import (
     images_by_folder,
     subfolders,
 )
-from edgepress.compress.data.readers.fixing import digest, fixed
+from edgepress.compress.data.readers.fingerprints import (
+    arrays_hash,
+    folder_hash,
+    sources_hash,
+    spec_hash,
+)
+from edgepress.compress.data.readers.fixing import fixed
 from edgepress.compress.data.readers.folders import (
     class_folder_source,
-    folder_hash,
     folder_splits,
     pair_source,
 )
@@ -121,7 +126,7 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
         val=splits.get("val"),
         test=splits.get("test"),
         task=task,
-        fingerprint=_spec_hash(opened.fingerprint, spec),
+        fingerprint=spec_hash(opened.fingerprint, spec),
         input_range=(low, high),
         class_names=opened.class_names,
         warnings=(
@@ -180,7 +185,7 @@ def _called(reference: str) -> Mapping[str, Any]:
 def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpec) -> _Opened:
     if not data.keys() & set(SPLITS):
         arrays = {k: v for k, v in data.items() if _holds_numbers(v)}
-        return _open_arrays(arrays, model, where, _arrays_hash(arrays), spec)
+        return _open_arrays(arrays, model, where, arrays_hash(arrays), spec)
     notes = check_names(map(str, data), SPLITS, where)
     sources: dict[str, Any] = {}
     for name in SPLITS:
@@ -198,7 +203,7 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
                 f"{where}: split '{name}' is {type(value).__name__}",
                 "give a tf.data.Dataset or a pair of arrays (x, y)",
             )
-    return _Opened(sources, _sources_hash(sources), notes=notes)
+    return _Opened(sources, sources_hash(sources), notes=notes)
 
 
 def _stream(value: Any, model: Any, where: str, name: str, shuffle: bool = False) -> Any:
@@ -362,46 +367,3 @@ def _left_out(task: Task) -> list[str]:
         f" {output.name} ({output.metric}) stands beside it"
         for output in others
     ]
-
-
-def _spec_hash(content: str, spec: DataSpec) -> str:
-    """Hash of the content and of what changes which samples a model sees."""
-    settings = spec.model_dump(mode="json", exclude={"spec"})
-    return hashlib.sha256(f"{content}{settings}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _arrays_hash(arrays: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        if isinstance(arrays[name], list | tuple | Mapping):
-            digest.update(
-                f"{name}{_arrays_hash(_numbered(arrays[name]))}".encode("utf-8", "surrogatepass")
-            )
-            continue
-        value = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}{value.shape}{value.dtype}".encode("utf-8", "surrogatepass"))
-        digest.update(value.tobytes() if value.dtype != object else b"")
-    return digest.hexdigest()
-
-
-def _numbered(values: Any) -> Mapping[str, Any]:
-    if isinstance(values, Mapping):
-        return values
-    return {f"{number:09d}": np.asarray(value) for number, value in enumerate(values)}
-
-
-def _sources_hash(sources: dict[str, Any]) -> str:
-    """Hash of arrays in memory, or of a stream's size and the first batch that it always gives.
-
-    A stream that shuffles would have another hash in every run, and no run could be resumed.
-    """
-    found = hashlib.sha256()
-    for name, source in sources.items():
-        found.update(f"{name}{source.size}".encode())
-        if isinstance(source, ArraySource):
-            targets = source.targets if isinstance(source.targets, dict) else {"y": source.targets}
-            found.update(_arrays_hash({**source.inputs, **targets}).encode())
-            continue
-        one, other = (digest(next(source.batches(None, 64).as_numpy_iterator())) for _ in range(2))
-        found.update(one if one == other else b"")
-    return found.hexdigest()

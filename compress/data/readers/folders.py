@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -235,13 +234,3 @@ def _size(
         f"'{folder}': the model takes images of any size, so give one with --resize",
         "pass --resize HxW",
     )
-
-
-def folder_hash(folder: Path) -> str:
-    """Hash of the names and contents of all files below a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(os.fsencode(path.relative_to(folder)))
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

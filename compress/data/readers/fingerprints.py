@@ -1,0 +1,69 @@
+"""Hashes that say whether data is the same as before."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.compress.data.readers.arrays import ArraySource
+from edgepress.compress.data.readers.fixing import digest
+from edgepress.compress.specs.recipe import DataSpec
+
+
+def spec_hash(content: str, spec: DataSpec) -> str:
+    """Hash of the content and of what changes which samples a model sees."""
+    settings = spec.model_dump(mode="json", exclude={"spec"})
+    return hashlib.sha256(f"{content}{settings}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def arrays_hash(arrays: Mapping[str, Any]) -> str:
+    """Hash of arrays by name, their shapes and types; lists and mappings of them included."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        if isinstance(arrays[name], list | tuple | Mapping):
+            found.update(
+                f"{name}{arrays_hash(_numbered(arrays[name]))}".encode("utf-8", "surrogatepass")
+            )
+            continue
+        value = np.ascontiguousarray(arrays[name])
+        found.update(f"{name}{value.shape}{value.dtype}".encode("utf-8", "surrogatepass"))
+        found.update(value.tobytes() if value.dtype != object else b"")
+    return found.hexdigest()
+
+
+def _numbered(values: Any) -> Mapping[str, Any]:
+    if isinstance(values, Mapping):
+        return values
+    return {f"{number:09d}": np.asarray(value) for number, value in enumerate(values)}
+
+
+def folder_hash(folder: Path) -> str:
+    """Hash of the names and contents of all files below a folder."""
+    found = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        found.update(os.fsencode(path.relative_to(folder)))
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
+def sources_hash(sources: dict[str, Any]) -> str:
+    """Hash of arrays in memory, or of a stream's size and the first batch that it always gives.
+
+    A stream that shuffles would have another hash in every run, and no run could be resumed.
+    """
+    found = hashlib.sha256()
+    for name, source in sources.items():
+        found.update(f"{name}{source.size}".encode())
+        if isinstance(source, ArraySource):
+            targets = source.targets if isinstance(source.targets, dict) else {"y": source.targets}
+            found.update(arrays_hash({**source.inputs, **targets}).encode())
+            continue
+        one, other = (digest(next(source.batches(None, 64).as_numpy_iterator())) for _ in range(2))
+        found.update(one if one == other else b"")
+    return found.hexdigest()
