@@ -66,10 +66,10 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
     """
     from edgepress.deploy.exporters import Job
     from edgepress.deploy.lowerings.recurrent import loops
-    from edgepress.deploy.process.worker import Worker
+    from edgepress.deploy.process.sharing import working
     from edgepress.deploy.specs.export import ExportSpec
 
-    with scratch_folder() as scratch, Worker() as worker:
+    with scratch_folder() as scratch, working() as worker:
         settings = ExportSpec(graph_batch=source.batch or "auto")
         probe = scratch / "probe.npz"
         job = Job(source.model, settings, worker, scratch, probe, None, trace=source.trace)

@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -77,6 +77,10 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child and take its log away."""
         self._stop()
         self._held.close()
 
@@ -128,16 +132,6 @@ class Worker:
         if self._child is not None:
             self._child.close()
             self._child = None
-
-
-@contextlib.contextmanager
-def working(worker: Worker | None, timeout: float = 900.0) -> Iterator[Worker]:
-    """The given worker, left running, or a new one for this block."""
-    if worker is not None:
-        yield worker
-        return
-    with Worker(timeout) as own:
-        yield own
 
 
 def machine_memory() -> int:
