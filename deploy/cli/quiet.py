@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from edgepress.compress.kernel import lean_keras
+
 
 @contextmanager
 def muted_stderr() -> Iterator[None]:
@@ -40,10 +42,7 @@ def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> N
         first: Called before TensorFlow's first operation.
     """
     if verbose:
-        import keras
-        import tensorflow  # noqa: F401
-
-        del keras
+        lean_keras.load()
         if first is not None:
             first()
         return
@@ -51,8 +50,8 @@ def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> N
     os.environ.setdefault("MPLBACKEND", "Agg")
     warnings.simplefilter("ignore")
     with muted_stderr():
+        lean_keras.load()
         import absl.logging
-        import keras
         import tensorflow as tf
 
         absl.logging.set_verbosity(absl.logging.FATAL)

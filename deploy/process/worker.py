@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from edgepress.compress.errors import DeviceError
+from edgepress.compress.kernel import lean_keras
 from edgepress.compress.processes.children import Child, Died, Late
 from edgepress.compress.processes.scratch import keep_text, scratch_folder
 from edgepress.deploy.process.malloc import return_much
@@ -39,6 +40,9 @@ TASKS: dict[str, str] = {
     "savedmodel-inspect": "edgepress.deploy.sources.formats.savedmodel_graph:inspect",
     "savedmodel-trace": "edgepress.deploy.sources.formats.savedmodel_graph:trace",
 }
+
+# Those that are carried out by TensorFlow.
+_BY_TENSORFLOW = {"tflite", "tflite-mixed", "onnx", "savedmodel-inspect", "savedmodel-trace"}
 
 
 class Refused(DeviceError):
@@ -173,6 +177,8 @@ def main() -> None:
         request = json.loads(line)
         task = request.pop("do")
         try:
+            if task in _BY_TENSORFLOW:
+                lean_keras.load()
             reply = {"ok": True, **task_function(task)(request)}
         except Exception as error:
             import traceback

@@ -60,10 +60,16 @@ def test_blocks_within_each_other_have_one_each_and_only_one_is_kept() -> None:
 
 
 def test_a_block_that_failed_leaves_none() -> None:
-    with pytest.raises(RuntimeError), working() as worker:
-        pid = child_of(worker)
-        raise RuntimeError
-    assert ended(pid)
+    pids = []
+
+    def failing() -> None:
+        with working() as worker:
+            pids.append(child_of(worker))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert ended(pids[0])
 
 
 def test_a_worker_at_rest_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
