@@ -105,7 +105,19 @@ class LiteRT:
     def _resize(self, batch: int | None) -> None:
         for detail in self.interpreter.get_input_details() if batch else ():
             self.interpreter.resize_tensor_input(detail["index"], [batch, *detail["shape"][1:]])
-        self.interpreter.allocate_tensors()
+        self.planned = True
+        try:
+            self.interpreter.allocate_tensors()
+        except RuntimeError:
+            # A free size is 1 until there are inputs: too small for a kernel that doesn't pad.
+            self.planned = False
+            if not self._free_sizes():
+                raise
+
+    def _free_sizes(self) -> bool:
+        """Whether the file leaves sizes behind the batch free."""
+        details = self.interpreter.get_input_details()
+        return any(size < 0 for d in details for size in d["shape_signature"][1:])
 
     def _specs(self, details: list[Any], side: str) -> list[dict[str, Any]]:
         """Tensors in the model's order, named by the signature where the file has one."""
@@ -145,7 +157,10 @@ class LiteRT:
             for detail, array in zip(details, arrays, strict=True):
                 self.interpreter.resize_tensor_input(detail["index"], array.shape)
             self.interpreter.allocate_tensors()
+            self.planned = True
             details = self.interpreter.get_input_details()
+        if not self.planned:
+            raise ValueError("free sizes are 1 here, too small for it; export it with --shape")
         for detail, array in zip(details, arrays, strict=True):
             self.interpreter.set_tensor(detail["index"], array)
 
