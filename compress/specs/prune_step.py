@@ -77,7 +77,7 @@ class PruneSpec(Spec):
 
     structure: str = _DEFAULT
     protect: Names = ()
-    recover: RecoverSpec = RecoverSpec()
+    recover: RecoverSpec = Field(default_factory=RecoverSpec)
     max_drop: Drop | None = Field(None, ge=0)
 
     def __new__(cls, **options: Any) -> Self:

@@ -204,7 +204,7 @@ class UnitsSpec(RemovalSpec):
     criterion: str = "auto"
     schedule: str = "one-shot"
     repair: bool = True
-    recover: UnitRecoverSpec = UnitRecoverSpec()
+    recover: UnitRecoverSpec = Field(default_factory=UnitRecoverSpec)
 
     def check(self, with_data: bool) -> None:
         """Refuse what can't be done with or without data."""
@@ -354,6 +354,5 @@ def _on_one_device(spec: PruneSpec) -> None:
         )
 
 
-PruneSpec.model_rebuild(force=True)
 Structure = Literal["weights", "blocks", "nm", "kernels", "clusters", "channels", "layers"]
 UNSTRUCTURED: tuple[Structure, ...] = ("weights", "blocks", "nm", "kernels", "clusters")
