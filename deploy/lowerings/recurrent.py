@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.compress.models.rebuilding.copying import clone
+
 MOST_STEPS = 256
 
 
@@ -83,7 +85,7 @@ def rebuilt_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: A
         return layer.__class__.from_config(config(layer))
 
     nested = {} if isinstance(model, keras.Sequential) else {"recursive": True}
-    copy = keras.models.clone_model(model, input_tensors=inputs, clone_function=anew, **nested)
+    copy = clone(model, inputs, clone_function=anew, **nested)
     copy.set_weights(model.get_weights())
     return copy
 
