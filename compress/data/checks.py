@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data.readers.arrays import ArraySource
-from edgepress.compress.data.readers.folders import ImageSource
+from edgepress.compress.data.readers.images.folders import ImageSource
 
 # How a remark on the range of the inputs begins, which a measurement may refute.
 SUSPECTED_RANGE = "inputs run from"

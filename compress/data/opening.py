@@ -29,12 +29,6 @@ from edgepress.compress.data.readers.arrays import (
     is_read,
     split_arrays,
 )
-from edgepress.compress.data.readers.class_folders import (
-    class_names,
-    empty_classes,
-    images_by_folder,
-    subfolders,
-)
 from edgepress.compress.data.readers.fingerprints import (
     arrays_hash,
     folder_hash,
@@ -42,7 +36,13 @@ from edgepress.compress.data.readers.fingerprints import (
     spec_hash,
 )
 from edgepress.compress.data.readers.fixing import fixed
-from edgepress.compress.data.readers.folders import (
+from edgepress.compress.data.readers.images.class_folders import (
+    class_names,
+    empty_classes,
+    images_by_folder,
+    subfolders,
+)
+from edgepress.compress.data.readers.images.folders import (
     class_folder_source,
     folder_splits,
     pair_source,

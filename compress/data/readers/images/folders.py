@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.readers.image_files import check_images
+from edgepress.compress.data.readers.images.image_files import check_images
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
