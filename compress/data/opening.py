@@ -21,7 +21,7 @@ from edgepress.compress.data.inferring.output_reading import Seen
 from edgepress.compress.data.inferring.target_range import RUNS
 from edgepress.compress.data.inferring.task_inference import infer_task
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation import Preparation, own_rescaling, preparation_for
+from edgepress.compress.data.preparation.inputs import Preparation, own_rescaling, preparation_for
 from edgepress.compress.data.readers.arrays import (
     SPLITS,
     ArraySource,
@@ -337,7 +337,8 @@ def _warnings(
 ) -> list[str]:
     found = [*uneven_classes(sources["train"], names)] if "train" in sources else []
     found += shared_samples(sources)
-    if high > 32 and spec.scale is None and spec.std is None and own_rescaling(model) is None:
+    raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)
+    if high > 32 and raw and own_rescaling(model) is None:
         found.append(
             f"{SUSPECTED_RANGE} {low:g} to {high:g} and the model does not rescale them; if it was"
             " trained on 0 to 1, pass --scale 1/255"
