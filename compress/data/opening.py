@@ -36,22 +36,15 @@ from edgepress.compress.data.readers.fingerprints import (
     spec_hash,
 )
 from edgepress.compress.data.readers.fixing import fixed
-from edgepress.compress.data.readers.images.class_folders import (
-    class_names,
-    empty_classes,
-    images_by_folder,
-    subfolders,
-)
-from edgepress.compress.data.readers.images.folders import (
-    class_folder_source,
-    folder_splits,
-    pair_source,
-)
+from edgepress.compress.data.readers.images.folders import ImageSource
+from edgepress.compress.data.readers.images.opening import open_images
+from edgepress.compress.data.readers.images.uniform import full_scale
 from edgepress.compress.data.readers.labels import numbered
 from edgepress.compress.data.readers.splitting import split_indices
 from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.readers.tables import read_table
 from edgepress.compress.data.readers.unread import check_names
+from edgepress.compress.data.target_images import with_scaled_targets
 from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
@@ -113,6 +106,7 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
         keep = {"test"} - opened.unlabelled
         sources = answered(sources, keep, teacher or model, preparation, spec.loss)
     sources = _with_validation(sources, spec, seed)
+    preparation, scaled = with_scaled_targets(preparation, sources, model)
     task = _infer(model, sources, spec, preparation)
     image_targets = task.kind == "image-to-image"
     augmentation = parse_augmentation(spec.augment, model, image_targets)
@@ -131,6 +125,7 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
         class_names=opened.class_names,
         warnings=(
             *opened.notes,
+            *scaled,
             *_warnings(spec, model, low, high, sources, opened.class_names),
             *_left_out(task),
             *task.remarks,
@@ -241,22 +236,8 @@ def _open_arrays(
 def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
     if not any(path.iterdir()):
         raise InputError(f"folder '{path}' is empty", f"give {_FORMS}")
-    splits = folder_splits(path)
-    fingerprint = folder_hash(path)
-    if all((f / "inputs").is_dir() and (f / "targets").is_dir() for f in splits.values()):
-        pairs = {k: pair_source(f, model, spec.resize) for k, f in splits.items()}
-        return _Opened(pairs, fingerprint)
-    folders = {folder: images_by_folder(folder) for folder in splits.values()}
-    names, notes = class_names(path, folders, model, spec.classes)
-    sources = {
-        split: class_folder_source(folder, folders[folder], names, model, spec.resize)
-        for split, folder in splits.items()
-    }
-    # Names of folders may not be UTF-8; what is written of them is.
-    told = tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
-    return _Opened(
-        sources, fingerprint, told, (*notes, *subfolders(folders), *empty_classes(folders))
-    )
+    found = open_images(path, model, spec)
+    return _Opened({**found.sources}, folder_hash(path), found.class_names, found.notes)
 
 
 def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict[str, Source]:
@@ -280,7 +261,7 @@ def _infer(
     look = functools.cache(lambda: _seen(model, first))
     tasks = [
         infer_task(model, targets, spec.loss, spec.metric, reaches, look)
-        for targets in (_some_targets(source) for source in sources.values())
+        for targets in (_some_targets(source, preparation) for source in sources.values())
     ]
     said: dict[str, str] = {}
     for remark in (remark for task in tasks for remark in task.remarks):
@@ -308,14 +289,18 @@ def _seen(model: Any, split: Split) -> dict[str, Seen]:
     }
 
 
-def _some_targets(source: Source) -> Any:
-    """Targets of a split: all in memory, or those of a first batch."""
-    if isinstance(source, ArraySource):
-        return source.targets
-    labels = source.labels()
-    if labels is not None:
-        return labels
-    return next(source.batches(None, 256).as_numpy_iterator())[1]
+def _some_targets(source: Source, preparation: Preparation) -> Any:
+    """Prepared targets of a split: all in memory, or those of a first batch."""
+    if preparation.targets is None:
+        if isinstance(source, ArraySource):
+            return source.targets
+        labels = source.labels()
+        if labels is not None:
+            return labels
+    # Of masks, those that show every class.
+    shown = source.showing if isinstance(source, ImageSource) else ()
+    batches = source.batches(np.asarray(shown) if shown else None, 256)
+    return next(batches.map(preparation).as_numpy_iterator())[1]
 
 
 def _range(splits: dict[str, Split]) -> tuple[float, float]:
@@ -341,7 +326,7 @@ def _warnings(
     if high > 32 and raw and own_rescaling(model) is None:
         found.append(
             f"{SUSPECTED_RANGE} {low:g} to {high:g} and the model does not rescale them; if it was"
-            " trained on 0 to 1, pass --scale 1/255"
+            f" trained on 0 to 1, pass --scale 1/{full_scale(high)}"
         )
     if high <= 1 / 100 and low >= -1 / 100:
         found.append(f"{SUSPECTED_RANGE} {low:g} to {high:g}: were they scaled twice?")

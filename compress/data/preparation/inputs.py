@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from edgepress.compress.data.preparation.presets import Linear, applied, check_preset, linear
 from edgepress.compress.errors import InputError
@@ -14,6 +14,13 @@ _COLOURS = 3
 _FIRST = 6
 
 
+class TargetPreparation(Protocol):
+    """Prepares a batch of targets."""
+
+    def __call__(self, targets: Any) -> Any:
+        """Give the prepared batch, (batch, …)."""
+
+
 @dataclass(frozen=True)
 class Preparation:
     """Scale, centre and resize inputs and cast them to the model's type.
@@ -22,6 +29,7 @@ class Preparation:
         dtypes: Element type of each of the model's inputs by name.
         preset: Name of a preparation of Keras's own, which takes the place of the next three.
         images: Names of the inputs that the preset is for.
+        targets: What is done to targets, or None.
         scale: Factor, or None.
         mean: Subtracted after scaling, one number or one for each channel.
         std: Divisor after that.
@@ -35,6 +43,7 @@ class Preparation:
     resize: tuple[int, int] | None = None
     preset: str | None = None
     images: frozenset[str] = frozenset()
+    targets: TargetPreparation | None = None
 
     @property
     def linear(self) -> Linear | None:
@@ -51,7 +60,8 @@ class Preparation:
 
     def __call__(self, inputs: Any, targets: Any) -> Any:
         """Prepare one batch: inputs by name and targets."""
-        return {name: self._one(name, value) for name, value in inputs.items()}, targets
+        prepared = {name: self._one(name, value) for name, value in inputs.items()}
+        return prepared, targets if self.targets is None else self.targets(targets)
 
     def _one(self, name: str, value: Any) -> Any:
         import tensorflow as tf
@@ -62,8 +72,16 @@ class Preparation:
         value = tf.cast(value, tf.float32)
         if self.resize is not None and value.shape.rank == 4:
             value = tf.image.resize(value, self.resize)
+        if self.preset is not None and name not in self.images:
+            return value
+        return self.scaled(value)
+
+    def scaled(self, value: Any) -> Any:
+        """Values of one tensor, float32, scaled and centred."""
+        import tensorflow as tf
+
         if self.preset is not None:
-            return _by_preset(self.preset, value) if name in self.images else value
+            return _by_preset(self.preset, value)
         if self.scale is not None:
             value = value * self.scale
         if self.mean is not None:

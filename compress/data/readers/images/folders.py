@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.readers.images.image_files import check_images
+from edgepress.compress.data.readers.images.reading import Reading, tensor_of
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -31,19 +32,17 @@ class ImageSource:
         input_name: The model's input.
         paths: The images.
         targets: (samples,) class indices, or the paths of target images.
-        size_px: (height, width) that inputs are read at.
-        channels: Channels that inputs are read with: 1, 3 or 4.
-        target_size_px: (height, width) of target images.
-        target_channels: Channels of target images; 0 where targets are classes.
+        reading: How images are read.
+        answering: How target images are read; None where targets are classes.
+        showing: Places of samples whose targets together hold every class number of the masks.
     """
 
     input_name: str
     paths: tuple[str, ...]
     targets: tuple[Any, ...]
-    size_px: tuple[int, int]
-    channels: int
-    target_size_px: tuple[int, int] = (0, 0)
-    target_channels: int = 0
+    reading: Reading
+    answering: Reading | None = None
+    showing: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -60,76 +59,26 @@ class ImageSource:
         targets = tf.constant([os.fsencode(a) if isinstance(a, str) else a for a in answers])
 
         def read(path: Any, target: Any) -> Any:
-            image = _tensor(path, self.size_px, self.channels)
-            if self.target_channels:
-                target = _tensor(target, self.target_size_px, self.target_channels)
-            return {self.input_name: image}, target
+            if self.answering is not None:
+                target = tensor_of(target, self.answering)
+            return {self.input_name: tensor_of(path, self.reading)}, target
 
         slices = tf.data.Dataset.from_tensor_slices((paths, targets))
         return slices.map(read, num_parallel_calls=2).batch(batch_size)
 
     def labels(self) -> Array | None:
         """(samples,) class of each image, or None for target images."""
-        return None if self.target_channels else np.asarray(self.targets)
+        return None if self.answering is not None else np.asarray(self.targets)
 
     def part(self, indices: Array) -> ImageSource:
         """The images at some indices."""
-        return ImageSource(
-            self.input_name,
-            tuple(self.paths[i] for i in indices),
-            tuple(self.targets[i] for i in indices),
-            self.size_px,
-            self.channels,
-            self.target_size_px,
-            self.target_channels,
+        places = {int(place): n for n, place in enumerate(indices)}
+        return dataclasses.replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            targets=tuple(self.targets[i] for i in indices),
+            showing=tuple(places[i] for i in self.showing if i in places),
         )
-
-
-def _tensor(path: Any, size_px: tuple[int, int], channels: int) -> Any:
-    import tensorflow as tf
-
-    image = tf.numpy_function(
-        lambda p: read_image(os.fsdecode(p), size_px, channels), [path], tf.uint8, stateful=False
-    )
-    return tf.ensure_shape(image, (*size_px, channels))
-
-
-def read_image(path: str, size_px: tuple[int, int], channels: int) -> Array:
-    """Read one image, upright, as 8-bit values.
-
-    EXIF orientation is applied; 16-bit images are scaled to 8 bits; palettes, grey and alpha are
-    converted to the channels asked for; another size is resampled bilinearly.
-
-    Args:
-        path: The file.
-        size_px: (height, width).
-        channels: 1, 3 or 4.
-
-    Returns:
-        (height, width, channels) uint8.
-
-    Raises:
-        InputError: The file is no readable image.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):
-                wide = np.asarray(image, np.float64)
-                image = Image.fromarray((wide / (257 if wide.max() > 255 else 1)).astype(np.uint8))
-            image = image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
-            if image.size != size_px[::-1]:
-                image = image.resize(size_px[::-1], Image.Resampling.BILINEAR)
-            return np.asarray(image, np.uint8).reshape(*size_px, channels)
-    except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
-        raise InputError(f"'{path}' is not a readable image: {error}") from error
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and p.is_file())
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -155,20 +104,20 @@ def class_folder_source(
     folder: Path,
     inside: Mapping[str, Sequence[Path]],
     classes: tuple[str, ...],
-    model: Any,
-    resize: tuple[int, int] | None,
+    input_name: str,
+    reading: Reading,
 ) -> ImageSource:
-    """The images of a folder of class folders, for a model with one image input.
+    """The images of a folder of class folders.
 
     Args:
         folder: The folder.
         inside: The images of each class folder, by its name.
         classes: Names of the classes in the order of their numbers.
-        model: The Keras model.
-        resize: (height, width) to read them at; the model's own where it is None.
+        input_name: The model's input.
+        reading: How images are read.
 
     Raises:
-        InputError: There are none, one is damaged, or the model takes no such images.
+        InputError: There are none.
     """
     paths: list[str] = []
     labels: list[int] = []
@@ -178,40 +127,15 @@ def class_folder_source(
         labels += [label] * len(images)
     if not paths:
         raise InputError(f"'{folder}' holds no images")
-    tensor = _image_input(model, folder)
-    size_px = _size(tensor.shape, resize, folder)
-    check_images(paths)
-    return ImageSource(tensor.name, tuple(paths), tuple(labels), size_px, tensor.shape[-1])
+    return ImageSource(input_name, tuple(paths), tuple(labels), reading)
 
 
-def pair_source(folder: Path, model: Any, resize: tuple[int, int] | None) -> ImageSource:
-    """Images of `inputs/` with the images of the same name in `targets/`.
+def image_input(model: Any, folder: Path) -> Any:
+    """The one input of a model that takes images.
 
     Raises:
-        InputError: Folders are empty, or an input has no target.
+        InputError: It takes none, or something else beside them.
     """
-    inputs = images_in(folder / "inputs")
-    targets = {p.stem: p for p in images_in(folder / "targets")}
-    lonely = [p.name for p in inputs if p.stem not in targets]
-    if not inputs or lonely:
-        what = f"input '{lonely[0]}' has no target of that name" if lonely else "no images"
-        raise InputError(f"'{folder}': {what}", "pairs share their name in inputs/ and targets/")
-    tensor, output = _image_input(model, folder), model.outputs[0]
-    size_px = _size(tensor.shape, resize, folder)
-    asked, answers = [str(p) for p in inputs], [str(targets[p.stem]) for p in inputs]
-    check_images([*asked, *answers])
-    return ImageSource(
-        tensor.name,
-        tuple(asked),
-        tuple(answers),
-        size_px,
-        tensor.shape[-1],
-        _size(output.shape, resize, folder),
-        output.shape[-1],
-    )
-
-
-def _image_input(model: Any, folder: Path) -> Any:
     tensor = model.inputs[0]
     if len(model.inputs) != 1 or len(tensor.shape) != 4 or tensor.shape[-1] not in (1, 3, 4):
         shapes = ", ".join(str(tuple(t.shape[1:])) for t in model.inputs)
@@ -222,14 +146,18 @@ def _image_input(model: Any, folder: Path) -> Any:
     return tensor
 
 
-def _size(
+def size_read(
     shape: Sequence[int | None], resize: tuple[int, int] | None, folder: Path
 ) -> tuple[int, int]:
+    """(height, width) that images are read at: the one asked for, else the model's.
+
+    Raises:
+        InputError: Neither says it.
+    """
     if resize is not None:
         return resize
     if shape[1] is not None and shape[2] is not None:
         return shape[1], shape[2]
-
     raise InputError(
         f"'{folder}': the model takes images of any size, so give one with --resize",
         "pass --resize HxW",
