@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
-from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
+from edgepress.compress.data.checks import (
+    SUSPECTED_RANGE,
+    class_by_class,
+    shared_samples,
+    uneven_classes,
+)
 from edgepress.compress.data.dataset import Dataset, Source, Split
 from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.inferring.output_reading import Seen
@@ -32,6 +37,7 @@ from edgepress.compress.data.readers.arrays import (
 from edgepress.compress.data.readers.fingerprints import (
     arrays_hash,
     folder_hash,
+    sample_digests,
     sources_hash,
     spec_hash,
 )
@@ -40,7 +46,7 @@ from edgepress.compress.data.readers.images.folders import ImageSource
 from edgepress.compress.data.readers.images.opening import open_images
 from edgepress.compress.data.readers.images.uniform import full_scale
 from edgepress.compress.data.readers.labels import numbered
-from edgepress.compress.data.readers.splitting import split_indices
+from edgepress.compress.data.readers.splitting import split_indices, split_with_copies
 from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.readers.tables import read_table
 from edgepress.compress.data.readers.unread import check_names
@@ -105,7 +111,7 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     if spec.unlabelled:
         keep = {"test"} - opened.unlabelled
         sources = answered(sources, keep, teacher or model, preparation, spec.loss)
-    sources = _with_validation(sources, spec, seed)
+    sources, copies = _with_validation(sources, spec, seed)
     preparation, scaled = with_scaled_targets(preparation, sources, model)
     task = _infer(model, sources, spec, preparation)
     image_targets = task.kind == "image-to-image"
@@ -125,6 +131,7 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
         class_names=opened.class_names,
         warnings=(
             *opened.notes,
+            *copies,
             *scaled,
             *_warnings(spec, model, low, high, sources, opened.class_names),
             *_left_out(task),
@@ -240,16 +247,24 @@ def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
     return _Opened({**found.sources}, folder_hash(path), found.class_names, found.notes)
 
 
-def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict[str, Source]:
+def _with_validation(
+    sources: dict[str, Any], spec: DataSpec, seed: int
+) -> tuple[dict[str, Source], list[str]]:
     """Sources by split, a validation split taken from the training split where there is none."""
     sources = dict(sources)
     if "all" in sources:
         sources.setdefault("train", sources.pop("all"))
     train = sources.get("train")
     if train is None or "val" in sources or not hasattr(train, "part") or train.size < 2:
-        return sources
-    kept, aside = split_indices(train.size, spec.validation_split, train.labels(), seed)
-    return {**sources, "train": train.part(kept), "val": train.part(aside)}
+        return sources, []
+    digests, labels = sample_digests(train), train.labels()
+    divided = digests and split_with_copies(digests, spec.validation_split, labels, seed)
+    kept, aside = divided or split_indices(train.size, spec.validation_split, labels, seed)
+    notes = []
+    if digests and divided:
+        copies = len(digests) - len(set(digests))
+        notes.append(f"{copies:,} samples are copies of others: equal ones are in the same split")
+    return {**sources, "train": train.part(kept), "val": train.part(aside)}, notes
 
 
 def _infer(
@@ -320,7 +335,10 @@ def _warnings(
     sources: dict[str, Source],
     names: tuple[str, ...],
 ) -> list[str]:
-    found = [*uneven_classes(sources["train"], names)] if "train" in sources else []
+    found: list[str] = []
+    if "train" in sources:
+        found += uneven_classes(sources["train"], names)
+        found += class_by_class(sources["train"])
     found += shared_samples(sources)
     raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)
     if high > 32 and raw and own_rescaling(model) is None:
