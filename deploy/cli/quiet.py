@@ -12,11 +12,10 @@ from pathlib import Path
 
 import click
 
+from edgepress.compress.kernel import lean_keras
 from edgepress.compress.models.other_kinds import check_there
 from edgepress.compress.models.user_code import is_reference
 from edgepress.compress.processes import signals
-
-from edgepress.compress.kernel import lean_keras
 
 
 @contextmanager
