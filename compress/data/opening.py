@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -14,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
-from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
+from edgepress.compress.data.checks import (
+    SUSPECTED_RANGE,
+    refuse_undefined,
+    shared_samples,
+    uneven_classes,
+)
 from edgepress.compress.data.dataset import Dataset, Source, Split
-from edgepress.compress.data.inferring.output_range import reach_of
-from edgepress.compress.data.inferring.output_reading import Seen
-from edgepress.compress.data.inferring.target_range import RUNS
-from edgepress.compress.data.inferring.task_inference import infer_task
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation import Preparation, own_rescaling, preparation_for
+from edgepress.compress.data.preparation import own_rescaling, preparation_for
 from edgepress.compress.data.readers.arrays import (
     SPLITS,
-    ArraySource,
     array_source,
     is_read,
     split_arrays,
@@ -52,7 +50,8 @@ from edgepress.compress.data.readers.splitting import split_indices
 from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.readers.tables import read_table
 from edgepress.compress.data.readers.unread import check_names
-from edgepress.compress.data.tasks import Task, output_names
+from edgepress.compress.data.task_of_data import plain_loss, reads_targets, task_of
+from edgepress.compress.data.tasks import Task
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import explained, reading
@@ -61,8 +60,6 @@ from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
 from edgepress.compress.specs.recipe import DataSpec
 
-# Samples on which outputs are looked at where their values decide.
-_LOOKED_AT = 512
 _FORMS = "a .npz, .csv or .parquet file, a folder of images, tfds:NAME or file.py:function"
 
 
@@ -111,9 +108,11 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     sources = opened.sources
     if spec.unlabelled:
         keep = {"test"} - opened.unlabelled
-        sources = answered(sources, keep, teacher or model, preparation, spec.loss)
+        keep = {split for split in keep if reads_targets(model, sources.get(split), spec)}
+        sources = answered(sources, keep, teacher or model, preparation, plain_loss(spec))
     sources = _with_validation(sources, spec, seed)
-    task = _infer(model, sources, spec, preparation)
+    task = task_of(model, sources, spec, preparation, opened.class_names)
+    refuse_undefined(task, sources)
     image_targets = task.kind == "image-to-image"
     augmentation = parse_augmentation(spec.augment, model, image_targets)
     splits = {
@@ -269,53 +268,6 @@ def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict
         return sources
     kept, aside = split_indices(train.size, spec.validation_split, train.labels(), seed)
     return {**sources, "train": train.part(kept), "val": train.part(aside)}
-
-
-def _infer(
-    model: Any, sources: dict[str, Source], spec: DataSpec, preparation: Preparation
-) -> Task:
-    """The task; where targets lie in memory, those of every split are checked."""
-    reaches = [reach_of(tensor) for tensor in model.outputs]
-    first = Split("first", next(iter(sources.values())), preparation, Augmentation())
-    look = functools.cache(lambda: _seen(model, first))
-    tasks = [
-        infer_task(model, targets, spec.loss, spec.metric, reaches, look)
-        for targets in (_some_targets(source) for source in sources.values())
-    ]
-    said: dict[str, str] = {}
-    for remark in (remark for task in tasks for remark in task.remarks):
-        # Of each split the same is said with figures of its own.
-        said.setdefault(remark.partition(RUNS)[0], remark)
-    return dataclasses.replace(tasks[0], remarks=tuple(said.values()))
-
-
-def _seen(model: Any, split: Split) -> dict[str, Seen]:
-    """What each output gives to some samples, with their targets."""
-    import keras
-
-    inputs, targets = split.sample(_LOOKED_AT, 0)
-    given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    names = output_names(model)
-    if isinstance(targets, list | tuple):
-        targets = dict(zip(names, targets, strict=False))
-    elif not isinstance(targets, Mapping):
-        targets = dict.fromkeys(names, targets)
-    outputs = keras.tree.flatten(model.predict(given, verbose=0, batch_size=64))
-    return {
-        name: Seen(np.asarray(output), np.asarray(targets[name]))
-        for name, output in zip(names, outputs, strict=True)
-        if name in targets
-    }
-
-
-def _some_targets(source: Source) -> Any:
-    """Targets of a split: all in memory, or those of a first batch."""
-    if isinstance(source, ArraySource):
-        return source.targets
-    labels = source.labels()
-    if labels is not None:
-        return labels
-    return next(source.batches(None, 256).as_numpy_iterator())[1]
 
 
 def _range(splits: dict[str, Split]) -> tuple[float, float]:
