@@ -57,7 +57,7 @@ def test_a_metric_by_value_takes_targets_of_the_outputs_shape(name: str) -> None
     metric = METRICS[name]
     outputs = np.eye(CLASSES, dtype=np.float32)
     if metric.by_value:
-        with pytest.raises(ValueError, match="shape|number of output"):
+        with pytest.raises(ValueError, match=r"shape|number of output"):
             metric.score(outputs, np.arange(CLASSES), False)
     else:
         assert metric.score(outputs, np.arange(CLASSES), False) == metric.score(
