@@ -62,9 +62,9 @@ class Recipe(Spec):
         tuple[PruneSpec, ...],
         BeforeValidator(_as_steps, json_schema_input_type=tuple[PruneSpec, ...] | PruneSpec),
     ] = ()
-    export: ExportSpec = ExportSpec()
-    benchmark: BenchmarkSpec = BenchmarkSpec()
-    accept: AcceptSpec = AcceptSpec()
+    export: ExportSpec = Field(default_factory=ExportSpec)
+    benchmark: BenchmarkSpec = Field(default_factory=BenchmarkSpec)
+    accept: AcceptSpec = Field(default_factory=AcceptSpec)
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
     custom_objects: str | None = None
     unsafe_lambda: bool = False

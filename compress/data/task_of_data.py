@@ -18,8 +18,9 @@ from edgepress.compress.data.inferring.target_range import RUNS
 from edgepress.compress.data.inferring.task_inference import infer_task
 from edgepress.compress.data.inferring.telling_metric import with_telling_metric
 from edgepress.compress.data.metrics import with_class_number
-from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
+from edgepress.compress.data.readers.images.folders import ImageSource
 from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.models.user_code import is_reference
 from edgepress.compress.specs.recipe import DataSpec
@@ -69,9 +70,9 @@ def task_of(
     look = functools.cache(lambda: _seen(model, first))
     tasks = [
         infer_task(model, targets, loss, metric, reaches, look, weights)
-        for targets in (_some_targets(source) for source in sources.values())
+        for targets in (_some_targets(source, preparation) for source in sources.values())
     ]
-    first_targets = _some_targets(next(iter(sources.values())))
+    first_targets = _some_targets(next(iter(sources.values())), preparation)
     tasks[0] = tasks[0] if metric else with_telling_metric(tasks[0], first_targets)
     said: dict[str, str] = {}
     for remark in (remark for task in tasks for remark in task.remarks):
@@ -99,11 +100,15 @@ def _seen(model: Any, split: Split) -> dict[str, Seen]:
     }
 
 
-def _some_targets(source: Source) -> Any:
-    """Targets of a split: all in memory, or those of a first batch."""
-    if isinstance(source, ArraySource):
-        return source.targets
-    labels = source.labels()
-    if labels is not None:
-        return labels
-    return next(source.batches(None, 256).as_numpy_iterator())[1]
+def _some_targets(source: Source, preparation: Preparation) -> Any:
+    """Prepared targets of a split: all in memory, or those of a first batch."""
+    if preparation.targets is None:
+        if isinstance(source, ArraySource):
+            return source.targets
+        labels = source.labels()
+        if labels is not None:
+            return labels
+    # Of masks, those that show every class.
+    shown = source.showing if isinstance(source, ImageSource) else ()
+    batches = source.batches(np.asarray(shown) if shown else None, 256)
+    return next(batches.map(preparation).as_numpy_iterator())[1]

@@ -53,7 +53,9 @@ class OutputTask:
     def weighted_loss(self, target: Any, output: Any, weights: Any = None) -> Any:
         """Its part in the loss of a batch; arguments as for a Keras loss."""
         loss = self.keras_loss()
-        found = loss(target, output) if weights is None else loss(target, output, weights)
+        found = (
+            loss(target, output) if weights is None else loss(target, output, sample_weight=weights)
+        )
         return found if self.weight == 1 else self.weight * found
 
     @property

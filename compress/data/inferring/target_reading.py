@@ -19,6 +19,8 @@ Array = NDArray[Any]
 
 # The loss of outputs whose targets are class numbers.
 BY_NUMBER = "sparse_categorical_crossentropy"
+# What marks pixels without a class in masks.
+_VOID = 255
 # Losses of classes, by what their names hold; all others are of values.
 _OF_CLASSES = ("crossentropy", "hinge")
 
@@ -89,6 +91,8 @@ def read_targets(output: Output, targets: Array) -> OutputTask:
         if _are_labels(output, targets, whole):
             metric = "iou" if dense else "accuracy"
             return _classes(output, binary, "binary_crossentropy", metric)
+        if dense and whole:
+            _refuse_void(output.name, targets)
     elif _is_one_hot(output, targets):
         kind = "image-to-image" if dense else "classification"
         return _classes(output, kind, "categorical_crossentropy", "accuracy")
@@ -150,6 +154,15 @@ def _check_labels(name: str, targets: Array, classes: int | None) -> None:
             f"labels run from {low} to {high}, but output '{name}' has {classes} classes"
             f" (0 to {(classes or 0) - 1})",
             "number the classes from 0, or give a model with that many outputs",
+        )
+
+
+def _refuse_void(name: str, targets: Array) -> None:
+    """Refuse masks of 0 and 1 in which a third number marks what has no class."""
+    if set(np.unique(targets)) == {0, 1, _VOID}:
+        raise InputError(
+            f"masks of output '{name}' hold 255 beside 0 and 1, which marks pixels without a class",
+            "give each pixel a class",
         )
 
 
