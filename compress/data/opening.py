@@ -140,8 +140,9 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
     given = spec.spec
     if isinstance(given, Mapping):
         return _open_mapping(given, model, "the data", spec)
-    if isinstance(given, tuple) and len(given) == 2:
-        return _open_mapping({"x": given[0], "y": given[1]}, model, "the data", spec)
+    if isinstance(given, tuple) and len(given) in (2, 3):
+        named = dict(zip(("x", "y", "sample_weight"), given, strict=False))
+        return _open_mapping(named, model, "the data", spec)
     if not isinstance(given, str | os.PathLike):
         raise InputError(
             f"data is of the type {type(given).__name__}",
@@ -190,14 +191,15 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
             continue
         if is_stream(value):
             sources[name] = _stream(value, model, f"{where}, split '{name}'", name)
-        elif isinstance(value, tuple | list) and len(value) == 2:
+        elif isinstance(value, tuple | list) and len(value) in (2, 3):
+            inside = f"{where}, split '{name}'"
             sources[name] = array_source(
-                value[0], value[1], model, f"{where}, split '{name}'", spec.resize is not None
+                value[0], value[1], model, inside, spec.resize is not None, *value[2:]
             )
         else:
             raise InputError(
                 f"{where}: split '{name}' is {type(value).__name__}",
-                "give a tf.data.Dataset or a pair of arrays (x, y)",
+                "give a tf.data.Dataset or arrays (x, y) or (x, y, sample_weight)",
             )
     return _Opened(sources, sources_hash(sources), notes=notes)
 
@@ -219,13 +221,17 @@ def _open_arrays(
     made: set[str] = set()
     if spec.unlabelled:
         arrays, made = with_placeholders(arrays, model)
-    parts, found = numbered(
-        {split: by_name(x, y, model) for split, (x, y) in split_arrays(arrays, where).items()}
-    )
+    given = split_arrays(arrays, where)
+    parts, found = numbered({split: by_name(x, y, model) for split, (x, y, _) in given.items()})
     names = arrays.get("class_names", found)
     sources = {
         split: array_source(
-            x, y, model, where if split == "all" else f"{where}, {split}", spec.resize is not None
+            x,
+            y,
+            model,
+            where if split == "all" else f"{where}, {split}",
+            spec.resize is not None,
+            given[split][2],
         )
         for split, (x, y) in parts.items()
     }

@@ -50,6 +50,14 @@ class OutputTask:
         """The Keras loss object that it is trained by."""
         return self.compiled or keras_loss(self.loss, self.logits)
 
+    def weighted_loss(self, target: Any, output: Any, weights: Any = None) -> Any:
+        """Its part in the loss of a batch; arguments as for a Keras loss."""
+        loss = self.keras_loss()
+        found = (
+            loss(target, output) if weights is None else loss(target, output, sample_weight=weights)
+        )
+        return found if self.weight == 1 else self.weight * found
+
     @property
     def scored(self) -> bool:
         """Whether its metric is taken."""
@@ -226,18 +234,20 @@ class Task:
         losses = [output.keras_loss() for output in self.outputs]
         return losses[0] if len(losses) == 1 else losses
 
-    def total_loss(self, outputs: Sequence[Any], targets: Any) -> Any:
+    def total_loss(self, outputs: Sequence[Any], targets: Any, weights: Any = None) -> Any:
         """The losses of all outputs that have one, each with its weight, as one tensor.
 
         Args:
             outputs: (samples, …) tensor for each output.
             targets: (samples, …) tensor, or a mapping or sequence with one for each output.
+            weights: (samples, …) tensor of what each sample counts, for all outputs or in a mapping
+                by output; or None.
         """
         parts = zip(self.outputs, outputs, self.target_list(targets), strict=True)
         losses = [
-            o.weight * o.keras_loss()(target, given)
-            if o.weight != 1
-            else o.keras_loss()(target, given)
+            o.weighted_loss(
+                target, given, weights.get(o.name) if isinstance(weights, dict) else weights
+            )
             for o, given, target in parts
             if o.scored
         ]

@@ -81,6 +81,10 @@ def sources_hash(sources: dict[str, Any]) -> str:
         if isinstance(source, ArraySource):
             targets = source.targets if isinstance(source.targets, dict) else {"y": source.targets}
             found.update(arrays_hash({**source.inputs, **targets}).encode())
+            weights = source.weights
+            if weights is not None:
+                named = weights if isinstance(weights, dict) else {"weights": weights}
+                found.update(arrays_hash(named).encode())
             continue
         one, other = (digest(next(source.batches(None, 64).as_numpy_iterator())) for _ in range(2))
         found.update(one if one == other else b"")

@@ -88,7 +88,7 @@ def first_targets(samples: Any) -> Any:
         return None
     end = time.time() + _SECONDS_LOOKED_AT
     found = (
-        samples.map(lambda _, targets: targets)
+        samples.map(lambda _, targets, *__: targets)
         .take(_SAMPLES_LOOKED_AT)
         .take_while(lambda _: tf.timestamp() < end)
     )

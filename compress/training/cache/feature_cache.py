@@ -145,7 +145,9 @@ def _features(frozen: Any, rest: Any, split: Split, make: Any) -> Split:
     joined = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *targets)
     return FeatureSplit(
         split.name,
-        ArraySource(dict(zip(names, features, strict=True)), joined),
+        ArraySource(
+            dict(zip(names, features, strict=True)), joined, getattr(split.source, "weights", None)
+        ),
         Preparation(dict(zip(names, kinds, strict=True))),
         split.augmentation,
     )
