@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
+from edgepress.compress.data.augmentation.augmenting import Augmentation, parse_augmentation
 from edgepress.compress.data.checks import (
     SUSPECTED_RANGE,
     class_by_class,
@@ -25,6 +25,7 @@ from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.inferring.output_reading import Seen
 from edgepress.compress.data.inferring.target_range import RUNS
 from edgepress.compress.data.inferring.task_inference import infer_task
+from edgepress.compress.data.mixing import check_own_changes, for_mixed_samples, span_in
 from edgepress.compress.data.naming import by_name
 from edgepress.compress.data.preparation.inputs import Preparation, own_rescaling, preparation_for
 from edgepress.compress.data.readers.arrays import (
@@ -114,12 +115,15 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     sources, copies = _with_validation(sources, spec, seed)
     preparation, scaled = with_scaled_targets(preparation, sources, model)
     task = _infer(model, sources, spec, preparation)
-    image_targets = task.kind == "image-to-image"
-    augmentation = parse_augmentation(spec.augment, model, image_targets)
+    span = functools.partial(span_in, next(iter(sources.values())), preparation)
+    augmentation = parse_augmentation(spec.augment, model, task, span)
+    preparation, task = for_mixed_samples(preparation, task, augmentation.mixing, model)
     splits = {
         name: Split(name, source, preparation, augmentation if name == "train" else Augmentation())
         for name, source in sources.items()
     }
+    if augmentation.own and "train" in splits:
+        check_own_changes(splits["train"])
     low, high = _range(splits)
     return Dataset(
         train=splits.get("train"),
