@@ -44,7 +44,9 @@ class Objective:
     own_loss: OwnLoss | None = None
 
     def task_loss(self, inputs: Any, outputs: Any, targets: Any, train: bool = False) -> Any:
-        """The task's loss, mean over samples, summed over outputs; or the model's own.
+        """The task's loss, summed over outputs; or the model's own.
+
+        It is a mean over samples, unless it was compiled as their sum.
 
         Args:
             inputs: What the model was given.
