@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.augmentation import Augmentation
+from edgepress.compress.data.augmentation.augmenting import Augmentation
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
+from edgepress.compress.data.augmentation.augmenting import Augmentation, parse_augmentation
 from edgepress.compress.data.checks import (
     SUSPECTED_RANGE,
     class_by_class,
@@ -20,6 +21,7 @@ from edgepress.compress.data.checks import (
     uneven_classes,
 )
 from edgepress.compress.data.dataset import Dataset, Source, Split
+from edgepress.compress.data.mixing import check_own_changes, for_mixed_samples, span_in
 from edgepress.compress.data.naming import by_name
 from edgepress.compress.data.preparation.inputs import own_rescaling, preparation_for
 from edgepress.compress.data.readers.arrays import (
@@ -108,12 +110,15 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     preparation, scaled = with_scaled_targets(preparation, sources, model)
     task = task_of(model, sources, spec, preparation, opened.class_names)
     refuse_undefined(task, sources)
-    image_targets = task.kind == "image-to-image"
-    augmentation = parse_augmentation(spec.augment, model, image_targets)
+    span = functools.partial(span_in, next(iter(sources.values())), preparation)
+    augmentation = parse_augmentation(spec.augment, model, task, span)
+    preparation, task = for_mixed_samples(preparation, task, augmentation.mixing, model)
     splits = {
         name: Split(name, source, preparation, augmentation if name == "train" else Augmentation())
         for name, source in sources.items()
     }
+    if augmentation.own and "train" in splits:
+        check_own_changes(splits["train"])
     low, high = _range(splits)
     return Dataset(
         train=splits.get("train"),

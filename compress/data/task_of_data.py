@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.augmentation import Augmentation
+from edgepress.compress.data.augmentation.augmenting import Augmentation
 from edgepress.compress.data.dataset import Source, Split
 from edgepress.compress.data.inferring.asked import by_output, loss_weights
 from edgepress.compress.data.inferring.output_range import reach_of

@@ -44,7 +44,7 @@ class DataSpec(Spec):
             as mobilenet_v2.
         resize: Image size, as HEIGHTxWIDTH; the model's own by default.
         augment: Random changes to training samples, with an amount after a colon where one is
-            needed, as crop:4.
+            needed, as crop:4, or a function of your own, as file.py:function.
         classes: Names of the class folders in the order of the model's outputs; by default that
             of a `classes.txt` in the folder, else as text.
         target: Column that holds the target in a table.

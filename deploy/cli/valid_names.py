@@ -76,6 +76,13 @@ def _criteria() -> dict[str, Iterable[str]]:
     }
 
 
+def _augmentations() -> dict[str, Iterable[str]]:
+    from edgepress.compress.data.augmentation.changes import AUGMENTATIONS
+    from edgepress.compress.data.augmentation.layers import LAYERS
+
+    return {"": [*AUGMENTATIONS, *LAYERS]}
+
+
 CHANNEL_CRITERION = NamedValue(lambda: {"": _criteria()["for channels"]})
 _OPTIMIZER = NamedValue(_table("compress.training.optimization.optimizers.OPTIMIZERS"))
 _SCHEDULE = NamedValue(
@@ -92,7 +99,7 @@ _TYPES: dict[str, Any] = {
     "metric": NamedValue(
         _table("compress.data.metrics.METRICS"), "topK_accuracy, f1:CLASS or file.py:function"
     ),
-    "augment": NamedValue(_table("compress.data.augmentation.AUGMENTATIONS")),
+    "augment": NamedValue(_augmentations, "file.py:function"),
     "preprocess": NamedValue(
         _table("compress.data.preparation.presets.MODES"),
         "the name of a Keras application, as mobilenet_v2",

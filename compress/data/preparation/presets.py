@@ -39,6 +39,12 @@ class Linear:
         """Whether nothing is changed."""
         return set(self.mean) == {0.0} and set(self.std) == {1.0} and not self.reversed
 
+    def pairs(self) -> list[tuple[float, float]]:
+        """Mean and divisor of each channel, or one pair for all."""
+        count = max(len(self.mean), len(self.std))
+        means, stds = (v * (count // len(v)) for v in (self.mean, self.std))
+        return list(zip(means, stds, strict=True))
+
 
 def check_preset(name: str) -> None:
     """Refuse a name that isn't one.

@@ -56,12 +56,24 @@ def scaled_targets(
     for tried in (whole, factor):
         found = tried.linear
         assert found is not None
-        ends = [(v - m) / s for m, s in _pairs(found.mean, found.std) for v in (0.0, top)]
+        ends = [(v - m) / s for m, s in found.pairs() for v in (0.0, top)]
         if low - slack <= min(ends) and max(ends) <= high + slack:
             return TargetScaling(tried)
     return TargetScaling(whole)
 
 
-def _pairs(mean: tuple[float, ...], std: tuple[float, ...]) -> list[tuple[float, float]]:
-    count = max(len(mean), len(std))
-    return list(zip(mean * (count // len(mean)), std * (count // len(std)), strict=True))
+@dataclass(frozen=True)
+class OneHot:
+    """Class numbers as shares of classes, which samples that are mixed have.
+
+    Attributes:
+        classes: How many there are.
+    """
+
+    classes: int
+
+    def __call__(self, targets: Any) -> Any:
+        """Rows of one batch, (batch, classes) float32, of (batch,) or (batch, 1) numbers."""
+        import tensorflow as tf
+
+        return tf.one_hot(tf.reshape(tf.cast(targets, tf.int32), [-1]), self.classes)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepress.compress.data.augmentation import AUGMENTATIONS
+from edgepress.compress.data.augmentation.changes import AUGMENTATIONS
 from edgepress.compress.data.metrics import METRICS
 from edgepress.compress.data.metrics.sequences import SEQUENCES
 
