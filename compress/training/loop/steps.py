@@ -12,7 +12,7 @@ from edgepress.compress.data import Split, Task
 from edgepress.compress.specs.recipe import TrainSpec
 from edgepress.compress.training.loop.class_weights import sample_weights
 from edgepress.compress.training.loop.own_loss import OwnLoss
-from edgepress.compress.training.teacher.distillation import distillation_loss
+from edgepress.compress.training.teacher.distillation import answers, distance
 from edgepress.compress.training.teacher.feature_matching import Recorder, feature_loss
 
 # Names of the operations that keep a state between two calls begin so.
@@ -33,6 +33,7 @@ class Objective:
         own: Records the features that are matched, or None.
         others: Records the teacher's.
         own_loss: The loss of the model's own class in place of the task's, or None.
+        known: Whether training batches carry the teacher's answers beside the targets.
     """
 
     task: Task
@@ -42,6 +43,11 @@ class Objective:
     own: Recorder | None = None
     others: Recorder | None = None
     own_loss: OwnLoss | None = None
+    known: bool = False
+
+    def parted(self, targets: Any) -> tuple[Any, list[Any] | None]:
+        """The targets of a training batch, and the teacher's answers where it carries them."""
+        return (targets[0], list(targets[1])) if self.known else (targets, None)
 
     def task_loss(self, inputs: Any, outputs: Any, targets: Any, train: bool = False) -> Any:
         """The task's loss, mean over samples, summed over outputs; or the model's own.
@@ -67,7 +73,9 @@ class Objective:
             return _whole(self.task.keras_loss()(target, outputs[0], sample_weight=weights))
         return _whole(self.task.total_loss(outputs, targets))
 
-    def loss(self, model: Any, inputs: Any, outputs: Any, targets: Any) -> Any:
+    def loss(
+        self, model: Any, inputs: Any, outputs: Any, targets: Any, taught: list[Any] | None = None
+    ) -> Any:
         """What is minimised: the loss, or its mixture with the distance from the teacher.
 
         With what the model's layers add to it; a loss of the model's own decides that itself.
@@ -77,8 +85,9 @@ class Objective:
             inputs: What it was given.
             outputs: What it gave, in its own structure.
             targets: What it should have given.
+            taught: The teacher's answers, where they are known.
         """
-        total = self._mixed(inputs, outputs, targets)
+        total = self._mixed(inputs, outputs, targets, taught)
         if self.own_loss is not None and self._hard_share > 0:
             return total
         return total + _added(model, total.dtype) if model.losses else total
@@ -88,11 +97,12 @@ class Objective:
         """Share of the loss that labels have."""
         return 1.0 if self.teacher is None else 1 - self.spec.distill_weight
 
-    def _mixed(self, inputs: Any, outputs: Any, targets: Any) -> Any:
+    def _mixed(self, inputs: Any, outputs: Any, targets: Any, taught: list[Any] | None) -> Any:
         if self.teacher is None:
             return self.task_loss(inputs, outputs, targets, train=True)
-        taught = flat(self.teacher(inputs, training=False))
-        soft = distillation_loss(self.task, flat(outputs), taught, self.spec.temperature)
+        if taught is None:
+            taught = answers(self.task, flat(self.teacher(inputs, training=False)))
+        soft = distance(self.task, flat(outputs), taught, self.spec.temperature)
         weight = self.spec.distill_weight
         hard = self.task_loss(inputs, outputs, targets, train=True) if weight < 1 else 0.0
         total = weight * soft + (1 - weight) * hard
@@ -158,9 +168,10 @@ def training_step(
 
     @tf.function(input_signature=signature, autograph=False)
     def step(inputs: Any, targets: Any) -> Any:
+        targets, taught = objective.parted(targets)
         with tf.GradientTape() as tape:
             given = floats(model(inputs, training=True))
-            loss = objective.loss(model, inputs, given, targets)
+            loss = objective.loss(model, inputs, given, targets, taught)
         if variables:
             gradients = tape.gradient(loss, variables)
             apply(gradients, variables)
