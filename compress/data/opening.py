@@ -14,14 +14,19 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
-from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
+from edgepress.compress.data.checks import (
+    SUSPECTED_RANGE,
+    class_by_class,
+    shared_samples,
+    uneven_classes,
+)
 from edgepress.compress.data.dataset import Dataset, Source, Split
 from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.inferring.output_reading import Seen
 from edgepress.compress.data.inferring.target_range import RUNS
 from edgepress.compress.data.inferring.task_inference import infer_task
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation import Preparation, own_rescaling, preparation_for
+from edgepress.compress.data.preparation.inputs import Preparation, own_rescaling, preparation_for
 from edgepress.compress.data.readers.arrays import (
     SPLITS,
     ArraySource,
@@ -29,29 +34,23 @@ from edgepress.compress.data.readers.arrays import (
     is_read,
     split_arrays,
 )
-from edgepress.compress.data.readers.class_folders import (
-    class_names,
-    empty_classes,
-    images_by_folder,
-    subfolders,
-)
 from edgepress.compress.data.readers.fingerprints import (
     arrays_hash,
     folder_hash,
+    sample_digests,
     sources_hash,
     spec_hash,
 )
 from edgepress.compress.data.readers.fixing import fixed
-from edgepress.compress.data.readers.folders import (
-    class_folder_source,
-    folder_splits,
-    pair_source,
-)
+from edgepress.compress.data.readers.images.folders import ImageSource
+from edgepress.compress.data.readers.images.opening import open_images
+from edgepress.compress.data.readers.images.uniform import full_scale
 from edgepress.compress.data.readers.labels import numbered
-from edgepress.compress.data.readers.splitting import split_indices
+from edgepress.compress.data.readers.splitting import split_indices, split_with_copies
 from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.readers.tables import read_table
 from edgepress.compress.data.readers.unread import check_names
+from edgepress.compress.data.target_images import with_scaled_targets
 from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
@@ -112,7 +111,8 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     if spec.unlabelled:
         keep = {"test"} - opened.unlabelled
         sources = answered(sources, keep, teacher or model, preparation, spec.loss)
-    sources = _with_validation(sources, spec, seed)
+    sources, copies = _with_validation(sources, spec, seed)
+    preparation, scaled = with_scaled_targets(preparation, sources, model)
     task = _infer(model, sources, spec, preparation)
     image_targets = task.kind == "image-to-image"
     augmentation = parse_augmentation(spec.augment, model, image_targets)
@@ -131,6 +131,8 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
         class_names=opened.class_names,
         warnings=(
             *opened.notes,
+            *copies,
+            *scaled,
             *_warnings(spec, model, low, high, sources, opened.class_names),
             *_left_out(task),
             *task.remarks,
@@ -241,34 +243,28 @@ def _open_arrays(
 def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
     if not any(path.iterdir()):
         raise InputError(f"folder '{path}' is empty", f"give {_FORMS}")
-    splits = folder_splits(path)
-    fingerprint = folder_hash(path)
-    if all((f / "inputs").is_dir() and (f / "targets").is_dir() for f in splits.values()):
-        pairs = {k: pair_source(f, model, spec.resize) for k, f in splits.items()}
-        return _Opened(pairs, fingerprint)
-    folders = {folder: images_by_folder(folder) for folder in splits.values()}
-    names, notes = class_names(path, folders, model, spec.classes)
-    sources = {
-        split: class_folder_source(folder, folders[folder], names, model, spec.resize)
-        for split, folder in splits.items()
-    }
-    # Names of folders may not be UTF-8; what is written of them is.
-    told = tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
-    return _Opened(
-        sources, fingerprint, told, (*notes, *subfolders(folders), *empty_classes(folders))
-    )
+    found = open_images(path, model, spec)
+    return _Opened({**found.sources}, folder_hash(path), found.class_names, found.notes)
 
 
-def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict[str, Source]:
+def _with_validation(
+    sources: dict[str, Any], spec: DataSpec, seed: int
+) -> tuple[dict[str, Source], list[str]]:
     """Sources by split, a validation split taken from the training split where there is none."""
     sources = dict(sources)
     if "all" in sources:
         sources.setdefault("train", sources.pop("all"))
     train = sources.get("train")
     if train is None or "val" in sources or not hasattr(train, "part") or train.size < 2:
-        return sources
-    kept, aside = split_indices(train.size, spec.validation_split, train.labels(), seed)
-    return {**sources, "train": train.part(kept), "val": train.part(aside)}
+        return sources, []
+    digests, labels = sample_digests(train), train.labels()
+    divided = digests and split_with_copies(digests, spec.validation_split, labels, seed)
+    kept, aside = divided or split_indices(train.size, spec.validation_split, labels, seed)
+    notes = []
+    if digests and divided:
+        copies = len(digests) - len(set(digests))
+        notes.append(f"{copies:,} samples are copies of others: equal ones are in the same split")
+    return {**sources, "train": train.part(kept), "val": train.part(aside)}, notes
 
 
 def _infer(
@@ -280,7 +276,7 @@ def _infer(
     look = functools.cache(lambda: _seen(model, first))
     tasks = [
         infer_task(model, targets, spec.loss, spec.metric, reaches, look)
-        for targets in (_some_targets(source) for source in sources.values())
+        for targets in (_some_targets(source, preparation) for source in sources.values())
     ]
     said: dict[str, str] = {}
     for remark in (remark for task in tasks for remark in task.remarks):
@@ -308,14 +304,18 @@ def _seen(model: Any, split: Split) -> dict[str, Seen]:
     }
 
 
-def _some_targets(source: Source) -> Any:
-    """Targets of a split: all in memory, or those of a first batch."""
-    if isinstance(source, ArraySource):
-        return source.targets
-    labels = source.labels()
-    if labels is not None:
-        return labels
-    return next(source.batches(None, 256).as_numpy_iterator())[1]
+def _some_targets(source: Source, preparation: Preparation) -> Any:
+    """Prepared targets of a split: all in memory, or those of a first batch."""
+    if preparation.targets is None:
+        if isinstance(source, ArraySource):
+            return source.targets
+        labels = source.labels()
+        if labels is not None:
+            return labels
+    # Of masks, those that show every class.
+    shown = source.showing if isinstance(source, ImageSource) else ()
+    batches = source.batches(np.asarray(shown) if shown else None, 256)
+    return next(batches.map(preparation).as_numpy_iterator())[1]
 
 
 def _range(splits: dict[str, Split]) -> tuple[float, float]:
@@ -335,12 +335,16 @@ def _warnings(
     sources: dict[str, Source],
     names: tuple[str, ...],
 ) -> list[str]:
-    found = [*uneven_classes(sources["train"], names)] if "train" in sources else []
+    found: list[str] = []
+    if "train" in sources:
+        found += uneven_classes(sources["train"], names)
+        found += class_by_class(sources["train"])
     found += shared_samples(sources)
-    if high > 32 and spec.scale is None and spec.std is None and own_rescaling(model) is None:
+    raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)
+    if high > 32 and raw and own_rescaling(model) is None:
         found.append(
             f"{SUSPECTED_RANGE} {low:g} to {high:g} and the model does not rescale them; if it was"
-            " trained on 0 to 1, pass --scale 1/255"
+            f" trained on 0 to 1, pass --scale 1/{full_scale(high)}"
         )
     if high <= 1 / 100 and low >= -1 / 100:
         found.append(f"{SUSPECTED_RANGE} {low:g} to {high:g}: were they scaled twice?")

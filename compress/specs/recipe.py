@@ -31,6 +31,9 @@ class DataSpec(Spec):
         scale: Factor applied to inputs, as 1/255.
         mean: Mean to subtract after scaling: one number, or one for each channel.
         std: Standard deviation to divide by after that.
+        preprocess: Preparation of images from 0 to 255 as keras.applications define it, instead of
+            scale, mean and std: tf (-1 to 1), torch, caffe (BGR), or the name of an application,
+            as mobilenet_v2.
         resize: Image size, as HEIGHTxWIDTH; the model's own by default.
         augment: Random changes to training samples, with an amount after a colon where one is
             needed, as crop:4.
@@ -48,6 +51,7 @@ class DataSpec(Spec):
     scale: Number | None = None
     mean: Numbers | None = None
     std: Numbers | None = None
+    preprocess: str | None = None
     resize: (
         Annotated[
             tuple[int, int],
@@ -69,3 +73,10 @@ class DataSpec(Spec):
         found = value if isinstance(value, dict) and "spec" in value else {"spec": value}
         named = isinstance(found["spec"], PurePath)
         return {**found, "spec": str(found["spec"])} if named else found
+
+    @model_validator(mode="after")
+    def _one_preparation(self) -> DataSpec:
+        numbers = [name for name in ("scale", "mean", "std") if getattr(self, name) is not None]
+        if self.preprocess is not None and numbers:
+            raise ValueError(f"give one of preprocess and {numbers[0]}")
+        return self

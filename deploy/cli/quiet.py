@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from edgepress.compress.kernel import lean_keras
 from edgepress.compress.models.other_kinds import check_there
 from edgepress.compress.models.user_code import is_reference
 from edgepress.compress.processes import signals
@@ -68,10 +69,7 @@ def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> N
     """
     announce_frameworks()
     if verbose:
-        import keras
-        import tensorflow  # noqa: F401
-
-        del keras
+        lean_keras.load()
         if first is not None:
             first()
         return
@@ -79,8 +77,8 @@ def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> N
     os.environ.setdefault("MPLBACKEND", "Agg")
     warnings.simplefilter("ignore")
     with muted_stderr():
+        lean_keras.load()
         import absl.logging
-        import keras
         import tensorflow as tf
 
         absl.logging.set_verbosity(absl.logging.FATAL)

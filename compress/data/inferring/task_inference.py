@@ -26,6 +26,8 @@ _BY_NUMBER = "sparse_categorical_crossentropy"
 # Losses of classes, by what their names hold; all others are of values.
 _OF_CLASSES = ("crossentropy", "hinge")
 _UNKNOWN = CompiledLoss("")
+# What marks pixels without a class in masks.
+_VOID = 255
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,8 @@ def _infer_output(output: _Output, targets: Array) -> OutputTask:
         if _are_labels(output, targets, whole):
             metric = "iou" if dense else "accuracy"
             return _classes(output, binary, "binary_crossentropy", metric)
+        if dense and whole:
+            _refuse_void(output.name, targets)
     elif _is_one_hot(output, targets):
         kind = "image-to-image" if dense else "classification"
         return _classes(output, kind, "categorical_crossentropy", "accuracy")
@@ -287,6 +291,15 @@ def _check_labels(name: str, targets: Array, classes: int | None) -> None:
             f"labels run from {low} to {high}, but output '{name}' has {classes} classes"
             f" (0 to {(classes or 0) - 1})",
             "number the classes from 0, or give a model with that many outputs",
+        )
+
+
+def _refuse_void(name: str, targets: Array) -> None:
+    """Refuse masks of 0 and 1 in which a third number marks what has no class."""
+    if set(np.unique(targets)) == {0, 1, _VOID}:
+        raise InputError(
+            f"masks of output '{name}' hold 255 beside 0 and 1, which marks pixels without a class",
+            "give each pixel a class",
         )
 
 

@@ -50,7 +50,9 @@ class Objective:
         return (targets[0], list(targets[1])) if self.known else (targets, None)
 
     def task_loss(self, inputs: Any, outputs: Any, targets: Any, train: bool = False) -> Any:
-        """The task's loss, mean over samples, summed over outputs; or the model's own.
+        """The task's loss, summed over outputs; or the model's own.
+
+        It is a mean over samples, unless it was compiled as their sum.
 
         Args:
             inputs: What the model was given.
