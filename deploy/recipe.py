@@ -140,4 +140,5 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 def inputs_of(recipe: Recipe) -> list[Any]:
     """Files that a recipe names: no output may replace them."""
     teacher = None if recipe.finetune is None else recipe.finetune.teacher
-    return [recipe.model, recipe.data.spec, recipe.custom_objects, teacher]
+    code = [text.rpartition("=")[2] for text in (*recipe.data.loss, *recipe.data.metric)]
+    return [recipe.model, recipe.data.spec, recipe.custom_objects, teacher, *code]

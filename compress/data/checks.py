@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.readers.arrays import class_labels
+from edgepress.compress.data.readers.arrays import ArraySource, class_labels
 from edgepress.compress.data.readers.fingerprints import sample_digests
 from edgepress.compress.data.readers.stream_checks import first_targets, sorted_by_class
 from edgepress.compress.data.readers.streams import StreamSource
+from edgepress.compress.data.tasks import Task
+from edgepress.compress.errors import InputError
 
 # How a remark on the range of the inputs begins, which a measurement may refute.
 SUSPECTED_RANGE = "inputs run from"
@@ -37,7 +39,8 @@ def uneven_classes(source: Any, names: Sequence[str]) -> Iterator[str]:
 
     yield (
         f"classes are imbalanced: {named(few)} has {counts[few]} training samples, {named(many)}"
-        f" {counts[many]}; accuracy says little about the rare ones"
+        f" {counts[many]}; accuracy says little about the rare ones (--metric balanced-accuracy or"
+        " f1 says more)"
     )
 
 
@@ -53,6 +56,24 @@ def class_by_class(source: Any) -> Iterator[str]:
         f"the training stream comes sorted by class, as its first {len(labels):,} samples show: a"
         " training learns each class and forgets it again; add .shuffle(N) with a large N"
     )
+
+
+def refuse_undefined(task: Task, sources: Mapping[str, Any]) -> None:
+    """Refuse a metric of ranks for samples of one class, which have none.
+
+    Raises:
+        InputError: Names the split.
+    """
+    for split in ("val", "test"):
+        source = sources.get(split)
+        if not isinstance(source, ArraySource):
+            continue
+        for output, targets in zip(task.outputs, task.target_list(source.targets), strict=True):
+            if output.scored and output.metric == "auc" and len(np.unique(targets)) < 2:
+                raise InputError(
+                    f"metric 'auc' is undefined: all samples of the {split} split are of one class",
+                    "give samples of several, or take accuracy",
+                )
 
 
 def shared_samples(sources: Mapping[str, Any]) -> Iterator[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -17,19 +15,15 @@ from edgepress.compress.data.augmentation import Augmentation, parse_augmentatio
 from edgepress.compress.data.checks import (
     SUSPECTED_RANGE,
     class_by_class,
+    refuse_undefined,
     shared_samples,
     uneven_classes,
 )
 from edgepress.compress.data.dataset import Dataset, Source, Split
-from edgepress.compress.data.inferring.output_range import reach_of
-from edgepress.compress.data.inferring.output_reading import Seen
-from edgepress.compress.data.inferring.target_range import RUNS
-from edgepress.compress.data.inferring.task_inference import infer_task
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation.inputs import Preparation, own_rescaling, preparation_for
+from edgepress.compress.data.preparation.inputs import own_rescaling, preparation_for
 from edgepress.compress.data.readers.arrays import (
     SPLITS,
-    ArraySource,
     array_source,
     is_read,
     split_arrays,
@@ -42,7 +36,6 @@ from edgepress.compress.data.readers.fingerprints import (
     spec_hash,
 )
 from edgepress.compress.data.readers.fixing import fixed
-from edgepress.compress.data.readers.images.folders import ImageSource
 from edgepress.compress.data.readers.images.opening import open_images
 from edgepress.compress.data.readers.images.uniform import full_scale
 from edgepress.compress.data.readers.labels import numbered
@@ -51,7 +44,8 @@ from edgepress.compress.data.readers.streams import is_stream, stream_source, tf
 from edgepress.compress.data.readers.tables import read_table
 from edgepress.compress.data.readers.unread import check_names
 from edgepress.compress.data.target_images import with_scaled_targets
-from edgepress.compress.data.tasks import Task, output_names
+from edgepress.compress.data.task_of_data import plain_loss, reads_targets, task_of
+from edgepress.compress.data.tasks import Task
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import explained, reading
@@ -60,8 +54,6 @@ from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
 from edgepress.compress.specs.recipe import DataSpec
 
-# Samples on which outputs are looked at where their values decide.
-_LOOKED_AT = 512
 _FORMS = "a .npz, .csv or .parquet file, a folder of images, tfds:NAME or file.py:function"
 
 
@@ -110,10 +102,12 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     sources = opened.sources
     if spec.unlabelled:
         keep = {"test"} - opened.unlabelled
-        sources = answered(sources, keep, teacher or model, preparation, spec.loss)
+        keep = {split for split in keep if reads_targets(model, sources.get(split), spec)}
+        sources = answered(sources, keep, teacher or model, preparation, plain_loss(spec))
     sources, copies = _with_validation(sources, spec, seed)
     preparation, scaled = with_scaled_targets(preparation, sources, model)
-    task = _infer(model, sources, spec, preparation)
+    task = task_of(model, sources, spec, preparation, opened.class_names)
+    refuse_undefined(task, sources)
     image_targets = task.kind == "image-to-image"
     augmentation = parse_augmentation(spec.augment, model, image_targets)
     splits = {
@@ -265,57 +259,6 @@ def _with_validation(
         copies = len(digests) - len(set(digests))
         notes.append(f"{copies:,} samples are copies of others: equal ones are in the same split")
     return {**sources, "train": train.part(kept), "val": train.part(aside)}, notes
-
-
-def _infer(
-    model: Any, sources: dict[str, Source], spec: DataSpec, preparation: Preparation
-) -> Task:
-    """The task; where targets lie in memory, those of every split are checked."""
-    reaches = [reach_of(tensor) for tensor in model.outputs]
-    first = Split("first", next(iter(sources.values())), preparation, Augmentation())
-    look = functools.cache(lambda: _seen(model, first))
-    tasks = [
-        infer_task(model, targets, spec.loss, spec.metric, reaches, look)
-        for targets in (_some_targets(source, preparation) for source in sources.values())
-    ]
-    said: dict[str, str] = {}
-    for remark in (remark for task in tasks for remark in task.remarks):
-        # Of each split the same is said with figures of its own.
-        said.setdefault(remark.partition(RUNS)[0], remark)
-    return dataclasses.replace(tasks[0], remarks=tuple(said.values()))
-
-
-def _seen(model: Any, split: Split) -> dict[str, Seen]:
-    """What each output gives to some samples, with their targets."""
-    import keras
-
-    inputs, targets = split.sample(_LOOKED_AT, 0)
-    given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    names = output_names(model)
-    if isinstance(targets, list | tuple):
-        targets = dict(zip(names, targets, strict=False))
-    elif not isinstance(targets, Mapping):
-        targets = dict.fromkeys(names, targets)
-    outputs = keras.tree.flatten(model.predict(given, verbose=0, batch_size=64))
-    return {
-        name: Seen(np.asarray(output), np.asarray(targets[name]))
-        for name, output in zip(names, outputs, strict=True)
-        if name in targets
-    }
-
-
-def _some_targets(source: Source, preparation: Preparation) -> Any:
-    """Prepared targets of a split: all in memory, or those of a first batch."""
-    if preparation.targets is None:
-        if isinstance(source, ArraySource):
-            return source.targets
-        labels = source.labels()
-        if labels is not None:
-            return labels
-    # Of masks, those that show every class.
-    shown = source.showing if isinstance(source, ImageSource) else ()
-    batches = source.batches(np.asarray(shown) if shown else None, 256)
-    return next(batches.map(preparation).as_numpy_iterator())[1]
 
 
 def _range(splits: dict[str, Split]) -> tuple[float, float]:

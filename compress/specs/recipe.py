@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
 
-from edgepress.compress.specs.notation import parse_size
+from edgepress.compress.specs.notation import parse_by_output, parse_size
 from edgepress.compress.specs.prune_step import TARGETS as TARGETS
 from edgepress.compress.specs.prune_step import PruneSpec as PruneSpec
 from edgepress.compress.specs.pruning import UNSTRUCTURED as UNSTRUCTURED
@@ -20,6 +20,14 @@ from edgepress.compress.specs.training import (
 )
 from edgepress.compress.specs.training import Spec as Spec
 from edgepress.compress.specs.training import TrainSpec as TrainSpec
+
+# One text for all outputs, or NAME=TEXT for each.
+ByOutput = Annotated[
+    tuple[str, ...],
+    BeforeValidator(
+        parse_by_output, json_schema_input_type=tuple[str, ...] | dict[str, str | float] | str
+    ),
+]
 
 
 class DataSpec(Spec):
@@ -41,8 +49,12 @@ class DataSpec(Spec):
             of a `classes.txt` in the folder, else as text.
         target: Column that holds the target in a table.
         validation_split: Share used for validation if the data has no validation split.
-        loss: Name of a Keras loss, such as mse or categorical_crossentropy; inferred by default.
-        metric: Metric; inferred by default.
+        loss: Name of a Keras loss, such as mse or categorical_crossentropy, or file.py:function
+            of (targets, outputs); for single outputs out=mse, repeated. Inferred by default.
+        loss_weight: What the loss of an output counts beside the others', as out=0.5; 0 leaves the
+            output out. As compiled, else 1.
+        metric: Metric, or file.py:function of (targets, outputs); for single outputs out=f1,
+            repeated. Inferred by default.
         unlabelled: Train without labels, on the teacher's outputs alone: `x_train` is enough.
             Labels of a test split are still used to measure.
     """
@@ -63,8 +75,9 @@ class DataSpec(Spec):
     classes: Names = ()
     target: str | None = None
     validation_split: Share = 0.2
-    loss: str | None = None
-    metric: str | None = None
+    loss: ByOutput = ()
+    loss_weight: ByOutput = ()
+    metric: ByOutput = ()
     unlabelled: bool = False
 
     @model_validator(mode="before")

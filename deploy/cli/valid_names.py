@@ -89,7 +89,9 @@ _TYPES: dict[str, Any] = {
     "schedule": _SCHEDULE,
     "recover_schedule": _SCHEDULE,
     "criterion": NamedValue(_criteria),
-    "metric": NamedValue(_table("compress.data.metrics.METRICS")),
+    "metric": NamedValue(
+        _table("compress.data.metrics.METRICS"), "topK_accuracy, f1:CLASS or file.py:function"
+    ),
     "augment": NamedValue(_table("compress.data.augmentation.AUGMENTATIONS")),
     "preprocess": NamedValue(
         _table("compress.data.preparation.presets.MODES"),

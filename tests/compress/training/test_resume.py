@@ -55,7 +55,7 @@ def killed_and_resumed(state: Path, schedule: str, kills: int, total: int) -> tu
     """Steps after the last kill, and the weights' fingerprint."""
     chance = random.Random(state.name)
     for _ in range(kills):
-        steps, weights = train(str(state), schedule, chance.randint(1, total // 2))
+        steps, weights = train(str(state), schedule, chance.randint(total // 4 + 1, total // 2))
         if weights:
             return steps, weights
     return train(str(state), schedule)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress.data.inferring.asked import Asked, by_output
 from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.readers.images.folders import (
     ImageSource,
@@ -106,7 +107,7 @@ def _pairs(split: str, folder: Path) -> list[_Pair]:
     return [_Pair(split, str(image), str(sides[1][name])) for name, image in sides[0].items()]
 
 
-def _image_output(model: Any, loss: str | None, folder: Path) -> Output:
+def _image_output(model: Any, losses: Sequence[str], folder: Path) -> Output:
     """What is known of the one output, which must be images."""
     tensor, name = model.outputs[0], output_names(model)[0]
     if len(model.outputs) != 1 or len(tensor.shape) != 4 or tensor.shape[-1] is None:
@@ -117,7 +118,8 @@ def _image_output(model: Any, loss: str | None, folder: Path) -> Output:
         )
     reach, channels = reach_of(tensor), int(tensor.shape[-1])
     compiled = compiled_losses(model, (name,)) or (None,)
-    said = plain_name(loss or (compiled[0].name if compiled[0] else ""))
+    asked = Asked(by_output(losses, "loss")).loss_of(name)
+    said = plain_name(asked or (compiled[0].name if compiled[0] else ""))
     one_of_many = reach.squashing == "softmax" or "categorical" in said
     return Output(
         name,
