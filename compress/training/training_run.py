@@ -18,6 +18,7 @@ from edgepress.compress.models.own_training import own_training, refuse_own_step
 from edgepress.compress.specs.notation import AUTO_RATE
 from edgepress.compress.specs.recipe import TrainSpec
 from edgepress.compress.training.chance import at_chance, chances_of
+from edgepress.compress.training.known_answers import with_known_answers
 from edgepress.compress.training.loop.checkpoints import Checkpoints
 from edgepress.compress.training.loop.class_weights import class_weights
 from edgepress.compress.training.loop.distribution import Replicas, is_chief, strategy_of
@@ -150,6 +151,8 @@ def _run(
     replicas = None if strategy is None else Replicas(strategy, model)
     trained = model if replicas is None else replicas.model
     with deterministic_operations(), _swapped(trained, objective):
+        if replicas is None:
+            dataset, objective = with_known_answers(dataset, objective)
         loop = Loop(
             trained,
             dataset,

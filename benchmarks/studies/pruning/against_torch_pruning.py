@@ -1,15 +1,18 @@
-"""Planning the pruning of ResNet-50 at 224 x 224 to half its MACs, beside Torch-Pruning.
+"""Pruning ResNet-50 at 224 x 224 to half its MACs, beside Torch-Pruning and an older commit.
 
-    python benchmarks/studies/pruning/against_torch_pruning.py TORCH_PYTHON [--rounds 7]
+    python benchmarks/studies/pruning/against_torch_pruning.py TORCH_PYTHON [--older WORKTREE]
+        [--rounds 7]
 
-TORCH_PYTHON is the interpreter of an environment with torch, torchvision and torch-pruning. Both
-sides hold a freshly built network with random weights; rounds alternate, one side waiting while the
-other works, so that whatever else the machine does meets both. Prints the medians in seconds, of
-the clock and of the processors, and the median ratio of paired rounds with its quartiles.
+TORCH_PYTHON is the interpreter of an environment with torch, torchvision and torch-pruning,
+WORKTREE an earlier commit with an environment of its own (`.venv`). Each side is a process that
+holds a freshly built network with random weights; rounds alternate, all others waiting while one
+works, so that whatever else the machine does meets all. Prints the medians in seconds, of the clock
+and of the processors, and the median ratio of paired rounds to Torch-Pruning with its quartiles.
 
 The job: find what belongs together, score it by L1, choose what goes from a global ranking in
 multiples of 8. Torch-Pruning's includes its slicing in place (`step`), which takes it little beside
-the graph; edgepress's is timed without, and with, the new Keras model.
+the graph; edgepress's is timed without, and with, the new Keras model, and as a whole:
+`compress.prune` with its account.
 """
 
 from __future__ import annotations
@@ -67,8 +70,9 @@ def serve_torch() -> None:
         print(json.dumps({"seconds": seconds, "share": left / full, **versions}), flush=True)
 
 
-def keras_round(model: Any) -> tuple[tuple[float, float], tuple[float, float], float]:
-    """Seconds of planning, seconds with the new model, and the share of MACs that is left."""
+def keras_round(model: Any) -> tuple[dict[str, tuple[float, float]], float]:
+    """Seconds by what they took, and the share of MACs that is left."""
+    from edgepress import compress
     from edgepress.compress.specs.pruning import ChannelsSpec
     from edgepress.compress.structure.budgets.measured_targets import Budget
     from edgepress.compress.structure.planning.allocate import allocate
@@ -84,7 +88,47 @@ def keras_round(model: Any) -> tuple[tuple[float, float], tuple[float, float], f
     planned = since(began)
     remove(channels, alive)
     rebuilt = since(began)
-    return planned, rebuilt, budget.macs(alive) / budget.macs(channels.all_alive())
+    began = now()
+    compress.prune(model, structure="channels", target_macs=0.5, criterion="l1")
+    whole = since(began)
+    share = budget.macs(alive) / budget.macs(channels.all_alive())
+    return {"plan": planned, "plan + model": rebuilt, "whole pruning": whole}, share
+
+
+def serve_keras() -> None:
+    """The child: one round for each line that comes in, its seconds as JSON."""
+    import keras
+
+    for _ in sys.stdin:
+        model = keras.applications.ResNet50(weights=None)
+        seconds, share = keras_round(model)
+        keras.backend.clear_session()
+        print(json.dumps({"seconds": seconds, "share": share}), flush=True)
+
+
+class Side:
+    """A process that does one round whenever it is asked."""
+
+    def __init__(self, python: str | Path, serve: str) -> None:
+        command = [str(python), str(Path(__file__).resolve()), "--serve", serve]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        pipe = subprocess.PIPE
+        self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        self.rounds: list[dict[str, Any]] = []
+
+    def round(self) -> None:
+        """Do one."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write("go\n")
+        self._child.stdin.flush()
+        self.rounds.append(json.loads(self._child.stdout.readline()))
+
+    def end(self) -> None:
+        """Let the process end."""
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        self._child.wait()
 
 
 def ratio(name: str, ours: list[float], theirs: list[float]) -> str:
@@ -93,55 +137,48 @@ def ratio(name: str, ours: list[float], theirs: list[float]) -> str:
         [a / b for a, b in zip(ours, theirs, strict=True)], n=4, method="inclusive"
     )
     return (
-        f"{name:24} {statistics.median(ours):.3f} s against {statistics.median(theirs):.3f} s:"
-        f" 1/{1 / middle:.1f} (quartiles 1/{1 / low:.1f} to 1/{1 / high:.1f})"
+        f"{name:36} {statistics.median(ours):.3f} s against {statistics.median(theirs):.3f} s:"
+        f" x{middle:.2f} (quartiles x{low:.2f} to x{high:.2f})"
     )
 
 
-def compare(torch_python: str, rounds: int) -> None:
-    """Alternate the rounds of both sides and print the comparison."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
-
-    command = [torch_python, str(Path(__file__).resolve()), "--serve"]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert child.stdin is not None
-    assert child.stdout is not None
-    planned, rebuilt, theirs = [], [], []
-    for number in range(rounds + 1):
-        child.stdin.write("go\n")
-        child.stdin.flush()
-        torch_round = json.loads(child.stdout.readline())
-        model = keras.applications.ResNet50(weights=None)
-        plan, model_too, share = keras_round(model)
-        keras.backend.clear_session()
-        if number:  # The first round imports and warms both sides.
-            planned.append(plan)
-            rebuilt.append(model_too)
-            theirs.append(torch_round["seconds"])
-    child.stdin.close()
-    child.wait()
+def compare(torch_python: str, older: str | None, rounds: int) -> None:
+    """Alternate the rounds of all sides and print the comparison."""
+    theirs = Side(torch_python, "torch")
+    ours = {"now": Side(sys.executable, "keras")}
+    if older is not None:
+        ours["older"] = Side(Path(older) / ".venv/bin/python", "keras")
+    for _ in range(rounds + 1):
+        for side in (theirs, *ours.values()):
+            side.round()
+    for side in (theirs, *ours.values()):
+        side.end()
+    last = theirs.rounds[-1]
     print(
-        f"MACs left: {share:.3f}, torch-pruning {torch_round['share']:.3f}; keras"
-        f" {version('keras')}, torch {torch_round['torch']}, torch-pruning"
-        f" {torch_round['torch-pruning']}; {rounds} rounds, load {os.getloadavg()[0]:.1f}"
+        f"MACs left: {ours['now'].rounds[-1]['share']:.3f}, torch-pruning {last['share']:.3f};"
+        f" keras {version('keras')}, torch {last['torch']}, torch-pruning {last['torch-pruning']};"
+        f" {rounds} rounds, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
     for kind, what in enumerate(("clock", "processors")):
-        other = [t[kind] for t in theirs]
-        print(ratio(f"{what}: plan", [t[kind] for t in planned], other))
-        print(ratio(f"{what}: plan + model", [t[kind] for t in rebuilt], other))
+        # The first round imports and warms all sides.
+        other = [r["seconds"][kind] for r in theirs.rounds[1:]]
+        for name, side in ours.items():
+            for part in side.rounds[0]["seconds"]:
+                own = [r["seconds"][part][kind] for r in side.rounds[1:]]
+                print(ratio(f"{what}: {part}, {name}", own, other))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("torch_python", nargs="?")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--older", metavar="WORKTREE")
+    parser.add_argument("--serve", choices=("torch", "keras"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        serve_torch()
+        (serve_torch if given.serve == "torch" else serve_keras)()
     elif given.torch_python:
-        compare(given.torch_python, given.rounds)
+        compare(given.torch_python, given.older, given.rounds)
     else:
         parser.error("give the interpreter of the environment that holds torch-pruning")
 

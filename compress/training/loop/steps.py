@@ -12,7 +12,7 @@ from edgepress.compress.data import Split, Task
 from edgepress.compress.specs.recipe import TrainSpec
 from edgepress.compress.training.loop.class_weights import sample_weights
 from edgepress.compress.training.loop.own_loss import OwnLoss
-from edgepress.compress.training.teacher.distillation import distillation_loss
+from edgepress.compress.training.teacher.distillation import answers, distance
 from edgepress.compress.training.teacher.feature_matching import Recorder, feature_loss
 
 # Names of the operations that keep a state between two calls begin so.
@@ -33,6 +33,7 @@ class Objective:
         own: Records the features that are matched, or None.
         others: Records the teacher's.
         own_loss: The loss of the model's own class in place of the task's, or None.
+        known: Whether training batches carry the teacher's answers beside the targets.
     """
 
     task: Task
@@ -42,6 +43,11 @@ class Objective:
     own: Recorder | None = None
     others: Recorder | None = None
     own_loss: OwnLoss | None = None
+    known: bool = False
+
+    def parted(self, targets: Any) -> tuple[Any, list[Any] | None]:
+        """The targets of a training batch, and the teacher's answers where it carries them."""
+        return (targets[0], list(targets[1])) if self.known else (targets, None)
 
     def task_loss(
         self, inputs: Any, outputs: Any, targets: Any, train: bool = False, weights: Any = None
@@ -76,7 +82,15 @@ class Objective:
         missing = [1] * (found.shape.rank - given.shape.rank)
         return found * tf.reshape(given, tf.concat([tf.shape(given), missing], 0))
 
-    def loss(self, model: Any, inputs: Any, outputs: Any, targets: Any, weights: Any = None) -> Any:
+    def loss(
+        self,
+        model: Any,
+        inputs: Any,
+        outputs: Any,
+        targets: Any,
+        weights: Any = None,
+        taught: list[Any] | None = None,
+    ) -> Any:
         """What is minimised: the loss, or its mixture with the distance from the teacher.
 
         With what the model's layers add to it; a loss of the model's own decides that itself.
@@ -87,8 +101,9 @@ class Objective:
             outputs: What it gave, in its own structure.
             targets: What it should have given.
             weights: What each sample counts, or None.
+            taught: The teacher's answers, where they are known.
         """
-        total = self._mixed(inputs, outputs, targets, weights)
+        total = self._mixed(inputs, outputs, targets, weights, taught)
         if self.own_loss is not None and self._hard_share > 0:
             return total
         return total + _added(model, total.dtype) if model.losses else total
@@ -98,11 +113,14 @@ class Objective:
         """Share of the loss that labels have."""
         return 1.0 if self.teacher is None else 1 - self.spec.distill_weight
 
-    def _mixed(self, inputs: Any, outputs: Any, targets: Any, weights: Any) -> Any:
+    def _mixed(
+        self, inputs: Any, outputs: Any, targets: Any, weights: Any, taught: list[Any] | None
+    ) -> Any:
         if self.teacher is None:
             return self.task_loss(inputs, outputs, targets, True, weights)
-        taught = flat(self.teacher(inputs, training=False))
-        soft = distillation_loss(self.task, flat(outputs), taught, self.spec.temperature)
+        if taught is None:
+            taught = answers(self.task, flat(self.teacher(inputs, training=False)))
+        soft = distance(self.task, flat(outputs), taught, self.spec.temperature)
         weight = self.spec.distill_weight
         hard = self.task_loss(inputs, outputs, targets, True, weights) if weight < 1 else 0.0
         total = weight * soft + (1 - weight) * hard
@@ -167,14 +185,16 @@ def training_step(
     variables = model.trainable_variables
 
     @tf.function(input_signature=signature, autograph=False)
-    def step(inputs: Any, targets: Any, *weights: Any) -> Any:
+    def step(inputs: Any, targets: Any, *given: Any) -> Any:
+        targets, taught = objective.parted(targets)
         with tf.GradientTape() as tape:
-            given = floats(model(inputs, training=True))
-            loss = objective.loss(model, inputs, given, targets, *weights)
+            answered = floats(model(inputs, training=True))
+            weights = given[0] if given else None
+            loss = objective.loss(model, inputs, answered, targets, weights, taught)
         if variables:
             gradients = tape.gradient(loss, variables)
             apply(gradients, variables)
-        outputs, wanted = flat(given), objective.task.target_list(targets)
+        outputs, wanted = flat(answered), objective.task.target_list(targets)
         for place, metric in metrics:
             metric.update_state(wanted[place], outputs[place])
         return loss

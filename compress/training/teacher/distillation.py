@@ -46,23 +46,53 @@ def distillation_loss(
 
     Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015).
     """
+    return distance(task, outputs, answers(task, targets), temperature)
+
+
+def answers(task: Task, targets: list[Any]) -> list[Any]:
+    """What the distance from a teacher needs of the teacher's outputs.
+
+    Args:
+        task: As for `distillation_loss`.
+        targets: As for `distillation_loss`.
+
+    Returns:
+        For each output a (batch, …) tensor: logits of classes and of pairs, else the output.
+    """
+    needed = {"softmax": _class_logits, "sigmoid": _binary_logits}
+    return [
+        needed[kind](target, asked.logits) if (kind := _kind(asked)) in needed else target
+        for asked, target in zip(task.outputs, targets, strict=True)
+    ]
+
+
+def distance(task: Task, outputs: list[Any], taught: list[Any], temperature: float) -> Any:
+    """As `distillation_loss`, of what `answers` gave, be it now or earlier."""
     parts = []
-    for asked, output, target in zip(task.outputs, outputs, targets, strict=True):
-        loss, logits = asked.loss, asked.logits
-        if "categorical" in loss and "crossentropy" in loss:
-            parts.append(_softmax_loss(output, target, logits, temperature))
-        elif "crossentropy" in loss and asked.kind != "image-to-image":
-            parts.append(_sigmoid_loss(output, target, logits, temperature))
+    for asked, output, answer in zip(task.outputs, outputs, taught, strict=True):
+        if (kind := _kind(asked)) == "softmax":
+            parts.append(_softmax_loss(_class_logits(output, asked.logits), answer, temperature))
+        elif kind == "sigmoid":
+            parts.append(_sigmoid_loss(_binary_logits(output, asked.logits), answer, temperature))
         else:
-            parts.append(_matching_loss(output, target))
+            parts.append(_matching_loss(output, answer))
     return sum(parts)
 
 
-def _softmax_loss(output: Any, target: Any, logits: bool, temperature: float) -> Any:
+def _kind(asked: Any) -> str:
+    """How an output is compared."""
+    if "categorical" in asked.loss and "crossentropy" in asked.loss:
+        return "softmax"
+    if "crossentropy" in asked.loss and asked.kind != "image-to-image":
+        return "sigmoid"
+    return "matching"
+
+
+def _softmax_loss(output: Any, target: Any, temperature: float) -> Any:
     import tensorflow as tf
 
-    student = tf.nn.log_softmax(_class_logits(output, logits) / temperature)
-    teacher = tf.nn.log_softmax(_class_logits(target, logits) / temperature)
+    student = tf.nn.log_softmax(output / temperature)
+    teacher = tf.nn.log_softmax(target / temperature)
     divergence = tf.reduce_sum(tf.exp(teacher) * (teacher - student), axis=-1)
     return temperature**2 * tf.reduce_mean(divergence)
 
@@ -77,11 +107,10 @@ def _class_logits(output: Any, logits: bool) -> Any:
     return tf.math.log(tf.maximum(output, _SMALLEST)) if remembered is None else remembered
 
 
-def _sigmoid_loss(output: Any, target: Any, logits: bool, temperature: float) -> Any:
+def _sigmoid_loss(output: Any, target: Any, temperature: float) -> Any:
     import tensorflow as tf
 
-    student = _binary_logits(output, logits) / temperature
-    teacher = _binary_logits(target, logits) / temperature
+    student, teacher = output / temperature, target / temperature
     soft = tf.sigmoid(teacher)
     cross = tf.nn.sigmoid_cross_entropy_with_logits(soft, student)
     own = tf.nn.sigmoid_cross_entropy_with_logits(soft, teacher)
