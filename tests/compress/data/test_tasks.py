@@ -261,6 +261,21 @@ def test_what_an_output_gives_is_never_out_of_its_reach(activation, seed):
 
 
 ONE_HOT = np.eye(3, dtype="float32")[CLASS]
+
+
+def test_smoothed_labels_of_a_softmax_are_classes_and_other_shares_are_values():
+    smoothed = task_of(dense(3, "softmax"), 0.9 * ONE_HOT + np.float32(0.1 / 3))
+    assert (smoothed.kind, smoothed.metric) == ("classification", "accuracy")
+    shares = RANDOM.dirichlet(np.ones(3), 60).astype("float32")
+    assert task_of(dense(3, "softmax"), shares).kind == "regression"
+
+
+def test_labels_of_minus_one_and_one_are_no_targets_of_a_sigmoid():
+    with pytest.raises(InputError, match=r"-1 to 1.* make the labels -1 and 1 into 0 and 1"):
+        task_of(dense(1, "sigmoid"), 2 * YES - 1)
+    assert task_of(dense(1, "tanh"), 2 * YES - 1).kind == "regression"
+
+
 SHARES = RANDOM.random((60, 2))
 COMPILED = {
     "focal": (dense(1, "sigmoid"), YES, keras.losses.BinaryFocalCrossentropy(gamma=4.0)),
