@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.augmentation import Augmentation
-from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError
 

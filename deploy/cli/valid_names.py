@@ -89,8 +89,14 @@ _TYPES: dict[str, Any] = {
     "schedule": _SCHEDULE,
     "recover_schedule": _SCHEDULE,
     "criterion": NamedValue(_criteria),
-    "metric": NamedValue(_table("compress.data.metrics.METRICS")),
+    "metric": NamedValue(
+        _table("compress.data.metrics.METRICS"), "topK_accuracy, f1:CLASS or file.py:function"
+    ),
     "augment": NamedValue(_table("compress.data.augmentation.AUGMENTATIONS")),
+    "preprocess": NamedValue(
+        _table("compress.data.preparation.presets.MODES"),
+        "the name of a Keras application, as mobilenet_v2",
+    ),
     "formats": NamedValue(_table("deploy.exporters.table.EXPORTERS")),
     "quantize": NamedValue(_table("deploy.quantize.precision.PRECISIONS")),
     "unfreeze": NamedValue(lambda: {"": UNFREEZE}, "a layer's name or a glob"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.naming import by_name
+from edgepress.compress.data.readers.stream_checks import check_elements, count_within
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -67,6 +67,7 @@ def stream_source(stream: Any, model: Any, where: str, shuffle: bool = False) ->
     spec = stream.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2:
         raise InputError(f"{where}: elements must be pairs of (inputs, targets)")
+    check_elements(spec, where)
     names = [t.name for t in model.inputs]
     first = tf.nest.flatten(spec[0])[0]
     if first.shape.rank == len(model.inputs[0].shape):
@@ -80,7 +81,19 @@ def stream_source(stream: Any, model: Any, where: str, shuffle: bool = False) ->
 
     named = stream.map(name)
     _check_shapes(named.element_spec[0], model, where)
-    return StreamSource(named, _count(stream, where), shuffle)
+    return StreamSource(_shaped(named, model), _count(stream, where), shuffle)
+
+
+def _shaped(named: Any, model: Any) -> Any:
+    """The stream with the shapes of the model's inputs, where it leaves them open."""
+    import tensorflow as tf
+
+    shapes = {t.name: t.shape[1:] for t in model.inputs}
+
+    def shaped(inputs: Any, targets: Any) -> Any:
+        return {n: tf.ensure_shape(v, shapes[n]) for n, v in inputs.items()}, targets
+
+    return named.map(shaped)
 
 
 def _check_shapes(spec: Any, model: Any, where: str) -> None:
@@ -103,7 +116,7 @@ def _count(stream: Any, where: str) -> int:
     if size == -1:
         raise InputError(f"{where}: the dataset never ends", "use .take(N)")
     if size < 0:
-        size = int(stream.reduce(np.int64(0), lambda n, _: n + 1))
+        size = count_within(stream, where)
     if size == 0:
         raise InputError(f"{where}: there are no samples")
     return size

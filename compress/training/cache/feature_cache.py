@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data import Dataset, Split
-from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.storage import Limits
 from edgepress.compress.kernel.progress import Progress, Silent
