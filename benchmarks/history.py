@@ -15,6 +15,7 @@ from edgepress.benchmarks.gate.change import WORSE
 from edgepress.benchmarks.gate.change import Change as Change
 from edgepress.benchmarks.gate.comparison import changes as changes
 from edgepress.benchmarks.gate.rows import is_benchmark
+from edgepress.benchmarks.records.written import check_written
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import read_json
 
@@ -173,6 +174,7 @@ def find_earlier(
     document = told.get("benchmark", told) if isinstance(told, dict) else None
     if document is None or not is_benchmark(document):
         raise InputError(f"'{source}' holds no benchmark")
+    check_written(document, f"'{source}'")
     return Earlier(document, f"'{source}'")
 
 

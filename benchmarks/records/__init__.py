@@ -1,7 +1,7 @@
 """What a run leaves for others to read: typed, with a version, read and written here alone."""
 
 from edgepress.benchmarks.records.base import RunPath
-from edgepress.benchmarks.records.reading import read_run, run_record, write_run
+from edgepress.benchmarks.records.reading import read_run, run_record, validated, write_run
 from edgepress.benchmarks.records.rows import BenchmarkRecord, BenchmarkRow, measured_inside
 from edgepress.benchmarks.records.run import VERSION, RunRecord
 from edgepress.benchmarks.records.stages import ArtifactRecord, ExportRecord, StageRecord
@@ -23,5 +23,6 @@ __all__ = [
     "measured_inside",
     "read_run",
     "run_record",
+    "validated",
     "write_run",
 ]

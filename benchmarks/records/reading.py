@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from edgepress.benchmarks.records.base import RunPath
+from edgepress.benchmarks.records.base import Record, RunPath
 from edgepress.benchmarks.records.run import VERSION, RunRecord
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import read_json, write_json
+
+Kept = TypeVar("Kept", bound=Record)
 
 
 def run_record(values: Mapping[str, Any] | RunRecord, source: str = "the record") -> RunRecord:
@@ -32,8 +34,22 @@ def run_record(values: Mapping[str, Any] | RunRecord, source: str = "the record"
             f"{source} is of version {version}, and this edgepress reads up to {VERSION}",
             "use the edgepress that wrote it, or a later one",
         )
+    return validated(RunRecord, values if version >= VERSION else _from_1(values), source)
+
+
+def validated(kind: type[Kept], values: Mapping[str, Any], source: str) -> Kept:
+    """A record of some kind from what a file holds.
+
+    Args:
+        kind: Of the record.
+        values: What the file holds.
+        source: What errors call it.
+
+    Raises:
+        InputError: A field can't be what it should.
+    """
     try:
-        return RunRecord.model_validate(values if version >= VERSION else _from_1(values))
+        return kind.model_validate(dict(values))
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])

@@ -12,6 +12,7 @@ from typing import Any
 
 from edgepress.benchmarks.gate.rows import is_benchmark
 from edgepress.benchmarks.records import run_record
+from edgepress.benchmarks.records.written import check_written
 from edgepress.benchmarks.report.benches import as_run
 from edgepress.benchmarks.report.html import render_html
 from edgepress.benchmarks.report.markdown import render_markdown
@@ -79,6 +80,7 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"'{path}' is not a RUN folder", "it must hold a run.json")
     told = read_json(file)
     if is_benchmark(told):
+        check_written(told, f"'{file}'")
         return file.absolute(), dict(as_run(told))
     if not isinstance(told, dict) or not isinstance(told.get("stages"), list):
         raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.number_format import ABSENT, metric_text, ms_text, significant
-from edgepress.benchmarks.records import RunRecord, read_run
+from edgepress.benchmarks.records import RunRecord, read_run, validated
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.benchmarks.report import view_model
@@ -45,7 +45,7 @@ def render_search(path: Path, told: Any, suffix: str) -> str | None:
     """
     if not isinstance(told, dict) or not {"trials", "front", "objectives"} <= told.keys():
         return None
-    found = SearchRecord.model_validate(told)
+    found = validated(SearchRecord, told, f"'{path}'")
     runs = runs_to_show(found, path.parent)
     if suffix == ".html":
         return page(runs, search_view(found))

@@ -60,6 +60,10 @@ def check_range(name: str, targets: Array, reach: Reach, loss: str) -> str:
     gives = f"its {reach.by or 'last activation'} gives {_ends(reach)}"
     few = int(outside.sum()) <= max(1, _OUTLIERS * values.size)
     varied = float(values[~outside].std()) > _VARIES * width if share < 1 else False
+    # A hinge loss only asks on which side an output is.
+    signs = "hinge" not in loss and bool(np.isin(values, (-1, 1)).all())
+    if reach.squashing == "sigmoid" and signs:
+        raise InputError(f"{runs}, but {gives}", "make the labels -1 and 1 into 0 and 1")
     if _lost(values, within, share, reach) and not (few and varied):
         raise InputError(f"{runs}, but {gives}", _way_out(low, high, reach.high))
     return f"{runs}, but {gives}: {share:.1%} of them lie outside that range"

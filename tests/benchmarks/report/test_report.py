@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgepress.benchmarks.history import find_earlier
 from edgepress.benchmarks.number_format import (
     bytes_text,
     change_text,
@@ -297,6 +298,40 @@ def test_other_json_is_refused(other: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not the record of a run, nor a benchmark"):
         report([tmp_path / "x.json"], tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()
+
+
+DAMAGES: list[tuple[Any, ...]] = [
+    ("rows", 0, "median_ms"), ("rows", 0, "ci95_ms"), ("rows", 0, "notes"), ("rows", 1, "outcomes"),
+    ("rows", 1, "outcomes", 0), ("devices",), ("devices", 0), ("changes",), ("changes", 0),
+    ("changes", 0, "before"), ("against",), ("against", "notes"), ("failures",), ("comparisons",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", DAMAGES, ids=lambda place: ".".join(map(str, place)))
+def test_a_damaged_benchmark_is_refused_by_name(place: tuple[Any, ...], tmp_path: Path) -> None:
+    told = a_bench()
+    holder: Any = told
+    for step in place[:-1]:
+        holder = holder[step]
+    holder[place[-1]] = 3 if place[-1] != "before" else "x"
+    if place[-1] == "median_ms":
+        holder[place[-1]] = "x"
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(told))
+    for read in (find_earlier, lambda path: report([path], tmp_path / "x.html")):
+        with pytest.raises(InputError, match=rf"x\.json' can't be read: {place[0]}"):
+            read(file)
+
+
+def test_a_benchmark_that_measured_nothing_is_refused_unless_it_says_why(tmp_path: Path) -> None:
+    told = a_bench() | {"rows": []}
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(told))
+    assert "it crashed" in report([file], tmp_path / "x.html").read_text()
+    file.write_text(json.dumps(told | {"failures": []}))
+    for read in (find_earlier, lambda path: report([path], tmp_path / "y.html")):
+        with pytest.raises(InputError, match="holds no row of a benchmark"):
+            read(file)
 
 
 @given(st.floats(1e-4, 1e6))

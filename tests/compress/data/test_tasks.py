@@ -261,6 +261,20 @@ def test_what_an_output_gives_is_never_out_of_its_reach(activation, seed):
 
 
 ONE_HOT = np.eye(3, dtype="float32")[CLASS]
+
+
+def test_smoothed_labels_of_a_softmax_are_classes_and_other_shares_are_values():
+    assert task_of(dense(3, "softmax"), 0.9 * ONE_HOT + 0.1 / 3).kind == "classification"
+    shares = RANDOM.dirichlet(np.ones(3), 60).astype("float32")
+    assert task_of(dense(3, "softmax"), shares).kind == "regression"
+
+
+def test_labels_of_minus_one_and_one_are_no_targets_of_a_sigmoid():
+    with pytest.raises(InputError, match=r"-1 to 1.* make the labels -1 and 1 into 0 and 1"):
+        task_of(dense(1, "sigmoid"), 2 * YES - 1)
+    assert task_of(dense(1, "tanh"), 2 * YES - 1).kind == "regression"
+
+
 SHARES = RANDOM.random((60, 2))
 COMPILED = {
     "focal": (dense(1, "sigmoid"), YES, keras.losses.BinaryFocalCrossentropy(gamma=4.0)),
@@ -362,8 +376,7 @@ def test_a_summed_loss_takes_steps_as_long_as_its_batches():
     model, data = dense(3, "softmax"), {"train": (X, CLASS), "val": (X, CLASS)}
 
     def step(reduction):
-        loss = keras.losses.SparseCategoricalCrossentropy(reduction=reduction)
-        model.compile("sgd", loss)
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(reduction=reduction))
         tuned = finetune(model, data, epochs=1, batch_size=len(X), optimizer="sgd", lr=1e-4).model
         return tuned.get_weights()[0] - model.get_weights()[0]
 
