@@ -40,15 +40,6 @@ def load_beside(name: str) -> Any:
 HOST, TENSORS = load_beside("host.py"), load_beside("tensors.py")
 
 
-def reset_peak() -> None:
-    """Begin VmHWM anew at the present size, where the kernel allows it."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
-            file.write("5")
-    except OSError:
-        pass
-
-
 def load_delegate(litert: Any, path: str, options: dict[str, str]) -> Any:
     """A delegate out of its library.
 
@@ -82,7 +73,7 @@ class LiteRT:
 
         self.import_ns = time.perf_counter_ns() - begin
         self.version = version("ai-edge-litert")
-        reset_peak()
+        HOST.reset_peak()
         self.baseline = HOST.read_memory()
         delegates = [load_delegate(litert, *named) for named in request.get("delegates") or ()]
         kinds = litert.OpResolverType
@@ -111,13 +102,9 @@ class LiteRT:
         except RuntimeError:
             # A free size is 1 until there are inputs: too small for a kernel that doesn't pad.
             self.planned = False
-            if not self._free_sizes():
+            details = self.interpreter.get_input_details()
+            if all(size >= 0 for d in details for size in d["shape_signature"][1:]):
                 raise
-
-    def _free_sizes(self) -> bool:
-        """Whether the file leaves sizes behind the batch free."""
-        details = self.interpreter.get_input_details()
-        return any(size < 0 for d in details for size in d["shape_signature"][1:])
 
     def _specs(self, details: list[Any], side: str) -> list[dict[str, Any]]:
         """Tensors in the model's order, named by the signature where the file has one."""
@@ -198,7 +185,7 @@ class OnnxRuntime:
         self.import_ns = time.perf_counter_ns() - begin
         ort.disable_telemetry_events()
         self.version = ort.__version__
-        reset_peak()
+        HOST.reset_peak()
         self.baseline = HOST.read_memory()
         options = ort.SessionOptions()
         options.intra_op_num_threads = request.get("threads", 1)

@@ -19,6 +19,8 @@ USER_MODULE = "edgepress_user_"
 
 _MOST_CHARACTERS = 300
 _LINE = re.compile(r'File "([^"]+)", line (\d+)')
+# Names of its own graph that TensorFlow puts around what happened.
+_OF_TENSORFLOW = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:\w+\](?: name:)?")
 # How TensorFlow tells of the last error of a Python function that it called.
 _TOLD_INSIDE = re.compile(r"\n\n([\w.]+)(?:: (.*?))?\n\n+\t \[\[", re.DOTALL)
 
@@ -101,7 +103,7 @@ def reason(error: BaseException) -> str:
 def _named(error: BaseException) -> str:
     """Kind and text of an error, on one line."""
     try:
-        text = " ".join(str(error).split())
+        text = " ".join(_OF_TENSORFLOW.sub("", str(error)).split())
     except Exception:  # an error of the user's own may not even have a text
         text = ""
     text = text[:_MOST_CHARACTERS]

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.compress.models.rebuilding.copying import clone
+
 MOST_STEPS = 256
 
 
@@ -90,7 +92,7 @@ def cloned_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: An
         return layer.__class__.from_config(config(layer))
 
     nested = {} if isinstance(model, keras.Sequential) else {"recursive": True}
-    return keras.models.clone_model(model, input_tensors=inputs, clone_function=anew, **nested)
+    return clone(model, inputs, clone_function=anew, **nested)
 
 
 def _steps(layer: Any) -> int:

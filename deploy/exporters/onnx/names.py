@@ -23,6 +23,7 @@ def named(model: Any, request: Mapping[str, Any]) -> Any:
     _rename(graph, {old: name for old, name in new.items() if old != name})
     _name_sizes(graph, request.get("nchw") or ())
     model.producer_name = "edgepress"
+    graph.doc_string = ""  # tf2onnx writes how many functions TensorFlow had seen before
     _settle(graph)
     return model
 
