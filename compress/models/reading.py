@@ -23,6 +23,7 @@ from edgepress.compress.models.other_kinds import (
     is_there,
     other_kind,
 )
+from edgepress.compress.models.unknown_names import check_lambdas, missing_in
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 
 # What reading a file raises, and what that says of the file; the first that fits counts.
@@ -219,11 +220,14 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
     except InputError:
         raise
     except Exception as error:
+        if (missing := missing_in(path, objects)) is not None:
+            raise missing from None
         if path.suffix == ".keras" and "Lambda" in str(error) and "deseriali" in str(error):
             raise InputError(
                 f"'{path}' holds a Lambda layer, whose Python code would run on loading",
                 "if you trust the file, pass --unsafe-lambda",
             ) from None
+        check_lambdas(path)
         raise _refusal(path, error) from error
     return Loaded(model)
 

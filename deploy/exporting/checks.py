@@ -32,9 +32,11 @@ def check(spec: ExportSpec, source: Source | None = None, has_data: bool = True)
         InputError: Names the option.
     """
     exporters = [EXPORTERS[name] for name in spec.formats]
-    if spec.calibrated and not has_data:
+    own = source.precision if source is not None and source.is_finished else ""
+    calibrated = [precision for precision in spec.calibrated if precision != own]
+    if calibrated and not has_data:
         raise InputError(
-            f"--quantize {spec.calibrated[0]} takes the ranges of activations from samples",
+            f"--quantize {calibrated[0]} takes the ranges of activations from samples",
             "pass --data",
         )
     integers = {name for exporter in exporters for name in exporter.integer_io}

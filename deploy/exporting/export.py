@@ -44,7 +44,7 @@ from edgepress.deploy.process.sharing import working
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
-from edgepress.deploy.sources.opening import open_source
+from edgepress.deploy.sources.opening import finished_file, open_source
 from edgepress.deploy.sources.source import Source, as_exported, keras_source
 from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
 from edgepress.deploy.versions import versions
@@ -94,7 +94,10 @@ def export(
 
     out = check_output(out, force, folder=True, inputs=(model, data))
     asked = _asked(spec, {"formats": formats, "quantize": quantize, "io": io}, options)
-    asked = check(asked, has_data=data is not None)
+    # A finished file may hold the integers already that data would be needed for.
+    opened = isinstance(model, Source) and model.is_finished
+    finished = opened or finished_file(model) is not None
+    asked = check(asked, has_data=data is not None or finished)
     source, remarks = as_exported(open_source(model))
     asked = check(asked, source, data is not None)
     dataset = None if data is None else open_data(data, source.model, seed)

@@ -16,6 +16,7 @@ from edgepress.compress.models.legacy.formats.saved_model import Saved
 from edgepress.compress.models.legacy.formats.savedmodel import read_saved_model
 from edgepress.compress.models.legacy.state.optimizers import carry_optimizer
 from edgepress.compress.models.legacy.state.weights import move
+from edgepress.compress.models.unknown_names import UnknownName, all_unknown, stand_in
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> 
     with keras.saving.custom_object_scope(objects):
         builder = Builder(objects, saved.is_keras1, saved.traced)
         try:
-            model = builder.model(saved.model)
+            try:
+                model = builder.model(saved.model)
+            except UnknownName as error:
+                raise all_unknown(str(path), _all_names(error, saved, objects)) from None
             move(model, builder, saved)
             _correct(builder)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -64,6 +68,25 @@ def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> 
     optimizer, remarks = carry_optimizer(model, builder, saved)
     notes = (f"read from {saved.what}", *saved.notes, *_notes(saved, builder), *remarks)
     return Carried(model, notes, optimizer)
+
+
+def _all_names(first: UnknownName, saved: Saved, objects: Mapping[str, Any]) -> list[UnknownName]:
+    """The names that aren't known, found by building the model with something in their place."""
+    import keras
+
+    found, known = [first], dict(objects)
+    while True:
+        known[found[-1].name] = stand_in(found[-1].kind)
+        try:
+            with keras.saving.custom_object_scope(known):
+                Builder(known, saved.is_keras1, saved.traced).model(saved.model)
+            return found
+        except UnknownName as error:
+            if error.name in known:
+                return found
+            found.append(error)
+        except Exception:  # what stands in may not fit what comes behind it
+            return found
 
 
 def _correct(builder: Builder) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgepress.compress.errors import InputError
+from edgepress.compress.models.legacy.wiring.naming import safe_name
+from edgepress.compress.models.unknown_names import UnknownName
 
 # Keras 1 names → Keras 3 names.
 _INITIALIZERS = {
@@ -85,10 +86,30 @@ def activation(value: Any, objects: Mapping[str, Any], remark: Callable[[str], N
     try:
         return keras.activations.get(short)
     except ValueError:
-        raise InputError(
+        raise UnknownName(
+            "function",
+            short,
             f"the activation '{name}' is not known",
             f"define a function '{short}' in a file and pass it with --custom-objects file.py",
         ) from None
+
+
+def lambda_activation(layer: str, key: str, objects: Mapping[str, Any]) -> Any:
+    """The function of the user's own that takes the place of a lambda in a layer's settings.
+
+    Raises:
+        UnknownName: There is none.
+    """
+    name = safe_name(f"{layer}_{key}")
+    if name in objects:
+        return objects[name]
+    raise UnknownName(
+        "function",
+        name,
+        f"the {key.replace('_', ' ')} of layer '{layer}' is a lambda; code in old files is never"
+        " run",
+        f"define a function '{name}' in a file and pass it with --custom-objects file.py",
+    )
 
 
 def _activation_object(

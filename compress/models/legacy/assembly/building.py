@@ -28,6 +28,7 @@ from edgepress.compress.models.legacy.wiring.wiring import (
     crop,
     crops_everything,
 )
+from edgepress.compress.models.unknown_names import UnknownName
 
 Config = dict[str, Any]
 _MODELS = ("Functional", "Model", "Network", "Sequential", "Graph", "Container")
@@ -163,7 +164,9 @@ class Builder:
             self.remark(name, f"{class_name} is unknown; rebuilt from the graph traced of it")
             return found
         if cls is None:
-            raise InputError(
+            raise UnknownName(
+                "layer",
+                class_name,
                 f"layer '{name}' is of class '{class_name}', which Keras doesn't have",
                 f"pass a file that defines {class_name} with --custom-objects file.py",
             )

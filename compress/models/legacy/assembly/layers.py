@@ -14,6 +14,7 @@ from typing import Any
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import Table
 from edgepress.compress.models.legacy.assembly import attributes
+from edgepress.compress.models.unknown_names import UnknownName, is_lambda
 
 Config = dict[str, Any]
 Change = Callable[[Config], tuple[str, Config]]
@@ -84,6 +85,16 @@ def _recurrent(name: str) -> Change:
     return change
 
 
+def _bidirectional(config: Config) -> tuple[str, Config]:
+    """Two layers that were one in the file run opposite ways: Keras 3 lets both run backwards."""
+    inner = config.get("layer") or {}
+    own = inner.get("config") or {}
+    if own.get("go_backwards") and not config.get("backward_layer"):
+        back = {**own, "go_backwards": False, "name": f"backward_{own.get('name')}"}
+        config["backward_layer"] = {**inner, "config": back}
+    return "Bidirectional", config
+
+
 def _cudnn(name: str) -> Change:
     """CuDNNLSTM and CuDNNGRU: the same cell, with a sigmoid and (GRU) two biases."""
 
@@ -152,7 +163,9 @@ def _separable_1d(config: Config) -> tuple[str, Config]:
 
 
 def _lambda(config: Config) -> tuple[str, Config]:
-    raise InputError(
+    raise UnknownName(
+        "function",
+        str(config.get("name")),
         f"layer '{config.get('name')}' is a Lambda whose Python code is stored in the file; "
         "code in old files is never run",
         f"define a function or layer named '{config.get('name')}' and pass it with "
@@ -228,6 +241,7 @@ LAYERS: Table[Change] = Table(
         "UnifiedLSTM": _recurrent("LSTM"),
         "SimpleRNN": _recurrent("SimpleRNN"),
         "RNN": _recurrent("RNN"),
+        "Bidirectional": _bidirectional,
         "CuDNNLSTM": _cudnn("LSTM"),
         "CuDNNGRU": _cudnn("GRU"),
         "Embedding": _embedding,
@@ -303,6 +317,8 @@ def translate_parts(
             made[key] = attributes.regularizer(value, objects, remark)
         elif key.endswith("_constraint"):
             made[key] = attributes.constraint(value, objects, remark)
+        elif key in ("activation", "recurrent_activation") and is_lambda(value):
+            made[key] = attributes.lambda_activation(str(config.get("name")), key, objects)
         elif key in ("activation", "recurrent_activation"):
             made[key] = attributes.activation(value, objects, remark)
         elif key == "dtype":

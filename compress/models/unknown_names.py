@@ -1,0 +1,187 @@
+"""Classes and functions that a saved model needs and that aren't known here, all at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from edgepress.compress.errors import InputError
+
+Kind = Literal["layer", "function"]
+LAMBDA = "__lambda__"
+_MODELS = frozenset({"Functional", "Model", "Sequential"})
+
+
+class UnknownName(InputError):
+    """A class or function of the user's own that a file needs.
+
+    Args:
+        kind: What it is.
+        name: What it has to be called in the user's file.
+        message: Where it is needed.
+        hint: What to do.
+    """
+
+    def __init__(self, kind: Kind, name: str, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.kind, self.name = kind, name
+
+
+def all_unknown(where: str, found: Sequence[UnknownName]) -> InputError:
+    """One error for all names that a file needs; the error itself where it is the only one."""
+    if len(found) == 1:
+        return found[0]
+    parts: list[str] = []
+    for kind in ("layer", "function"):
+        names = [f"'{error.name}'" for error in found if error.kind == kind]
+        if names:
+            parts.append(f"the {kind}{'s' if len(names) > 1 else ''} {', '.join(names)}")
+    wanted = ", ".join(error.name for error in found)
+    return InputError(
+        f"'{where}' needs {' and '.join(parts)}, which Keras doesn't have",
+        f"pass a file that defines {wanted} with --custom-objects file.py",
+    )
+
+
+def stand_in(kind: Kind) -> Any:
+    """Something in the place of an unknown class or function, to find the unknown ones behind it.
+
+    What it computes may not fit: whoever builds on it must expect failures.
+    """
+    import keras
+
+    class StandIn(keras.layers.Layer):
+        """Gives what it is given, whatever it is made with."""
+
+        def __init__(self, *_: Any, name: str | None = None, **__: Any) -> None:
+            super().__init__(name=name)
+
+        def call(self, inputs: Any, *_: Any, **__: Any) -> Any:
+            """The first input."""
+            return keras.tree.flatten(inputs)[0]
+
+    return StandIn if kind == "layer" else (lambda x: x)
+
+
+def missing_in(path: Path, objects: Mapping[str, Any]) -> InputError | None:
+    """What a file of Keras 3 needs beside Keras, as an error; None where nothing is missing.
+
+    Args:
+        path: A `.keras` or HDF5 file that can't be loaded.
+        objects: The user's own classes and functions by name.
+    """
+    found: dict[str, UnknownName] = {}
+    for error in _unknown(_configuration(path), dict(objects), ""):
+        found.setdefault(error.name, error)
+    return all_unknown(str(path), list(found.values())) if found else None
+
+
+def check_lambdas(path: Path) -> None:
+    """Refuse a file of Keras 3 with a lambda among a layer's settings: Keras can't read it back.
+
+    Raises:
+        InputError: Names the layers.
+    """
+    holders = list(dict.fromkeys(_lambdas(_configuration(path), "")))
+    if holders:
+        raise InputError(
+            f"'{path}' can't be loaded: a setting of layer {', '.join(map(repr, holders))} is a"
+            " lambda, which Keras writes and can't read back",
+            "build the model in a function, with a named function in its place, load the weights"
+            " there with load_weights, and give file.py:function",
+        )
+
+
+def is_lambda(value: Any) -> bool:
+    """Whether a saved function is a lambda: its code, or nothing but its being one, is saved."""
+    if not isinstance(value, Mapping):
+        return bool(value == "<lambda>")
+    code = value.get("value")
+    return (
+        value.get("class_name") == LAMBDA
+        or is_lambda(value.get("config"))
+        or (value.keys() == {"value"} and isinstance(code, list) and len(code) == 3)
+    )
+
+
+def _configuration(path: Path) -> Any:
+    """The settings in a file; None where they can't be read."""
+    import zipfile
+
+    import h5py
+
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return json.loads(archive.read("config.json"))
+        with h5py.File(path) as file:
+            return json.loads(file.attrs["model_config"])
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _unknown(value: Any, objects: dict[str, Any], layer: str) -> Iterator[UnknownName]:
+    from keras.saving import get_registered_object
+
+    if isinstance(value, list):
+        for item in value:
+            yield from _unknown(item, objects, layer)
+    if not isinstance(value, dict):
+        return
+    config, name = value.get("config"), value.get("class_name")
+    if isinstance(config, dict):
+        layer = str(config.get("name") or layer)
+    known = {str(value.get(key)) for key in ("registered_name", "class_name")} & objects.keys()
+    if name == "function" and isinstance(config, str):
+        if config not in objects and get_registered_object(config) is None and _is_foreign(config):
+            yield UnknownName(
+                "function", config, f"layer '{layer}' uses the function '{config}', which Keras"
+                " doesn't have", f"pass a file that defines {config} with --custom-objects file.py"
+            )  # fmt: skip
+    elif name and name != LAMBDA and not known and _is_foreign_class(value):
+        yield UnknownName(
+            "layer", str(name), f"layer '{layer}' is of class '{name}', which Keras doesn't have",
+            f"pass a file that defines {name} with --custom-objects file.py",
+        )  # fmt: skip
+    for item in value.values():
+        yield from _unknown(item, objects, layer)
+
+
+def _is_foreign(function: str) -> bool:
+    import keras
+
+    try:
+        return keras.activations.get(function) is None
+    except ValueError:
+        return True
+
+
+def _is_foreign_class(value: Mapping[str, Any]) -> bool:
+    """Whether a saved object is of a class that is neither Keras's nor registered."""
+    import keras
+    from keras.saving import get_registered_object
+
+    name, config = str(value.get("class_name")), value.get("config")
+    if get_registered_object(str(value.get("registered_name"))) is not None:
+        return False
+    if "module" in value:
+        return str(value["module"]).split(".")[0] not in ("keras", "builtins")
+    # HDF5 files tell no module; what has a name of its own is a layer.
+    is_layer = isinstance(config, dict) and "name" in config
+    return is_layer and name not in _MODELS and not hasattr(keras.layers, name)
+
+
+def _lambdas(value: Any, layer: str) -> Iterator[str]:
+    if is_lambda(value):
+        yield layer
+    elif isinstance(value, list):
+        for item in value:
+            yield from _lambdas(item, layer)
+    elif isinstance(value, dict):
+        config = value.get("config")
+        if isinstance(config, dict):
+            layer = str(config.get("name") or layer)
+        for item in value.values():
+            yield from _lambdas(item, layer)
