@@ -7,10 +7,12 @@ turned into `InputError`s here; the cause stays behind them for `--debug`.
 from __future__ import annotations
 
 import re
+import stat
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from edgepress.compress.errors import EdgepressError, InputError
 
@@ -58,6 +60,19 @@ def running(what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise explained(error) or InputError(f"{what} fails: {_named(error)}") from error
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what isn't a file: reading a pipe or a device may never end.
+
+    Raises:
+        InputError: It is a pipe, a device or a socket.
+        OSError: There is nothing, or it can't be looked at.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+        raise InputError(f"'{path}' is {kind}, not a file", "copy its contents to a file first")
 
 
 def explained(error: BaseException) -> InputError | None:

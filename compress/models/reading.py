@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import check_regular
 from edgepress.compress.models.compiled_losses import remember_losses
 from edgepress.compress.models.file_kinds import archive_kind, file_kind
 from edgepress.compress.models.guarding.archives import DAMAGED, open_archive, unpacked
 from edgepress.compress.models.guarding.hdf5 import check_keras_file
 from edgepress.compress.models.guarding.layers import weights_within
-from edgepress.compress.models.guarding.limits import check_regular
 from edgepress.compress.models.other_kinds import NotKeras, is_there, other_kind
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.readers.image_files import check_images
+from edgepress.compress.data.readers.image_files import check_images, open_image
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -114,7 +114,7 @@ def read_image(path: str, size_px: tuple[int, int], channels: int) -> Array:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I"):
                 wide = np.asarray(image, np.float64)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edgepress.compress.errors import InputError
 
@@ -13,6 +16,39 @@ _END_OF_JPEG, _BEHIND = b"\xff\xd9", 1024
 # So much is decoded before any work: some ten seconds. What lies behind it is looked at alone.
 _MOST_DECODED_BYTES = 256_000_000
 _AT_ONCE = 4
+# Pixels up to which Pillow itself takes an image for an honest one: 268 MB in three channels.
+_MOST_PIXELS = 1024**3 // 4 // 3
+
+
+@contextmanager
+def open_image(path: str) -> Iterator[Any]:
+    """An image file, open but not decoded, whose pixels are few enough to be.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The `PIL.Image.Image`.
+
+    Raises:
+        ValueError: It declares too many pixels.
+        Exception: It is no image: Pillow raises many kinds.
+    """
+    from PIL import Image
+
+    try:
+        opened = Image.open(path)
+    except Image.DecompressionBombError as error:
+        pixels = str(error).partition(" pixels")[0].rpartition("(")[2]
+        raise ValueError(_too_large(pixels)) from None
+    with opened as image:
+        if image.width * image.height > _MOST_PIXELS:
+            raise ValueError(_too_large(f"{image.width} x {image.height}"))
+        yield image
+
+
+def _too_large(pixels: str) -> str:
+    return f"it declares {pixels} pixels, above the limit of {_MOST_PIXELS:,}; scale it down"
 
 
 def check_images(paths: Sequence[str], most_bytes: int = _MOST_DECODED_BYTES) -> None:
@@ -30,7 +66,11 @@ def check_images(paths: Sequence[str], most_bytes: int = _MOST_DECODED_BYTES) ->
     for path in paths:
         size += _size(path)
         decoded.append(size <= most_bytes)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    from PIL import Image
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(_AT_ONCE) as pool:
+        # Pillow warns of what `open_image` refuses.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         faults = list(pool.map(_fault, paths, decoded))
     bad = [(path, fault) for path, fault in zip(paths, faults, strict=True) if fault is not None]
     if bad:
@@ -50,10 +90,8 @@ def _size(path: str) -> int:
 
 def _fault(path: str, decoded: bool) -> str | None:
     """What is wrong with an image file; None where it is whole."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             if image.format == "PNG" and not decoded:
                 image.verify()
             elif image.format != "JPEG" or decoded or not _ends(path):
