@@ -17,6 +17,7 @@ from edgepress.compress.models.file_kinds import archive_kind, file_kind
 from edgepress.compress.models.guarding.archives import DAMAGED, open_archive, unpacked
 from edgepress.compress.models.guarding.hdf5 import check_keras_file
 from edgepress.compress.models.guarding.layers import weights_within
+from edgepress.compress.models.guarding.many_layers import many_layers
 from edgepress.compress.models.other_kinds import NotKeras, is_there, other_kind
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 
@@ -118,8 +119,9 @@ def load_noted(
     except OSError as error:
         raise _refusal(path, error) from None
     objects = _objects(custom_objects)
-    found = _load_file(path, objects, unsafe_lambda)
-    model = _built(found.model, text)
+    with many_layers():
+        found = _load_file(path, objects, unsafe_lambda)
+        model = _built(found.model, text)
     remember_losses(model, path, objects)
     return Loaded(model, found.notes, found.optimizer)
 

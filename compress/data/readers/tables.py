@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.readers.table_size import check_parquet, check_text
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.models.guarding.tables import check_parquet, check_text
 
 
 @dataclass(frozen=True)
