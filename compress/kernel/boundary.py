@@ -110,17 +110,21 @@ def reason(error: BaseException) -> str:
         return "its text isn't UTF-8"
     if isinstance(error, ValueError) and "integer string conversion" in str(error):
         return "a number in it has thousands of digits"
-    return _named(error)
+    text = _one_line(error)
+    if isinstance(error, KeyError) and text:
+        return f"it lacks {text}"
+    return text or "it is damaged, or not of the form that is expected"
 
 
 def _named(error: BaseException) -> str:
     """Kind and text of an error, on one line."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # an error of the user's own may not even have a text
-        text = ""
-    text = text[:_MOST_CHARACTERS]
+    text = _one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _one_line(error: BaseException) -> str:
+    """The text of an error, on one line; an error of the user's own may not even have one."""
+    return " ".join(_text(error).split())[:_MOST_CHARACTERS]
 
 
 def _place(error: BaseException) -> str:

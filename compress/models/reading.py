@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import check_regular
+from edgepress.compress.kernel.boundary import check_regular, reason
 from edgepress.compress.models.compiled_losses import remember_losses
 from edgepress.compress.models.file_kinds import archive_kind, file_kind
 from edgepress.compress.models.guarding.archives import DAMAGED, open_archive, unpacked
@@ -253,9 +253,8 @@ def _carry(path: Path, objects: dict[str, Any]) -> Loaded:
 
 
 def _refusal(path: Path, error: Exception) -> InputError:
-    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
     what, hint = next(said for kind, said in _REASONS.items() if isinstance(error, kind))
-    return InputError(f"'{path}' {what}: {type(error).__name__}: {lines[0][:300]}", hint)
+    return InputError(f"'{path}' {what}: {reason(error)}", hint)
 
 
 def _built(model: Any, source: str) -> Any:
