@@ -24,7 +24,7 @@ import psutil
 
 _POLL_S = 0.02
 _POLLS_PER_LOOK = 10  # at memory and time: that goes through all processes
-_WAITS = 4
+_WAITS = 10
 _LOOKS = 8
 # <linux/prctl.h>, <linux/securebits.h>, <linux/capability.h>
 _PR_SET_SECUREBITS, _NO_ROOT, _CAPABILITIES_3 = 28, 3, 0x20080522

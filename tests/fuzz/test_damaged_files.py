@@ -123,13 +123,14 @@ READERS: dict[str, dict[str, tuple[str, ...]]] = {
     "run/recipe.yaml": {"compress": ("--resume", "run")},
     "layers.py": {"inspect": ("m.keras", "--custom-objects", "{}")},
     "devices.yaml": {
-        "devices": (),
+        "devices": ("list",),
         "benchmark": ("m.tflite", "--runs", "5", "--device", "board"),
     },
 }
 # What is no fault of the file: a command does without it, or makes it anew.
 _FINE = frozenset(
-    {("devices.yaml", "empty"), ("devices.yaml", "gone"), ("images/a/1.png", "gone"),
+    {("devices.yaml", "empty"), ("devices.yaml", "gone"), ("devices.yaml", "a link to itself"),
+     ("images/a/1.png", "gone"),
      ("layers.py", "empty"), ("images/a/1.png", "a folder"), ("images/a/1.png", "a pipe"),
      ("images/a/1.png", "a link to itself"), ("run/run.json", "gone")}
 )  # fmt: skip
