@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.benchmarks.gate.outcomes import Outcomes, SampleHashes
+from edgepress.benchmarks.gate.outcomes import Result, SampleHashes
 from edgepress.benchmarks.target import Session
 from edgepress.compress.kernel.figures import OutputMetric
 
@@ -30,8 +30,9 @@ class Judge:
         output_names: The outputs in the order of `score`: an artifact's outputs of these names
             are put into it, others keep their own.
         higher_is_better: The metric's direction, where known.
-        outcomes: From the same as `score` to what became of each sample: first over all outputs
-            where that can be told, then by output where there are several.
+        outcomes: From the same as `score`, samples in the order of their hashes, to what became of
+            each sample: first over all outputs where that can be told, then by output where there
+            are several.
         figures: As `score`, the metric of each output; None where there is nothing but `score`.
     """
 
@@ -42,7 +43,7 @@ class Judge:
     total: int
     output_names: tuple[str, ...] = ()
     higher_is_better: bool | None = None
-    outcomes: Callable[[list[Array], Any], Sequence[Outcomes]] | None = None
+    outcomes: Callable[[list[Array], Any], Sequence[Result]] | None = None
     figures: Callable[[list[Array], Any], tuple[OutputMetric, ...]] | None = None
 
 
@@ -65,7 +66,7 @@ class Judged:
     higher_is_better: bool | None = None
     value: float | None = None
     problem: str = ""
-    outcomes: tuple[Outcomes, ...] = ()
+    outcomes: tuple[Result, ...] = ()
     metrics: tuple[OutputMetric, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -109,12 +110,13 @@ def judge(session: Session, by: Judge) -> Judged:
     found = Judged(by.metric, by.split, by.higher_is_better)
     if not np.isfinite(value):
         return replace(found, problem=f"{by.metric} is {value}: outputs aren't finite numbers")
-    kept = by.outcomes(joined, truth) if by.outcomes else ()
     order, name = hashes.order(), hashes.hexdigest()
+    sorted_ = [o[order] for o in joined], _reordered(truth, order)
+    kept = by.outcomes(*sorted_) if by.outcomes else ()
     return replace(
         found,
         value=value,
-        outcomes=tuple(_sorted(o, order, name) for o in kept),
+        outcomes=tuple(replace(o, samples_hash=name) for o in kept),
         metrics=by.figures(joined, truth) if by.figures else (),
     )
 
@@ -125,9 +127,13 @@ def _in_order(outputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]
     return [outputs[name] for name in (names if known else outputs)]
 
 
-def _sorted(outcomes: Outcomes, order: NDArray[np.int64], name: str) -> Outcomes:
-    weights = None if outcomes.weights is None else outcomes.weights[order]
-    return replace(outcomes, parts=outcomes.parts[order], weights=weights, samples_hash=name)
+def _reordered(targets: Any, order: NDArray[np.int64]) -> Any:
+    """Targets in another order."""
+    if isinstance(targets, dict):
+        return {name: np.asarray(t)[order] for name, t in targets.items()}
+    if isinstance(targets, list | tuple):
+        return [np.asarray(t)[order] for t in targets]
+    return np.asarray(targets)[order]
 
 
 def _arrays(targets: Any) -> list[Array]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from math import floor, log10
 from typing import Any
 
 _SHARES = ("accuracy", "iou", "f1", "auc", "dice", "precision", "recall")
+# A function of the user's, file.py:function or module:function, may give anything.
+_OWN = re.compile(r":[A-Za-z_]")
 ABSENT = "–"
 # Of a change within the noise of the machine.
 SAME = "same"
@@ -14,7 +17,9 @@ SAME = "same"
 
 def is_share(metric: str | None) -> bool:
     """Whether a metric is a share of 1, shown in per cent; higher is better then."""
-    return metric is not None and any(name in metric.lower() for name in _SHARES)
+    if metric is None or _OWN.search(metric):
+        return False
+    return any(name in metric.lower() for name in _SHARES)
 
 
 def significant(value: float, digits: int = 3) -> str:

@@ -21,6 +21,7 @@ import keras
 from edgepress.compress.counting.calls import count
 from edgepress.compress.counting.count import Count, ShapeOf
 from edgepress.compress.counting.graphs import Tally
+from edgepress.compress.counting.parameters import weight_sizes
 from edgepress.compress.counting.tracing import own_shape, traced_model
 from edgepress.compress.graph import Call, graph_of, walk
 from edgepress.compress.specs.pruning_result import Uncounted
@@ -180,7 +181,8 @@ def _one_more(cost: LayerCost, found: Count, activation_bytes: int) -> LayerCost
 def _of_layer(path: str, layer: Any, counted: set[int]) -> LayerCost:
     own = [w for w in getattr(layer, "weights", ()) if id(w) not in counted]
     counted.update(map(id, own))
-    sizes = {id(w): math.prod(w.shape) for w in own}
+    numbers = weight_sizes(layer)
+    sizes = {id(w): numbers[id(w)] for w in own}
     trained = {id(w) for w in getattr(layer, "trainable_weights", ())}
     trainable = sum(n for key, n in sizes.items() if key in trained)
     return LayerCost(
@@ -190,10 +192,14 @@ def _of_layer(path: str, layer: Any, counted: set[int]) -> LayerCost:
         trainable_params=trainable,
         macs=0,
         activation_bytes=0,
-        bytes=sum(sizes[id(w)] * _bytes_of(w.dtype) for w in own),
+        bytes=_stored(own),
         trainable=bool(trained),
         uses=0,
     )
+
+
+def _stored(weights: Iterable[Any]) -> int:
+    return sum(math.prod(w.shape) * _bytes_of(w.dtype) for w in weights)
 
 
 def _item_bytes(operation: Any) -> int:
@@ -216,12 +222,12 @@ def model_cost(model: Any) -> ModelCost:
         The sums over its layers.
     """
     costs = layer_costs(model)
-    sizes = {id(w): math.prod(w.shape) for w in model.weights}
+    sizes = weight_sizes(model)
     return ModelCost(
         params=sum(sizes.values()),
         trainable_params=sum(sizes[id(w)] for w in model.trainable_weights),
         macs=sum(c.macs for c in costs),
         activation_bytes=sum(c.activation_bytes for c in costs),
-        bytes=sum(sizes[id(w)] * _bytes_of(w.dtype) for w in model.weights),
+        bytes=_stored(model.weights),
         uncounted=uncounted(costs),
     )

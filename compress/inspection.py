@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.cost import LayerCost, layer_costs, uncounted
+from edgepress.compress.counting.parameters import count_params
 from edgepress.compress.graph import graph_of
 from edgepress.compress.specs.pruning_result import Uncounted
 
@@ -111,7 +112,7 @@ def _inspected(model: Any) -> Inspection:
     zeros = _zeros_by_layer(model)
     coded = _coded_by_layer(model)
     return Inspection(
-        params=model.count_params(),
+        params=count_params(model),
         trainable_params=sum(int(np.prod(w.shape)) for w in model.trainable_weights),
         macs=sum(cost.macs for cost in costs),
         bytes=saved_bytes(model),

@@ -121,6 +121,7 @@ def model_figures(model: keras.Model, dataset: Dataset | None = None) -> ModelFi
         The figures.
     """
     from edgepress.compress.cost import layer_costs, uncounted
+    from edgepress.compress.counting.parameters import count_params
     from edgepress.compress.models.writing import saved_bytes
 
     costs = layer_costs(model)
@@ -131,7 +132,7 @@ def model_figures(model: keras.Model, dataset: Dataset | None = None) -> ModelFi
         rows = figures(model, dataset.report_split, dataset.task)
         value = dataset.task.headline_of(rows)
     return ModelFigures(
-        params=model.count_params(),
+        params=count_params(model),
         macs=sum(cost.macs for cost in costs),
         bytes=partial(saved_bytes, model),
         metric=metric,

@@ -6,8 +6,8 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.rebuilding.copying import (
+    clone,
     copy_model,
-    forget_compilation,
     fresh_inputs,
 )
 from edgepress.compress.processes.scratch import scratch_folder
@@ -109,7 +109,7 @@ def _strip_functional(model: Any) -> Any:
     pairs: list[tuple[Any, Any]] = []
     origin: dict[int, Any] = {}
 
-    def clone(operation: Any) -> Any:
+    def again(operation: Any) -> Any:
         if not isinstance(operation, keras.Layer):
             return operation
         new = _clone(operation)
@@ -123,10 +123,7 @@ def _strip_functional(model: Any) -> Any:
             return args[0]
         return operation(*args, **options)
 
-    plain = keras.models.clone_model(
-        model, fresh_inputs(model), clone_function=clone, call_function=call
-    )
-    forget_compilation(plain)
+    plain = clone(model, fresh_inputs(model), clone_function=again, call_function=call)
     _copy_weights([(old, new) for old, new in pairs if new.built])
     return plain
 

@@ -65,11 +65,20 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
         A finding for each obstacle.
     """
     from edgepress.deploy.exporters import Job
+    from edgepress.deploy.lowerings import float_kernels
     from edgepress.deploy.lowerings.recurrent import loops
-    from edgepress.deploy.process.worker import Worker
+    from edgepress.deploy.process.sharing import working
+    from edgepress.deploy.sources.source import as_exported
     from edgepress.deploy.specs.export import ExportSpec
 
-    with scratch_folder() as scratch, Worker() as worker:
+    if source.is_keras and (said := float_kernels.remark(source.model)):
+        yield Finding("note", "export", "", said)
+        try:
+            source, _ = as_exported(source)
+        except InputError as error:
+            yield Finding("problem", "export", "", error.message, error.hint)
+            return
+    with scratch_folder() as scratch, working() as worker:
         settings = ExportSpec(graph_batch=source.batch or "auto")
         probe = scratch / "probe.npz"
         job = Job(source.model, settings, worker, scratch, probe, None, trace=source.trace)

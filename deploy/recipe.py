@@ -62,9 +62,9 @@ class Recipe(Spec):
         tuple[PruneSpec, ...],
         BeforeValidator(_as_steps, json_schema_input_type=tuple[PruneSpec, ...] | PruneSpec),
     ] = ()
-    export: ExportSpec = ExportSpec()
-    benchmark: BenchmarkSpec = BenchmarkSpec()
-    accept: AcceptSpec = AcceptSpec()
+    export: ExportSpec = Field(default_factory=ExportSpec)
+    benchmark: BenchmarkSpec = Field(default_factory=BenchmarkSpec)
+    accept: AcceptSpec = Field(default_factory=AcceptSpec)
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
     custom_objects: str | None = None
     unsafe_lambda: bool = False
@@ -140,4 +140,5 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 def inputs_of(recipe: Recipe) -> list[Any]:
     """Files that a recipe names: no output may replace them."""
     teacher = None if recipe.finetune is None else recipe.finetune.teacher
-    return [recipe.model, recipe.data.spec, recipe.custom_objects, teacher]
+    code = [text.rpartition("=")[2] for text in (*recipe.data.loss, *recipe.data.metric)]
+    return [recipe.model, recipe.data.spec, recipe.custom_objects, teacher, *code]

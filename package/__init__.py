@@ -7,7 +7,6 @@ beside this one, which the installation joins with it; each loads when it is fir
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ __all__ = ["__version__", "benchmarks", "compress", "deploy"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version
+
         return version("edgepress")
     if name in __all__:
         return import_module(f"edgepress.{name}")

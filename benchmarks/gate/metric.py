@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepress.benchmarks.gate.change import BETTER, SAME, UNKNOWN, WORSE, Change, within
-from edgepress.benchmarks.gate.outcomes import Outcomes, close
+from edgepress.benchmarks.gate.outcomes import Result, close, read_result
 from edgepress.benchmarks.gate.rows import output_figures
 from edgepress.benchmarks.gate.significance import FEWEST, Evidence, paired, unpaired
 from edgepress.benchmarks.number_format import is_share
@@ -27,7 +27,7 @@ class _Figure:
     metric: str
     value: float | None
     split: str
-    outcomes: Outcomes | None
+    outcomes: Result | None
     higher_is_better: bool | None
 
 
@@ -85,7 +85,7 @@ def _figures(row: Row) -> dict[str, _Figure]:
 
 def _figure(row: Row, told: Row | None) -> _Figure:
     value = row.get("value")
-    outcomes = Outcomes.from_json(told) if told else None
+    outcomes = read_result(told) if told else None
     if outcomes and (value is None or not close(outcomes.value, value)):
         outcomes = None  # the samples are those of another figure
     direction = (told or row).get("higher_is_better", row.get("higher_is_better"))
@@ -147,9 +147,10 @@ def _higher_is_better(one: _Figure, other: _Figure) -> bool:
     for figure in (other, one):
         if figure.higher_is_better is not None:
             return figure.higher_is_better
-    from edgepress.compress.data.metrics import METRICS
+    from edgepress.compress.data.metrics import METRICS, metric_name
 
-    return METRICS[other.metric].higher_is_better if other.metric in METRICS else True
+    name = metric_name(other.metric)
+    return METRICS[name].higher_is_better if name in METRICS else True
 
 
 def _change_words(before: float, after: float, metric: str, rising: bool) -> str:

@@ -13,10 +13,12 @@ import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgepress.benchmarks.gate.resampling import drawn_counts
 
 Floats = NDArray[np.float64]
 Statistic = Literal["mean", "root", "explained", "decibels"]
@@ -89,6 +91,10 @@ class Outcomes:
             return 10 * np.log10(self.scale / np.maximum(mean, self.scale * 1e-10))
         return mean
 
+    def resampled(self, draws: int) -> Floats:
+        """(draws,) the metric over bootstrap draws of the samples."""
+        return np.concatenate([self.over(c) for c in drawn_counts(self.n, draws)])
+
     def to_json(self) -> dict[str, Any]:
         """The fields by name, samples packed: one bit a decision, 4 bytes an error."""
         common = {
@@ -138,6 +144,72 @@ class Outcomes:
             return found if whole and close(found.value, float(told["value"])) else None
         except (KeyError, TypeError, ValueError, binascii.Error, zlib.error):
             return None
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A metric that is no mean over samples, over bootstrap draws of them.
+
+    Attributes:
+        metric: Its name.
+        higher_is_better: Its direction.
+        value: The metric over all samples.
+        draws: (draws,) the metric over each of `resampling.drawn_indices`.
+        n: Samples.
+        output: The model's output; empty for the metric over all of them.
+        samples_hash: As of `Outcomes`.
+    """
+
+    metric: str
+    higher_is_better: bool
+    value: float
+    draws: Floats
+    n: int
+    output: str = ""
+    samples_hash: str = ""
+    decisions: ClassVar[bool] = False
+
+    def resampled(self, draws: int) -> Floats:
+        """(draws or fewer,) the metric over bootstrap draws of the samples."""
+        return self.draws[:draws]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, draws packed."""
+        return {
+            "output": self.output,
+            "metric": self.metric,
+            "higher_is_better": self.higher_is_better,
+            "value": self.value,
+            "samples": self.n,
+            "samples_hash": self.samples_hash,
+            "kind": "draws",
+            "parts": _packed(self.draws.astype("<f4")),
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Resampled | None:
+        """The inverse of `to_json`; None where it isn't one."""
+        try:
+            return cls(
+                str(told["metric"]),
+                bool(told["higher_is_better"]),
+                float(told["value"]),
+                np.frombuffer(_unpacked(told["parts"]), "<f4").astype(float),
+                int(told["samples"]),
+                str(told.get("output") or ""),
+                str(told.get("samples_hash") or ""),
+            )
+        except (KeyError, TypeError, ValueError, binascii.Error, zlib.error):
+            return None
+
+
+Result = Outcomes | Resampled
+
+
+def read_result(told: Mapping[str, Any]) -> Result | None:
+    """What `to_json` of either gave."""
+    kind = Resampled if told.get("kind") == "draws" else Outcomes
+    return kind.from_json(told)
 
 
 def close(a: float, b: float) -> bool:

@@ -7,17 +7,15 @@ in its exact form; Newcombe, Interval estimation for the difference between inde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.benchmarks.gate.outcomes import Outcomes
+from edgepress.benchmarks.gate.outcomes import Outcomes, Result
 
 LEVEL = 0.05
 _RESAMPLES = 2000
-_AT_ONCE = 4_000_000  # counts drawn in one go
 FEWEST = 6  # with fewer, no paired test can reach 0.05
 
 
@@ -42,20 +40,21 @@ class Evidence:
     interval: tuple[float, float] | None = None
 
 
-def paired(before: Outcomes, after: Outcomes) -> Evidence:
+def paired(before: Result, after: Result) -> Evidence:
     """Test the same samples before and after.
 
     Args:
         before: Earlier outcomes.
         after: Present ones, of the same samples in the same order.
     """
-    if before.decisions and after.decisions:
+    if isinstance(before, Outcomes) and isinstance(after, Outcomes) and _decided(before, after):
         return _mcnemar(before, after)
     n = after.n
     if n < FEWEST:
         return Evidence(False, f"{n} samples are too few for a test", "none", n)
-    drawn = [after.over(counts) - before.over(counts) for counts in _draws(n)]
-    interval = _interval(np.concatenate(drawn))
+    one, other = after.resampled(_RESAMPLES), before.resampled(_RESAMPLES)
+    both = min(len(one), len(other))
+    interval = _interval(one[:both] - other[:both])
     return Evidence(
         _excludes_zero(interval),
         f"{n} samples, paired bootstrap: 95 % interval of the change {_shown(interval)}",
@@ -63,6 +62,10 @@ def paired(before: Outcomes, after: Outcomes) -> Evidence:
         n,
         interval=interval,
     )
+
+
+def _decided(*results: Outcomes) -> bool:
+    return all(result.decisions for result in results)
 
 
 def _mcnemar(before: Outcomes, after: Outcomes) -> Evidence:
@@ -81,7 +84,7 @@ def _mcnemar(before: Outcomes, after: Outcomes) -> Evidence:
 
 
 def unpaired(
-    before: tuple[float, Outcomes | None], after: tuple[float, Outcomes], why: str
+    before: tuple[float, Result | None], after: tuple[float, Result], why: str
 ) -> Evidence:
     """Judge a difference without the same samples on both sides: a wider interval.
 
@@ -99,9 +102,11 @@ def unpaired(
         interval = _newcombe((value, old.n if old else new.n), (after[0], new.n))
         method = "Newcombe's interval"
     else:
-        drawn = _values(new, 0)
-        other = _values(old, 1) if old else value + _values(new, 1) - new.value
-        interval, method = _interval(drawn - other), "bootstrap"
+        drawn = new.resampled(_RESAMPLES)
+        # In another order: the same draws of the same samples would be a paired test.
+        other = (old.resampled(_RESAMPLES) if old else value + drawn - new.value)[::-1]
+        both = min(len(drawn), len(other))
+        interval, method = _interval(drawn[:both] - other[:both]), "bootstrap"
     words = f"{new.n} samples, unpaired ({why}), {method}: 95 % interval of the change"
     return Evidence(
         _excludes_zero(interval),
@@ -128,24 +133,11 @@ def _newcombe(before: tuple[float, int], after: tuple[float, int]) -> tuple[floa
     return low, q - p + float(np.hypot(q_high - q, p - p_low))
 
 
-def _draws(n: int, seed: int = 0) -> Iterator[NDArray[np.float64]]:
-    """Bootstrap draws as counts of each sample, in blocks that fit the memory."""
-    rng = np.random.default_rng(seed)
-    left = _RESAMPLES
-    while left:
-        size = min(left, max(1, _AT_ONCE // n))
-        chosen = rng.integers(0, n, (size, n)) + np.arange(size)[:, None] * n
-        counts = np.bincount(chosen.ravel(), minlength=size * n).reshape(size, n)
-        yield counts.astype(float)
-        left -= size
-
-
-def _values(outcomes: Outcomes, seed: int) -> NDArray[np.float64]:
-    return np.concatenate([outcomes.over(c) for c in _draws(outcomes.n, seed)])
-
-
 def _interval(drawn: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    known = drawn[np.isfinite(drawn)]
+    if not known.size:
+        return -np.inf, np.inf
+    low, high = np.quantile(known, [0.025, 0.975])
     return float(low), float(high)
 
 

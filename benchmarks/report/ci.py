@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from edgepress.benchmarks.gate.change import UNKNOWN, WORSE, Change
 from edgepress.benchmarks.gate.rows import output_figures
-from edgepress.benchmarks.number_format import time_mark
+from edgepress.benchmarks.number_format import is_share, time_mark
 
 Document = Mapping[str, Any]
 
@@ -68,10 +68,11 @@ def _metrics(row: Document) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         of = f" of output '{told['output']}'" if told.get("output") else ""
         quantity, extra = f"{metric}{of}", f"{metric} {value:.6g} on {row.get('split')}"
+        unit = "-dB" if metric == "psnr" else f"-{metric}"
         if told.get("higher_is_better", True) is False or metric in ("mae", "mse", "rmse"):
             yield quantity, {"unit": metric, "value": value, "extra": extra}
-        elif metric == "psnr":
-            yield quantity, {"name": f"-{metric}{of}", "unit": "-dB", "value": -value}
+        elif not is_share(metric) and metric not in ("r2", "ssim"):
+            yield quantity, {"name": f"-{metric}{of}", "unit": unit, "value": -value}
         else:
             name = f"1 - {metric}{of}"
             yield quantity, {"name": name, "unit": "share", "value": 1 - value, "extra": extra}

@@ -83,6 +83,15 @@ def read_environment(sysfs: str = "/sys", procfs: str = "/proc") -> dict[str, An
     }
 
 
+def reset_peak() -> None:
+    """Begin VmHWM anew at the present size, where the kernel allows it."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
+            file.write("5")
+    except OSError:
+        pass
+
+
 def read_memory() -> dict[str, int]:
     """Peak and present resident bytes of this process.
 

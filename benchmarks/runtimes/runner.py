@@ -40,15 +40,6 @@ def load_beside(name: str) -> Any:
 HOST, TENSORS = load_beside("host.py"), load_beside("tensors.py")
 
 
-def reset_peak() -> None:
-    """Begin VmHWM anew at the present size, where the kernel allows it."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
-            file.write("5")
-    except OSError:
-        pass
-
-
 def load_delegate(litert: Any, path: str, options: dict[str, str]) -> Any:
     """A delegate out of its library.
 
@@ -82,7 +73,7 @@ class LiteRT:
 
         self.import_ns = time.perf_counter_ns() - begin
         self.version = version("ai-edge-litert")
-        reset_peak()
+        HOST.reset_peak()
         self.baseline = HOST.read_memory()
         delegates = [load_delegate(litert, *named) for named in request.get("delegates") or ()]
         kinds = litert.OpResolverType
@@ -105,7 +96,15 @@ class LiteRT:
     def _resize(self, batch: int | None) -> None:
         for detail in self.interpreter.get_input_details() if batch else ():
             self.interpreter.resize_tensor_input(detail["index"], [batch, *detail["shape"][1:]])
-        self.interpreter.allocate_tensors()
+        self.planned = True
+        try:
+            self.interpreter.allocate_tensors()
+        except RuntimeError:
+            # A free size is 1 until there are inputs: too small for a kernel that doesn't pad.
+            self.planned = False
+            details = self.interpreter.get_input_details()
+            if all(size >= 0 for d in details for size in d["shape_signature"][1:]):
+                raise
 
     def _specs(self, details: list[Any], side: str) -> list[dict[str, Any]]:
         """Tensors in the model's order, named by the signature where the file has one."""
@@ -145,7 +144,10 @@ class LiteRT:
             for detail, array in zip(details, arrays, strict=True):
                 self.interpreter.resize_tensor_input(detail["index"], array.shape)
             self.interpreter.allocate_tensors()
+            self.planned = True
             details = self.interpreter.get_input_details()
+        if not self.planned:
+            raise ValueError("free sizes are 1 here, too small for it; export it with --shape")
         for detail, array in zip(details, arrays, strict=True):
             self.interpreter.set_tensor(detail["index"], array)
 
@@ -183,7 +185,7 @@ class OnnxRuntime:
         self.import_ns = time.perf_counter_ns() - begin
         ort.disable_telemetry_events()
         self.version = ort.__version__
-        reset_peak()
+        HOST.reset_peak()
         self.baseline = HOST.read_memory()
         options = ort.SessionOptions()
         options.intra_op_num_threads = request.get("threads", 1)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.readers.arrays import ArraySource
-from edgepress.compress.data.readers.folders import ImageSource
+from edgepress.compress.data.readers.arrays import ArraySource, class_labels
+from edgepress.compress.data.readers.fingerprints import sample_digests
+from edgepress.compress.data.readers.stream_checks import first_targets, sorted_by_class
+from edgepress.compress.data.readers.streams import StreamSource
+from edgepress.compress.data.tasks import Task
+from edgepress.compress.errors import InputError
 
 # How a remark on the range of the inputs begins, which a measurement may refute.
 SUSPECTED_RANGE = "inputs run from"
 # A class this many times larger than another is worth a word.
 _UNEVEN = 4
-# Splits beyond this are not searched for shared samples: it would take longer than it is worth.
-_MOST_COMPARED = 200_000
 
 
 def uneven_classes(source: Any, names: Sequence[str]) -> Iterator[str]:
@@ -39,35 +39,53 @@ def uneven_classes(source: Any, names: Sequence[str]) -> Iterator[str]:
 
     yield (
         f"classes are imbalanced: {named(few)} has {counts[few]} training samples, {named(many)}"
-        f" {counts[many]}; accuracy says little about the rare ones"
+        f" {counts[many]}; accuracy says little about the rare ones (--metric balanced-accuracy or"
+        " f1 says more)"
     )
+
+
+def class_by_class(source: Any) -> Iterator[str]:
+    """A remark on a stream that gives one class after another and isn't shuffled here."""
+    if not isinstance(source, StreamSource) or source.shuffle:
+        return
+    targets = first_targets(source.samples)
+    labels = class_labels(targets) if targets is not None and len(targets) else None
+    if labels is None or not sorted_by_class(labels):
+        return
+    yield (
+        f"the training stream comes sorted by class, as its first {len(labels):,} samples show: a"
+        " training learns each class and forgets it again; add .shuffle(N) with a large N"
+    )
+
+
+def refuse_undefined(task: Task, sources: Mapping[str, Any]) -> None:
+    """Refuse a metric of ranks for samples of one class, which have none.
+
+    Raises:
+        InputError: Names the split.
+    """
+    for split in ("val", "test"):
+        source = sources.get(split)
+        if not isinstance(source, ArraySource):
+            continue
+        for output, targets in zip(task.outputs, task.target_list(source.targets), strict=True):
+            if output.scored and output.metric == "auc" and len(np.unique(targets)) < 2:
+                raise InputError(
+                    f"metric 'auc' is undefined: all samples of the {split} split are of one class",
+                    "give samples of several, or take accuracy",
+                )
 
 
 def shared_samples(sources: Mapping[str, Any]) -> Iterator[str]:
     """A remark for each later split that holds samples of the training split, byte for byte."""
     if "train" not in sources:
         return
-    seen = _digests(sources["train"])
+    seen = set(sample_digests(sources["train"]) or ())
     for name in ("val", "test"):
-        found = _digests(sources[name]) if name in sources and seen else set()
-        both = len(seen & found)
+        found = sample_digests(sources[name]) if name in sources and seen else None
+        both = len(seen & set(found or ()))
         if both:
             yield (
                 f"{both} samples of the {name} split are in the training split too: its figures"
                 " will look better than they are"
             )
-
-
-def _digests(source: Any) -> set[bytes]:
-    if source.size > _MOST_COMPARED:
-        return set()
-    if isinstance(source, ArraySource):
-        rows = zip(*source.inputs.values(), strict=True)
-        return {_digest(b"".join(np.ascontiguousarray(a).tobytes() for a in row)) for row in rows}
-    if isinstance(source, ImageSource):
-        return {_digest(Path(path).read_bytes()) for path in source.paths}
-    return set()
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.augmentation import Augmentation
-from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.augmentation.augmenting import Augmentation
+from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError
 
@@ -61,6 +61,17 @@ class Split:
         """Number of samples."""
         return self.source.size
 
+    @property
+    def weighted(self) -> bool:
+        """Whether samples count differently in the loss."""
+        return bool(getattr(self.source, "weighted", False))
+
+    def _batches(self, order: Any, batch_size: int) -> Any:
+        """Batches as stored, of (inputs, targets[, weights])."""
+        if self.weighted:
+            return self.source.weighted_batches(order, batch_size)  # type: ignore[attr-defined]
+        return self.source.batches(order, batch_size)
+
     def steps(self, batch_size: int) -> int:
         """Batches in one pass."""
         return -(-self.size // batch_size)
@@ -90,27 +101,35 @@ class Split:
             skip_batches: Batches already done.
 
         Returns:
-            A `tf.data.Dataset` of (inputs, targets).
+            A `tf.data.Dataset` of (inputs, targets), and of weights where samples have them.
         """
         import tensorflow as tf
 
         order = self.order(seed, epoch)
-        batches = self.source.batches(order, batch_size)
+        batches = self._batches(order, batch_size)
         numbered = batches.enumerate().skip(skip_batches)
         change = self.augmentation if augment else Augmentation()
 
         def prepare(number: Any, batch: Any) -> Any:
-            inputs, targets = self.preparation(*batch)
-            return change(
-                inputs, targets, tf.stack([seed * 100_003 + epoch, tf.cast(number, tf.int32)])
-            )
+            inputs, targets = self.preparation(*batch[:2])
+            here = tf.stack([seed * 100_003 + epoch, tf.cast(number, tf.int32)])
+            return (*change(inputs, targets, here), *batch[2:])
 
         return numbered.map(prepare, num_parallel_calls=2).map(_unwrap).prefetch(4)
 
-    def in_order(self, batch_size: int = 256) -> Any:
-        """All samples in stored order as a `tf.data.Dataset` of (inputs, targets)."""
-        batches = self.source.batches(None, batch_size)
-        return batches.map(self.preparation, num_parallel_calls=2).map(_unwrap).prefetch(2)
+    def in_order(self, batch_size: int = 256, weighted: bool = False) -> Any:
+        """All samples in stored order as a `tf.data.Dataset` of (inputs, targets).
+
+        Args:
+            batch_size: Samples in a batch.
+            weighted: Whether weights stand behind the targets, where samples have them.
+        """
+        batches = (self._batches if weighted else self.source.batches)(None, batch_size)
+
+        def prepare(inputs: Any, targets: Any, *weights: Any) -> Any:
+            return (*self.preparation(inputs, targets), *weights)
+
+        return batches.map(prepare, num_parallel_calls=2).map(_unwrap).prefetch(2)
 
     def sample(self, n: int, seed: int = 0) -> tuple[Arrays, Any]:
         """Some samples, classes in equal parts where they are known.
@@ -141,9 +160,9 @@ def _join(parts: list[Any], n: int) -> Any:
     return np.concatenate(parts)[:n]
 
 
-def _unwrap(inputs: Any, targets: Any) -> Any:
+def _unwrap(inputs: Any, *rest: Any) -> Any:
     """One input is given to the model as a tensor, several by name."""
-    return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), targets
+    return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), *rest
 
 
 def balanced_choice(labels: Array | None, size: int, n: int, seed: int) -> Array:

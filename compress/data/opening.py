@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import os
@@ -13,46 +12,42 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.compress.data.augmentation import Augmentation, parse_augmentation
-from edgepress.compress.data.checks import SUSPECTED_RANGE, shared_samples, uneven_classes
+from edgepress.compress.data.augmentation.augmenting import Augmentation, parse_augmentation
+from edgepress.compress.data.checks import (
+    SUSPECTED_RANGE,
+    class_by_class,
+    refuse_undefined,
+    shared_samples,
+    uneven_classes,
+)
 from edgepress.compress.data.dataset import Dataset, Source, Split
-from edgepress.compress.data.inferring.output_range import reach_of
-from edgepress.compress.data.inferring.output_reading import Seen
-from edgepress.compress.data.inferring.target_range import RUNS
-from edgepress.compress.data.inferring.task_inference import infer_task
+from edgepress.compress.data.mixing import check_own_changes, for_mixed_samples, span_in
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation import Preparation, own_rescaling, preparation_for
+from edgepress.compress.data.preparation.inputs import own_rescaling, preparation_for
 from edgepress.compress.data.readers.arrays import (
     SPLITS,
-    ArraySource,
     array_source,
     is_read,
     split_arrays,
 )
-from edgepress.compress.data.readers.class_folders import (
-    class_names,
-    empty_classes,
-    images_by_folder,
-    subfolders,
-)
 from edgepress.compress.data.readers.fingerprints import (
     arrays_hash,
     folder_hash,
+    sample_digests,
     sources_hash,
     spec_hash,
 )
 from edgepress.compress.data.readers.fixing import fixed
-from edgepress.compress.data.readers.folders import (
-    class_folder_source,
-    folder_splits,
-    pair_source,
-)
+from edgepress.compress.data.readers.images.opening import open_images
+from edgepress.compress.data.readers.images.uniform import full_scale
 from edgepress.compress.data.readers.labels import numbered
-from edgepress.compress.data.readers.splitting import split_indices
+from edgepress.compress.data.readers.splitting import split_indices, split_with_copies
 from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.readers.tables import read_table
 from edgepress.compress.data.readers.unread import check_names
-from edgepress.compress.data.tasks import Task, output_names
+from edgepress.compress.data.target_images import with_scaled_targets
+from edgepress.compress.data.task_of_data import plain_loss, reads_targets, task_of
+from edgepress.compress.data.tasks import Task
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular, explained, reading
@@ -61,8 +56,6 @@ from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
 from edgepress.compress.specs.recipe import DataSpec
 
-# Samples on which outputs are looked at where their values decide.
-_LOOKED_AT = 512
 _FORMS = "a .npz, .csv or .parquet file, a folder of images, tfds:NAME or file.py:function"
 
 
@@ -111,15 +104,21 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     sources = opened.sources
     if spec.unlabelled:
         keep = {"test"} - opened.unlabelled
-        sources = answered(sources, keep, teacher or model, preparation, spec.loss)
-    sources = _with_validation(sources, spec, seed)
-    task = _infer(model, sources, spec, preparation)
-    image_targets = task.kind == "image-to-image"
-    augmentation = parse_augmentation(spec.augment, model, image_targets)
+        keep = {split for split in keep if reads_targets(model, sources.get(split), spec)}
+        sources = answered(sources, keep, teacher or model, preparation, plain_loss(spec))
+    sources, copies = _with_validation(sources, spec, seed)
+    preparation, scaled = with_scaled_targets(preparation, sources, model)
+    task = task_of(model, sources, spec, preparation, opened.class_names)
+    refuse_undefined(task, sources)
+    span = functools.partial(span_in, next(iter(sources.values())), preparation)
+    augmentation = parse_augmentation(spec.augment, model, task, span)
+    preparation, task = for_mixed_samples(preparation, task, augmentation.mixing, model)
     splits = {
         name: Split(name, source, preparation, augmentation if name == "train" else Augmentation())
         for name, source in sources.items()
     }
+    if augmentation.own and "train" in splits:
+        check_own_changes(splits["train"])
     low, high = _range(splits)
     return Dataset(
         train=splits.get("train"),
@@ -131,6 +130,8 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
         class_names=opened.class_names,
         warnings=(
             *opened.notes,
+            *copies,
+            *scaled,
             *_warnings(spec, model, low, high, sources, opened.class_names),
             *_left_out(task),
             *task.remarks,
@@ -144,8 +145,9 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
     given = spec.spec
     if isinstance(given, Mapping):
         return _open_mapping(given, model, "the data", spec)
-    if isinstance(given, tuple) and len(given) == 2:
-        return _open_mapping({"x": given[0], "y": given[1]}, model, "the data", spec)
+    if isinstance(given, tuple) and len(given) in (2, 3):
+        named = dict(zip(("x", "y", "sample_weight"), given, strict=False))
+        return _open_mapping(named, model, "the data", spec)
     if not isinstance(given, str | os.PathLike):
         raise InputError(
             f"data is of the type {type(given).__name__}",
@@ -195,14 +197,15 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
             continue
         if is_stream(value):
             sources[name] = _stream(value, model, f"{where}, split '{name}'", name)
-        elif isinstance(value, tuple | list) and len(value) == 2:
+        elif isinstance(value, tuple | list) and len(value) in (2, 3):
+            inside = f"{where}, split '{name}'"
             sources[name] = array_source(
-                value[0], value[1], model, f"{where}, split '{name}'", spec.resize is not None
+                value[0], value[1], model, inside, spec.resize is not None, *value[2:]
             )
         else:
             raise InputError(
                 f"{where}: split '{name}' is {type(value).__name__}",
-                "give a tf.data.Dataset or a pair of arrays (x, y)",
+                "give a tf.data.Dataset or arrays (x, y) or (x, y, sample_weight)",
             )
     return _Opened(sources, sources_hash(sources), notes=notes)
 
@@ -224,13 +227,17 @@ def _open_arrays(
     made: set[str] = set()
     if spec.unlabelled:
         arrays, made = with_placeholders(arrays, model)
-    parts, found = numbered(
-        {split: by_name(x, y, model) for split, (x, y) in split_arrays(arrays, where).items()}
-    )
+    given = split_arrays(arrays, where)
+    parts, found = numbered({split: by_name(x, y, model) for split, (x, y, _) in given.items()})
     names = arrays.get("class_names", found)
     sources = {
         split: array_source(
-            x, y, model, where if split == "all" else f"{where}, {split}", spec.resize is not None
+            x,
+            y,
+            model,
+            where if split == "all" else f"{where}, {split}",
+            spec.resize is not None,
+            given[split][2],
         )
         for split, (x, y) in parts.items()
     }
@@ -242,81 +249,28 @@ def _open_arrays(
 def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
     if not any(path.iterdir()):
         raise InputError(f"folder '{path}' is empty", f"give {_FORMS}")
-    splits = folder_splits(path)
-    fingerprint = folder_hash(path)
-    if all((f / "inputs").is_dir() and (f / "targets").is_dir() for f in splits.values()):
-        pairs = {k: pair_source(f, model, spec.resize) for k, f in splits.items()}
-        return _Opened(pairs, fingerprint)
-    folders = {folder: images_by_folder(folder) for folder in splits.values()}
-    names, notes = class_names(path, folders, model, spec.classes)
-    sources = {
-        split: class_folder_source(folder, folders[folder], names, model, spec.resize)
-        for split, folder in splits.items()
-    }
-    # Names of folders may not be UTF-8; what is written of them is.
-    told = tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
-    return _Opened(
-        sources, fingerprint, told, (*notes, *subfolders(folders), *empty_classes(folders))
-    )
+    found = open_images(path, model, spec)
+    return _Opened({**found.sources}, folder_hash(path), found.class_names, found.notes)
 
 
-def _with_validation(sources: dict[str, Any], spec: DataSpec, seed: int) -> dict[str, Source]:
+def _with_validation(
+    sources: dict[str, Any], spec: DataSpec, seed: int
+) -> tuple[dict[str, Source], list[str]]:
     """Sources by split, a validation split taken from the training split where there is none."""
     sources = dict(sources)
     if "all" in sources:
         sources.setdefault("train", sources.pop("all"))
     train = sources.get("train")
     if train is None or "val" in sources or not hasattr(train, "part") or train.size < 2:
-        return sources
-    kept, aside = split_indices(train.size, spec.validation_split, train.labels(), seed)
-    return {**sources, "train": train.part(kept), "val": train.part(aside)}
-
-
-def _infer(
-    model: Any, sources: dict[str, Source], spec: DataSpec, preparation: Preparation
-) -> Task:
-    """The task; where targets lie in memory, those of every split are checked."""
-    reaches = [reach_of(tensor) for tensor in model.outputs]
-    first = Split("first", next(iter(sources.values())), preparation, Augmentation())
-    look = functools.cache(lambda: _seen(model, first))
-    tasks = [
-        infer_task(model, targets, spec.loss, spec.metric, reaches, look)
-        for targets in (_some_targets(source) for source in sources.values())
-    ]
-    said: dict[str, str] = {}
-    for remark in (remark for task in tasks for remark in task.remarks):
-        # Of each split the same is said with figures of its own.
-        said.setdefault(remark.partition(RUNS)[0], remark)
-    return dataclasses.replace(tasks[0], remarks=tuple(said.values()))
-
-
-def _seen(model: Any, split: Split) -> dict[str, Seen]:
-    """What each output gives to some samples, with their targets."""
-    import keras
-
-    inputs, targets = split.sample(_LOOKED_AT, 0)
-    given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    names = output_names(model)
-    if isinstance(targets, list | tuple):
-        targets = dict(zip(names, targets, strict=False))
-    elif not isinstance(targets, Mapping):
-        targets = dict.fromkeys(names, targets)
-    outputs = keras.tree.flatten(model.predict(given, verbose=0, batch_size=64))
-    return {
-        name: Seen(np.asarray(output), np.asarray(targets[name]))
-        for name, output in zip(names, outputs, strict=True)
-        if name in targets
-    }
-
-
-def _some_targets(source: Source) -> Any:
-    """Targets of a split: all in memory, or those of a first batch."""
-    if isinstance(source, ArraySource):
-        return source.targets
-    labels = source.labels()
-    if labels is not None:
-        return labels
-    return next(source.batches(None, 256).as_numpy_iterator())[1]
+        return sources, []
+    digests, labels = sample_digests(train), train.labels()
+    divided = digests and split_with_copies(digests, spec.validation_split, labels, seed)
+    kept, aside = divided or split_indices(train.size, spec.validation_split, labels, seed)
+    notes = []
+    if digests and divided:
+        copies = len(digests) - len(set(digests))
+        notes.append(f"{copies:,} samples are copies of others: equal ones are in the same split")
+    return {**sources, "train": train.part(kept), "val": train.part(aside)}, notes
 
 
 def _range(splits: dict[str, Split]) -> tuple[float, float]:
@@ -336,12 +290,16 @@ def _warnings(
     sources: dict[str, Source],
     names: tuple[str, ...],
 ) -> list[str]:
-    found = [*uneven_classes(sources["train"], names)] if "train" in sources else []
+    found: list[str] = []
+    if "train" in sources:
+        found += uneven_classes(sources["train"], names)
+        found += class_by_class(sources["train"])
     found += shared_samples(sources)
-    if high > 32 and spec.scale is None and spec.std is None and own_rescaling(model) is None:
+    raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)
+    if high > 32 and raw and own_rescaling(model) is None:
         found.append(
             f"{SUSPECTED_RANGE} {low:g} to {high:g} and the model does not rescale them; if it was"
-            " trained on 0 to 1, pass --scale 1/255"
+            f" trained on 0 to 1, pass --scale 1/{full_scale(high)}"
         )
     if high <= 1 / 100 and low >= -1 / 100:
         found.append(f"{SUSPECTED_RANGE} {low:g} to {high:g}: were they scaled twice?")

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.keras_counterparts import keras_loss, keras_metrics
-from edgepress.compress.data.metrics import METRICS, drop_of
+from edgepress.compress.data.metrics import LOSS, Scorer, drop_of, metric_of
 from edgepress.compress.kernel.figures import OutputMetric
 
-Kind = Literal["classification", "binary", "multi-label", "regression", "image-to-image"]
+# "own": targets mean something to the loss alone, and may have any shape.
+Kind = Literal["classification", "binary", "multi-label", "regression", "image-to-image", "own"]
+# Samples of which a loss is taken at once, where it is the metric.
+_LOSS_BATCH = 64
 Array = NDArray[Any]
 
 
@@ -25,12 +28,12 @@ class OutputTask:
         name: Of the output.
         kind: What its targets are.
         loss: Keras loss by name.
-        metric: Name in `METRICS`.
+        metric: What `metric_of` knows.
         logits: Whether its values are those before a softmax or sigmoid.
         weight: What its loss counts beside those of other outputs; 0 where it has none, and then
             it is neither trained nor scored, and may lack targets.
-        compiled: The Keras loss that the model was compiled with, where it isn't the plain one of
-            that name; else None.
+        compiled: The loss that it is trained by, where it isn't the plain one of Keras's of that
+            name: one of the user's own, or as the model was compiled; else None.
         settings: What sets it apart, as people read it, such as "gamma=3".
     """
 
@@ -47,32 +50,82 @@ class OutputTask:
         """The Keras loss object that it is trained by."""
         return self.compiled or keras_loss(self.loss, self.logits)
 
+    def weighted_loss(self, target: Any, output: Any, weights: Any = None) -> Any:
+        """Its part in the loss of a batch; arguments as for a Keras loss."""
+        loss = self.keras_loss()
+        found = (
+            loss(target, output) if weights is None else loss(target, output, sample_weight=weights)
+        )
+        return found if self.weight == 1 else self.weight * found
+
     @property
     def scored(self) -> bool:
         """Whether its metric is taken."""
         return self.weight > 0
 
+    @property
+    def of_classes(self) -> bool:
+        """Whether its targets are classes or labels, not values."""
+        decides = self.kind in ("classification", "binary", "multi-label")
+        return decides or "crossentropy" in self.loss
+
     def score(self, outputs: Any, targets: Any) -> float:
-        """The metric over samples.
+        """The metric over samples; NaN of no samples, and of outputs that hold NaN.
 
         Args:
             outputs: (samples, …) array.
             targets: (samples, …) array.
         """
-        values, logits = self.scorable(outputs)
-        return float(METRICS[self.metric].score(values, np.asarray(targets), logits))
+        return float(self.scorer(outputs, targets)(None))
 
-    def scorable(self, outputs: Any) -> tuple[Array, bool]:
-        """Outputs as the metric takes them, and whether they are logits then.
+    def scorer(self, outputs: Any, targets: Any) -> Scorer:
+        """Gives the metric over any of some samples, by their indices.
 
         Args:
             outputs: (samples, …) array.
+            targets: (samples, …) array.
         """
-        values = np.asarray(outputs)
+        values, truth, logits = self.scorable(outputs, targets)
+        if self.metric == LOSS:
+            return self._loss_scorer(values, truth)
+        if not len(values) or np.isnan(values).any():
+            return lambda _: float("nan")
+        return metric_of(self.metric).scorer(values, truth, logits)
+
+    def _loss_scorer(self, outputs: Array, targets: Array) -> Scorer:
+        """The mean of the loss, taken batch by batch as a training takes it."""
+
+        def mean(chosen: Array | None) -> float:
+            import tensorflow as tf
+
+            loss, total = self.keras_loss(), 0.0
+            given, truth = (a if chosen is None else a[chosen] for a in (outputs, targets))
+            for start in range(0, len(given), _LOSS_BATCH):
+                here = slice(start, start + _LOSS_BATCH)
+                found = loss(tf.convert_to_tensor(truth[here]), tf.cast(given[here], tf.float32))
+                total += float(found) * len(given[here])
+            return total / len(given) if len(given) else float("nan")
+
+        return mean
+
+    def scorable(self, outputs: Any, targets: Any) -> tuple[Array, Array, bool]:
+        """Outputs and targets as the metric takes them, and whether outputs are logits then.
+
+        Args:
+            outputs: (samples, …) array.
+            targets: (samples, …) array.
+        """
+        metric = metric_of(self.metric)
+        values, truth = np.asarray(outputs), np.asarray(targets)
+        if metric.own:
+            return values, truth, self.logits
         values = values[:, None] if values.ndim == 1 else values
-        if not (self.logits and METRICS[self.metric].of_values):
-            return values, self.logits
-        return _probabilities(values, self.loss.startswith("categorical")), False
+        if self.kind == "multi-label" and not metric.of_values:
+            truth = truth > 0.5  # said so, for samples of one label each look like classes
+        if not (self.logits and metric.of_values):
+            return values, truth, self.logits
+        softmax = self.kind == "classification" or "categor" in self.loss
+        return _probabilities(values, softmax), truth, False
 
     def text(self) -> str:
         """The task as people read it, such as "binary (binary_crossentropy on logits)"."""
@@ -102,18 +155,21 @@ class Task:
         outputs: What each output is asked for, in the model's order.
         asked: The metric that was asked for, or None.
         remarks: What should be known of how the task was understood, one line each.
+        leading: The output that the metric was asked for, or empty.
     """
 
     outputs: tuple[OutputTask, ...]
     asked: str | None = None
     remarks: tuple[str, ...] = ()
+    leading: str = ""
 
     @property
     def headline(self) -> tuple[OutputTask, ...]:
         """The outputs that the one metric is of."""
         scored = [output for output in self.outputs if output.scored]
-        head = next((o for o in scored if o.metric == self.asked), scored[0])
-        if not METRICS[head.metric].unitless:
+        asked = [o for o in scored if o.metric == self.asked]
+        head = next((o for o in asked if o.name == self.leading), (asked or scored)[0])
+        if not metric_of(head.metric).unitless:
             return (head,)
         return tuple(output for output in scored if output.metric == head.metric)
 
@@ -156,7 +212,7 @@ class Task:
     @property
     def higher_is_better(self) -> bool:
         """Whether a larger metric is a better one."""
-        return METRICS[self.metric].higher_is_better
+        return metric_of(self.metric).higher_is_better
 
     def text(self) -> str:
         """The task of each output that is trained, as people read it."""
@@ -178,18 +234,20 @@ class Task:
         losses = [output.keras_loss() for output in self.outputs]
         return losses[0] if len(losses) == 1 else losses
 
-    def total_loss(self, outputs: Sequence[Any], targets: Any) -> Any:
+    def total_loss(self, outputs: Sequence[Any], targets: Any, weights: Any = None) -> Any:
         """The losses of all outputs that have one, each with its weight, as one tensor.
 
         Args:
             outputs: (samples, …) tensor for each output.
             targets: (samples, …) tensor, or a mapping or sequence with one for each output.
+            weights: (samples, …) tensor of what each sample counts, for all outputs or in a mapping
+                by output; or None.
         """
         parts = zip(self.outputs, outputs, self.target_list(targets), strict=True)
         losses = [
-            o.weight * o.keras_loss()(target, given)
-            if o.weight != 1
-            else o.keras_loss()(target, given)
+            o.weighted_loss(
+                target, given, weights.get(o.name) if isinstance(weights, dict) else weights
+            )
             for o, given, target in parts
             if o.scored
         ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data.inferring.output_range import reach_of
-from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.labels import as_array
 from edgepress.compress.errors import InputError

@@ -80,7 +80,7 @@ def _remarks(dataset: Dataset, judged: list[Finding]) -> Iterator[Finding]:
 
 def scaled_twice(model: Any, dataset: Dataset) -> Iterator[Finding]:
     """Inputs between 0 and 1 into a model that divides by 255 itself."""
-    from edgepress.compress.data.preparation import own_rescaling
+    from edgepress.compress.data.preparation.inputs import own_rescaling
 
     rescaling = own_rescaling(model)
     low, high = dataset.input_range

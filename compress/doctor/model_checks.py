@@ -12,7 +12,7 @@ _LISTED = 5
 
 
 def _layers(model: Any) -> list[Any]:
-    from edgepress.compress.data.preparation import flat_layers
+    from edgepress.compress.data.preparation.inputs import flat_layers
 
     return flat_layers(model)
 

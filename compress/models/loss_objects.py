@@ -8,6 +8,8 @@ from typing import Any
 
 # What every loss has, and what is decided by the output rather than by the loss.
 _COMMON = ("name", "reduction", "from_logits", "dtype", "fn")
+# Reductions that give one number for a batch of samples which all count the same: its mean.
+_MEANS = ("sum_over_batch_size", "mean")
 # Settings that Keras doesn't write into a loss's configuration (3.15).
 _UNSAVED = {"Huber": "delta", "CosineSimilarity": "axis"}
 
@@ -82,7 +84,20 @@ def settings_of(loss: Any) -> dict[str, Any]:
     Whether it takes logits is left out: that is decided by what the output gives.
     """
     given, plain = _values(loss), _values(type(loss)())
-    return {k: v for k, v in given.items() if k not in _COMMON and v != plain.get(k)}
+    found = {k: v for k, v in given.items() if k not in _COMMON and v != plain.get(k)}
+    reduction = _reduction(given)
+    return found if reduction in _MEANS else {**found, "reduction": reduction}
+
+
+def is_summed(loss: Any) -> bool:
+    """Whether a loss grows with the number of samples; one that isn't reduced is summed up."""
+    return _reduction({"reduction": getattr(loss, "reduction", _MEANS[0])}) == "sum"
+
+
+def _reduction(values: Mapping[str, Any]) -> str:
+    """How samples' losses become one. Keras's training sums up those that are not reduced."""
+    said = values.get("reduction", _MEANS[0])
+    return "sum" if said in (None, "none") else str(said)
 
 
 def _values(loss: Any) -> dict[str, Any]:
@@ -99,7 +114,9 @@ def unsaved_setting(said: Any) -> str:
 
 
 def with_logits(loss: Any, logits: bool) -> Any:
-    """A loss object like another one, told whether outputs are logits, with a mean over samples.
+    """A loss object like another one, told whether outputs are logits.
+
+    One that isn't reduced is summed up over samples, as Keras's training does.
 
     Args:
         loss: Of a class of Keras's own.
@@ -109,6 +126,5 @@ def with_logits(loss: Any, logits: bool) -> Any:
     values = {k: v for k, v in _values(loss).items() if k in taken}
     if "from_logits" in taken:
         values["from_logits"] = logits
-    if values.get("reduction") in (None, "none", "sum"):
-        values["reduction"] = "sum_over_batch_size"
+    values["reduction"] = _reduction(values)
     return type(loss)(**values)

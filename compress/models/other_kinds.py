@@ -32,6 +32,20 @@ def other_kind(path: Path) -> str | None:
     return kind if kind and is_there(path) and path.is_file() else None
 
 
+def check_there(path: Path) -> None:
+    """Refuse a model's file or folder that isn't there.
+
+    Raises:
+        InputError: It isn't.
+        PermissionError: Its folder can't be read.
+    """
+    if not is_there(path):
+        raise InputError(
+            f"model '{path}' does not exist",
+            "give a .keras or .h5 file, a SavedModel folder, or file.py:function returning a model",
+        )
+
+
 def is_there(path: Path) -> bool:
     """Whether a path exists; a name that no file can have doesn't.
 

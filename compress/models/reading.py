@@ -18,7 +18,12 @@ from edgepress.compress.models.guarding.archives import DAMAGED, open_archive, u
 from edgepress.compress.models.guarding.hdf5 import check_keras_file
 from edgepress.compress.models.guarding.layers import weights_within
 from edgepress.compress.models.guarding.many_layers import many_layers
-from edgepress.compress.models.other_kinds import NotKeras, is_there, other_kind
+from edgepress.compress.models.other_kinds import (
+    NotKeras,
+    check_there,
+    is_there,
+    other_kind,
+)
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 
 # What reading a file raises, and what that says of the file; the first that fits counts.
@@ -145,11 +150,7 @@ def _returned_model(text: str) -> Any:
 
 def _check_file(path: Path) -> None:
     """Tell apart, without opening it as a model, what can't be one."""
-    if not is_there(path):
-        raise InputError(
-            f"model '{path}' does not exist",
-            "give a .keras or .h5 file, a SavedModel folder, or file.py:function returning a model",
-        )
+    check_there(path)
     if (what := other_kind(path)) is not None:
         raise NotKeras(path, what)
     if path.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 # Stands for a learning rate that a range test finds before the training.
@@ -67,6 +68,16 @@ def parse_class_weights(value: Any) -> Any:
 def as_list(value: Any) -> Any:
     """Read a single text as a list of one."""
     return [value] if isinstance(value, str) else value
+
+
+def parse_by_output(value: Any) -> Any:
+    """Read `mse`, `a=mse,b=mae` or a mapping of these as a list of texts; nothing as none."""
+    if isinstance(value, Mapping):
+        return [f"{name}={one}" for name, one in value.items()]
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        return parts if all("=" in part for part in parts) else [value]
+    return () if value is None else value
 
 
 def parse_share(text: Any) -> Any:

@@ -23,6 +23,8 @@ TARGETS = (
 )  # fmt: skip
 _DEFAULT = "weights"
 _KINDS: dict[str, type[PruneSpec]] = {}
+# Defaults of earlier versions, as their runs' recipes spell them out.
+_FORMER: dict[str, tuple[Any, ...]] = {"round_to": (8,)}
 
 
 class RecoverSpec(TrainSpec):
@@ -77,7 +79,7 @@ class PruneSpec(Spec):
 
     structure: str = _DEFAULT
     protect: Names = ()
-    recover: RecoverSpec = RecoverSpec()
+    recover: RecoverSpec = Field(default_factory=RecoverSpec)
     max_drop: Drop | None = Field(None, ge=0)
 
     def __new__(cls, **options: Any) -> Self:
@@ -275,7 +277,7 @@ def _own_options(kind: type[PruneSpec], value: Mapping[Any, Any]) -> dict[Any, A
         owners = [k for k in _KINDS.values() if name in k.model_fields]
         if name in kind.model_fields or not owners:
             found[name] = given
-        elif not _is_off(given, [_default(owner, name) for owner in owners]):
+        elif not _is_off(given, [*(_default(o, name) for o in owners), *_FORMER.get(name, ())]):
             said = kind.foreign(name, [owner.kind() for owner in owners])
             raise _refusal(kind.__name__, name, given, said)
     return found

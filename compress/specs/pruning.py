@@ -5,6 +5,7 @@ A new kind is a class here and a line in the table of `compress.pruning`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -17,6 +18,8 @@ from edgepress.compress.specs.prune_step import TARGETS, PruneSpec, UnitRecoverS
 from edgepress.compress.specs.training import Latency
 
 DURING_TRAINING = ("constant", "polynomial")
+# What the widths of channels are multiples of if nothing is said.
+DEFAULT_MULTIPLE = 8
 # The criterion that isn't a score: weights are chosen and the rest refitted from data.
 SECOND_ORDER = "second-order"
 
@@ -204,7 +207,7 @@ class UnitsSpec(RemovalSpec):
     criterion: str = "auto"
     schedule: str = "one-shot"
     repair: bool = True
-    recover: UnitRecoverSpec = UnitRecoverSpec()
+    recover: UnitRecoverSpec = Field(default_factory=UnitRecoverSpec)
 
     def check(self, with_data: bool) -> None:
         """Refuse what can't be done with or without data."""
@@ -232,7 +235,9 @@ class ChannelsSpec(UnitsSpec, RampSpec):
         per_layer: Sparsity by layer name or glob; takes precedence over the global one.
         allocation: "global" ranks all layers together, "uniform" takes the same share of each.
         group_reduction: How importances of coupled layers combine: "sum", "mean" or "max".
-        round_to: Keep layer widths at multiples of this.
+        round_to: Keep layer widths at multiples of this, in every group; a group without a narrower
+            one stays whole. By default multiples of 8, of less in groups narrower than 64, and of
+            less where the target would be missed by more than 1 %.
         min_channels: Fewest channels that each group keeps.
         min_share: Smallest share of its channels that a group keeps, as long as the target can be
             reached so: a ranking over all layers may otherwise choke one of them.
@@ -256,9 +261,18 @@ class ChannelsSpec(UnitsSpec, RampSpec):
     per_layer: dict[str, float] = Field(default_factory=dict)
     allocation: Literal["global", "uniform"] = "global"
     group_reduction: Literal["sum", "mean", "max"] = "mean"
-    round_to: int = Field(8, ge=1)
+    round_to: int | None = Field(None, ge=1)
     min_channels: int = Field(1, ge=1)
     min_share: float = Field(0.25, ge=0, lt=1)
+
+    @property
+    def multiple(self) -> int:
+        """What widths are kept at multiples of, where a group is wide enough."""
+        return self.round_to or DEFAULT_MULTIPLE
+
+    def multiple_left(self, width: int) -> int:
+        """What a width is a multiple of: that, or the largest of its divisors."""
+        return math.gcd(width, self.multiple)
 
     @classmethod
     def foreign(cls, name: str, owners: Sequence[str]) -> str:
@@ -354,6 +368,5 @@ def _on_one_device(spec: PruneSpec) -> None:
         )
 
 
-PruneSpec.model_rebuild(force=True)
 Structure = Literal["weights", "blocks", "nm", "kernels", "clusters", "channels", "layers"]
 UNSTRUCTURED: tuple[Structure, ...] = ("weights", "blocks", "nm", "kernels", "clusters")

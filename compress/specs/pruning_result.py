@@ -72,12 +72,23 @@ class ModelFigures:
 
 @dataclass(frozen=True)
 class Removed:
-    """What was taken from one group: `removed` of `of` units (channels, or weights set to zero)."""
+    """What was taken from one group: `removed` of `of` units (channels, or weights set to zero).
+
+    Attributes:
+        group: Its name.
+        layers: Their paths.
+        removed: Units that went.
+        of: Units that there were.
+        multiple: Of channels, what the width that is left is a multiple of: what was asked for, or
+            where a narrow group or the target didn't allow it the largest divisor of that; else
+            None.
+    """
 
     group: str
     layers: tuple[str, ...]
     removed: int
     of: int
+    multiple: int | None = None
 
 
 @dataclass(frozen=True)

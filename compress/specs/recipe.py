@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
 
-from edgepress.compress.specs.notation import parse_size
+from edgepress.compress.specs.notation import parse_by_output, parse_size
 from edgepress.compress.specs.prune_step import TARGETS as TARGETS
 from edgepress.compress.specs.prune_step import PruneSpec as PruneSpec
 from edgepress.compress.specs.pruning import UNSTRUCTURED as UNSTRUCTURED
@@ -21,6 +21,14 @@ from edgepress.compress.specs.training import (
 from edgepress.compress.specs.training import Spec as Spec
 from edgepress.compress.specs.training import TrainSpec as TrainSpec
 
+# One text for all outputs, or NAME=TEXT for each.
+ByOutput = Annotated[
+    tuple[str, ...],
+    BeforeValidator(
+        parse_by_output, json_schema_input_type=tuple[str, ...] | dict[str, str | float] | str
+    ),
+]
+
 
 class DataSpec(Spec):
     """Where the data is and how it is prepared.
@@ -31,15 +39,22 @@ class DataSpec(Spec):
         scale: Factor applied to inputs, as 1/255.
         mean: Mean to subtract after scaling: one number, or one for each channel.
         std: Standard deviation to divide by after that.
+        preprocess: Preparation of images from 0 to 255 as keras.applications define it, instead of
+            scale, mean and std: tf (-1 to 1), torch, caffe (BGR), or the name of an application,
+            as mobilenet_v2.
         resize: Image size, as HEIGHTxWIDTH; the model's own by default.
         augment: Random changes to training samples, with an amount after a colon where one is
-            needed, as crop:4.
+            needed, as crop:4, or a function of your own, as file.py:function.
         classes: Names of the class folders in the order of the model's outputs; by default that
             of a `classes.txt` in the folder, else as text.
         target: Column that holds the target in a table.
         validation_split: Share used for validation if the data has no validation split.
-        loss: Name of a Keras loss, such as mse or categorical_crossentropy; inferred by default.
-        metric: Metric; inferred by default.
+        loss: Name of a Keras loss, such as mse or categorical_crossentropy, or file.py:function
+            of (targets, outputs); for single outputs out=mse, repeated. Inferred by default.
+        loss_weight: What the loss of an output counts beside the others', as out=0.5; 0 leaves the
+            output out. As compiled, else 1.
+        metric: Metric, or file.py:function of (targets, outputs); for single outputs out=f1,
+            repeated. Inferred by default.
         unlabelled: Train without labels, on the teacher's outputs alone: `x_train` is enough.
             Labels of a test split are still used to measure.
     """
@@ -48,6 +63,7 @@ class DataSpec(Spec):
     scale: Number | None = None
     mean: Numbers | None = None
     std: Numbers | None = None
+    preprocess: str | None = None
     resize: (
         Annotated[
             tuple[int, int],
@@ -59,8 +75,9 @@ class DataSpec(Spec):
     classes: Names = ()
     target: str | None = None
     validation_split: Share = 0.2
-    loss: str | None = None
-    metric: str | None = None
+    loss: ByOutput = ()
+    loss_weight: ByOutput = ()
+    metric: ByOutput = ()
     unlabelled: bool = False
 
     @model_validator(mode="before")
@@ -69,3 +86,10 @@ class DataSpec(Spec):
         found = value if isinstance(value, dict) and "spec" in value else {"spec": value}
         named = isinstance(found["spec"], PurePath)
         return {**found, "spec": str(found["spec"])} if named else found
+
+    @model_validator(mode="after")
+    def _one_preparation(self) -> DataSpec:
+        numbers = [name for name in ("scale", "mean", "std") if getattr(self, name) is not None]
+        if self.preprocess is not None and numbers:
+            raise ValueError(f"give one of preprocess and {numbers[0]}")
+        return self

@@ -61,7 +61,8 @@ class Spec(BaseModel):
 
     flags: ClassVar[Mapping[str, str]] = {}
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Building all schemas takes longer than the rest of a command's start, and few are used.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @classmethod
     def option_fields(cls) -> dict[str, FieldInfo]:

@@ -47,7 +47,7 @@ def prune_channels(
     spec = resolved(spec, dataset)
     context = make_context(context, fields)
     run = StructuredRun(model, dataset, spec, context)
-    channels = find_channels(model, spec.protect)
+    channels = find_channels(model)
     before = run.figures(model)
     small = model
     if spec.schedule in DURING_TRAINING:
@@ -55,9 +55,11 @@ def prune_channels(
     else:
         whole = _whole(model, spec, context.instruments)
         for number, part in enumerate(rounds_of(spec, before.macs, before.params, whole), 1):
-            small = run.round(small, part, "recover" if spec.steps == 1 else f"round-{number}")
+            known = channels if small is model and not spec.protect else None
+            name = "recover" if spec.steps == 1 else f"round-{number}"
+            small = run.round(small, part, name, known)
     pinned = tuple(Pinned(g.layers[0], g.reason, g.channels) for g in channels.groups if g.reason)
-    removed = _removed(channels, small)
+    removed = _removed(channels, small, spec)
     run.notes.extend(_notes(channels, spec, dataset))
     if not removed and spec.sparsity is None and measured_target(spec) is None:
         run.notes.append(
@@ -75,11 +77,11 @@ def _whole(model: keras.Model, spec: ChannelsSpec, instruments: Instruments | No
     return float(getattr(instruments, name)(model))
 
 
-def _removed(channels: Channels, small: keras.Model) -> tuple[Removed, ...]:
+def _removed(channels: Channels, small: keras.Model, spec: ChannelsSpec) -> tuple[Removed, ...]:
     """What went from each group, counted in the model that is left."""
     left = {g.name: g.size for g in find_channels(small).groups}
     return tuple(
-        Removed(g.name, g.layers, g.size - left[g.name], g.size)
+        Removed(g.name, g.layers, g.size - left[g.name], g.size, spec.multiple_left(left[g.name]))
         for g in channels.groups
         if g.prunable and g.size > left.get(g.name, g.size)
     )
@@ -90,6 +92,12 @@ def _notes(channels: Channels, spec: ChannelsSpec, dataset: Dataset | None) -> l
     if channels.inexact:
         names = ", ".join(channels.inexact)
         notes.append(f"normalisation over channels sees fewer of them now: {names}")
+    whole = [g.name for g in channels.groups if g.prunable and g.size <= (spec.round_to or 0)]
+    if whole:
+        notes.append(
+            f"round_to {spec.round_to} leaves these groups whole, which are no wider:"
+            f" {', '.join(whole)}"
+        )
     if dataset is None and spec.repair:
         notes.append("without data nothing was repaired or recovered")
     return notes

@@ -54,10 +54,19 @@ class StructuredRun(PruningRun):
     optimizer: Any = None
     measured: tuple[Measured, ...] = ()
 
-    def round(self, model: Any, spec: ChannelsSpec, name: str) -> Any:
-        """Remove, repair and recover once; gives the new model."""
+    def round(
+        self, model: Any, spec: ChannelsSpec, name: str, channels: Channels | None = None
+    ) -> Any:
+        """Remove, repair and recover once; gives the new model.
+
+        Args:
+            model: What is pruned.
+            spec: How.
+            name: Of the training.
+            channels: The model's, where they are known already.
+        """
         with self.timed("prune"):
-            channels = find_channels(model, spec.protect)
+            channels = channels or find_channels(model, spec.protect)
             alive = self.choose(channels, spec)
             surgery = remove(channels, alive)
         return self.finish(surgery, spec, name)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data import Dataset, Split
+from edgepress.compress.models.rebuilding.copying import clone
 
 Array = NDArray[Any]
 
@@ -51,7 +52,7 @@ def probe(model: Any, dataset: Dataset, seed: int = 0) -> Probe:
     import keras
 
     keras.utils.set_random_seed(seed)
-    fresh = keras.models.clone_model(model)
+    fresh = clone(model)
     held_out = dataset.val or dataset.report_split
     return Probe(
         _score(model, dataset, dataset.training_split, held_out, seed),

@@ -193,9 +193,9 @@ def _losses(
     progress.stage("learning-rate range test")
     losses: list[float] = []
     for number in range(math.ceil(len(rates) / split.steps(spec.batch_size))):
-        for inputs, targets in split.epoch(spec.batch_size, seed, number):
+        for batch in split.epoch(spec.batch_size, seed, number):
             optimizer.learning_rate.assign(rates[len(losses)])
-            losses.append(float(step(inputs, targets)))
+            losses.append(float(step(*batch)))
             progress.step(len(losses), len(rates), f"rate {rates[len(losses) - 1]:.2g}")
             if len(losses) == len(rates) or _has_diverged(losses):
                 return losses

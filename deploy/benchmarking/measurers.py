@@ -24,7 +24,8 @@ from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure.budgets.layer_size import LayerSize
 from edgepress.compress.structure.budgets.measured_targets import measured_target
 from edgepress.deploy.exporting.export import convert
-from edgepress.deploy.process.worker import Worker, working
+from edgepress.deploy.process.sharing import working
+from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.targets import target_for
 
 _PACKED = {"gzip": gzip_size, "zstd": zstd_size}

@@ -7,19 +7,23 @@ line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.benchmarks.gate.outcomes import Outcomes, Statistic, close
-from edgepress.compress.data.metrics import METRICS
+from edgepress.benchmarks.gate.outcomes import Outcomes, Resampled, Result, Statistic, close
+from edgepress.benchmarks.gate.resampling import resampled
+from edgepress.compress.data.metrics import metric_of
+from edgepress.compress.data.metrics.shares import is_among
 
 if TYPE_CHECKING:
     from edgepress.compress.data.tasks import OutputTask, Task
 
 Array = NDArray[Any]
+# Draws of a metric that can't be taken sample by sample, and how few are worth keeping.
+_DRAWS, _FEWEST_DRAWS = 500, 100
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,12 @@ def _binary_accuracy(outputs: Array, targets: Array, logits: bool) -> Parts:
 
 def _top5_accuracy(outputs: Array, targets: Array, logits: bool) -> Parts:
     del logits
-    top = np.argpartition(outputs, -min(5, outputs.shape[-1]), axis=-1)[..., -5:]
-    return Parts(_by_sample((top == _classes(targets, outputs)[..., None]).any(-1)))
+    return Parts(_by_sample(is_among(outputs, targets, 5)))
 
 
-def _iou(outputs: Array, targets: Array, logits: bool) -> Parts:
+def _iou(outputs: Array, targets: Array, logits: bool) -> Parts | None:
+    if outputs.shape[-1] != 1:
+        return None  # the mean over classes is that of several sums
     positive = outputs > (0.0 if logits else 0.5)
     truth = targets.reshape(outputs.shape) > 0.5
     return Parts(_sums(positive & truth), _sums(positive | truth))
@@ -83,7 +88,7 @@ def _psnr(outputs: Array, targets: Array, logits: bool) -> Parts:
     return Parts(_mse(outputs, targets, logits).parts, None, "decibels", peak**2)
 
 
-PARTS: dict[str, Callable[[Array, Array, bool], Parts]] = {
+PARTS: dict[str, Callable[[Array, Array, bool], Parts | None]] = {
     "accuracy": _accuracy,
     "binary_accuracy": _binary_accuracy,
     "top5_accuracy": _top5_accuracy,
@@ -115,17 +120,17 @@ def _sums(values: Array) -> Array:
     return values.reshape(len(values), -1).sum(1).astype(np.float64)
 
 
-def outcomes_of(task: Task, outputs: Sequence[Array], targets: Any) -> list[Outcomes]:
+def outcomes_of(task: Task, outputs: Sequence[Array], targets: Any) -> list[Result]:
     """What became of each sample: over all outputs, then by output where there are several.
 
     Args:
         task: What the model is asked to do.
-        outputs: (samples, …) of each output.
+        outputs: (samples, …) of each output, in an order that the samples alone decide.
         targets: (samples, …) array, or a mapping or sequence with one for each output.
 
     Returns:
         Only such as give the task's own figures again; a metric that can't be taken sample by
-        sample has none.
+        sample is taken over bootstrap draws, and has none where that takes too long.
     """
     truth = task.target_list(targets)
     found = {
@@ -141,37 +146,56 @@ def outcomes_of(task: Task, outputs: Sequence[Array], targets: Any) -> list[Outc
     return [*([whole] if whole else []), *(single if len(found) > 1 else [])]
 
 
-def _of_output(part: OutputTask, outputs: Array, targets: Array) -> Outcomes | None:
+def _of_output(part: OutputTask, outputs: Array, targets: Array) -> Result | None:
+    return _by_parts(part, outputs, targets) or _by_draws(part, outputs, targets)
+
+
+def _by_parts(part: OutputTask, outputs: Array, targets: Array) -> Outcomes | None:
     if part.metric not in PARTS:
         return None
-    values, logits = part.scorable(outputs)
-    told = PARTS[part.metric](values, targets, logits)
+    told = PARTS[part.metric](*part.scorable(outputs, targets))
+    if told is None or told.scale <= 0 or not np.isfinite(told.parts).all():
+        return None
     found = Outcomes(
         part.metric,
-        METRICS[part.metric].higher_is_better,
+        metric_of(part.metric).higher_is_better,
         told.parts,
         told.weights,
         told.statistic,
         told.scale,
         part.name,
     )
-    if told.scale <= 0 or not np.isfinite(found.parts).all():
-        return None
     return found if close(found.value, part.score(outputs, targets)) else None
 
 
-def _joined(scored: Sequence[Outcomes | None]) -> Outcomes | None:
+def _by_draws(part: OutputTask, outputs: Array, targets: Array) -> Resampled | None:
+    scorer = part.scorer(outputs, targets)
+    value = scorer(None)
+    draws = resampled(scorer, len(outputs), _DRAWS) if np.isfinite(value) else np.zeros(0)
+    if len(draws) < _FEWEST_DRAWS:
+        return None
+    rising = metric_of(part.metric).higher_is_better
+    return Resampled(part.metric, rising, value, draws, len(outputs), part.name)
+
+
+def _joined(scored: Sequence[Result | None]) -> Result | None:
     """The metric over several outputs: the mean of theirs, where that is one over samples too."""
     known = [o for o in scored if o is not None]
     if not known or len(known) < len(scored):
         return None
     first = known[0]
     if len(known) == 1:
-        return Outcomes(
-            first.metric, first.higher_is_better, first.parts, first.weights,
-            first.statistic, first.scale,
-        )  # fmt: skip
-    if any(o.weights is not None or o.statistic != "mean" for o in known):
-        return None
-    parts = np.mean([o.parts for o in known], axis=0)
-    return Outcomes(first.metric, first.higher_is_better, parts)
+        return replace(first, output="")
+    parts = [o for o in known if isinstance(o, Outcomes)]
+    if len(parts) == len(known) and all(o.weights is None and o.statistic == "mean" for o in parts):
+        mean = np.mean([o.parts for o in parts], axis=0)
+        return Outcomes(first.metric, first.higher_is_better, mean)
+    drawn = [o.resampled(_DRAWS) for o in known]
+    least = min(len(d) for d in drawn)
+    return Resampled(
+        first.metric,
+        first.higher_is_better,
+        float(np.mean([o.value for o in known])),
+        np.mean([d[:least] for d in drawn], axis=0),
+        first.n,
+    )

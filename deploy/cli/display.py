@@ -12,11 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
-from rich.progress import Progress as Bars
-from rich.table import Table
-from rich.text import Text
 
 if TYPE_CHECKING:
     from edgepress.benchmarks.report.view_model import Grid
@@ -33,6 +28,10 @@ class ConsoleProgress:
     """
 
     def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+        from rich.progress import Progress as Bars
+
         self.console = Console(stderr=True)
         self._bars = Bars(
             SpinnerColumn(),
@@ -110,6 +109,10 @@ def say(text: str) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on standard output, numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(header_style="bold")
     rows = [[_cell(value) for value in row] for row in rows]
     for number, column in enumerate(columns):

@@ -13,7 +13,7 @@ from edgepress.deploy.cli.valid_names import NamedValue
 
 # Kind of spec → the section's title, and the fields that every day needs.
 _SECTIONS: dict[str, tuple[str, str]] = {
-    "DataSpec": ("Data", "scale resize augment target metric"),
+    "DataSpec": ("Data", "scale preprocess resize augment target metric"),
     "FinetuneSpec": (
         "Fine-tuning",
         "unfreeze epochs batch_size optimizer lr schedule early_stopping teacher",

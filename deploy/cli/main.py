@@ -7,7 +7,6 @@ import os
 import sys
 import traceback
 from importlib import import_module
-from importlib.metadata import version
 from typing import IO, Any
 
 import click
@@ -116,6 +115,8 @@ class LazyGroup(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
+        from importlib.metadata import version
+
         click.echo(f"edgepress {version('edgepress')}")
         ctx.exit()
 

@@ -68,7 +68,7 @@ def spec_options(
 
 def benchmark_options(function: F) -> F:
     """The options of `BenchmarkSpec`, by the names that every command gives them."""
-    from edgepress.deploy.recipe import BenchmarkSpec
+    from edgepress.deploy.specs.benchmark import BenchmarkSpec
 
     return spec_options(BenchmarkSpec, rename=BenchmarkSpec.flags)(function)
 

@@ -1,4 +1,4 @@
-"""Silence for frameworks: their chatter would drown what the command has to say."""
+"""Loading the frameworks: a word first, since it takes seconds, and no chatter of theirs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from edgepress.compress.kernel import lean_keras
+from edgepress.compress.models.other_kinds import check_there
+from edgepress.compress.models.user_code import is_reference
+from edgepress.compress.processes import signals
 
 
 @contextmanager
@@ -33,6 +41,23 @@ def muted_stderr() -> Iterator[None]:
             os.close(kept)
 
 
+def announce_frameworks() -> None:
+    """Say that TensorFlow is being loaded, which takes seconds; refuse an absent MODEL before.
+
+    A process that another one watches over leaves both to that one.
+
+    Raises:
+        InputError: The command's MODEL isn't there.
+    """
+    if "tensorflow" in sys.modules or signals.are_parents():
+        return
+    context = click.get_current_context(silent=True)
+    model = context.params.get("model") if context else None
+    if model is not None and not is_reference(str(model)):
+        check_there(Path(model))
+    click.echo("loading TensorFlow", err=True)
+
+
 def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> None:
     """Import TensorFlow and Keras, without their greetings unless `verbose`.
 
@@ -42,7 +67,11 @@ def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> N
     Args:
         verbose: Whether the frameworks talk.
         first: Called before TensorFlow's first operation.
+
+    Raises:
+        InputError: The command's MODEL isn't there.
     """
+    announce_frameworks()
     gc.disable()
     try:
         _import(verbose, first)
@@ -53,10 +82,7 @@ def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> N
 
 def _import(verbose: bool, first: Callable[[], None] | None) -> None:
     if verbose:
-        import keras
-        import tensorflow  # noqa: F401
-
-        del keras
+        lean_keras.load()
         if first is not None:
             first()
         return
@@ -64,8 +90,8 @@ def _import(verbose: bool, first: Callable[[], None] | None) -> None:
     os.environ.setdefault("MPLBACKEND", "Agg")
     warnings.simplefilter("ignore")
     with muted_stderr():
+        lean_keras.load()
         import absl.logging
-        import keras
         import tensorflow as tf
 
         absl.logging.set_verbosity(absl.logging.FATAL)

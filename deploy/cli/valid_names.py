@@ -76,6 +76,13 @@ def _criteria() -> dict[str, Iterable[str]]:
     }
 
 
+def _augmentations() -> dict[str, Iterable[str]]:
+    from edgepress.compress.data.augmentation.changes import AUGMENTATIONS
+    from edgepress.compress.data.augmentation.layers import LAYERS
+
+    return {"": [*AUGMENTATIONS, *LAYERS]}
+
+
 CHANNEL_CRITERION = NamedValue(lambda: {"": _criteria()["for channels"]})
 _OPTIMIZER = NamedValue(_table("compress.training.optimization.optimizers.OPTIMIZERS"))
 _SCHEDULE = NamedValue(
@@ -89,8 +96,14 @@ _TYPES: dict[str, Any] = {
     "schedule": _SCHEDULE,
     "recover_schedule": _SCHEDULE,
     "criterion": NamedValue(_criteria),
-    "metric": NamedValue(_table("compress.data.metrics.METRICS")),
-    "augment": NamedValue(_table("compress.data.augmentation.AUGMENTATIONS")),
+    "metric": NamedValue(
+        _table("compress.data.metrics.METRICS"), "topK_accuracy, f1:CLASS or file.py:function"
+    ),
+    "augment": NamedValue(_augmentations, "file.py:function"),
+    "preprocess": NamedValue(
+        _table("compress.data.preparation.presets.MODES"),
+        "the name of a Keras application, as mobilenet_v2",
+    ),
     "formats": NamedValue(_table("deploy.exporters.table.EXPORTERS")),
     "quantize": NamedValue(_table("deploy.quantize.precision.PRECISIONS")),
     "unfreeze": NamedValue(lambda: {"": UNFREEZE}, "a layer's name or a glob"),

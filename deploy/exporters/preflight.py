@@ -101,20 +101,16 @@ def preflight(job: Job, formats: Sequence[str]) -> tuple[Obstacle, ...]:
 
 
 def _quantised_by_keras(job: Job, formats: Sequence[str]) -> Iterator[Obstacle]:
-    """Layers that Keras's own `quantize` left with numbers that a format has no operators for."""
-    modes = {layer.quantization_mode: layer.name for layer in flat_layers(job.model)}
-    products = "BatchMatMulV3" in job.graph(None).operations
-    for name in formats:
-        for mode, refused in (("float8", True), ("int8", products and name in ("tflite", "c"))):
-            if refused and mode in modes:
-                yield Obstacle(
-                    name,
-                    "",
-                    modes[mode],
-                    f"layer '{modes[mode]}' computes in {mode}, as Keras's quantize() left it, for"
-                    f" which {name} has no operators; export the model from before that with"
-                    " --quantize int8",
-                )
+    """Layers that compute in a type of 8-bit floats, as Keras's own `quantize` may leave them."""
+    rounding = [x.name for x in flat_layers(job.model) if x.quantization_mode == "float8"]
+    for name in formats if rounding else ():
+        yield Obstacle(
+            name,
+            "",
+            rounding[0],
+            f"layer '{rounding[0]}' computes in float8, as Keras's quantize() left it, for which"
+            f" {name} has no operators; export the model from before that with --quantize int8",
+        )
 
 
 def _tflite(job: Job, formats: Sequence[str]) -> Iterator[Obstacle]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
-from edgepress.deploy.lowerings.graph_passes import fit_for_integers
+from edgepress.deploy.lowerings.graph_passes import fit_for_integers, widen_clipped_products
 from edgepress.deploy.lowerings.operations import INTEGERS, Words, plain_operations
 
 SIGNATURE = "serving_default"
@@ -152,8 +152,10 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any], words:
         tensors = [given[name] for name in names]
         structure = tf.nest.pack_sequence_as(_input_structure(model), tensors)
         flat = tf.nest.flatten(model(structure, training=False))
+        graph = tf.compat.v1.get_default_graph()
+        widen_clipped_products(graph)
         if words in INTEGERS:
-            fit_for_integers(tf.compat.v1.get_default_graph())
+            fit_for_integers(graph)
         # Identity: an input that is also an output, or one output twice, keeps its own name.
         return {name: tf.identity(t, name=name) for name, t in zip(outputs, flat, strict=True)}
 

@@ -40,7 +40,8 @@ from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
 from edgepress.deploy.exporting.workspace import prepared
-from edgepress.deploy.process.worker import Worker, working
+from edgepress.deploy.process.sharing import working
+from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
 from edgepress.deploy.sources.opening import open_source

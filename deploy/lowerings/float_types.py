@@ -20,6 +20,15 @@ def half_layers(model: Any) -> list[str]:
     return [x.name for x in flat_layers(model) if str(x.compute_dtype) in HALVES]
 
 
+def remark(model: Any) -> str:
+    """What is to be said of `in_single_precision`; empty where it changes nothing."""
+    halves = half_layers(model)
+    if not halves:
+        return ""
+    more = f" and {len(halves) - 1} others compute" if len(halves) > 1 else " computes"
+    return f"layer '{halves[0]}'{more} in 16-bit floats: taken in 32 bits"
+
+
 def in_single_precision(model: Any) -> Any:
     """A model of the same weights that computes in 32-bit floats.
 

@@ -1,6 +1,6 @@
-"""Changes to a graph for integer kernels, made while it is traced.
+"""Changes to a graph for converters and integer kernels, made while it is traced.
 
-What is wrong with a graph in integers may lie between operations, wherever they come from: layers,
+What is wrong with a graph may lie between operations, wherever they come from: layers,
 `keras.ops`, a user's own code. So these passes look at the graph and not at the functions that
 wrote it.
 """
@@ -25,7 +25,58 @@ _PASSING = frozenset({
 _ONE_RANGE = frozenset({"ClipByValue", "Maximum", "Minimum", "Select", "SelectV2"})
 # Operations in a graph for floats that show that its graph for integers may be another.
 CHANGED_FOR_INTEGERS = _ONE_RANGE | {"Softmax"}
+_CLIPPING = frozenset({"ClipByValue", "Maximum", "Minimum", "Relu", "Relu6"})
+# Products of matrices, and what their attributes for transposed factors are called.
+_PRODUCTS = {
+    "BatchMatMul": ("adj_x", "adj_y"),
+    "BatchMatMulV2": ("adj_x", "adj_y"),
+    "MatMul": ("transpose_a", "transpose_b"),
+}
 _STEP = 2.0**-24  # between 32-bit floats just below 1
+
+
+def widen_clipped_products(graph: Any) -> None:
+    """Give products of two activations that a ReLU or clip reads a third axis, of one.
+
+    TensorFlow's converter makes of a matrix product and a ReLU one operator, and loses the ReLU
+    where both factors are computed; of products of more axes it doesn't.
+
+    Args:
+        graph: A `tf.Graph` under construction.
+    """
+    import tensorflow as tf
+
+    for operation in graph.get_operations():
+        if operation.type not in _CLIPPING:
+            continue
+        for place, tensor in enumerate(operation.inputs):
+            product = tensor.op
+            if product.type not in _PRODUCTS or len(tensor.shape) != 2:
+                continue
+            if not all(_is_computed(factor) for factor in product.inputs):
+                continue
+            of_x, of_y = (product.get_attr(name) for name in _PRODUCTS[product.type])
+            with graph.as_default():
+                x, y = tf.expand_dims(product.inputs[0], 0), product.inputs[1]
+                wide = tf.raw_ops.BatchMatMulV2(x=x, y=y, adj_x=of_x, adj_y=of_y)
+                operation._update_input(place, tf.squeeze(wide, [0]))
+
+
+def _is_computed(tensor: Any) -> bool:
+    """Whether a tensor depends on an input of the graph; its variables are inputs of no number."""
+    import tensorflow as tf
+
+    seen: set[str] = set()
+    left = [tensor.op]
+    while left:
+        operation = left.pop()
+        if operation.name in seen:
+            continue
+        seen.add(operation.name)
+        if operation.type == "Placeholder" and operation.outputs[0].dtype != tf.resource:
+            return True
+        left.extend(given.op for given in operation.inputs)
+    return False
 
 
 def fit_for_integers(graph: Any) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.compress.models.rebuilding.copying import clone
+
 MOST_STEPS = 256
 
 
@@ -68,7 +70,14 @@ def without_dropout_masks(_own: Callable[..., Any], *_arguments: Any) -> None:
 
 
 def rebuilt_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: Any = None) -> Any:
-    """A model of the same graph and weights, its layers made anew.
+    """A model of the same graph and weights, its layers made anew; see `cloned_model`."""
+    copy = cloned_model(model, config, inputs)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def cloned_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: Any = None) -> Any:
+    """A model of the same graph with new layers and their initial weights.
 
     Args:
         model: A functional or Sequential Keras model.
@@ -83,9 +92,7 @@ def rebuilt_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: A
         return layer.__class__.from_config(config(layer))
 
     nested = {} if isinstance(model, keras.Sequential) else {"recursive": True}
-    copy = keras.models.clone_model(model, input_tensors=inputs, clone_function=anew, **nested)
-    copy.set_weights(model.get_weights())
-    return copy
+    return clone(model, inputs, clone_function=anew, **nested)
 
 
 def _steps(layer: Any) -> int:

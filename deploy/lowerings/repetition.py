@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 # Of more copies a TILE is smaller than what names each of them.
 _MOST = 16
 
@@ -51,15 +53,20 @@ def up_sampling(
     data_format: str,
     interpolation: str = "nearest",
 ) -> Any:
-    """`UpSampling2D` to the nearest pixel as the one operator that it is."""
+    """`UpSampling2D` to the nearest pixel as the one operator that it is.
+
+    Bilinear where sizes are free, too: Keras asks whether its computed sizes are true, which no
+    graph can answer.
+    """
     import tensorflow as tf
 
-    first = data_format == "channels_first"
-    size = x.shape[2:4] if first else x.shape[1:3]
-    if interpolation != "nearest" or None in size:
+    if interpolation != "nearest" and not (interpolation == "bilinear" and None in x.shape[1:]):
         return own(layer, x, height_factor, width_factor, data_format, interpolation)
+    first = data_format == "channels_first"
     x = tf.transpose(x, [0, 2, 3, 1]) if first else x
-    x = tf.image.resize(x, (size[0] * height_factor, size[1] * width_factor), "nearest")
+    known = x.shape[1:3]
+    size = tf.shape(x)[1:3] if None in known else np.array(known)
+    x = tf.image.resize(x, size * [height_factor, width_factor], interpolation)
     return tf.transpose(x, [0, 3, 1, 2]) if first else x
 
 

@@ -32,7 +32,7 @@ from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.pipeline.run_folder import RunFolder, keep_changed
 from edgepress.deploy.pipeline.stage_gains import receipt
 from edgepress.deploy.pipeline.stages import Stage, Work, model_stages
-from edgepress.deploy.process.worker import Worker
+from edgepress.deploy.process.sharing import working
 from edgepress.deploy.recipe import BenchmarkSpec, Recipe, check_writable, inputs_of, read_recipe
 from edgepress.deploy.versions import machine, versions
 
@@ -209,7 +209,7 @@ class _Line:
 
     def run(self, folder: RunFolder) -> RunResult:
         self.folder = folder
-        with Worker() as self.worker:
+        with working() as self.worker:
             return self._run()
 
     def _run(self) -> RunResult:

@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from edgepress.compress.errors import DeviceError
+from edgepress.compress.kernel import lean_keras
 from edgepress.compress.processes.children import Child, Died, Late
 from edgepress.compress.processes.scratch import keep_text, scratch_folder
 from edgepress.deploy.process.malloc import return_much
@@ -39,6 +40,9 @@ TASKS: dict[str, str] = {
     "savedmodel-inspect": "edgepress.deploy.sources.formats.savedmodel_graph:inspect",
     "savedmodel-trace": "edgepress.deploy.sources.formats.savedmodel_graph:trace",
 }
+
+# Those that are carried out by TensorFlow.
+_BY_TENSORFLOW = {"tflite", "tflite-mixed", "onnx", "savedmodel-inspect", "savedmodel-trace"}
 
 
 class Refused(DeviceError):
@@ -77,6 +81,10 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child and take its log away."""
         self._stop()
         self._held.close()
 
@@ -130,16 +138,6 @@ class Worker:
             self._child = None
 
 
-@contextlib.contextmanager
-def working(worker: Worker | None, timeout: float = 900.0) -> Iterator[Worker]:
-    """The given worker, left running, or a new one for this block."""
-    if worker is not None:
-        yield worker
-        return
-    with Worker(timeout) as own:
-        yield own
-
-
 def machine_memory() -> int:
     """Bytes of memory that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -179,6 +177,8 @@ def main() -> None:
         request = json.loads(line)
         task = request.pop("do")
         try:
+            if task in _BY_TENSORFLOW:
+                lean_keras.load()
             reply = {"ok": True, **task_function(task)(request)}
         except Exception as error:
             import traceback

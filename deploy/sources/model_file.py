@@ -12,6 +12,7 @@ from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters import EXPORTERS, Exporter
 from edgepress.deploy.exporters.exporter import Trace, Write
+from edgepress.deploy.process.sharing import working
 from edgepress.deploy.process.worker import Refused, Worker
 from edgepress.deploy.quantize.precision import PRECISIONS
 from edgepress.deploy.sources.contents.account import FileInspection, account
@@ -90,7 +91,7 @@ def inspected(
         InputError: The library in the child refuses the file.
         DeviceError: The child crashed or was too slow.
     """
-    with Worker() as worker:
+    with working() as worker:
         told = asked(worker, task, {"source": str(file.path.absolute()), **request}, file.path)
     operations = [Operation.from_json(value) for value in told["operations"]]
     size = sum(part.stat().st_size for part in parts)

@@ -76,26 +76,25 @@ def keras_source(model: Any) -> Source:
 
 
 def as_exported(source: Source) -> tuple[Source, list[str]]:
-    """The source that files are made of and compared with: none that computes in 16-bit floats.
+    """The source that files are made of and compared with.
+
+    None that computes in 16-bit floats, or with kernels that Keras's `quantize` rounded.
 
     Returns:
-        The source, and a remark where it is another one.
+        The source, and remarks where it is another one.
 
     Raises:
         InputError: The Keras model can't be rebuilt, or its files couldn't be fed with samples.
     """
-    from edgepress.deploy.lowerings.float_types import half_layers, in_single_precision
+    from edgepress.deploy.lowerings import float_kernels, float_types
 
     if not source.is_keras:
         return source, []
-    check_samples(source.model)
-    halves = half_layers(source.model)
-    if not halves:
+    model = source.model
+    check_samples(model)
+    remarks = [float_kernels.remark(model), float_types.remark(model)]
+    if not any(remarks):
         return source, []
-    raised = replace(
-        keras_source(in_single_precision(source.model)),
-        identify=source.identify,
-        notes=source.notes,
-    )
-    more = f" and {len(halves) - 1} others compute" if len(halves) > 1 else " computes"
-    return raised, [f"layer '{halves[0]}'{more} in 16-bit floats: taken in 32 bits"]
+    model = float_types.in_single_precision(float_kernels.with_float_kernels(model))
+    raised = replace(keras_source(model), identify=source.identify, notes=source.notes)
+    return raised, [remark for remark in remarks if remark]

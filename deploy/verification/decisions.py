@@ -43,7 +43,7 @@ def decision_of(part: OutputTask | None, want: Array) -> Decision:
     """
     if want.dtype.kind != "f":
         return Decision("numbers")
-    if part is None:
+    if part is None or part.kind == "own":
         return Decision("classes" if _looks_like_classes(want) else "values")
     several = want.ndim > 1 and want.shape[-1] > 1
     if several and (part.kind == "classification" or "categor" in part.loss):

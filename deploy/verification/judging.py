@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.metrics import METRICS, fallen
+from edgepress.benchmarks.gate.resampling import resampled
+from edgepress.compress.data.metrics import fallen, metric_of
 from edgepress.compress.data.tasks import OutputTask, output_names
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import Agreement, ClassAgreement, OutputAgreement
@@ -43,6 +44,10 @@ _ROUNDINGS = 4
 # A channel that spreads over less than this share of what the output spreads over is compared with
 # that share: that it is noisier than it is large may be the rounding of what it was made of.
 _LEAST_OF_WHOLE = 0.5
+# Metrics that are means over samples.
+_MEANS = ("accuracy", "binary_accuracy", "top5_accuracy")
+# Bootstrap draws, and the end of the one-sided 95 % interval of a fall.
+_DRAWS, _TAIL = 200, 0.05
 _WORDS = {"largest": "largest difference", "noise": "noise"}
 
 
@@ -101,7 +106,7 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     worst = _worst_class(source, outputs, precision) if finite else None
     reason = (
         _departure(source, precision, rows)
-        or _fallen(metrics, precision)
+        or _fallen(source, got, metrics, precision)
         or _loss_of_output(source, outputs, precision)
         or _class_loss(worst, precision)
         or _growth(source, outputs, precision)
@@ -159,13 +164,16 @@ def _names(source: SourceOutputs) -> tuple[str, ...]:
 def _scored(
     source: SourceOutputs, outputs: list[_Output]
 ) -> Iterator[tuple[_Output, OutputTask, Any]]:
-    """Outputs that targets say something of, with what they are asked for; none without data."""
+    """Outputs that targets say something of, with what they are asked for; none without data.
+
+    Targets that mean something to a loss alone say nothing here.
+    """
     task = source.task
     if task is None or source.targets is None:
         return
     targets = task.target_list(source.targets)
     for output, part, target in zip(outputs, task.outputs, targets, strict=True):
-        if part.scored and target is not None:
+        if part.scored and part.kind != "own" and target is not None:
             yield output, part, target
 
 
@@ -297,17 +305,48 @@ def _departure(
     return "; ".join(told)
 
 
-def _fallen(metrics: Sequence[OutputMetric], precision: Precision) -> str:
+def _fallen(
+    source: SourceOutputs, got: Outputs, metrics: Sequence[OutputMetric], precision: Precision
+) -> str:
     """Why the score of an output is too low; empty if none is."""
-    # In decibels a share of 1 means nothing: the error itself is bounded.
-    scores = [m for m in metrics if METRICS[m.metric].higher_is_better and m.metric != "psnr"]
+    # In decibels and in units of the user's a share of 1 means nothing: the error itself is
+    # bounded.
+    scores = [m for m in metrics if metric_of(m.metric).higher_is_better and _is_share(m)]
     for row in fallen(scores, precision.max_drop):
+        if not _is_shown(source, got, row, precision):
+            continue
         of = f" of output '{row.output}'" if len(metrics) > 1 else ""
         return (
             f"{row.metric}{of} is {row.value:.4f}, the source has {row.source_value:.4f}: rounding"
             f" to {precision.name} explains at most {precision.max_drop:g}"
         )
     return ""
+
+
+def _is_share(row: OutputMetric) -> bool:
+    if not metric_of(row.metric).own:
+        return row.metric != "psnr"
+    return row.source_value is not None and 0 <= row.source_value <= 1
+
+
+def _is_shown(source: SourceOutputs, got: Outputs, row: OutputMetric, precision: Precision) -> bool:
+    """Whether samples show a fall: one of few samples of a class may cost F1 or AUC much.
+
+    Of a mean over samples a fall counts as it is.
+    """
+    if row.metric in _MEANS or source.task is None:
+        return True
+    names = source.task.output_names
+    place = names.index(row.output)
+    part, truth = source.task.outputs[place], source.task.target_list(source.targets)[place]
+    before, after = (
+        resampled(part.scorer(a[place], truth), len(a[place]), _DRAWS)
+        for a in (source.outputs, got)
+    )
+    both = min(len(before), len(after))
+    drops = before[:both] - after[:both]
+    known = drops[np.isfinite(drops)]
+    return not known.size or bool(np.quantile(known, _TAIL) > precision.max_drop / 2)
 
 
 def _loss_of_output(source: SourceOutputs, outputs: list[_Output], precision: Precision) -> str:

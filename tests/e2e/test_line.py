@@ -52,7 +52,7 @@ def recipe(folder: Path, **changes: Any) -> Recipe:
                 {"structure": "weights", "sparsity": 0.5, "recover_epochs": 8},
             ],
             "export": {"formats": ["tflite", "onnx"], "quantize": ["float32", "int8"]},
-            "benchmark": {"runs": 20},
+            "benchmark": {"runs": 20, "launches": 1},
             **changes,
         }
     )

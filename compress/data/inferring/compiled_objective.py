@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.tasks import OutputTask
 from edgepress.compress.models.compiled_losses import CompiledLoss
-from edgepress.compress.models.loss_objects import is_keras_loss, settings_of, with_logits
+from edgepress.compress.models.loss_objects import (
+    is_keras_loss,
+    is_summed,
+    settings_of,
+    with_logits,
+)
 
 Array = NDArray[Any]
 
@@ -26,6 +31,11 @@ class OnClassNumbers:
 
     loss: Any
 
+    @property
+    def reduction(self) -> str:
+        """As a Keras loss says it."""
+        return str(self.loss.reduction)
+
     def __call__(self, target: Any, output: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch.
 
@@ -39,6 +49,31 @@ class OnClassNumbers:
         numbers = tf.reshape(tf.cast(target, tf.int32), tf.shape(output)[:-1])
         rows = tf.one_hot(numbers, output.shape[-1], dtype=output.dtype)
         return self.loss(rows, output, sample_weight=sample_weight)
+
+
+@dataclass(frozen=True)
+class Summed:
+    """A loss of the user's own whose values for single samples are summed up.
+
+    Attributes:
+        loss: Gives (batch, …) losses, or their sum.
+        reduction: As a Keras loss says it.
+    """
+
+    loss: Any
+    reduction: str = "sum"
+
+    def __call__(self, target: Any, output: Any, sample_weight: Any = None) -> Any:
+        """The loss of a batch.
+
+        Args:
+            target: (batch, …).
+            output: (batch, …).
+            sample_weight: (batch, …) or None.
+        """
+        import tensorflow as tf
+
+        return tf.reduce_sum(self.loss(target, output, sample_weight=sample_weight))
 
 
 def with_compiled_loss(
@@ -75,7 +110,10 @@ def with_compiled_loss(
 
 
 def _own(task: OutputTask, said: CompiledLoss) -> OutputTask:
-    return replace(task, compiled=said.object, settings=f"the compiled {said.name} in its place")
+    summed = is_summed(said.object)
+    loss = Summed(said.object) if summed else said.object
+    told = f"the compiled {said.name}{', summed up,' * summed} in its place"
+    return replace(task, compiled=loss, settings=told)
 
 
 def _of_keras(task: OutputTask, said: CompiledLoss) -> OutputTask | None:

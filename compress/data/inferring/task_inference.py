@@ -3,90 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.inferring.asked import Asked, ByOutput
 from edgepress.compress.data.inferring.compiled_objective import with_compiled_loss
 from edgepress.compress.data.inferring.output_range import Reach, reach_of
 from edgepress.compress.data.inferring.output_reading import Look, read_output
+from edgepress.compress.data.inferring.own_losses import (
+    OTHER_SHAPES,
+    fitted,
+    is_for_distances,
+    own_loss,
+)
 from edgepress.compress.data.inferring.target_range import check_range
-from edgepress.compress.data.keras_counterparts import keras_loss, loss_name
-from edgepress.compress.data.metrics import METRICS
-from edgepress.compress.data.tasks import Kind, OutputTask, Task, output_names
+from edgepress.compress.data.inferring.target_reading import BY_NUMBER, Output, read_targets
+from edgepress.compress.data.keras_counterparts import keras_loss
+from edgepress.compress.data.metrics import LOSS, metric_of
+from edgepress.compress.data.tasks import OutputTask, Task, output_names
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import CompiledLoss, compiled_losses
+from edgepress.compress.models.loss_objects import is_keras_loss
+from edgepress.compress.models.user_code import is_reference
 
 Array = NDArray[Any]
 
-# The loss of outputs whose targets are class numbers.
-_BY_NUMBER = "sparse_categorical_crossentropy"
-# Losses of classes, by what their names hold; all others are of values.
-_OF_CLASSES = ("crossentropy", "hinge")
 _UNKNOWN = CompiledLoss("")
-
-
-@dataclass(frozen=True)
-class _Output:
-    """One output of a model.
-
-    Attributes:
-        name: Of the output.
-        shape: Of one sample.
-        reach: What values it can take.
-        loss: The loss that was asked for, or else compiled; empty where nothing is known.
-        asked: Whether the loss was asked for.
-        compiled: What it was compiled with.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    reach: Reach
-    loss: str
-    asked: bool
-    compiled: CompiledLoss
-
-    @property
-    def bare(self) -> bool:
-        """Whether it has passed no softmax or sigmoid."""
-        return not self.reach.squashing
-
-    @property
-    def of_classes(self) -> bool:
-        """Whether a known loss says that targets are classes or probabilities."""
-        return any(part in self.loss for part in _OF_CLASSES)
-
-    @property
-    def of_values(self) -> bool:
-        """Whether a known loss says that targets are values."""
-        return bool(self.loss) and not self.of_classes and _is_keras_loss(self.loss)
-
-    @property
-    def logits(self) -> bool:
-        """Whether it gives logits, where its loss is one of classes."""
-        told = None if self.asked else self.compiled.from_logits
-        return self.bare if told is None or not self.bare else told
 
 
 def infer_task(
     model: Any,
     targets: Any,
-    loss: str | None = None,
-    metric: str | None = None,
+    loss: ByOutput = None,
+    metric: ByOutput = None,
     reaches: Sequence[Reach] | None = None,
     look: Look | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Task:
     """Infer the task from the model's outputs and some targets.
 
     Args:
         model: A built Keras model.
         targets: (samples, …) array, or a mapping or sequence of one for each output.
-        loss: Keras loss by name, instead of the inferred one.
-        metric: Metric by name, instead of the inferred one.
+        loss: Keras loss by name or `file.py:function`, instead of the inferred one; for single
+            outputs a mapping by name.
+        metric: Metric by name or `file.py:function`, likewise.
         reaches: What values each output can take, if it is known already.
         look: What outputs give to samples of the data, for those that may be logits or not.
+        weights: What the losses of outputs count, by name, instead of the compiled weights.
 
     Returns:
         The task.
@@ -96,8 +63,12 @@ def infer_task(
             is unknown.
     """
     names = output_names(model)
-    loss = loss and loss_name(loss)
+    asked = Asked(loss, metric, weights or {})
+    asked.check(names)
     compiled = compiled_losses(model, names) or (_UNKNOWN,) * len(names)
+    compiled = tuple(
+        _asked_for(said, name, asked) for name, said in zip(names, compiled, strict=True)
+    )
     reaches = reaches or [reach_of(tensor) for tensor in model.outputs]
     counted = [c is not None and c.weight > 0 for c in compiled]
     arrays = _by_output(targets, names, counted)
@@ -109,30 +80,104 @@ def infer_task(
             remarks.append(f"output '{name}' has no loss: it is neither trained nor scored")
             found.append(OutputTask(name, "regression", "mse", "mae", weight=0.0))
             continue
-        output = _Output(
-            name, tuple(tensor.shape[1:]), reach, loss or said.name, loss is not None, said
+        chosen = asked.loss_of(name)
+        output = Output(
+            name,
+            tuple(tensor.shape[1:]),
+            reach,
+            said.name if chosen is None else "" if is_reference(chosen) else chosen,
+            chosen is not None,
+            said,
         )
-        task = _infer_output(output, np.asarray(target))
-        if loss is not None:
-            _check_loss(loss, name, task.loss)
-            task = replace(task, loss=loss)
-        else:
-            task, told = _as_compiled(output, task, np.asarray(target), look)
-            remarks += told
-        if "sparse" not in task.loss:
-            remarks.append(check_range(name, np.asarray(target), reach, task.loss))
-        if said.from_logits and not output.bare and loss is None and output.of_classes:
-            remarks.append(
-                f"output '{name}' was compiled with from_logits=True but has passed a"
-                f" {reach.by or reach.squashing}: its values are taken as probabilities"
-            )
+        task, told = _task_of(output, chosen, np.asarray(target), look)
+        remarks += told
         found.append(replace(task, weight=said.weight))
-    chosen = found if metric is None else _with_metric(metric, found)
-    return Task(tuple(chosen), metric, tuple(filter(None, remarks)))
+    if not any(output.scored for output in found):
+        raise InputError("no output has a loss: there is nothing to train or to measure")
+    return _with_metrics(asked, found, remarks)
+
+
+def _asked_for(said: CompiledLoss | None, name: str, asked: Asked) -> CompiledLoss | None:
+    """What an output was compiled with, or that it has a loss where it is asked for one."""
+    chosen = asked.loss_of(name)
+    if said is None and (chosen is not None or name in asked.weights):
+        said = _UNKNOWN
+    if said is None or name not in asked.weights:
+        return said
+    return replace(said, weight=asked.weights[name])
+
+
+def _task_of(
+    output: Output, loss: str | None, targets: Array, look: Look | None
+) -> tuple[OutputTask, list[str]]:
+    """The task of one output with its loss, and what to say of it."""
+    own = _own_task(output, loss, targets)
+    if own is not None and own.kind == "own":
+        return own, []
+    task = read_targets(output, targets)
+    remarks: list[str] = []
+    if own is not None:
+        # What its targets are is still known by the loss that they would have.
+        task = replace(task, compiled=own.compiled, settings=f"{own.loss} in its place")
+    elif loss is not None:
+        _check_loss(loss, output.name, task.loss)
+        task = replace(task, loss=loss)
+    else:
+        task, remarks = _as_compiled(output, task, targets, look)
+    if "sparse" not in task.loss and own is None:
+        remarks.append(check_range(output.name, targets, output.reach, task.loss))
+    if output.compiled.from_logits and not output.bare and loss is None and output.of_classes:
+        remarks.append(
+            f"output '{output.name}' was compiled with from_logits=True but has passed a"
+            f" {output.reach.by or output.reach.squashing}: its values are taken as probabilities"
+        )
+    return task, remarks
+
+
+def _own_task(output: Output, loss: str | None, targets: Array) -> OutputTask | None:
+    """The task of an output whose loss is not a plain one of Keras's; None for those.
+
+    Of the kind "own" where targets mean something to that loss alone.
+    """
+    said = output.compiled
+    if loss is not None and is_reference(loss):
+        name, made = loss, own_loss(loss)
+    elif loss in OTHER_SHAPES:
+        name, made = str(loss), keras_loss(str(loss), False)
+    elif loss is None and said.object is not None and not _is_plain(said):
+        name, made = said.name, said.object
+    else:
+        return None
+    plain = name not in OTHER_SHAPES and not is_for_distances(targets, output.shape, output.bare)
+    if plain and _fits(output, targets):
+        if loss is None:
+            return None  # as compiled, where that works
+        made = fitted(made, targets, output.shape, output.name)
+        return OutputTask(output.name, "regression", name, "mae", compiled=made)
+    try:
+        made = fitted(made, targets, output.shape, output.name)
+    except InputError:
+        if loss is None and _fits(output, targets):
+            return None  # answers of a teacher, not what the model was compiled for
+        raise
+    return OutputTask(output.name, "own", name, OTHER_SHAPES.get(name) or LOSS, compiled=made)
+
+
+def _is_plain(said: CompiledLoss) -> bool:
+    return is_keras_loss(said.object) and said.name not in OTHER_SHAPES
+
+
+def _fits(output: Output, targets: Array) -> bool:
+    """Whether targets can be read without the loss."""
+    try:
+        read_targets(output, targets)
+    except InputError:
+        return False
+    return True
 
 
 def _as_compiled(
-    output: _Output, task: OutputTask, targets: Array, look: Look | None
+    output: Output, task: OutputTask, targets: Array, look: Look | None
 ) -> tuple[OutputTask, list[str]]:
     """The task with the compiled loss, on logits or probabilities as the outputs themselves say."""
     said, remarks = output.compiled, []
@@ -147,15 +192,6 @@ def _as_compiled(
     if task.loss == "mse":
         task = replace(task, logits=False)
     return task, [*remarks, told]
-
-
-def _is_keras_loss(name: str) -> bool:
-    """Whether a name is that of a loss of Keras, not of the user's own."""
-    try:
-        keras_loss(name, False)
-    except InputError:
-        return False
-    return True
 
 
 def _by_output(targets: Any, names: Sequence[str], counted: Sequence[bool]) -> list[Any]:
@@ -180,19 +216,46 @@ def _by_output(targets: Any, names: Sequence[str], counted: Sequence[bool]) -> l
     return arrays
 
 
+def _with_metrics(asked: Asked, outputs: Sequence[OutputTask], remarks: Sequence[str]) -> Task:
+    """The task with the metrics that are asked for."""
+    told = tuple(filter(None, remarks))
+    if asked.one_metric is not None:
+        return Task(tuple(_with_metric(asked.one_metric, outputs)), asked.one_metric, told)
+    found, single = list(outputs), asked.metrics
+    for output, metric in single.items():
+        place = [o.name for o in found].index(output)
+        found[place] = _with_metric(metric, [found[place]])[0]
+    leading = next(iter(single), "")
+    return Task(tuple(found), single.get(leading), told, leading)
+
+
 def _with_metric(metric: str, outputs: Sequence[OutputTask]) -> list[OutputTask]:
     """Outputs scored by a metric: those it is natural for, else those it fits.
 
     The others keep their own.
     """
-    by_value = METRICS[metric].by_value
+    known = metric_of(metric)
     scored = [output for output in outputs if output.scored]
-    fits = [o for o in scored if not (by_value and "sparse" in o.loss)]
+    if not scored:
+        raise InputError(f"output '{outputs[0].name}' has no loss, so it has no metric")
+    if not known.any_shape and not (scored := [o for o in scored if o.kind != "own"]):
+        raise InputError(
+            f"metric '{metric}' compares outputs with targets, but those of output"
+            f" '{outputs[0].name}' mean something to its loss alone",
+            "take loss, cer, wer or file.py:function",
+        )
+    fits = [o for o in scored if not (known.by_value and "sparse" in o.loss)]
     if not fits:
         raise InputError(
             f"metric '{metric}' compares values, but the targets of output '{outputs[0].name}' are"
             " class numbers",
             f"take {scored[0].metric}, or give one-hot targets",
+        )
+    if known.of_classes and not (fits := [o for o in fits if o.of_classes]):
+        raise InputError(
+            f"metric '{metric}' is of decisions, but the targets of output '{scored[0].name}' are"
+            " values",
+            f"take {scored[0].metric}, mse or r2",
         )
     taken = [o for o in fits if o.metric == metric] or fits
     return [replace(o, metric=metric) if o in taken else o for o in outputs]
@@ -201,102 +264,11 @@ def _with_metric(metric: str, outputs: Sequence[OutputTask]) -> list[OutputTask]
 def _check_loss(loss: str, name: str, inferred: str) -> None:
     """Refuse a loss that would compare class numbers with probabilities, or the reverse."""
     keras_loss(loss, False)
-    if ("sparse" in loss.lower()) == (inferred == _BY_NUMBER):
+    if ("sparse" in loss.lower()) == (inferred == BY_NUMBER):
         return
-    numbers = inferred == _BY_NUMBER
+    numbers = inferred == BY_NUMBER
     wants, has = ("values", "class numbers") if numbers else ("class numbers", "values")
     raise InputError(
         f"loss '{loss}' takes {wants}, but the targets of output '{name}' are {has}",
         f"take {inferred}" + (", or give one-hot targets" if numbers else ""),
     )
-
-
-def _infer_output(output: _Output, targets: Array) -> OutputTask:
-    """The task of one output by its targets."""
-    whole = np.issubdtype(targets.dtype, np.integer) or np.issubdtype(targets.dtype, np.bool_)
-    dense = len(output.shape) >= 3
-    size = output.shape[-1] if output.shape else 1
-    if size != 1 and whole and _is_index_shape(targets.shape, output.shape):
-        _check_labels(output.name, targets, size)
-        kind: Kind = "image-to-image" if dense else "classification"
-        return OutputTask(output.name, kind, _BY_NUMBER, "accuracy", output.logits)
-    _check_target_shape(output.name, targets, output.shape)
-    binary = "image-to-image" if dense else "binary"
-    if size == 1:
-        if _are_labels(output, targets, whole):
-            metric = "iou" if dense else "accuracy"
-            return _classes(output, binary, "binary_crossentropy", metric)
-    elif _is_one_hot(output, targets):
-        kind = "image-to-image" if dense else "classification"
-        return _classes(output, kind, "categorical_crossentropy", "accuracy")
-    elif _are_labels(output, targets, whole):
-        return _classes(output, "multi-label", "binary_crossentropy", "accuracy")
-    kind = "image-to-image" if dense else "regression"
-    # Values between 0 and 1 under a cross-entropy are probabilities.
-    logits = output.asked and output.of_classes and output.logits
-    return OutputTask(output.name, kind, "mse", "mae", logits)
-
-
-def _classes(output: _Output, kind: Any, loss: str, metric: str) -> OutputTask:
-    """An output of classes: what is learned as a value is decided at one half."""
-    loss = output.loss if "hinge" in output.loss else loss
-    return OutputTask(output.name, kind, loss, metric, output.logits and not output.of_values)
-
-
-def _are_labels(output: _Output, targets: Array, whole: bool) -> bool:
-    """Whether targets of an output's shape are yes and no, each for itself.
-
-    In floats they may be values that happen to be 0 and 1: they are labels where the output gives
-    probabilities, where a loss says so, or where both occur and no loss says otherwise.
-    """
-    if "hinge" in output.loss and np.isin(targets, (-1, 1)).all():
-        return True
-    zero, one = targets == 0, targets == 1
-    if not (zero | one).all():
-        return False
-    if whole or not output.bare or output.of_classes:
-        return True
-    return bool(zero.any() and one.any()) and not output.of_values
-
-
-def _is_one_hot(output: _Output, targets: Array) -> bool:
-    """Whether each row of targets names one class, or shares of classes where the loss says so."""
-    rows = targets.reshape(-1, targets.shape[-1])
-    if not np.allclose(rows.sum(-1), 1, atol=1e-3):
-        return False
-    return bool(np.isin(rows, (0, 1)).all()) or (
-        output.loss.startswith("categorical") and bool((rows >= 0).all())
-    )
-
-
-def _is_index_shape(target: Sequence[int], output: Sequence[int | None]) -> bool:
-    """Whether targets hold one class index for each output vector."""
-    inner = list(target[1:])
-    if inner and inner[-1] == 1 and len(inner) == len(output):
-        inner = inner[:-1]
-    expected = output[:-1]
-    return len(inner) == len(expected) and all(
-        e is None or e == i for e, i in zip(expected, inner, strict=True)
-    )
-
-
-def _check_labels(name: str, targets: Array, classes: int | None) -> None:
-    low, high = int(targets.min()), int(targets.max())
-    if low < 0 or (classes is not None and high >= classes):
-        raise InputError(
-            f"labels run from {low} to {high}, but output '{name}' has {classes} classes"
-            f" (0 to {(classes or 0) - 1})",
-            "number the classes from 0, or give a model with that many outputs",
-        )
-
-
-def _check_target_shape(name: str, targets: Array, shape: Sequence[int | None]) -> None:
-    inner = targets.shape[1:]
-    fits = len(inner) == len(shape) and all(
-        s is None or s == i for i, s in zip(inner, shape, strict=True)
-    )
-    if not fits and not (tuple(shape[-1:]) == (1,) and inner == tuple(shape[:-1])):
-        raise InputError(
-            f"targets have shape {tuple(inner)}, output '{name}' has {tuple(shape)}",
-            "the data belongs to another model, or needs preprocessing",
-        )

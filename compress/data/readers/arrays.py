@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.readers.labels import as_array, whole_labels
+from edgepress.compress.data.readers.labels import as_array, fit_weights, whole_labels
+from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 SPLITS = ("train", "val", "test")
-_PREFIXES = {"x": "inputs", "y": "targets"}
+_WEIGHT = "sample_weight"
+_PREFIXES = {"x": "inputs", "y": "targets", _WEIGHT: "weights"}
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,13 @@ class ArraySource:
     Attributes:
         inputs: (samples, …) by input name.
         targets: (samples, …), or the same by output name.
+        weights: (samples, …) what each counts in the loss, or the same by output name; None where
+            all count the same.
     """
 
     inputs: Arrays
     targets: Any
+    weights: Any = None
 
     @property
     def size(self) -> int:
@@ -40,37 +45,35 @@ class ArraySource:
 
     def batches(self, order: Array | None, batch_size: int) -> Any:
         """A `tf.data.Dataset` of batches in the given order."""
+        return self._drawn((self.inputs, self.targets), order, batch_size)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether samples have weights."""
+        return self.weights is not None
+
+    def weighted_batches(self, order: Array | None, batch_size: int) -> Any:
+        """As `batches`, with the weights behind each batch's targets."""
+        return self._drawn((self.inputs, self.targets, self.weights), order, batch_size)
+
+    def _drawn(self, stored: Any, order: Array | None, batch_size: int) -> Any:
         import tensorflow as tf
 
         indices = tf.data.Dataset.from_tensor_slices(
             np.arange(self.size) if order is None else order
         ).batch(batch_size)
         if self.on_disk:
-            return indices.map(self._read)
-        stored = self._tensors
+            return indices.map(lambda chosen: _read(stored, chosen))
+        # Weights are few beside the samples, which are copied once rather than in every epoch.
+        held = (*self._tensors, *tf.nest.map_structure(tf.constant, stored[2:]))
         return indices.map(
-            lambda chosen: tf.nest.map_structure(lambda a: tf.gather(a, chosen), stored)
+            lambda chosen: tf.nest.map_structure(lambda a: tf.gather(a, chosen), held)
         )
 
     @property
     def on_disk(self) -> bool:
         """Whether the arrays lie in a file, so that only the rows that are asked for are read."""
         return any(isinstance(a, np.memmap) for a in (*self.inputs.values(), self.targets))
-
-    def _read(self, chosen: Any) -> Any:
-        """The rows at some indices, as tensors."""
-        import tensorflow as tf
-
-        stored = (self.inputs, self.targets)
-        arrays = tf.nest.flatten(stored)
-        rows = tf.numpy_function(
-            lambda places: [np.asarray(array[places]) for array in arrays],
-            [chosen],
-            [tf.as_dtype(array.dtype) for array in arrays],
-        )
-        for tensor, array in zip(rows, arrays, strict=True):
-            tensor.set_shape((None, *array.shape[1:]))
-        return tf.nest.pack_sequence_as(stored, rows)
 
     @cached_property
     def _tensors(self) -> Any:
@@ -85,10 +88,30 @@ class ArraySource:
 
     def part(self, indices: Array) -> ArraySource:
         """The samples at some indices."""
-        inputs = {name: value[indices] for name, value in self.inputs.items()}
-        if isinstance(self.targets, dict):
-            return ArraySource(inputs, {k: v[indices] for k, v in self.targets.items()})
-        return ArraySource(inputs, self.targets[indices])
+        parts = (self.inputs, self.targets, self.weights)
+        return ArraySource(*(_rows(part, indices) for part in parts))
+
+
+def _rows(part: Any, indices: Array) -> Any:
+    """Rows of an array, or of each of several by name."""
+    if isinstance(part, dict):
+        return {name: value[indices] for name, value in part.items()}
+    return None if part is None else part[indices]
+
+
+def _read(stored: Any, chosen: Any) -> Any:
+    """The rows of arrays at some indices, as tensors."""
+    import tensorflow as tf
+
+    arrays = tf.nest.flatten(stored)
+    rows = tf.numpy_function(
+        lambda places: [np.asarray(array[places]) for array in arrays],
+        [chosen],
+        [tf.as_dtype(array.dtype) for array in arrays],
+    )
+    for tensor, array in zip(rows, arrays, strict=True):
+        tensor.set_shape((None, *array.shape[1:]))
+    return tf.nest.pack_sequence_as(stored, rows)
 
 
 def class_labels(targets: Any) -> Array | None:
@@ -104,16 +127,17 @@ def class_labels(targets: Any) -> Array | None:
     return labels if len(np.unique(labels)) <= max(2, len(labels) // 2) else None
 
 
-def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, Any]]:
+def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, Any, Any]]:
     """Sort arrays by their names into splits.
 
     Args:
-        arrays: By names such as `x_train`, `y_val`, `x`, `data_input`, `x_train__NAME`.
+        arrays: By names such as `x_train`, `y_val`, `x`, `data_input`, `x_train__NAME`,
+            `sample_weight_train`.
         where: What they come from, for messages.
 
     Returns:
-        (inputs, targets) by split, "all" being data without splits; several inputs or outputs are
-        mappings by name.
+        (inputs, targets, weights or None) by split, "all" being data without splits; several inputs
+        or outputs are mappings by name.
 
     Raises:
         InputError: Names are missing or unknown.
@@ -134,9 +158,17 @@ def split_arrays(arrays: Mapping[str, Any], where: str) -> dict[str, tuple[Any, 
         missing = {"inputs", "targets"} - slot.keys()
         if missing:
             suffix = "" if split == "all" else f"_{split}"
+            if slot.keys() == {"weights"}:
+                raise InputError(
+                    f"{where}: '{_WEIGHT}{suffix}' stands beside no 'x{suffix}'",
+                    "name weights as the samples that they are for",
+                )
             lacking = "x" if "inputs" in missing else "y"
             raise InputError(f"{where} has no array '{lacking}{suffix}'")
-    return {split: (slot["inputs"], slot["targets"]) for split, slot in sorted_.items()}
+    return {
+        split: (slot["inputs"], slot["targets"], slot.get("weights"))
+        for split, slot in sorted_.items()
+    }
 
 
 def is_read(name: str) -> bool:
@@ -161,11 +193,12 @@ def _put(
 
 
 def _place(name: str) -> tuple[str, str, str] | None:
-    """(inputs or targets, split, tensor name) that an array's name stands for."""
+    """(inputs, targets or weights; split; tensor name) that an array's name stands for."""
     if name in ("data_input", "data_target"):
         return ("inputs" if name == "data_input" else "targets"), "all", ""
     head, _, tensor = name.partition("__")
-    side, _, split = head.partition("_")
+    weighs = head == _WEIGHT or head.startswith(f"{_WEIGHT}_")
+    side, _, split = (_WEIGHT, "", head[len(_WEIGHT) + 1 :]) if weighs else head.partition("_")
     split = {"": "all", "valid": "val", "validation": "val"}.get(split, split)
     if side not in _PREFIXES or split not in (*SPLITS, "all"):
         return None
@@ -173,7 +206,7 @@ def _place(name: str) -> tuple[str, str, str] | None:
 
 
 def array_source(
-    inputs: Any, targets: Any, model: Any, where: str, resized: bool = False
+    inputs: Any, targets: Any, model: Any, where: str, resized: bool = False, weights: Any = None
 ) -> ArraySource:
     """Arrays checked against a model's inputs.
 
@@ -183,6 +216,7 @@ def array_source(
         model: The Keras model.
         where: What they come from, for messages.
         resized: Whether images are resized later, so that height and width may differ.
+        weights: (samples, …) array, of several outputs also a mapping by name; or None.
 
     Raises:
         InputError: Names, shapes or lengths don't fit, values are NaN, or there are no samples.
@@ -191,10 +225,12 @@ def array_source(
     named = _name_inputs(_padded(inputs, model), model, where)
     fitted = {t.name: _fit(named[t.name], t, where, resized) for t in model.inputs}
     prepared = _fit_targets(targets, model, where)
-    source = ArraySource(fitted, prepared)
-    lengths = {len(a) for a in (*fitted.values(), *_values(prepared))}
+    counting = fit_weights(weights, output_names(model), where)
+    source = ArraySource(fitted, prepared, counting)
+    held = {f"sample_weight {n}".strip(): a for n, a in _named(counting, "").items()}
+    have = {**{f"input '{n}'": a for n, a in fitted.items()}, **_named(prepared), **held}
+    lengths = {len(a) for a in have.values()}
     if len(lengths) > 1:
-        have = {**{f"input '{n}'": a for n, a in fitted.items()}, **_named(prepared)}
         counts = ", ".join(f"{name} {len(a)}" for name, a in have.items())
         raise InputError(
             f"{where}: the numbers of samples differ: {counts}",
@@ -241,12 +277,10 @@ def _fit_targets(targets: Any, model: Any, where: str) -> Any:
     return whole_labels(array, model.outputs[0]) if len(model.outputs) == 1 else array
 
 
-def _named(targets: Any) -> Arrays:
-    return targets if isinstance(targets, dict) else {"targets": targets}
-
-
-def _values(targets: Any) -> list[Array]:
-    return list(targets.values()) if isinstance(targets, dict) else [targets]
+def _named(part: Any, name: str = "targets") -> Arrays:
+    if part is None:
+        return {}
+    return part if isinstance(part, dict) else {name: part}
 
 
 def _name_inputs(inputs: Any, model: Any, where: str) -> Arrays:

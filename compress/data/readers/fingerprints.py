@@ -12,13 +12,31 @@ import numpy as np
 
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.fixing import digest
+from edgepress.compress.data.readers.images.folders import ImageSource
+from edgepress.compress.kernel.files import sha256
 from edgepress.compress.specs.recipe import DataSpec
+
+# Sets beyond this are not searched for equal samples: it would take longer than it is worth.
+_MOST_COMPARED = 200_000
 
 
 def spec_hash(content: str, spec: DataSpec) -> str:
-    """Hash of the content and of what changes which samples a model sees."""
+    """Hash of the content and of what changes which samples a model sees, or what is made of them.
+
+    Losses and metrics in files of the user's count with what the files hold.
+    """
     settings = spec.model_dump(mode="json", exclude={"spec"})
-    return hashlib.sha256(f"{content}{settings}".encode("utf-8", "surrogatepass")).hexdigest()
+    code = [sha256(path) for path in own_files(spec)]
+    whole = f"{content}{settings}{code or ''}"
+    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def own_files(spec: DataSpec) -> list[Path]:
+    """The Python files that losses and metrics are named in."""
+    named = [text.rpartition(":")[0] for text in (*spec.loss, *spec.metric)]
+    # Of out=file.py:function what stands behind the output's name.
+    paths = [Path(name if Path(name).is_file() else name.partition("=")[2]) for name in named]
+    return [path for path in paths if path.suffix == ".py" and path.is_file()]
 
 
 def arrays_hash(arrays: Mapping[str, Any]) -> str:
@@ -63,7 +81,31 @@ def sources_hash(sources: dict[str, Any]) -> str:
         if isinstance(source, ArraySource):
             targets = source.targets if isinstance(source.targets, dict) else {"y": source.targets}
             found.update(arrays_hash({**source.inputs, **targets}).encode())
+            weights = source.weights
+            if weights is not None:
+                named = weights if isinstance(weights, dict) else {"weights": weights}
+                found.update(arrays_hash(named).encode())
             continue
         one, other = (digest(next(source.batches(None, 64).as_numpy_iterator())) for _ in range(2))
         found.update(one if one == other else b"")
     return found.hexdigest()
+
+
+def sample_digests(source: Any) -> list[bytes] | None:
+    """A hash of the inputs of each sample, byte for byte; of images that of the file.
+
+    Returns:
+        One for each sample; None of streams, and of more samples than it is worth.
+    """
+    if source.size > _MOST_COMPARED:
+        return None
+    if isinstance(source, ArraySource):
+        rows = zip(*source.inputs.values(), strict=True)
+        return [_digest(b"".join(np.ascontiguousarray(a).tobytes() for a in row)) for row in rows]
+    if isinstance(source, ImageSource):
+        return [_digest(Path(path).read_bytes()) for path in source.paths]
+    return None
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()

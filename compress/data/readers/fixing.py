@@ -20,7 +20,7 @@ from edgepress.compress.data.readers.streams import StreamSource
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
-Batch = tuple[dict[str, Array], Any]
+Batch = tuple[Any, ...]
 
 _BATCH = 64
 _LIMITS = Limits(memory=1.0)
@@ -70,7 +70,7 @@ def digest(values: Any) -> bytes:
 
 
 def _batches(stream: StreamSource) -> Iterator[Batch]:
-    yield from stream.batches(None, _BATCH).as_numpy_iterator()
+    yield from stream.weighted_batches(None, _BATCH).as_numpy_iterator()
 
 
 def _as_far_as_fits(stream: StreamSource, room: float) -> tuple[list[Batch], bool]:
@@ -90,8 +90,7 @@ def _as_far_as_fits(stream: StreamSource, room: float) -> tuple[list[Batch], boo
 def _joined(batches: Iterable[Batch]) -> ArraySource:
     import tensorflow as tf
 
-    inputs, targets = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
-    return ArraySource(inputs, targets)
+    return ArraySource(*tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches))
 
 
 def _by_content(source: ArraySource) -> Array:

@@ -1,8 +1,8 @@
-"""Labels as people write them: as text, or as whole numbers in floats."""
+"""Labels as people write them, as text or as whole numbers in floats; and what samples count."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,3 +82,46 @@ def whole_labels(targets: Any, output: Any) -> Any:
     if numbers and (targets == np.floor(targets)).all():
         return targets.astype(np.int64)
     return targets
+
+
+def fit_weights(weights: Any, outputs: Sequence[str], where: str) -> Any:
+    """Weights in float32, checked.
+
+    Args:
+        weights: (samples, …) array, a mapping of such by output, or None.
+        outputs: Names of the model's outputs.
+        where: What they come from, for messages.
+
+    Returns:
+        The same, a column of one value for each sample as a row.
+
+    Raises:
+        InputError: They aren't finite numbers of 0 or more, all are 0, or an output is unknown.
+    """
+    if weights is None:
+        return None
+    if not isinstance(weights, Mapping):
+        return _checked(weights, f"{where}: sample_weight")
+    unknown = [name for name in weights if name not in outputs]
+    if unknown:
+        raise InputError(
+            f"{where}: sample_weight is for output '{unknown[0]}', which the model doesn't have",
+            f"its outputs are {', '.join(outputs)}",
+        )
+    return {n: _checked(value, f"{where}: sample_weight '{n}'") for n, value in weights.items()}
+
+
+def _checked(weights: Any, what: str) -> NDArray[np.float32]:
+    array = as_array(weights, what)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{what} holds {array.dtype} values", "give numbers of 0 or more")
+    wrong = ~(np.isfinite(array) & (array >= 0))
+    if wrong.any():
+        first = int(np.argwhere(wrong)[0][0])
+        raise InputError(
+            f"{what} of sample {first} is {array[first]}", "give finite numbers of 0 or more"
+        )
+    if array.size and not array.any():
+        raise InputError(f"{what} is 0 for all samples", "leave it out")
+    single = array.ndim == 2 and array.shape[1] == 1
+    return (array[:, 0] if single else array).astype(np.float32)

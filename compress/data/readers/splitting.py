@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,37 @@ def split_indices(size: int, share: float, labels: Array | None, seed: int) -> t
         np.arange(size), test_size=count, random_state=seed, stratify=stratify
     )
     return np.sort(kept), np.sort(aside)
+
+
+def split_with_copies(
+    digests: Sequence[bytes], share: float, labels: Array | None, seed: int
+) -> tuple[Array, Array] | None:
+    """Divide samples so that equal ones are on one side.
+
+    Args:
+        digests: Of each sample, alike where samples are.
+        share: As for `split_indices`.
+        labels: As for `split_indices`; of equal samples the first one's count.
+        seed: Draws which samples.
+
+    Returns:
+        As `split_indices`; None where no two are equal, or most are: then samples are no
+        recordings but combinations of few values, which every split has.
+    """
+    groups = np.unique(np.array(digests), return_inverse=True)[1]
+    sizes = np.bincount(groups)
+    if len(sizes) == len(groups) or 2 * len(sizes) < len(groups):
+        return None
+    firsts = np.unique(groups, return_index=True)[1]
+    kinds = np.zeros(len(sizes), np.int64) if labels is None else labels[firsts]
+    room = {kind: max(1, round(share * sizes[kinds == kind].sum())) for kind in np.unique(kinds)}
+    aside = np.zeros(len(sizes), bool)
+    for group in np.random.default_rng(seed).permutation(len(sizes)):
+        if sizes[group] <= room[kinds[group]]:
+            room[kinds[group]] -= sizes[group]
+            aside[group] = True
+    chosen = aside[groups]
+    return (np.flatnonzero(~chosen), np.flatnonzero(chosen)) if 0 < chosen.mean() < 1 else None
 
 
 def _can_stratify(labels: Array, size: int, count: int) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.naming import by_name
+from edgepress.compress.data.readers.stream_checks import check_elements, count_within
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class StreamSource:
-    """A finite `tf.data.Dataset` of (inputs, targets), one sample an element.
+    """A finite `tf.data.Dataset` of (inputs, targets[, weights]), one sample an element.
 
     A stream can't be indexed: shuffled passes draw from a buffer, seeded by the order asked for.
 
@@ -32,6 +32,18 @@ class StreamSource:
 
     def batches(self, order: Array | None, batch_size: int) -> Any:
         """A `tf.data.Dataset` of batches."""
+        batches = self.weighted_batches(order, batch_size)
+        return (
+            batches.map(lambda inputs, targets, _: (inputs, targets)) if self.weighted else batches
+        )
+
+    @property
+    def weighted(self) -> bool:
+        """Whether samples have weights."""
+        return len(self.samples.element_spec) > 2
+
+    def weighted_batches(self, order: Array | None, batch_size: int) -> Any:
+        """As `batches`, with the weights behind each batch's targets where there are any."""
         samples = self.samples
         if order is not None and self.shuffle:
             seed = int(order[0]) * 65_537 + int(order[-1])
@@ -54,33 +66,51 @@ def stream_source(stream: Any, model: Any, where: str, shuffle: bool = False) ->
     """A stream checked against a model's inputs.
 
     Args:
-        stream: `tf.data.Dataset` of (inputs, targets), batched or not.
+        stream: `tf.data.Dataset` of (inputs, targets) or (inputs, targets, weights), batched or
+            not.
         model: The Keras model.
         where: What it comes from, for messages.
         shuffle: Whether training passes are shuffled here.
 
     Raises:
-        InputError: Elements aren't pairs, shapes don't fit, or the stream is empty or endless.
+        InputError: Elements are neither pairs nor triples, shapes don't fit, or the stream is empty
+            or endless.
     """
     import tensorflow as tf
 
     spec = stream.element_spec
-    if not isinstance(spec, tuple) or len(spec) != 2:
-        raise InputError(f"{where}: elements must be pairs of (inputs, targets)")
+    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
+        raise InputError(
+            f"{where}: elements must be pairs of (inputs, targets), or triples with sample weights"
+        )
+    check_elements(spec, where)
     names = [t.name for t in model.inputs]
     first = tf.nest.flatten(spec[0])[0]
     if first.shape.rank == len(model.inputs[0].shape):
         stream = stream.unbatch()
 
-    def name(inputs: Any, targets: Any) -> Any:
+    def name(inputs: Any, targets: Any, *weights: Any) -> Any:
         inputs, targets = by_name(inputs, targets, model)
+        counting = tf.nest.map_structure(lambda w: tf.cast(w, tf.float32), weights)
         if isinstance(inputs, dict):
-            return {n: inputs[n] for n in names if n in inputs}, targets
-        return dict(zip(names, tf.nest.flatten(inputs), strict=True)), targets
+            return {n: inputs[n] for n in names if n in inputs}, targets, *counting
+        return dict(zip(names, tf.nest.flatten(inputs), strict=True)), targets, *counting
 
     named = stream.map(name)
     _check_shapes(named.element_spec[0], model, where)
-    return StreamSource(named, _count(stream, where), shuffle)
+    return StreamSource(_shaped(named, model), _count(stream, where), shuffle)
+
+
+def _shaped(named: Any, model: Any) -> Any:
+    """The stream with the shapes of the model's inputs, where it leaves them open."""
+    import tensorflow as tf
+
+    shapes = {t.name: t.shape[1:] for t in model.inputs}
+
+    def shaped(inputs: Any, *rest: Any) -> Any:
+        return {n: tf.ensure_shape(v, shapes[n]) for n, v in inputs.items()}, *rest
+
+    return named.map(shaped)
 
 
 def _check_shapes(spec: Any, model: Any, where: str) -> None:
@@ -103,7 +133,7 @@ def _count(stream: Any, where: str) -> int:
     if size == -1:
         raise InputError(f"{where}: the dataset never ends", "use .take(N)")
     if size < 0:
-        size = int(stream.reduce(np.int64(0), lambda n, _: n + 1))
+        size = count_within(stream, where)
     if size == 0:
         raise InputError(f"{where}: there are no samples")
     return size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from edgepress.compress.data.readers.folders import SPLIT_FOLDERS
+from edgepress.compress.data.readers.images.folders import SPLIT_FOLDERS
 from edgepress.compress.errors import InputError
 
 # Names that look like an array of data: a side, perhaps a split, perhaps a tensor's name.
@@ -35,11 +35,6 @@ def check_names(names: Iterable[str], read: Iterable[str], where: str) -> tuple[
         meant = _meant(name)
         if meant:
             raise InputError(f"{where}: '{name}' is not read", f"did you mean '{meant}'?")
-        if _WEIGHTS.match(name):
-            raise InputError(
-                f"{where}: '{name}' is not read: samples can't be weighted by an array",
-                "leave it out, or weight classes with --class-weights",
-            )
     return (f"{where}: not read: {', '.join(left)}",) if left else ()
 
 
@@ -47,6 +42,11 @@ def _meant(name: str) -> str | None:
     """The name of an array or split that a name seems to stand for."""
     if name.lower() in _SPLITS:
         return _SPLITS[name.lower()]
+    weights = _WEIGHTS.match(name)
+    if weights:
+        split = (weights[2] or "").strip("_").lower()
+        meant = _SPLITS.get(split, split)
+        return f"sample_weight_{meant}" if meant in _SPLITS.values() else "sample_weight"
     found = _SIDES.match(name)
     if not found:
         return None

@@ -88,12 +88,35 @@ def _rebuilt(model: Any) -> Any:
     import keras
 
     if isinstance(model, keras.Sequential):
-        return keras.models.clone_model(model)
+        return clone(model)
     if _is_functional(model):
-        return keras.models.clone_model(model, input_tensors=fresh_inputs(model))
+        return clone(model, fresh_inputs(model))
     copy = type(model).from_config(model.get_config())
     copy.build_from_config(model.get_build_config())
     return copy
+
+
+def clone(model: Any, input_tensors: Any = None, **options: Any) -> Any:
+    """Keras's `clone_model`, of which nothing is compiled.
+
+    Keras compiles the clone of a compiled model, for which it would have to find each loss, metric
+    and optimizer of the user's own by its name.
+
+    Args:
+        model: A functional or Sequential model.
+        input_tensors: As `keras.models.clone_model` takes them.
+        **options: Likewise.
+    """
+    import keras
+
+    compiled = [m for m in model._flatten_layers() if getattr(m, "compiled", False)]
+    try:
+        for part in compiled:
+            part.compiled = False
+        return keras.models.clone_model(model, input_tensors, **options)
+    finally:
+        for part in compiled:
+            part.compiled = True
 
 
 def fresh_inputs(model: Any) -> Any:
@@ -108,7 +131,7 @@ def fresh_inputs(model: Any) -> Any:
 
 
 def forget_compilation(model: Any) -> None:
-    """Undo that `clone_model` compiles the copy of a compiled model."""
+    """Undo that a class of the user's own compiles what it makes of a configuration."""
     model.compiled = False
     model.optimizer = None
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.own_training import train_like
+from edgepress.compress.models.rebuilding.copying import clone
 
 _TOLERANCE = 1e-5
 
@@ -244,7 +245,7 @@ class _Recorder:
             for operation, name in renamed:
                 operation.name = name
             shared = keras.Model(inputs, outputs, name=self.root.name)
-            flat = keras.models.clone_model(shared, clone_function=_clone)
+            flat = clone(shared, clone_function=_clone)
         finally:
             for operation, name in before:
                 operation.name = name
@@ -311,7 +312,7 @@ def _clone(operation: Any) -> Any:
 
     try:
         if isinstance(operation, keras.Model):
-            return keras.models.clone_model(operation)
+            return clone(operation)
         return type(operation).from_config(operation.get_config())
     except Exception:
         return operation

@@ -156,7 +156,7 @@ def budget_for(channels: Channels, spec: ChannelsSpec, instruments: Instruments 
     latency = times = None
     if spec.device is not None:
         full = instruments.latency(channels.model)
-        times = LayerTimes(channels, budget, instruments.layer_times, full, spec.round_to)
+        times = LayerTimes(channels, budget, instruments.layer_times, full, spec.multiple)
         limit = latency_limit(spec, full) if name == "latency" else None
         latency = Gauge("latency", "ms", full, limit, times, instruments.latency, full)
     target = latency if name == "latency" else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.specs.pruning import ChannelsSpec
+from edgepress.compress.specs.pruning import DEFAULT_MULTIPLE, ChannelsSpec
 from edgepress.compress.structure.budgets.latency_model import LayerTimes, stairs, without_bumps
 from edgepress.compress.structure.tracing.groups import Alive, Channels, Group
 
@@ -46,16 +46,24 @@ class Ladder:
         return min((w for w in self.widths if w > width), default=0)
 
 
-def multiple_for(size: int, round_to: int) -> int:
+def multiple_for(size: int, round_to: int | None) -> int:
     """The multiple that a group's widths are kept at.
 
-    A narrow group can't afford steps of 8: a step is at most an eighth of the group, as a power of
-    two (16 channels go in steps of 2, 64 and more in steps of 8).
+    One that is asked for is kept as it is. The default is 8, which a narrow group can't afford: a
+    step is at most an eighth of the group, as a power of two (16 channels go in steps of 2, 64 and
+    more in steps of 8).
     """
-    step = round_to
+    if round_to is not None:
+        return round_to
+    step = DEFAULT_MULTIPLE
     while step > 1 and step > size // 8:
         step //= 2
     return max(step, 1)
+
+
+def divisors(spec: ChannelsSpec) -> tuple[int, ...]:
+    """By how much steps may be finer than the multiples, coarse ones first."""
+    return (1,) if spec.round_to is not None else (1, 2, 4, 8)
 
 
 def widths_for(size: int, step: int, floor: int) -> tuple[int, ...]:

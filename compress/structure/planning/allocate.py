@@ -16,6 +16,7 @@ from edgepress.compress.structure.budgets.width_ladders import (
     Ladder,
     Scores,
     alive_for,
+    divisors,
     ladders_of,
     on_stairs,
 )
@@ -24,6 +25,8 @@ from edgepress.compress.structure.planning.unreachable import unreachable
 from edgepress.compress.structure.tracing.groups import Alive, Channels
 
 TOLERANCE = 0.05
+# Share of a target that multiples may leave unused where no device says what they are worth.
+UNUSED = 0.01
 # With a device: of what the MACs fall by, how much the time is to fall by too.
 TIME_TOO = 0.9
 # How far below its target a plan may go then, for the next step of time.
@@ -82,8 +85,9 @@ def allocate(
         stepped: Whether only widths count at which time steps, where a device was named.
 
     Returns:
-        (units,) whether each stays: within the budget, and not below it by more than 5 %; by 10 %
-        where a device's next step of time lies there.
+        (units,) whether each stays: within the budget, and not below it by more than 1 %; by 5 %
+        where files are measured, by 10 % where a device's next step of time lies there, and by
+        more where multiples that were asked for leave no nearer choice.
 
     Raises:
         InputError: The budget can't be reached; says the lowest reachable value and what holds it.
@@ -111,7 +115,7 @@ def _allocate(
     target = target_of(channels, spec, budget)
     times = budget.metering.times if stepped and budget.metering is not None else None
     best = None
-    for divisor in (1, 2, 4, 8, 16):
+    for divisor in divisors(spec):
         ladders = ladders_of(channels, scores, spec, divisor)
         overrides = _overrides(channels, ladders, spec)
         if times is not None:
@@ -124,10 +128,21 @@ def _allocate(
             best = alive
             # Widths between those that were measured are no steps.
             if times is not None or target.count(alive) >= target.limit * (1 - TOLERANCE):
-                return alive
-        if divisor >= spec.round_to:
+                break
+    if best is None or budget.metering is not None:
+        return best
+    return _filled(channels, scores, spec, best, target)
+
+
+def _filled(
+    channels: Channels, scores: Scores, spec: ChannelsSpec, alive: Alive, target: Target
+) -> Alive:
+    """A choice with units given back, in finer and finer steps, until the target is nearly used."""
+    for divisor in divisors(spec)[1:]:
+        if target.count(alive) >= target.limit * (1 - UNUSED):
             break
-    return best
+        alive = refill(channels, scores, spec, alive, target, divisor)
+    return alive
 
 
 def is_searched(spec: ChannelsSpec) -> bool:
@@ -369,7 +384,7 @@ def _overrides(channels: Channels, ladders: Sequence[Ladder], spec: ChannelsSpec
 
 def _lowest(channels: Channels, spec: ChannelsSpec, scores: Scores) -> Alive:
     """The fewest units that may stay."""
-    ladders = ladders_of(channels, scores, spec, spec.round_to)
+    ladders = ladders_of(channels, scores, spec, divisors(spec)[-1])
     overrides = _overrides(channels, ladders, spec)
     widths = {x.group.name: overrides.get(x.group.name, x.widths[-1]) for x in ladders}
     return alive_for(channels, ladders, widths)

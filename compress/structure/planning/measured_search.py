@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.budgets.measured_targets import Budget, Gauge, Metering
-from edgepress.compress.structure.budgets.width_ladders import Scores
+from edgepress.compress.structure.budgets.width_ladders import Scores, divisors
 from edgepress.compress.structure.planning.allocate import (
     TOLERANCE,
     Target,
@@ -143,7 +143,7 @@ class _Search:
         gauge = self.gauge
         if gauge.near is None:
             return alive
-        for divisor in (d for d in (1, 2, 4, 8) if d <= self.spec.round_to):
+        for divisor in divisors(self.spec):
             like = alive
             for _ in range(_LOOKS):
                 value = self.measured(alive)

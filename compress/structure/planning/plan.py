@@ -30,12 +30,14 @@ class Cut:
         layers: The layers that make its channels.
         removed: Positions in the group of the units that go, ascending.
         of: Units in the group.
+        multiple: What the width that is left is a multiple of; see `Removed`.
     """
 
     group: str
     layers: tuple[str, ...]
     removed: tuple[int, ...]
     of: int
+    multiple: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class PruningPlan:
     def from_json(cls, value: dict[str, Any]) -> PruningPlan:
         """The inverse of `to_json`."""
         cuts = tuple(
-            Cut(c["group"], tuple(c["layers"]), tuple(c["removed"]), c["of"]) for c in value["cuts"]
+            Cut(c["group"], tuple(c["layers"]), tuple(c["removed"]), c["of"], c.get("multiple"))
+            for c in value["cuts"]
         )
         params, macs = (tuple(value[name]) for name in ("params", "macs"))
         measured = tuple(Measured(**m) for m in value.get("measured", ()))
@@ -78,7 +81,9 @@ class PruningPlan:
 
     def removals(self) -> tuple[Removed, ...]:
         """The cuts as they are reported."""
-        return tuple(Removed(c.group, c.layers, len(c.removed), c.of) for c in self.cuts)
+        return tuple(
+            Removed(c.group, c.layers, len(c.removed), c.of, c.multiple) for c in self.cuts
+        )
 
 
 def make_plan(
@@ -131,7 +136,13 @@ def plan_channels(
 ) -> PruningPlan:
     """A choice of units as a plan."""
     cuts = [
-        Cut(g.name, g.layers, tuple(np.flatnonzero(~alive[g.units]).tolist()), g.size)
+        Cut(
+            g.name,
+            g.layers,
+            tuple(np.flatnonzero(~alive[g.units]).tolist()),
+            g.size,
+            spec.multiple_left(int(alive[g.units].sum())),
+        )
         for g in channels.groups
         if not alive[g.units].all()
     ]

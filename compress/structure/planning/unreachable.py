@@ -32,13 +32,16 @@ def unreachable(
         reasons.insert(0, "per_layer fixes " + ", ".join(list(spec.per_layer)[:3]))
     if spec.min_channels > 1:
         reasons.insert(0, f"min_channels is {spec.min_channels}")
+    finer = spec.round_to is not None and spec.round_to > 1
+    if finer:
+        reasons.insert(0, f"widths are multiples of round_to {spec.round_to}")
     if any(g.prunable for g in channels.groups):
         reasons.append("no layer is emptied")
     digits = 3 if what.startswith("ms ") else 0
     return InputError(
         f"{limit:,.{digits}f} {what} can't be reached: the lowest is {lowest:,.{digits}f}"
         f" ({lowest / full:.2f} of {full:,.{digits}f}); limited by: {'; '.join(reasons)}",
-        "raise the target, or unprotect those layers",
+        f"raise the target, or {'ask for a lower round_to' if finer else 'unprotect those layers'}",
     )
 
 

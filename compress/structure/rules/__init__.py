@@ -48,6 +48,7 @@ _BUILT_IN: dict[type, Rule] = {
     layers.SeparableConv1D: kernels.SEPARABLE,
     layers.SeparableConv2D: kernels.SEPARABLE,
     layers.Embedding: kernels.EMBEDDING,
+    layers.ReversibleEmbedding: kernels.REVERSIBLE_EMBEDDING,
     layers.SimpleRNN: recurrent.SIMPLE_RNN,
     layers.GRU: recurrent.GRU,
     layers.LSTM: recurrent.LSTM,
@@ -129,7 +130,7 @@ _BUILT_IN: dict[type, Rule] = {
     layers.Maximum: merging.MEETING,
     layers.Minimum: merging.MEETING,
     CustomScaleLayer: merging.MEETING,
-    layers.Dot: merging.DOT,
+    layers.Dot: attention.DOT,
 }
 
 RULES.update(_BUILT_IN)

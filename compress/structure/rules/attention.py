@@ -1,8 +1,13 @@
-"""Attention: heads, and the width of each head, are channels inside one layer."""
+"""Attention: heads, and the width of each head, are channels inside one layer.
+
+Written by hand it is products of activations (`matmul`, `einsum`, `Dot`): what they sum over goes
+from both factors at once, and what isn't summed over passes.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +15,8 @@ import numpy as np
 from edgepress.compress.graph import channel_tensors
 from edgepress.compress.structure.channels.ids import Ids, IntVector
 from edgepress.compress.structure.channels.site import Site
-from edgepress.compress.structure.rules.kernels import refuse_misread_bias
-from edgepress.compress.structure.rules.merging import trace_unknown
+from edgepress.compress.structure.rules.kernels import has_lora, refuse_misread_bias
+from edgepress.compress.structure.rules.merging import refuse, trace_unknown
 from edgepress.compress.structure.rules.rule import Rule, Sizes
 
 
@@ -24,21 +29,26 @@ def _by_argument(site: Site, inputs: tuple[Ids, ...], names: tuple[str, ...]) ->
     return [ids[id(given[n])] for n in names if id(given.get(n)) in ids]
 
 
-def _plain(layer: Any, inputs: tuple[Ids, ...]) -> bool:
-    """Attention over one axis of (batch, time, channels), without gates."""
-    axes = getattr(layer, "_attention_axes", None)
-    return (
-        all(i.rank == 3 for i in inputs[:2])
-        and axes in (None, (1,), [1])
-        and getattr(layer, "_gate_dense", None) is None
-    )
+def _refused(layer: Any, inputs: tuple[Ids, ...], site: Site) -> list[Ids] | None:
+    """What comes out where a layer's channels stay, with the reason; None where they may go."""
+    names = ("_query_dense", "_key_dense", "_value_dense", "_output_dense", "_gate_dense")
+    if any(has_lora(d) for d in (getattr(layer, n, None) for n in names) if d is not None):
+        return refuse(inputs, site, "{} carries adapters or a quantised kernel")
+    if len(layer._output_dense.kernel.shape) != 3:
+        return refuse(inputs, site, "{} makes several axes of its outputs")
+    axes = getattr(layer, "_attention_axes", None) or ()
+    if any(inputs[0].axis(axis) == inputs[0].rank - 1 for axis in axes):
+        return refuse(inputs, site, "{} attends over its channels")
+    return None
 
 
 def trace_multi_head(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     """Three kinds of channels inside (heads, key width, value width), one that comes out."""
     given = _by_argument(site, inputs, ("query", "value", "key"))
-    if not _plain(layer, inputs) or len(given) < 2:
+    if len(given) < 2:
         return trace_unknown(layer, inputs, site)
+    if (refused := _refused(layer, inputs, site)) is not None:
+        return refused
     query, value = given[:2]
     key = given[2] if len(given) > 2 else value
     heads = site.fresh(layer._query_dense.kernel, 1)
@@ -47,6 +57,8 @@ def trace_multi_head(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     _project(site, layer._query_dense, query, heads, width, asks=True)
     _project(site, layer._key_dense, key, heads, width)
     _project(site, layer._value_dense, value, heads, values)
+    if getattr(layer, "_gate_dense", None) is not None:
+        _project(site, layer._gate_dense, query, heads, values)
     return _join(site, layer, heads, values)
 
 
@@ -97,8 +109,10 @@ def keep_scale(old: Any, new: Any) -> None:
 def trace_grouped_query(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     """As multi-head; a key-value head goes with the query heads that share it."""
     given = _by_argument(site, inputs, ("query", "value", "key"))
-    if not _plain(layer, inputs) or len(given) < 2:
+    if len(given) < 2:
         return trace_unknown(layer, inputs, site)
+    if (refused := _refused(layer, inputs, site)) is not None:
+        return refused
     query, value = given[:2]
     key = given[2] if len(given) > 2 else value
     shared = site.fresh(layer._key_dense.kernel, 1)
@@ -107,6 +121,8 @@ def trace_grouped_query(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     _project(site, layer._query_dense, query, heads, width, asks=True)
     _project(site, layer._key_dense, key, shared, width)
     _project(site, layer._value_dense, value, shared, width)
+    if getattr(layer, "_gate_dense", None) is not None:
+        _project(site, layer._gate_dense, query, heads, width)
     # The layer takes its output width from the query, so both stay.
     made = _join(site, layer, heads, width)
     site.trace.classes.unite(made[0].array.ravel(), site.along(query, -1))
@@ -139,6 +155,101 @@ def trace_attention(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return [site.placed(vector, -1), *extra]
 
 
+def trace_matmul(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+    """`keras.ops.matmul`: the last axis of one is summed with the last but one of the other."""
+    ranks = {ids.rank for ids in inputs}
+    if len(inputs) != 2 or len(ranks) != 1 or min(ranks) < 3:
+        return trace_unknown(operation, inputs, site)
+    lead = _ALPHABET[: ranks.pop() - 2]
+    return _contract((f"{lead}YX", f"{lead}XZ", f"{lead}YZ"), inputs, site)
+
+
+def trace_einsum(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+    """`keras.ops.einsum` of two tensors, the samples first in all."""
+    left, _, out = operation.subscripts.replace(" ", "").partition("->")
+    letters = (*left.split(","), out)
+    plain = all(part.isalpha() and len(set(part)) == len(part) for part in letters)
+    if len(letters) != 3 or len(inputs) != 2 or not plain or len({p[0] for p in letters}) > 1:
+        return trace_unknown(operation, inputs, site)
+    return _contract(letters, inputs, site)
+
+
+def trace_dot(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+    """The layer `Dot`: one axis of each is summed with the other."""
+    axes = layer.axes if isinstance(layer.axes, (list, tuple)) else (layer.axes,) * 2
+    one, other = (ids.axis(axis) for ids, axis in zip(inputs, axes, strict=True))
+    if 0 in (one, other) or layer.normalize:
+        return refuse(inputs, site, "{} multiplies tensors with each other")
+    mine = ["A", *_ALPHABET[1 : inputs[0].rank]]
+    theirs = ["A", *_ALPHABET[inputs[0].rank : inputs[0].rank + inputs[1].rank - 1]]
+    theirs[other] = mine[one]
+    out = [x for x in mine if x != mine[one]] + [x for x in theirs[1:] if x != mine[one]]
+    return _contract(("".join(mine), "".join(theirs), "".join(out)), inputs, site)
+
+
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVW"
+_TOGETHER = "{} sums over channels of one tensor and places of the other"
+
+
+def _contract(letters: Sequence[str], inputs: Sequence[Ids], site: Site) -> Any:
+    """A product of two activations: what is summed over goes on both sides, the rest passes.
+
+    Args:
+        letters: Axes of both factors and of the product, one letter each, the samples first.
+        inputs: Ids of the factors.
+        site: Where.
+    """
+    out = letters[2]
+    found = [_principal(ids, letters, own) for own, ids in enumerate(inputs)]
+    if any(letter and letter not in out for letter in found):
+        if found[0] != found[1]:
+            return refuse(inputs, site, _TOGETHER)
+        site.trace.classes.unite(
+            *(_channels(*given, site) for given in _named(inputs, letters, found))
+        )
+        return site.pinned(f"'{site.path}' sums over its channels")
+    shared = [x for x in found if x and all(x in axes for axes in letters)]
+    if (all(found) and found[0] != found[1]) or len(shared) == 1:
+        return refuse(inputs, site, "{} multiplies tensors with each other")
+    vectors = [
+        _channels(ids, axes, letter, site)
+        for ids, axes, letter in _named(inputs, letters, found)
+        if letter
+    ]
+    if not vectors:
+        return site.pinned(f"'{site.path}' multiplies tensors without channels")
+    for other in vectors[1:]:
+        site.trace.classes.unite(vectors[0], other)
+    return site.placed(vectors[0], out.index(found[0] or found[1]))
+
+
+def _named(
+    inputs: Sequence[Ids], letters: Sequence[str], found: Sequence[str]
+) -> list[tuple[Ids, str, str]]:
+    return list(zip(inputs, letters[:2], found, strict=True))
+
+
+def _principal(ids: Ids, letters: Sequence[str], own: int) -> str:
+    """The axis of a factor that its channels are counted along; empty where it has none.
+
+    One that is summed over where there is any, then one that the other factor lacks.
+    """
+    axes, other, out = letters[own], letters[1 - own], letters[2]
+    varying = [axes[axis] for axis in ids.varying]
+    kinds = ([x for x in varying if x not in out], [x for x in varying if x not in other], varying)
+    choices = next((kind for kind in kinds if kind), [])
+    return max(choices, key=lambda x: (ids.array.shape[axes.index(x)], axes.index(x)), default="")
+
+
+def _channels(ids: Ids, axes: str, letter: str, site: Site) -> IntVector:
+    """The channel of each position of an axis; what lies in one slice goes together."""
+    axis = axes.index(letter)
+    return site.trace.classes.unite_across(ids.spread([axis]), axis)
+
+
 MULTI_HEAD = Rule(trace_multi_head, resize_multi_head, adjust=keep_scale)
 GROUPED_QUERY = Rule(trace_grouped_query, resize_grouped_query, adjust=keep_scale)
 ATTENTION = Rule(trace_attention)
+MATMUL = Rule(trace_matmul)
+EINSUM = Rule(trace_einsum)
+DOT = Rule(trace_dot)

@@ -190,6 +190,20 @@ def trace_embedding(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return site.placed(ids, -1)
 
 
+def trace_reversible(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+    """An embedding whose table, or one of its own, also leads back to the vocabulary."""
+    arguments = site.node.arguments
+    backwards = arguments.kwargs.get("reverse", next(iter(arguments.args[1:2]), False))
+    if not backwards or has_lora(layer):
+        return trace_embedding(layer, inputs, site)
+    given = site.along(inputs[0], -1)
+    if layer.tie_weights:
+        site.uses(layer.embeddings, 1, given)
+    else:
+        site.uses(layer.reverse_embeddings, 0, given)
+    return site.pinned(f"'{site.path}' gives a score for each word")
+
+
 def resize_embedding(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
     """`output_dim`."""
     config["output_dim"] = sizes.weight(layer.embeddings)[1]
@@ -275,3 +289,4 @@ TRANSPOSED = Rule(trace_transposed, resize_transposed)
 DEPTHWISE = Rule(trace_depthwise, resize_depthwise)
 SEPARABLE = Rule(trace_separable, resize_separable)
 EMBEDDING = Rule(trace_embedding, resize_embedding)
+REVERSIBLE_EMBEDDING = Rule(trace_reversible, resize_embedding)

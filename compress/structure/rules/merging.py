@@ -66,11 +66,6 @@ def trace_operator(_operation: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return meet(inputs, site)
 
 
-def trace_dot(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
-    """A product of two activations sums over what it joins."""
-    return _refuse(inputs, site, "{} multiplies tensors with each other")
-
-
 def trace_unknown(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> list[Ids]:
     """No rule: everything that goes in or comes out stays."""
     kind = type(site.layer).__name__
@@ -79,5 +74,4 @@ def trace_unknown(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> list[Ids]
 
 MEETING = Rule(trace_meeting)
 OPERATOR = Rule(trace_operator)
-DOT = Rule(trace_dot)
 UNKNOWN = Rule(trace_unknown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgepress.compress.structure.rules import operations as ops
+from edgepress.compress.structure.rules.attention import EINSUM, MATMUL
 from edgepress.compress.structure.rules.elementwise import SAME
 from edgepress.compress.structure.rules.merging import OPERATOR
 from edgepress.compress.structure.rules.movement import trace_concatenate, trace_reshape
@@ -27,6 +28,8 @@ OPERATIONS: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE.split(), SAME),
     **dict.fromkeys(_MEETING.split(), OPERATOR),
     **dict.fromkeys(_REDUCTIONS.split(), Rule(ops.trace_reduction)),
+    "Matmul": MATMUL,
+    "Einsum": EINSUM,
     "Softmax": SOFTMAX,
     "LogSoftmax": SOFTMAX,
     "Reshape": Rule(trace_reshape, revise=ops.revise_reshape),

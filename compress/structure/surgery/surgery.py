@@ -13,6 +13,7 @@ from edgepress.compress.graph import graph_of, resolve
 from edgepress.compress.models.rebuilding.copying import plain_configuration, trusting
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.rules import rule_for
+from edgepress.compress.structure.surgery.initial_values import InitialValues
 from edgepress.compress.structure.tracing.groups import Alive, Channels
 from edgepress.compress.structure.tracing.rewired_graph import Remains
 
@@ -50,6 +51,14 @@ class _Rebuild:
     remains: Remains
     made: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     undrawn: list[tuple[Any, str, Any]] = field(default_factory=list)
+    initial: InitialValues = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.initial = InitialValues(self.left)
+
+    def left(self, weight: Any) -> Any:
+        """The values that are left of a weight of the original."""
+        return sliced(weight, self.channels.kept(weight, self.alive))
 
     @property
     def channels(self) -> Channels:
@@ -176,6 +185,7 @@ class _Rebuild:
                 f"let {type(old).__name__}.from_config take what its get_config gives",
             ) from error
         self.undrawn.extend(_start_at_zero(new))
+        self.initial.give(old, new)
         return new
 
 
@@ -257,15 +267,15 @@ def rebuild(remains: Remains) -> Surgery:
         As `remove`.
     """
     work = _Rebuild(remains)
-    channels, alive = remains.channels, remains.alive
-    new = work.model(channels.model)
+    new = work.model(remains.channels.model)
+    work.initial.end()
     for layer, name, initializer in work.undrawn:
         setattr(layer, name, initializer)
     for old_part, new_part in work.made.values():
         _copy_flags(old_part, new_part)
         if graph_of(old_part) is None:
-            _copy_weights(channels, alive, old_part, new_part)
-    return Surgery(channels, alive, new, work)
+            _copy_weights(work, old_part, new_part)
+    return Surgery(remains.channels, remains.alive, new, work)
 
 
 def _start_at_zero(layer: Any) -> list[tuple[Any, str, Any]]:
@@ -288,9 +298,9 @@ def _start_at_zero(layer: Any) -> list[tuple[Any, str, Any]]:
     return found
 
 
-def _copy_weights(channels: Channels, alive: Alive, old: Any, new: Any) -> None:
-    for before, after in zip(old.variables, new.variables, strict=True):
-        after.assign(sliced(before, channels.kept(before, alive)))
+def _copy_weights(work: _Rebuild, old: Any, new: Any) -> None:
+    for before, after in work.initial.missing(old, new):
+        after.assign(work.left(before))
     adjust = rule_for(old).adjust
     if adjust is not None:
         adjust(old, new)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data import Dataset, Split
-from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.storage import Limits
 from edgepress.compress.kernel.progress import Progress, Silent
@@ -145,7 +145,9 @@ def _features(frozen: Any, rest: Any, split: Split, make: Any) -> Split:
     joined = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *targets)
     return FeatureSplit(
         split.name,
-        ArraySource(dict(zip(names, features, strict=True)), joined),
+        ArraySource(
+            dict(zip(names, features, strict=True)), joined, getattr(split.source, "weights", None)
+        ),
         Preparation(dict(zip(names, kinds, strict=True))),
         split.augmentation,
     )

@@ -25,7 +25,7 @@ class Batches:
     """Batches of stored samples; can be passed over more than once.
 
     Attributes:
-        element_spec: (inputs, targets) specifications, the number of samples open.
+        element_spec: (inputs, targets[, weights]) specifications, the number of samples open.
         fetch: Gives the samples at some indices.
         order: (n,) indices.
         size: Samples in a batch; the last may be smaller.
@@ -59,36 +59,38 @@ class FeatureSplit(Split):
         """The batches of one training epoch; features aren't augmented."""
         del augment
         order = self.order(seed, epoch)
-        return self._batches(order[skip_batches * batch_size :], batch_size)
+        return self._drawn(order[skip_batches * batch_size :], batch_size, self.weighted)
 
-    def in_order(self, batch_size: int = 256) -> Any:
+    def in_order(self, batch_size: int = 256, weighted: bool = False) -> Any:
         """All samples in stored order."""
-        return self._batches(np.arange(self.size), batch_size)
+        return self._drawn(np.arange(self.size), batch_size, weighted and self.weighted)
 
-    def _batches(self, order: Array, batch_size: int) -> Batches:
+    def _drawn(self, order: Array, batch_size: int, weighted: bool) -> Batches:
         import tensorflow as tf
 
         source = self.source
         assert isinstance(source, ArraySource)
-        fetch = _fetch(source)
+        fetch = _fetch(source, weighted)
         spec = tf.nest.map_structure(
             lambda t: tf.TensorSpec((None, *t.shape[1:]), t.dtype), fetch(np.arange(1))
         )
         return Batches(spec, fetch, order, batch_size)
 
 
-def _fetch(source: ArraySource) -> Fetch:
+def _fetch(source: ArraySource, weighted: bool) -> Fetch:
     """Rows of a source's arrays as tensors; of arrays on disk only those rows are read."""
     import tensorflow as tf
 
     mapped = any(isinstance(array, np.memmap) for array in source.inputs.values())
     stored = (source.inputs, source.targets) if mapped else source._tensors
+    if weighted:
+        stored = (*stored, source.weights)
 
     def rows(array: Any, chosen: Array) -> Any:
         return tf.constant(array[chosen]) if mapped else tf.gather(array, chosen)
 
     def fetch(chosen: Array) -> Any:
-        inputs, targets = tf.nest.map_structure(lambda array: rows(array, chosen), stored)
-        return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), targets
+        inputs, *rest = tf.nest.map_structure(lambda array: rows(array, chosen), stored)
+        return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), *rest
 
     return fetch

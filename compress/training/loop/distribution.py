@@ -90,10 +90,10 @@ class Replicas:
         Args:
             objective: What is minimised.
             apply: Changes the model: takes gradients and the variables that they belong to.
-            signature: (inputs, targets) specifications of the batches.
+            signature: (inputs, targets[, weights]) specifications of the batches.
 
         Returns:
-            A function of (inputs, targets), the whole batch, that gives its loss.
+            A function of (inputs, targets[, weights]), the whole batch, that gives its loss.
         """
         import tensorflow as tf
 
@@ -101,12 +101,12 @@ class Replicas:
         variables = model.trainable_variables
         statistics = _statistics(model)
 
-        def share(inputs: Any, targets: Any) -> Any:
+        def share(*batch: Any) -> Any:
             context = tf.distribute.get_replica_context()
-            own, part = _share(inputs, targets, context)
+            own, part = _share(batch, context)
             with tf.GradientTape() as tape:
                 outputs = floats(model(own[0], training=True))
-                loss = objective.loss(model, own[0], outputs, own[1]) * part
+                loss = objective.loss(model, own[0], outputs, *own[1:]) * part
             gradients = tape.gradient(loss, variables)
             for value in statistics:
                 mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.identity(value))
@@ -115,23 +115,23 @@ class Replicas:
             return loss
 
         @tf.function(input_signature=signature, autograph=False)
-        def step(inputs: Any, targets: Any) -> Any:
-            losses = strategy.run(share, args=(inputs, targets))
+        def step(*batch: Any) -> Any:
+            losses = strategy.run(share, args=batch)
             return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
         return step
 
 
-def _share(inputs: Any, targets: Any, context: Any) -> tuple[Any, Any]:
+def _share(batch: Any, context: Any) -> tuple[Any, Any]:
     """A replica's samples of a batch, and their share of it; one sample of no weight where none."""
     import tensorflow as tf
 
-    size = tf.shape(tf.nest.flatten(targets)[0])[0]
+    size = tf.shape(tf.nest.flatten(batch[1])[0])[0]
     number, count = context.replica_id_in_sync_group, context.num_replicas_in_sync
     chosen = tf.range(number, tf.maximum(size, number), count)
     part = tf.cast(tf.size(chosen), tf.float32) / tf.cast(size, tf.float32)
     chosen = tf.cond(tf.size(chosen) > 0, lambda: chosen, lambda: tf.zeros((1,), tf.int32))
-    return tf.nest.map_structure(lambda t: tf.gather(t, chosen), (inputs, targets)), part
+    return tf.nest.map_structure(lambda t: tf.gather(t, chosen), batch), part
 
 
 def _statistics(model: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,10 +81,16 @@ class Judge:
             The index from 0, or None while no epoch counts.
         """
         sign = 1.0 if self.higher_is_better else -1.0
+
+        def merit(value: float) -> float:
+            return (
+                sign * value if value == value else -math.inf
+            )  # what is undefined is better than nothing
+
         candidates = [i for i, final in enumerate(settled) if final]
         return max(
             candidates,
-            key=lambda i: (sign * epochs[self.metric][i], -epochs[self.loss][i], -i),
+            key=lambda i: (merit(epochs[self.metric][i]), -epochs[self.loss][i], -i),
             default=None,
         )
 

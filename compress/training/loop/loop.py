@@ -148,7 +148,7 @@ class Loop:
 
     def _compile(
         self, objective: Objective, factors: Factors
-    ) -> tuple[Updates, Callable[[Any, Any], Any]]:
+    ) -> tuple[Updates, Callable[..., Any]]:
         with self._replicas.scope() if self._replicas else nullcontext():
             self._optimizer.build(self._model.trainable_variables)
             updates = Updates(self._model, self._optimizer, self._spec, factors)
@@ -227,13 +227,13 @@ class Loop:
         batches = self._split.epoch(self._spec.batch_size, self._seed, epoch)
         losses = self.columns.get(self.judge.loss, [])
         total, done = 0.0, 0
-        for number, (inputs, targets) in enumerate(batches):
+        for number, batch in enumerate(batches):
             before = epoch * self._steps + number
             self._pace.move(before, losses)
             self._look_back.move(before)
             if self._callbacks:
                 hooks.on_train_batch_begin(number)
-            loss = float(self._step(inputs, targets))
+            loss = float(self._step(*batch))
             if not math.isfinite(loss):
                 rate = self._pace.current()
                 raise Diverged(_divergence(loss, epoch, number, rate, self._spec))

@@ -43,31 +43,40 @@ class Objective:
     others: Recorder | None = None
     own_loss: OwnLoss | None = None
 
-    def task_loss(self, inputs: Any, outputs: Any, targets: Any, train: bool = False) -> Any:
-        """The task's loss, mean over samples, summed over outputs; or the model's own.
+    def task_loss(
+        self, inputs: Any, outputs: Any, targets: Any, train: bool = False, weights: Any = None
+    ) -> Any:
+        """The task's loss, summed over outputs; or the model's own.
+
+        It is a mean over samples, unless it was compiled as their sum.
 
         Args:
             inputs: What the model was given.
             outputs: What it gave, in its own structure.
             targets: What it should have given.
-            train: Whether samples are weighed, as in training.
+            train: Whether classes are weighed, as in training.
+            weights: What each sample counts, as the data says it; or None.
         """
-        if self.own_loss is None:
-            return self._usual_loss(flat(outputs), targets, weighed=train)
-        weights = None
         if train and self.weights:
-            first = self.task.target_list(targets)[0]
-            weights = sample_weights(self.weights, self.task.losses[0], first, flat(outputs)[0])
+            weights = self._by_class(flat(outputs)[0], targets, weights)
+        if self.own_loss is None:
+            return _whole(self.task.total_loss(flat(outputs), targets, weights))
         return self.own_loss(inputs, targets, outputs, weights, train)
 
-    def _usual_loss(self, outputs: list[Any], targets: Any, weighed: bool) -> Any:
-        if weighed and self.weights:
-            target = self.task.target_list(targets)[0]
-            weights = sample_weights(self.weights, self.task.losses[0], target, outputs[0])
-            return _whole(self.task.keras_loss()(target, outputs[0], sample_weight=weights))
-        return _whole(self.task.total_loss(outputs, targets))
+    def _by_class(self, output: Any, targets: Any, weights: Any) -> Any:
+        """Weights of classes, times those that the data gives."""
+        target = self.task.target_list(targets)[0]
+        found = sample_weights(self.weights, self.task.losses[0], target, output)
+        given = next(iter(weights.values()), None) if isinstance(weights, dict) else weights
+        if given is None:
+            return found
+        import tensorflow as tf
 
-    def loss(self, model: Any, inputs: Any, outputs: Any, targets: Any) -> Any:
+        # One for each sample counts for all places of it.
+        missing = [1] * (found.shape.rank - given.shape.rank)
+        return found * tf.reshape(given, tf.concat([tf.shape(given), missing], 0))
+
+    def loss(self, model: Any, inputs: Any, outputs: Any, targets: Any, weights: Any = None) -> Any:
         """What is minimised: the loss, or its mixture with the distance from the teacher.
 
         With what the model's layers add to it; a loss of the model's own decides that itself.
@@ -77,8 +86,9 @@ class Objective:
             inputs: What it was given.
             outputs: What it gave, in its own structure.
             targets: What it should have given.
+            weights: What each sample counts, or None.
         """
-        total = self._mixed(inputs, outputs, targets)
+        total = self._mixed(inputs, outputs, targets, weights)
         if self.own_loss is not None and self._hard_share > 0:
             return total
         return total + _added(model, total.dtype) if model.losses else total
@@ -88,13 +98,13 @@ class Objective:
         """Share of the loss that labels have."""
         return 1.0 if self.teacher is None else 1 - self.spec.distill_weight
 
-    def _mixed(self, inputs: Any, outputs: Any, targets: Any) -> Any:
+    def _mixed(self, inputs: Any, outputs: Any, targets: Any, weights: Any) -> Any:
         if self.teacher is None:
-            return self.task_loss(inputs, outputs, targets, train=True)
+            return self.task_loss(inputs, outputs, targets, True, weights)
         taught = flat(self.teacher(inputs, training=False))
         soft = distillation_loss(self.task, flat(outputs), taught, self.spec.temperature)
         weight = self.spec.distill_weight
-        hard = self.task_loss(inputs, outputs, targets, train=True) if weight < 1 else 0.0
+        hard = self.task_loss(inputs, outputs, targets, True, weights) if weight < 1 else 0.0
         total = weight * soft + (1 - weight) * hard
         if self.own is None or self.others is None:
             return total
@@ -147,20 +157,20 @@ def training_step(
         objective: What is minimised; the model's regularisation is added.
         apply: Changes the model: takes gradients and the variables that they belong to.
         metrics: Keras metrics of the training display, each with the place of its output.
-        signature: (inputs, targets) specifications of the batches.
+        signature: (inputs, targets[, weights]) specifications of the batches.
 
     Returns:
-        A function of (inputs, targets) that changes the model and returns the loss.
+        A function of (inputs, targets[, weights]) that changes the model and returns the loss.
     """
     import tensorflow as tf
 
     variables = model.trainable_variables
 
     @tf.function(input_signature=signature, autograph=False)
-    def step(inputs: Any, targets: Any) -> Any:
+    def step(inputs: Any, targets: Any, *weights: Any) -> Any:
         with tf.GradientTape() as tape:
             given = floats(model(inputs, training=True))
-            loss = objective.loss(model, inputs, given, targets)
+            loss = objective.loss(model, inputs, given, targets, *weights)
         if variables:
             gradients = tape.gradient(loss, variables)
             apply(gradients, variables)
@@ -198,16 +208,16 @@ class Validation:
         import tensorflow as tf
 
         self._task = objective.task
-        self._batches = split.in_order(max(batch_size, 256))
+        self._batches = split.in_order(max(batch_size, 256), weighted=True)
         self._metrics = self._task.keras_metrics()
 
         @tf.function(input_signature=self._batches.element_spec, autograph=False)
-        def step(inputs: Any, targets: Any) -> Any:
+        def step(inputs: Any, targets: Any, *weights: Any) -> Any:
             given = floats(model(inputs, training=False))
             outputs = flat(given)
             for metric in self._metrics:
                 metric.update_state(targets, outputs[0])
-            return objective.task_loss(inputs, given, targets), outputs
+            return objective.task_loss(inputs, given, targets, False, *weights), outputs
 
         self._step = step
 
@@ -219,8 +229,8 @@ class Validation:
         for metric in self._metrics:
             metric.reset_state()
         losses, sizes, collected = [], [], []
-        for inputs, targets in self._batches:
-            loss, outputs = self._step(inputs, targets)
+        for inputs, targets, *weights in self._batches:
+            loss, outputs = self._step(inputs, targets, *weights)
             losses.append(float(loss))
             sizes.append(len(outputs[0]))
             if not self._metrics:

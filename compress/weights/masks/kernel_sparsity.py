@@ -18,5 +18,5 @@ def kernel_sparsity(model: Any) -> float:
         0 to 1; 0 for a model without kernels.
     """
     kernels, _ = find_kernels(model, depthwise=True)
-    zeros, weights = count_zeros([k.value() for k in kernels])
+    zeros, weights = count_zeros([k.seen() for k in kernels])
     return zeros / weights if weights else 0.0

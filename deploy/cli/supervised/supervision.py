@@ -24,6 +24,7 @@ from edgepress.compress.kernel import onednn
 from edgepress.compress.kernel.files import write_text
 from edgepress.compress.processes import signals
 from edgepress.compress.processes.children import NATIVE_DEATHS, died, end, start
+from edgepress.deploy.cli.quiet import announce_frameworks
 
 # In the folder of a work's state: the signal that ended its training with oneDNN's kernels.
 CRASH_FILE = ".onednn.state"
@@ -55,12 +56,14 @@ def supervise(work: Work | None = None) -> None:
         work: What is known of the command's work.
 
     Raises:
+        InputError: The command's MODEL isn't there.
         Exit: The child has ended and said everything itself.
         DeviceError: It died of its own fault, without oneDNN's kernels too, or was killed.
     """
     words = click.get_current_context().find_root().obj
     if words is None or signals.are_parents():
         return
+    announce_frameworks()
     work = work or Work()
     known = _crash_of(work.state)
     code = _run(words, known)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.deploy.exporters.onnx.constant_shapes import with_constant_shapes
 from edgepress.deploy.exporters.onnx.handlers import HANDLERS
 from edgepress.deploy.exporters.onnx.names import named, settle_shapes
 from edgepress.deploy.exporters.onnx.tf2onnx_patches import mended
@@ -68,6 +69,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if request.get("slim", True):
             model = _slimmed(model, probe, want, request)
+        model = _shaped(model, probe, want, request)
         settle_shapes(model.graph)
         onnx.save(model, request["out"])
         return {
@@ -170,13 +172,17 @@ def _check(
     session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    nchw = set(request.get("nchw") or ())
-    given = {n: np.moveaxis(a, -1, 1) if n in nchw else a for n, a in probe.items()}
-    got = session.run(None, given)
+    got = session.run(None, _as_taken(probe, request))
     for name, a, b in zip(request["outputs"], got, want, strict=True):
         scale = float(np.abs(b).max(initial=0)) or 1.0
         if a.shape != b.shape or not np.allclose(a / scale, b / scale, atol=_SAME, equal_nan=True):
             raise ValueError(f"output '{name}' differs from the graph's")
+
+
+def _as_taken(probe: Mapping[str, NDArray[Any]], request: Mapping[str, Any]) -> dict[str, Any]:
+    """Samples as the file takes them, the channels first where that is asked for."""
+    first = set(request.get("nchw") or ())
+    return {n: np.moveaxis(a, -1, 1) if n in first else a for n, a in probe.items()}
 
 
 def _slimmed(
@@ -197,3 +203,20 @@ def _slimmed(
         print(f"onnxslim's graph isn't used: {error}")
         return model
     return slim if len(slim.graph.node) < len(model.graph.node) else model
+
+
+def _shaped(
+    model: Any,
+    probe: Mapping[str, NDArray[Any]],
+    want: list[NDArray[Any]],
+    request: Mapping[str, Any],
+) -> Any:
+    """The model with constant shapes where sizes are known, and that proves equal."""
+    try:
+        shaped = with_constant_shapes(model, _as_taken(probe, request))
+        if shaped is not None:
+            _check(shaped, probe, want, request)
+    except Exception as error:
+        print(f"computed shapes are left: {error}")
+        return model
+    return model if shaped is None else shaped

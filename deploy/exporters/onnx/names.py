@@ -12,7 +12,7 @@ from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
 
 
 def named(model: Any, request: Mapping[str, Any]) -> Any:
-    """The model with Keras's names for inputs and outputs, and "batch" for the free size."""
+    """The model with Keras's names for inputs and outputs, and readable ones for free sizes."""
     graph = model.graph
     if len(graph.input) != len(request["inputs"]) or len(graph.output) != len(request["outputs"]):
         raise ValueError("the file has other inputs or outputs than the model")
@@ -21,13 +21,35 @@ def named(model: Any, request: Mapping[str, Any]) -> Any:
          *zip((o.name for o in graph.output), request["outputs"], strict=True)]
     )  # fmt: skip
     _rename(graph, {old: name for old, name in new.items() if old != name})
-    for value in (*graph.input, *graph.output):
-        sizes = _sizes(value)
-        if sizes and not sizes[0].dim_value:
-            sizes[0].dim_param = "batch"
+    _name_sizes(graph, request.get("nchw") or ())
     model.producer_name = "edgepress"
+    graph.doc_string = ""  # tf2onnx writes how many functions TensorFlow had seen before
     _settle(graph)
     return model
+
+
+# Axes behind the batch, by how many there are, the channels last.
+_AXES = {1: ("steps",), 2: ("steps",), 3: ("height", "width"), 4: ("depth", "height", "width")}
+
+
+def _name_sizes(graph: Any, channels_first: Collection[str]) -> None:
+    """Call free sizes what they are: "batch", "height", "width", "steps".
+
+    Those of an output, and of one of several inputs, begin with its name.
+    """
+    for value in (*graph.input, *graph.output):
+        sizes = _sizes(value)
+        alone = len(graph.input) == 1 and value.name == graph.input[0].name
+        axes = _AXES.get(len(sizes) - 1, ())
+        axes = ("channels", *axes) if value.name in channels_first else axes
+        for place, size in enumerate(sizes):
+            if size.dim_value:
+                continue
+            if place == 0:
+                size.dim_param = "batch"
+                continue
+            axis = axes[place - 1] if place <= len(axes) else f"axis_{place}"
+            size.dim_param = axis if alone else f"{value.name}_{axis}"
 
 
 _COUNTED = re.compile(r"__\d+(?=:\d+$|$)")

@@ -24,7 +24,7 @@ def sort_nodes(graph: Any) -> None:
             node = stack[-1]
             first = id(node) not in state
             state.setdefault(id(node), False)
-            needed = [made_by[n] for n in _reads(node) if n in made_by] if first else []
+            needed = [made_by[n] for n in reads(node) if n in made_by] if first else []
             waiting = [n for n in needed if id(n) not in state]
             if waiting:
                 stack.extend(waiting)
@@ -38,12 +38,12 @@ def sort_nodes(graph: Any) -> None:
     graph.node.extend(copies)
 
 
-def _reads(node: Any) -> Iterator[str]:
+def reads(node: Any) -> Iterator[str]:
     """Names that a node reads, in the bodies of loops and branches too."""
     yield from node.input
     for inner in bodies(node):
         for part in inner.node:
-            yield from _reads(part)
+            yield from reads(part)
 
 
 def bodies(node: Any) -> Iterator[Any]:

@@ -18,11 +18,13 @@ _HEAVY = 100_000_000  # bytes: a graph whose copies a laptop would feel
 @contextmanager
 def mended() -> Iterator[None]:
     """Let tf2onnx convert rightly, in a settled order, with few copies of the weights at a time."""
-    from tf2onnx import optimizer, tf_loader
+    from tf2onnx import optimizer, tf_loader, utils
     from tf2onnx.graph import Node
     from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
     stand_ins = (
+        # It numbers names on from conversion to conversion.
+        (utils, "INTERNAL_NAME", 1),
         (optimizer, "copy", SimpleNamespace(deepcopy=_light_copy)),
         (Node, "update_proto", _without_weights(Node.update_proto)),
         # It goes through sets of nodes, whose order is that of the nodes in memory. The worker

@@ -20,7 +20,7 @@ import numpy as np
 
 from edgepress.benchmarks.tflite.graph import packed
 from edgepress.benchmarks.tflite.metadata_tables import LABELS, Described, Description, pack, unpack
-from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reason
 
@@ -59,13 +59,15 @@ def describe(
     labels = tuple(" ".join(str(c).split()) for c in class_names) if labelled else ()
     if not (mean or labels):
         return False
+    bgr = preparation is not None and preparation.linear is not None and preparation.linear.reversed
     told = Description(
         name,
-        about,
+        f"{about}; takes BGR images" if bgr else about,
         tuple(Described(n, mean, std) if real else Described(n) for n, _, real in inputs),
         tuple(Described(n, labels=labels) for n, _, _ in outputs),
     )
-    images = [real and len(shape) == 4 and shape[-1] == 3 for _, shape, real in inputs]
+    # The description has a word for RGB and none for BGR.
+    images = [real and len(shape) == 4 and shape[-1] == 3 and not bgr for _, shape, real in inputs]
     _add(model, schema, pack(told, images))
     _write(path, model, labels)
     return True
@@ -77,13 +79,8 @@ def normalization(preparation: Preparation | None) -> tuple[tuple[float, ...], t
     >>> normalization(Preparation({}, scale=0.5, mean=(1.0,), std=(4.0,)))
     ((2.0,), (8.0,))
     """
-    if preparation is None:
-        return (), ()
-    if (preparation.scale, preparation.mean, preparation.std) == (None, None, None):
-        return (), ()
-    scale = preparation.scale or 1.0
-    mean, std = preparation.mean or (0.0,), preparation.std or (1.0,)
-    return tuple(v / scale for v in mean), tuple(v / scale for v in std)
+    numbers = None if preparation is None else preparation.linear
+    return ((), ()) if numbers is None else (numbers.mean, numbers.std)
 
 
 def read_description(path: Path | str) -> Description | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.tflite.graph import read_graph
+from edgepress.benchmarks.tflite.graph import packed, read_graph
 from edgepress.deploy.exporters.tflite.conversion import samples_of
 
 
@@ -40,10 +40,35 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     engine = quantizer.Quantizer(request["source"], recipes[request["precision"]]())
     ranges = _ranges(engine, request) if engine.need_calibration else None
     result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    Path(request["out"]).write_bytes(bytes(result.quantized_model))
+    Path(request["out"]).write_bytes(with_options(bytes(result.quantized_model)))
     if _kinds(request["out"]) == _kinds(request["source"]):
         raise ValueError("no weight of this model can be stored in fewer bits")
     return {}
+
+
+def with_options(content: bytes) -> bytes:
+    """A file whose DEQUANTIZE operators have the table of options that OpenVINO reads in each.
+
+    The table is empty; TensorFlow's converter writes it, the quantiser doesn't.
+
+    Args:
+        content: A TFLite file.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    wanted, kind = schema.BuiltinOperator.DEQUANTIZE, schema.BuiltinOptions.DequantizeOptions
+    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    bare = [
+        operator
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if codes[operator.opcodeIndex] == wanted and operator.builtinOptions is None
+    ]
+    for operator in bare:
+        operator.builtinOptionsType = kind
+        operator.builtinOptions = schema.DequantizeOptionsT()
+    return packed(model, len(content)) if bare else content
 
 
 def _ranges(engine: Any, request: Mapping[str, Any]) -> Any:

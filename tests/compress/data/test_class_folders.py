@@ -124,7 +124,7 @@ def test_an_array_that_would_not_be_read_is_named_with_the_near_name(name: str) 
     assert f"'{ARRAYS[name]}'" in caught.value.hint
 
 
-def test_sample_weights_are_refused_and_other_arrays_named() -> None:
+def test_sample_weights_beside_no_samples_are_refused_and_other_arrays_named() -> None:
     x, y = np.zeros((8, 4, 4, 1), np.float32), np.arange(8) % 2
     with pytest.raises(InputError, match="sample_weight_train"):
         open_data({"x": x, "y": y, "sample_weight_train": y}, _model(2))

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from edgepress.compress import open_data
-from edgepress.compress.data.readers.folders import read_image
-from edgepress.compress.data.readers.image_files import check_images
+from edgepress.compress.data.readers.images.image_files import check_images
+from edgepress.compress.data.readers.images.reading import ImageReading
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import read_json
 from edgepress.compress.models.guarding.limits import VARIABLE
@@ -59,7 +59,7 @@ def test_images_of_too_many_pixels_are_not_decoded(side: int, tmp_path: Path) ->
 def test_an_image_that_grew_since_it_was_checked(tmp_path: Path) -> None:
     path = str(_declared_png(tmp_path / "a.png", 20_000, 20_000))
     with pytest.raises(InputError, match="above the limit of 89,478,485; scale it down"):
-        read_image(path, (8, 8), 3)
+        ImageReading((8, 8), 3).read(path)
 
 
 def test_large_images_are_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from edgepress.compress import open_data
-from edgepress.compress.data.readers.image_files import check_images
+from edgepress.compress.data.readers.images.image_files import check_images
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec
 

@@ -280,6 +280,10 @@ COMPILED = {
     "ignored class": (
         dense(3, "softmax"), CLASS, keras.losses.SparseCategoricalCrossentropy(ignore_class=1),
     ),
+    "summed": (
+        dense(3, "softmax"), CLASS, keras.losses.SparseCategoricalCrossentropy(reduction="sum"),
+    ),
+    "not reduced": (dense(2), X[:, :2], keras.losses.MeanSquaredError(reduction="none")),
 }  # fmt: skip
 
 
@@ -289,7 +293,7 @@ def test_the_compiled_loss_is_the_one_trained_by(case, ending, tmp_path):
     given, targets, loss = COMPILED[case]
     model = keras.models.clone_model(given)
     model.compile("sgd", loss)
-    expected = float(loss(targets, model(X)))
+    expected = float(np.sum(loss(targets, model(X))))
     if ending:
         model.save(tmp_path / f"m{ending}")
         model = load(tmp_path / f"m{ending}")
@@ -338,6 +342,32 @@ def test_a_loss_of_the_users_own_is_taken_and_named(tmp_path):
         task = task_of(one, X[:, :2])
         assert float(task.total_loss([one(X)], X[:, :2])) == pytest.approx(expected, rel=1e-5)
         assert "cubic_error" in task.text()
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+def test_a_loss_of_the_users_own_that_is_no_mean_is_summed_up(reduction):
+    class Cubic(keras.losses.Loss):
+        def call(self, targets, outputs):
+            return ops.mean(ops.abs(targets - outputs) ** 3, -1)
+
+    model = dense(2)
+    model.compile("sgd", Cubic(reduction=reduction))
+    task = task_of(model, X[:, :2])
+    expected = float(np.sum(Cubic(reduction="none")(X[:, :2], model(X))))
+    assert float(task.total_loss([model(X)], X[:, :2])) == pytest.approx(expected, rel=1e-5)
+    assert "summed up" in task.text()
+
+
+def test_a_summed_loss_takes_steps_as_long_as_its_batches():
+    model, data = dense(3, "softmax"), {"train": (X, CLASS), "val": (X, CLASS)}
+
+    def step(reduction):
+        loss = keras.losses.SparseCategoricalCrossentropy(reduction=reduction)
+        model.compile("sgd", loss)
+        tuned = finetune(model, data, epochs=1, batch_size=len(X), optimizer="sgd", lr=1e-4).model
+        return tuned.get_weights()[0] - model.get_weights()[0]
+
+    assert step("sum") == pytest.approx(len(X) * step("mean"), rel=1e-2, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,11 @@ def test_each_way_to_a_step_gives_its_kind(structure: str) -> None:
 def test_a_step_that_an_older_run_spelled_out_is_read(structure: str, tmp_path: Path) -> None:
     units = UNITS if structure in ("channels", "layers") else {}
     old = FLAT | units | {"structure": structure, **LEAST[structure]}
-    assert PruneSpec.model_validate(old) == least(structure)
+    # Their default of multiples, spelled out, reads as if it had been asked for.
+    kept = {"round_to": 8} if structure == "channels" else {}
+    assert PruneSpec.model_validate(old) == PruneSpec(
+        structure=structure, **LEAST[structure], **kept
+    )
     recipe = Recipe(model="m", data="d", prune=(old,))
     write_recipe(recipe, tmp_path / "r.yaml")
     assert read_recipe(tmp_path / "r.yaml") == recipe

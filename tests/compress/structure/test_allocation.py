@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 
 import keras
 import numpy as np
@@ -60,18 +61,46 @@ def test_absolute_targets_and_shares_of_channels() -> None:
     plan = make_plan(model, spec(sparsity=0.25))
     free = sum(g.size for g in find_channels(model).groups if g.prunable)
     kept = free - sum(r.removed for r in plan.removals())
-    assert 0.95 * 0.75 * free <= kept <= 0.75 * free
+    assert 0.99 * 0.75 * free - 1 <= kept <= 0.75 * free
 
 
 @pytest.mark.parametrize("width", [16, 24, 32, 64, 128])
 def test_small_networks_reach_their_target_too(width: int) -> None:
     plan = make_plan(network(width), spec(target_macs=0.5))
-    assert 0.475 <= plan.macs[1] / plan.macs[0] <= 0.5
+    least = 0.495 if width > 16 else 0.49  # there one channel is 1.3 % of the MACs
+    assert least <= plan.macs[1] / plan.macs[0] <= 0.5
 
 
-@pytest.mark.parametrize(("size", "round_to", "step"), [(16, 8, 2), (64, 8, 8), (512, 16, 16)])
-def test_multiples_fit_the_width(size: int, round_to: int, step: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "round_to", "step"),
+    [(16, None, 2), (64, None, 8), (512, None, 8), (16, 8, 8), (64, 32, 32)],
+)
+def test_only_multiples_that_nobody_asked_for_fit_the_width(
+    size: int, round_to: int | None, step: int
+) -> None:
     assert multiple_for(size, round_to) == step
+
+
+def test_multiples_that_are_asked_for_are_kept_in_every_group() -> None:
+    found = []
+    for multiple in (1, 2, 4, 8, 16):
+        plan = make_plan(network(32), spec(target_macs=0.6, round_to=multiple))
+        left = {r.group: r.of - r.removed for r in plan.removals()}
+        assert {r.multiple for r in plan.removals()} == {multiple}
+        assert all(width % multiple == 0 for width in left.values())
+        assert plan.macs[1] / plan.macs[0] <= 0.6
+        found.append(left)
+    assert all(a != b for a, b in itertools.combinations(found, 2))
+
+
+def test_the_account_says_what_each_width_is_a_multiple_of() -> None:
+    result = prune(network(), structure="channels", target_macs=0.5, criterion="l1")
+    assert result.removed
+    for group in result.to_json()["removed"]:
+        assert group["multiple"] == math.gcd(group["of"] - group["removed"], 8)
+    wide = prune(network(), structure="channels", target_macs=0.9, round_to=24)
+    assert {group.multiple for group in wide.removed} == {24}
+    assert any(note.startswith("round_to 24 leaves these groups whole") for note in wide.notes)
 
 
 @given(st.integers(1, 300), st.integers(1, 32), st.integers(1, 40))

@@ -21,6 +21,9 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 mode, state, out = sys.argv[2:5]
+from edgepress.compress.kernel import lean_keras
+
+lean_keras.load()
 import tensorflow as tf
 if mode == "mirrored":
     processor = tf.config.list_physical_devices("CPU")[0]

@@ -13,7 +13,7 @@ from keras import layers
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.benchmarks.tflite.metadata_tables import Described, Description, pack, unpack
-from edgepress.compress.data.preparation import Preparation
+from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec
 from edgepress.deploy.exporters.tflite.metadata import describe, normalization, read_description

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers, ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.deploy import export
 from edgepress.deploy.exporters.tracing import SIGNATURE, trace_model
 
@@ -106,3 +107,23 @@ def test_int8_keeps_masked_attention(kind: str, tmp_path, worker) -> None:
 def test_int8_clips_one_reader_alone(kind: str, tmp_path, worker) -> None:
     """The other reader was given clipped values (noise 1)."""
     assert _noise(_model(CLIPS[kind]), tmp_path, worker) < 0.1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("kind", ["relu", "relu6", "maximum"])
+def test_a_relu_behind_a_product_of_two_activations_stays(kind, turned, tmp_path, worker) -> None:
+    """The converter made one operator of both, and lost the ReLU."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,), name="inputs")
+    x = layers.Dense(4)(inputs)
+    product = ops.matmul(ops.transpose(x), inputs) if turned else ops.matmul(x, inputs)
+    clip = {"maximum": lambda v: ops.maximum(v, 0.0)}.get(kind) or getattr(ops, kind)
+    model = keras.Model(inputs, clip(product))
+    graph = trace_model(model, tmp_path / "graph", batch=4)
+    path, samples = tmp_path / "x.tflite", np.random.default_rng(0).normal(size=(4, 4))
+    request = {"source": str(graph.folder), "out": str(path), "precision": "float32"}
+    worker.ask("tflite", request | {"io": "float", "calibration": None, "batch": 4})
+    samples = samples.astype(np.float32)
+    with Runtime(path) as runtime:
+        (got,) = runtime.predict({"inputs": samples}).values()
+    np.testing.assert_allclose(got, model(samples), atol=1e-5)

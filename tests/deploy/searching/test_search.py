@@ -23,6 +23,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel import registry
 from edgepress.deploy import search
 from edgepress.deploy.cli.main import cli
+from edgepress.deploy.demo import network
 from edgepress.deploy.pipeline.pipeline import run
 from edgepress.deploy.recipe import read_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES, Objective
@@ -41,12 +42,20 @@ LINE: dict[str, Any] = {
     "data": {"spec": "edgepress.deploy.demo:digits", "scale": "1/16"},
     "prune": [{"structure": "channels", "target_macs": 0.5}],
     "export": {"formats": ["tflite"], "quantize": ["float32"]},
-    "benchmark": {"runs": 5},
+    "benchmark": {"runs": 5, "launches": 1},
 }
 
 
 def recipe(**search: Any) -> SearchRecipe:
     return SearchRecipe.model_validate({**LINE, "search": search})
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The line with a model that is trained once, not by every process of a search."""
+    path = tmp_path_factory.mktemp("model") / "digits.keras"
+    network().save(path)
+    return {**LINE, "model": str(path)}
 
 
 def test_without_a_space_the_shares_of_the_pruning_steps_vary() -> None:
@@ -150,16 +159,18 @@ def test_nothing_to_vary_and_nothing_to_resume_are_said(tmp_path: Path) -> None:
     assert result.exit_code == 2
 
 
-def test_a_stopped_search_goes_on_and_keeps_what_nothing_beats(tmp_path: Path) -> None:
+def test_a_stopped_search_goes_on_and_keeps_what_nothing_beats(
+    tmp_path: Path, line: dict[str, Any]
+) -> None:
     path, run = tmp_path / "recipe.yaml", tmp_path / "run"
     part = {
-        "space": {"prune.0.target_macs": [0.5, 0.7, 0.0001]},
+        "space": {"prune.0.target_macs": [0.5, 0.7]},
         "objectives": ["metric", "macs"],
     }
-    path.write_text(yaml.safe_dump({**LINE, "search": part}))
+    path.write_text(yaml.safe_dump({**line, "search": part}))
     command = [sys.executable, "-m", "edgepress.deploy.cli", "search"]
     first = subprocess.Popen(
-        [*command, str(path), "-o", str(run), "--trials", "3"], start_new_session=True
+        [*command, str(path), "-o", str(run), "--trials", "2"], start_new_session=True
     )
     while not (run / "trials" / "0000" / "run.json").exists() and first.poll() is None:
         time.sleep(0.2)
@@ -167,19 +178,17 @@ def test_a_stopped_search_goes_on_and_keeps_what_nothing_beats(tmp_path: Path) -
     assert first.wait(300) in (0, 130)
 
     done = subprocess.run(
-        [*command, "--resume", str(run), "--trials", "3", "--json"], capture_output=True, check=True
+        [*command, "--resume", str(run), "--trials", "2", "--json"], capture_output=True, check=True
     )
     found = json.loads(done.stdout)
     trials = found["trials"]
-    assert len(trials) == 3
+    assert len(trials) == 2
     assert trials[0]["values"] == {"prune.0.target_macs": 0.5}
     assert found["chosen_by"] == "val"
     assert found["split"] == "test"
     for trial in trials:
         folder = run / trial["folder"]
         assert trial["reason"] or json.loads((folder / "run.json").read_text())["accepted"]
-        if trial["values"]["prune.0.target_macs"] < 0.01:
-            assert "can't be reached" in trial["reason"]
     points = {
         t["number"]: (-t["figures"]["metric"], t["figures"]["macs"])
         for t in trials
@@ -192,10 +201,12 @@ def test_a_stopped_search_goes_on_and_keeps_what_nothing_beats(tmp_path: Path) -
     assert (run / "report.html").stat().st_size > 10_000
 
 
-def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(tmp_path: Path) -> None:
+def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(
+    tmp_path: Path, line: dict[str, Any]
+) -> None:
     path, run = tmp_path / "recipe.yaml", tmp_path / "run"
     part = {"space": {"prune.0.target_macs": [0.0001]}, "objectives": ["metric", "macs"]}
-    path.write_text(yaml.safe_dump({**LINE, "search": part}))
+    path.write_text(yaml.safe_dump({**line, "search": part}))
     command = [sys.executable, "-m", "edgepress.deploy.cli", "search", str(path), "-o", str(run)]
     done = subprocess.run(
         [*command, "--trials", "1", "--json"], capture_output=True, text=True, check=False

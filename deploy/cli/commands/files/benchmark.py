@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgepress.benchmarks.gate.comparison import GateResult
 from edgepress.benchmarks.gate.tolerances import Tolerances
-from edgepress.benchmarks.history import check_history, keep
-from edgepress.benchmarks.report.ci import render_github, render_junit
 from edgepress.compress.errors import CheckFailed, DeviceError, InputError
 from edgepress.compress.kernel.files import atomic_output, check_output, write_json
 from edgepress.deploy.cli import display
-from edgepress.deploy.cli.benchmark_display import show_benchmark
-from edgepress.deploy.cli.gate import names_of, open_gate, regression_message
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -29,7 +24,10 @@ from edgepress.deploy.cli.options import (
     spec_from,
     spec_options,
 )
-from edgepress.deploy.recipe import BenchmarkSpec
+from edgepress.deploy.specs.benchmark import BenchmarkSpec
+
+if TYPE_CHECKING:
+    from edgepress.benchmarks.gate.comparison import GateResult
 
 
 @click.command(cls=SectionedCommand)
@@ -80,16 +78,20 @@ def command(values: Values) -> None:
     With --data the accuracy is measured from the outputs of the device; the data is read as --model
     needs it, the model that the files were made from, or else as the first file does.
     """
-    from edgepress.deploy.benchmarking.benchmark import benchmark
-
     _check_pairs(values)
     spec = spec_from(BenchmarkSpec, given(values, BenchmarkSpec))
     for path in values["artifacts"]:
         if not path.exists():
             raise InputError(f"artifact '{path}' does not exist")
+    _check_outputs(values)
+    display.say("loading the runtimes")
+    from edgepress.benchmarks.gate.comparison import GateResult
+    from edgepress.deploy.benchmarking.benchmark import benchmark
+    from edgepress.deploy.cli.benchmark_display import show_benchmark
+    from edgepress.deploy.cli.gate import names_of, open_gate
+
     names = names_of(values)
     gate = open_gate(values, names)
-    _check_outputs(values)
     dataset = _dataset(values)
     with display.ConsoleProgress() as progress:
         result = benchmark(
@@ -116,6 +118,8 @@ def command(values: Values) -> None:
 
 def _end(document: dict[str, Any], found: GateResult) -> None:
     """End with what went wrong: all of it, in one line."""
+    from edgepress.deploy.cli.gate import regression_message
+
     worse = regression_message(found)
     if document["failures"]:
         first = document["failures"][0]
@@ -142,12 +146,18 @@ def _check_outputs(values: Values) -> None:
         if values[option]:
             check_output(values[option], force=True)
     if values["history"]:
+        from edgepress.benchmarks.history import check_history
+
         check_history(values["history"])
 
 
 def _keep(values: Values, document: dict[str, Any]) -> None:
     """Add the result to the history, and tell CI servers."""
+    from edgepress.benchmarks.report.ci import render_github, render_junit
+
     if values["history"]:
+        from edgepress.benchmarks.history import keep
+
         keep(values["history"], document, values["label"])
     for option, render in (("junit", render_junit), ("github", render_github)):
         if values[option]:

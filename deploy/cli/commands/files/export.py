@@ -26,7 +26,7 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
-from edgepress.deploy.recipe import ExportSpec
+from edgepress.deploy.specs.export import ExportSpec
 
 
 @click.command(cls=SectionedCommand)

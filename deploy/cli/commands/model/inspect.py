@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from edgepress.compress.models.other_kinds import other_kind
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
@@ -35,13 +37,12 @@ def command(values: Values) -> None:
     MODEL may be a .tflite or .onnx file or a SavedModel without a Keras model: its operators are
     shown, with its inputs and outputs.
     """
-    from edgepress.deploy.sources.inspection import inspect
-    from edgepress.deploy.sources.opening import finished_file
-
-    source = finished_file(values["model"])
-    if source is None:
+    source: Any = Path(values["model"])
+    if other_kind(source) is None:
         load_frameworks(values["verbose"])
         source = open_noted(values)
+    from edgepress.deploy.sources.inspection import inspect
+
     found = inspect(source, values["runtime"]).to_json()
     if values["as_json"]:
         display.print_json(found)

@@ -12,7 +12,7 @@ from edgepress.compress.errors import CheckFailed
 from edgepress.compress.kernel.context import Context
 from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.specs.pruning import ChannelsSpec
-from edgepress.compress.specs.pruning_result import PruneResult
+from edgepress.compress.specs.pruning_result import PruneResult, Removed
 from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SectionedCommand
@@ -124,8 +124,8 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
     display.print_table(
         f"Plan for {values['model']}: MACs {plan.macs[0]:,} to {plan.macs[1]:,}, parameters"
         f" {plan.params[0]:,} to {plan.params[1]:,}",
-        ["group", "layers", "removed", "of"],
-        [[r.group, ", ".join(r.layers), r.removed, r.of] for r in plan.removals()],
+        _REMOVED,
+        [_row(r) for r in plan.removals()],
     )
     for measured in plan.measured:
         click.echo(measured.line())
@@ -161,9 +161,9 @@ def _show(values: Values, result: PruneResult, output: Path) -> None:
         rows.append([f"{before.metric} ({before.split})", before.value, after.value, ""])
     display.print_table(f"Pruned {values['model']}", ["", "before", "after", "change"], rows)
     display.print_outputs([vars(row) for row in result.metrics], ["before", "after"])
-    removed = [[r.group, ", ".join(r.layers), r.removed, r.of] for r in result.removed if r.removed]
+    removed = [_row(r) for r in result.removed if r.removed]
     if removed:
-        display.print_table("Removed", ["group", "layers", "removed", "of"], removed)
+        display.print_table("Removed", _REMOVED, removed)
     if result.pinned:
         pinned = [[p.layer, p.reason] for p in result.pinned]
         display.print_table("Kept as they are", ["layer", "why"], pinned)
@@ -176,6 +176,19 @@ def _show(values: Values, result: PruneResult, output: Path) -> None:
         f"zeros among kernel weights: {result.sparsity:.2%}; wrote {output}: {sizes['bytes']:,}"
         f" bytes, gzip {sizes['gzip_bytes']:,}, zstd {sizes['zstd_bytes']:,}"
     )
+
+
+_REMOVED = ("group", "layers", "removed", "of", "left is a multiple of")
+
+
+def _row(removed: Removed) -> list[Any]:
+    return [
+        removed.group,
+        ", ".join(removed.layers),
+        removed.removed,
+        removed.of,
+        removed.multiple,
+    ]
 
 
 def _sizes(path: Path) -> dict[str, int]:

@@ -1,11 +1,10 @@
-"""Random changes of training batches, each drawn from (seed, epoch, batch) alone."""
+"""Changes of images that no layer of Keras is needed for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import Table
 
 
@@ -111,59 +110,3 @@ AUGMENTATIONS: Table[_Known] = Table(
         "noise": _Known(noise, 0.02, 0, 1, images_only=False),
     },
 )
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """A sequence of random changes; empty changes nothing.
-
-    Attributes:
-        changes: Name and amount of each, in order.
-        image_input: Name of the input that is changed.
-        image_targets: Whether targets are images that move along.
-    """
-
-    changes: tuple[tuple[str, float], ...] = ()
-    image_input: str = ""
-    image_targets: bool = False
-
-    def __call__(self, inputs: Any, targets: Any, seed: Any) -> tuple[Any, Any]:
-        """Change one batch: inputs by name and targets; `seed` is a (2,) integer tensor."""
-        import tensorflow as tf
-
-        if not self.changes:
-            return inputs, targets
-        value = inputs[self.image_input]
-        moved = targets if self.image_targets else None
-        for number, (name, amount) in enumerate(self.changes):
-            here = tf.random.experimental.stateless_fold_in(seed, number)
-            value, moved = AUGMENTATIONS[name].change(value, moved, amount, here)
-        changed = {**inputs, self.image_input: value}
-        return changed, moved if self.image_targets else targets
-
-
-def parse_augmentation(texts: tuple[str, ...], model: Any, image_targets: bool) -> Augmentation:
-    """Read texts such as `flip` or `crop:4`, also several behind commas.
-
-    Raises:
-        InputError: A name or an amount is wrong, or the model takes no images.
-    """
-    changes = []
-    for text in (part.strip() for joined in texts for part in joined.split(",")):
-        name, _, amount = text.partition(":")
-        known = AUGMENTATIONS[name]
-        value = _amount(text, amount, known)
-        if known.images_only and len(model.inputs[0].shape) != 4:
-            raise InputError(f"augmentation '{name}' needs images, the model takes none")
-        changes.append((name, value))
-    return Augmentation(tuple(changes), model.inputs[0].name, image_targets)
-
-
-def _amount(text: str, amount: str, known: _Known) -> float:
-    try:
-        value = float(amount) if amount else known.default
-    except ValueError:
-        raise InputError(f"augmentation '{text}': '{amount}' is not a number") from None
-    if not known.low <= value <= known.high:
-        raise InputError(f"augmentation '{text}' must lie between {known.low} and {known.high}")
-    return value

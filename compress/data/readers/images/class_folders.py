@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepress.compress.data.readers.folders import IMAGE_ENDINGS, images_below
+from edgepress.compress.data.readers.images.folders import IMAGE_ENDINGS, images_below
 from edgepress.compress.errors import InputError
 
 if TYPE_CHECKING:

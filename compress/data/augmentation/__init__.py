@@ -1,0 +1,1 @@
+"""Random changes of training batches, each drawn from (seed, epoch, batch) alone."""

@@ -1,0 +1,53 @@
+"""A metric that tells more than a share of right answers where most answers are alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.data.tasks import OutputTask, Task
+
+Array = NDArray[Any]
+# What one answer everywhere may be right in, so that the share of right answers still tells enough.
+_MOST = 0.9
+
+
+def with_telling_metric(task: Task, targets: Any) -> Task:
+    """The task, by F1 for rare labels and by the overlap for masks of one class nearly everywhere.
+
+    Args:
+        task: Inferred, with the metrics that its kinds have.
+        targets: Of the data's first split.
+
+    Returns:
+        The task, with a remark where a metric was changed.
+    """
+    found, remarks = [], []
+    for output, given in zip(task.outputs, task.target_list(targets), strict=True):
+        metric = _telling(output, given)
+        found.append(replace(output, metric=metric) if metric else output)
+        if metric:
+            remarks.append(
+                f"output '{output.name}': one answer everywhere would nearly always be right, so"
+                f" figures are {metric}; the share of right answers is --metric accuracy"
+            )
+    return replace(task, outputs=tuple(found), remarks=(*task.remarks, *remarks))
+
+
+def _telling(output: OutputTask, targets: Any) -> str:
+    """The metric to take instead; empty where accuracy tells enough, or isn't what is taken."""
+    dense = output.kind == "image-to-image"
+    if not output.scored or output.metric != "accuracy" or targets is None:
+        return ""
+    if output.kind == "multi-label":
+        share = (np.asarray(targets) > 0.5).reshape(-1, np.shape(targets)[-1]).mean(0)
+        return "f1" if float(np.maximum(share, 1 - share).mean()) > _MOST else ""
+    if not dense:
+        return ""
+    values = np.asarray(targets)
+    classes = values if "sparse" in output.loss else values.argmax(-1)
+    counts = np.unique(classes, return_counts=True)[1]
+    return "iou" if counts.max() > _MOST * counts.sum() else ""

@@ -1,0 +1,74 @@
+"""What changed samples ask of a data set: targets that can be mixed, and repeatable draws."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from edgepress.compress.data.augmentation.span import Span, span_of
+from edgepress.compress.data.dataset import Source, Split
+from edgepress.compress.data.preparation.inputs import Preparation
+from edgepress.compress.data.preparation.targets import OneHot
+from edgepress.compress.data.tasks import Task
+from edgepress.compress.errors import InputError
+
+_BATCH, _LOOKED_AT = 8, 64
+_BY_NUMBER, _BY_SHARE = "sparse_categorical_crossentropy", "categorical_crossentropy"
+
+
+def for_mixed_samples(
+    preparation: Preparation, task: Task, mixing: str, model: Any
+) -> tuple[Preparation, Task]:
+    """Class numbers become shares of classes where training mixes samples.
+
+    Args:
+        preparation: What is done to samples.
+        task: The task by class numbers.
+        mixing: The change that mixes them; empty for none.
+        model: The Keras model.
+
+    Returns:
+        Both for rows of shares; unchanged where targets can be mixed as they are.
+
+    Raises:
+        InputError: The loss takes class numbers and has no counterpart of shares.
+    """
+    output = task.outputs[0]
+    if not mixing or task.kind != "classification" or "sparse" not in output.loss:
+        return preparation, task
+    if output.loss != _BY_NUMBER or output.compiled is not None:
+        raise InputError(
+            f"augmentation '{mixing}' gives shares of classes, and the model was compiled with"
+            f" {output.text()}",
+            f"pass --loss {_BY_NUMBER} to train by the plain one",
+        )
+    shares = dataclasses.replace(output, loss=_BY_SHARE)
+    classes = int(model.outputs[0].shape[-1])
+    return (
+        dataclasses.replace(preparation, targets=OneHot(classes)),
+        dataclasses.replace(task, outputs=(shares,)),
+    )
+
+
+def span_in(source: Source, preparation: Preparation) -> Span:
+    """Black and white of a source's images, as a model sees them.
+
+    Args:
+        source: Where they come from.
+        preparation: What is done to them.
+    """
+    inputs = next(source.batches(None, _LOOKED_AT).as_numpy_iterator())[0]
+    values = next(iter(inputs.values()))
+    return span_of(preparation, float(values.min()), float(values.max()))
+
+
+def check_own_changes(split: Split) -> None:
+    """Try functions of the user's on the first samples of a split.
+
+    Raises:
+        InputError: One fails, or doesn't follow from its seed.
+    """
+    change = split.augmentation
+    inputs, targets = next(iter(split.source.batches(None, _BATCH).map(split.preparation)))
+    for own in change.own:
+        own.check(inputs[change.image_input], targets)

@@ -1,0 +1,317 @@
+"""Target images that number the classes of pixels: told from pictures by what all of them hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.data.readers.images.image_files import refuse_unreadable
+from edgepress.compress.data.readers.images.limits import open_image
+from edgepress.compress.data.readers.images.pixels import deep_values, depth_of
+from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array = NDArray[Any]
+Colour = tuple[int, int, int]
+
+# What marks pixels without a class, in PASCAL VOC and most others.
+VOID = 255
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+# More colours than this in one file, and it is a picture.
+_MOST_COLOURS = 64
+# Files by which pictures are known; masks are looked at to the last one.
+_FIRST = 32
+# Of a mask that a lossy format has blurred, so few pixels lie between dark and bright.
+_DARK, _BRIGHT, _MOST_BETWEEN = 32, 223, 0.05
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What one target image holds.
+
+    Attributes:
+        values: The distinct numbers, of one that has a number for each pixel; else None.
+        palette: The colours of those numbers, where the file gives them.
+        between: Share of pixels that are neither dark nor bright.
+        lossy: Whether the format blurs values.
+        many: Whether it has more colours than masks have.
+    instead: What it has instead of numbers.
+    """
+
+    values: Array | None
+    palette: dict[int, Colour] = field(default_factory=dict)
+    between: float = 0.0
+    lossy: bool = False
+    many: bool = False
+    instead: str = "colours"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is known of the output that target images are for.
+
+    Attributes:
+        name: Of the output.
+        channels: How many it has.
+        of_classes: Whether it tells classes apart, by its activation or loss.
+        of_values: Whether it gives values, by its activation or loss.
+    """
+
+    name: str
+    channels: int
+    of_classes: bool
+    of_values: bool
+
+
+@dataclass(frozen=True)
+class MaskReading:
+    """Reads class numbers: never resampled but to the nearest, never as colours.
+
+    Attributes:
+        size_px: (height, width).
+        flat: Whether there is no axis of channels.
+        white: The number that stands for class 1, where it isn't 1.
+        threshold: From which number on it is class 1, where a lossy format has blurred them.
+        by_colour: Whether palettes of black and white are read as these, not by their numbers.
+        wide: Whether there are numbers above 255.
+    """
+
+    size_px: tuple[int, int]
+    flat: bool
+    white: int = 1
+    threshold: int = 0
+    by_colour: bool = False
+    wide: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(height, width) or (height, width, 1)."""
+        return self.size_px if self.flat else (*self.size_px, 1)
+
+    @property
+    def dtype(self) -> Any:
+        """uint8, or int32 where numbers are larger."""
+        return np.int32 if self.wide else np.uint8
+
+    def read(self, path: str) -> Array:
+        """The class of each pixel of a file, in the shape that it says.
+
+        Raises:
+            InputError: The file is no readable image.
+        """
+        from PIL import Image
+
+        try:
+            found = _numbers_of(path, self.by_colour)
+        except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
+            raise InputError(f"'{path}' is not a readable image: {error}") from error
+        if self.threshold:
+            found = (found >= self.threshold).astype(self.dtype)
+        elif self.white != 1:
+            found = (found == self.white).astype(self.dtype)
+        if found.shape != self.size_px:
+            image = Image.fromarray(found.astype(np.int32))
+            found = np.asarray(image.resize(self.size_px[::-1], Image.Resampling.NEAREST))
+        return found.astype(self.dtype).reshape(self.shape)
+
+
+def mask_reading(
+    paths: Sequence[str], output: Output, size_px: tuple[int, int]
+) -> tuple[MaskReading | None, tuple[int, ...], list[str]]:
+    """How target images are read as class numbers, if they are masks.
+
+    All of them decide, so that a file that holds one class alone is read as the others are.
+
+    Args:
+        paths: The target images.
+        output: What they are targets of.
+        size_px: (height, width) that they are read at.
+
+    Returns:
+        The reading, None for pictures; files that together hold every class number; remarks.
+
+    Raises:
+        InputError: A file can't be read, or holds what the output has no class for.
+    """
+    some = _survey(paths[:_FIRST])
+    if _decided(paths, some, output, size_px)[0] is None:
+        return None, (), []
+    found = some + _survey(paths[_FIRST:])
+    reading, notes = _decided(paths, found, output, size_px)
+    return reading, _showing(found), notes
+
+
+def _decided(
+    paths: Sequence[str], found: Sequence[Pixels], output: Output, size_px: tuple[int, int]
+) -> tuple[MaskReading | None, list[str]]:
+    told = zip(paths, found, strict=False)
+    without = [(path, pixels.instead) for path, pixels in told if pixels.values is None]
+    if without:
+        if output.of_classes or (output.channels == 1 and not any(p.many for p in found)):
+            path, instead = without[0]
+            raise InputError(
+                f"target '{path}' holds {instead}, output '{output.name}' takes class numbers",
+                "save masks as grey or palette PNG files whose values are the classes' numbers",
+            )
+        return None, []
+    by_colour = _black_and_white(found)
+    values = np.unique(np.concatenate([_values(pixels, by_colour) for pixels in found]))
+    if output.of_values and not any(pixels.palette for pixels in found):
+        return None, []
+    if output.channels == 1:
+        return _two_classes(found, values, output, size_px, by_colour)
+    return _classes(paths, found, values, output, size_px)
+
+
+def _two_classes(
+    found: Sequence[Pixels],
+    values: Array,
+    output: Output,
+    size_px: tuple[int, int],
+    by_colour: bool,
+) -> tuple[MaskReading | None, list[str]]:
+    """How masks of an output of one channel are read: class 1 is what is not 0."""
+    high = int(values.max())
+    if set(values) <= {0, 1, VOID} and (1 in values or VOID not in values):
+        return MaskReading(size_px, flat=False, by_colour=by_colour), []
+    if len(values) == 1 or (len(values) == 2 and values[0] == 0):
+        note = f"masks of 0 and {high} are read as classes 0 and 1"
+        return MaskReading(size_px, False, high, 0, by_colour, high > VOID), [note]
+    blurred = all(p.lossy and p.between < _MOST_BETWEEN for p in found) and high <= VOID
+    if blurred and values[0] < _DARK and high > _BRIGHT:
+        note = "masks are blurred by a lossy format: values from 128 on are read as class 1"
+        return MaskReading(size_px, False, threshold=128, by_colour=by_colour), [note]
+    if any(pixels.palette for pixels in found):
+        raise InputError(
+            f"masks hold class numbers up to {high}, output '{output.name}' has one channel",
+            "a model with an output for each class is needed",
+        )
+    return None, []
+
+
+def _classes(
+    paths: Sequence[str], found: Sequence[Pixels], values: Array, output: Output,
+    size_px: tuple[int, int],
+) -> tuple[MaskReading | None, list[str]]:  # fmt: skip
+    """How masks of an output with a channel for each class are read."""
+    wide = bool(values.max() > VOID)
+    if output.channels == 2 and set(values) == {0, VOID}:
+        note = "masks of 0 and 255 are read as classes 0 and 1"
+        return MaskReading(size_px, flat=True, white=VOID), [note]
+    beyond = [v for v in values if v >= output.channels and v != VOID]
+    if not beyond:
+        _check_palettes(paths, found)
+        return MaskReading(size_px, flat=True, wide=wide), []
+    if not output.of_classes:
+        return None, []
+    told = zip(paths, found, strict=False)
+    first = next(p for p, pixels in told if beyond[0] in _values(pixels, by_colour=False))
+    raise InputError(
+        f"target '{first}' holds class number {beyond[0]}, output '{output.name}' has"
+        f" {output.channels} classes (0 to {output.channels - 1})",
+        "number the classes from 0; 255 is for pixels without a class",
+    )
+
+
+def _survey(paths: Sequence[str]) -> list[Pixels]:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(_pixels_or_fault, paths))
+    refuse_unreadable(paths, found)
+    return [pixels for pixels in found if isinstance(pixels, Pixels)]
+
+
+def _pixels_or_fault(path: str) -> Pixels | str:
+    try:
+        return _pixels(path)
+    except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
+        return str(error).partition(f" '{path}'")[0] or type(error).__name__
+
+
+def _pixels(path: str) -> Pixels:
+
+    with open_image(path) as image:
+        if depth_of(image) == "float":
+            return Pixels(None, many=True, instead="floats")
+        lossy = image.format in ("JPEG", "WEBP")
+        if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr") and not _is_grey(image):
+            return Pixels(None, many=image.convert("RGB").getcolors(_MOST_COLOURS) is None)
+        palette = _palette(image)
+    numbers = _numbers_of(path, by_colour=False)
+    values = np.unique(numbers)
+    between = float(((numbers > _DARK) & (numbers < _BRIGHT)).mean()) if lossy else 0.0
+    used = {int(v): palette[v] for v in values if v < len(palette)}
+    return Pixels(values, used, between, lossy, len(values) > _MOST_COLOURS)
+
+
+def _palette(image: Image) -> list[Colour]:
+    """The colours of a file's palette; none where it is that of greys, or there is none."""
+    if image.mode not in ("P", "PA"):
+        return []
+    raw = np.asarray(image.getpalette() or [], np.uint8).reshape(-1, 3)
+    if np.array_equal(raw, np.arange(len(raw))[:, None].repeat(3, 1)):
+        return []
+    return [(int(r), int(g), int(b)) for r, g, b in raw]
+
+
+def _is_grey(image: Image) -> bool:
+    values = np.asarray(image.convert("RGB"))
+    return bool((values == values[..., :1]).all())
+
+
+def _numbers_of(path: str, by_colour: bool) -> Array:
+    """(height, width) the number of each pixel of an upright image."""
+    from PIL import ImageOps
+
+    with open_image(path) as file:
+        if depth_of(file) != "8-bit":
+            return deep_values(path)[..., 0].astype(np.int32)
+        image = ImageOps.exif_transpose(file)
+        if image.mode == "PA":
+            image = image.convert("P")
+        if image.mode != "P" or by_colour:
+            image = image.convert("RGB").getchannel(0)
+        return np.asarray(image)
+
+
+def _values(pixels: Pixels, by_colour: bool) -> Array:
+    assert pixels.values is not None
+    if not (by_colour and pixels.palette):
+        return pixels.values
+    return np.array(sorted({colour[0] for colour in pixels.palette.values()}))
+
+
+def _black_and_white(found: Sequence[Pixels]) -> bool:
+    """Whether palettes hold black and white alone: their numbers may stand for either."""
+    colours = {colour for pixels in found for colour in pixels.palette.values()}
+    return bool(colours) and colours <= {_WHITE, _BLACK}
+
+
+def _check_palettes(paths: Sequence[str], found: Sequence[Pixels]) -> None:
+    """Refuse palettes in which a number has different colours: then it isn't a class's number."""
+    seen: dict[int, tuple[Colour, str]] = {}
+    for path, pixels in zip(paths, found, strict=False):
+        for number, colour in pixels.palette.items():
+            first, where = seen.setdefault(number, (colour, path))
+            if first != colour:
+                raise InputError(
+                    f"class number {number} has the colour {first} in '{where}' and {colour} in"
+                    f" '{path}': the palettes differ, so numbers don't stand for classes",
+                    "save all masks with one palette",
+                )
+
+
+def _showing(found: Sequence[Pixels]) -> tuple[int, ...]:
+    """Places of files that together hold every number."""
+    places: dict[int, int] = {}
+    for place, pixels in enumerate(found):
+        for value in pixels.values if pixels.values is not None else ():
+            places.setdefault(int(value), place)
+    return tuple(dict.fromkeys(places.values()))

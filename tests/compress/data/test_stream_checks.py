@@ -1,0 +1,149 @@
+"""Streams without an end, a shape or an order; copies that a split keeps together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from edgepress.compress import open_data
+from edgepress.compress.data.readers.stream_checks import count_within
+from edgepress.compress.errors import InputError
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(400, 4)).astype(np.float32)
+Y = np.arange(400) % 4
+SHAPES = (tf.TensorSpec((4,), tf.float32), tf.TensorSpec((), tf.int64))
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    x = keras.Input((4,), name="x")
+    return keras.Model(x, keras.layers.Dense(4, activation="softmax", name="y")(x))
+
+
+def endless() -> Iterator[Any]:
+    for number in itertools.count():
+        yield X[number % 400], Y[number % 400]
+
+
+def finite() -> Iterator[Any]:
+    yield from zip(X, Y, strict=True)
+
+
+def generated(function: Any, **spec: Any) -> tf.data.Dataset:
+    return tf.data.Dataset.from_generator(function, **(spec or {"output_signature": SHAPES}))
+
+
+def test_a_generator_without_an_end_is_noticed_within_seconds() -> None:
+    stream = generated(endless)
+    with pytest.raises(InputError) as caught:
+        count_within(stream, "the data", most_seconds=0.5)
+    assert "has not ended after" in caught.value.message
+    assert ".take(N)" in caught.value.hint
+    assert count_within(generated(finite), "the data", most_seconds=60) == 400
+    assert count_within(stream.take(7).filter(lambda *_: True), "the data", 60) == 7
+
+
+@pytest.mark.slow
+def test_opening_data_without_an_end_ends(model: keras.Model) -> None:
+    with pytest.raises(InputError, match="has not ended after"):
+        open_data({"train": generated(endless)}, model)
+
+
+ragged = tf.data.Dataset.from_tensor_slices((tf.ragged.constant([[1.0], [1.0, 2.0]]), [0, 1]))
+sparse = tf.data.Dataset.from_tensor_slices((tf.sparse.from_dense(X[:2]), [0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (ragged, "ragged tensors"),
+        (ragged.ragged_batch(2), "ragged tensors"),
+        (sparse, "sparse tensors"),
+        (generated(finite, output_types=(tf.float32, tf.int64)), "no known shape"),
+        (tf.data.Dataset.from_tensor_slices((X, Y)).repeat(), "never ends"),
+    ],
+)
+def test_what_makes_no_batch_is_one_line(stream: Any, message: str, model: keras.Model) -> None:
+    with pytest.raises(InputError) as caught:
+        open_data({"train": stream}, model)
+    line = caught.value.format_message()
+    assert message in line
+    assert "\n" not in line
+
+
+def test_shapes_that_the_stream_leaves_open_are_the_models(model: keras.Model) -> None:
+    open_shape = (tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int64))
+    data = open_data({"train": generated(finite, output_signature=open_shape)}, model)
+    assert data.train.in_order(8).element_spec[0].shape == (None, 4)
+    short = generated(lambda: iter([(X[0, :3], 0)]), output_signature=open_shape)
+    with pytest.raises(InputError) as caught:
+        open_data({"train": short}, model)
+    assert "[3] is not compatible with expected shape [4]" in caught.value.message
+    assert "{{" not in caught.value.message
+
+
+def sorted_stream(labels: np.ndarray) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices((X, labels))
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        (sorted_stream(np.sort(Y)), True),
+        (sorted_stream(np.sort(Y)).batch(16), True),
+        (sorted_stream(np.eye(4)[np.sort(Y)]), True),
+        (sorted_stream(np.sort(Y)[::-1]), True),
+        (sorted_stream(Y), False),
+        (sorted_stream(np.sort(Y)).shuffle(400, seed=0), False),
+        (sorted_stream(RANDOM.permutation(Y)), False),
+    ],
+)
+def test_a_stream_sorted_by_class_is_said(stream, said: bool, model: keras.Model) -> None:
+    notes = open_data({"train": stream}, model).warnings
+    assert any("sorted by class" in note for note in notes) == said
+
+
+def rows(split: Any) -> set[bytes]:
+    return {row.tobytes() for x, _ in split.in_order().as_numpy_iterator() for row in x}
+
+
+@pytest.mark.parametrize("copies", [1, 30, 100])
+def test_copies_of_a_sample_are_in_one_split(copies: int, model: keras.Model) -> None:
+    x = np.concatenate([X, np.repeat(X[:3], copies, 0), X[100:150]])
+    y = np.concatenate([Y, np.repeat(Y[:3], copies), Y[100:150]])
+    data = open_data({"x": x, "y": y}, model)
+    assert not rows(data.train) & rows(data.val)
+    assert data.train.size + data.val.size == len(x)
+    assert data.val.size == pytest.approx(0.2 * len(x), rel=0.15)
+    assert any(f"{50 + 3 * copies} samples are copies" in note for note in data.warnings)
+    assert not any("in the training split too" in note for note in data.warnings)
+
+
+def test_without_copies_nothing_changes_and_combinations_stay_in_every_split(model) -> None:
+    plain = open_data({"x": X, "y": Y}, model)
+    assert np.bincount(plain.val.sample(80)[1]).tolist() == [20] * 4
+    few = RANDOM.integers(0, 2, (400, 4)).astype(np.float32)
+    data = open_data({"x": few, "y": Y}, model)
+    assert rows(data.train) >= rows(data.val)
+
+
+def test_copies_of_image_files_are_in_one_split(tmp_path: Path) -> None:
+    image = keras.Input((4, 4, 1))
+    flat = keras.layers.Flatten()(image)
+    model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(flat))
+    for place, name in itertools.product(range(12), "ab"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        pixels = np.full((4, 4), place // 2 * 20 + (name == "b"), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name / f"{place}.png")
+    data = open_data(tmp_path, model)
+    assert not rows(data.train) & rows(data.val)
+    assert 4 <= data.val.size <= 6
