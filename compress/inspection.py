@@ -98,9 +98,16 @@ def inspect(model: Any) -> Inspection:
         InputError: It can't be loaded.
     """
     from edgepress.compress.models import load
-    from edgepress.compress.models.writing import saved_bytes
+    from edgepress.compress.models.guarding.many_layers import many_layers
 
     model = load(model)
+    with many_layers():
+        return _inspected(model)
+
+
+def _inspected(model: Any) -> Inspection:
+    from edgepress.compress.models.writing import saved_bytes
+
     costs = layer_costs(model)
     zeros = _zeros_by_layer(model)
     coded = _coded_by_layer(model)

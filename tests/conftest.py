@@ -29,6 +29,7 @@ settings.load_profile("repeatable")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How many cases the fuzzers of `tests/fuzz` run, and which."""
     parser.addoption("--cases", type=int, default=110, help="cases of bad input, over all kinds")
+    parser.addoption("--kills", type=int, default=3, help="ends of each command that writes")
     parser.addoption("--fuzz-seed", type=int, default=0, help="draws the cases of bad input")
 
 

@@ -50,7 +50,7 @@ from edgepress.compress.data.task_of_data import plain_loss, reads_targets, task
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import explained, reading
+from edgepress.compress.kernel.boundary import check_regular, explained, reading
 from edgepress.compress.kernel.files import sha256
 from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
@@ -165,6 +165,7 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
         raise InputError(f"data '{text}' does not exist", f"give {_FORMS}")
     if path.is_dir():
         return _open_folder(path, model, spec)
+    check_regular(path)
     if path.suffix == ".npz":
         return _open_arrays(read_arrays(path), model, f"'{path}'", sha256(path), spec)
     if path.suffix in (".csv", ".parquet"):

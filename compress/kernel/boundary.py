@@ -7,10 +7,12 @@ turned into `InputError`s here; the cause stays behind them for `--debug`.
 from __future__ import annotations
 
 import re
+import stat
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from edgepress.compress.errors import EdgepressError, InputError
 
@@ -62,6 +64,19 @@ def running(what: str) -> Iterator[None]:
         raise explained(error) or InputError(f"{what} fails: {_named(error)}") from error
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what isn't a file: reading a pipe or a device may never end.
+
+    Raises:
+        InputError: It is a pipe, a device or a socket.
+        OSError: There is nothing, or it can't be looked at.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+        raise InputError(f"'{path}' is {kind}, not a file", "copy its contents to a file first")
+
+
 def explained(error: BaseException) -> InputError | None:
     """An error that arose in the user's code, or in data while it was drawn, as one of input.
 
@@ -97,17 +112,21 @@ def reason(error: BaseException) -> str:
         return "its text isn't UTF-8"
     if isinstance(error, ValueError) and "integer string conversion" in str(error):
         return "a number in it has thousands of digits"
-    return _named(error)
+    text = _one_line(error)
+    if isinstance(error, KeyError) and text:
+        return f"it lacks {text}"
+    return text or "it is damaged, or not of the form that is expected"
 
 
 def _named(error: BaseException) -> str:
     """Kind and text of an error, on one line."""
-    try:
-        text = " ".join(_OF_TENSORFLOW.sub("", str(error)).split())
-    except Exception:  # an error of the user's own may not even have a text
-        text = ""
-    text = text[:_MOST_CHARACTERS]
+    text = _one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _one_line(error: BaseException) -> str:
+    """The text of an error, on one line; an error of the user's own may not even have one."""
+    return " ".join(_OF_TENSORFLOW.sub("", _text(error)).split())[:_MOST_CHARACTERS]
 
 
 def _place(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import reading, reason
+from edgepress.compress.kernel.boundary import check_regular, reading, reason
 from edgepress.compress.kernel.manifest import NAME as MANIFEST
 from edgepress.compress.kernel.manifest import first_foreign, manifest_of, read_manifest
 from edgepress.compress.kernel.manifest import sha256 as sha256
@@ -248,6 +248,7 @@ def read_json(path: Path) -> Any:
     """
     with reading(f"'{path}'"):
         try:
+            check_regular(path)
             return json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             raise InputError(f"'{path}' does not exist") from None

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import check_regular, reason
 from edgepress.compress.models.compiled_losses import remember_losses
 from edgepress.compress.models.file_kinds import archive_kind, file_kind
 from edgepress.compress.models.guarding.archives import DAMAGED, open_archive, unpacked
 from edgepress.compress.models.guarding.hdf5 import check_keras_file
 from edgepress.compress.models.guarding.layers import weights_within
-from edgepress.compress.models.guarding.limits import check_regular
+from edgepress.compress.models.guarding.many_layers import many_layers
 from edgepress.compress.models.other_kinds import (
     NotKeras,
     check_there,
@@ -124,8 +125,9 @@ def load_noted(
     except OSError as error:
         raise _refusal(path, error) from None
     objects = _objects(custom_objects)
-    found = _load_file(path, objects, unsafe_lambda)
-    model = _built(found.model, text)
+    with many_layers():
+        found = _load_file(path, objects, unsafe_lambda)
+        model = _built(found.model, text)
     remember_losses(model, path, objects)
     return Loaded(model, found.notes, found.optimizer)
 
@@ -256,9 +258,8 @@ def _carry(path: Path, objects: dict[str, Any]) -> Loaded:
 
 
 def _refusal(path: Path, error: Exception) -> InputError:
-    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
     what, hint = next(said for kind, said in _REASONS.items() if isinstance(error, kind))
-    return InputError(f"'{path}' {what}: {type(error).__name__}: {lines[0][:300]}", hint)
+    return InputError(f"'{path}' {what}: {reason(error)}", hint)
 
 
 def _built(model: Any, source: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import reading, reason
+from edgepress.compress.kernel.boundary import check_regular, reading, reason
 
 # A recipe is some dozens of lines. What an alias repeats counts as often as it is repeated.
 _MOST_NODES = 50_000
@@ -40,6 +40,7 @@ def read_yaml(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
 
 
 def _parsed(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
+    check_regular(path)
     if path.stat().st_size > _MOST_BYTES:
         raise InputError(f"{what} '{path}' is larger than 1 MB", "is it the right file?")
     text = path.read_text("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -60,6 +61,9 @@ def announce_frameworks() -> None:
 def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> None:
     """Import TensorFlow and Keras, without their greetings unless `verbose`.
 
+    Nothing of what they make at import is garbage, so nobody looks for it: while they are
+    imported, which took a quarter longer, and afterwards.
+
     Args:
         verbose: Whether the frameworks talk.
         first: Called before TensorFlow's first operation.
@@ -68,6 +72,15 @@ def load_frameworks(verbose: bool, first: Callable[[], None] | None = None) -> N
         InputError: The command's MODEL isn't there.
     """
     announce_frameworks()
+    gc.disable()
+    try:
+        _import(verbose, first)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _import(verbose: bool, first: Callable[[], None] | None) -> None:
     if verbose:
         lean_keras.load()
         if first is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reading
 from edgepress.deploy.searching.space import SearchRecipe, distributions, drawn_of
 from edgepress.deploy.searching.trial import Outcome, as_attributes
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 Points = Mapping[int, Sequence[float]]
+_ANEW = "start the search anew in another folder"
 
 
 def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], workers: int) -> Study:
@@ -25,7 +27,7 @@ def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], work
     splits trials by dominance. A new study tries the recipe's own values first.
 
     Raises:
-        InputError: Optuna isn't installed, or the file is of another search.
+        InputError: Optuna isn't installed, or the file is of another search, or damaged.
 
     Source: Bergstra et al., "Algorithms for hyper-parameter optimization" (NeurIPS 2011); Ozaki et
         al., "Multiobjective tree-structured Parzen estimator" (JAIR 2022).
@@ -35,19 +37,49 @@ def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], work
     from optuna.storages.journal import JournalFileBackend
 
     new = not path.exists()
-    study: Study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path))),
-        study_name="edgepress",
-        directions=list(directions),
-        sampler=_sampler(recipe.seed, 0, workers),
-        load_if_exists=True,
-    )
+    with reading(f"the search's journal '{path}'", _ANEW):
+        study: Study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(path))),
+            study_name="edgepress",
+            directions=list(directions),
+            sampler=_sampler(recipe.seed, 0, workers),
+            load_if_exists=True,
+        )
+        _check_trials(study, recipe, path)
     if [d.name.lower() for d in study.directions] != list(directions):
         raise InputError(f"'{path}' was made for other objectives", "choose another output")
     own = drawn_of(recipe, recipe.own()) if new else None
     if own is not None:
         study.enqueue_trial(own)
     return study
+
+
+def _check_trials(study: Study, recipe: SearchRecipe, path: Path) -> None:
+    """Refuse a journal whose trials aren't such as a search of the recipe writes."""
+    from optuna.trial import TrialState
+
+    known = distributions(recipe)
+    for place, trial in enumerate(study.trials):
+        kept = trial.user_attrs
+        artifact = PurePosixPath(str(kept.get("artifact", "")))
+        whole = (
+            trial.number == place
+            and trial.params.keys() <= known.keys()
+            and not artifact.is_absolute()
+            and ".." not in artifact.parts
+            and isinstance(kept.get("figures") or {}, dict)
+            and isinstance(kept.get("sha256") or "", str)
+            and isinstance(kept.get("reason", ""), str)
+        )
+        if trial.state == TrialState.COMPLETE:
+            whole = whole and isinstance(kept.get("accepted"), bool)
+            whole = whole and isinstance(kept.get("artifact"), str)
+        if not whole:
+            raise InputError(
+                f"trial {place} in '{path}' isn't one that this search wrote: the file was edited"
+                " or is damaged",
+                _ANEW,
+            )
 
 
 def _optuna() -> Any:

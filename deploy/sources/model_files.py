@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import check_regular
+from edgepress.compress.models.other_kinds import is_there
 from edgepress.deploy.exporters.preflight import preflight
 from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.sources.formats.onnx import OnnxFile
@@ -35,8 +37,9 @@ def open_file(path: Path | str) -> ForeignFile:
     path = Path(path)
     if path.is_dir():
         return SavedModelFolder(path)
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"'{path}' does not exist")
+    check_regular(path)
     if path.suffix.lower() not in _BY_SUFFIX:
         raise InputError(
             f"'{path}' can't be run", "give a .tflite or .onnx file or a SavedModel folder"

@@ -6,14 +6,17 @@ names, shapes and types, and whether outputs have passed a softmax or a sigmoid.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.compress.models.guarding.limits import check_memory
 
 # Operators of TFLite, ONNX and TensorFlow that put values between 0 and 1.
 ACTIVATIONS = {
@@ -29,6 +32,12 @@ TRANSPARENT = frozenset(
 )
 # How many such operators are looked through.
 _FAR = 8
+
+# Bytes of numbers that aren't of four.
+_ITEM_BYTES = {
+    "float64": 8, "int64": 8, "uint64": 8, "complex64": 8, "complex128": 16, "float16": 2,
+    "bfloat16": 2, "int16": 2, "uint16": 2, "int8": 1, "uint8": 1, "bool": 1,
+}  # fmt: skip
 
 T = TypeVar("T")
 
@@ -72,7 +81,7 @@ class Signature:
         return next((spec.shape[0] for spec in self.inputs if spec.shape[0]), None)
 
 
-def checked(path: Any, signature: Signature) -> Signature:
+def checked(path: Path, signature: Signature) -> Signature:
     """The signature, where samples can be fed to it.
 
     Raises:
@@ -92,6 +101,22 @@ def checked(path: Any, signature: Signature) -> Signature:
                 "export the part after tokenization",
             )
     return signature
+
+
+def check_samples(path: Path, signature: Signature) -> None:
+    """Refuse a file of which one sample takes more memory than a file of its size may.
+
+    Raises:
+        InputError: It does.
+    """
+    for side in (signature.inputs, signature.outputs):
+        check_memory(path, sum(map(_bytes, side)), path.stat().st_size)
+
+
+def _bytes(spec: TensorSpec) -> int:
+    """Bytes of one sample, and of all where the file fixes the batch; text has no size."""
+    size = _ITEM_BYTES.get(spec.dtype, 4)
+    return size * math.prod(abs(length) for length in spec.shape if length is not None)
 
 
 def stand_in(signature: Signature) -> Any:

@@ -2,12 +2,14 @@
 
 It runs no operation itself: TensorFlow makes its threads at the first one, and threads don't live
 on in a fork. Reads one JSON line for each case (`folder`, `words`, `limits`, `seconds`,
-`memory_bytes`) and answers with one (`code`, `signal`, `hung`, `peak_bytes`, `out`, `err`).
+`memory_bytes`, and where it is to be ended `stop`: after how many seconds and by which signal) and
+answers with one (`code`, `signal`, `hung`, `peak_bytes`, `seconds`, `out`, `err`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
@@ -22,7 +24,10 @@ import psutil
 
 _POLL_S = 0.02
 _POLLS_PER_LOOK = 10  # at memory and time: that goes through all processes
-_WAITS = 4
+_WAITS = 10
+_LOOKS = 8
+# <linux/prctl.h>, <linux/securebits.h>, <linux/capability.h>
+_PR_SET_SECUREBITS, _NO_ROOT, _CAPABILITIES_3 = 28, 3, 0x20080522
 # What is printed is read whole; nobody reads more than this of it.
 _MOST_TEXT = 200_000
 
@@ -55,8 +60,26 @@ def _load_everything() -> None:
 
 def _limit(limits: dict[str, int]) -> None:
     names = {"file_bytes": resource.RLIMIT_FSIZE, "open_files": resource.RLIMIT_NOFILE}
-    for name, most in limits.items():
-        resource.setrlimit(names[name], (most, most))
+    for name in names.keys() & limits.keys():
+        resource.setrlimit(names[name], (limits[name], limits[name]))
+
+
+def _jump(seconds: int) -> None:
+    """Let the clock of this process jump once it was looked at some times."""
+    plain, looks = time.time, itertools.count()
+    if seconds:
+        time.time = lambda: plain() + (seconds if next(looks) > _LOOKS else 0)
+
+
+def _become_ordinary(modes: dict[str, int]) -> None:
+    """Set permissions, and give up what lets root pass them (capabilities(7)), children too."""
+    for name, mode in modes.items():
+        Path(name).chmod(mode)
+    c = ctypes.CDLL(None, use_errno=True)
+    c.prctl(_PR_SET_SECUREBITS, _NO_ROOT, 0, 0, 0)
+    head, none = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0), (ctypes.c_uint32 * 6)()
+    if c.capset(head, none) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _become(request: dict[str, Any], logs: tuple[Path, Path]) -> None:
@@ -76,9 +99,15 @@ def _become(request: dict[str, Any], logs: tuple[Path, Path]) -> None:
         import tempfile
 
         tempfile.tempdir = None
+        from edgepress.compress.processes import signals
         from edgepress.deploy.cli import main
 
+        if request["stop"] is not None:
+            signals.heed()
         _limit(request["limits"])
+        _jump(request["limits"].get("clock_s", 0))
+        if request["modes"]:
+            _become_ordinary(request["modes"])
         main(request["words"])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
@@ -118,8 +147,10 @@ def _end_family(pid: int) -> None:
             process.kill()
 
 
-def _watch(pid: int, seconds: float, memory_bytes: int) -> dict[str, Any]:
-    """Wait for a child within its limits."""
+def _watch(
+    pid: int, seconds: float, memory_bytes: int, stop: tuple[float, int] | None
+) -> dict[str, Any]:
+    """Wait for a child within its limits, and end it where that was asked for."""
     start, peak, hung = time.monotonic(), 0, False
     for turn in itertools.count():
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -130,6 +161,9 @@ def _watch(pid: int, seconds: float, memory_bytes: int) -> dict[str, Any]:
             peak = max(peak, held)
             # Where others use the machine, too, a whole run takes minutes and is no hang.
             hung = used > seconds or time.monotonic() - start > _WAITS * seconds
+        if stop is not None and time.monotonic() - start > stop[0]:
+            os.kill(pid, stop[1])
+            stop = None
         if hung or peak > memory_bytes:
             _end_family(pid)
             _, status = os.waitpid(pid, 0)
@@ -137,7 +171,8 @@ def _watch(pid: int, seconds: float, memory_bytes: int) -> dict[str, Any]:
         time.sleep(_POLL_S)
     ended = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-    return {"code": code, "signal": ended, "hung": hung, "peak_bytes": peak}
+    taken = time.monotonic() - start
+    return {"code": code, "signal": ended, "hung": hung, "peak_bytes": peak, "seconds": taken}
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +181,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     pid = os.fork()
     if pid == 0:
         _become(request, logs)
-    told = _watch(pid, request["seconds"], request["memory_bytes"])
+    told = _watch(pid, request["seconds"], request["memory_bytes"], request["stop"])
     texts = [log.read_bytes()[:_MOST_TEXT].decode("utf-8", "replace") for log in logs]
     return {**told, "out": texts[0], "err": texts[1]}
 

@@ -21,7 +21,7 @@ _RECIPE: dict[str, Any] = {
     "accept": {"max_drop": 0.5},
     "seed": 0,
 }
-_SEARCH = {"space": {"prune.0.sparsity": [0.3, 0.6]}, "objectives": ["metric", "size"]}
+_SEARCH = {"space": {"prune.0.sparsity": [0.3, 0.6]}, "objectives": ["metric", "bytes"]}
 
 
 @st.composite

@@ -15,7 +15,7 @@ benchmark: {runs: 5}
 """
 _SEARCH = """search:
   space: {prune.0.sparsity: [0.3, 0.6]}
-  objectives: [metric, size]
+  objectives: [metric, bytes]
 """
 
 
@@ -65,6 +65,7 @@ def make(folder: Path) -> None:
     for path in Path("files").glob("*float32*") or Path("files").iterdir():
         if path.suffix in (".tflite", ".onnx"):
             path.rename(f"m{path.suffix}")
+    _call("search", "s.yaml", "--trials", "1", "-o", "search")
     _call("benchmark", "m.tflite", "--runs", "5", "-o", "bench.json")
 
 

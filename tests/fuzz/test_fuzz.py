@@ -17,6 +17,7 @@ import fuzz_data
 import fuzz_files
 import fuzz_models
 import fuzz_options
+import fuzz_sound
 import pytest
 from fuzz_case import Case, Fuzzer
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -34,6 +35,10 @@ KINDS: dict[str, Callable[[Path], st.SearchStrategy[Case]]] = {
     "networks": lambda base: fuzz_models.network_cases(),
     "options": lambda base: fuzz_options.option_cases(),
     "outputs": lambda base: fuzz_options.output_cases(),
+    "sound": lambda base: fuzz_sound.sound_cases(),
+    "searches": fuzz_sound.search_cases,
+    "permissions": lambda base: fuzz_sound.permission_cases(),
+    "clock": lambda base: fuzz_sound.clock_cases(),
 }
 
 

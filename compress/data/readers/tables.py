@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.models.guarding.tables import check_parquet, check_text
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def read_table(path: Path, target: str | None, model: Any) -> Table:
             numbers nor text.
     """
     frame = _read(path)
+    import pandas  # where it is missing, that was told of
+
     if target is None:
         raise InputError(f"'{path}' is a table", "name its target with --target COLUMN")
     if target not in frame.columns:
@@ -61,9 +65,8 @@ def read_table(path: Path, target: str | None, model: Any) -> Table:
     if frame.empty:
         raise InputError(f"'{path}' holds no rows")
     notes: list[str] = []
-    features = frame.drop(columns=target)
-    for column in features.columns:
-        features[column] = _numbers(path, features[column], notes)
+    given = frame.drop(columns=target)
+    features = pandas.DataFrame({name: _numbers(path, given[name], notes) for name in given})
     targets, names = _targets(path, frame[target])
     if len(model.inputs) == 1:
         return Table(features.to_numpy(np.float32), targets, names, tuple(notes))
@@ -79,7 +82,10 @@ def _read(path: Path) -> Any:
             f"'{path}' is a table, which needs pandas", "pip install 'edgepress[tables]'"
         ) from None
     try:
-        return _read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path)
+        if path.suffix == ".csv":
+            return _read_csv(path)
+        check_parquet(path)
+        return pandas.read_parquet(path)
     except InputError:
         raise
     except UnicodeDecodeError:
@@ -95,13 +101,10 @@ def _read_csv(path: Path) -> Any:
     """A CSV file as it stands: pandas would take cells too many of a first row as row names."""
     import pandas
 
+    check_text(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file), [])
-    with path.open("rb") as rows:
-        odd = next((number for number, row in enumerate(rows, start=1) if b"\0" in row), None)
-    if odd is not None:
-        raise InputError(f"'{path}:{odd}' holds a zero byte, so it is no text", "save it as UTF-8")
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"'{path}:1' names column '{twice}' twice", "give each its own name")
     with warnings.catch_warnings():

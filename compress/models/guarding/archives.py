@@ -14,7 +14,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.guarding.limits import check_memory, check_regular
+from edgepress.compress.kernel.boundary import check_regular
+from edgepress.compress.models.guarding.limits import check_memory
 from edgepress.compress.processes.scratch import scratch_folder
 
 # What Python raises on archives that are damaged.

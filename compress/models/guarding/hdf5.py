@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import check_regular
 from edgepress.compress.models.guarding.archives import open_archive
-from edgepress.compress.models.guarding.limits import check_memory, check_regular, memory_limit
+from edgepress.compress.models.guarding.limits import check_memory, memory_limit
 
 WEIGHTS = "model.weights.h5"
 # Deflate's limit is 1032; others that are read pack less tightly, or to a size of their own.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import psutil
@@ -58,19 +57,6 @@ def check_memory(path: Path | str, unpacked: int, file_bytes: int) -> None:
             f" the limit of {_size(limit)}",
             f"if you trust it and have the memory, set {VARIABLE}={unpacked // 10**9 + 1}",
         )
-
-
-def check_regular(path: Path) -> None:
-    """Refuse what isn't a file: reading a pipe or a device may never end.
-
-    Raises:
-        InputError: It is a pipe, a device or a socket.
-        OSError: There is nothing, or it can't be looked at.
-    """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
-        raise InputError(f"'{path}' is {kind}, not a file", "copy its contents to a file first")
 
 
 def _size(count: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.models.legacy.assembly.building import Builder
 from edgepress.compress.models.legacy.formats.archive import archive_version, read_archive
 from edgepress.compress.models.legacy.formats.hdf5 import hdf5_version, read_hdf5
@@ -62,7 +63,7 @@ def carry(path: Path | str, custom_objects: Mapping[str, Any] | None = None) -> 
             _correct(builder)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise InputError(
-                f"'{path}' holds an incomplete configuration: {type(error).__name__} {error}",
+                f"'{path}' holds an incomplete configuration: {reason(error)}",
                 "save the model again, or build it in a function and give file.py:function",
             ) from error
     optimizer, remarks = carry_optimizer(model, builder, saved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -43,22 +44,26 @@ def entropy(values: Shaped[np.ndarray, "..."]) -> float:
 
     Source: Shannon, A Mathematical Theory of Communication (1948), section 6.
     """
-    return _entropy(value_counts(values))
+    return _coded(values)[1]
 
 
-def _entropy(counts: Shaped[np.ndarray, " n"]) -> float:
-    if not counts.size:
-        return 0.0
-    share = counts / counts.sum()
-    return float(max(0.0, -(share * np.log2(share)).sum()))
+def _coded(values: Shaped[np.ndarray, "..."]) -> tuple[int, float]:
+    """How many distinct values an array has, and its entropy in bits per value."""
+    distinct, bits = 0, 0.0
+    for counts in counted_parts(values):
+        share = counts / values.size
+        distinct += len(counts)
+        bits -= float((share * np.log2(share)).sum())
+    return distinct, max(0.0, bits)
 
 
-def value_counts(
-    values: Shaped[np.ndarray, "..."], at_once: int = 2**22
-) -> Shaped[np.ndarray, " n"]:
+def counted_parts(
+    values: Shaped[np.ndarray, "..."], at_once: int = 2**21
+) -> Iterator[Shaped[np.ndarray, " n"]]:
     """How often each distinct value of an array occurs, in the order of the values.
 
-    Large arrays are sorted range by range, so that they are never copied as a whole.
+    Large arrays are sorted range by range, and the ranges given one by one, so that an array is
+    never copied as a whole.
 
     Args:
         values: Any numbers.
@@ -66,16 +71,18 @@ def value_counts(
     """
     flat = values.reshape(-1)
     if flat.size <= at_once:
-        return np.unique(flat, return_counts=True)[1]
+        yield np.unique(flat, return_counts=True)[1]
+        return
     sample = np.sort(flat[:: max(1, flat.size // 2**16)])
     places = np.linspace(0, len(sample) - 1, flat.size // at_once + 2)[1:-1].astype(int)
     ends = [None, *np.unique(sample[places][~np.isnan(sample[places])]), None]
-    found = [
-        np.unique(_between(flat, low, high, at_once), return_counts=True)[1]
-        for low, high in pairwise(ends)
-    ]
-    missing = flat.size - sum(int(counts.sum()) for counts in found)
-    return np.concatenate([*found, [missing]] if missing else found)  # what is no number
+    missing = flat.size
+    for low, high in pairwise(ends):
+        counts = np.unique(_between(flat, low, high, at_once), return_counts=True)[1]
+        missing -= int(counts.sum())
+        yield counts
+    if missing:
+        yield np.array([missing])  # what is no number
 
 
 def _between(
@@ -110,10 +117,8 @@ def entropy_bounds(model: Any) -> tuple[EntropyBound, ...]:
     for kernel in find_kernels(model, depthwise=True)[0]:
         value = kernel.seen()
         zeros = int(value.size - np.count_nonzero(value))
-        counts = value_counts(value)
+        distinct, bits = _coded(value)
         bounds.append(
-            EntropyBound(
-                kernel.path, kernel.layer_path, kernel.size, zeros, len(counts), _entropy(counts)
-            )
+            EntropyBound(kernel.path, kernel.layer_path, kernel.size, zeros, distinct, bits)
         )
     return tuple(bounds)

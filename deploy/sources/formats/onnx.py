@@ -14,12 +14,11 @@ from edgepress.deploy.exporters.onnx.writing import write_onnx
 from edgepress.deploy.exporters.table import ONNX
 from edgepress.deploy.sources.contents.account import FileInspection
 from edgepress.deploy.sources.formats.onnx_reading import (
-    is_scattered,
-    outside_files,
     read_onnx,
     signature,
     stored_as,
 )
+from edgepress.deploy.sources.formats.onnx_tensors import outside_files
 from edgepress.deploy.sources.model_file import (
     ForeignFile,
     inspected,
@@ -45,18 +44,17 @@ class OnnxFile(ForeignFile):
     def __init__(self, path: Path) -> None:
         self.path = path
         model = read_onnx(path)
-        self._scattered = is_scattered(model)
-        self._parts = [path, *outside_files(model, path)]
+        self._outside = outside_files(model, path)
         self.signature = checked(path, signature(model))
         self.precision = stored_as(model)
 
     def inspect(self) -> FileInspection:
         """Its operators, added up by a child process."""
-        return inspected(self, "onnx-inspect", {}, self._parts)
+        return inspected(self, "onnx-inspect", {}, [self.path, *self._outside])
 
     def identify(self) -> str:
         """The hash of the file and of those with its weights."""
-        return "-".join(sha256(part) for part in self._parts)
+        return "-".join(sha256(part) for part in [self.path, *self._outside])
 
     def exporters(self) -> Mapping[str, Exporter]:
         """ONNX in other precisions."""
@@ -78,7 +76,7 @@ class OnnxFile(ForeignFile):
 
     def _gather(self, job: Job, out: Path) -> None:
         """The file with all its weights in it."""
-        if not self._scattered:
+        if not self._outside:
             shutil.copy(self.path, out)
             return
         job.worker.ask("onnx-gather", {"source": str(self.path.absolute()), "out": str(out)})

@@ -15,7 +15,8 @@ from edgepress.compress.counting.einsum import einsum_macs
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
 from edgepress.deploy.sources.contents.operation import Constant, Operation
-from edgepress.deploy.sources.signature import Signature, activation
+from edgepress.deploy.sources.formats.onnx_tensors import check_tensors
+from edgepress.deploy.sources.signature import Signature, activation, check_samples
 
 Shape = tuple[int | None, ...]
 _LOOKS_UP = frozenset({"Gather"})
@@ -36,7 +37,8 @@ def read_onnx(path: Path) -> Any:
     """An ONNX file without the weights that lie outside of it.
 
     Raises:
-        InputError: It is no ONNX file or damaged, or weights outside of it are missing.
+        InputError: It is no ONNX file or damaged, or weights outside of it are missing or lie
+            outside of its folder.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -51,14 +53,8 @@ def read_onnx(path: Path) -> Any:
         raise InputError(f"'{path}' is not an ONNX model: it holds no graph")
     if (odd := next(_no_text(model.graph), None)) is not None:
         raise InputError(f"'{path}' is damaged: the name {odd!r} in it isn't UTF-8", "get it again")
-    for name, file, end in _outside(model):
-        if not (path.parent / file).is_file():
-            raise InputError(
-                f"the weights of '{path}' are missing: '{name}' lies in '{file}' beside it",
-                "copy that file too",
-            )
-        if (path.parent / file).stat().st_size < end:
-            raise InputError(f"'{path.parent / file}' is truncated: it ends before '{name}' does")
+    check_tensors(model, path)
+    check_samples(path, signature(model))
     return model
 
 
@@ -73,27 +69,6 @@ def _no_text(graph: Any) -> Iterator[bytes]:
             for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
                 yield from _no_text(inner)
     yield from (name for name in names if isinstance(name, bytes))
-
-
-def _outside(model: Any) -> Iterator[tuple[str, str, int]]:
-    """Tensors whose values lie in other files: name, file and where they end there."""
-    import onnx
-
-    for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            told = {entry.key: entry.value for entry in tensor.external_data}
-            end = int(told.get("offset") or 0) + int(told.get("length") or 0)
-            yield tensor.name, told.get("location", ""), end
-
-
-def is_scattered(model: Any) -> bool:
-    """Whether weights lie in other files."""
-    return next(_outside(model), None) is not None
-
-
-def outside_files(model: Any, path: Path) -> list[Path]:
-    """The other files that hold weights."""
-    return [path.parent / file for file in dict.fromkeys(file for _, file, _ in _outside(model))]
 
 
 def stored_as(model: Any) -> str:

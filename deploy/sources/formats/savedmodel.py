@@ -18,7 +18,7 @@ from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.sources.contents.account import FileInspection
 from edgepress.deploy.sources.formats.savedmodel_reading import PROGRAM, SavedModelReader
 from edgepress.deploy.sources.model_file import ForeignFile, asked, inspected
-from edgepress.deploy.sources.signature import checked, plain_names
+from edgepress.deploy.sources.signature import check_samples, checked, plain_names
 
 _RUNNER = "edgepress.deploy.sources.formats.savedmodel_runner"
 
@@ -42,6 +42,7 @@ class SavedModelFolder(ForeignFile):
         reader = SavedModelReader(path)
         self.key = reader.key
         self.signature = checked(path, reader.signature())
+        check_samples(path, self.signature)
         self._files = sorted(file for file in path.rglob("*") if file.is_file())
 
     def inspect(self) -> FileInspection:

@@ -21,7 +21,9 @@ from edgepress.benchmarks.tflite.graph import (
     undamaged,
 )
 from edgepress.benchmarks.tflite.macs import FORMULAS, operator_macs
+from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.compress.models.guarding.limits import check_memory
 from edgepress.deploy.sources.contents.operation import Constant, Operation
 from edgepress.deploy.sources.signature import Signature, activation
 
@@ -46,7 +48,8 @@ class TFLiteReader:
         path: The file.
 
     Raises:
-        InputError: It is no TFLite file, or damaged.
+        InputError: It is no TFLite file, is damaged, keeps numbers in other files, or declares
+            more than it holds.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,8 +57,46 @@ class TFLiteReader:
         with undamaged(path):
             self.model = read_model(path)
             self.graph = graph_of(self.model)
-            for i in range(self.model.BuffersLength()):
-                self._buffer(i)
+            self._check_files()
+            for place, graph in enumerate(self.graphs):
+                self._check_sizes(place, graph)
+
+    def _check_files(self) -> None:
+        """Refuse what a newer schema allows: numbers that lie in other files.
+
+        Raises:
+            InputError: The file names such files.
+        """
+        for i in range(self.model.ExternalBufferGroupsLength()):
+            name = (self.model.ExternalBufferGroups(i).Name() or b"").decode(errors="replace")
+            raise InputError(
+                f"'{self.path}' keeps numbers in another file, {name[:200]!r}, which isn't read",
+                "convert the model again with all its weights in one file",
+            )
+
+    def _check_sizes(self, place: int, graph: TFLiteGraph) -> None:
+        """Hold the shapes that tensors declare against the bytes that are there.
+
+        Raises:
+            InputError: A stored tensor declares more than it holds, or any other more memory than
+                a file of this size may take.
+        """
+        size = self.path.stat().st_size
+        for tensor in graph.tensors:
+            if not tensor.constant:
+                check_memory(self.path, tensor.bytes, size)
+                continue
+            found = self.model.Subgraphs(place).Tensors(tensor.index)
+            held = len(self._buffer(found.Buffer()))
+            # A sparse tensor leaves its zeros out, and is unpacked when it is run.
+            packed = found.Sparsity() is not None
+            check_memory(self.path, tensor.bytes if packed else 0, size)
+            if tensor.bytes > held and not packed:
+                raise InputError(
+                    f"'{self.path}' is damaged: tensor '{tensor.name[:100]}' declares"
+                    f" {tensor.bytes:,} bytes and holds {held:,}",
+                    "copy or download it again",
+                )
 
     @property
     def graphs(self) -> tuple[TFLiteGraph, ...]:

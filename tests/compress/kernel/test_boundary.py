@@ -18,8 +18,9 @@ REASONS = {
     "depth": (RecursionError("maximum recursion depth exceeded"), "nested too deep"),
     "memory": (MemoryError(), "more memory than there is"),
     "text": (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "isn't UTF-8"),
-    "other": (ZeroDivisionError("division\nby zero"), "ZeroDivisionError: division by zero"),
-    "bare": (StopIteration(), "StopIteration"),
+    "other": (ZeroDivisionError("division\nby zero"), "can't be read: division by zero"),
+    "a key": (KeyError("epochs"), "it lacks 'epochs'"),
+    "bare": (StopIteration(), "it is damaged, or not of the form that is expected"),
 }
 
 
@@ -31,6 +32,7 @@ def test_any_error_names_what_was_read(name: str) -> None:
     assert str(caught.value).startswith("table 't.csv' can't be read: ")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert type(error).__name__ not in str(caught.value)
     assert caught.value.__cause__ is error
 
 

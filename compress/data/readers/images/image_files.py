@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgepress.compress.data.readers.images.limits import open_image
 from edgepress.compress.data.readers.images.pixels import Depth, deep_values, depth_of, has_alpha
 from edgepress.compress.errors import InputError
 
@@ -92,7 +94,11 @@ def check_images(paths: Sequence[str], most_bytes: int = _MOST_DECODED_BYTES) ->
     for path in paths:
         size += _size(path)
         decoded.append(size <= most_bytes)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    from PIL.Image import DecompressionBombWarning
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(_AT_ONCE) as pool:
+        # Pillow warns of what `open_image` refuses.
+        warnings.simplefilter("ignore", DecompressionBombWarning)
         found = list(pool.map(_facts, paths, decoded))
     refuse_unreadable(paths, found)
     return _joined(paths, [facts for facts in found if isinstance(facts, ImageFacts)])
@@ -142,10 +148,8 @@ def _size(path: str) -> int:
 
 def _facts(path: str, decoded: bool) -> ImageFacts | str:
     """What an image file holds, or what is wrong with it."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             depth, colour = depth_of(image), _in_colour(image)
             frames, alpha = getattr(image, "n_frames", 1), has_alpha(image)
             if depth != "8-bit":

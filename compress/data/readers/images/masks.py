@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.readers.images.image_files import refuse_unreadable
+from edgepress.compress.data.readers.images.limits import open_image
 from edgepress.compress.data.readers.images.pixels import deep_values, depth_of
 from edgepress.compress.errors import InputError
 
@@ -235,9 +236,8 @@ def _pixels_or_fault(path: str) -> Pixels | str:
 
 
 def _pixels(path: str) -> Pixels:
-    from PIL import Image
 
-    with Image.open(path) as image:
+    with open_image(path) as image:
         if depth_of(image) == "float":
             return Pixels(None, many=True, instead="floats")
         lossy = image.format in ("JPEG", "WEBP")
@@ -268,9 +268,9 @@ def _is_grey(image: Image) -> bool:
 
 def _numbers_of(path: str, by_colour: bool) -> Array:
     """(height, width) the number of each pixel of an upright image."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(path) as file:
+    with open_image(path) as file:
         if depth_of(file) != "8-bit":
             return deep_values(path)[..., 0].astype(np.int32)
         image = ImageOps.exif_transpose(file)

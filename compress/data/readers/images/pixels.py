@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.readers.images.limits import open_image
 from edgepress.compress.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def deep_values(path: str) -> Array:
     Returns:
         (height, width, channels) float32; 1 channel is grey, 2 grey with alpha, 3 RGB, 4 RGBA.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(path) as file:
+    with open_image(path) as file:
         if depth_of(file) == "16-bit" and not file.mode.startswith("I"):
             return _turned(_colours_of_png(path), file.getexif().get(_ORIENTATION, 1))
         image = ImageOps.exif_transpose(file)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.readers.images.limits import open_image
 from edgepress.compress.data.readers.images.pixels import deep_values, with_channels
 from edgepress.compress.errors import InputError
 
@@ -75,7 +76,7 @@ class ImageReading:
     def _eight_bits(self, path: str) -> Array:
         from PIL import Image, ImageOps
 
-        with Image.open(path) as file:
+        with open_image(path) as file:
             image = ImageOps.exif_transpose(file)
             image = image.convert({1: "L", 3: "RGB", 4: "RGBA"}[self.channels])
             if image.size != self.size_px[::-1]:

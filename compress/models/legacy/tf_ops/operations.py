@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.models.legacy.tf_ops import functions, graph_operations
 
 
@@ -51,7 +52,7 @@ class Operation:
             raise
         except Exception as error:
             raise InputError(
-                f"'{self.name}' can't be converted: {type(error).__name__}: {error}",
+                f"'{self.name}' can't be converted: {reason(error)}",
                 "replace it by a Keras layer and save the model again",
             ) from None
         found = list(keras.tree.flatten(output))
