@@ -70,6 +70,20 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def parse_class_names(value: Any) -> Any:
+    """Read `cat,dog`, alone or as the one name of a list, as the names of classes in order.
+
+    A list of several is taken as it is, for names may hold commas; numbers are names too.
+    """
+    names = as_list(value)
+    if not isinstance(names, list | tuple):
+        return value
+    told = [str(name) if type(name) is int else name for name in names]
+    if len(told) == 1 and isinstance(told[0], str):
+        return [part.strip() for part in told[0].split(",")]
+    return told
+
+
 def parse_by_output(value: Any) -> Any:
     """Read `mse`, `a=mse,b=mae` or a mapping of these as a list of texts; nothing as none."""
     if isinstance(value, Mapping):

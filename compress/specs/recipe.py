@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
 
-from edgepress.compress.specs.notation import parse_by_output, parse_size
+from edgepress.compress.specs.notation import parse_by_output, parse_class_names, parse_size
 from edgepress.compress.specs.prune_step import TARGETS as TARGETS
 from edgepress.compress.specs.prune_step import PruneSpec as PruneSpec
 from edgepress.compress.specs.pruning import UNSTRUCTURED as UNSTRUCTURED
@@ -29,6 +29,11 @@ ByOutput = Annotated[
     ),
 ]
 
+ClassNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(parse_class_names, json_schema_input_type=tuple[str | int, ...] | str),
+]
+
 
 class DataSpec(Spec):
     """Where the data is and how it is prepared.
@@ -45,8 +50,8 @@ class DataSpec(Spec):
         resize: Image size, as HEIGHTxWIDTH; the model's own by default.
         augment: Random changes to training samples, with an amount after a colon where one is
             needed, as crop:4, or a function of your own, as file.py:function.
-        classes: Names of the class folders in the order of the model's outputs; by default that
-            of a `classes.txt` in the folder, else as text.
+        classes: Names of the class folders in the order of the model's outputs, as cat,dog; by
+            default that of a `classes.txt` in the folder, else as text.
         target: Column that holds the target in a table.
         validation_split: Share used for validation if the data has no validation split.
         loss: Name of a Keras loss, such as mse or categorical_crossentropy, or file.py:function
@@ -72,7 +77,7 @@ class DataSpec(Spec):
         | None
     ) = None
     augment: Names = ()
-    classes: Names = ()
+    classes: ClassNames = ()
     target: str | None = None
     validation_split: Share = 0.2
     loss: ByOutput = ()

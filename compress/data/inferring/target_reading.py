@@ -82,6 +82,8 @@ def read_targets(output: Output, targets: Array) -> OutputTask:
     dense = len(output.shape) >= 3
     size = output.shape[-1] if output.shape else 1
     if size != 1 and whole and _is_index_shape(targets.shape, output.shape):
+        if dense and size <= _VOID:
+            _refuse_void(output.name, targets, size)
         _check_labels(output.name, targets, size)
         kind: Kind = "image-to-image" if dense else "classification"
         return OutputTask(output.name, kind, BY_NUMBER, "accuracy", output.logits)
@@ -92,7 +94,7 @@ def read_targets(output: Output, targets: Array) -> OutputTask:
             metric = "iou" if dense else "accuracy"
             return _classes(output, binary, "binary_crossentropy", metric)
         if dense and whole:
-            _refuse_void(output.name, targets)
+            _refuse_void(output.name, targets, 2)
     elif _is_one_hot(output, targets):
         kind = "image-to-image" if dense else "classification"
         return _classes(output, kind, "categorical_crossentropy", "accuracy")
@@ -165,12 +167,14 @@ def _check_labels(name: str, targets: Array, classes: int | None) -> None:
         )
 
 
-def _refuse_void(name: str, targets: Array) -> None:
-    """Refuse masks of 0 and 1 in which a third number marks what has no class."""
-    if set(np.unique(targets)) == {0, 1, _VOID}:
+def _refuse_void(name: str, targets: Array, classes: int) -> None:
+    """Refuse masks of class numbers beside which one more marks what has no class."""
+    numbers = np.unique(targets)
+    if numbers[-1] == _VOID and len(numbers) > 1 and 0 <= numbers[0] <= numbers[-2] < classes:
         raise InputError(
-            f"masks of output '{name}' hold 255 beside 0 and 1, which marks pixels without a class",
-            "give each pixel a class",
+            f"masks of output '{name}' hold 255 beside {' and '.join(map(str, numbers[:-1]))},"
+            " which marks pixels without a class",
+            f"give each pixel a class from 0 to {classes - 1}",
         )
 
 

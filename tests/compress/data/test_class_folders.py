@@ -74,6 +74,19 @@ def test_a_given_order_numbers_the_classes(by_file: bool, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
+    "order", ["dog,cat,ant", "dog, cat, ant", ["dog,cat,ant"], ["dog", "cat", "ant"]]
+)
+def test_an_order_is_read_as_people_write_it(order, tmp_path) -> None:
+    spec = DataSpec(spec=_images(tmp_path / "f", ["ant", "cat"]), classes=order)
+    assert _labels(open_data(spec, _model(3))) == {0: 2, 1: 1}
+
+
+@pytest.mark.parametrize(("order", "names"), [([1, 0], ("1", "0")), (["a, b", "c"], ("a, b", "c"))])
+def test_names_of_classes_may_be_numbers_and_hold_commas(order, names) -> None:
+    assert DataSpec(spec="f", classes=order).classes == names
+
+
+@pytest.mark.parametrize(
     ("folders", "classes", "order", "message"),
     [
         (["ant", "cat"], 3, (), "2 class folders, the model's output 3 classes"),

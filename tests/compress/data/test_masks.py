@@ -113,16 +113,19 @@ def test_masks_of_two_classes_are_zeros_and_ones(made, tmp_path: Path) -> None:
     assert data.task.loss == "binary_crossentropy"
 
 
-def test_white_is_class_one_of_two_channels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("made", [grey, white, one_bit, black_palette, palette])
+def test_white_is_class_one_of_two_channels(made, tmp_path: Path) -> None:
     masks = numbers(classes=2)
-    data = open_data(folder(tmp_path, masks, white), network(2))
+    data = open_data(folder(tmp_path, masks, made), network(2))
     np.testing.assert_array_equal(targets_of(data), masks)
 
 
-def test_masks_that_jpeg_has_blurred_are_decided_at_half(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [1, 2])
+def test_masks_that_jpeg_has_blurred_are_decided_at_half(channels: int, tmp_path: Path) -> None:
     masks = numbers(classes=2)
-    data = open_data(folder(tmp_path, masks, white, "jpg"), network(1, "sigmoid"))
-    np.testing.assert_array_equal(targets_of(data)[..., 0], masks)
+    model = network(channels, "sigmoid" if channels == 1 else "softmax")
+    data = open_data(folder(tmp_path, masks, white, "jpg"), model)
+    np.testing.assert_array_equal(targets_of(data).reshape(masks.shape), masks)
     assert any("blurred" in note for note in data.warnings)
 
 
@@ -137,7 +140,7 @@ def test_another_size_takes_the_nearest_class(tmp_path: Path) -> None:
 def test_pixels_without_a_class_are_refused_in_whatever_file_they_are(made, tmp_path) -> None:
     masks = numbers(40)
     masks[37, :2] = 255
-    with pytest.raises(InputError, match="labels run from 0 to 255"):
+    with pytest.raises(InputError, match="255 beside 0 and 1 and 2"):
         open_data(folder(tmp_path / "many", masks, made), network(3))
     two = numbers(classes=2)
     two[3, :2] = 255
@@ -159,6 +162,12 @@ def test_masks_that_do_not_fit_are_refused(made, classes, channels, message, tmp
     activation = "sigmoid" if channels == 1 else "softmax"
     with pytest.raises(InputError, match=message):
         open_data(folder(tmp_path, numbers(classes=classes), made), network(channels, activation))
+
+
+def test_blurred_class_numbers_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds class number") as refusal:
+        open_data(folder(tmp_path, 80 * numbers(), grey, "jpg"), network(3))
+    assert "save masks as PNG" in refusal.value.format_message()
 
 
 def test_palettes_that_differ_are_no_class_numbers(tmp_path: Path) -> None:

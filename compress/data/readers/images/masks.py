@@ -166,35 +166,41 @@ def _decided(
     values = np.unique(np.concatenate([_values(pixels, by_colour) for pixels in found]))
     if output.of_values and not any(pixels.palette for pixels in found):
         return None, []
+    if output.channels <= 2:
+        reading, notes = _two_classes(found, values, size_px, by_colour, output.channels == 2)
+        if reading is not None:
+            return reading, notes
     if output.channels == 1:
-        return _two_classes(found, values, output, size_px, by_colour)
+        _refuse_many(found, values, output)
+        return None, []
     return _classes(paths, found, values, output, size_px)
 
 
 def _two_classes(
-    found: Sequence[Pixels],
-    values: Array,
-    output: Output,
-    size_px: tuple[int, int],
-    by_colour: bool,
+    found: Sequence[Pixels], values: Array, size_px: tuple[int, int], by_colour: bool, flat: bool
 ) -> tuple[MaskReading | None, list[str]]:
-    """How masks of an output of one channel are read: class 1 is what is not 0."""
+    """How masks of two classes are read, None if they are none: class 1 is what is not 0."""
     high = int(values.max())
     if set(values) <= {0, 1, VOID} and (1 in values or VOID not in values):
-        return MaskReading(size_px, flat=False, by_colour=by_colour), []
+        return MaskReading(size_px, flat, by_colour=by_colour), []
     if len(values) == 1 or (len(values) == 2 and values[0] == 0):
         note = f"masks of 0 and {high} are read as classes 0 and 1"
-        return MaskReading(size_px, False, high, 0, by_colour, high > VOID), [note]
+        return MaskReading(size_px, flat, high, 0, by_colour, high > VOID), [note]
     blurred = all(p.lossy and p.between < _MOST_BETWEEN for p in found) and high <= VOID
     if blurred and values[0] < _DARK and high > _BRIGHT:
         note = "masks are blurred by a lossy format: values from 128 on are read as class 1"
-        return MaskReading(size_px, False, threshold=128, by_colour=by_colour), [note]
+        return MaskReading(size_px, flat, threshold=128, by_colour=by_colour), [note]
+    return None, []
+
+
+def _refuse_many(found: Sequence[Pixels], values: Array, output: Output) -> None:
+    """Refuse class numbers for one channel, which palettes say that they are."""
     if any(pixels.palette for pixels in found):
         raise InputError(
-            f"masks hold class numbers up to {high}, output '{output.name}' has one channel",
+            f"masks hold class numbers up to {values.max()}, output '{output.name}' has one"
+            " channel",
             "a model with an output for each class is needed",
         )
-    return None, []
 
 
 def _classes(
@@ -203,9 +209,6 @@ def _classes(
 ) -> tuple[MaskReading | None, list[str]]:  # fmt: skip
     """How masks of an output with a channel for each class are read."""
     wide = bool(values.max() > VOID)
-    if output.channels == 2 and set(values) == {0, VOID}:
-        note = "masks of 0 and 255 are read as classes 0 and 1"
-        return MaskReading(size_px, flat=True, white=VOID), [note]
     beyond = [v for v in values if v >= output.channels and v != VOID]
     if not beyond:
         _check_palettes(paths, found)
@@ -217,8 +220,14 @@ def _classes(
     raise InputError(
         f"target '{first}' holds class number {beyond[0]}, output '{output.name}' has"
         f" {output.channels} classes (0 to {output.channels - 1})",
-        "number the classes from 0; 255 is for pixels without a class",
+        _lossy_hint(found) or f"number the classes from 0 to {output.channels - 1}",
     )
+
+
+def _lossy_hint(found: Sequence[Pixels]) -> str:
+    """What to do where a lossy format has blurred class numbers; empty where none has."""
+    lossy = any(pixels.lossy for pixels in found)
+    return "JPEG and lossy WebP blur class numbers: save masks as PNG files" if lossy else ""
 
 
 def _survey(paths: Sequence[str]) -> list[Pixels]:
