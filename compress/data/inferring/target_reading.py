@@ -82,7 +82,7 @@ def read_targets(output: Output, targets: Array) -> OutputTask:
     dense = len(output.shape) >= 3
     size = output.shape[-1] if output.shape else 1
     if size != 1 and whole and _is_index_shape(targets.shape, output.shape):
-        if dense and size <= _VOID:
+        if dense and size and size <= _VOID:
             _refuse_void(output.name, targets, size)
         _check_labels(output.name, targets, size)
         kind: Kind = "image-to-image" if dense else "classification"
@@ -171,9 +171,14 @@ def _refuse_void(name: str, targets: Array, classes: int) -> None:
     """Refuse masks of class numbers beside which one more marks what has no class."""
     numbers = np.unique(targets)
     if numbers[-1] == _VOID and len(numbers) > 1 and 0 <= numbers[0] <= numbers[-2] < classes:
+        others = (
+            " and ".join(map(str, numbers[:-1]))
+            if len(numbers) < 4
+            else f"{numbers[0]} to {numbers[-2]}"
+        )
         raise InputError(
-            f"masks of output '{name}' hold 255 beside {' and '.join(map(str, numbers[:-1]))},"
-            " which marks pixels without a class",
+            f"masks of output '{name}' hold 255 beside {others}, which marks pixels without"
+            " a class",
             f"give each pixel a class from 0 to {classes - 1}",
         )
 

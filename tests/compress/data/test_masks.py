@@ -140,7 +140,7 @@ def test_another_size_takes_the_nearest_class(tmp_path: Path) -> None:
 def test_pixels_without_a_class_are_refused_in_whatever_file_they_are(made, tmp_path) -> None:
     masks = numbers(40)
     masks[37, :2] = 255
-    with pytest.raises(InputError, match="255 beside 0 and 1 and 2"):
+    with pytest.raises(InputError, match="255 beside 0 to 2"):
         open_data(folder(tmp_path / "many", masks, made), network(3))
     two = numbers(classes=2)
     two[3, :2] = 255
