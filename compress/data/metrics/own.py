@@ -77,6 +77,12 @@ def _prepared(function: Callable[..., Any], reference: str) -> Any:
     def prepared(outputs: Array, targets: Array, logits: bool) -> Scorer:
         del logits
         whole = call(targets, outputs)
+        if not np.isfinite(whole).all():
+            value = whole[~np.isfinite(whole)].flat[0] if whole.ndim else whole
+            raise InputError(
+                f"metric '{reference}' returns {value} of {len(outputs):,} samples",
+                "return finite numbers, such as 0 where there is nothing to count",
+            )
         if whole.size > 1 and len(whole) == len(outputs):
             values = whole.reshape(len(whole), -1).mean(1)
             return lambda some: float((values if some is None else values[some]).mean())

@@ -29,6 +29,8 @@ def pairs(y, p): return keras.ops.mean(p, -1) * y[:, 0, 0]
 def whole(y, p): return keras.ops.sum(keras.ops.one_hot(y, 3) * p)
 def broken(y, p): raise ValueError("never mind")
 def words(y, p): return "good"
+def gap(y, p): return float("nan")
+def gaps(y, p): return [1.0, float("inf"), 0.0]
 class Own(keras.losses.Loss):
     def call(self, y, p): return keras.ops.mean((y - p[:, :1]) ** 2, -1)
 """
@@ -73,6 +75,12 @@ def test_the_direction_of_a_metric_from_a_file(name, higher, mine):
 @pytest.mark.parametrize("name", ["broken", "words", "missing"])
 def test_a_metric_that_fails_is_one_line(name, mine):
     with pytest.raises(InputError, match=name if name == "missing" else f"mine.py.*|{name}"):
+        task_of(softmax(), CLASS, metric=f"mine.py:{name}").score(np.eye(3)[CLASS], CLASS)
+
+
+@pytest.mark.parametrize(("name", "value"), [("gap", "nan"), ("gaps", "inf")])
+def test_a_metric_without_a_value_is_one_line(name, value, mine):
+    with pytest.raises(InputError, match=f"'mine.py:{name}' returns {value} of 60 samples"):
         task_of(softmax(), CLASS, metric=f"mine.py:{name}").score(np.eye(3)[CLASS], CLASS)
 
 
