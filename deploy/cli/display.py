@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -87,19 +88,62 @@ _OUTPUT = "edgepress.standard_output"
 def keep_output_for_json(context: click.Context, _: click.Parameter, value: bool) -> bool:
     """Leave standard output to the JSON document: all else that is printed goes to standard error.
 
-    Code of the user's prints where it likes: while a pipeline is read, in callbacks, in layers.
+    Code of the user's prints where it likes: while a pipeline is read, in callbacks, in layers,
+    at the process's end, and from programs that it starts.
     """
     if value and _OUTPUT not in context.meta:
-        context.meta[_OUTPUT] = sys.stdout
-        context.with_resource(redirect_stdout(sys.stderr))
+        own = context.find_root().obj is not None
+        context.meta[_OUTPUT] = context.with_resource(_kept_output(own))
     return value
+
+
+@contextmanager
+def _kept_output(for_good: bool) -> Iterator[IO[str]]:
+    """Standard output as it was, while it leads to standard error, its descriptor too.
+
+    Args:
+        for_good: Whether it stays so, in a process that the command has for its own: buffers of
+            C libraries are written, and exit functions run, after the command.
+    """
+    if sys.stderr is None or not _is_descriptor_1(sys.stdout):
+        output = sys.stdout
+        with redirect_stdout(sys.stderr):
+            yield output
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with (
+            open(
+                kept, "w", encoding=sys.stdout.encoding, errors="backslashreplace", closefd=False
+            ) as output,
+            redirect_stdout(sys.stderr),
+        ):
+            yield output
+    finally:
+        if not for_good:
+            sys.stdout.flush()
+            os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _is_descriptor_1(stream: Any) -> bool:
+    try:
+        return bool(stream.fileno() == 1)
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def output_for_json() -> IO[str] | None:
+    """Standard output, where all else goes to standard error; None where it does not."""
+    context = click.get_current_context(silent=True)
+    return context.meta.get(_OUTPUT) if context else None
 
 
 def print_json(document: Any) -> None:
     """The one JSON document on standard output."""
-    context = click.get_current_context(silent=True)
-    output = context.meta.get(_OUTPUT) if context else None
-    click.echo(json.dumps(document, indent=2, default=str), file=output)
+    click.echo(json.dumps(document, indent=2, default=str), file=output_for_json())
 
 
 def say(text: str) -> None:

@@ -24,6 +24,7 @@ from edgepress.compress.kernel import onednn
 from edgepress.compress.kernel.files import write_text
 from edgepress.compress.processes import signals
 from edgepress.compress.processes.children import NATIVE_DEATHS, died, end, start
+from edgepress.deploy.cli.display import output_for_json
 from edgepress.deploy.cli.quiet import announce_frameworks
 
 # In the folder of a work's state: the signal that ended its training with oneDNN's kernels.
@@ -98,6 +99,7 @@ def _run(words: Sequence[str], crash: str) -> int:
     child = start(
         [sys.executable, *safe, "-m", "edgepress.deploy.cli", *words],
         environment={signals.SUPERVISOR: str(os.getpid()), **onednn.variables_after(crash)},
+        stdout=output_for_json(),
     )
     try:
         with signals.passed_on(child):

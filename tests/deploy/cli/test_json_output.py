@@ -23,6 +23,11 @@ def test_what_the_users_code_prints_goes_to_standard_error(tmp_path) -> None:
         "        print('row')\n"
         "        yield np.ones(4, 'float32') * k, k % 2\n"
         "def data():\n"
+        "    import atexit, os, sys\n"
+        "    atexit.register(print, 'end')\n"
+        "    os.write(1, b'written\\n')\n"
+        "    os.system('echo started')\n"
+        "    print('under', file=sys.__stdout__)\n"
         "    print('opened')\n"
         "    kinds = (tf.TensorSpec((4,)), tf.TensorSpec((), tf.int32))\n"
         "    stream = tf.data.Dataset.from_generator(rows, output_signature=kinds)\n"
@@ -34,4 +39,6 @@ def test_what_the_users_code_prints_goes_to_standard_error(tmp_path) -> None:
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "findings" in json.loads(done.stdout)
-    assert {"imported", "opened", "row"} <= set(done.stderr.split())
+    assert {"imported", "opened", "row", "end", "written", "started", "under"} <= set(
+        done.stderr.split()
+    )
