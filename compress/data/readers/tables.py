@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def _numbers(path: Path, values: Any, notes: list[str]) -> Any:
     if values.dtype.kind == "b":
         return values.astype(np.float32)
     if values.dtype.kind not in "iuf":
-        values = _categories(path, values, notes)
+        values = _of_text(path, values, notes)
     gaps = int(values.isna().sum())
     if gaps == len(values):
         raise InputError(f"'{path}': column '{name}' is empty", "leave it out")
@@ -141,13 +142,54 @@ def _numbers(path: Path, values: Any, notes: list[str]) -> Any:
     return values
 
 
-def _categories(path: Path, values: Any, notes: list[str]) -> Any:
-    present = values.dropna()
+# What people write where they know nothing, beside what pandas takes for gaps.
+_GAPS = ("", "?", "-", "--", ".")
+# A column of which so many cells are numbers is one of numbers.
+_MOSTLY = 0.5
+# Text that isn't the name of a category: it has an order of its own.
+_NOT_CATEGORIES = {
+    "numbers with a unit": (
+        r"[+-]?\d+([.,]\d+)?(\s+\D+|\s*[%°]\D*)",
+        "write the numbers alone, and the unit in the column's name",
+    ),
+    "dates": (
+        r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4})([T ].*)?",
+        "write them as numbers, such as days, or leave the column out",
+    ),
+}
+
+
+def _of_text(path: Path, values: Any, notes: list[str]) -> Any:
+    """A column of text as numbers, as the numbers of its categories, or refused."""
+    import pandas
+
+    name, present = values.name, values.dropna()
     if not all(isinstance(v, str) for v in present):
         raise InputError(
-            f"'{path}': column '{values.name}' holds {values.dtype}, neither numbers nor text",
+            f"'{path}': column '{name}' holds {values.dtype}, neither numbers nor text",
             "encode it as numbers, or leave it out",
         )
+    values = values.str.strip()
+    values = values.mask(values.isin(_GAPS))
+    present = values.dropna()
+    numbers = pandas.to_numeric(present, errors="coerce")
+    if numbers.notna().all():
+        return pandas.to_numeric(values)
+    if numbers.notna().mean() >= _MOSTLY:
+        odd = present[numbers.isna()].iloc[0]
+        raise InputError(
+            f"'{path}': column '{name}' holds '{odd}' among numbers",
+            "write a number, or leave the cell blank",
+        )
+    for kind, (pattern, hint) in _NOT_CATEGORIES.items():
+        if all(re.fullmatch(pattern, text) for text in present.unique()):
+            raise InputError(
+                f"'{path}': column '{name}' holds {kind}, such as '{present.iloc[0]}'", hint
+            )
+    return _categories(values, present, notes)
+
+
+def _categories(values: Any, present: Any, notes: list[str]) -> Any:
     names = sorted(present.unique())
     shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     notes.append(f"column '{values.name}': text read as 0 to {len(names) - 1} ({shown})")

@@ -113,3 +113,40 @@ def test_folders_without_images_and_single_classes_are_told(tmp_path: Path) -> N
     assert sum("holds no images, so it is no class" in line for line in warnings) == 1
     alone = open_data({"x": X, "y": np.zeros(20, int)}, _model(4)).warnings
     assert any("of one class" in line for line in alone)
+
+
+def _table(path: Path, cells: list[str]) -> DataSpec:
+    rows = [f"{cell},{k % 2}" for k, cell in enumerate(cells)]
+    path.write_text("\n".join(["a,y", *rows]))
+    return DataSpec(spec=path, target="y")
+
+
+@pytest.mark.parametrize("gap", ["?", " ", "-", " ? "])
+def test_marks_of_a_gap_leave_a_column_one_of_numbers(gap: str, tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    cells = [gap if k == 3 else str(k) for k in range(20)]
+    data = open_data(_table(tmp_path / "t.csv", cells), _model(1))
+    assert any("'a': 1 gaps filled with its median 10" in note for note in data.warnings)
+    assert data.train.sample(20)[0]["x"].max() == 19 or data.val.sample(20)[0]["x"].max() == 19
+
+
+@pytest.mark.parametrize(
+    ("cell", "other", "said"),
+    [
+        ("{}", "many", "holds 'many' among numbers"),
+        ("{} kg", "7 kg", "numbers with a unit, such as '0 kg'"),
+        ("{}%", "7 %", "numbers with a unit"),
+        ("2024-01-{}", "2024-02-01 10:00", "holds dates, such as '2024-01-0'"),
+        ("{}/1/2024", "1/1/24", "holds dates"),
+    ],
+)
+def test_text_that_is_no_category_is_refused(cell, other, said, tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    cells = [other if k == 3 else cell.format(k) for k in range(20)]
+    assert said in _refusal(_table(tmp_path / "t.csv", cells), _model(1))
+
+
+def test_names_with_figures_in_them_are_categories(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    data = open_data(_table(tmp_path / "t.csv", ["5b", "3D", "v1.2", "1-2"] * 5), _model(1))
+    assert any("'a': text read as 0 to 3" in note for note in data.warnings)
