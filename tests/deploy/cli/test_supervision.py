@@ -126,12 +126,21 @@ def test_a_crash_is_one_line_and_the_rest_goes_without_onednn(
 
 
 @pytest.mark.slow
-def test_a_pruning_is_begun_once_more_after_a_crash(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "rest", "result"),
+    [
+        ("prune", (), "out.keras"),
+        ("compress", ("--format", "tflite", "--quantize", "float32"), "out/run.json"),
+    ],
+)
+def test_a_pruning_goes_on_after_a_crash(
+    folder: Path, command: str, rest: tuple[str, ...], result: str
+) -> None:
     (folder / "crashes").write_text("after 1 SIGSEGV")
     data = ("--data", f"{folder / 'data.py'}:images")
-    how = ("--structure", "channels", "--target-macs", "0.7", "--recover-epochs", "2")
-    out = folder / "out.keras"
-    code, _, err = finish(["prune", str(folder / "m.keras"), *data, *how, "-o", str(out)])
+    how = ("--structure", "channels", "--target-macs", "0.7", "--recover-epochs", "2", *rest)
+    out = folder / result.partition("/")[0]
+    code, _, err = finish([command, str(folder / "m.keras"), *data, *how, "-o", str(out)])
     assert code == 0, err
     notes = [line for line in err.splitlines() if "crashed" in line]
     assert len(notes) == 1
@@ -139,7 +148,7 @@ def test_a_pruning_is_begun_once_more_after_a_crash(folder: Path) -> None:
     assert "without oneDNN's kernels" in notes[0]
     assert {line[2] for line in told(folder)[1:]} == {"0"}
     assert not (folder / "crashes").read_text()
-    assert out.exists()
+    assert (folder / result).exists()
     assert not list(folder.glob(".*"))
 
 
