@@ -191,5 +191,6 @@ def _check_target_shape(name: str, targets: Array, shape: Sequence[int | None]) 
     if not fits and not (tuple(shape[-1:]) == (1,) and inner == tuple(shape[:-1])):
         raise InputError(
             f"targets have shape {tuple(inner)}, output '{name}' has {tuple(shape)}",
-            "the data belongs to another model, or needs preprocessing",
+            "the data belongs to another model, needs preprocessing, or goes with a loss that takes"
+            " such targets: name it with --loss, as ctc or file.py:function",
         )

@@ -325,9 +325,16 @@ def _fit(array: Array, tensor: Any, where: str, resized: bool) -> Array:
             f" takes {expected}",
             "move the channels last"
             if turned
-            else "the data belongs to another model, or needs --resize",
+            else f"the data belongs to another model, or needs {_remedy(len(expected))}",
         )
     return _finite(array, f"{where}: input '{tensor.name}'")
+
+
+def _remedy(axes: int) -> str:
+    """What makes samples fit an input of so many axes."""
+    return {1: "other columns: leave out those that it doesn't take", 3: "--resize"}.get(
+        axes, "preprocessing"
+    )
 
 
 def _finite(array: Array, what: str) -> Array:

@@ -150,3 +150,10 @@ def test_names_with_figures_in_them_are_categories(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     data = open_data(_table(tmp_path / "t.csv", ["5b", "3D", "v1.2", "1-2"] * 5), _model(1))
     assert any("'a': text read as 0 to 3" in note for note in data.warnings)
+
+
+def test_what_does_not_fit_is_told_what_would(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    assert "leave out those" in _refusal(_table(tmp_path / "t.csv", ["1", "2"] * 5), _model(3))
+    assert "--resize" in _refusal({"x": np.zeros((20, 4, 4, 3)), "y": Y}, _model(8, 8, 3))
+    assert "--loss" in _refusal({"x": X, "y": np.zeros((20, 5, 6))}, _model(4))
