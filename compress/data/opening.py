@@ -145,7 +145,7 @@ def _open(spec: DataSpec, model: Any) -> _Opened:
     given = spec.spec
     if isinstance(given, Mapping):
         return _open_mapping(given, model, "the data", spec)
-    if isinstance(given, tuple) and len(given) in (2, 3):
+    if isinstance(given, tuple) and len(given) in (2, 3) and _holds_numbers(given[0]):
         named = dict(zip(("x", "y", "sample_weight"), given, strict=False))
         return _open_mapping(named, model, "the data", spec)
     if not isinstance(given, str | os.PathLike):

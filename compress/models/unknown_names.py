@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.guarding.archives import open_archive
+from edgepress.compress.models.guarding.hdf5 import open_hdf5
 
 Kind = Literal["layer", "function"]
 LAMBDA = "__lambda__"
@@ -22,11 +26,14 @@ class UnknownName(InputError):
         name: What it has to be called in the user's file.
         message: Where it is needed.
         hint: What to do.
+        is_code: Whether the file holds its Python code, which isn't run.
     """
 
-    def __init__(self, kind: Kind, name: str, message: str, hint: str) -> None:
+    def __init__(
+        self, kind: Kind, name: str, message: str, hint: str, *, is_code: bool = False
+    ) -> None:
         super().__init__(message, hint)
-        self.kind, self.name = kind, name
+        self.kind, self.name, self.is_code = kind, name, is_code
 
 
 def all_unknown(where: str, found: Sequence[UnknownName]) -> InputError:
@@ -39,8 +46,9 @@ def all_unknown(where: str, found: Sequence[UnknownName]) -> InputError:
         if names:
             parts.append(f"the {kind}{'s' if len(names) > 1 else ''} {', '.join(names)}")
     wanted = ", ".join(error.name for error in found)
+    code = "; code in old files is never run" if any(error.is_code for error in found) else ""
     return InputError(
-        f"'{where}' needs {' and '.join(parts)}, which Keras doesn't have",
+        f"'{where}' needs {' and '.join(parts)}, which Keras doesn't have{code}",
         f"pass a file that defines {wanted} with --custom-objects file.py",
     )
 
@@ -73,8 +81,9 @@ def missing_in(path: Path, objects: Mapping[str, Any]) -> InputError | None:
         objects: The user's own classes and functions by name.
     """
     found: dict[str, UnknownName] = {}
-    for error in _unknown(_configuration(path), dict(objects), ""):
-        found.setdefault(error.name, error)
+    with suppress(RecursionError):  # nested too deeply: no model of anybody's
+        for error in _unknown(_configuration(path), dict(objects), ""):
+            found.setdefault(error.name, error)
     return all_unknown(str(path), list(found.values())) if found else None
 
 
@@ -84,7 +93,9 @@ def check_lambdas(path: Path) -> None:
     Raises:
         InputError: Names the layers.
     """
-    holders = list(dict.fromkeys(_lambdas(_configuration(path), "")))
+    holders: list[str] = []
+    with suppress(RecursionError):
+        holders += dict.fromkeys(_lambdas(_configuration(path), ""))
     if holders:
         raise InputError(
             f"'{path}' can't be loaded: a setting of layer {', '.join(map(repr, holders))} is a"
@@ -108,17 +119,13 @@ def is_lambda(value: Any) -> bool:
 
 def _configuration(path: Path) -> Any:
     """The settings in a file; None where they can't be read."""
-    import zipfile
-
-    import h5py
-
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
+            with open_archive(path) as archive:
                 return json.loads(archive.read("config.json"))
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             return json.loads(file.attrs["model_config"])
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile):
         return None
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, TypeVar
 
-from edgepress.compress.data import evaluate
+from edgepress.compress.data import Dataset, evaluate
 from edgepress.compress.models.rebuilding.copying import copy_model
 from edgepress.compress.pruning_run import PruningRun, model_figures, uncounted_notes
 from edgepress.compress.specs.pruning import ChannelsSpec, UnitsSpec
@@ -24,6 +25,7 @@ from edgepress.compress.structure.budgets.measured_targets import (
     measured_target,
 )
 from edgepress.compress.structure.planning.plan import choose
+from edgepress.compress.structure.repair.recovery_start import RecoveryStart
 from edgepress.compress.structure.repair.repair import repair
 from edgepress.compress.structure.surgery.optimizer_slots import (
     carry_optimizer,
@@ -120,16 +122,35 @@ class StructuredRun(PruningRun):
     def finish(self, surgery: Surgery, spec: UnitsSpec, name: str) -> Any:
         """Repair and recover what surgery left, where that is asked for."""
         self.optimizer = carry_optimizer(surgery, self.optimizer)
-        if self.dataset is not None and spec.repair and not surgery.is_whole:
-            with self.timed("repair"):
-                count = affordable(surgery.channels.model, spec.calibration_samples)
-                samples = self.dataset.calibration(count, self.context.seed)
-                unseen = self.dataset.judging(count, self.context.seed)
-                held = held_weights(surgery.model.weights, spec.recover)
-                repair(surgery, samples, self.context.seed, held, unseen)
-        if self.dataset is not None and spec.recover.epochs:
+        if self.dataset is None:
+            return surgery.model
+        if spec.repair and not surgery.is_whole:
+            start = self._start(surgery, spec, name)
+            if not start.restore(surgery.model):
+                self._repair(surgery, spec, self.dataset)
+                start.keep(surgery.model)
+        if spec.recover.epochs:
             self.train(surgery.model, spec.recovery(), name)
         return surgery.model
+
+    def _start(self, surgery: Surgery, spec: UnitsSpec, name: str) -> RecoveryStart:
+        """Where the weights are kept that a recovery starts from."""
+        assert self.dataset is not None
+        folder = self.context.state_dir
+        if folder is None or not spec.recover.epochs:
+            return RecoveryStart(None)
+        settings = spec.model_dump(mode="json")
+        before = [hashlib.sha256(w.numpy().tobytes()).hexdigest() for w in surgery.model.weights]
+        facts = (surgery.alive.tolist(), before, self.dataset.fingerprint, self.context.seed)
+        return RecoveryStart(folder / name, settings, *facts)
+
+    def _repair(self, surgery: Surgery, spec: UnitsSpec, dataset: Dataset) -> None:
+        with self.timed("repair"):
+            count = affordable(surgery.channels.model, spec.calibration_samples)
+            samples = dataset.calibration(count, self.context.seed)
+            unseen = dataset.judging(count, self.context.seed)
+            held = held_weights(surgery.model.weights, spec.recover)
+            repair(surgery, samples, self.context.seed, held, unseen)
 
     def train(
         self, model: Any, training: TrainSpec, name: str, callbacks: Sequence[Any] = ()

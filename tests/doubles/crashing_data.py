@@ -1,8 +1,7 @@
 """Data for a command, with code that ends the process at chosen moments of the training.
 
 The folder's `crashes` holds lines such as `after 2 SIGSEGV`: after the second checkpoint of a
-process it is ended by that signal, and the line is used up; `data 0 SIGSEGV` ends it when it asks
-for the data. `told` gets a line for each
+process it is ended by that signal, and the line is used up. `told` gets a line for each
 checkpoint: the process, its parent, and what it was told of oneDNN. While `hold` is there, the
 training waits after its first checkpoint.
 """
@@ -26,7 +25,6 @@ _written = [0]
 
 def images() -> dict[str, Any]:
     """Two classes that a small network tells apart."""
-    _crash("data")
     random = np.random.default_rng(0)
     y = np.arange(96) % 2
     x = (random.normal(size=(96, 6, 6, 1)) + y[:, None, None, None]).astype(np.float32)

@@ -134,7 +134,6 @@ _FINE = frozenset(
      ("layers.py", "empty"), ("images/a/1.png", "a folder"), ("images/a/1.png", "a pipe"),
      ("images/a/1.png", "a link to itself"), ("run/run.json", "gone")}
 )  # fmt: skip
-CASES = [(file, verb, damage) for file in READERS for verb in READERS[file] for damage in DAMAGES]
 
 
 @pytest.fixture(scope="module")
@@ -207,13 +206,6 @@ def _called(main: Callable[[list[str]], None], words: list[str]) -> tuple[int, s
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         return 70, result.stdout, f"Traceback {result.exception!r}"
     return result.exit_code, result.stdout, result.stderr
-
-
-@pytest.mark.parametrize("file", READERS)
-def test_damaged_files_are_one_line(file: str, place: Path, base: Path) -> None:
-    drawn = random.Random(file)
-    faults = [_fault(file, verb, drawn.choice(sorted(DAMAGES)), base) for verb in READERS[file]]
-    assert list(filter(None, faults)) == []
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, sweep
+from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.models.guarding.archives import read_arrays
 
 Array = NDArray[Any]
@@ -90,6 +91,9 @@ class Checkpoints:
     def read(self) -> Snapshot | None:
         """The last state, or None where there is none.
 
+        After a crash the work goes on with other kernels, with which pruning may have left another
+        model than before: its training begins anew.
+
         Raises:
             InputError: The folder holds the state of another training.
         """
@@ -98,6 +102,8 @@ class Checkpoints:
         arrays = read_arrays(self._file)
         facts = json.loads(arrays.pop("facts").tobytes())
         if facts.pop("key") != self._key:
+            if crash_notes():
+                return None
             raise InputError(
                 f"'{self._file.parent}' holds the state of another training",
                 "resume with the same model, data and options, or give another folder",

@@ -149,7 +149,10 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    ["shrinking", pytest.param("after-shrinking", marks=pytest.mark.slow), "iterative"],
+)
 def test_a_stopped_pruning_goes_on_to_the_same_bits(
     case: str, compiled: keras.Model, images: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_shares_of_a_batch_add_up_to_the_batch(tmp_path: Path) -> None:
             np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_same_statistics(tmp_path: Path) -> None:
     """Batch normalisation sees other samples on each worker, and yet is one model."""
     first, second = run_workers("norm", tmp_path)

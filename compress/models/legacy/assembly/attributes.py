@@ -109,6 +109,7 @@ def lambda_activation(layer: str, key: str, objects: Mapping[str, Any]) -> Any:
         f"the {key.replace('_', ' ')} of layer '{layer}' is a lambda; code in old files is never"
         " run",
         f"define a function '{name}' in a file and pass it with --custom-objects file.py",
+        is_code=True,
     )
 
 

@@ -170,6 +170,7 @@ def _lambda(config: Config) -> tuple[str, Config]:
         "code in old files is never run",
         f"define a function or layer named '{config.get('name')}' and pass it with "
         "--custom-objects file.py",
+        is_code=True,
     )
 
 
