@@ -143,6 +143,13 @@ WORDINGS: tuple[Wording, ...] = (
         without_dropout_masks, _ALL, frozenset(),
     ),
     *(
+        Wording(
+            f"{_LAYERS}.rnn.dropout_rnn_cell.DropoutRNNCell", name,
+            without_dropout_masks, _ALL, frozenset(),
+        )
+        for name in ("get_dropout_mask", "get_recurrent_dropout_mask")
+    ),
+    *(
         Wording(owner, "inner_loop", as_one_operator, _ONNX, _LOOPS)
         for owner in (f"{_LAYERS}.rnn.gru.GRU", f"{_LAYERS}.rnn.rnn.RNN")
     ),
