@@ -152,12 +152,14 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any], words:
         tensors = [given[name] for name in names]
         structure = tf.nest.pack_sequence_as(_input_structure(model), tensors)
         flat = tf.nest.flatten(model(structure, training=False))
+        # Identity: an input that is also an output, or one output twice, keeps its own name.
+        named = {name: tf.identity(t, name=name) for name, t in zip(outputs, flat, strict=True)}
+        # Outputs are readers of what they name, so they come before the passes.
         graph = tf.compat.v1.get_default_graph()
         widen_clipped_products(graph)
         if words in INTEGERS:
             fit_for_integers(graph)
-        # Identity: an input that is also an output, or one output twice, keeps its own name.
-        return {name: tf.identity(t, name=name) for name, t in zip(outputs, flat, strict=True)}
+        return named
 
     try:
         with _inlined_functions(), written_for_converter():

@@ -18,11 +18,16 @@ HUGE = 1e3
 # Operations between a score and its softmax that keep or move values, or add a mask.
 _PASSING = frozenset({
     "Add", "AddV2", "BiasAdd", "BroadcastTo", "Cast", "ExpandDims", "Identity", "Maximum",
-    "Minimum", "Mul", "Neg", "Reshape", "Select", "SelectV2", "Squeeze", "StridedSlice", "Sub",
-    "Tile", "Transpose",
+    "Minimum", "Mul", "Neg", "RealDiv", "Reshape", "Select", "SelectV2", "Squeeze",
+    "StridedSlice", "Sub", "Tile", "Transpose",
 })  # fmt: skip
 # TFLite's quantiser gives the inputs of these the range of their output.
 _ONE_RANGE = frozenset({"ClipByValue", "Maximum", "Minimum", "Select", "SelectV2"})
+# And the inputs of these share the range of their output, whichever way it comes.
+_MOVING = frozenset({
+    "ConcatV2", "ExpandDims", "Identity", "MaxPool", "Pack", "Reshape", "Slice", "Squeeze",
+    "StridedSlice", "Transpose",
+})  # fmt: skip
 # Operations in a graph for floats that show that its graph for integers may be another.
 CHANGED_FOR_INTEGERS = _ONE_RANGE | {"Softmax"}
 _CLIPPING = frozenset({"ClipByValue", "Maximum", "Minimum", "Relu", "Relu6"})
@@ -100,38 +105,80 @@ def bound_masks(graph: Any) -> None:
     """
     import tensorflow as tf
 
-    bounded: dict[str, Any] = {}
-    for operation in _before_softmax(graph):
-        for place, tensor in enumerate(operation.inputs):
+    for operation, factor in _before_softmax(graph):
+        # What divides isn't a mask.
+        for place, tensor in enumerate(
+            operation.inputs[: 1 if operation.type == "RealDiv" else None]
+        ):
             value = _huge_constant(tensor)
-            if value is None:
-                continue
-            if tensor.name not in bounded:
+            if value is not None:
+                most = MASKED / factor
                 with graph.as_default():
-                    bounded[tensor.name] = tf.constant(np.clip(value, -MASKED, MASKED))
-            operation._update_input(place, bounded[tensor.name])
+                    operation._update_input(place, tf.constant(np.clip(value, -most, most)))
 
 
-def _before_softmax(graph: Any) -> list[Any]:
-    """Operations whose results reach a softmax by sums, selections and moves alone."""
-    found: dict[str, Any] = {}
-    left = [op.inputs[0].op for op in graph.get_operations() if op.type == "Softmax"]
+def _before_softmax(graph: Any) -> list[tuple[Any, float]]:
+    """Operations whose results reach a softmax by sums, selections and moves alone.
+
+    Each with the constant factor that is between it and the softmax.
+    """
+    found: dict[str, tuple[Any, float]] = {}
+    left = [(op.inputs[0].op, 1.0) for op in graph.get_operations() if op.type == "Softmax"]
     while left:
-        operation = left.pop()
+        operation, factor = left.pop()
         if operation.name not in found and operation.type in _PASSING:
-            found[operation.name] = operation
-            left.extend(tensor.op for tensor in operation.inputs)
+            found[operation.name] = operation, factor
+            before = factor * _scale(operation)
+            left.extend((tensor.op, before) for tensor in operation.inputs)
     return list(found.values())
 
 
-def _huge_constant(tensor: Any) -> Any:
-    """The value of a constant of floats with huge numbers in it, infinite ones too; else None."""
+def _scale(operation: Any) -> float:
+    """What an operation multiplies its input by, where that is one constant that masks nothing."""
     import tensorflow as tf
 
-    if tensor.op.type != "Const" or not tensor.dtype.is_floating:
+    if operation.type not in ("Mul", "RealDiv"):
+        return 1.0
+    values = [tf.get_static_value(tensor) for tensor in operation.inputs]
+    if operation.type == "RealDiv":
+        return 1 / scale_of(values[1])
+    return scale_of(values[0]) * scale_of(values[1])
+
+
+def scale_of(value: Any) -> float:
+    """A constant factor of scores, without its sign; 1 for what is none, and for a mask."""
+    if value is None or np.size(value) != 1:
+        return 1.0
+    size = abs(float(np.reshape(value, ())))
+    return size if 0 < size < HUGE else 1.0
+
+
+def _huge_constant(tensor: Any) -> Any:
+    """The value of a constant of floats with huge numbers in it, infinite ones too; else None.
+
+    A weight is a constant, too: masks are kept in weights that aren't trained.
+    """
+    import tensorflow as tf
+
+    if not tensor.dtype.is_floating:
         return None
-    value = tf.get_static_value(tensor)
+    if tensor.op.type == "ReadVariableOp":
+        value = _weight(tensor)
+    else:
+        value = tf.get_static_value(tensor) if tensor.op.type == "Const" else None
     return value if value is not None and np.any(np.abs(value) >= HUGE) else None
+
+
+def _weight(tensor: Any) -> Any:
+    """What is read from the variable that a graph captures; None if it captures none."""
+    import tensorflow as tf
+
+    read, captures = tensor.op.inputs[0], tensor.graph.captures
+    outside = next((outer for outer, inner in captures if inner is read), None)
+    if outside is None:
+        return None
+    with tf.init_scope():
+        return tf.raw_ops.ReadVariableOp(resource=outside, dtype=tensor.dtype).numpy()
 
 
 def part_shared_inputs(graph: Any) -> None:
@@ -152,13 +199,21 @@ def part_shared_inputs(graph: Any) -> None:
         if operation.type not in _ONE_RANGE or _is_relu(operation):
             continue
         for place, tensor in enumerate(operation.inputs):
-            shared = len({id(op) for op in tensor.consumers()}) > 1
-            if tensor.op.type == "Const" or not tensor.dtype.is_floating or not shared:
+            if not tensor.dtype.is_floating or not _is_shared(tensor):
                 continue
             count += 1
             with graph.as_default():
                 parted = tf.nn.leaky_relu(tensor, alpha=1 - count * _STEP)
             operation._update_input(place, parted)
+
+
+def _is_shared(tensor: Any) -> bool:
+    """Whether others read a tensor, or what it was moved from, and so would get its range."""
+    if tensor.op.type == "Const":
+        return False
+    if len({id(op) for op in tensor.consumers()}) > 1:
+        return True
+    return tensor.op.type in _MOVING and any(_is_shared(given) for given in tensor.op.inputs)
 
 
 def _is_relu(operation: Any) -> bool:

@@ -27,6 +27,7 @@ from edgepress.deploy.lowerings.normalizations import (
 )
 from edgepress.deploy.lowerings.recurrent import as_one_operator, without_dropout_masks
 from edgepress.deploy.lowerings.repetition import repeat, tile, up_sampling
+from edgepress.deploy.lowerings.resizing import resize
 
 # Whom a graph is written for: float kernels, 8-bit kernels, 16-bit activations, or ONNX (from which
 # its integer files are made as well).
@@ -136,9 +137,17 @@ WORDINGS: tuple[Wording, ...] = (
         f"{_LAYERS}.reshaping.up_sampling2d.UpSampling2D", "_resize_images",
         up_sampling, _ALL, frozenset(),
     ),
+    Wording("tensorflow.image", "resize", resize, _ALL, frozenset()),
     Wording(
         f"{_LAYERS}.rnn.rnn.RNN", "_maybe_config_dropout_masks",
         without_dropout_masks, _ALL, frozenset(),
+    ),
+    *(
+        Wording(
+            f"{_LAYERS}.rnn.dropout_rnn_cell.DropoutRNNCell", name,
+            without_dropout_masks, _ALL, frozenset(),
+        )
+        for name in ("get_dropout_mask", "get_recurrent_dropout_mask")
     ),
     *(
         Wording(owner, "inner_loop", as_one_operator, _ONNX, _LOOPS)

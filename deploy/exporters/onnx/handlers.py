@@ -90,32 +90,36 @@ def _recurrent(context: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _resized(context: Any, node: Any, name: str, args: Any) -> None:
-    """Resize by sizes where the factor, rounded to 32 bits, would give a pixel less."""
+    """Resize by the next factor where one that is rounded to 32 bits would give a pixel less.
+
+    Resizing by sizes says it without factors, but ONNX Runtime loses the sizes of two axes beside
+    8 bits. And the nearest pixel is TensorFlow's: tf2onnx rounds its middle down.
+    """
     from tf2onnx import utils
-    from tf2onnx.onnx_opset.nn import Resize, build_dynamic_target_size
+    from tf2onnx.onnx_opset.nn import Resize
 
     del name, args
     shape = context.get_shape(node.input[0]) or []
     output, sizes = node.output[0], None
     if node.inputs[1].is_const() and len(shape) == 4 and -1 not in shape[1:3]:
         sizes = node.inputs[1].get_tensor_value(as_list=False).astype(np.int64)
+    centred = node.type == "ResizeNearestNeighbor" and node.get_attr_value("half_pixel_centers")
     Resize.version_11(context, node)
-    if sizes is None or _reaches(shape[1:3], sizes):
-        return
     resize = context.get_node_by_output(output).inputs[0]
-    empty = context.make_const(utils.make_name("scales"), np.array([], np.float32)).output[0]
-    wanted = context.make_const(utils.make_name("sizes"), sizes).output[0]
-    if context.opset >= 18:
-        resize.set_attr("axes", [2, 3])
-    else:
-        wanted = build_dynamic_target_size(context, resize.input[0], wanted).output[0]
-    context.replace_inputs(resize, [*resize.input[:2], empty, wanted])
+    if centred:
+        resize.set_attr("coordinate_transformation_mode", "half_pixel")
+        resize.set_attr("nearest_mode", "round_prefer_ceil")
+    if sizes is None:
+        return
+    factors = [1.0, 1.0, *map(_reaching, shape[1:3], sizes)]
+    scales = context.make_const(utils.make_name("scales"), np.array(factors, np.float32)).output[0]
+    context.replace_inputs(resize, [*resize.input[:2], scales])
 
 
-def _reaches(old: Sequence[int], new: Any) -> bool:
-    """Whether old sizes times 32-bit factors, rounded down as ONNX says, are the new ones."""
-    factors = (new / np.array(old)).astype(np.float32).astype(float)
-    return np.array_equal(np.floor(np.array(old) * factors), new)
+def _reaching(old: int, new: int) -> Any:
+    """The 32-bit factor whose product with the old size, rounded down as ONNX says, is the new."""
+    factor = np.float32(new / old)
+    return factor if int(old * float(factor)) == new else np.nextafter(factor, np.float32(np.inf))
 
 
 HANDLERS: dict[str, tuple[Callable[..., Any], list[Any]]] = {

@@ -30,6 +30,7 @@ OPERATORS: dict[str, tuple[str, Callable]] = {
 DROPOUT: dict[str, tuple[tuple[int, ...], Callable]] = {
     "lstm": (_STEPS, lambda x: layers.LSTM(4, dropout=0.2, recurrent_dropout=0.2)(x)),
     "gru": (_STEPS, lambda x: layers.GRU(4, recurrent_dropout=0.2)(x)),
+    "simple": (_STEPS, lambda x: layers.SimpleRNN(4, dropout=0.2, recurrent_dropout=0.2)(x)),
     "both ways": (_STEPS, lambda x: layers.Bidirectional(layers.LSTM(4, dropout=0.2))(x)),
     "images": ((3, 6, 6, 2), lambda x: layers.ConvLSTM2D(3, 3, recurrent_dropout=0.2)(x)),
     "stacked": (

@@ -30,6 +30,30 @@ def _by_hand(x):
     return ops.matmul(ops.softmax(scores), layers.Dense(8)(x))
 
 
+class Kept(layers.Layer):
+    """A mask in a weight that isn't trained."""
+
+    def build(self, shape):
+        def masked(shape, dtype=None):
+            return (1 - _LOWER.astype(dtype)) * -1e9
+
+        self.mask = self.add_weight(shape=_LOWER.shape, initializer=masked, trainable=False)
+
+    def call(self, scores):
+        return scores + self.mask
+
+
+def _scaled_behind(x):
+    scores = ops.matmul(layers.Dense(8)(x), ops.transpose(x, [0, 2, 1]))
+    scores = scores + (1 - _LOWER.astype("float32")) * -1e9
+    return ops.matmul(ops.softmax(scores * 0.5 / 2.0), x)
+
+
+def _in_a_weight(x):
+    scores = ops.matmul(layers.Dense(8)(x), ops.transpose(x, [0, 2, 1]))
+    return ops.matmul(ops.softmax(Kept()(scores)), x)
+
+
 MASKS: dict[str, Callable] = {
     "causal": lambda x: layers.MultiHeadAttention(2, 8)(x, x, use_causal_mask=True),
     "grouped": lambda x: layers.GroupQueryAttention(8, 4, 2)(x, x, use_causal_mask=True),
@@ -37,6 +61,8 @@ MASKS: dict[str, Callable] = {
     "padded": _padded,
     "by hand": _by_hand,
     "softmax": lambda x: layers.Softmax()(layers.Dense(12)(x), mask=_LOWER[None]),
+    "scaled behind": _scaled_behind,
+    "in a weight": _in_a_weight,
     "infinite": lambda x: ops.softmax(ops.where(_LOWER, layers.Dense(12)(x), -np.inf)),
 }
 CLIPS: dict[str, Callable] = {
@@ -44,6 +70,9 @@ CLIPS: dict[str, Callable] = {
     "celu": lambda x: ops.celu(x, 0.7),
     "one": lambda x: x + ops.hard_tanh(x),
     "threshold": lambda x: x + ops.where(x > 0.2, x, 0.0),
+    "behind a move": lambda x: (
+        x - ops.reshape(ops.clip(ops.reshape(x, (-1, 96)), -0.3, 0.3), (-1, 12, 8))
+    ),
     "of two": lambda x: x * ops.maximum(x, ops.roll(x, 1, 1)),
 }
 
@@ -103,10 +132,36 @@ def test_int8_keeps_masked_attention(kind: str, tmp_path, worker) -> None:
     assert _noise(_model(MASKS[kind]), tmp_path, worker) < 0.08
 
 
-@pytest.mark.parametrize("kind", ["soft threshold", "threshold", "of two"])
+@pytest.mark.parametrize("kind", ["soft threshold", "threshold", "behind a move", "of two"])
 def test_int8_clips_one_reader_alone(kind: str, tmp_path, worker) -> None:
     """The other reader was given clipped values (noise 1)."""
     assert _noise(_model(CLIPS[kind]), tmp_path, worker) < 0.1
+
+
+def test_int8_clips_no_output(tmp_path, worker) -> None:
+    """An output that a clip reads, too, was given clipped values (noise 0.8)."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(_STEPS, name="inputs")
+    x = layers.Dense(8, name="raw")(inputs)
+    model = keras.Model(inputs, [x, layers.Dense(4, name="of_clip")(ops.clip(x, -0.2, 0.2))])
+    assert _noise(model, tmp_path, worker) < 0.1
+
+
+def test_int8_onnx_takes_a_mask_that_is_an_input(tmp_path, worker) -> None:
+    """A mask of 0 and -1e9 that is fed left one level to the scores it was added to."""
+    keras.utils.set_random_seed(0)
+    inputs, mask = keras.Input(_STEPS, name="inputs"), keras.Input((1, 12), name="mask")
+    scores = ops.matmul(layers.Dense(8)(inputs), ops.transpose(inputs, [0, 2, 1]))
+    attention = ops.softmax(scores / 4.0 + mask)
+    model = keras.Model([inputs, mask], layers.Dense(4)(ops.matmul(attention, inputs)))
+    random, steps = np.random.default_rng(0), np.arange(12)
+    hidden = (steps >= random.integers(3, 13, (96, 1, 1))) * np.float32(-1e9)
+    samples = {"inputs": _samples(96), "mask": hidden}
+    data = (samples, model.predict(samples, verbose=0))
+    result = export(model, tmp_path / "out", ("onnx",), ("int8",), data, worker=worker)
+    assert result.passed, (result.skipped, result.failed)
+    [artifact] = result.artifacts
+    assert artifact.verified.outputs[0].error < 0.1
 
 
 @pytest.mark.parametrize("turned", [False, True])
