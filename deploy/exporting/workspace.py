@@ -41,7 +41,7 @@ def prepared(
     with scratch_folder() as scratch:
         calibration = None
         if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
-            arrays = dataset.calibration(spec.calibration_samples, seed)
+            arrays = _of_model(dataset.calibration(spec.calibration_samples, seed), model)
             calibration = save(scratch / "calibration.npz", arrays)
         count = spec.graph_batch if isinstance(spec.graph_batch, int) else _PROBE_SAMPLES
         probe = plausible_inputs(model, count, seed, spec.shapes)
@@ -50,10 +50,16 @@ def prepared(
         yield Job(model, spec, worker, scratch, saved, calibration, sizes, source.trace)
 
 
+def _of_model(arrays: dict[str, Any], model: Any) -> dict[str, Any]:
+    """Samples by the names of a model's inputs, of which Keras names some anew in a copy."""
+    names = [tensor.name for tensor in model.inputs]
+    return arrays if arrays.keys() == set(names) else dict(zip(names, arrays.values(), strict=True))
+
+
 def _data_sizes(model: Any, dataset: Any) -> dict[str, Sequence[int]]:
     """Sizes of the data's samples by input name, where the model leaves sizes free."""
     free = [tensor.name for tensor in model.inputs if None in tensor.shape[1:]]
     if dataset is None or not free:
         return {}
-    sample = dataset.calibration(1)
+    sample = _of_model(dataset.calibration(1), model)
     return {name: sample[name].shape[1:] for name in free}
