@@ -58,7 +58,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     finally:
         ready.unlink(missing_ok=True)
     written = onnx.load(request["out"])
-    _check_quantised(written)
+    _check_quantised(written, loops)
     if request["precision"] == "dynamic":
         _check_smaller(written, Path(request["out"]), Path(request["source"]))
     # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
@@ -67,15 +67,15 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     return {**checked(written), "floats": list(floats.operators)}
 
 
-def _check_quantised(model: Any) -> None:
+def _check_quantised(model: Any, loops: bool) -> None:
     import onnx
 
     eight_bits = onnx.TensorProto.INT8, onnx.TensorProto.UINT8
     if not any(t.data_type in eight_bits and t.dims for t in model.graph.initializer):
+        inner = "in loops, which masked recurrent layers and those with a hard sigmoid become"
+        why = f"not those {inner}" if loops else "not those of convolutions on the go"
         raise ValueError(
-            "ONNX Runtime quantises no weight of this graph: not those in loops, which masked"
-            " recurrent layers and those with a hard sigmoid become, and on the go not those of"
-            " convolutions; float32 and float16 remain"
+            f"ONNX Runtime quantises no weight of this graph: {why}; float32 and float16 remain"
         )
 
 
