@@ -146,7 +146,7 @@ def _returned_model(text: str) -> Any:
     model = call_reference(text)
     if not isinstance(model, keras.Model):
         raise InputError(f"'{text}' returns {type(model).__name__}, not a keras.Model")
-    for tensor in model.inputs or ():
+    for tensor in getattr(model, "inputs", None) or ():
         # Keras names an input of no name as its layer in every copy and file of the model.
         tensor.name = tensor._keras_history.operation.name
     return model
