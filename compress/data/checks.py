@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data.readers.arrays import ArraySource, class_labels
-from edgepress.compress.data.readers.fingerprints import sample_digests
+from edgepress.compress.data.readers.fingerprints import Digests
 from edgepress.compress.data.readers.stream_checks import first_targets, sorted_by_class
 from edgepress.compress.data.readers.streams import StreamSource
 from edgepress.compress.data.tasks import Task
@@ -76,14 +76,11 @@ def refuse_undefined(task: Task, sources: Mapping[str, Any]) -> None:
                 )
 
 
-def shared_samples(sources: Mapping[str, Any]) -> Iterator[str]:
+def shared_samples(digests: Digests) -> Iterator[str]:
     """A remark for each later split that holds samples of the training split, byte for byte."""
-    if "train" not in sources:
-        return
-    seen = set(sample_digests(sources["train"]) or ())
+    seen = set(digests.get("train") or ())
     for name in ("val", "test"):
-        found = sample_digests(sources[name]) if name in sources and seen else None
-        both = len(seen & set(found or ()))
+        both = len(seen & set(digests.get(name) or ()))
         if both:
             yield (
                 f"{both} samples of the {name} split are in the training split too: its figures"

@@ -7,13 +7,14 @@ from typing import Any
 
 from edgepress.compress.data.augmentation.span import Span, span_of
 from edgepress.compress.data.dataset import Source, Split
+from edgepress.compress.data.inferring.target_reading import BY_NUMBER
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.preparation.targets import OneHot
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError
 
 _BATCH, _LOOKED_AT = 8, 64
-_BY_NUMBER, _BY_SHARE = "sparse_categorical_crossentropy", "categorical_crossentropy"
+_BY_SHARE = "categorical_crossentropy"
 
 
 def for_mixed_samples(
@@ -36,11 +37,11 @@ def for_mixed_samples(
     output = task.outputs[0]
     if not mixing or task.kind != "classification" or "sparse" not in output.loss:
         return preparation, task
-    if output.loss != _BY_NUMBER or output.compiled is not None:
+    if output.loss != BY_NUMBER or output.compiled is not None:
         raise InputError(
             f"augmentation '{mixing}' gives shares of classes, and the model was compiled with"
             f" {output.text()}",
-            f"pass --loss {_BY_NUMBER} to train by the plain one",
+            f"pass --loss {BY_NUMBER} to train by the plain one",
         )
     shares = dataclasses.replace(output, loss=_BY_SHARE)
     classes = int(model.outputs[0].shape[-1])

@@ -31,6 +31,7 @@ from edgepress.compress.data.readers.arrays import (
     split_arrays,
 )
 from edgepress.compress.data.readers.fingerprints import (
+    Digests,
     arrays_hash,
     folder_hash,
     sample_digests,
@@ -106,7 +107,7 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
         keep = {"test"} - opened.unlabelled
         keep = {split for split in keep if reads_targets(model, sources.get(split), spec)}
         sources = answered(sources, keep, teacher or model, preparation, plain_loss(spec))
-    sources, copies = _with_validation(sources, spec, seed)
+    sources, digests, copies = _with_validation(sources, spec, seed)
     preparation, scaled = with_scaled_targets(preparation, sources, model)
     task = task_of(model, sources, spec, preparation, opened.class_names)
     refuse_undefined(task, sources)
@@ -132,7 +133,7 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
             *opened.notes,
             *copies,
             *scaled,
-            *_warnings(spec, model, low, high, sources, opened.class_names),
+            *_warnings(spec, model, (low, high), sources, digests, opened.class_names),
             *_left_out(task),
             *task.remarks,
             *_agreement(spec, opened),
@@ -255,22 +256,32 @@ def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
 
 def _with_validation(
     sources: dict[str, Any], spec: DataSpec, seed: int
-) -> tuple[dict[str, Source], list[str]]:
-    """Sources by split, a validation split taken from the training split where there is none."""
+) -> tuple[dict[str, Source], Digests, list[str]]:
+    """Sources by split, a validation split taken from the training split where there is none.
+
+    Returns:
+        The sources, the digests of their samples, and remarks.
+    """
     sources = dict(sources)
     if "all" in sources:
         sources.setdefault("train", sources.pop("all"))
     train = sources.get("train")
+    known = None if train is None else sample_digests(train)
+    others = {k: sample_digests(v) for k, v in sources.items() if k != "train"} if known else {}
+    digests = {"train": known, **others}
     if train is None or "val" in sources or not hasattr(train, "part") or train.size < 2:
-        return sources, []
-    digests, labels = sample_digests(train), train.labels()
-    divided = digests and split_with_copies(digests, spec.validation_split, labels, seed)
+        return sources, digests, []
+    labels = train.labels()
+    divided = known and split_with_copies(known, spec.validation_split, labels, seed)
     kept, aside = divided or split_indices(train.size, spec.validation_split, labels, seed)
     notes = []
-    if digests and divided:
-        copies = len(digests) - len(set(digests))
+    if known and divided:
+        copies = len(known) - len(set(known))
         notes.append(f"{copies:,} samples are copies of others: equal ones are in the same split")
-    return {**sources, "train": train.part(kept), "val": train.part(aside)}, notes
+    for name, places in (("train", kept), ("val", aside)):
+        sources[name] = train.part(places)
+        digests[name] = [known[place] for place in places] if known else None
+    return sources, digests, notes
 
 
 def _range(splits: dict[str, Split]) -> tuple[float, float]:
@@ -285,16 +296,17 @@ def _range(splits: dict[str, Split]) -> tuple[float, float]:
 def _warnings(
     spec: DataSpec,
     model: Any,
-    low: float,
-    high: float,
+    span: tuple[float, float],
     sources: dict[str, Source],
+    digests: Digests,
     names: tuple[str, ...],
 ) -> list[str]:
+    low, high = span
     found: list[str] = []
     if "train" in sources:
         found += uneven_classes(sources["train"], names)
         found += class_by_class(sources["train"])
-    found += shared_samples(sources)
+    found += shared_samples(digests)
     raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)
     if high > 32 and raw and own_rescaling(model) is None:
         found.append(

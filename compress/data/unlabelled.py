@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.compress.data.inferring.output_range import reach_of
+from edgepress.compress.data.metrics.counts import decided
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.labels import as_array
@@ -104,5 +105,5 @@ def _decided(output: Any, passed: str, loss: str | None) -> Any:
     if several and (passed == "softmax" or (logits and "binary" not in plain_name(loss or ""))):
         return output.argmax(-1)
     if passed or logits:
-        return (output > (0 if logits else 0.5)).astype(np.int64)
+        return decided(output, logits).astype(np.int64)
     return output

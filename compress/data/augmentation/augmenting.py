@@ -28,13 +28,16 @@ class Augmentation:
         changes: In order.
         image_input: Name of the input that is changed.
         mixing: The change that mixes samples, so that targets become shares; empty for none.
-        own: Functions of the user's among them.
     """
 
     changes: tuple[Step, ...] = ()
     image_input: str = ""
     mixing: str = ""
-    own: tuple[OwnStep, ...] = ()
+
+    @property
+    def own(self) -> tuple[OwnStep, ...]:
+        """Functions of the user's among the changes."""
+        return tuple(change for change in self.changes if isinstance(change, OwnStep))
 
     def __call__(self, inputs: Any, targets: Any, seed: Any) -> tuple[Any, Any]:
         """Change one batch: inputs by name and targets; `seed` is a (2,) integer tensor."""
@@ -66,7 +69,7 @@ def parse_augmentation(
     """
     targets = _targets_of(task)
     changes: list[Step] = []
-    mixing, own = "", list[OwnStep]()
+    mixing = ""
     for text in (part.strip() for joined in texts for part in joined.split(",")):
         name, _, amount = text.partition(":")
         if name not in AUGMENTATIONS and name not in LAYERS:
@@ -75,14 +78,13 @@ def parse_augmentation(
                     f"there is no augmentation '{name}'",
                     near_names(name, [*AUGMENTATIONS, *LAYERS]),
                 )
-            own.append(OwnStep(text))
-            changes.append(own[-1])
+            changes.append(OwnStep(text))
         elif name in LAYERS:
             changes.append(_layer_step(text, name, amount, model, task, targets, span))
             mixing = name if LAYERS[name].mixes else mixing
         else:
             changes.append(_plain_step(text, name, amount, model, targets))
-    return Augmentation(tuple(changes), model.inputs[0].name, mixing, tuple(own))
+    return Augmentation(tuple(changes), model.inputs[0].name, mixing)
 
 
 def _targets_of(task: Task) -> Targets:

@@ -19,8 +19,8 @@ Array = NDArray[Any]
 
 # The loss of outputs whose targets are class numbers.
 BY_NUMBER = "sparse_categorical_crossentropy"
-# What marks pixels without a class in masks.
-_VOID = 255
+# What marks pixels without a class in masks, in PASCAL VOC and most others.
+VOID = 255
 # Losses of classes, by what their names hold; all others are of values.
 _OF_CLASSES = ("crossentropy", "hinge")
 
@@ -82,7 +82,7 @@ def read_targets(output: Output, targets: Array) -> OutputTask:
     dense = len(output.shape) >= 3
     size = output.shape[-1] if output.shape else 1
     if size != 1 and whole and _is_index_shape(targets.shape, output.shape):
-        if dense and size and size <= _VOID:
+        if dense and size and size <= VOID:
             _refuse_void(output.name, targets, size)
         _check_labels(output.name, targets, size)
         kind: Kind = "image-to-image" if dense else "classification"
@@ -170,7 +170,7 @@ def _check_labels(name: str, targets: Array, classes: int | None) -> None:
 def _refuse_void(name: str, targets: Array, classes: int) -> None:
     """Refuse masks of class numbers beside which one more marks what has no class."""
     numbers = np.unique(targets)
-    if numbers[-1] == _VOID and len(numbers) > 1 and 0 <= numbers[0] <= numbers[-2] < classes:
+    if numbers[-1] == VOID and len(numbers) > 1 and 0 <= numbers[0] <= numbers[-2] < classes:
         others = (
             " and ".join(map(str, numbers[:-1]))
             if len(numbers) < 4

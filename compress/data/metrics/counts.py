@@ -65,6 +65,11 @@ def kind_of(outputs: Array, targets: Array) -> Kind:
     return "labels" if is_multi_label(outputs, targets) else "classes"
 
 
+def decided(outputs: Array, logits: bool) -> Array:
+    """Whether each output is a yes: on the upper side of one half, of logits of 0."""
+    return np.asarray(outputs > (0.0 if logits else 0.5))
+
+
 def counted(statistic: Callable[[Counts], float]) -> Any:
     """A metric of decisions, prepared so that any of the samples are scored; see `Prepared`."""
 
@@ -80,8 +85,7 @@ def _counter(outputs: Array, targets: Array, logits: bool) -> Callable[[Array | 
     if kind == "labels":
         return _label_counter(outputs, targets, logits)
     if kind == "binary":
-        threshold = 0.0 if logits else 0.5
-        chosen = (outputs > threshold).astype(np.int64)
+        chosen = decided(outputs, logits).astype(np.int64)
         truth = (targets.reshape(outputs.shape) > 0.5).astype(np.int64)
         return _class_counter("binary", truth, chosen, 2)
     truth, chosen = class_numbers(targets, outputs), outputs.argmax(-1)
@@ -102,7 +106,11 @@ def _class_counter(
 
         return tally
     rows = np.stack([_three(t, c, classes) for t, c in zip(truth, chosen, strict=True)])
-    places = truth.shape[1]
+    return _row_counter(kind, rows, truth.shape[1])
+
+
+def _row_counter(kind: Kind, rows: Floats, places: int) -> Callable[[Array | None], Counts]:
+    """Adds up the counts of samples, (samples, 3, classes), each of so many places."""
 
     def count(some: Array | None) -> Counts:
         taken = rows if some is None else rows[some]
@@ -127,13 +135,7 @@ def _label_counter(
     outputs: Array, targets: Array, logits: bool
 ) -> Callable[[Array | None], Counts]:
     n, labels = len(outputs), outputs.shape[-1]
-    chosen = (outputs > (0.0 if logits else 0.5)).reshape(n, -1, labels)
+    chosen = decided(outputs, logits).reshape(n, -1, labels)
     truth = (targets > 0.5).reshape(n, -1, labels)
     rows = np.stack([(truth & chosen).sum(1), truth.sum(1), chosen.sum(1)], 1).astype(np.float64)
-    places = truth.shape[1]
-
-    def count(some: Array | None) -> Counts:
-        taken = rows if some is None else rows[some]
-        return _counts("labels", taken.sum(0), len(taken) * places)
-
-    return count
+    return _row_counter("labels", rows, truth.shape[1])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.metrics.counts import class_numbers, is_multi_label
+from edgepress.compress.data.metrics.counts import class_numbers, decided, is_multi_label
 from edgepress.compress.data.metrics.metric import Metric
 from edgepress.compress.errors import InputError
 
@@ -24,8 +24,7 @@ def accuracy(outputs: Array, targets: Array, logits: bool) -> float:
 
 def binary_accuracy(outputs: Array, targets: Array, logits: bool) -> float:
     """Share of labels on the right side of one half."""
-    threshold = 0.0 if logits else 0.5
-    return float(((outputs > threshold) == (targets.reshape(outputs.shape) > 0.5)).mean())
+    return float((decided(outputs, logits) == (targets.reshape(outputs.shape) > 0.5)).mean())
 
 
 def is_among(outputs: Array, targets: Array, k: int) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.metrics.metric import Metric, Scorer, mean_of, score_of
+from edgepress.compress.data.metrics.metric import Metric, mean_of, score_of
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
@@ -19,13 +19,8 @@ _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
 
 
-def _prepared(outputs: Array, targets: Array, logits: bool) -> Scorer:
-    """The mean similarity of images; the targets' range is that of their values."""
-    return mean_of(_by_image)(outputs, targets, logits)
-
-
 def _by_image(outputs: Array, targets: Array, logits: bool) -> Array:
-    """(images,) similarity of each, the mean over channels."""
+    """(images,) similarity of each, the mean over channels; the targets' range is of all values."""
     del logits
     if outputs.ndim != 4:
         raise InputError(
@@ -69,6 +64,5 @@ def _smooth(image: Array) -> Array:
     return image
 
 
-SIMILARITY = {
-    "ssim": Metric(score_of(_prepared), True, by_value=True, of_values=True, prepared=_prepared)
-}
+_SSIM = mean_of(_by_image)
+SIMILARITY = {"ssim": Metric(score_of(_SSIM), True, by_value=True, of_values=True, prepared=_SSIM)}

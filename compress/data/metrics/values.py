@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.metrics.metric import Metric, mean_of
+from edgepress.compress.data.metrics.metric import Metric, mean_of, score_of
 
 Array = NDArray[Any]
 # Below this an absolute target counts as this, as in scikit-learn.
@@ -33,16 +33,11 @@ def rmse(outputs: Array, targets: Array, logits: bool) -> float:
 
 
 def _relative(outputs: Array, targets: Array, logits: bool) -> Array:
-    """(samples,) mean absolute error as a share of the target."""
+    """(samples,) mean absolute error as a share of the target: 0.1 is 10 %."""
     del logits
     below = np.maximum(np.abs(targets.reshape(outputs.shape).astype(np.float64)), _SMALLEST)
     shares = np.abs(difference(outputs, targets)) / below
     return np.asarray(shares.reshape(len(shares), -1).mean(1))
-
-
-def mape(outputs: Array, targets: Array, logits: bool) -> float:
-    """Mean absolute error as a share of the targets: 0.1 is 10 %."""
-    return float(_relative(outputs, targets, logits).mean())
 
 
 def r2(outputs: Array, targets: Array, logits: bool) -> float:
@@ -73,11 +68,12 @@ def difference(outputs: Array, targets: Array) -> Array:
     return outputs.astype(np.float64) - targets.reshape(outputs.shape).astype(np.float64)
 
 
+_MAPE = mean_of(_relative)
 VALUES = {
     "r2": Metric(r2, True, by_value=True, of_values=True),
     "psnr": Metric(psnr, True, by_value=True, of_values=True),
     "mae": Metric(mae, False, by_value=True, of_values=True, unitless=False),
     "mse": Metric(mse, False, by_value=True, of_values=True, unitless=False),
     "rmse": Metric(rmse, False, by_value=True, of_values=True, unitless=False),
-    "mape": Metric(mape, False, by_value=True, of_values=True, prepared=mean_of(_relative)),
+    "mape": Metric(score_of(_MAPE), False, by_value=True, of_values=True, prepared=_MAPE),
 }

@@ -16,6 +16,8 @@ from edgepress.compress.data.readers.images.folders import ImageSource
 from edgepress.compress.kernel.files import sha256
 from edgepress.compress.specs.recipe import DataSpec
 
+# The digests of each split's samples; None where there are none.
+Digests = dict[str, list[bytes] | None]
 # Sets beyond this are not searched for equal samples: it would take longer than it is worth.
 _MOST_COMPARED = 200_000
 

@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgepress.compress.data.readers.images.limits import open_image
-from edgepress.compress.data.readers.images.pixels import Depth, deep_values, depth_of, has_alpha
+from edgepress.compress.data.readers.images.limits import fault_of, open_image
+from edgepress.compress.data.readers.images.pixels import (
+    Depth,
+    deep_values,
+    depth_of,
+    has_alpha,
+    palette_of,
+)
 from edgepress.compress.errors import InputError
 
 if TYPE_CHECKING:
@@ -164,7 +170,7 @@ def _facts(path: str, decoded: bool) -> ImageFacts | str:
     except InputError as error:
         return f"{error.message}: {error.hint}"
     except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
-        return str(error).partition(f" '{path}'")[0] or type(error).__name__
+        return fault_of(error, path)
     return ImageFacts(depth, colour, transparent, frames)
 
 
@@ -181,7 +187,7 @@ def _in_colour(image: Image) -> bool:
     """Whether an opened file is in colour; a palette is where one of its colours isn't grey."""
     if image.palette is None:
         return image.mode in _IN_COLOUR
-    colours = np.asarray(image.getpalette() or [], np.uint8).reshape(-1, 3)
+    colours = palette_of(image)
     return bool((colours != colours[:, :1]).any())
 
 

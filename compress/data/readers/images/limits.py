@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgepress.compress.errors import InputError
+
 # Pixels up to which Pillow itself takes an image for an honest one: 268 MB in three channels.
 _MOST_PIXELS = 1024**3 // 4 // 3
 
@@ -36,6 +38,24 @@ def open_image(path: str | Path) -> Iterator[Any]:
         if image.width * image.height > _MOST_PIXELS:
             raise ValueError(_too_large(f"{image.width} x {image.height}"))
         yield image
+
+
+@contextmanager
+def decoding(path: str | Path) -> Iterator[None]:
+    """Turn whatever is raised while an image is decoded into one error.
+
+    Raises:
+        InputError: The file is no readable image.
+    """
+    try:
+        yield
+    except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
+        raise InputError(f"'{path}' is not a readable image: {error}") from error
+
+
+def fault_of(error: Exception, path: str) -> str:
+    """What is wrong with an image file, by what its decoding raised, without the file's name."""
+    return str(error).partition(f" '{path}'")[0] or type(error).__name__
 
 
 def _too_large(pixels: str) -> str:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.inferring.target_reading import VOID
 from edgepress.compress.data.readers.images.image_files import refuse_unreadable
-from edgepress.compress.data.readers.images.limits import open_image
-from edgepress.compress.data.readers.images.pixels import deep_values, depth_of
+from edgepress.compress.data.readers.images.limits import decoding, fault_of, open_image
+from edgepress.compress.data.readers.images.pixels import deep_values, depth_of, palette_of
 from edgepress.compress.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Colour = tuple[int, int, int]
 
-# What marks pixels without a class, in PASCAL VOC and most others.
-VOID = 255
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 # More colours than this in one file, and it is a picture.
 _MOST_COLOURS = 64
@@ -109,10 +108,8 @@ class MaskReading:
         """
         from PIL import Image
 
-        try:
+        with decoding(path):
             found = _numbers_of(path, self.by_colour)
-        except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
-            raise InputError(f"'{path}' is not a readable image: {error}") from error
         if self.threshold:
             found = (found >= self.threshold).astype(self.dtype)
         elif self.white != 1:
@@ -241,11 +238,10 @@ def _pixels_or_fault(path: str) -> Pixels | str:
     try:
         return _pixels(path)
     except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
-        return str(error).partition(f" '{path}'")[0] or type(error).__name__
+        return fault_of(error, path)
 
 
 def _pixels(path: str) -> Pixels:
-
     with open_image(path) as image:
         if depth_of(image) == "float":
             return Pixels(None, many=True, instead="floats")
@@ -264,7 +260,7 @@ def _palette(image: Image) -> list[Colour]:
     """The colours of a file's palette; none where it is that of greys, or there is none."""
     if image.mode not in ("P", "PA"):
         return []
-    raw = np.asarray(image.getpalette() or [], np.uint8).reshape(-1, 3)
+    raw = palette_of(image)
     if np.array_equal(raw, np.arange(len(raw))[:, None].repeat(3, 1)):
         return []
     return [(int(r), int(g), int(b)) for r, g, b in raw]

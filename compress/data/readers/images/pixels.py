@@ -112,6 +112,11 @@ def with_channels(values: Array, channels: int) -> Array:
     return np.concatenate([wide, alpha], -1)
 
 
+def palette_of(image: Image) -> Array:
+    """(colours, 3) the colours of an opened image's palette; none where it has none."""
+    return np.asarray(image.getpalette() or [], np.uint8).reshape(-1, 3)
+
+
 def has_alpha(image: Image) -> bool:
     """Whether an opened image has an alpha channel, or a colour that is transparent."""
     return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info

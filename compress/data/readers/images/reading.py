@@ -9,9 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.readers.images.limits import open_image
+from edgepress.compress.data.readers.images.limits import decoding, open_image
 from edgepress.compress.data.readers.images.pixels import deep_values, with_channels
-from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
 
@@ -68,10 +67,8 @@ class ImageReading:
         Raises:
             InputError: The file is no readable image.
         """
-        try:
+        with decoding(path):
             return self._deep(path) if self.deep else self._eight_bits(path)
-        except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
-            raise InputError(f"'{path}' is not a readable image: {error}") from error
 
     def _eight_bits(self, path: str) -> Array:
         from PIL import Image, ImageOps
