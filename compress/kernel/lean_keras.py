@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-# Keras does without each where it isn't installed; together they take two fifths of the time that
-# loading it takes. https://github.com/keras-team/keras/blob/v3.15.1/keras/src/wrappers/fixes.py
+# Keras does without each where it isn't installed; together they take a third of the processor time
+# that loading it takes. https://github.com/keras-team/keras/blob/v3.15.1/keras/src/wrappers/fixes.py
 _OPTIONAL = ("matplotlib", "pandas", "sklearn")
 
 

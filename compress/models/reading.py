@@ -24,7 +24,7 @@ from edgepress.compress.models.other_kinds import (
     is_there,
     other_kind,
 )
-from edgepress.compress.models.unknown_names import check_lambdas, missing_in
+from edgepress.compress.models.unknown_names import check_lambdas, missing_in, saved_settings
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
 
 # What reading a file raises, and what that says of the file; the first that fits counts.
@@ -225,14 +225,15 @@ def _load_file(path: Path, objects: dict[str, Any], unsafe_lambda: bool) -> Load
     except InputError:
         raise
     except Exception as error:
-        if (missing := missing_in(path, objects)) is not None:
+        settings = saved_settings(path)
+        if (missing := missing_in(settings, str(path), objects)) is not None:
             raise missing from None
         if path.suffix == ".keras" and "Lambda" in str(error) and "deseriali" in str(error):
             raise InputError(
                 f"'{path}' holds a Lambda layer, whose Python code would run on loading",
                 "if you trust the file, pass --unsafe-lambda",
             ) from None
-        check_lambdas(path)
+        check_lambdas(settings, str(path))
         raise _refusal(path, error) from error
     return Loaded(model)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -73,32 +73,39 @@ def stand_in(kind: Kind) -> Any:
     return StandIn if kind == "layer" else (lambda x: x)
 
 
-def missing_in(path: Path, objects: Mapping[str, Any]) -> InputError | None:
+def missing_in(settings: Any, where: str, objects: Mapping[str, Any]) -> InputError | None:
     """What a file of Keras 3 needs beside Keras, as an error; None where nothing is missing.
 
     Args:
-        path: A `.keras` or HDF5 file that can't be loaded.
+        settings: As `saved_settings` gives them.
+        where: The file, for messages.
         objects: The user's own classes and functions by name.
     """
     found: dict[str, UnknownName] = {}
     with suppress(RecursionError):  # nested too deeply: no model of anybody's
-        for error in _unknown(_configuration(path), dict(objects), ""):
-            found.setdefault(error.name, error)
-    return all_unknown(str(path), list(found.values())) if found else None
+        for part, layer in _parts(settings, ""):
+            error = _unknown(part, objects, layer) if isinstance(part, dict) else None
+            if error is not None:
+                found.setdefault(error.name, error)
+    return all_unknown(where, list(found.values())) if found else None
 
 
-def check_lambdas(path: Path) -> None:
+def check_lambdas(settings: Any, where: str) -> None:
     """Refuse a file of Keras 3 with a lambda among a layer's settings: Keras can't read it back.
+
+    Args:
+        settings: As `saved_settings` gives them.
+        where: The file, for messages.
 
     Raises:
         InputError: Names the layers.
     """
     holders: list[str] = []
     with suppress(RecursionError):
-        holders += dict.fromkeys(_lambdas(_configuration(path), ""))
+        holders += dict.fromkeys(layer for part, layer in _parts(settings, "") if is_lambda(part))
     if holders:
         raise InputError(
-            f"'{path}' can't be loaded: a setting of layer {', '.join(map(repr, holders))} is a"
+            f"'{where}' can't be loaded: a setting of layer {', '.join(map(repr, holders))} is a"
             " lambda, which Keras writes and can't read back",
             "build the model in a function, with a named function in its place, load the weights"
             " there with load_weights, and give file.py:function",
@@ -117,8 +124,12 @@ def is_lambda(value: Any) -> bool:
     )
 
 
-def _configuration(path: Path) -> Any:
-    """The settings in a file; None where they can't be read."""
+def saved_settings(path: Path) -> Any:
+    """The settings in a `.keras` or HDF5 file that can't be loaded; None where they can't be read.
+
+    Args:
+        path: The file.
+    """
     try:
         if zipfile.is_zipfile(path):
             with open_archive(path) as archive:
@@ -129,31 +140,42 @@ def _configuration(path: Path) -> Any:
         return None
 
 
-def _unknown(value: Any, objects: dict[str, Any], layer: str) -> Iterator[UnknownName]:
-    from keras.saving import get_registered_object
-
-    if isinstance(value, list):
-        for item in value:
-            yield from _unknown(item, objects, layer)
-    if not isinstance(value, dict):
-        return
-    config, name = value.get("config"), value.get("class_name")
+def _parts(value: Any, layer: str) -> Iterator[tuple[Any, str]]:
+    """All values within settings, each with the name of the layer that it belongs to."""
+    config = value.get("config") if isinstance(value, dict) else None
     if isinstance(config, dict):
         layer = str(config.get("name") or layer)
+    yield value, layer
+    inner: Iterable[Any] = value if isinstance(value, list) else ()
+    for item in value.values() if isinstance(value, dict) else inner:
+        yield from _parts(item, layer)
+
+
+def _unknown(value: dict[str, Any], objects: Mapping[str, Any], layer: str) -> UnknownName | None:
+    """The class or function that a saved object is of, where it isn't known."""
+    from keras.saving import get_registered_object
+
+    config, name = value.get("config"), value.get("class_name")
     known = {str(value.get(key)) for key in ("registered_name", "class_name")} & objects.keys()
     if name == "function" and isinstance(config, str):
-        if config not in objects and get_registered_object(config) is None and _is_foreign(config):
-            yield UnknownName(
-                "function", config, f"layer '{layer}' uses the function '{config}', which Keras"
-                " doesn't have", f"pass a file that defines {config} with --custom-objects file.py"
-            )  # fmt: skip
-    elif name and name != LAMBDA and not known and _is_foreign_class(value):
-        yield UnknownName(
-            "layer", str(name), f"layer '{layer}' is of class '{name}', which Keras doesn't have",
-            f"pass a file that defines {name} with --custom-objects file.py",
-        )  # fmt: skip
-    for item in value.values():
-        yield from _unknown(item, objects, layer)
+        if config in objects or get_registered_object(config) is not None:
+            return None
+        if not _is_foreign(config):
+            return None
+        return UnknownName(
+            "function",
+            config,
+            f"layer '{layer}' uses the function '{config}', which Keras doesn't have",
+            f"pass a file that defines {config} with --custom-objects file.py",
+        )
+    if not name or name == LAMBDA or known or not _is_foreign_class(value):
+        return None
+    return UnknownName(
+        "layer",
+        str(name),
+        f"layer '{layer}' is of class '{name}', which Keras doesn't have",
+        f"pass a file that defines {name} with --custom-objects file.py",
+    )
 
 
 def _is_foreign(function: str) -> bool:
@@ -178,17 +200,3 @@ def _is_foreign_class(value: Mapping[str, Any]) -> bool:
     # HDF5 files tell no module; what has a name of its own is a layer.
     is_layer = isinstance(config, dict) and "name" in config
     return is_layer and name not in _MODELS and not hasattr(keras.layers, name)
-
-
-def _lambdas(value: Any, layer: str) -> Iterator[str]:
-    if is_lambda(value):
-        yield layer
-    elif isinstance(value, list):
-        for item in value:
-            yield from _lambdas(item, layer)
-    elif isinstance(value, dict):
-        config = value.get("config")
-        if isinstance(config, dict):
-            layer = str(config.get("name") or layer)
-        for item in value.values():
-            yield from _lambdas(item, layer)

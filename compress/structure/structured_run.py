@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, TypeVar
 
 from edgepress.compress.data import Dataset, evaluate
+from edgepress.compress.models.fingerprints import weights_hash
 from edgepress.compress.models.rebuilding.copying import copy_model
 from edgepress.compress.pruning_run import PruningRun, model_figures, uncounted_notes
 from edgepress.compress.specs.pruning import ChannelsSpec, UnitsSpec
@@ -139,10 +139,14 @@ class StructuredRun(PruningRun):
         folder = self.context.state_dir
         if folder is None or not spec.recover.epochs:
             return RecoveryStart(None)
-        settings = spec.model_dump(mode="json")
-        before = [hashlib.sha256(w.numpy().tobytes()).hexdigest() for w in surgery.model.weights]
-        facts = (surgery.alive.tolist(), before, self.dataset.fingerprint, self.context.seed)
-        return RecoveryStart(folder / name, settings, *facts)
+        return RecoveryStart(
+            folder / name,
+            spec.model_dump(mode="json"),
+            surgery.alive.tolist(),
+            weights_hash(surgery.model),
+            self.dataset.fingerprint,
+            self.context.seed,
+        )
 
     def _repair(self, surgery: Surgery, spec: UnitsSpec, dataset: Dataset) -> None:
         with self.timed("repair"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,6 +13,7 @@ from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.kernel.figures import OutputMetric, compared
 from edgepress.compress.kernel.files import content_key
 from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.compress.models.fingerprints import weights_hash
 from edgepress.compress.models.own_training import own_training, refuse_own_step
 from edgepress.compress.specs.notation import AUTO_RATE
 from edgepress.compress.specs.recipe import TrainSpec
@@ -222,23 +222,14 @@ def _key(
     """Says which training a state belongs to."""
     carried = carries(optimizer, OPTIMIZERS[spec.optimizer](spec))
     return content_key(
-        _weights_hash(model),
+        weights_hash(model),
         [v.trainable for v in model.weights],
         dataset.fingerprint,
         spec.model_dump(mode="json", exclude={"log_csv", "log_tensorboard"}),
         seed,
-        None if teacher is None else _weights_hash(teacher),
+        None if teacher is None else weights_hash(teacher),
         slots_hash(optimizer, model) if carried else None,
     )
-
-
-def _weights_hash(model: Any) -> str:
-    """Hash of the weights alone: names that Keras counts up differ from process to process."""
-    digest = hashlib.sha256()
-    for variable in model.weights:
-        digest.update(f"{variable.shape}".encode())
-        digest.update(variable.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _uncalled(model: Any, task: Task) -> tuple[str, ...]:

@@ -10,10 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgepress.compress.kernel.files import atomic_output, content_key
-from edgepress.compress.models.guarding.archives import read_arrays
+from edgepress.compress.kernel.files import content_key
+from edgepress.compress.training.loop.checkpoints import (
+    Snapshot,
+    assign,
+    numbered,
+    read_snapshot,
+    values,
+    write_snapshot,
+)
 
 
 class RecoveryStart:
@@ -32,19 +37,13 @@ class RecoveryStart:
         """Give a model the weights that were kept; whether there are any."""
         if self._file is None or not self._file.is_file():
             return False
-        arrays = read_arrays(self._file)
-        if arrays.pop("key").tobytes().decode() != self._key:
-            return False
-        for place, variable in enumerate(model.weights):
-            variable.assign(arrays[str(place)])
-        return True
+        found = read_snapshot(self._file, self._key)
+        if found is not None:
+            assign(model.weights, found.in_order("weights"))
+        return found is not None
 
     def keep(self, model: Any) -> None:
         """Write a model's weights down, in the place of any before."""
-        if self._file is None:
-            return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {str(n): np.asarray(v.numpy()) for n, v in enumerate(model.weights)}
-        key = np.frombuffer(self._key.encode(), np.uint8)
-        with atomic_output(self._file, force=True) as temporary:
-            np.savez(temporary, allow_pickle=False, key=key, **arrays)
+        if self._file is not None:
+            kept = Snapshot(numbered("weights", values(model.weights)))
+            write_snapshot(self._file, self._key, kept)

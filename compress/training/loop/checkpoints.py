@@ -48,6 +48,11 @@ class Snapshot:
         start = f"{prefix}/"
         return {k.removeprefix(start): v for k, v in self.arrays.items() if k.startswith(start)}
 
+    def in_order(self, prefix: str) -> list[Array]:
+        """The arrays that `numbered` gave names below `prefix/`."""
+        group = self.group(prefix)
+        return [group[str(i)] for i in range(len(group))]
+
 
 def values(variables: list[Any]) -> list[Array]:
     """Copies of variables' values."""
@@ -63,6 +68,32 @@ def assign(variables: list[Any], arrays: list[Array]) -> None:
 def numbered(prefix: str, arrays: list[Array]) -> dict[str, Array]:
     """Arrays named `prefix/0`, `prefix/1`, …"""
     return {f"{prefix}/{i}": array for i, array in enumerate(arrays)}
+
+
+def read_snapshot(file: Path, key: str) -> Snapshot | None:
+    """What `write_snapshot` wrote; None where it is of something else than the key says.
+
+    Args:
+        file: An `.npz` file.
+        key: Says what it must be of.
+    """
+    arrays = read_arrays(file)
+    facts = json.loads(arrays.pop("facts").tobytes())
+    return Snapshot(arrays, facts) if facts.pop("key") == key else None
+
+
+def write_snapshot(file: Path, key: str, snapshot: Snapshot) -> None:
+    """Write a state to an `.npz` file, whole or not at all.
+
+    Args:
+        file: In a folder that is made where it is missing.
+        key: Says what it is of.
+        snapshot: The state.
+    """
+    text = json.dumps({**snapshot.facts, "key": key}).encode()
+    arrays: dict[str, Any] = {**snapshot.arrays, "facts": np.frombuffer(text, np.uint8)}
+    with atomic_output(file, force=True) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)
 
 
 class Checkpoints:
@@ -99,29 +130,20 @@ class Checkpoints:
         """
         if self._file is None or not self._file.exists():
             return None
-        arrays = read_arrays(self._file)
-        facts = json.loads(arrays.pop("facts").tobytes())
-        if facts.pop("key") != self._key:
-            if crash_notes():
-                return None
+        found = read_snapshot(self._file, self._key)
+        if found is None and not crash_notes():
             raise InputError(
                 f"'{self._file.parent}' holds the state of another training",
                 "resume with the same model, data and options, or give another folder",
             )
-        return Snapshot(arrays, facts)
+        return found
 
     def write(self, snapshot: Snapshot) -> None:
         """Write a state while the training goes on; waits for the write before."""
         if self._file is None or not self._writes:
             return
         self.wait()
-        self._pending = self._writer.submit(self._write, self._file, snapshot)
-
-    def _write(self, file: Path, snapshot: Snapshot) -> None:
-        text = json.dumps({**snapshot.facts, "key": self._key}).encode()
-        arrays: dict[str, Any] = {**snapshot.arrays, "facts": np.frombuffer(text, np.uint8)}
-        with atomic_output(file, force=True) as temporary:
-            np.savez(temporary, allow_pickle=False, **arrays)
+        self._pending = self._writer.submit(write_snapshot, self._file, self._key, snapshot)
 
     def wait(self) -> None:
         """Return when the last state is on disk.

@@ -83,9 +83,8 @@ class Judge:
         sign = 1.0 if self.higher_is_better else -1.0
 
         def merit(value: float) -> float:
-            return (
-                sign * value if value == value else -math.inf
-            )  # what is undefined is better than nothing
+            # What is undefined is better than nothing.
+            return sign * value if value == value else -math.inf
 
         candidates = [i for i, final in enumerate(settled) if final]
         return max(

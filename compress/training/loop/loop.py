@@ -295,11 +295,11 @@ class Loop:
         self.settled = snapshot.facts["settled"]
         self.seconds = snapshot.facts["seconds"]
         self._model.stop_training = snapshot.facts["stop"]
-        self._good = _in_order(snapshot, "model")
-        self._best = _in_order(snapshot, "best")
+        self._good = snapshot.in_order("model")
+        self._best = snapshot.in_order("best")
         assign(self._model.variables, self._good)
-        assign(self._optimizer.variables, _in_order(snapshot, "optimizer"))
-        self._good_averages = _in_order(snapshot, "average")
+        assign(self._optimizer.variables, snapshot.in_order("optimizer"))
+        self._good_averages = snapshot.in_order("average")
         self._updates.restore(self._good_averages)
         self._pace.planned = snapshot.facts.get("planned", math.nan)
         self._hooks.restore(snapshot)
@@ -309,11 +309,6 @@ def _copied(facts: dict[str, Any]) -> dict[str, Any]:
     """Lists copied, for they grow while another thread writes them."""
     columns = {name: list(column) for name, column in facts["columns"].items()}
     return {**facts, "columns": columns, "settled": list(facts["settled"])}
-
-
-def _in_order(snapshot: Snapshot, prefix: str) -> list[Any]:
-    group = snapshot.group(prefix)
-    return [group[str(i)] for i in range(len(group))]
 
 
 def _judge(dataset: Dataset, has_metric: bool) -> Judge:
