@@ -111,8 +111,7 @@ def judge(session: Session, by: Judge) -> Judged:
     if not np.isfinite(value):
         return replace(found, problem=f"{by.metric} is {value}: outputs aren't finite numbers")
     order, name = hashes.order(), hashes.hexdigest()
-    sorted_ = [o[order] for o in joined], _reordered(truth, order)
-    kept = by.outcomes(*sorted_) if by.outcomes else ()
+    kept = by.outcomes([o[order] for o in joined], _reordered(truth, order)) if by.outcomes else ()
     return replace(
         found,
         value=value,

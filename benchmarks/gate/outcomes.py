@@ -97,14 +97,7 @@ class Outcomes:
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, samples packed: one bit a decision, 4 bytes an error."""
-        common = {
-            "output": self.output,
-            "metric": self.metric,
-            "higher_is_better": self.higher_is_better,
-            "value": self.value,
-            "samples": self.n,
-            "samples_hash": self.samples_hash,
-        }
+        common = _common(self)
         if self.decisions:
             bits = np.packbits(self.parts > 0.5)
             return {**common, "kind": "decisions", "parts": _packed(bits)}
@@ -175,16 +168,7 @@ class Resampled:
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, draws packed."""
-        return {
-            "output": self.output,
-            "metric": self.metric,
-            "higher_is_better": self.higher_is_better,
-            "value": self.value,
-            "samples": self.n,
-            "samples_hash": self.samples_hash,
-            "kind": "draws",
-            "parts": _packed(self.draws.astype("<f4")),
-        }
+        return {**_common(self), "kind": "draws", "parts": _packed(self.draws.astype("<f4"))}
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Resampled | None:
@@ -204,6 +188,18 @@ class Resampled:
 
 
 Result = Outcomes | Resampled
+
+
+def _common(result: Result) -> dict[str, Any]:
+    """The fields that every result has, by name."""
+    return {
+        "output": result.output,
+        "metric": result.metric,
+        "higher_is_better": result.higher_is_better,
+        "value": result.value,
+        "samples": result.n,
+        "samples_hash": result.samples_hash,
+    }
 
 
 def read_result(told: Mapping[str, Any]) -> Result | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgepress.benchmarks.gate.outcomes import Outcomes, Resampled, Result, Statistic, close
 from edgepress.benchmarks.gate.resampling import resampled
 from edgepress.compress.data.metrics import metric_of
+from edgepress.compress.data.metrics.counts import decided
 from edgepress.compress.data.metrics.shares import is_among
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _accuracy(outputs: Array, targets: Array, logits: bool) -> Parts:
 
 
 def _binary_accuracy(outputs: Array, targets: Array, logits: bool) -> Parts:
-    chosen = outputs > (0.0 if logits else 0.5)
+    chosen = decided(outputs, logits)
     return Parts(_by_sample(chosen == (targets.reshape(outputs.shape) > 0.5)))
 
 
@@ -58,7 +59,7 @@ def _top5_accuracy(outputs: Array, targets: Array, logits: bool) -> Parts:
 def _iou(outputs: Array, targets: Array, logits: bool) -> Parts | None:
     if outputs.shape[-1] != 1:
         return None  # the mean over classes is that of several sums
-    positive = outputs > (0.0 if logits else 0.5)
+    positive = decided(outputs, logits)
     truth = targets.reshape(outputs.shape) > 0.5
     return Parts(_sums(positive & truth), _sums(positive | truth))
 

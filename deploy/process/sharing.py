@@ -18,6 +18,10 @@ class _Rest:
     """Where a worker waits that has nothing to do, for as long as it may."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """After a fork the worker is that of another process."""
         self._lock = threading.Lock()
         self._worker: Worker | None = None
         self._timer: threading.Timer | None = None
@@ -46,10 +50,6 @@ class _Rest:
         found = self.take()
         if found is not None:
             found.close()
-
-    def forget(self) -> None:
-        """After a fork the worker is that of another process."""
-        self.__init__()  # type: ignore[misc]
 
 
 _rest = _Rest()

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from make_base import make
 
 ROOT = Path(__file__).parents[2]
 NOISE = random.Random(0).randbytes(3000)
@@ -137,11 +134,10 @@ _FINE = frozenset(
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole file of every kind."""
-    folder = tmp_path_factory.mktemp("base")
-    script = Path(make.__code__.co_filename)
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
+    folder = tmp_path_factory.mktemp("whole") / "files"
+    shutil.copytree(base, folder)
     _more(folder)
     return folder
 
@@ -166,10 +162,10 @@ def _more(folder: Path) -> None:
 
 
 @pytest.fixture
-def place(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of them as the working folder."""
     folder = tmp_path / "place"
-    shutil.copytree(base, folder)
+    shutil.copytree(whole, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("EDGEPRESS_DEVICES", str(folder / "devices.yaml"))
     return folder
@@ -211,7 +207,7 @@ def _called(main: Callable[[list[str]], None], words: list[str]) -> tuple[int, s
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "verb"), [(f, v) for f in READERS for v in READERS[f]])
 def test_every_damage_of_every_file_is_one_line(
-    file: str, verb: str, place: Path, base: Path
+    file: str, verb: str, place: Path, whole: Path
 ) -> None:
-    faults = [_fault(file, verb, damage, base) for damage in DAMAGES]
+    faults = [_fault(file, verb, damage, whole) for damage in DAMAGES]
     assert list(filter(None, faults)) == []

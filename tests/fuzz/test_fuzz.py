@@ -6,8 +6,6 @@ scripts/test -m fuzz -s --cases 10000 --fuzz-seed 7
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,15 +38,6 @@ KINDS: dict[str, Callable[[Path], st.SearchStrategy[Case]]] = {
     "permissions": lambda base: fuzz_sound.permission_cases(),
     "clock": lambda base: fuzz_sound.clock_cases(),
 }
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that every case finds."""
-    folder = tmp_path_factory.mktemp("base")
-    script = Path(__file__).with_name("make_base.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
-    return folder
 
 
 @pytest.fixture(scope="module")

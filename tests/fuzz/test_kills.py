@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -78,15 +76,6 @@ COMMANDS = {
     ),
     "benchmark": Command(("benchmark", "m.tflite", "--runs", "20", "-o", "out.json")),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that every command finds."""
-    folder = tmp_path_factory.mktemp("base")
-    script = Path(__file__).with_name("make_base.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
-    return folder
 
 
 @pytest.fixture(scope="module")

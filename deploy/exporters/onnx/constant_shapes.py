@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.deploy.exporters.onnx.node_order import reads
+from edgepress.deploy.exporters.onnx.session import quiet_session
 
 # Operators that make as many values as their input's values say.
 _BY_VALUE = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
@@ -68,15 +69,10 @@ def _sizes(
 ) -> dict[str, list[int]]:
     """Sizes of tensors by name, -1 for the one that the batch changes; others are left out."""
     import onnx
-    import onnxruntime as ort
 
     opened = type(model).FromString(model.SerializeToString())
     opened.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    options = ort.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, 1
-    session = ort.InferenceSession(
-        opened.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = quiet_session(opened)
     fixed = {value.name: value.type.tensor_type.shape.dim[0] for value in model.graph.input}
     if any(size.dim_value for size in fixed.values()):
         batches = [dict(samples)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,13 @@ from numpy.typing import NDArray
 from edgepress.deploy.exporters.onnx.constant_shapes import with_constant_shapes
 from edgepress.deploy.exporters.onnx.handlers import HANDLERS
 from edgepress.deploy.exporters.onnx.names import named, settle_shapes
+from edgepress.deploy.exporters.onnx.session import quiet_session
 from edgepress.deploy.exporters.onnx.tf2onnx_patches import mended
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.process.malloc import returning_blocks
 
+# Raises where a model is refused or computes something else than the graph.
+Judge = Callable[[Any], None]
 HIGHEST_OPSET = 18
 _SAME = 1e-3
 
@@ -58,18 +62,20 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         reference = tf.saved_model.load(runs).signatures[SIGNATURE]
     expected = reference(**{name: tf.constant(array) for name, array in probe.items()})
     want = [expected[name].numpy() for name in request["outputs"]]
+    judge = partial(_check, probe=probe, want=want, request=request)
     problems = []
     for road in _roads(function):
         try:
             with mended():
                 model = named(road(function, request), request)
-            _check(model, probe, want, request)
+            judge(model)
         except Exception as error:
             problems.append(f"{road.__name__.strip('_')}: {type(error).__name__}: {error}")
             continue
         if request.get("slim", True):
-            model = _slimmed(model, probe, want, request)
-        model = _shaped(model, probe, want, request)
+            model = _slimmed(model, judge)
+        fixed = partial(with_constant_shapes, samples=_as_taken(probe, request))
+        model = _if_equal(model, fixed, judge, "computed shapes are left")
         settle_shapes(model.graph)
         onnx.save(model, request["out"])
         return {
@@ -164,15 +170,9 @@ def _check(
         ValueError: Its outputs differ from the graph's.
     """
     import onnx
-    import onnxruntime as ort
 
     onnx.checker.check_model(model, full_check=True)
-    options = ort.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, 1
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    got = session.run(None, _as_taken(probe, request))
+    got = quiet_session(model).run(None, _as_taken(probe, request))
     for name, a, b in zip(request["outputs"], got, want, strict=True):
         scale = float(np.abs(b).max(initial=0)) or 1.0
         if a.shape != b.shape or not np.allclose(a / scale, b / scale, atol=_SAME, equal_nan=True):
@@ -185,38 +185,24 @@ def _as_taken(probe: Mapping[str, NDArray[Any]], request: Mapping[str, Any]) -> 
     return {n: np.moveaxis(a, -1, 1) if n in first else a for n, a in probe.items()}
 
 
-def _slimmed(
-    model: Any,
-    probe: Mapping[str, NDArray[Any]],
-    want: list[NDArray[Any]],
-    request: Mapping[str, Any],
-) -> Any:
+def _slimmed(model: Any, judge: Judge) -> Any:
     """The model with its graph cleaned by onnxslim, where that is installed and proves equal."""
     try:
         import onnxslim
     except ImportError:
         return model
-    try:
-        slim = onnxslim.slim(model)
-        _check(slim, probe, want, request)
-    except Exception as error:
-        print(f"onnxslim's graph isn't used: {error}")
-        return model
+    slim = _if_equal(model, onnxslim.slim, judge, "onnxslim's graph isn't used")
     return slim if len(slim.graph.node) < len(model.graph.node) else model
 
 
-def _shaped(
-    model: Any,
-    probe: Mapping[str, NDArray[Any]],
-    want: list[NDArray[Any]],
-    request: Mapping[str, Any],
-) -> Any:
-    """The model with constant shapes where sizes are known, and that proves equal."""
+def _if_equal(model: Any, change: Callable[[Any], Any], judge: Judge, otherwise: str) -> Any:
+    """A changed model, where there is something to change and it proves equal; else the model."""
     try:
-        shaped = with_constant_shapes(model, _as_taken(probe, request))
-        if shaped is not None:
-            _check(shaped, probe, want, request)
+        changed = change(model)
+        if changed is None:
+            return model
+        judge(changed)
     except Exception as error:
-        print(f"computed shapes are left: {error}")
+        print(f"{otherwise}: {error}")
         return model
-    return model if shaped is None else shaped
+    return changed
