@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,15 +98,20 @@ def inspect(model: Any) -> Inspection:
     Raises:
         InputError: It can't be loaded.
     """
+    from edgepress.compress.counting.calls import has_formula
     from edgepress.compress.models import load
     from edgepress.compress.models.guarding.many_layers import many_layers
+    from edgepress.compress.models.stored.opening import stored_model
 
-    model = load(model)
     with many_layers():
-        return _inspected(model)
+        if isinstance(model, str | Path):
+            with stored_model(Path(model), has_formula) as stored:
+                if stored is not None:
+                    return _inspected(stored.model, stored.bytes)
+        return _inspected(load(model))
 
 
-def _inspected(model: Any) -> Inspection:
+def _inspected(model: Any, size: int | None = None) -> Inspection:
     from edgepress.compress.models.writing import saved_bytes
 
     costs = layer_costs(model)
@@ -115,7 +121,7 @@ def _inspected(model: Any) -> Inspection:
         params=count_params(model),
         trainable_params=sum(int(np.prod(w.shape)) for w in model.trainable_weights),
         macs=sum(cost.macs for cost in costs),
-        bytes=saved_bytes(model),
+        bytes=saved_bytes(model) if size is None else size,
         sparsity=_share(zeros.values()),
         entropy_bytes=sum(coded.values()),
         layers=_layers(costs, zeros, coded),

@@ -55,6 +55,13 @@ def counted(use: Use) -> Count:
     return traced(use) if formula is None else Count(formula(use))
 
 
+def has_formula(layer: Any) -> bool:
+    """Whether a layer's multiply-accumulates follow from its settings and shapes alone."""
+    if not layer.weights or graph_of(layer) is not None:
+        return True
+    return _same_as(type(layer), (*_KNOWN, *CELLS, layers.StackedRNNCells)) is not None
+
+
 def _formula(operation: Any, inputs: int) -> Formula | None:
     """What counts an operation that isn't in the table; None where its graph is to be traced."""
     if not isinstance(operation, keras.Layer):

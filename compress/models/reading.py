@@ -121,7 +121,7 @@ def load_noted(
     try:
         if not is_there(path) and is_reference(text):
             return Loaded(_built(_returned_model(text), text))
-        _check_file(path)
+        check_file(path)
     except OSError as error:
         raise _refusal(path, error) from None
     objects = _objects(custom_objects)
@@ -152,8 +152,13 @@ def _returned_model(text: str) -> Any:
     return model
 
 
-def _check_file(path: Path) -> None:
-    """Tell apart, without opening it as a model, what can't be one."""
+def check_file(path: Path) -> None:
+    """Tell apart, without opening it as a model, what can't be one.
+
+    Raises:
+        InputError: It can't; says what it is.
+        OSError: It can't be read.
+    """
     check_there(path)
     if (what := other_kind(path)) is not None:
         raise NotKeras(path, what)

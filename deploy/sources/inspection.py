@@ -41,6 +41,8 @@ def inspect(model: Any, runtime: str | None = None) -> Inspection | FileInspecti
         )
     from edgepress.compress.inspection import inspect as inspect_keras
 
+    if isinstance(model, str | Path) and Path(model).suffix == ".keras" and Path(model).is_file():
+        return inspect_keras(model)  # reads no more of the file than it looks at
     source = open_source(model)
     if source.is_keras:
         return inspect_keras(source.model)

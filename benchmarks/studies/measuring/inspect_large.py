@@ -4,16 +4,18 @@ Usage: python benchmarks/studies/measuring/inspect_large.py [OTHER] [LAYERS] [ME
 
 OTHER is a folder with another commit checked out (`git worktree add OTHER COMMIT`); without it only
 this tree is measured. Both take turns, each inspection in a process of its own. Seconds are the
-processor time of the whole command, of reading the file, and of `inspect` on the model read; memory
-is what the process holds alone at most (resident, less shared).
+processor time of the whole command and of `inspect` on the file; memory is what the process holds
+alone at most (resident, less shared).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,11 @@ threading.Thread(target=watch, daemon=True).start()
 from edgepress.deploy.cli.quiet import load_frameworks
 load_frameworks(False)
 from edgepress.compress import inspection
-from edgepress.compress.models import load
 assert inspection.__file__.startswith(tree), inspection.__file__
 begin = time.process_time()
-model = load(path)
-read = time.process_time()
-found = inspection.inspect(model)
+found = inspection.inspect(path)
 end = time.process_time()
-print(json.dumps([end, read - begin, end - read, peak, found.params, found.macs, found.bytes]))
+print(json.dumps([end, end - begin, peak, found.params, found.macs, found.bytes]))
 """
 
 
@@ -62,12 +61,13 @@ def deep_network(layers: int) -> Any:
     return keras.Model(given, kinds.Dense(10)(kinds.GlobalAveragePooling2D()(x)))
 
 
-def large_network(megabytes: int) -> Any:
-    """Dense layers of 16.8 MB each, of that size together."""
+def large_network(megabytes: int, width: int = 2048) -> Any:
+    """Dense layers of that width (2048: 16.8 MB each), of that size together."""
     import keras
 
-    wide = [keras.layers.Dense(2048, activation="relu") for _ in range(round(megabytes / 16.8))]
-    return keras.Sequential([keras.Input((2048,)), *wide, keras.layers.Dense(10)])
+    count = round(megabytes * 1e6 / 4 / width**2)
+    wide = [keras.layers.Dense(width, activation="relu") for _ in range(count)]
+    return keras.Sequential([keras.Input((width,)), *wide, keras.layers.Dense(10)])
 
 
 def _linked(tree: Path, folder: Path) -> Path:
@@ -82,7 +82,7 @@ def _linked(tree: Path, folder: Path) -> Path:
 
 
 def inspected(importable: Path, model: Path) -> list[float]:
-    """Seconds of all, of reading and of looking, bytes of memory, and what was found."""
+    """Seconds of all and of `inspect`, bytes of memory, and what was found."""
     child = subprocess.run(
         [sys.executable, "-c", _CHILD, str(importable), str(model)],
         check=True,
@@ -103,15 +103,15 @@ def compare(trees: dict[str, Path], model: Path, name: str, rounds: int = 2) -> 
     best = {
         tree: [min(column) for column in zip(*told, strict=True)] for tree, told in runs.items()
     }
-    for tree, (total, read, look, peak, *found) in best.items():
+    for tree, (total, look, peak, *found) in best.items():
         print(
-            f"{name:>12} {tree:>6}: {total:6.2f} s in all, {read:6.2f} s reading, {look:6.2f} s"
-            f" looking, {peak / size:6.2f} times the file in memory; {found}"
+            f"{name:>12} {tree:>6}: {total:6.2f} s in all, {look:6.2f} s inspecting,"
+            f" {peak / size:6.2f} times the file in memory; {found}"
         )
     if len(best) > 1:
         ours, other = best["this"], best["other"]
-        shares = [f"{a / b:.2f}" for a, b in zip(ours[:4], other[:4], strict=True)]
-        print(f"{name:>12}  ratio: {' , '.join(shares)} (all, reading, looking, memory)")
+        shares = [f"{a / b:.2f}" for a, b in zip(ours[:3], other[:3], strict=True)]
+        print(f"{name:>12}  ratio: {' , '.join(shares)} (all, inspecting, memory)")
 
 
 def main() -> None:
@@ -121,6 +121,10 @@ def main() -> None:
     other = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     layers = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
     megabytes = int(sys.argv[3]) if len(sys.argv) > 3 else 500
+    print(
+        f"tensorflow {version('tensorflow')}, keras {version('keras')}, {os.cpu_count()} cores,"
+        f" load {os.getloadavg()[0]:.1f}"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trees = {"this": _linked(ROOT, folder / "this")}
@@ -131,8 +135,10 @@ def main() -> None:
             deep_network(count).save(folder / "deep.keras")
             compare(trees, folder / "deep.keras", f"{count} layers")
         if megabytes:
-            large_network(megabytes).save(folder / "large.keras")
-            compare(trees, folder / "large.keras", f"{megabytes} MB", rounds=1)
+            for width in (2048, 4096):
+                large_network(megabytes, width).save(folder / "large.keras")
+                name = f"{megabytes} MB, {4 * width**2 / 1e6:.0f} each"
+                compare(trees, folder / "large.keras", name, rounds=1)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ def command(values: Values) -> None:
     source: Any = Path(values["model"])
     if other_kind(source) is None:
         load_frameworks(values["verbose"])
-        source = open_noted(values)
+        asked = values["custom_objects"] or values["unsafe_lambda"]
+        if asked or source.suffix != ".keras" or not source.is_file():
+            source = open_noted(values)
     from edgepress.deploy.sources.inspection import inspect
 
     found = inspect(source, values["runtime"]).to_json()

@@ -1,0 +1,1 @@
+"""Models whose values stay in their file until somebody looks at them."""
