@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import check_output
+from edgepress.compress.specs.amounts import parse_duration
 from edgepress.compress.specs.construction import fields_of, make_spec
 from edgepress.compress.specs.descriptions import field_helps
 from edgepress.compress.specs.recipe import DataSpec
@@ -110,6 +111,21 @@ def _plain(annotation: Any) -> Any:
 def _repeats(kind: Any) -> bool:
     """Whether several values are given by repeating the option, not behind commas."""
     return typing.get_origin(kind) is dict or typing.get_args(kind)[:1] == (str,)
+
+
+def seconds_of(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> float | None:
+    """Read the text of an option as a time; a callback of click.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    del context, parameter
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def given(values: Mapping[str, Any], kind: type[BaseModel], skip: Iterable[str] = ()) -> Values:

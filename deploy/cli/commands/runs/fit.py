@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from edgepress.compress.errors import InputError, Stopped
-from edgepress.compress.specs.amounts import parse_duration
 from edgepress.compress.specs.construction import make_spec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SectionedCommand
@@ -22,6 +21,7 @@ from edgepress.deploy.cli.options import (
     keyword_values,
     options_given,
     output_options,
+    seconds_of,
     spec_from,
     spec_options,
 )
@@ -39,14 +39,6 @@ _OF_ANY_FIT = ("source", "output", "resume", "force", "time", "as_json", "verbos
                "help_all")  # fmt: skip
 
 
-def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    del context, parameter
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command(cls=SectionedCommand)
 @click.argument("source", required=False, metavar="[MODEL]", type=click.Path())
 @data_options(required=False)
@@ -57,7 +49,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> 
     default="20m",
     show_default=True,
     metavar="TIME",
-    callback=_seconds,
+    callback=seconds_of,
     help="Time for all trials, as 20m or 1h30m.",
 )
 @click.option(
