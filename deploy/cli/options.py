@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -24,6 +24,12 @@ from edgepress.compress.specs.training import LARGEST_SEED
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SpecOption, as_typed, print_all_help
 from edgepress.deploy.cli.valid_names import type_of_field
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.deploy.sources.source import Source
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=BaseModel)
@@ -274,14 +280,14 @@ def model_argument(function: F) -> F:
     return click.argument("model", metavar="MODEL", type=click.Path())(function)
 
 
-def load_model(values: Mapping[str, Any]) -> Any:
+def load_model(values: Mapping[str, Any]) -> keras.Model:
     """Load the model that the command line names."""
     from edgepress.compress.models import load
 
     return load(values["model"], values.get("custom_objects"), values.get("unsafe_lambda", False))
 
 
-def open_model(values: Mapping[str, Any]) -> Any:
+def open_model(values: Mapping[str, Any]) -> Source:
     """The model that the command line names as a `Source`: a file without a Keras model too."""
     from edgepress.deploy.sources.opening import open_source
 

@@ -37,6 +37,9 @@ from edgepress.deploy.recipe import BenchmarkSpec, Recipe, check_writable, input
 from edgepress.deploy.versions import machine, versions
 
 if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.data import Dataset
     from edgepress.deploy.benchmarking.benchmark import RunFile
 
 _FIGURES = ("params", "macs", "bytes", "metric", "split", "value", "raw_bytes", "gzip_bytes",
@@ -135,7 +138,7 @@ def measure_files(
     folder: Path,
     seed: int,
     progress: Progress,
-    data: Any = None,
+    data: Dataset | None = None,
 ) -> BenchmarkRecord:
     """Measure files that a finished run holds; what can't be measured is said, not raised.
 
@@ -178,7 +181,7 @@ def _load(recipe: Recipe, source: Any) -> Any:
     return loaded.model
 
 
-def _training_state(model: Any) -> list[str]:
+def _training_state(model: keras.Model) -> list[str]:
     """What a compiled model's optimizer remembers, as a hash: recovery goes on from it."""
     from edgepress.compress.training.optimization.optimizer_state import slots_hash
 
@@ -231,7 +234,9 @@ class _Line:
         self.folder.list_files()
         return RunResult(self.folder.path, told)
 
-    def _model_stage(self, name: str, stage: Stage, model: Any) -> tuple[Any, StageRecord]:
+    def _model_stage(
+        self, name: str, stage: Stage, model: keras.Model
+    ) -> tuple[keras.Model, StageRecord]:
         """Run a stage, or read what it left; the model always comes from its file."""
         from edgepress.compress.models import save
         from edgepress.compress.models.own_training import train_like
@@ -257,13 +262,13 @@ class _Line:
         train_like(new, self.original)
         return new, done
 
-    def _work(self, model: Any, name: str, folder: Path) -> Work:
+    def _work(self, model: keras.Model, name: str, folder: Path) -> Work:
         state = self.folder.state(name)
         return Work(
             model, self.original, self.dataset, self.recipe.seed, state, folder, self.progress
         )
 
-    def _figures(self, model: Any, folder: Path) -> dict[str, Any]:
+    def _figures(self, model: keras.Model, folder: Path) -> dict[str, Any]:
         """A stage's model in numbers, and as a float32 TFLite file for the receipt."""
         from edgepress.compress.cost import model_cost
         from edgepress.compress.data import figures
@@ -289,7 +294,7 @@ class _Line:
             "float_sha256": None if problem else sha256(file),
         }
 
-    def _export(self, model: Any, number: int) -> ExportRecord:
+    def _export(self, model: keras.Model, number: int) -> ExportRecord:
         from edgepress.deploy.exporting.export import export
 
         spec = self.recipe.export

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
@@ -13,6 +14,7 @@ from edgepress.deploy.searching.space import SearchRecipe, distributions, drawn_
 from edgepress.deploy.searching.trial import Outcome, as_attributes
 
 if TYPE_CHECKING:
+    import optuna
     from optuna import Study
 
 
@@ -78,7 +80,7 @@ def _check_trials(study: Study, recipe: SearchRecipe, path: Path) -> None:
             )
 
 
-def _optuna() -> Any:
+def _optuna() -> ModuleType:
     try:
         import optuna
     except ImportError:

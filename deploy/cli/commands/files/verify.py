@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +22,11 @@ from edgepress.deploy.cli.options import (
     open_noted,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+
+if TYPE_CHECKING:
+    from edgepress.compress.specs.recipe import DataSpec
+    from edgepress.deploy.sources.source import Source
+    from edgepress.deploy.verification.layerwise import LayerReport
 
 
 @click.command(cls=SectionedCommand)
@@ -109,7 +114,9 @@ def _show_outputs(result: Agreement) -> None:
         )
 
 
-def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> Any:
+def _compare_layers(
+    model: Source, artifact: Path, data: DataSpec | None, values: Values
+) -> LayerReport:
     from edgepress.deploy.verification.layerwise import compare_layers, draw_layers
 
     report = compare_layers(model, artifact, data, seed=values["seed"])
@@ -118,7 +125,7 @@ def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> An
     return report
 
 
-def _show_layers(report: Any) -> None:
+def _show_layers(report: LayerReport) -> None:
     display.print_table(
         f"Layer by layer; below {report.threshold_db:.0f} dB a layer differs",
         ["layer", "type", "SQNR dB", "max error", "likely cause"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,6 +33,12 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
 from edgepress.deploy.cli.supervised.training_state import going_on, training_state
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.data import Dataset
+    from edgepress.compress.specs.recipe import DataSpec
 
 
 @click.command(cls=SectionedCommand)
@@ -97,7 +103,7 @@ def command(values: Values) -> None:
     _check_drop(spec, dataset, result)
 
 
-def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
+def _preview(values: Values, spec: PruneSpec, data: DataSpec | None) -> None:
     """The plan, or the explanation of one layer; nothing is built or written."""
     if not isinstance(spec, ChannelsSpec):
         raise click.UsageError("--dry-run and --explain are for --structure channels")
@@ -133,7 +139,9 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
         click.echo(f"note: {note}")
 
 
-def _explain(values: Values, spec: ChannelsSpec, model: Any, dataset: Any) -> None:
+def _explain(
+    values: Values, spec: ChannelsSpec, model: keras.Model, dataset: Dataset | None
+) -> None:
     from edgepress.compress.structure.explanation import explain
     from edgepress.deploy.benchmarking.measurers import instruments_for
 
@@ -202,7 +210,7 @@ def _sizes(path: Path) -> dict[str, int]:
     }
 
 
-def _check_drop(spec: PruneSpec, dataset: Any, result: PruneResult) -> None:
+def _check_drop(spec: PruneSpec, dataset: Dataset | None, result: PruneResult) -> None:
     from edgepress.compress.data.metrics import fallen
 
     if spec.max_drop is None or dataset is None:
