@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -67,10 +68,27 @@ def spec_options(
                     "cls": SpecOption, "spec": kind.__name__, "field": name, "aliases": older
                 }  # fmt: skip
                 words = [f"--{option}", *older, prefix + name]
-                function = _option(words, field, helps.get(name, ""), settings)(function)
+                text = _in_words_of_options(helps.get(name, ""), name, kind, names)
+                function = _option(words, field, text, settings)(function)
         return function
 
     return decorate
+
+
+def _in_words_of_options(
+    text: str, name: str, kind: type[BaseModel], renamed: Mapping[str, str]
+) -> str:
+    """A field's text with options where it names fields, and quotes around other literal words."""
+    recover = name.startswith("recover_")
+
+    def word(found: re.Match[str]) -> str:
+        beside = (f"recover_{found[1]}", found[1]) if recover else (found[1],)
+        field = next((f for f in beside if f in fields_of(kind)), None)
+        if field is None:
+            return f'"{found[1]}"'
+        return f"--{renamed.get(field, field.replace('_', '-'))}"
+
+    return re.sub(r"`([^`]+)`", word, text)
 
 
 def benchmark_options(function: F) -> F:
@@ -82,7 +100,8 @@ def benchmark_options(function: F) -> F:
 
 def _option(words: list[str], field: FieldInfo, text: str, settings: Values) -> Callable[[F], F]:
     default = field.get_default(call_default_factory=True)
-    if default not in (None, (), "", {}) and not isinstance(default, bool):
+    told = "default" in text.lower()
+    if not told and default not in (None, (), "", {}) and not isinstance(default, bool):
         shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
         text = f"{text.rstrip('.')} [default: {shown}]"
     kind = _plain(field.annotation)

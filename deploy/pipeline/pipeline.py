@@ -34,7 +34,7 @@ from edgepress.deploy.pipeline.stage_gains import receipt
 from edgepress.deploy.pipeline.stages import Stage, Work, model_stages
 from edgepress.deploy.process.sharing import working
 from edgepress.deploy.recipe import BenchmarkSpec, Recipe, check_writable, inputs_of, read_recipe
-from edgepress.deploy.versions import machine, versions
+from edgepress.deploy.versions import machine, made_by, versions
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _FIGURES = ("params", "macs", "bytes", "metric", "split", "value", "raw_bytes", "gzip_bytes",
             "metrics")  # fmt: skip
+_OF_LAYERS = ("name", "type", "params", "macs", "activation_bytes")
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ class _Line:
 
     def _figures(self, model: keras.Model, folder: Path) -> dict[str, Any]:
         """A stage's model in numbers, and as a float32 TFLite file for the receipt."""
-        from edgepress.compress.cost import model_cost
+        from edgepress.compress.cost import layer_costs, model_cost
         from edgepress.compress.data import figures
         from edgepress.compress.kernel.files import gzip_size
         from edgepress.deploy.exporting.export import convert
@@ -282,6 +283,7 @@ class _Line:
         return {
             "params": cost.params,
             "macs": cost.macs,
+            "layers": [{n: getattr(row, n) for n in _OF_LAYERS} for row in layer_costs(model)],
             "uncounted": [vars(found) for found in cost.uncounted],
             "bytes": (folder / "model.keras").stat().st_size,
             "metric": task.metric,
@@ -356,6 +358,7 @@ class _Line:
         return RunRecord.model_validate(
             {
                 "version": VERSION,
+                **made_by(),
                 "edgepress": versions()["edgepress"],
                 "model": self.recipe.model,
                 "seed": self.recipe.seed,
