@@ -17,7 +17,11 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
 
 ROOT = Path(__file__).parents[3]
 _PARTS = ("compress", "benchmarks", "deploy")
@@ -48,7 +52,7 @@ print(json.dumps([end, end - begin, peak, found.params, found.macs, found.bytes]
 """
 
 
-def deep_network(layers: int) -> Any:
+def deep_network(layers: int) -> keras.Model:
     """A residual network of about that many layers, of 8 channels each."""
     import keras
 
@@ -61,7 +65,7 @@ def deep_network(layers: int) -> Any:
     return keras.Model(given, kinds.Dense(10)(kinds.GlobalAveragePooling2D()(x)))
 
 
-def large_network(megabytes: int, width: int = 2048) -> Any:
+def large_network(megabytes: int, width: int = 2048) -> keras.Model:
     """Dense layers of that width (2048: 16.8 MB each), of that size together."""
     import keras
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras.src.saving import saving_lib
+
+if TYPE_CHECKING:
+    import keras
 
 
 class _Names(saving_lib.H5IOStore):
@@ -27,7 +30,7 @@ class _Names(saving_lib.H5IOStore):
         self.found[self._path + key] = value
 
 
-def variable_names(model: Any) -> dict[str, Any]:
+def variable_names(model: keras.Model) -> dict[str, Any]:
     """The variables of a model by the names of the datasets in which Keras saves them.
 
     Args:

@@ -12,13 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepress.compress.models.guarding.hdf5 import WEIGHTS, open_weights
 from edgepress.compress.models.reading import check_file
 from edgepress.compress.models.stored.entries import variable_names
+
+if TYPE_CHECKING:
+    import h5py
+    import keras
 
 _TEXTS = ("metadata.json", "config.json")
 # Their values or assets are part of what they compute from, or they run code of their own.
@@ -39,14 +43,14 @@ class StoredModel:
             holds such a state.
     """
 
-    model: Any
+    model: keras.Model
     bytes: int | None
 
 
 class StoredValue:
     """What stands for a variable's tensor: read anew each time somebody asks for it."""
 
-    def __init__(self, dataset: Any, dtype: str) -> None:
+    def __init__(self, dataset: h5py.h5d.DatasetID, dtype: str) -> None:
         self._dataset = dataset
         self.dtype = np.dtype(dtype)
         self.shape = tuple(dataset.shape)
@@ -63,7 +67,7 @@ class StoredValue:
 
 
 @contextmanager
-def stored_model(path: Path, fits: Callable[[Any], bool]) -> Iterator[StoredModel | None]:
+def stored_model(path: Path, fits: Callable[[keras.Layer], bool]) -> Iterator[StoredModel | None]:
     """Open a `.keras` file of Keras 3 whose layers are all Keras's own, for looking at.
 
     Args:
@@ -77,7 +81,9 @@ def stored_model(path: Path, fits: Callable[[Any], bool]) -> Iterator[StoredMode
         yield _found(path, fits, opened)
 
 
-def _found(path: Path, fits: Callable[[Any], bool], opened: ExitStack) -> StoredModel | None:
+def _found(
+    path: Path, fits: Callable[[keras.Layer], bool], opened: ExitStack
+) -> StoredModel | None:
     try:
         settings = _settings(path)
         if settings is None:
@@ -89,7 +95,7 @@ def _found(path: Path, fits: Callable[[Any], bool], opened: ExitStack) -> Stored
 
 
 def _opened(
-    settings: str, weights: Any, fits: Callable[[Any], bool], path: Path
+    settings: str, weights: h5py.File, fits: Callable[[keras.Layer], bool], path: Path
 ) -> StoredModel | None:
     from keras.src.saving import saving_lib
 
@@ -104,7 +110,7 @@ def _opened(
     return StoredModel(model, _bytes(model, path) if alone else None)
 
 
-def _bytes(model: Any, path: Path) -> int:
+def _bytes(model: keras.Model, path: Path) -> int:
     """Size of a file that holds no state of an optimizer, with the model's settings as they are."""
     from keras.src.saving import saving_lib
 
@@ -129,7 +135,9 @@ def _without_values() -> Iterator[None]:
         global_state.set_global_attribute(waiting, before)
 
 
-def _attached(model: Any, names: Mapping[str, Any], weights: Any) -> bool:
+def _attached(
+    model: keras.Model, names: Mapping[str, keras.Variable], weights: h5py.h5f.FileID
+) -> bool:
     """Let every variable read its value from its dataset; False where one has none that fits."""
     from h5py import h5a, h5o
 
