@@ -68,6 +68,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edgepress compress recipe.yaml -o run/",
         "edgepress compress --resume run/",
     ),
+    "fit": (
+        "edgepress fit model.keras --data data.npz -o fit/ --max-drop 0.01",
+        "edgepress fit --resume fit/ --time 10m",
+    ),
     "search": (
         "edgepress search recipe.yaml -o search/ --trials 30",
         "edgepress search --resume search/",

@@ -17,10 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
+
 
 # From here on an int8 step of the whole range nears what a slice's noise may be: of values that
 # spread over a fifth of their range, the step's own error is 0.09 of the spread of such a slice.
@@ -129,7 +133,7 @@ def _along(want: NDArray[Any], axis: int, whole: float) -> list[Slices]:
     return [Slices(axis, tuple(sorted(c)), last) for c in clusters]
 
 
-def shares_unit(tensor: Any) -> bool:
+def shares_unit(tensor: keras.KerasTensor) -> bool:
     """Whether all values of a Keras tensor have passed one activation that gives them one unit.
 
     Args:

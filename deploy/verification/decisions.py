@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,10 @@ from edgepress.compress.data.tasks import OutputTask
 from edgepress.compress.kernel.artifact import ClassAgreement
 from edgepress.deploy.differences.slices import Slices, cut, spread
 from edgepress.deploy.quantize.precision import Precision
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Nested
+
 
 Array = NDArray[Any]
 Kind = Literal["classes", "labels", "numbers", "values"]
@@ -118,7 +122,7 @@ class Rights:
         return drop if drop > precision.max_drop and low > precision.max_drop / 2 else 0.0
 
 
-def rights(decision: Decision, have: Array, want: Array, targets: Any) -> Rights | None:
+def rights(decision: Decision, have: Array, want: Array, targets: Nested) -> Rights | None:
     """Compare decisions with targets; None for what decides nothing."""
     if decision.kind == "classes":
         truth = class_numbers(np.asarray(targets), want)

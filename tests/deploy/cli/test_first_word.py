@@ -43,6 +43,7 @@ COMMANDS = [
     ["unfreeze-search", "m.keras", "--data", "d.npz", "-o", "run"],
     ["sensitivity", "m.keras", "--data", "d.npz"],
     ["search", "s.yaml", "-o", "run"],
+    ["fit", "m.keras", "--data", "d.npz", "-o", "run"],
     ["demo", "-o", "run"],
 ]
 # Those that say their first word without TensorFlow, and what it is.

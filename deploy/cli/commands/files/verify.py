@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -34,6 +34,11 @@ _LAYERS = Layout(
     ("layer", "type", "SQNR", "largest error", "likely cause"),
     ("SQNR", "largest error", "likely cause"),
 )
+
+if TYPE_CHECKING:
+    from edgepress.compress.specs.recipe import DataSpec
+    from edgepress.deploy.sources.source import Source
+    from edgepress.deploy.verification.layerwise import LayerReport
 
 
 @click.command(cls=SectionedCommand)
@@ -135,7 +140,9 @@ def _show_outputs(result: Agreement) -> None:
         )
 
 
-def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> Any:
+def _compare_layers(
+    model: Source, artifact: Path, data: DataSpec | None, values: Values
+) -> LayerReport:
     from edgepress.deploy.verification.layerwise import compare_layers, draw_layers
 
     report = compare_layers(model, artifact, data, seed=values["seed"])
@@ -144,7 +151,7 @@ def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> An
     return report
 
 
-def _show_layers(report: Any) -> None:
+def _show_layers(report: LayerReport) -> None:
     from edgepress.benchmarks.number_format import significant
 
     show_table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,6 +40,12 @@ _REMOVED = Layout(
     ("group", "layers", "removed", "of", "multiple"), ("removed", "of", "layers", "multiple")
 )
 _PINNED = Layout(("layer", "why"))
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.data import Dataset
+    from edgepress.compress.specs.recipe import DataSpec
 
 
 @click.command(cls=SectionedCommand)
@@ -105,7 +111,7 @@ def command(values: Values) -> None:
     _check_drop(spec, dataset, result)
 
 
-def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
+def _preview(values: Values, spec: PruneSpec, data: DataSpec | None) -> None:
     """The plan, or the explanation of one layer; nothing is built or written."""
     if not isinstance(spec, ChannelsSpec):
         raise click.UsageError("--dry-run and --explain are for --structure channels")
@@ -142,7 +148,9 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
         click.echo(f"note: {note}")
 
 
-def _explain(values: Values, spec: ChannelsSpec, model: Any, dataset: Any) -> None:
+def _explain(
+    values: Values, spec: ChannelsSpec, model: keras.Model, dataset: Dataset | None
+) -> None:
     from edgepress.compress.structure.explanation import explain
     from edgepress.deploy.benchmarking.measurers import instruments_for
 
@@ -232,7 +240,7 @@ def _sizes(path: Path) -> dict[str, int]:
     }
 
 
-def _check_drop(spec: PruneSpec, dataset: Any, result: PruneResult) -> None:
+def _check_drop(spec: PruneSpec, dataset: Dataset | None, result: PruneResult) -> None:
     from edgepress.compress.data.metrics import fallen
 
     if spec.max_drop is None or dataset is None:

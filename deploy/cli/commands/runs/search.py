@@ -16,6 +16,7 @@ from edgepress.deploy.cli.options import (
     keyword_values,
     on_command_line,
     output_options,
+    seconds_of,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.table_layouts import LATENCY
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     help="Trials that run at once.",
+)
+@click.option(
+    "--time",
+    metavar="TIME",
+    callback=seconds_of,
+    help="Begin no trial after this time, as 20m or 1h30m.",
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a search.")
 @table_options(LATENCY, more=("values", *OBJECTIVES, "value"))
@@ -87,6 +94,7 @@ def command(values: Values) -> None:
                 output,
                 trials=values["trials"],
                 workers=values["workers"],
+                seconds=values["time"],
                 resume=resume is not None,
                 force=values["force"],
                 progress=progress,
