@@ -69,8 +69,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edgepress compress --resume run/",
     ),
     "fit": (
-        "edgepress fit model.keras --data data.npz -o fit/ --max-drop 0.01",
-        "edgepress fit --resume fit/ --time 10m",
+        "edgepress fit model.keras --data data.npz --max-drop 0.01 -o fit/",
+        "edgepress fit model.keras --data photos/ --minimise gzip_bytes --time 1h \\",
+        "    --device ssh://pi@10.0.0.3 -o fit/",
+        "edgepress fit --resume fit/ --time 20m",
     ),
     "search": (
         "edgepress search recipe.yaml -o search/ --trials 30",

@@ -41,12 +41,6 @@ STAGE_OUTPUTS = Layout(
 )
 RUN = (STAGES, FILES, STAGE_OUTPUTS, BEFORE_AFTER)
 
-# Of a fit.
-PICKS = Layout(
-    ("pick", "plan", "objective", "of the given", "metric"),
-    ("objective", "metric", "of the given", "plan"),
-)
-
 # Of a search's last measurement.
 LATENCY = Layout(
     (

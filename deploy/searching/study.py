@@ -14,7 +14,6 @@ from edgepress.deploy.searching.space import SearchRecipe, distributions, drawn_
 from edgepress.deploy.searching.trial import Outcome, as_attributes
 
 if TYPE_CHECKING:
-    import optuna
     from optuna import Study
 
 

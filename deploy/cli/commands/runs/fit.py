@@ -26,16 +26,18 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.table_layouts import PICKS
-from edgepress.deploy.cli.tables import show_grid, table_options
+from edgepress.deploy.cli.tables import Layout, show_grid, table_options
 from edgepress.deploy.fitting.spec import FitRecipe, FitSpec
 from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import BenchmarkSpec, read_recipe
+from edgepress.deploy.searching.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from edgepress.deploy.fitting.fit import FitResult
 
+# Columns of the picks beside what is minimised.
+_PICKED = ("of the given", "value")
 # Options that a fit's recipe doesn't hold.
 _OF_ANY_FIT = ("source", "output", "resume", "force", "time", "as_json", "verbose", "debug",
                "help_all")  # fmt: skip
@@ -67,7 +69,7 @@ _OF_ANY_FIT = ("source", "output", "resume", "force", "time", "as_json", "verbos
     is_flag=True,
     help="Let Lambda layers run their Python code: only for files you trust.",
 )
-@table_options(PICKS)
+@table_options(more=("plan", *OBJECTIVES, *_PICKED))
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -148,7 +150,8 @@ def _show(result: FitResult) -> None:
 
     told = result.told
     if told.picks:
-        show_grid(PICKS, "Picks", picks_grid(told))
+        names = ("pick", "plan", told.minimise, *_PICKED)
+        show_grid(Layout(names, names[2:]), "Picks", picks_grid(told))
     for pick in told.picks:
         for held in pick.floors:
             click.echo(f"{', '.join(pick.names)}: {words_of(held, told.max_drop)}")
