@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from math import floor, log10
+from math import floor, isfinite, log10
 from typing import Any
 
 _SHARES = ("accuracy", "iou", "f1", "auc", "dice", "precision", "recall")
@@ -26,6 +26,8 @@ def significant(value: float, digits: int = 3) -> str:
     """A number with so many significant digits, never in exponents for everyday sizes."""
     if value == 0:
         return "0"
+    if not isfinite(value):
+        return str(float(value))
     size = floor(log10(abs(value)))
     if not -5 < size < 7:
         return f"{value:.{digits - 1}e}"

@@ -159,5 +159,5 @@ def _read(path: Path, kind: type[R]) -> R | None:
     """
     try:
         return kind.model_validate(read_json(path)) if path.is_file() else None
-    except (ValidationError, InputError):
+    except (ValidationError, UnicodeError, InputError):
         return None
