@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.files import atomic_output, check_output
+from edgepress.compress.kernel.files import atomic_output, check_rewritten
 from edgepress.compress.specs.recipe import TrainSpec
 
 if TYPE_CHECKING:
@@ -110,9 +110,7 @@ def logs_of(spec: TrainSpec) -> list[Log]:
         path = Path(spec.log_csv)
         if path.is_dir():
             raise InputError(f"log_csv '{path}' is a folder", "name a .csv file")
-        check_output(path, force=True)
-        if path.is_file() and path.read_bytes()[:5] not in (b"", b"epoch"):
-            raise InputError(f"log_csv '{path}' is there and no log of a training", "name another")
+        check_rewritten(path, "log of a training", rb"epoch[,\r\n]")
         logs.append(CsvLog(path))
     if spec.log_tensorboard is not None:
         folder = Path(spec.log_tensorboard)
