@@ -48,7 +48,7 @@ def unroll(model: Any) -> Any:
     """
     import keras
 
-    steps = max((_steps(layer) for layer in loops(model)), default=0)
+    steps = max((steps_of(layer) for layer in loops(model)), default=0)
     if steps > MOST_STEPS:
         raise ValueError(
             f"unrolling {steps} time steps makes a graph too large (most: {MOST_STEPS})"
@@ -95,7 +95,7 @@ def cloned_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: An
     return clone(model, inputs, clone_function=anew, **nested)
 
 
-def _steps(layer: Any) -> int:
+def steps_of(layer: Any) -> int:
     """Time steps of a layer; inside a wrapper they aren't known to the layer itself."""
     try:
         return int(layer.input.shape[1] or 0)
