@@ -120,6 +120,7 @@ def export(
                 line = _Line(job, origin, dataset, seed, progress)
                 line.notes += told
                 line.write_all(part, folder)
+                line.notes += () if trains else _untrained(asked, line.artifacts)
                 lines.append(line)
         trained = crash_notes() if asked.qat_epochs else ()
         return _publish(lines, (*remarks, *trained), worker, out, force)
@@ -146,6 +147,16 @@ def _parts(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
     for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
         if part:
             yield part, trains
+
+
+def _untrained(spec: ExportSpec, artifacts: Sequence[Artifact]) -> Iterator[str]:
+    """What is to be said of int8 files that the training for int8 isn't for."""
+    for artifact in artifacts:
+        if spec.qat_epochs and artifact.quantize == "int8":
+            yield (
+                f"{artifact.path.name}: made of the model as it was, its ranges taken from samples:"
+                f" --qat-epochs trains for {' and '.join(sorted(TRAINED_FORMATS))} alone"
+            )
 
 
 def convert(
