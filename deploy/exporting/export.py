@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.benchmarks.tflite.select_operators import tensorflow_kernels, why_unverified
@@ -35,7 +35,7 @@ from edgepress.deploy.exporting.float_ends import (
     loses_slices,
     with_float_end,
 )
-from edgepress.deploy.exporting.int8_training import trained_for_int8
+from edgepress.deploy.exporting.int8_training import trained_for_int8, untrained_files
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -49,16 +49,21 @@ from edgepress.deploy.sources.source import Source, as_exported, keras_source
 from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
 from edgepress.deploy.versions import versions
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import ModelLike
+    from edgepress.compress.typing import DataLike
+
+
 PRECISION_BY_DEFAULT = ("float32",)  # what needs no data
 
 
 @takes_options(ExportSpec, defaults={"quantize": PRECISION_BY_DEFAULT})
 def export(
-    model: Any,
+    model: Source | ModelLike,
     out: Path | str,
     formats: Sequence[str] | None = None,
     quantize: Sequence[str] | None = None,
-    data: Any = None,
+    data: DataLike | None = None,
     io: str | None = None,
     *,
     spec: ExportSpec | None = None,
@@ -113,6 +118,7 @@ def export(
             origin = source
             told: tuple[str, ...] = ()
             if trains:
+                assert dataset is not None
                 model, told = trained_for_int8(source.model, dataset, asked, seed, progress)
                 origin = keras_source(model)
             precisions = [q for _, q in part]
@@ -120,7 +126,7 @@ def export(
                 line = _Line(job, origin, dataset, seed, progress)
                 line.notes += told
                 line.write_all(part, folder)
-                line.notes += () if trains else _untrained(asked, line.artifacts)
+                line.notes += () if trains else untrained_files(asked, line.artifacts)
                 lines.append(line)
         trained = crash_notes() if asked.qat_epochs else ()
         return _publish(lines, (*remarks, *trained), worker, out, force)
@@ -149,18 +155,8 @@ def _parts(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
             yield part, trains
 
 
-def _untrained(spec: ExportSpec, artifacts: Sequence[Artifact]) -> Iterator[str]:
-    """What is to be said of int8 files that the training for int8 isn't for."""
-    for artifact in artifacts:
-        if spec.qat_epochs and artifact.quantize == "int8":
-            yield (
-                f"{artifact.path.name}: made of the model as it was, its ranges taken from samples:"
-                f" --qat-epochs trains for {' and '.join(sorted(TRAINED_FORMATS))} alone"
-            )
-
-
 def convert(
-    model: Any,
+    model: Source | ModelLike,
     out: Path,
     format: str = "tflite",
     precision: str = "float32",
