@@ -326,6 +326,18 @@ class Task:
 
 
 def output_names(model: keras.Model) -> tuple[str, ...]:
-    """Names of a model's outputs: the layer that makes each."""
-    names = getattr(model, "output_names", None)
-    return tuple(names or [t._keras_history.operation.name for t in model.outputs])
+    """Names of a model's outputs: the layer that makes each, numbered where it makes several.
+
+    A layer that gives its states, or is called on several tensors, makes several: `lstm`, `lstm_1`
+    and `lstm_2`.
+    """
+    own = getattr(model, "output_names", None)
+    layers = list(own or [t._keras_history.operation.name for t in model.outputs])
+    found: list[str] = []
+    for name in layers:
+        unique, count = name, 0
+        while unique in found or (count and unique in layers):
+            count += 1
+            unique = f"{name}_{count}"
+        found.append(unique)
+    return tuple(found)

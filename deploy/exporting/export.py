@@ -35,7 +35,7 @@ from edgepress.deploy.exporting.float_ends import (
     loses_slices,
     with_float_end,
 )
-from edgepress.deploy.exporting.int8_training import trained_for_int8
+from edgepress.deploy.exporting.int8_training import trained_for_int8, untrained_files
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -126,6 +126,7 @@ def export(
                 line = _Line(job, origin, dataset, seed, progress)
                 line.notes += told
                 line.write_all(part, folder)
+                line.notes += () if trains else untrained_files(asked, line.artifacts)
                 lines.append(line)
         trained = crash_notes() if asked.qat_epochs else ()
         return _publish(lines, (*remarks, *trained), worker, out, force)

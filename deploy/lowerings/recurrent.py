@@ -53,7 +53,7 @@ def unroll(model: keras.Model) -> keras.Model:
     """
     import keras
 
-    steps = max((_steps(layer) for layer in loops(model)), default=0)
+    steps = max((steps_of(layer) for layer in loops(model)), default=0)
     if steps > MOST_STEPS:
         raise ValueError(
             f"unrolling {steps} time steps makes a graph too large (most: {MOST_STEPS})"
@@ -108,7 +108,7 @@ def cloned_model(
     return clone(model, inputs, clone_function=anew, **nested)
 
 
-def _steps(layer: keras.Layer) -> int:
+def steps_of(layer: keras.Layer) -> int:
     """Time steps of a layer; inside a wrapper they aren't known to the layer itself."""
     try:
         return int(layer.input.shape[1] or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from edgepress.benchmarks.tflite.unshare_biases import own_biases
 from edgepress.deploy.exporters.tflite.float_steps import without_rounding
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
+from edgepress.deploy.lowerings.graph_passes import HUGE
 from edgepress.deploy.quantize.float_tail import Tail, tflite_tail
 
 if TYPE_CHECKING:
@@ -29,15 +30,17 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `source` (SavedModel folder), `out` (file), `precision` (by name), `io` ("float",
             "int8" or "uint8"), `calibration` (.npz of samples by input name, or None), `method` (of
-            int8 ranges, by name), `batch` (samples that the graph takes at once), `select_ops`
+            int8 ranges, by name), `batch` (samples that the graph takes at once), `limits` (least
+            and largest values of some inputs, by name), `select_ops`
             (whether TensorFlow's own kernels may be used), `sparse` (whether zeros are left out),
             `float_tail` (how much at the end of an int8 file stays in floats; see `tail`).
 
     Returns:
-        The operators of the file, and `floats`, those at its end that stay in floats.
+        The operators of the file, `floats`, those at its end that stay in floats, and `integers`,
+        whether some of its weights have 8 bits.
 
     Raises:
-        ValueError: The file would need variables from outside, or nothing of it was quantised.
+        ValueError: The file would need variables from outside.
     """
     import tensorflow as tf
 
@@ -55,9 +58,11 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(request["out"])
     content, floats = _converted(converter, request)
     path.write_bytes(own_biases(content) if request["precision"] == "int16x8" else content)
-    if request["precision"] == "dynamic":
-        _check_quantised(path)
-    return {"operators": list(check_file(path)), "floats": floats.operators}
+    return {
+        "operators": list(check_file(path)),
+        "floats": floats.operators,
+        "integers": _holds_integers(path),
+    }
 
 
 def _converted(
@@ -80,7 +85,8 @@ def _converted(
         calibrated.write_bytes(converter.convert())
     content = calibrated.read_bytes()
     if method != "min-max":
-        samples = samples_of(Path(request["calibration"]), request["batch"])
+        limits = request.get("limits")
+        samples = samples_of(Path(request["calibration"]), request["batch"], limits)
         content = clipped(content, samples, method, ranges.with_suffix(".npz"))
     floats = tflite_tail(calibrated, depth) if depth else Tail()
     made = mlir_quantize(
@@ -92,14 +98,11 @@ def _converted(
     return (without_rounding(bytes(made)) if depth else bytes(made)), floats
 
 
-def _check_quantised(path: Path) -> None:
+def _holds_integers(path: Path) -> bool:
+    """Whether some weights of a file have 8 bits."""
     model = read_model(path)
     graphs = (graph_of(model, place) for place in range(model.SubgraphsLength()))
-    if not any(t.type == "INT8" and t.constant for graph in graphs for t in graph.tensors):
-        raise ValueError(
-            "no kernel of this graph has 1,024 weights or more, and TFLite leaves smaller ones in"
-            " floats: the file would be that of float32; int8-weights takes all sizes"
-        )
+    return any(t.type == "INT8" and t.constant for graph in graphs for t in graph.tensors)
 
 
 def check_file(path: Path) -> tuple[str, ...]:
@@ -167,18 +170,28 @@ def _calibrated(
     if request["calibration"] is None:  # the graph itself carries the ranges
         return
     converter.representative_dataset = lambda: samples_of(
-        Path(request["calibration"]), request["batch"]
+        Path(request["calibration"]), request["batch"], request.get("limits")
     )
     converter.target_spec.supported_ops = [operators]
 
 
-def samples_of(path: Path, batch: int) -> Iterator[dict[str, Any]]:
+def samples_of(
+    path: Path, batch: int, limits: Mapping[str, Sequence[float]] | None = None
+) -> Iterator[dict[str, Any]]:
     """Samples in batches of the file's own size.
 
     By input name: the converter takes a list in another order than that of the model's inputs.
+
+    Args:
+        path: An .npz of samples by input name.
+        batch: Samples of a batch.
+        limits: Least and largest values of inputs that mask, by name; for those with huge values.
     """
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
+    for name, (least, largest) in (limits or {}).items():
+        if np.abs(arrays[name]).max(initial=0) >= HUGE:
+            arrays[name] = np.clip(arrays[name], least, largest)
     total = len(next(iter(arrays.values())))
     for begin in range(0, total - batch + 1, batch):
         yield {name: array[begin : begin + batch] for name, array in arrays.items()}
