@@ -99,7 +99,14 @@ def _rows(model: Any, dataset: Dataset, split: Split, seed: int) -> tuple[Array,
     if features.shape[1] > _FEATURES:
         chosen = np.random.default_rng(0).permutation(features.shape[1])[:_FEATURES]
         features = features[:, chosen]
-    return features, _classes_or_values(y, dataset)
+    counting = dataset.task.outputs[0].counting(y)
+    found = _classes_or_values(y, dataset)
+    if counting is None:
+        return features, found
+    kept = counting.reshape(found.shape)
+    return (
+        (features[kept], found[kept]) if found.ndim == 1 else (features, np.where(kept, found, 0))
+    )
 
 
 def _features(model: Any, inputs: Any) -> Array:

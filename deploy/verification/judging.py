@@ -32,6 +32,7 @@ from edgepress.deploy.quantize.precision import Precision
 from edgepress.deploy.verification.decisions import (
     Decision,
     agreement_of,
+    class_loss,
     decision_of,
     rights,
     worst_class,
@@ -97,18 +98,22 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     if source.task is not None and finite:
         metrics = compared(source.task.figures(got, source.targets), source.metrics)
         value = source.task.headline_of(metrics)
-    known = {output.name: target for output, _, target in _scored(source, outputs)}
+    scored = list(_scored(source, outputs))
+    known = {o.name: target for o, part, target in scored if part.void is None}
+    counting = {o.name: part.counting(target) for o, part, target in scored}
     parts = [
         _parts(o, d, source, precision, known.get(o.name))
         for o, d in zip(outputs, differences, strict=True)
     ]
-    rows = tuple(_row(o, p, precision) for o, p in zip(outputs, parts, strict=True))
+    rows = tuple(
+        _row(o, p, precision, counting.get(o.name)) for o, p in zip(outputs, parts, strict=True)
+    )
     worst = _worst_class(source, outputs, precision) if finite else None
     reason = (
         _departure(source, precision, rows)
         or _fallen(source, got, metrics, precision)
         or _loss_of_output(source, outputs, precision)
-        or _class_loss(worst, precision)
+        or class_loss(worst, precision)
         or _growth(source, outputs, precision)
         if finite
         else _endless(precision)
@@ -215,14 +220,16 @@ def _is_harmless(
     """
     if precision.bounded != "noise" or not bound < error <= precision.channel_tolerance:
         return False
-    truth = np.asarray(targets) if targets is not None else np.zeros(0)
+    truth = np.asarray([] if targets is None else targets)
     if truth.size != output.want.size or truth.dtype.kind not in "fiub":
         return False
     truth = truth.reshape(output.want.shape)
     return error_holds(cut(output.have, part), cut(output.want, part), cut(truth, part), precision)
 
 
-def _row(output: _Output, parts: list[_Part], precision: Precision) -> OutputAgreement:
+def _row(
+    output: _Output, parts: list[_Part], precision: Precision, counting: NDArray[Any] | None
+) -> OutputAgreement:
     failed = [p for p in parts if not p.passed]
     named = [
         p for p in failed if p.slices and len(_places(failed, p.slices.axis)) < _size(output, p)
@@ -231,7 +238,7 @@ def _row(output: _Output, parts: list[_Part], precision: Precision) -> OutputAgr
     worst = max(named or failed[:1] or parts, key=lambda p: p.error / p.tolerance)
     finite = np.isfinite(output.have).all()
     agreement, definition = agreement_of(
-        output.decision, np.nan_to_num(output.have), output.want, output.slices
+        output.decision, np.nan_to_num(output.have), output.want, output.slices, counting
     )
     return OutputAgreement(
         name=output.name,
@@ -353,8 +360,8 @@ def _loss_of_output(source: SourceOutputs, outputs: list[_Output], precision: Pr
     """Why one of several outputs decides too often wrongly; empty if none does."""
     if len(outputs) < 2:
         return ""
-    for output, _, target in _scored(source, outputs):
-        found = rights(output.decision, output.have, output.want, target)
+    for output, part, target in _scored(source, outputs):
+        found = rights(output.decision, output.have, output.want, target, part.counting(target))
         loss = found.loss(precision) if found is not None else 0.0
         if loss:
             return (
@@ -368,23 +375,12 @@ def _worst_class(
     source: SourceOutputs, outputs: list[_Output], precision: Precision
 ) -> ClassAgreement | None:
     rows = []
-    for output, _, target in _scored(source, outputs):
-        found = rights(output.decision, output.have, output.want, target)
+    for output, part, target in _scored(source, outputs):
+        found = rights(output.decision, output.have, output.want, target, part.counting(target))
         if found is not None:
             rows.append(worst_class(found, output.name, source.class_names, precision))
     return max(
         (row for row in rows if row), key=lambda row: (not row.passed, row.drop), default=None
-    )
-
-
-def _class_loss(worst: ClassAgreement | None, precision: Precision) -> str:
-    if worst is None or worst.passed:
-        return ""
-    return (
-        f"class '{worst.name}' of output '{worst.output}' loses {worst.drop:.3f} of its recall"
-        f" ({worst.source_recall:.3f} to {worst.recall:.3f} of {worst.samples:,}; 95 % interval"
-        f" {worst.low:.3f} to {worst.high:.3f}): rounding to {precision.name} explains at most"
-        f" {precision.max_drop:g}"
     )
 
 
