@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -58,6 +58,16 @@ from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
 from edgepress.compress.specs.recipe import DataSpec
 
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import keras
+
+    # An open data set, how to open one, or arrays.
+    DataLike: TypeAlias = (
+        Dataset | DataSpec | str | PathLike[str] | Mapping[str, Any] | tuple[Any, ...]
+    )
+
 _FORMS = "a .npz, .csv or .parquet file, a folder of images, tfds:NAME or file.py:function"
 
 
@@ -72,7 +82,9 @@ class _Opened:
     unlabelled: frozenset[str] = field(default=frozenset())
 
 
-def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Dataset:
+def open_data(
+    data: DataLike | None, model: keras.Model, seed: int = 0, teacher: keras.Model | None = None
+) -> Dataset:
     """Open a data set for a model.
 
     Args:
@@ -100,7 +112,7 @@ def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Data
             raise explained(error) or error from error
 
 
-def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
+def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model | None) -> Dataset:
     preparation = preparation_for(model, spec)
     opened = _open(spec, model)
     sources = opened.sources
@@ -144,7 +156,7 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     )
 
 
-def _open(spec: DataSpec, model: Any) -> _Opened:
+def _open(spec: DataSpec, model: keras.Model) -> _Opened:
     given = spec.spec
     if isinstance(given, Mapping):
         return _open_mapping(given, model, "the data", spec)
@@ -188,7 +200,9 @@ def _called(reference: str) -> Mapping[str, Any]:
     return value
 
 
-def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpec) -> _Opened:
+def _open_mapping(
+    data: Mapping[str, Any], model: keras.Model, where: str, spec: DataSpec
+) -> _Opened:
     if not data.keys() & set(SPLITS):
         arrays = {k: v for k, v in data.items() if _holds_numbers(v)}
         return _open_arrays(arrays, model, where, arrays_hash(arrays), spec)
@@ -217,7 +231,7 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
     return _Opened(sources, sources_hash(sources), notes=notes)
 
 
-def _stream(value: Any, model: Any, where: str, name: str, shuffle: bool = False) -> Any:
+def _stream(value: Any, model: keras.Model, where: str, name: str, shuffle: bool = False) -> Any:
     """A source of a `tf.data.Dataset`; what is measured on gives the same at each pass."""
     source = stream_source(value, model, where, shuffle and name == "train")
     return source if name == "train" else fixed(source, where)
@@ -228,7 +242,7 @@ def _holds_numbers(value: Any) -> bool:
 
 
 def _open_arrays(
-    arrays: Mapping[str, Any], model: Any, where: str, fingerprint: str, spec: DataSpec
+    arrays: Mapping[str, Any], model: keras.Model, where: str, fingerprint: str, spec: DataSpec
 ) -> _Opened:
     notes = check_names(arrays, filter(is_read, arrays), where)
     made: set[str] = set()
@@ -253,7 +267,7 @@ def _open_arrays(
     return _Opened(sources, fingerprint, classes, notes, unlabelled)
 
 
-def _open_folder(path: Path, model: Any, spec: DataSpec) -> _Opened:
+def _open_folder(path: Path, model: keras.Model, spec: DataSpec) -> _Opened:
     if not any(path.iterdir()):
         raise InputError(f"folder '{path}' is empty", f"give {_FORMS}")
     found = open_images(path, model, spec)
@@ -301,7 +315,7 @@ def _range(splits: dict[str, Split]) -> tuple[float, float]:
 
 def _warnings(
     spec: DataSpec,
-    model: Any,
+    model: keras.Model,
     span: tuple[float, float],
     sources: dict[str, Source],
     digests: Digests,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.data.augmentation.augmenting import Augmentation
 from edgepress.compress.data.dataset import Source, Split
@@ -27,6 +28,14 @@ from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.models.user_code import is_reference
 from edgepress.compress.specs.recipe import DataSpec
 
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Nested
+
+
+Array = NDArray[Any]
+
 # Samples on which outputs are looked at where their values decide.
 _LOOKED_AT = 512
 
@@ -37,7 +46,7 @@ def plain_loss(spec: DataSpec) -> str | None:
     return loss if isinstance(loss, str) and not is_reference(loss) else None
 
 
-def reads_targets(model: Any, source: Any, spec: DataSpec) -> bool:
+def reads_targets(model: keras.Model, source: Source | None, spec: DataSpec) -> bool:
     """Whether targets mean something to more than a loss, so that they are measured by."""
     if not isinstance(source, ArraySource):
         return True
@@ -47,7 +56,7 @@ def reads_targets(model: Any, source: Any, spec: DataSpec) -> bool:
 
 
 def task_of(
-    model: Any,
+    model: keras.Model,
     sources: dict[str, Source],
     spec: DataSpec,
     preparation: Preparation,
@@ -86,13 +95,13 @@ def task_of(
     return dataclasses.replace(tasks[0], remarks=tuple(said.values()))
 
 
-def _with_void(task: Task, targets: Any) -> dict[str, Any]:
+def _with_void(task: Task, targets: Nested) -> dict[str, Array]:
     """Targets of outputs that leave a label out, by name."""
     parts = zip(task.outputs, task.target_list(targets), strict=True)
     return {o.name: np.asarray(t) for o, t in parts if o.void is not None and t is not None}
 
 
-def _seen(model: Any, split: Split) -> dict[str, Seen]:
+def _seen(model: keras.Model, split: Split) -> dict[str, Seen]:
     """What each output gives to some samples, with their targets."""
     import keras
 
@@ -111,7 +120,7 @@ def _seen(model: Any, split: Split) -> dict[str, Seen]:
     }
 
 
-def _some_targets(source: Source, preparation: Preparation) -> Any:
+def _some_targets(source: Source, preparation: Preparation) -> Nested:
     """Prepared targets of a split: all in memory, or those of a first batch."""
     if preparation.targets is None:
         if isinstance(source, ArraySource):

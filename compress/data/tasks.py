@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,13 @@ from edgepress.compress.data.losses.keras_counterparts import keras_loss, keras_
 from edgepress.compress.data.metrics import LOSS, Scorer, drop_of, metric_of
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.compress.models.loss_objects import is_keras_loss
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested, SampleWeights
+
 
 # "own": targets mean something to the loss alone, and may have any shape.
 Kind = Literal["classification", "binary", "multi-label", "regression", "image-to-image", "own"]
@@ -57,16 +64,20 @@ class OutputTask:
     settings: str = ""
     void: VoidLabel | None = None
 
-    def keras_loss(self) -> Any:
+    def keras_loss(self) -> keras.losses.Loss:
         """The Keras loss object that it is trained by."""
         return self.compiled or keras_loss(self.loss, self.logits)
 
-    def weighted_loss(self, target: Any, output: Any, weights: Any = None) -> Any:
+    def weighted_loss(
+        self, target: tf.Tensor, output: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Its part in the loss of a batch; arguments as for a Keras loss."""
         found = self._loss_of(target, output, weights)
         return found if self.weight == 1 else self.weight * found
 
-    def _loss_of(self, target: Any, output: Any, weights: Any = None) -> Any:
+    def _loss_of(
+        self, target: tf.Tensor, output: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
         loss, void = self.keras_loss(), self.void
         several = not self.numbered and output.shape[-1] != 1
         by_label = weights is not None and several and weights.shape.rank == output.shape.rank
@@ -78,7 +89,7 @@ class OutputTask:
             return loss(target, output)
         return loss(target, output, sample_weight=weights)
 
-    def places(self, target: Any, output: Any) -> Places:
+    def places(self, target: tf.Tensor, output: tf.Tensor) -> Places:
         """A batch as its loss takes it, place by place.
 
         Args:
@@ -91,7 +102,7 @@ class OutputTask:
         single = several and elementwise and plain
         return places_of(target, output, self.void, self.numbered, single)
 
-    def followed(self, target: Any, output: Any) -> tuple[Any, Any, Any]:
+    def followed(self, target: tf.Tensor, output: tf.Tensor) -> tuple[Any, Any, Any]:
         """A batch as a Keras metric takes it: targets, outputs and weights or None.
 
         Args:
@@ -109,13 +120,13 @@ class OutputTask:
         """Whether targets are class numbers."""
         return "sparse" in self.loss
 
-    def counting(self, targets: Any) -> Array | None:
+    def counting(self, targets: Array) -> Array | None:
         """Which places of some targets count; None where all do.
 
         Args:
             targets: (samples, …) array.
         """
-        return None if self.void is None else np.asarray(self.void.counting(np.asarray(targets)))
+        return None if self.void is None else np.asarray(self.void.counting(targets))
 
     @property
     def scored(self) -> bool:
@@ -128,7 +139,7 @@ class OutputTask:
         decides = self.kind in ("classification", "binary", "multi-label")
         return decides or "crossentropy" in self.loss or self.metric in ("accuracy", "iou")
 
-    def score(self, outputs: Any, targets: Any) -> float:
+    def score(self, outputs: Nested, targets: Nested) -> float:
         """The metric over samples; NaN of no samples, and of outputs that hold NaN.
 
         Args:
@@ -137,7 +148,7 @@ class OutputTask:
         """
         return float(self.scorer(outputs, targets)(None))
 
-    def scorer(self, outputs: Any, targets: Any) -> Scorer:
+    def scorer(self, outputs: Nested, targets: Nested) -> Scorer:
         """Gives the metric over any of some samples, by their indices.
 
         Args:
@@ -149,7 +160,7 @@ class OutputTask:
             return self._loss_scorer(values, truth)
         if not len(values) or np.isnan(values).any():
             return lambda _: float("nan")
-        metric, counting = metric_of(self.metric), self.counting(targets)
+        metric, counting = metric_of(self.metric), self.counting(np.asarray(targets))
         if counting is None or metric.own or metric.of_places is None:
             return metric.scorer(values, truth, logits)
         return metric.of_places(values, truth, logits, counting)
@@ -173,7 +184,7 @@ class OutputTask:
 
         return mean
 
-    def scorable(self, outputs: Any, targets: Any) -> tuple[Array, Array, bool]:
+    def scorable(self, outputs: Nested, targets: Nested) -> tuple[Array, Array, bool]:
         """Outputs and targets as the metric takes them, and whether outputs are logits then.
 
         Args:
@@ -296,12 +307,14 @@ class Task:
         """How much worse `after` is: points for scores, the share of `before` for errors."""
         return drop_of(self.metric, before, after)
 
-    def keras_loss(self) -> Any:
+    def keras_loss(self) -> keras.losses.Loss | list[keras.losses.Loss | None]:
         """A Keras loss object, or a list of one for each output."""
         losses = [output.keras_loss() for output in self.outputs]
         return losses[0] if len(losses) == 1 else losses
 
-    def total_loss(self, outputs: Sequence[Any], targets: Any, weights: Any = None) -> Any:
+    def total_loss(
+        self, outputs: Sequence[Any], targets: Nested, weights: SampleWeights | None = None
+    ) -> tf.Tensor:
         """The losses of all outputs that have one, each with its weight, as one tensor.
 
         Args:
@@ -342,7 +355,7 @@ class Task:
             for metric in keras_metrics(o.metric, o.loss, o.logits, f"{o.name}_{o.metric}")
         ]
 
-    def score(self, outputs: Any, targets: Any) -> float:
+    def score(self, outputs: Nested, targets: Nested) -> float:
         """The headline over samples.
 
         Args:
@@ -355,7 +368,7 @@ class Task:
         """The headline of figures that `figures` gave."""
         return float(np.mean([f.value for f in figures if f.headline]))
 
-    def figures(self, outputs: Any, targets: Any) -> tuple[OutputMetric, ...]:
+    def figures(self, outputs: Nested, targets: Nested) -> tuple[OutputMetric, ...]:
         """The metric of each output that is scored.
 
         Args:
@@ -371,7 +384,7 @@ class Task:
             if o.scored
         )
 
-    def target_list(self, targets: Any) -> list[Any]:
+    def target_list(self, targets: Nested) -> list[Any]:
         """Targets in the outputs' order, None where an output has none."""
         if isinstance(targets, dict):
             return [targets.get(name) for name in self.output_names]
@@ -381,7 +394,7 @@ class Task:
         return given
 
 
-def output_names(model: Any) -> tuple[str, ...]:
+def output_names(model: keras.Model) -> tuple[str, ...]:
     """Names of a model's outputs: the layer that makes each."""
     names = getattr(model, "output_names", None)
     return tuple(names or [t._keras_history.operation.name for t in model.outputs])

@@ -8,12 +8,15 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from edgepress.compress.models.guarding.archives import open_archive
 from edgepress.compress.models.guarding.hdf5 import is_hdf5, open_hdf5
 from edgepress.compress.models.loss_objects import loss_object, unsaved_setting
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class CompiledMetrics:
     weighted: tuple[Any, ...] = ()
 
 
-def compiled_metrics(model: Any, names: Sequence[str]) -> tuple[CompiledMetrics, ...]:
+def compiled_metrics(model: keras.Model, names: Sequence[str]) -> tuple[CompiledMetrics, ...]:
     """The metrics of each output as the model, or the file that it comes from, is compiled.
 
     Args:
@@ -88,7 +91,7 @@ def compiled_metrics(model: Any, names: Sequence[str]) -> tuple[CompiledMetrics,
     return tuple(CompiledMetrics(*both) for both in zip(*parts, strict=True))
 
 
-def _lists(said: Any, names: Sequence[str]) -> list[tuple[Any, ...]]:
+def _lists(said: object, names: Sequence[str]) -> list[tuple[Any, ...]]:
     """What is said of each output, as a flat tuple: one list is for all of them."""
     single = isinstance(said, Mapping) and "class_name" in said
     if isinstance(said, Mapping) and not single:
@@ -98,13 +101,15 @@ def _lists(said: Any, names: Sequence[str]) -> list[tuple[Any, ...]]:
     return [_flat(said)] * len(names)
 
 
-def _flat(said: Any) -> tuple[Any, ...]:
+def _flat(said: object) -> tuple[Any, ...]:
     if isinstance(said, list | tuple):
         return tuple(one for part in said for one in _flat(part))
     return () if said is None else (said,)
 
 
-def remember_losses(model: Any, source: Path, objects: Mapping[str, Any] | None = None) -> None:
+def remember_losses(
+    model: keras.Model, source: Path, objects: Mapping[str, Any] | None = None
+) -> None:
     """Keep what a model file says of its losses, for `compiled_losses`.
 
     Args:
@@ -117,7 +122,9 @@ def remember_losses(model: Any, source: Path, objects: Mapping[str, Any] | None 
         _SAID[model] = _Said(said, objects or {})
 
 
-def compiled_losses(model: Any, names: Sequence[str]) -> tuple[CompiledLoss | None, ...] | None:
+def compiled_losses(
+    model: keras.Model, names: Sequence[str]
+) -> tuple[CompiledLoss | None, ...] | None:
     """The loss of each output as the model, or the file that it comes from, is compiled.
 
     Args:
@@ -143,7 +150,7 @@ def compiled_losses(model: Any, names: Sequence[str]) -> tuple[CompiledLoss | No
     )
 
 
-def _said_by(path: Path) -> Any:
+def _said_by(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
@@ -158,7 +165,7 @@ def _said_by(path: Path) -> Any:
     return None
 
 
-def _said_by_model(model: Any) -> Any:
+def _said_by_model(model: keras.Model) -> Mapping[str, Any] | None:
     if not getattr(model, "compiled", False):
         return None
     try:

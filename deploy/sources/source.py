@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
 from edgepress.deploy.exporters.exporter import Trace
 from edgepress.deploy.exporters.preflight import Obstacle, check_samples, preflight
+
+if TYPE_CHECKING:
+    import keras
+
 
 Arrays = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
@@ -59,7 +63,7 @@ class Source:
         return self.file is not None and not self.file.converts
 
 
-def keras_source(model: Any) -> Source:
+def keras_source(model: keras.Model) -> Source:
     """A Keras model as a source."""
     from edgepress.compress.models import fingerprint
     from edgepress.deploy.exporters.tracing import input_names

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.metrics import metric_of
 from edgepress.compress.data.tasks import OutputTask
 from edgepress.compress.kernel.artifact import ClassAgreement
+from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.deploy.differences.slices import Slices, cut, spread
 from edgepress.deploy.quantize.precision import Precision
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Nested
+
 
 Array = NDArray[Any]
 Kind = Literal["classes", "labels", "numbers", "values"]
@@ -140,7 +146,7 @@ class Rights:
 
 
 def rights(
-    decision: Decision, have: Array, want: Array, targets: Any, counting: Array | None = None
+    decision: Decision, have: Array, want: Array, targets: Nested, counting: Array | None = None
 ) -> Rights | None:
     """Compare decisions with targets; None for what decides nothing.
 
@@ -152,7 +158,7 @@ def rights(
         counting: (n, …) which targets count; None for all.
     """
     if decision.kind == "classes":
-        truth = _class_numbers(np.asarray(targets), want)
+        truth = class_numbers(np.asarray(targets), want)
         truth = truth if counting is None else np.where(counting.reshape(truth.shape), truth, -1)
         n = len(want)
         source, file = (a.argmax(-1) == truth for a in (want, have))
@@ -170,7 +176,7 @@ def rights(
     return Rights(truth, source, file, max(columns, 2))
 
 
-def _class_numbers(targets: Array, want: Array) -> Array:
+def class_numbers(targets: Array, want: Array) -> Array:
     """Class numbers from numbers or one-hot rows."""
     if targets.ndim == want.ndim and targets.shape[-1] == want.shape[-1]:
         return targets.argmax(-1)
@@ -216,16 +222,11 @@ def worst_class(
     return max(rows, key=lambda row: (not row.passed, row.drop), default=None)
 
 
-def class_loss(worst: ClassAgreement | None, precision: Precision) -> str:
-    """Why a file fails by its worst class; empty where it doesn't."""
-    if worst is None or worst.passed:
-        return ""
-    return (
-        f"class '{worst.name}' of output '{worst.output}' loses {worst.drop:.3f} of its recall"
-        f" ({worst.source_recall:.3f} to {worst.recall:.3f} of {worst.samples:,}; 95 % interval"
-        f" {worst.low:.3f} to {worst.high:.3f}): rounding to {precision.name} explains at most"
-        f" {precision.max_drop:g}"
-    )
+def is_share(row: OutputMetric) -> bool:
+    """Whether a figure is a share, so that a fall of it means the same whatever it is of."""
+    if not metric_of(row.metric).own:
+        return row.metric != "psnr"
+    return row.source_value is not None and 0 <= row.source_value <= 1
 
 
 def changed_interval(lost: float, won: float, total: float, tail: float) -> tuple[float, float]:

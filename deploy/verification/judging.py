@@ -13,7 +13,12 @@ from edgepress.benchmarks.gate.resampling import resampled
 from edgepress.compress.data.metrics import fallen, metric_of
 from edgepress.compress.data.tasks import OutputTask, output_names
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.artifact import Agreement, ClassAgreement, OutputAgreement
+from edgepress.compress.kernel.artifact import (
+    Agreement,
+    ClassAgreement,
+    ClassDecisions,
+    OutputAgreement,
+)
 from edgepress.compress.kernel.figures import OutputMetric, compared
 from edgepress.deploy.differences.difference import (
     ROUNDING_LIMIT,
@@ -24,16 +29,22 @@ from edgepress.deploy.differences.growth import error_holds, grown_error
 from edgepress.deploy.differences.slices import (
     Slices,
     cut,
+    merged,
     shares_unit,
     small_slices,
     spread,
 )
 from edgepress.deploy.quantize.precision import Precision
+from edgepress.deploy.verification.class_decisions import (
+    class_decisions,
+    class_loss,
+    decides_few_classes,
+)
 from edgepress.deploy.verification.decisions import (
     Decision,
     agreement_of,
-    class_loss,
     decision_of,
+    is_share,
     rights,
     worst_class,
 )
@@ -134,6 +145,7 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         metrics=metrics if value is not None else (),
         outputs=rows,
         worst_class=worst,
+        decisions=tuple(_decisions(source, outputs)) if finite else (),
     )
 
 
@@ -243,7 +255,7 @@ def _row(
     return OutputAgreement(
         name=output.name,
         passed=not failed and bool(finite),
-        slices=_merged([p.slices for p in named if p.slices]),
+        slices=merged([p.slices for p in named if p.slices]),
         bounded=_WORDS[precision.bounded],
         error=_json_safe(worst.error),
         tolerance=worst.tolerance,
@@ -258,14 +270,6 @@ def _places(parts: list[_Part], axis: int) -> set[int]:
 
 def _size(output: _Output, part: _Part) -> int:
     return output.want.shape[part.slices.axis] if part.slices else 0
-
-
-def _merged(slices: list[Slices]) -> tuple[str, ...]:
-    """Slices of one axis as one text."""
-    places: dict[tuple[int, bool], set[int]] = {}
-    for part in slices:
-        places.setdefault((part.axis, part.last), set()).update(part.places)
-    return tuple(str(Slices(a, tuple(sorted(p)), last)) for (a, last), p in places.items())
 
 
 def _endless(precision: Precision) -> str:
@@ -316,9 +320,8 @@ def _fallen(
     source: SourceOutputs, got: Outputs, metrics: Sequence[OutputMetric], precision: Precision
 ) -> str:
     """Why the score of an output is too low; empty if none is."""
-    # In decibels and in units of the user's a share of 1 means nothing: the error itself is
-    # bounded.
-    scores = [m for m in metrics if metric_of(m.metric).higher_is_better and _is_share(m)]
+    # In decibels and in units of the user's a share means nothing: the error is bounded.
+    scores = [m for m in metrics if metric_of(m.metric).higher_is_better and is_share(m)]
     for row in fallen(scores, precision.max_drop):
         if not _is_shown(source, got, row, precision):
             continue
@@ -328,12 +331,6 @@ def _fallen(
             f" to {precision.name} explains at most {precision.max_drop:g}"
         )
     return ""
-
-
-def _is_share(row: OutputMetric) -> bool:
-    if not metric_of(row.metric).own:
-        return row.metric != "psnr"
-    return row.source_value is not None and 0 <= row.source_value <= 1
 
 
 def _is_shown(source: SourceOutputs, got: Outputs, row: OutputMetric, precision: Precision) -> bool:
@@ -382,6 +379,13 @@ def _worst_class(
     return max(
         (row for row in rows if row), key=lambda row: (not row.passed, row.drop), default=None
     )
+
+
+def _decisions(source: SourceOutputs, outputs: list[_Output]) -> Iterator[ClassDecisions]:
+    for o, part, target in _scored(source, outputs):
+        if decides_few_classes(o.decision, o.want):
+            kept = part.counting(target)
+            yield class_decisions(o.name, source.class_names, o.have, o.want, target, kept)
 
 
 def _growth(source: SourceOutputs, outputs: list[_Output], precision: Precision) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from edgepress.compress.models.loss_objects import (
     settings_of,
     with_logits,
 )
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 Array = NDArray[Any]
 
@@ -36,7 +40,9 @@ class OnClassNumbers:
         """As a Keras loss says it."""
         return str(self.loss.reduction)
 
-    def __call__(self, target: Any, output: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, target: tf.Tensor, output: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """The loss of a batch.
 
         Args:
@@ -46,12 +52,12 @@ class OnClassNumbers:
         """
         return self.loss(_rows(target, output), output, sample_weight=sample_weight)
 
-    def call(self, target: Any, output: Any) -> Any:
+    def call(self, target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
         """The losses before they become one number; arguments as above."""
         return self.loss.call(_rows(target, output), output)
 
 
-def _rows(target: Any, output: Any) -> Any:
+def _rows(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     """A row for each class number, of zeros for -1."""
     import tensorflow as tf
 
@@ -71,7 +77,9 @@ class Summed:
     loss: Any
     reduction: str = "sum"
 
-    def __call__(self, target: Any, output: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, target: tf.Tensor, output: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """The loss of a batch.
 
         Args:
@@ -83,7 +91,7 @@ class Summed:
 
         return tf.reduce_sum(self.loss(target, output, sample_weight=sample_weight))
 
-    def call(self, target: Any, output: Any) -> Any:
+    def call(self, target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
         """The losses before they are summed up; arguments as above."""
         import tensorflow as tf
 

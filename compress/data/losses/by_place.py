@@ -6,7 +6,10 @@ A place is what one label is for: a sample, a pixel, a step, or one label of sev
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Losses of Keras that are a mean over the labels of a place, each taken for itself.
 ELEMENTWISE = (
@@ -35,7 +38,7 @@ class VoidLabel:
         """Which places count, of a NumPy array or a tensor of targets."""
         return target != self.value
 
-    def replaced(self, target: Any) -> Any:
+    def replaced(self, target: tf.Tensor) -> tf.Tensor:
         """The targets, a tensor, with 0 in places that don't count."""
         import tensorflow as tf
 
@@ -53,14 +56,14 @@ class Places:
         shape: Of the places.
     """
 
-    target: Any
-    output: Any
-    kept: Any
+    target: tf.Tensor
+    output: tf.Tensor
+    kept: tf.Tensor | None
     shape: Any
 
 
 def places_of(
-    target: Any, output: Any, void: VoidLabel | None, numbered: bool, single: bool
+    target: tf.Tensor, output: tf.Tensor, void: VoidLabel | None, numbered: bool, single: bool
 ) -> Places:
     """A batch as places.
 
@@ -91,7 +94,7 @@ def places_of(
     return Places(target, output, kept, target.shape[:-1])
 
 
-def loss_values(loss: Any, target: Any, output: Any) -> Any:
+def loss_values(loss: Any, target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     """The values of a loss before they become one number, float32."""
     import keras
     import tensorflow as tf
@@ -104,14 +107,14 @@ def loss_values(loss: Any, target: Any, output: Any) -> Any:
 class HasPlaces(Protocol):
     """What an output is asked for."""
 
-    def places(self, target: Any, output: Any) -> Places:
+    def places(self, target: tf.Tensor, output: tf.Tensor) -> Places:
         """A batch as its loss takes it."""
 
     def keras_loss(self) -> Any:
         """Its loss."""
 
 
-def has_values(task: HasPlaces, target: Any, output: Any) -> bool:
+def has_values(task: HasPlaces, target: tf.Tensor, output: tf.Tensor) -> bool:
     """Whether a loss has a value for each place.
 
     Args:
@@ -128,7 +131,7 @@ def has_values(task: HasPlaces, target: Any, output: Any) -> bool:
     return has in (needs, (*needs, 1))
 
 
-def loss_by_place(loss: Any, places: Places, weights: Any = None) -> Any:
+def loss_by_place(loss: Any, places: Places, weights: tf.Tensor | None = None) -> tf.Tensor:
     """The loss of a batch: the mean over the places that count, or their sum where it is summed.
 
     Args:
@@ -155,8 +158,13 @@ def loss_by_place(loss: Any, places: Places, weights: Any = None) -> Any:
 
 
 def loss_of_overlap(
-    loss: Any, target: Any, output: Any, void: VoidLabel, numbered: bool, weights: Any
-) -> Any:
+    loss: Any,
+    target: tf.Tensor,
+    output: tf.Tensor,
+    void: VoidLabel,
+    numbered: bool,
+    weights: tf.Tensor | None,
+) -> tf.Tensor:
     """A loss of overlaps in which places without a label are empty on both sides.
 
     Args:

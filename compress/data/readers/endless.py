@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data.readers.streams import (
     StreamSource,
@@ -13,6 +13,10 @@ from edgepress.compress.data.readers.streams import (
     stream_source,
 )
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 
 @dataclass
@@ -43,7 +47,7 @@ class EndlessSource(StreamSource):
     steps: int = 0
     _pass: _Pass = field(default_factory=_Pass, compare=False, repr=False)
 
-    def epoch_batches(self, epoch: int, batch_size: int) -> Any:
+    def epoch_batches(self, epoch: int, batch_size: int) -> tf.data.Dataset:
         """A `tf.data.Dataset` of the batches of an epoch: those behind the epoch before.
 
         An epoch that doesn't follow on the last one is found by a new pass from the beginning.
@@ -72,7 +76,9 @@ class EndlessSource(StreamSource):
         return drawn.unbatch().map(shaped).batch(batch_size)
 
 
-def endless_source(stream: Any, model: Any, where: str, steps: int) -> EndlessSource:
+def endless_source(
+    stream: tf.data.Dataset, model: keras.Model, where: str, steps: int
+) -> EndlessSource:
     """A source whose epochs are so many batches of a stream.
 
     Args:

@@ -8,13 +8,16 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.models.guarding.tables import check_parquet, check_text
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Table:
     notes: tuple[str, ...]
 
 
-def read_table(path: Path, target: str | None, model: Any) -> Table:
+def read_table(path: Path, target: str | None, model: keras.Model) -> Table:
     """Read a table for a model.
 
     A model with one input gets all other columns in file order; one with several inputs gets the

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,17 @@ from edgepress.compress.data.tasks import OutputTask
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
 # "auto" balances from this ratio of the largest class to the smallest.
 _UNEVEN = 1.5
 _BATCH = 1024
 
 
-def class_weights(setting: str, model: Any, dataset: Dataset) -> tuple[float, ...]:
+def class_weights(setting: str, model: keras.Model, dataset: Dataset) -> tuple[float, ...]:
     """The weight of each class, or of each label of several.
 
     "balanced" is `samples / (classes * samples of the class)`; classes without samples get 1.
@@ -84,7 +89,7 @@ def _are_labels(task: Task) -> bool:
     return output.kind == "image-to-image" and output.of_classes and not one_of_many
 
 
-def positive_weights(setting: str, model: Any, dataset: Dataset) -> tuple[float, ...]:
+def positive_weights(setting: str, model: keras.Model, dataset: Dataset) -> tuple[float, ...]:
     """What the positives of each label count in the loss; its negatives count 1.
 
     "balanced" is `negatives / positives` of the training split; 1 for a label that has none of
@@ -127,7 +132,7 @@ def positive_weights(setting: str, model: Any, dataset: Dataset) -> tuple[float,
     return _numbers(setting.split(","), count, setting)
 
 
-def _sides(split: Split, task: Task, count: int) -> tuple[Any, Any]:
+def _sides(split: Split, task: Task, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(labels,) how many places say yes, and how many no; those without a label left out."""
     yes, no = np.zeros(count), np.zeros(count)
     for _, targets in split.source.batches(None, _BATCH).as_numpy_iterator():
@@ -156,7 +161,7 @@ def _read(path: Path, count: int, names: Sequence[str]) -> list[Any]:
     return found if isinstance(found, list) else [found]
 
 
-def _numbers(texts: Sequence[Any], count: int, setting: str) -> tuple[float, ...]:
+def _numbers(texts: Sequence[object], count: int, setting: str) -> tuple[float, ...]:
     weights = [_weight("positive_weights", str(text), str(n)) for n, text in enumerate(texts)]
     if len(weights) == 1:
         return tuple(weights * count)
@@ -168,7 +173,7 @@ def _numbers(texts: Sequence[Any], count: int, setting: str) -> tuple[float, ...
     return tuple(weights)
 
 
-def _refuse_one_number(option: str, model: Any, dataset: Dataset) -> None:
+def _refuse_one_number(option: str, model: keras.Model, dataset: Dataset) -> None:
     """Refuse a loss that gives one number for a batch: there is nothing to weigh in it.
 
     Raises:
@@ -232,7 +237,7 @@ def _counts(split: Split, task: Task, count: int) -> NDArray[np.float64]:
     return total
 
 
-def _labels(split: Split, task: Task) -> Iterator[Any]:
+def _labels(split: Split, task: Task) -> Iterator[NDArray[Any]]:
     by_number = "sparse" in task.losses[0]
     for _, targets in split.source.batches(None, _BATCH).as_numpy_iterator():
         values = next(iter(targets.values())) if isinstance(targets, dict) else targets
@@ -240,7 +245,9 @@ def _labels(split: Split, task: Task) -> Iterator[Any]:
         yield values.argmax(-1) if one_hot else values
 
 
-def weights_of_positives(weights: Sequence[float], target: Any, output: Any) -> Any:
+def weights_of_positives(
+    weights: Sequence[float], target: tf.Tensor, output: tf.Tensor
+) -> tf.Tensor:
     """The weight of each label of a batch by its side.
 
     Args:
@@ -259,7 +266,9 @@ def weights_of_positives(weights: Sequence[float], target: Any, output: Any) -> 
     return tf.squeeze(found, -1) if output.shape[-1] == 1 else found
 
 
-def sample_weights(weights: Sequence[float], task: OutputTask, target: Any, output: Any) -> Any:
+def sample_weights(
+    weights: Sequence[float], task: OutputTask, target: tf.Tensor, output: tf.Tensor
+) -> tf.Tensor:
     """The weight of each sample (of each pixel, for images) of a batch, or of each label.
 
     Args:

@@ -257,6 +257,19 @@ def test_masks_keep_the_label_that_marks_what_has_none(
     assert sorted(np.unique(read)) == expected
 
 
+def test_a_mask_that_lies_in_the_alpha_channel_is_refused(tmp_path):
+    save(tmp_path, RANDOM.integers(0, 2, (6, 8, 8)), "alpha")
+    with pytest.raises(InputError, match="transparent pixels"):
+        open_data(DataSpec(spec=str(tmp_path)), _rgb(1))
+
+
+@pytest.mark.parametrize("values", [[1, 2], [0, 128, 255]])
+def test_grey_masks_of_other_values_for_one_channel_are_refused(tmp_path, values):
+    save(tmp_path, np.array(values)[RANDOM.integers(0, len(values), (6, 8, 8))], "L")
+    with pytest.raises(InputError, match="no two classes"):
+        open_data(DataSpec(spec=str(tmp_path)), _rgb(1))
+
+
 def save(folder: Path, truth: np.ndarray, made: str) -> None:
     for side in ("inputs", "targets"):
         (folder / side).mkdir()
@@ -268,6 +281,9 @@ def save(folder: Path, truth: np.ndarray, made: str) -> None:
         if made == "P":
             image = Image.frombytes("P", (8, 8), mask.astype(np.uint8).tobytes())
             image.putpalette([value % 251 for value in range(768)])
+        if made == "alpha":
+            black = Image.new("L", (8, 8))
+            image = Image.merge("RGBA", [black] * 3 + [image.point(lambda v: v * 255)])
         image.save(folder / f"targets/{place}.png")
 
 

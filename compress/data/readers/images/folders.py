@@ -7,13 +7,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.readers.images.reading import Reading, tensor_of
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 Array = NDArray[Any]
 
@@ -49,7 +54,7 @@ class ImageSource:
         """Number of samples."""
         return len(self.paths)
 
-    def batches(self, order: Array | None, batch_size: int) -> Any:
+    def batches(self, order: Array | None, batch_size: int) -> tf.data.Dataset:
         """A `tf.data.Dataset` of batches in the given order."""
         import tensorflow as tf
 
@@ -58,7 +63,7 @@ class ImageSource:
         answers = [self.targets[i] for i in chosen]
         targets = tf.constant([os.fsencode(a) if isinstance(a, str) else a for a in answers])
 
-        def read(path: Any, target: Any) -> Any:
+        def read(path: tf.Tensor, target: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             if self.answering is not None:
                 target = tensor_of(target, self.answering)
             return {self.input_name: tensor_of(path, self.reading)}, target
@@ -130,7 +135,7 @@ def class_folder_source(
     return ImageSource(input_name, tuple(paths), tuple(labels), reading)
 
 
-def image_input(model: Any, folder: Path) -> Any:
+def image_input(model: keras.Model, folder: Path) -> keras.KerasTensor:
     """The one input of a model that takes images.
 
     Raises:

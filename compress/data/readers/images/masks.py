@@ -269,6 +269,8 @@ def _pixels(path: str) -> Pixels:
     with open_image(path) as image:
         if depth_of(image) == "float":
             return Pixels(None, many=True, instead="floats")
+        if "A" in image.getbands() and len(set(image.getchannel("A").getextrema())) > 1:
+            return Pixels(None, instead="transparent pixels beside others")
         lossy = image.format in ("JPEG", "WEBP")
         if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr") and not _is_grey(image):
             return Pixels(None, many=image.convert("RGB").getcolors(_MOST_COLOURS) is None)

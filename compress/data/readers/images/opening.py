@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.data.readers.images.class_folders import (
     class_names,
@@ -26,6 +26,9 @@ from edgepress.compress.data.readers.images.reading import ImageReading
 from edgepress.compress.data.readers.images.uniform import are_deep, remarks
 from edgepress.compress.specs.recipe import DataSpec
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(frozen=True)
 class ImageFolder:
@@ -42,7 +45,7 @@ class ImageFolder:
     notes: tuple[str, ...]
 
 
-def open_images(path: Path, model: Any, spec: DataSpec) -> ImageFolder:
+def open_images(path: Path, model: keras.Model, spec: DataSpec) -> ImageFolder:
     """The images of a folder, of all splits read alike.
 
     Args:
