@@ -270,6 +270,12 @@ def test_grey_masks_of_other_values_for_one_channel_are_refused(tmp_path, values
         open_data(DataSpec(spec=str(tmp_path)), _rgb(1))
 
 
+def test_masks_of_one_class_beside_the_label_are_refused(tmp_path):
+    save(tmp_path, np.array([0, 255])[RANDOM.integers(0, 2, (6, 8, 8))], "L")
+    with pytest.raises(InputError, match="one class is left"):
+        open_data(DataSpec(spec=str(tmp_path), ignore_label=255), _rgb(1))
+
+
 def save(folder: Path, truth: np.ndarray, made: str) -> None:
     for side in ("inputs", "targets"):
         (folder / side).mkdir()

@@ -193,6 +193,11 @@ def _two_classes(
     void: int | None,
 ) -> tuple[MaskReading | None, list[str]]:
     """How masks of two classes are read, None if they are none: class 1 is what is not 0."""
+    if void is not None and len(values) == 1:
+        raise InputError(
+            f"masks hold {values[0]} and {void} alone, and without {void} one class is left",
+            f"leave ignore_label out if {void} is a class",
+        )
     high, wide = int(values.max(initial=0)), max(values.max(initial=0), void or 0) > VOID
     if set(values) <= {0, 1, VOID} and (1 in values or VOID not in values):
         return MaskReading(size_px, flat, by_colour=by_colour, wide=wide, void=void), []
