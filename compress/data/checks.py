@@ -24,9 +24,11 @@ SUSPECTED_RANGE = "inputs run from"
 _UNEVEN = 4
 
 
-def uneven_classes(source: Source, names: Sequence[str]) -> Iterator[str]:
+def uneven_classes(source: Source, names: Sequence[str], task: Task) -> Iterator[str]:
     """A remark where a split has one class, or one that is many times the smallest."""
     labels = source.labels()
+    if labels is not None and task.outputs[0].void is not None:
+        labels = labels[task.outputs[0].counting(labels)]
     if labels is None or not len(labels):
         return
     classes, counts = np.unique(labels, return_counts=True)

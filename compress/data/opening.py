@@ -30,6 +30,7 @@ from edgepress.compress.data.readers.arrays import (
     is_read,
     split_arrays,
 )
+from edgepress.compress.data.readers.endless import check_steps, endless_source
 from edgepress.compress.data.readers.fingerprints import (
     Digests,
     arrays_hash,
@@ -119,6 +120,7 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
         keep = {"test"} - opened.unlabelled
         keep = {split for split in keep if reads_targets(model, sources.get(split), spec)}
         sources = answered(sources, keep, teacher or model, preparation, plain_loss(spec))
+    check_steps(sources, spec.steps_per_epoch)
     sources, digests, copies = _with_validation(sources, spec, seed)
     preparation, scaled = with_scaled_targets(preparation, sources, model)
     task = task_of(model, sources, spec, preparation, opened.class_names)
@@ -145,7 +147,7 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
             *opened.notes,
             *copies,
             *scaled,
-            *_warnings(spec, model, (low, high), sources, digests, opened.class_names),
+            *_warnings(spec, model, (low, high), sources, digests, opened.class_names, task),
             *_left_out(task),
             *task.remarks,
             *_agreement(spec, opened),
@@ -211,7 +213,11 @@ def _open_mapping(
         if value is None:
             continue
         if is_stream(value):
-            sources[name] = _stream(value, model, f"{where}, split '{name}'", name)
+            inside = f"{where}, split '{name}'"
+            if name == "train" and spec.steps_per_epoch is not None:
+                sources[name] = endless_source(value, model, inside, spec.steps_per_epoch)
+            else:
+                sources[name] = _stream(value, model, inside, name)
         elif isinstance(value, tuple | list) and len(value) in (2, 3):
             inside = f"{where}, split '{name}'"
             sources[name] = array_source(
@@ -314,11 +320,12 @@ def _warnings(
     sources: dict[str, Source],
     digests: Digests,
     names: tuple[str, ...],
+    task: Task,
 ) -> list[str]:
     low, high = span
     found: list[str] = []
     if "train" in sources:
-        found += uneven_classes(sources["train"], names)
+        found += uneven_classes(sources["train"], names, task)
         found += class_by_class(sources["train"])
     found += shared_samples(digests)
     raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from edgepress.compress.specs.notation import parse_by_output, parse_class_names, parse_size
 from edgepress.compress.specs.prune_step import TARGETS as TARGETS
@@ -26,6 +26,13 @@ ByOutput = Annotated[
     tuple[str, ...],
     BeforeValidator(
         parse_by_output, json_schema_input_type=tuple[str, ...] | dict[str, str | float] | str
+    ),
+]
+
+Labels = Annotated[
+    tuple[str, ...],
+    BeforeValidator(
+        parse_by_output, json_schema_input_type=tuple[str, ...] | dict[str, int] | str | int
     ),
 ]
 
@@ -60,6 +67,10 @@ class DataSpec(Spec):
             output out. As compiled, else 1.
         metric: Metric, or file.py:function of (targets, outputs); for single outputs out=f1,
             repeated. Inferred by default.
+        ignore_label: The label that marks what has no class, such as 255 in masks: such places
+            count neither in the loss nor in metrics; for single outputs out=255, repeated.
+        steps_per_epoch: Batches of a training `tf.data.Dataset` that make an epoch, each epoch
+            taking the next ones; for such as never end.
         unlabelled: Train without labels, on the teacher's outputs alone: `x_train` is enough.
             Labels of a test split are still used to measure.
     """
@@ -83,6 +94,8 @@ class DataSpec(Spec):
     loss: ByOutput = ()
     loss_weight: ByOutput = ()
     metric: ByOutput = ()
+    ignore_label: Labels = ()
+    steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
     unlabelled: bool = False
 
     @model_validator(mode="before")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data.inferring.asked import Asked, by_output
 from edgepress.compress.data.inferring.output_range import reach_of
+from edgepress.compress.data.inferring.void_labels import whole_label
 from edgepress.compress.data.readers.images.folders import (
     ImageSource,
     image_input,
@@ -76,7 +77,11 @@ def pair_sources(
     reading = ImageReading(size_px, tensor.shape[-1], are_deep(survey, spec))
     notes = remarks(survey, spec, tensor.shape[-1], "inputs")
     answered = _size_answered(model, (*size_px, tensor.shape[-1]))
-    masks, showing, told = mask_reading(targets, output, answered)
+    ignored = by_output(spec.ignore_label, "ignore_label")
+    void = ignored.get(output.name) if isinstance(ignored, Mapping) else ignored
+    masks, showing, told = mask_reading(
+        targets, output, answered, None if void is None else whole_label(void)
+    )
     answering: Any = masks
     if masks is None:
         looked = check_images(targets)
