@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 # Samples on which outputs are looked at where their values decide.
 _LOOKED_AT = 512
 

@@ -17,7 +17,6 @@ import click
 if TYPE_CHECKING:
     from edgepress.benchmarks.report.view_model import Grid
 
-
 # Of a time that isn't real, where a cell has no room for more.
 _MARK = "(estimate)"
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-
 Points = Mapping[int, Sequence[float]]
 _ANEW = "start the search anew in another folder"
 

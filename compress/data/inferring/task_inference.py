@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 
 _UNKNOWN = CompiledLoss("")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 
 # A pipeline of unknown length that goes on for so long is taken for one without an end.

@@ -16,8 +16,7 @@ from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.quantize.float_tail import Tail, tflite_tail
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
+    from tensorflow.lite.python.lite import TFLiteConverterBaseV2
 
 # What a converter leaves behind that lost the weights: they stay outside the file.
 _OUTSIDE = {"READ_VARIABLE", "VAR_HANDLE", "ASSIGN_VARIABLE"}
@@ -41,7 +40,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(
+    converter = TFLiteConverterBaseV2.from_saved_model(
         request["source"], signature_keys=[SIGNATURE]
     )
     _SETTINGS[request["precision"]](converter, request)
@@ -60,9 +59,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"operators": list(check_file(path)), "floats": floats.operators}
 
 
-def _converted(
-    converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]
-) -> tuple[bytes, Tail]:
+def _converted(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> tuple[bytes, Tail]:
     """The file's bytes, and what stays in floats.
 
     Ranges other than min-max are set between the converter's two steps.
@@ -118,11 +115,11 @@ def check_file(path: Path) -> tuple[str, ...]:
     return graph.operator_names
 
 
-def _float32(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _float32(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     del converter, request
 
 
-def _float16(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _float16(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     del request
@@ -130,14 +127,14 @@ def _float16(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> 
     converter.target_spec.supported_types = [tf.float16]
 
 
-def _dynamic(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _dynamic(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     del request
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
 
-def _int8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _int8(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     _calibrated(converter, request, tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
@@ -146,7 +143,7 @@ def _int8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> Non
         converter.inference_input_type = converter.inference_output_type = kind
 
 
-def _int16x8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _int16x8(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     _calibrated(
@@ -159,7 +156,7 @@ def _int16x8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> 
 
 
 def _calibrated(
-    converter: tf.lite.TFLiteConverter, request: Mapping[str, Any], operators: Any
+    converter: TFLiteConverterBaseV2, request: Mapping[str, Any], operators: Any
 ) -> None:
     import tensorflow as tf
 
