@@ -15,6 +15,7 @@ A slice is *not* compared with a range of its own where its smallness means noth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,14 @@ def spread(want: NDArray[Any]) -> float:
 def cut(values: NDArray[Any], slices: Slices) -> NDArray[Any]:
     """The values of some slices."""
     return np.take(values, slices.places, axis=slices.axis)
+
+
+def merged(slices: Iterable[Slices]) -> tuple[str, ...]:
+    """Slices of one axis as one text."""
+    places: dict[tuple[int, bool], set[int]] = {}
+    for part in slices:
+        places.setdefault((part.axis, part.last), set()).update(part.places)
+    return tuple(str(Slices(a, tuple(sorted(p)), last)) for (a, last), p in places.items())
 
 
 def small_slices(want: NDArray[Any]) -> tuple[Slices, ...]:

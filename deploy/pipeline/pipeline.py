@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ from edgepress.deploy.pipeline.stage_gains import receipt
 from edgepress.deploy.pipeline.stages import Stage, Work, model_stages
 from edgepress.deploy.process.sharing import working
 from edgepress.deploy.recipe import BenchmarkSpec, Recipe, check_writable, inputs_of, read_recipe
-from edgepress.deploy.versions import machine, versions
+from edgepress.deploy.versions import machine, made_by, versions
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _FIGURES = ("params", "macs", "bytes", "metric", "split", "value", "raw_bytes", "gzip_bytes",
             "metrics")  # fmt: skip
+_OF_LAYERS = ("name", "type", "params", "macs", "activation_bytes")
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def run(
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
+    shared: Path | None = None,
 ) -> RunResult:
     """Run the whole line: fine-tune, prune, recover, strip, export, verify, benchmark, report.
 
@@ -104,6 +106,7 @@ def run(
         resume: Whether a run that stopped there goes on; finished stages are kept.
         force: Whether an earlier run there is replaced.
         progress: Receives the progress.
+        shared: Folder of stages that several runs have in common; None keeps them to the run.
 
     Returns:
         The run. Nothing is raised for a failed check: see `verdict`.
@@ -127,7 +130,7 @@ def run(
         check_run_output(path, force, inputs)
     line = _Line(plan, progress)
     with opened_run(path, resume, force, inputs, given=given) as folder:
-        return line.run(folder)
+        return line.run(replace(folder, shared=shared))
 
 
 def measure_files(
@@ -158,10 +161,8 @@ def measure_files(
     try:
         found, left_out = benchmark_run(files, spec, data=data, seed=seed, progress=progress)
     except (DeviceError, InputError) as error:
-        failures = [
-            {"device": device, "artifact": "", "reason": str(error.message)}
-            for device in spec.devices
-        ]
+        why = {"artifact": "", "reason": str(error.message)}
+        failures = [{"device": device, **why} for device in spec.devices]
         return BenchmarkRecord.model_validate({**_NOTHING, "failures": failures})
     return measured_inside({**found, "left_out": left_out}, folder)
 
@@ -170,7 +171,7 @@ _NOTHING: dict[str, Any] = {"device": {}, "devices": [], "rows": [], "comparison
                             "failures": [], "left_out": [], "profiles": []}  # fmt: skip
 
 
-def _load(recipe: Recipe, source: Any) -> Any:
+def _load(recipe: Recipe, source: Any) -> keras.Model:
     """A model, with what its file says of the training that it comes from."""
     from edgepress.compress.models import load_noted, restore_compilation
 
@@ -255,6 +256,7 @@ class _Line:
                 result["seconds"] = time.monotonic() - began
             done = self.folder.finished_stage(name, self.key)
             assert done is not None
+            self.folder.share(name, self.key)
         new = _load(self.recipe, self.folder.stage(name) / "model.keras")
         train_like(new, self.original)
         return new, done
@@ -267,7 +269,7 @@ class _Line:
 
     def _figures(self, model: keras.Model, folder: Path) -> dict[str, Any]:
         """A stage's model in numbers, and as a float32 TFLite file for the receipt."""
-        from edgepress.compress.cost import model_cost
+        from edgepress.compress.cost import layer_costs, model_cost
         from edgepress.compress.data import figures
         from edgepress.compress.kernel.files import gzip_size
         from edgepress.deploy.exporting.export import convert
@@ -279,6 +281,7 @@ class _Line:
         return {
             "params": cost.params,
             "macs": cost.macs,
+            "layers": [{n: getattr(row, n) for n in _OF_LAYERS} for row in layer_costs(model)],
             "uncounted": [vars(found) for found in cost.uncounted],
             "bytes": (folder / "model.keras").stat().st_size,
             "metric": task.metric,
@@ -353,6 +356,7 @@ class _Line:
         return RunRecord.model_validate(
             {
                 "version": VERSION,
+                **made_by(),
                 "edgepress": versions()["edgepress"],
                 "model": self.recipe.model,
                 "seed": self.recipe.seed,

@@ -124,7 +124,7 @@ class Rights:
 def rights(decision: Decision, have: Array, want: Array, targets: Nested) -> Rights | None:
     """Compare decisions with targets; None for what decides nothing."""
     if decision.kind == "classes":
-        truth = _class_numbers(np.asarray(targets), want)
+        truth = class_numbers(np.asarray(targets), want)
         n = len(want)
         source, file = (a.argmax(-1) == truth for a in (want, have))
         truth, source, file = (a.reshape(n, -1) for a in (truth, source, file))
@@ -140,7 +140,7 @@ def rights(decision: Decision, have: Array, want: Array, targets: Nested) -> Rig
     return Rights(truth, source, file, max(columns, 2))
 
 
-def _class_numbers(targets: Array, want: Array) -> Array:
+def class_numbers(targets: Array, want: Array) -> Array:
     """Class numbers from numbers or one-hot rows."""
     if targets.ndim == want.ndim and targets.shape[-1] == want.shape[-1]:
         return targets.argmax(-1)

@@ -28,12 +28,15 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.run_work import run_work
 from edgepress.deploy.cli.supervised.supervision import supervise
+from edgepress.deploy.cli.table_layouts import RUN
+from edgepress.deploy.cli.tables import table_options
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec, Recipe, read_recipe
 
 _PRUNE_SCHEDULES = ("one-shot", "iterative")
 # Options that a recipe doesn't hold.
-_OF_ANY_RUN = ("source", "output", "resume", "force", "as_json", "verbose", "debug", "help_all")
+_OF_ANY_RUN = ("source", "output", "resume", "force", "as_json", "verbose", "debug", "help_all",
+               "shared_stages")  # fmt: skip
 _RECIPE_ENDINGS = (".yaml", ".yml")
 
 
@@ -66,6 +69,8 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
     is_flag=True,
     help="Let Lambda layers run their Python code: only for files you trust.",
 )
+@click.option("--shared-stages", hidden=True, type=click.Path(path_type=Path))
+@table_options(*RUN)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -88,7 +93,8 @@ def command(values: Values) -> None:
     load_frameworks(values["verbose"])
     from edgepress.deploy.cli.run_display import finish, run_line
 
-    result = run_line(recipe, resume or output, resume is not None, values["force"])
+    folder, shared = resume or output, values["shared_stages"]
+    result = run_line(recipe, folder, resume is not None, values["force"], shared)
     finish(result, values["as_json"])
 
 
