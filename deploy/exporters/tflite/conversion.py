@@ -40,7 +40,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     import tensorflow as tf
 
-    converter = TFLiteConverterBaseV2.from_saved_model(
+    converter = tf.lite.TFLiteConverter.from_saved_model(
         request["source"], signature_keys=[SIGNATURE]
     )
     _SETTINGS[request["precision"]](converter, request)
