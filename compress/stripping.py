@@ -15,7 +15,6 @@ from edgepress.compress.processes.scratch import scratch_folder
 if TYPE_CHECKING:
     import keras
 
-
 # Layers that hand their input on unchanged outside training. Exactly these classes: a subclass may
 # act at inference too, as Monte Carlo dropout does.
 _INERT = frozenset(

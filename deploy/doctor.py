@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from edgepress.compress.keras_types import ModelLike
     from edgepress.compress.typing import DataLike
 
-
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;]+)$")
 
 

@@ -17,7 +17,6 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     from edgepress.compress.data.dataset import Source
 
-
 # How a remark on the range of the inputs begins, which a measurement may refute.
 SUSPECTED_RANGE = "inputs run from"
 # A class this many times larger than another is worth a word.

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 

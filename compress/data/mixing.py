@@ -16,7 +16,6 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-
 _BATCH, _LOOKED_AT = 8, 64
 _BY_SHARE = "categorical_crossentropy"
 

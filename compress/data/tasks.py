@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested, SampleWeights
 
-
 # "own": targets mean something to the loss alone, and may have any shape.
 Kind = Literal["classification", "binary", "multi-label", "regression", "image-to-image", "own"]
 # Samples of which a loss is taken at once, where it is the metric.

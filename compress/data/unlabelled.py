@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 _BATCH = 256
 _SUFFIXES = ("", "_train", "_val", "_valid", "_validation", "_test")
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 _SAMPLES = 200
 _CHUNK = 50

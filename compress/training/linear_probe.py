@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested, Values
 
-
 Array = NDArray[Any]
 
 _ROWS = 4000

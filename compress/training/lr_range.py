@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.typing import DataLike, ModelLike
 
-
 Array = NDArray[np.float64]
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100

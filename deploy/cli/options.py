@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from edgepress.deploy.sources.source import Source
 
-
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=BaseModel)
 Values = dict[str, Any]

@@ -15,7 +15,6 @@ from edgepress.deploy.lowerings.recurrent import flat_layers, recurrent_layers
 if TYPE_CHECKING:
     import keras
 
-
 # TensorFlow operations that TFLite has no operator for, each tried with the converter.
 _NOT_IN_TFLITE = frozenset({
     "AdjustContrastv2", "Asin", "Cholesky", "CropAndResize", "Cumprod", "Dilation2D",

@@ -26,10 +26,10 @@ from edgepress.deploy.lowerings.operations import INTEGERS, Words, plain_operati
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
     from tensorflow.types.experimental import ConcreteFunction
 
-    from edgepress.compress.keras_types import Nested
-
+    from edgepress.compress.keras_types import Nested, Tensor
 
 SIGNATURE = "serving_default"
 # Operations in a traced graph that show that it computes with its own batch size. In TFLite they
@@ -228,7 +228,7 @@ def fitting_shape(
     return given
 
 
-def _spec(name: str, tensor: keras.KerasTensor) -> TensorSpec:
+def _spec(name: str, tensor: Tensor | tf.TensorSpec) -> TensorSpec:
     return TensorSpec(name, tuple(tensor.shape), tensor.dtype.name)
 
 

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from edgepress.compress.keras_types import ModelLike
     from edgepress.compress.typing import DataLike
 
-
 PRECISION_BY_DEFAULT = ("float32",)  # what needs no data
 
 

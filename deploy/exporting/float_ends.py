@@ -19,7 +19,6 @@ from edgepress.deploy.quantize.equalization import watched
 if TYPE_CHECKING:
     import keras
 
-
 # Files that can keep their end in floats.
 _FILES = frozenset({("tflite", "int8"), ("onnx", "int8"), ("c", "int8")})
 # Precisions with one scale for all values of an activation.

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.data import Dataset
 
-
 # Samples by which a model's outputs are looked at before it is trained.
 _LOOKED_AT = 128
 

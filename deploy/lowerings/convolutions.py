@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 
@@ -37,7 +38,7 @@ def _dilated(
 
 
 def _convolved(
-    x: tf.Tensor, kernel: tf.Tensor, padding: str, dilations: tuple[int, ...]
+    x: tf.Tensor, kernel: tf.Tensor | keras.Variable, padding: str, dilations: tuple[int, ...]
 ) -> tf.Tensor:
     import tensorflow as tf
 
@@ -45,7 +46,7 @@ def _convolved(
 
 
 def _depthwise_convolved(
-    x: tf.Tensor, kernel: tf.Tensor, padding: str, dilations: tuple[int, ...]
+    x: tf.Tensor, kernel: tf.Tensor | keras.Variable, padding: str, dilations: tuple[int, ...]
 ) -> tf.Tensor:
     import tensorflow as tf
 
@@ -58,7 +59,7 @@ def _said(
     operator: Callable[[Any, Any, str, tuple[int, ...]], Any],
     own: Callable[..., Any],
     inputs: tf.Tensor,
-    kernel: tf.Tensor,
+    kernel: tf.Tensor | keras.Variable,
     strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
@@ -90,8 +91,8 @@ depthwise_convolution = partial(_said, _depthwise_convolved)
 def separable_convolution(
     own: Callable[..., Any],
     inputs: tf.Tensor,
-    depthwise_kernel: tf.Tensor,
-    pointwise_kernel: tf.Tensor,
+    depthwise_kernel: tf.Tensor | keras.Variable,
+    pointwise_kernel: tf.Tensor | keras.Variable,
     strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,

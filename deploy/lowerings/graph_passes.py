@@ -14,7 +14,6 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 # exp(-20) is 2e-9: a masked score adds nothing to a softmax whose output has 8 or 16 bits, and the
 # scores beside it keep most levels of their integer type.
 MASKED = 20.0

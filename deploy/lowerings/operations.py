@@ -1,4 +1,10 @@
-"""Keras operations in the words that file formats know, for the time of tracing."""
+"""Keras operations in the words that file formats know, for the time of tracing.
+
+They are replaced where Keras looks them up, in the process that converts alone, and not in the
+model or the traced graph: a layer of the user's own calls them from its Python, where no rebuilt
+model reaches, and the graph holds them in pieces that don't say what they were. Their places are
+those of Keras 3.15.1, which is why its release is pinned.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +39,6 @@ from edgepress.deploy.lowerings.volumes import pooling, volume_convolution
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
 
 # Whom a graph is written for: float kernels, 8-bit kernels, 16-bit activations, or ONNX (from which
 # its integer files are made as well).

@@ -131,7 +131,7 @@ def run(
         return line.run(replace(folder, shared=shared))
 
 
-def _load(recipe: Recipe, source: Any) -> Any:
+def _load(recipe: Recipe, source: Any) -> keras.Model:
     """A model, with what its file says of the training that it comes from."""
     from edgepress.compress.models import load_noted, restore_compilation
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
-
 # Operators that only move, join or scale values. Bounded ones (Sigmoid, Softmax) end the tail:
 # their scale is fixed, and right.
 _TFLITE = frozenset(

@@ -16,7 +16,6 @@ from edgepress.deploy.exporters.preflight import Obstacle, check_samples, prefli
 if TYPE_CHECKING:
     import keras
 
-
 Arrays = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
 

@@ -18,7 +18,6 @@ from edgepress.deploy.quantize.precision import Precision
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 Kind = Literal["classes", "labels", "numbers", "values"]
 # An error of a tenth of the spread is a signal-to-noise ratio of 20 dB.

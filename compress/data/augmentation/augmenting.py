@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 # Changes a batch: (images, targets, seed) → (images, targets).
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 _IMAGE_RANK = 4

@@ -21,7 +21,6 @@ from edgepress.compress.models.loss_objects import (
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 Array = NDArray[Any]
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 Array = NDArray[Any]
 # Losses of Keras's whose targets have another shape than the outputs, and the metric that goes with
 # each where there is one.

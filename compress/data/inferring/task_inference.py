@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 
 _UNKNOWN = CompiledLoss("")

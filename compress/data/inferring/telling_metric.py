@@ -13,7 +13,6 @@ from edgepress.compress.data.tasks import OutputTask, Task
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 # What one answer everywhere may be right in, so that the share of right answers still tells enough.
 _MOST = 0.9

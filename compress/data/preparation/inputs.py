@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 _COLOURS = 3
 # A model's own preprocessing stands among so many of its first operations.
 _FIRST = 6

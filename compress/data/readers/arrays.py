@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested, SampleWeights
 
-
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 

@@ -20,7 +20,6 @@ from edgepress.compress.specs.recipe import DataSpec
 if TYPE_CHECKING:
     from edgepress.compress.data.dataset import Source
 
-
 # The digests of each split's samples; None where there are none.
 Digests = dict[str, list[bytes] | None]
 # Sets beyond this are not searched for equal samples: it would take longer than it is worth.

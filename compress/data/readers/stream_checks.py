@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 
 # The way on where a stream has no end.

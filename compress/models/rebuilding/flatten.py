@@ -22,7 +22,6 @@ from edgepress.compress.models.rebuilding.copying import clone
 if TYPE_CHECKING:
     import keras
 
-
 _TOLERANCE = 1e-5
 
 

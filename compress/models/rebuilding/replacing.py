@@ -11,7 +11,6 @@ from edgepress.compress.graph import nodes_of, require_graph
 if TYPE_CHECKING:
     import keras
 
-
 After = Callable[[Any, Any], Any]
 
 

@@ -141,7 +141,7 @@ class _Rebuild:
             operation = _twin(operation)
         return operation(left, *node.arguments.args[1:], **node.arguments.kwargs)
 
-    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor:
+    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor | list[Tensor]:
         """Make the new version of a call, symbolic tensors or real ones."""
         import keras
 
@@ -246,7 +246,7 @@ class Surgery:
         """For each axis of an original weight, the positions that stayed."""
         return self.channels.kept(weight, self.alive)
 
-    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor:
+    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor | list[Tensor]:
         """Make the pruned twin of a call of the original graph on given tensors."""
         return self._rebuild.call(node, tensors)
 

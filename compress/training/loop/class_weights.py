@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 # "auto" balances from this ratio of the largest class to the smallest.
 _UNEVEN = 1.5
 _BATCH = 1024

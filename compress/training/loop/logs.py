@@ -1,7 +1,9 @@
 """Figures of each epoch for other programs: a CSV table, TensorBoard's event files.
 
 Both go on where a resumed training does: the table is written anew up to the epoch that was kept,
-events of epochs that are done again stand in a newer file, which TensorBoard prefers.
+events of epochs that are done again stand in a newer file, which TensorBoard prefers. Keras's
+CSVLogger writes the epochs that a resumed training does again a second time, its TensorBoard
+callback needs the package of that name.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from edgepress.compress.specs.recipe import TrainSpec
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
 
 Columns = Mapping[str, Sequence[float]]
 

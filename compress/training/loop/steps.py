@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested, SampleWeights
 
-
 # Names of the operations that keep a state between two calls begin so.
 _DRAWING = ("Random", "TruncatedNormal", "Multinomial", "ParameterizedTruncatedNormal")
 

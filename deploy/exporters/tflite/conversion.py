@@ -17,8 +17,7 @@ from edgepress.deploy.lowerings.graph_passes import HUGE
 from edgepress.deploy.quantize.float_tail import Tail, tflite_tail
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
+    from tensorflow.lite.python.lite import TFLiteConverterBaseV2
 
 # What a converter leaves behind that lost the weights: they stay outside the file.
 _OUTSIDE = {"READ_VARIABLE", "VAR_HANDLE", "ASSIGN_VARIABLE"}
@@ -65,9 +64,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _converted(
-    converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]
-) -> tuple[bytes, Tail]:
+def _converted(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> tuple[bytes, Tail]:
     """The file's bytes, and what stays in floats.
 
     Ranges other than min-max are set between the converter's two steps.
@@ -121,11 +118,11 @@ def check_file(path: Path) -> tuple[str, ...]:
     return graph.operator_names
 
 
-def _float32(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _float32(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     del converter, request
 
 
-def _float16(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _float16(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     del request
@@ -133,14 +130,14 @@ def _float16(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> 
     converter.target_spec.supported_types = [tf.float16]
 
 
-def _dynamic(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _dynamic(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     del request
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
 
-def _int8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _int8(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     _calibrated(converter, request, tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
@@ -149,7 +146,7 @@ def _int8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> Non
         converter.inference_input_type = converter.inference_output_type = kind
 
 
-def _int16x8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _int16x8(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     _calibrated(
@@ -162,7 +159,7 @@ def _int16x8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> 
 
 
 def _calibrated(
-    converter: tf.lite.TFLiteConverter, request: Mapping[str, Any], operators: Any
+    converter: TFLiteConverterBaseV2, request: Mapping[str, Any], operators: Any
 ) -> None:
     import tensorflow as tf
 

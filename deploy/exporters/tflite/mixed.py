@@ -20,7 +20,6 @@ from edgepress.deploy.exporters.tracing import SIGNATURE
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 # Its scale is fixed by the specification; there is nothing to gain.
 _FIXED = {"SOFTMAX", "LOGISTIC", "TANH"}
 _NOISE = "noise"

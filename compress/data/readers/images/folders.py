@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 Array = NDArray[Any]
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")

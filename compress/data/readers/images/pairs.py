@@ -29,7 +29,6 @@ from edgepress.compress.specs.recipe import DataSpec
 if TYPE_CHECKING:
     import keras
 
-
 # Channels that pictures have.
 _PICTURES = (1, 3, 4)
 # Losses of Keras that compare values, by their plain names.

@@ -15,7 +15,6 @@ from edgepress.compress.data.readers.images.pixels import deep_values, with_chan
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 Array = NDArray[Any]
 
 
