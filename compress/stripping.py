@@ -10,6 +10,7 @@ from edgepress.compress.models.rebuilding.copying import (
     copy_model,
     fresh_inputs,
 )
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 from edgepress.compress.processes.scratch import scratch_folder
 
 # Layers that hand their input on unchanged outside training. Exactly these classes: a subclass may
@@ -138,7 +139,9 @@ def _clone(layer: Any) -> Any:
 
     if isinstance(layer, keras.Model):
         return strip(layer)
-    return type(layer).from_config(layer.get_config())
+    fresh = type(layer).from_config(layer.get_config())
+    copy_vocabulary(layer, fresh)
+    return fresh
 
 
 def _copy_weights(pairs: list[tuple[Any, Any]]) -> None:

@@ -323,6 +323,7 @@ class _Line:
     def _benchmark(self, exported: ExportRecord, stages: Sequence[StageRecord]) -> BenchmarkRecord:
         """Measure the artifacts and every stage's float file, interleaved in one run."""
         from edgepress.deploy.benchmarking.benchmark import RunFile
+        from edgepress.deploy.sources.source import files_data, keras_source
 
         spec = self.recipe.benchmark
         files = [
@@ -336,9 +337,8 @@ class _Line:
             if s.float_sha256 is not None
         ]
         self.progress.stage(f"benchmark on {', '.join(spec.devices)}")
-        return measure_files(
-            spec, files, self.folder.path, self.recipe.seed, self.progress, self.dataset
-        )
+        data = files_data(keras_source(self.original), self.dataset)
+        return measure_files(spec, files, self.folder.path, self.recipe.seed, self.progress, data)
 
     def _record(
         self, stages: Sequence[StageRecord], exported: ExportRecord, measured: BenchmarkRecord

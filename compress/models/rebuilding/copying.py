@@ -9,6 +9,7 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.own_training import train_like
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 
 
 def copy_model(model: Any) -> Any:
@@ -137,9 +138,11 @@ def forget_compilation(model: Any) -> None:
 
 
 def copy_state(source: Any, target: Any) -> None:
-    """Copy all variables (weights, seed generators) and what is trainable."""
+    """Copy all variables (weights, seed generators), vocabularies and what is trainable."""
     for old, new in zip(source.variables, target.variables, strict=True):
         new.assign(old)
+    for old, new in zip(_layers(source), _layers(target), strict=True):
+        copy_vocabulary(old, new)
     copy_flags(source, target)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.own_training import train_like
 from edgepress.compress.models.rebuilding.copying import clone
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 
 _TOLERANCE = 1e-5
 
@@ -313,7 +314,9 @@ def _clone(operation: Any) -> Any:
     try:
         if isinstance(operation, keras.Model):
             return clone(operation)
-        return type(operation).from_config(operation.get_config())
+        fresh = type(operation).from_config(operation.get_config())
+        copy_vocabulary(operation, fresh)
+        return fresh
     except Exception:
         return operation
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import nodes_of, require_graph
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 
 After = Callable[[Any, Any], Any]
 
@@ -92,6 +93,7 @@ def copy_of(operation: Any, prefix: str = "") -> Any:
         ) from None
     # The settings of a user's own layer may lack it.
     fresh.name = f"{prefix}{operation.name}"
+    copy_vocabulary(operation, fresh)
     return fresh
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import graph_of, resolve
 from edgepress.compress.models.rebuilding.copying import plain_configuration, trusting
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.rules import rule_for
 from edgepress.compress.structure.surgery.initial_values import InitialValues
@@ -184,6 +185,7 @@ class _Rebuild:
                 f"layer '{visit.call.path}' can't be rebuilt from its configuration: {error}",
                 f"let {type(old).__name__}.from_config take what its get_config gives",
             ) from error
+        copy_vocabulary(old, new)
         self.undrawn.extend(_start_at_zero(new))
         self.initial.give(old, new)
         return new

@@ -78,6 +78,7 @@ def request_for(
         "batch": source.inputs[0].shape[0] or 1,
         "select_ops": job.settings.select_ops,
         "float_tail": job.float_tail,
+        "float_head": job.settings.with_features,
         "sparse": sparse,
     }
 

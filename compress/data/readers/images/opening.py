@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepress.compress.data.readers.images.class_folders import (
+from edgepress.compress.data.readers.class_folders import (
     class_names,
     empty_classes,
-    images_by_folder,
+    files_by_folder,
+    folder_splits,
+    labelled_files,
+    shown_names,
     subfolders,
 )
 from edgepress.compress.data.readers.images.folders import (
+    IMAGES,
     ImageSource,
-    class_folder_source,
-    folder_splits,
     image_input,
     size_read,
 )
@@ -58,8 +59,8 @@ def open_images(path: Path, model: Any, spec: DataSpec) -> ImageFolder:
     if are_pairs(splits):
         pairs, told = pair_sources(splits, model, spec)
         return ImageFolder(pairs, (), tuple(told))
-    folders = {folder: images_by_folder(folder) for folder in splits.values()}
-    names, notes = class_names(path, folders, model, spec.classes)
+    folders = {folder: files_by_folder(folder, IMAGES) for folder in splits.values()}
+    names, notes = class_names(path, folders, model, IMAGES, spec.classes)
     tensor = image_input(model, path)
     size_px = size_read(tensor.shape, spec.resize, path)
     survey = check_images(
@@ -72,18 +73,18 @@ def open_images(path: Path, model: Any, spec: DataSpec) -> ImageFolder:
     )
     reading = ImageReading(size_px, tensor.shape[-1], are_deep(survey, spec))
     sources = {
-        split: class_folder_source(folder, folders[folder], names, tensor.name, reading)
+        split: ImageSource(
+            tensor.name, *labelled_files(folder, folders[folder], names, IMAGES), reading
+        )
         for split, folder in splits.items()
     }
-    # Names of folders may not be UTF-8; what is written of them is.
-    told = [os.fsencode(name).decode("utf-8", "replace") for name in names]
     return ImageFolder(
         sources,
-        tuple(told),
+        shown_names(names),
         (
             *notes,
-            *subfolders(folders),
-            *empty_classes(folders),
+            *subfolders(folders, IMAGES),
+            *empty_classes(folders, IMAGES),
             *remarks(survey, spec, tensor.shape[-1]),
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +68,10 @@ class ImageReading:
             InputError: The file is no readable image.
         """
         with decoding(path):
-            return self._deep(path) if self.deep else self._eight_bits(path)
+            return self._deep(path) if self.deep else self.eight_bits(path)
 
-    def _eight_bits(self, path: str) -> Array:
+    def eight_bits(self, path: str | IO[bytes]) -> Array:
+        """(height, width, channels) values of 8 bits of a file, or of what stands for one."""
         from PIL import Image, ImageOps
 
         with open_image(path) as file:
