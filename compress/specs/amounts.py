@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _UNITS = {"ms": 1.0, "us": 1e-3}
@@ -34,3 +35,23 @@ def limit_of(given: float, full: float) -> float:
 def latency_ms(text: str) -> float:
     """The milliseconds of a text that `parse_latency` gave."""
     return float(text.removesuffix("ms"))
+
+
+def parse_duration(value: Any) -> float:
+    """Read `20m`, `1h30m`, `90s` or a number of seconds as seconds.
+
+    Raises:
+        ValueError: It is no time above 0.
+    """
+    text = str(value).strip().lower().replace(" ", "")
+    parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m(?:in)?)?(?:([\d.]+)s?)?", text)
+    try:
+        hours, minutes, seconds = (
+            (float(part or 0) for part in parts.groups()) if parts else (0,) * 3
+        )
+    except ValueError:
+        hours = minutes = seconds = 0.0
+    total = 3600 * hours + 60 * minutes + seconds
+    if not 0 < total < float("inf"):
+        raise ValueError("write a time, such as 20m, 1h30m or 90s")
+    return total

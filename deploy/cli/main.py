@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "runs.compress",
         "Run the full pipeline: fine-tune, prune, export, verify, benchmark.",
     ),
+    "fit": ("runs.fit", "Find the fastest or smallest files that keep a floor of the metric."),
     "search": ("runs.search", "Try many recipes and keep the Pareto front."),
     "report": ("runs.report", "Write an HTML report of one or more runs."),
     "schema": ("runs.schema", "Print the JSON schema of a recipe, for editors."),

@@ -21,7 +21,9 @@ _TABLES = ("What each stage changed", "Files", output_rows.TITLE, "Before and af
 _SHOWN = 4
 
 
-def run_line(recipe: Recipe, output: Path, resume: bool, force: bool) -> RunResult:
+def run_line(
+    recipe: Recipe, output: Path, resume: bool, force: bool, shared: Path | None = None
+) -> RunResult:
     """Run the full pipeline with its progress on standard error.
 
     Raises:
@@ -29,7 +31,7 @@ def run_line(recipe: Recipe, output: Path, resume: bool, force: bool) -> RunResu
     """
     try:
         with display.ConsoleProgress() as progress:
-            return run(recipe, output, resume=resume, force=force, progress=progress)
+            return run(recipe, output, resume=resume, force=force, progress=progress, shared=shared)
     except NothingDone:
         raise
     except (KeyboardInterrupt, Stopped):

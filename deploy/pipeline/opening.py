@@ -18,8 +18,8 @@ from edgepress.deploy.pipeline.run_folder import RunFolder
 
 # What `atomic_output` writes under until it is whole.
 _HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}(\.old|\.[a-z]+)?")
-# Checkpoints, Optuna's journal and its lock, recipes and logs of trials.
-_WORKING = re.compile(r"\..+\.state|study\.journal.*|\d{4}\.(yaml|log)")
+# Checkpoints, Optuna's journal and its lock, recipes and logs of trials, stages in common.
+_WORKING = re.compile(r"\..+\.state|study\.journal.*|\d{4}\.(yaml|log)|\.stages")
 
 
 class NothingDone(Stopped):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,7 @@ def run(
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
+    shared: Path | None = None,
 ) -> RunResult:
     """Run the whole line: fine-tune, prune, recover, strip, export, verify, benchmark, report.
 
@@ -101,6 +102,7 @@ def run(
         resume: Whether a run that stopped there goes on; finished stages are kept.
         force: Whether an earlier run there is replaced.
         progress: Receives the progress.
+        shared: Folder of stages that several runs have in common; None keeps them to the run.
 
     Returns:
         The run. Nothing is raised for a failed check: see `verdict`.
@@ -124,7 +126,7 @@ def run(
         check_run_output(path, force, inputs)
     line = _Line(plan, progress)
     with opened_run(path, resume, force, inputs, given=given) as folder:
-        return line.run(folder)
+        return line.run(replace(folder, shared=shared))
 
 
 def measure_files(
@@ -250,6 +252,7 @@ class _Line:
                 result["seconds"] = time.monotonic() - began
             done = self.folder.finished_stage(name, self.key)
             assert done is not None
+            self.folder.share(name, self.key)
         new = _load(self.recipe, self.folder.stage(name) / "model.keras")
         train_like(new, self.original)
         return new, done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -41,10 +42,13 @@ class RunFolder:
         path: The folder: `recipe.yaml`, `run.json`, `stages/NN-name/`, `artifacts/`,
             `report.html`.
         more: Other files in it.
+        shared: Folder of stages that several runs have in common, or None. A stage that another run
+            finished with the same inputs is taken from there.
     """
 
     path: Path
     more: tuple[Path, ...] = ()
+    shared: Path | None = None
 
     @property
     def recipe(self) -> Path:
@@ -107,6 +111,8 @@ class RunFolder:
         """
         folder = self.stage(name)
         found = _read(folder / _RESULT, StageRecord)
+        if (found is None or found.key != key) and self._take_shared(name, key):
+            found = _read(folder / _RESULT, StageRecord)
         if found is None or found.key != key or not (folder / "model.keras").is_file():
             return None
         file = folder / "model.tflite"
@@ -130,6 +136,26 @@ class RunFolder:
                 return None
         return found
 
+    def share(self, name: str, key: str) -> None:
+        """Let other runs have a finished stage."""
+        if self.shared is not None:
+            _link(self.stage(name), self._shared_stage(self.shared, name, key))
+
+    def _take_shared(self, name: str, key: str) -> bool:
+        """Take a stage that another run finished; whether there is one, as it was written."""
+        if self.shared is None:
+            return False
+        source = self._shared_stage(self.shared, name, key)
+        if not source.is_dir() or first_foreign(source) is not None:
+            return False
+        keep_changed(self.stage(name))
+        _link(source, self.stage(name))
+        return True
+
+    @staticmethod
+    def _shared_stage(shared: Path, name: str, key: str) -> Path:
+        return shared / f"{name}-{key}"
+
     @contextmanager
     def writing(self, name: str, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Write a stage: a folder that appears when whole, and a result to fill in.
@@ -144,6 +170,31 @@ class RunFolder:
             yield folder, result
             write_json(folder / _RESULT, result)
         shutil.rmtree(self.state(name), ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Copy a stage's folder, its files by hard links where the file system has these.
+
+    Files of stages are only ever replaced as a whole, so a link never changes the other run's.
+    """
+    if target.is_dir() and first_foreign(target) is None:
+        shutil.rmtree(target)
+
+    def copy(one: str, other: str) -> str:
+        try:
+            os.link(one, other)
+        except OSError:
+            shutil.copy2(one, other)
+        return other
+
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copytree(source, temporary, copy_function=copy)
+        if not target.exists():
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def keep_changed(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import shutil
 import subprocess
 import time
 from collections import Counter
@@ -39,12 +39,14 @@ from edgepress.deploy.searching.study import (
     signs_of,
     unfinished,
 )
-from edgepress.deploy.searching.trial import Outcome, judge, start
+from edgepress.deploy.searching.trial import Outcome, judge, start, stop
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _POLL_S = 0.2
+# Stages that trials have in common, while they run.
+SHARED = ".stages"
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class _Search:
                     self._end(trial, trials)
         finally:
             for trial in running:
-                _stop(trial.process)
+                stop(trial.process)
 
     def _start(self, number: int, drawn: Mapping[str, Any]) -> list[_Running]:
         """Start a trial; one whose values can't go together has failed, and says why."""
@@ -219,7 +221,8 @@ class _Search:
         except InputError as error:
             record(self.study, number, Outcome(reason=error.format_message()))
             return []
-        return [_Running(number, recipe, start(recipe, self._trial_folder(number), self.threads))]
+        folder, shared = self._trial_folder(number), self.folder.path / SHARED
+        return [_Running(number, recipe, start(recipe, folder, self.threads, shared))]
 
     def _end(self, trial: _Running, trials: int) -> None:
         folder = self._trial_folder(trial.number)
@@ -277,6 +280,7 @@ class _Search:
         )
         write_json(self.folder.path / "search.json", found.to_json())
         self._report(found)
+        shutil.rmtree(self.folder.path / SHARED, ignore_errors=True)
         self.folder.list_files()
         return SearchResult(self.folder.path, found)
 
@@ -319,13 +323,3 @@ class _Search:
 
         self.progress.stage("write the report")
         write_search_page(found, runs_to_show(found, self.folder.path), self.folder.report)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let a line end as Ctrl-C would end it; it keeps what is finished."""
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,13 +48,16 @@ class Outcome:
     relative: bool = False
 
 
-def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen[bytes]:
+def start(
+    recipe: Recipe, folder: Path, threads: int | None, shared: Path | None = None
+) -> subprocess.Popen[bytes]:
     """Run the line in a process of its own; one that was stopped goes on.
 
     Args:
         recipe: What the trial runs.
         folder: Its run folder.
         threads: Processor threads of its training; all by default.
+        shared: Folder of stages that trials have in common.
     """
     command = [sys.executable, "-m", "edgepress.deploy.cli", "compress"]
     if RunFolder(folder).recipe.is_file():
@@ -61,6 +67,8 @@ def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen
         written = folder.with_name(f"{folder.name}.yaml")
         write_recipe(recipe, written)
         command += [str(written), "-o", str(folder), "--force"]
+    if shared is not None:
+        command += ["--shared-stages", str(shared)]
     environment = {} if threads is None else {"TF_NUM_INTRAOP_THREADS": str(threads)}
     with folder.with_name(f"{folder.name}.log").open("wb") as log:
         return launch(
@@ -74,6 +82,16 @@ def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen
         )
 
 
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Let a line end as Ctrl-C would end it; it keeps what is finished."""
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def judge(
     code: int,
     folder: Path,
@@ -81,6 +99,7 @@ def judge(
     recipe: Recipe,
     data: Dataset,
     relative: bool | None = None,
+    scored: Callable[[Path], float] | None = None,
 ) -> Outcome:
     """Read what a trial left, and score its file on validation data.
 
@@ -92,6 +111,8 @@ def judge(
         data: The data set.
         relative: Whether latencies are multiples of the source's, which is timed beside each
             trial's files; None where that isn't settled yet: then they are if it was timed.
+        scored: Gives a file's metric on validation data; by default it runs beside the model that
+            it was exported from.
     """
     if code not in _DONE or not RunFolder(folder).record.is_file():
         return Outcome(reason=_last_line(folder))
@@ -103,7 +124,8 @@ def judge(
         return Outcome(reason=_missing(run, format, quantize))
     artifact = chosen[0]
     try:
-        validation = _validation(run, folder, artifact, recipe, data)
+        file = artifact.path.under(folder)
+        validation = scored(file) if scored else _validation(run, folder, artifact, recipe, data)
     except EdgepressError as error:
         return Outcome(reason=error.message)
     row, ratio = _timed(run, artifact)

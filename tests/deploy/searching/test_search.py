@@ -189,6 +189,10 @@ def test_a_stopped_search_goes_on_and_keeps_what_nothing_beats(
     for trial in trials:
         folder = run / trial["folder"]
         assert trial["reason"] or json.loads((folder / "run.json").read_text())["accepted"]
+    # What trials have in common was made once.
+    sources = [run / t["folder"] / "stages" / "00-source" / "model.keras" for t in trials]
+    assert sources[0].samefile(sources[1])
+    assert not (run / ".stages").exists()
     points = {
         t["number"]: (-t["figures"]["metric"], t["figures"]["macs"])
         for t in trials

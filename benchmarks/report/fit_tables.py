@@ -1,0 +1,32 @@
+"""Tables of a fit."""
+
+from __future__ import annotations
+
+from edgepress.benchmarks.number_format import ABSENT, bytes_text, metric_text, ms_text, significant
+from edgepress.benchmarks.records.fit import FitRecord, PickRecord
+from edgepress.benchmarks.report.view_model import Grid
+
+
+def picks_grid(told: FitRecord) -> Grid:
+    """The picks: what was done, what is minimised, and the metric on the report split."""
+    columns = ("pick", "plan", told.minimise, "of the given", f"{told.metric} ({told.split})")
+    return Grid(columns, tuple(_row(told, pick) for pick in told.picks), ())
+
+
+def _row(told: FitRecord, pick: PickRecord) -> tuple[str, ...]:
+    value = next((f.after for f in pick.floors), None)
+    return (
+        ", ".join(pick.names),
+        pick.words,
+        _objective(told.minimise, pick.objective),
+        ABSENT if pick.ratio is None else f"{pick.ratio:.2f}",
+        ABSENT if value is None else metric_text(told.metric, value),
+    )
+
+
+def _objective(name: str, value: float | None) -> str:
+    if value is None:
+        return ABSENT
+    if name == "latency":
+        return ms_text(value)
+    return bytes_text(value) if name.endswith("bytes") or name == "memory" else significant(value)

@@ -1,0 +1,164 @@
+"""`edgepress fit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgepress.compress.errors import InputError, Stopped
+from edgepress.compress.specs.amounts import parse_duration
+from edgepress.compress.specs.construction import make_spec
+from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
+from edgepress.deploy.cli.options import (
+    Values,
+    benchmark_options,
+    common_options,
+    data_options,
+    data_spec,
+    given,
+    keyword_values,
+    options_given,
+    output_options,
+    spec_from,
+    spec_options,
+)
+from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.fitting.spec import FitRecipe, FitSpec
+from edgepress.deploy.pipeline.opening import NothingDone
+from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.recipe import BenchmarkSpec, read_recipe
+
+if TYPE_CHECKING:
+    from edgepress.deploy.fitting.fit import FitResult
+
+# Options that a fit's recipe doesn't hold.
+_OF_ANY_FIT = ("source", "output", "resume", "force", "time", "as_json", "verbose", "debug",
+               "help_all")  # fmt: skip
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    del context, parameter
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("source", required=False, metavar="[MODEL]", type=click.Path())
+@data_options(required=False)
+@output_options(required=False, help="Folder of the fit.")
+@spec_options(FitSpec)
+@click.option(
+    "--time",
+    default="20m",
+    show_default=True,
+    metavar="TIME",
+    callback=_seconds,
+    help="Time for all trials, as 20m or 1h30m.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with a fit that was stopped, or that shall have more time.",
+)
+@benchmark_options
+@click.option("--custom-objects", type=click.Path(), help="Python file with your own layers.")
+@click.option(
+    "--unsafe-lambda",
+    is_flag=True,
+    help="Let Lambda layers run their Python code: only for files you trust.",
+)
+@common_options
+@keyword_values
+def command(values: Values) -> None:
+    """Find the fastest or smallest files whose metric falls by at most --max-drop.
+
+    Needs no recipe: tries channels, zeros and precisions, trains what is worth it, and ends with
+    three files (safest, knee, smallest), each with the recipe that makes it again.
+    """
+    resume, output = values["resume"], values["output"]
+    recipe = _recipe(values) if resume is None else _resumed(values)
+    folder = resume or output
+    load_frameworks(values["verbose"])
+    from edgepress.deploy.fitting.fit import check_fit, fit
+
+    try:
+        with display.ConsoleProgress() as progress:
+            result = fit(
+                recipe,
+                folder,
+                seconds=values["time"],
+                resume=resume is not None,
+                force=values["force"],
+                progress=progress,
+            )
+    except NothingDone:
+        raise
+    except (KeyboardInterrupt, Stopped):
+        raise Stopped(
+            f"stopped; what is finished stays in '{folder}'",
+            f"go on, or see the best so far, with: edgepress fit --resume {folder} --time 1m",
+        ) from None
+    if values["as_json"]:
+        display.print_json(result.to_json())
+    else:
+        _show(result)
+    check_fit(result)
+
+
+def _recipe(values: Values) -> FitRecipe:
+    if values["source"] is None:
+        raise click.UsageError("missing MODEL")
+    if values["output"] is None:
+        raise click.UsageError("missing -o, the folder of the fit")
+    data = data_spec(values)
+    if data is None:
+        raise click.UsageError("missing --data")
+    found = {"model": values["source"], "data": data, "seed": values["seed"]}
+    for name, kind in (("fit", FitSpec), ("benchmark", BenchmarkSpec)):
+        if part := given(values, kind):
+            found[name] = spec_from(kind, part)
+    for name in ("custom_objects", "unsafe_lambda"):
+        if values[name]:
+            found[name] = values[name]
+    return make_spec(FitRecipe, found)
+
+
+def _resumed(values: Values) -> FitRecipe:
+    resume = values["resume"]
+    if values["output"] not in (None, resume):
+        raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
+    found = options_given(beside=_OF_ANY_FIT)
+    if found or values["source"] is not None:
+        word = found[0] if found else "MODEL"
+        raise click.UsageError(
+            f"--resume takes the settings from the fit's own recipe: drop {word}"
+        )
+    folder = RunFolder(resume)
+    if not folder.recipe.is_file():
+        raise InputError(f"'{resume}' holds no fit to resume")
+    folder.check_recipe()
+    return read_recipe(folder.recipe, FitRecipe)
+
+
+def _show(result: FitResult) -> None:
+    """The picks with the figures that prove them."""
+    from edgepress.benchmarks.report.fit_tables import picks_grid
+    from edgepress.deploy.fitting.floor import words_of
+
+    told = result.told
+    if told.picks:
+        display.show_grid("Picks", picks_grid(told))
+    for pick in told.picks:
+        for held in pick.floors:
+            click.echo(f"{', '.join(pick.names)}: {words_of(held, told.max_drop)}")
+        click.echo(f"{', '.join(pick.names)}: {result.folder / pick.file}")
+    click.echo(f"{told.headline}, in {told.spent_s:.0f} s")
+    click.echo(
+        f"report: {RunFolder(result.folder).report}   all trials: {result.folder / 'fit.json'}"
+    )

@@ -1,0 +1,370 @@
+"""From a floor of the metric to the files that keep it: try, train what is worth it, measure."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from edgepress.benchmarks.records import BenchmarkRecord
+from edgepress.benchmarks.records.fit import FitRecord, FitTrial, PickRecord
+from edgepress.benchmarks.records.reading import validated
+from edgepress.benchmarks.records.search import TrialRecord
+from edgepress.compress.errors import CheckFailed, InputError
+from edgepress.compress.kernel.files import read_json, write_json
+from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.deploy.fitting.choosing import Next, Tried, best, choose, expected_seconds
+from edgepress.deploy.fitting.last_look import picked
+from edgepress.deploy.fitting.picking import picks
+from edgepress.deploy.fitting.plans import RUNGS, Plan, recipe_of
+from edgepress.deploy.fitting.precisions import candidates, zeros_pay
+from edgepress.deploy.fitting.scoring import Scorer
+from edgepress.deploy.fitting.spec import FitRecipe
+from edgepress.deploy.pipeline.opening import opened_run
+from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.recipe import Recipe, check_writable, inputs_of
+from edgepress.deploy.searching.space import SearchSpec
+from edgepress.deploy.searching.trial import Outcome, judge, start, stop
+
+_POLL_S = 0.2
+_SHARED = ".stages"
+# Share of the time that the last measurement and the test data are kept for.
+_RESERVED = 0.12
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fit that has come to an end, or as far as its time went.
+
+    Attributes:
+        folder: Its folder.
+        told: What `fit.json` holds.
+    """
+
+    folder: Path
+    told: FitRecord
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What `fit.json` holds, as JSON-able values."""
+        return self.told.to_json()
+
+    @property
+    def picks(self) -> Mapping[str, PickRecord]:
+        """The files to choose from, by name: safest, knee, smallest."""
+        return {name: pick for pick in self.told.picks for name in pick.names}
+
+    def to_json(self) -> dict[str, Any]:
+        """What `fit --json` prints."""
+        return {"run": str(self.folder), "report": str(RunFolder(self.folder).report)} | self.record
+
+
+def fit(
+    recipe: FitRecipe,
+    output: Path | str,
+    *,
+    seconds: float = 1200.0,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Find the smallest or fastest files that keep a floor of the metric.
+
+    Every trial is a run of the full pipeline in a process and folder of its own: its recipe makes
+    its file again. Trials are judged on validation data alone; the picks are then held against the
+    floor on test data, which had no say in any choice.
+
+    Args:
+        recipe: Model, data, device, and what is minimised and kept.
+        output: Folder of the fit: `fit.json`, `report.html`, `trials/NNNN/`, `picks/NAME/`.
+        seconds: Time that trials may take, that of earlier calls not counted.
+        resume: Whether a fit that ended or stopped there goes on with more time.
+        force: Whether an earlier fit there is replaced.
+        progress: Receives the progress.
+
+    Returns:
+        The fit; `picks` are empty where no file keeps the floor on validation data.
+
+    Raises:
+        InputError: The recipe, model or data can't be used, or the output is taken.
+        CheckFailed: The given model itself gives no verified file.
+    """
+    if seconds <= 0:
+        raise InputError("a fit needs time above 0 seconds")
+    check_writable(recipe)
+    driver = _Fit(recipe, seconds, progress or Silent())
+    with opened_run(Path(output), resume, force, inputs_of(recipe), given=True) as folder:
+        return driver.run(replace(folder, more=(folder.path / "fit.json",)))
+
+
+def check_fit(found: FitResult) -> None:
+    """Raise where no file keeps the floor, or a pick misses it on test data.
+
+    Raises:
+        CheckFailed: Says which, and what to try.
+    """
+    told = found.told
+    if not told.picks:
+        raise CheckFailed(
+            told.headline, f"more time, or a larger --max-drop than {told.max_drop:g}"
+        )
+    missed = [pick for pick in told.picks if pick.missed]
+    if missed:
+        names = ", ".join(name for pick in missed for name in pick.names)
+        raise CheckFailed(
+            f"the {names} pick misses the floor of {told.max_drop:g} on {told.split} data",
+            f"choose another pick, or go on with more time: edgepress fit --resume {found.folder}",
+        )
+
+
+@dataclass
+class _Fit:
+    """One fit in progress."""
+
+    recipe: FitRecipe
+    seconds: float
+    progress: Progress
+    trials: list[TrialRecord] = field(default_factory=list)
+    plans: list[FitTrial] = field(default_factory=list)
+    spent_s: float = 0.0
+    quantize: str = ""
+
+    def __post_init__(self) -> None:
+        from edgepress.compress.data import open_data
+        from edgepress.compress.models import load
+
+        recipe = self.recipe
+        self.progress.stage(f"load {recipe.model} and its data")
+        self.model = load(recipe.model, recipe.custom_objects, recipe.unsafe_lambda)
+        self.data = open_data(recipe.data, self.model, recipe.seed)
+        self.data.training_split  # noqa: B018  raises before any work where there is none
+        self.scorer = Scorer(self.model, self.data)
+        self.format = recipe.fit.format
+
+    def run(self, folder: RunFolder) -> FitResult:
+        self.folder, self.began = folder, time.monotonic()
+        self._go_on()
+        folder.write_recipe(self.recipe)
+        if not self.trials:
+            self._try_given()
+        while (chosen := self._choose()) is not None:
+            self._try(chosen)
+        return self._finish()
+
+    def _go_on(self) -> None:
+        """Read what an earlier call found."""
+        path = self.folder.path / "fit.json"
+        if not path.is_file():
+            return
+        told = validated(FitRecord, read_json(path), f"'{path}'")
+        asked = self.recipe.fit
+        if (told.minimise, told.max_drop) != (asked.minimise, asked.max_drop):
+            raise InputError(
+                f"'{path}' was made for another objective or floor", "choose another -o"
+            )
+        self.trials, self.plans = list(told.trials), list(told.plans)
+        self.spent_s, self.quantize = told.spent_s, told.quantize
+
+    def _left(self) -> float:
+        """Seconds for trials."""
+        return self.seconds * (1 - _RESERVED) - (time.monotonic() - self.began)
+
+    def _tried(self) -> list[Tried]:
+        return [
+            Tried(
+                Plan(t.share, t.sparsity),
+                t.rung,
+                t.seconds,
+                t.objective,
+                None if t.drop is None else t.drop + t.error,
+            )
+            for t in self.plans
+        ]
+
+    def _choose(self) -> Next | None:
+        fit = self.recipe.fit
+        return choose(self._tried(), fit.max_drop, zeros_pay(fit.minimise), self._left())
+
+    def _try_given(self) -> None:
+        """Export the model as it is in every precision, and see which one pays."""
+        precisions = candidates(self.format, self.recipe.fit.quantize)
+        self.progress.stage(f"measure the given model as {', '.join(precisions)}")
+        recipe = recipe_of(self.recipe, Plan(), 0, precisions)
+        began = time.monotonic()
+        code = self._run(0, recipe)
+        seconds = time.monotonic() - began
+        outcomes = {q: self._judge(code, 0, recipe, q) for q in precisions}
+        known = {q: o for q, o in outcomes.items() if o.values}
+        if not known:
+            raise CheckFailed(
+                "the given model itself gives no verified file",
+                f"{next(iter(outcomes.values())).reason}; see edgepress doctor {self.recipe.model}",
+            )
+        self.quantize = self._best_precision(known)
+        given = FitTrial(share=1.0, sparsity=0.0, rung=0, seconds=seconds)
+        self._record(0, known[self.quantize], given)
+
+    def _best_precision(self, known: Mapping[str, Outcome]) -> str:
+        """The precision with the least objective of those that keep the floor by themselves."""
+        floor = self.recipe.fit.max_drop
+
+        def order(quantize: str) -> tuple[bool, float]:
+            score = self.scorer.scores[known[quantize].sha256 or ""]
+            return score.drop > floor, known[quantize].values[1]
+
+        return min(known, key=order)
+
+    def _try(self, chosen: Next) -> None:
+        """Run one trial; one that the time ends before it is done is taken up next time."""
+        number = len(self.trials)
+        tried = self._tried()
+        expected = expected_seconds(chosen, tried)
+        recipe = recipe_of(self.recipe, chosen.plan, chosen.epochs, (self.quantize,))
+        self.progress.stage(
+            f"try {chosen.plan.words()}, {chosen.epochs} epochs (about {expected:.0f} s of the"
+            f" {self._left():.0f} s left)"
+        )
+        began = time.monotonic()
+        code = self._run(number, recipe)
+        if code is None:
+            return
+        outcome = self._judge(code, number, recipe, self.quantize)
+        plan = FitTrial(
+            share=chosen.plan.share,
+            sparsity=chosen.plan.sparsity,
+            rung=chosen.rung,
+            seconds=time.monotonic() - began,
+        )
+        self._record(number, outcome, plan)
+
+    def _run(self, number: int, recipe: Recipe) -> int | None:
+        """Run a trial's process to its end, or until the time is up: then None."""
+        process = start(recipe, self._trial(number), None, self.folder.path / _SHARED)
+        try:
+            while process.poll() is None:
+                if number and self._left() <= 0:
+                    self.progress.stage("the time is up; the trial goes on with --resume")
+                    stop(process)
+                    self.seconds = 0.0
+                    return None
+                time.sleep(_POLL_S)
+        except BaseException:
+            stop(process)
+            raise
+        return process.returncode
+
+    def _trial(self, number: int) -> Path:
+        return self.folder.path / "trials" / f"{number:04d}"
+
+    def _judge(self, code: int | None, number: int, recipe: Recipe, quantize: str) -> Outcome:
+        asked = SearchSpec(
+            objectives=("metric", self.recipe.fit.minimise), format=self.format, quantize=quantize
+        )
+        return judge(
+            code or 0, self._trial(number), asked, recipe, self.data, scored=self.scorer.score
+        )
+
+    def _record(self, number: int, outcome: Outcome, plan: FitTrial) -> None:
+        """Write down a trial, so that nothing of it is lost."""
+        if outcome.values and outcome.accepted:
+            score = self.scorer.scores[outcome.sha256 or ""]
+            plan = plan.model_copy(
+                update={"objective": outcome.values[1], "drop": score.drop, "error": score.error}
+            )
+        words = Plan(plan.share, plan.sparsity).words()
+        self.plans.append(plan)
+        self.trials.append(
+            TrialRecord(
+                number=number,
+                folder=str(self._trial(number).relative_to(self.folder.path)),
+                values={"plan": words, "epochs": RUNGS[plan.rung]},
+                accepted=outcome.accepted,
+                artifact=outcome.artifact,
+                sha256=outcome.sha256,
+                figures=dict(outcome.figures or {}),
+                reason=outcome.reason,
+            )
+        )
+        self._write(self._told())
+        kept = best(self._tried(), self.recipe.fit.max_drop)
+        shown = f"{words}: " + (outcome.reason or f"falls by {plan.drop:.4f}")
+        if kept is not None:
+            shown += f"; best so far: {kept.plan.words()}"
+        self.progress.step(len(self.trials), 0, shown)
+
+    def _told(self, **more: Any) -> FitRecord:
+        fit, data = self.recipe.fit, self.data
+        spent = self.spent_s + time.monotonic() - self.began
+        values = {
+            "version": 1,
+            "objectives": ("metric", fit.minimise),
+            "chosen_by": self.scorer.split,
+            "split": data.report_split.name,
+            "metric": data.task.metric,
+            "trials": self.trials,
+            "minimise": fit.minimise,
+            "max_drop": fit.max_drop,
+            "quantize": self.quantize,
+            "spent_s": spent,
+            "plans": self.plans,
+            **more,
+        }
+        return FitRecord.model_validate(values)
+
+    def _write(self, told: FitRecord) -> None:
+        write_json(self.folder.path / "fit.json", told.to_json())
+        self.folder.list_files()
+
+    def _finish(self) -> FitResult:
+        """Measure the picks alone, interleaved and on test data; write what was found."""
+        chosen = picks(self._tried(), self.recipe.fit.max_drop)
+        numbers = sorted({self.trials[place].number for place in chosen.values()})
+        measured: BenchmarkRecord = BenchmarkRecord()
+        found: tuple[PickRecord, ...] = ()
+        if chosen:
+            self.progress.stage("measure the picks and the given model, interleaved")
+            names = {n: [k for k, place in chosen.items() if place == n] for n in numbers}
+            measured, found = picked(self.folder, self.recipe, self.trials, names, self.data,
+                                     self.quantize, self.progress)  # fmt: skip
+        told = self._told(
+            picks=found,
+            front=numbers,
+            front_by=f"{self.recipe.fit.minimise} of the trials, {self.scorer.split} data",
+            headline=_headline(found, self.recipe, self.data, len(self.trials)),
+            benchmark=measured,
+        )
+        self._write(told)
+        self._report(told)
+        shutil.rmtree(self.folder.path / _SHARED, ignore_errors=True)
+        self.folder.list_files()
+        return FitResult(self.folder.path, told)
+
+    def _report(self, told: FitRecord) -> None:
+        from edgepress.benchmarks.report.search_page import runs_to_show, write_search_page
+
+        self.progress.stage("write the report")
+        write_search_page(told, runs_to_show(told, self.folder.path), self.folder.report)
+
+
+def _headline(found: Sequence[PickRecord], recipe: FitRecipe, data: Any, tried: int) -> str:
+    """What came out, in one line."""
+    floor = f"a fall of at most {recipe.fit.max_drop:g}"
+    if not found:
+        return f"none of {tried} trials keeps {floor} on validation data"
+    smallest = next(pick for pick in found if "smallest" in pick.names)
+    name = recipe.fit.minimise
+    told = f"{smallest.words}: {name}"
+    if smallest.ratio is not None:
+        told += f" {smallest.ratio:.2f} of the given model's"
+    verdicts = {held.verdict for pick in found for held in pick.floors}
+    split = data.report_split.name
+    seen = "" if data.test is not None and data.val is not None else ", which choices were made by"
+    if "missed" in verdicts:
+        return f"{told}; a pick misses {floor} on {split} data{seen}"
+    if "not shown" in verdicts or not verdicts:
+        return f"{told}; {floor} holds on {split} data{seen}, but not beyond doubt"
+    return f"{told}; {floor} is shown on {split} data{seen}"

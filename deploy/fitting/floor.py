@@ -1,0 +1,113 @@
+"""What samples that had no say in any choice tell of a file and its floor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from edgepress.benchmarks.gate.outcomes import Result, read_result
+from edgepress.benchmarks.records.fit import FloorRecord
+from edgepress.benchmarks.records.rows import BenchmarkRow
+from edgepress.compress.data.metrics import drop_of
+
+KEPT, UNSHOWN, MISSED = "kept", "not shown", "missed"
+_DRAWS = 2000
+_TAIL = 0.025
+_Z = 1.96
+_ROUNDING = 1e-9
+# With fewer samples no interval is worth its name.
+_FEWEST = 6
+
+
+def floors(before: BenchmarkRow, after: BenchmarkRow, max_drop: float) -> Iterator[FloorRecord]:
+    """Hold a file's metric against the floor, by output where there are several.
+
+    Args:
+        before: The given model's float file, scored on the same samples in the same run.
+        after: The file.
+        max_drop: Largest fall: points of a score as a share of 1, the share that an error grows by.
+    """
+    one, other = _results(before), _results(after)
+    for output in dict.fromkeys(other):
+        if output in one and (output or len(other) == 1 or "" not in one):
+            yield floor(one[output], other[output], max_drop, str(after.split or ""))
+
+
+def floor(before: Result, after: Result, max_drop: float, split: str = "") -> FloorRecord:
+    """Hold one metric against the floor.
+
+    Args:
+        before: The given model's outcomes.
+        after: The file's, of the same samples.
+        max_drop: Largest fall.
+        split: Where the samples are from.
+
+    Source: for the bootstrap, Efron & Tibshirani, An Introduction to the Bootstrap (1993).
+    """
+    drop = drop_of(after.metric, before.value, after.value)
+    ends = _interval(before, after)
+    verdict = MISSED if drop > max_drop + _ROUNDING else UNSHOWN
+    if ends is not None and verdict == UNSHOWN and ends[1] <= max_drop + _ROUNDING:
+        verdict = KEPT
+    return FloorRecord(
+        output=after.output,
+        metric=after.metric,
+        split=split,
+        samples=after.n,
+        before=before.value,
+        after=after.value,
+        drop=drop,
+        interval=ends,
+        verdict=verdict,
+        needed=_needed(ends, drop, max_drop, after.n) if verdict == UNSHOWN else None,
+    )
+
+
+def _results(row: BenchmarkRow) -> Mapping[str, Result]:
+    told: Any = (row.model_extra or {}).get("outcomes") or ()
+    found = (read_result(one) for one in told)
+    return {result.output: result for result in found if result is not None}
+
+
+def _interval(before: Result, after: Result) -> tuple[float, float] | None:
+    """95 % interval of the fall; None where the samples aren't the same or too few."""
+    same = before.samples_hash and before.samples_hash == after.samples_hash
+    if not same or before.n != after.n or after.n < _FEWEST:
+        return None
+    one, other = before.resampled(_DRAWS), after.resampled(_DRAWS)
+    both = min(len(one), len(other))
+    falls = [drop_of(after.metric, b, a) for b, a in zip(one[:both], other[:both], strict=True)]
+    falls = [fall for fall in falls if math.isfinite(fall)]
+    if len(falls) < both / 2:
+        return None
+    low, high = np.quantile(falls, (_TAIL, 1 - _TAIL))
+    return float(low), float(high)
+
+
+def _needed(
+    ends: tuple[float, float] | None, drop: float, max_drop: float, samples: int
+) -> int | None:
+    """Samples with which an interval of the same spread would lie within the floor."""
+    spare = max_drop - drop
+    if ends is None or spare <= 0:
+        return None
+    return math.ceil(samples * ((ends[1] - drop) / spare) ** 2)
+
+
+def words_of(found: FloorRecord, max_drop: float) -> str:
+    """A floor for people."""
+    where = f" of output '{found.output}'" if found.output else ""
+    shown = f"{found.metric}{where} {found.before:.4f} → {found.after:.4f} on {found.split}"
+    if found.interval is None:
+        return f"{shown}: floor {found.verdict}, no interval can be taken"
+    low, high = found.interval
+    told = (
+        f"{shown}: fall {found.drop:.4f}, 95 % interval {low:.4f} to {high:.4f}, floor"
+        f" {max_drop:g} {found.verdict}"
+    )
+    if found.verdict == UNSHOWN and found.needed is not None:
+        told += f" with {found.samples} samples; about {found.needed} would show it"
+    return told

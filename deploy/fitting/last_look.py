@@ -1,0 +1,111 @@
+"""The picks once more: measured alone and interleaved, and held against the floor on test data."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgepress.benchmarks.records import BenchmarkRecord, BenchmarkRow, read_run
+from edgepress.benchmarks.records.fit import FloorRecord, PickRecord
+from edgepress.benchmarks.records.search import TrialRecord
+from edgepress.compress.data import Dataset
+from edgepress.compress.kernel.files import atomic_output, sha256
+from edgepress.compress.kernel.progress import Progress
+from edgepress.deploy.benchmarking.benchmark import RunFile
+from edgepress.deploy.fitting.floor import floors
+from edgepress.deploy.fitting.spec import FitRecipe
+from edgepress.deploy.pipeline.pipeline import measure_files
+from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.recipe import AcceptSpec, read_recipe, write_recipe
+from edgepress.deploy.searching.last_measurement import MEASURED
+
+
+def picked(
+    folder: RunFolder,
+    recipe: FitRecipe,
+    trials: Sequence[TrialRecord],
+    names: Mapping[int, Sequence[str]],
+    data: Dataset,
+    quantize: str,
+    progress: Progress,
+) -> tuple[BenchmarkRecord, tuple[PickRecord, ...]]:
+    """Copy the picks out of their trials, measure them beside the given model, and judge them.
+
+    Args:
+        folder: Of the fit.
+        recipe: Its recipe.
+        trials: All trials; the first is the given model.
+        names: Names of the picks by number of their trial.
+        data: The data; its test split decides over the floor.
+        quantize: The precision of the files.
+        progress: Receives the progress.
+
+    Returns:
+        The measurement, and the picks in the order of `names`.
+    """
+    files = {number: folder.path / _copied(folder, recipe, trials[number], words)
+             for number, words in names.items()}  # fmt: skip
+    given = _given_file(folder, trials[0])
+    spec = recipe.benchmark.model_copy(update={"profile": False})
+    chosen = [RunFile(given, "float32", shows_stage=True)]
+    chosen += [RunFile(path, quantize) for path in files.values()]
+    measured = measure_files(spec, chosen, folder.path, recipe.seed, progress, data)
+    before = measured.row_of(sha256(given))
+    found = []
+    for number, path in files.items():
+        trial, row = trials[number], measured.row_of(sha256(path))
+        objective, ratio = _objective(recipe.fit.minimise, trial, row, before)
+        held: tuple[FloorRecord, ...] = ()
+        if row is not None and before is not None:
+            held = tuple(floors(before, row, recipe.fit.max_drop))
+        found.append(
+            PickRecord(
+                names=tuple(names[number]),
+                trial=number,
+                words=f"{trial.values['plan']}, {trial.values['epochs']} epochs, {quantize}",
+                file=path.relative_to(folder.path).as_posix(),
+                recipe=path.with_name("recipe.yaml").relative_to(folder.path).as_posix(),
+                quantize=quantize,
+                sha256=trial.sha256,
+                objective=objective,
+                ratio=ratio,
+                floors=held,
+            )
+        )
+    return measured, tuple(found)
+
+
+def _given_file(folder: RunFolder, trial: TrialRecord) -> Path:
+    """The given model as a float32 TFLite file, which its first stage holds."""
+    run = RunFolder(folder.path / trial.folder)
+    return run.stage(read_run(run.record).stages[0].name) / "model.tflite"
+
+
+def _copied(folder: RunFolder, recipe: FitRecipe, trial: TrialRecord, names: Sequence[str]) -> Path:
+    """Copy a trial's file and recipe to `picks/NAME`; where the file is, in the fit's folder.
+
+    The recipe gets the floor, so that `compress` holds a run of it against that.
+    """
+    place = Path("picks") / "-".join(names)
+    run = folder.path / trial.folder
+    plan = read_recipe(RunFolder(run).recipe)
+    accept = AcceptSpec(max_drop=recipe.fit.max_drop)
+    file = Path(trial.artifact).name
+    with atomic_output(folder.path / place, force=True, folder=True) as temporary:
+        temporary.mkdir(parents=True)
+        shutil.copyfile(run / trial.artifact, temporary / file)
+        write_recipe(plan.model_copy(update={"accept": accept}), temporary / "recipe.yaml")
+    return place / file
+
+
+def _objective(
+    name: str, trial: TrialRecord, row: BenchmarkRow | None, before: BenchmarkRow | None
+) -> tuple[float | None, float | None]:
+    """What is minimised: as measured last where it is measured, and as a multiple of the given."""
+    field = MEASURED.get(name, name)
+    value = getattr(row, field, None) if row is not None else None
+    reference = getattr(before, field, None) if before is not None else None
+    if value is None:
+        return trial.figures.get(name), None
+    return value, value / reference if reference else None
