@@ -24,7 +24,7 @@ from edgepress.compress.data.readers.images.folders import (
 from edgepress.compress.data.readers.images.image_files import check_images
 from edgepress.compress.data.readers.images.pairs import are_pairs, pair_sources
 from edgepress.compress.data.readers.images.reading import ImageReading
-from edgepress.compress.data.readers.images.uniform import are_deep, remarks
+from edgepress.compress.data.readers.images.uniform import are_deep, is_plain, remarks
 from edgepress.compress.specs.recipe import DataSpec
 
 
@@ -71,7 +71,9 @@ def open_images(path: Path, model: Any, spec: DataSpec) -> ImageFolder:
             for image in inside.get(name, ())
         ]
     )
-    reading = ImageReading(size_px, tensor.shape[-1], are_deep(survey, spec))
+    channels = tensor.shape[-1]
+    deep, plain = are_deep(survey, spec), is_plain(survey, size_px, channels)
+    reading = ImageReading(size_px, channels, deep, plain)
     sources = {
         split: ImageSource(
             tensor.name, *labelled_files(folder, folders[folder], names, IMAGES), reading

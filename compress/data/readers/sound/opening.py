@@ -106,7 +106,8 @@ def sound_input(
             f"no frequency falls in {len(empty)} of the {spec.bands} bands, such as band"
             f" {empty[0]}: take fewer --bands, a longer --fft-length or a higher --fmin"
         )
-    return how, SoundReading(rate, samples), notes
+    plain = all(facts.plain and facts.sample_rate == rate for facts in survey.facts)
+    return how, SoundReading(rate, samples, plain), notes
 
 
 def _sample_rate(survey: Survey, spec: DataSpec, where: str) -> int:

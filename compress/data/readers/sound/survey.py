@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ class SoundFacts:
         channels: How many.
         samples: Of each channel.
         peak: The largest magnitude.
+        plain: Whether it is a WAV file of 16 bits, which every decoder reads alike.
     """
 
     sample_rate: int
     channels: int
     samples: int
     peak: float
+    plain: bool = False
 
     @property
     def seconds(self) -> float:
@@ -131,4 +134,13 @@ def _facts(path: str) -> SoundFacts | str:
         return f"its sample rate is {sound.sample_rate} Hz"
     if not np.isfinite(sound.values).all():
         return "it holds values that are NaN or infinite"
-    return SoundFacts(sound.sample_rate, channels, samples, float(np.abs(sound.values).max()))
+    peak = float(np.abs(sound.values).max())
+    return SoundFacts(sound.sample_rate, channels, samples, peak, _is_plain(path))
+
+
+def _is_plain(path: str) -> bool:
+    try:
+        with wave.open(path) as file:
+            return file.getsampwidth() == 2 and file.getcomptype() == "NONE"
+    except (wave.Error, EOFError):
+        return False
