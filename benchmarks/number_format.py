@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from math import floor, log10
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import floor, isfinite, log10
 from typing import Any
 
 _SHARES = ("accuracy", "iou", "f1", "auc", "dice", "precision", "recall")
@@ -24,8 +25,8 @@ def is_share(metric: str | None) -> bool:
 
 def significant(value: float, digits: int = 3) -> str:
     """A number with so many significant digits, never in exponents for everyday sizes."""
-    if value == 0:
-        return "0"
+    if value == 0 or not isfinite(value):
+        return "0" if value == 0 else str(value)
     size = floor(log10(abs(value)))
     if not -5 < size < 7:
         return f"{value:.{digits - 1}e}"
@@ -34,20 +35,41 @@ def significant(value: float, digits: int = 3) -> str:
     return text.replace(",", " ")  # narrow no-break space between thousands
 
 
-def metric_text(metric: str | None, value: float | None) -> str:
-    """A metric's value: shares in per cent."""
+def counted(count: int, word: str, several: str = "") -> str:
+    """A number of things, in the plural unless it is one.
+
+    Args:
+        count: How many.
+        word: One of them.
+        several: Many of them, where that isn't `word` with an s.
+
+    >>> counted(1, "launch", "launches"), counted(0, "file"), counted(12345, "sample")
+    ('1 launch', '0 files', '12\u202f345 samples')
+    """
+    return f"{whole(count)} {word if count == 1 else several or word + 's'}"
+
+
+def whole(value: int) -> str:
+    """A whole number, its thousands apart."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def metric_text(metric: str | None, value: float | None, digits: int = 4) -> str:
+    """A metric's value: shares in per cent, with two digits less behind the point than `digits`."""
     if value is None:
         return ABSENT
-    return f"{100 * value:.2f} %" if is_share(metric) else significant(value, 4)
+    if is_share(metric):
+        return f"{100 * value:.{digits - 2}f} %"
+    return significant(value, digits)
 
 
-def bytes_text(value: float | None) -> str:
+def bytes_text(value: float | None, digits: int = 3) -> str:
     """A size in B, kB, MB (powers of 1000)."""
     if value is None:
         return ABSENT
     for unit, size in (("MB", 1e6), ("kB", 1e3)):
         if value >= size:
-            return f"{significant(value / size)} {unit}"
+            return f"{significant(value / size, digits)} {unit}"
     return f"{value:.0f} B"
 
 
@@ -61,13 +83,47 @@ def count_text(value: float | None) -> str:
     return f"{value:.0f}"
 
 
-def ms_text(value: float | None) -> str:
+def ms_text(value: float | None, digits: int = 3) -> str:
     """A time in ms, µs or s."""
     if value is None:
         return ABSENT
     if value >= 1000:
-        return f"{significant(value / 1000)} s"
-    return f"{significant(value)} ms" if value >= 1 else f"{significant(value * 1000)} µs"
+        return f"{significant(value / 1000, digits)} s"
+    shown, unit = (value, "ms") if value >= 1 else (value * 1000, "µs")
+    return f"{significant(shown, digits)} {unit}"
+
+
+def energy_text(value: float | None, digits: int = 3) -> str:
+    """An energy in mJ."""
+    return ABSENT if value is None else f"{significant(value, digits)} mJ"
+
+
+_TEXTS: dict[str, Callable[[float | None, int], str]] = {
+    "latency": ms_text,
+    "size": bytes_text,
+    "arena": bytes_text,
+    "memory": bytes_text,
+    "energy": energy_text,
+}
+
+
+def pair_texts(quantity: str, before: float | None, after: float | None) -> tuple[str, str]:
+    """A figure before and after, with as many digits as it takes to tell the two apart.
+
+    Args:
+        quantity: "latency", "size", "arena", "memory", "energy", or a metric, which may name its
+            output: "f1 of output 'mask'".
+        before: Times in ms, sizes in bytes, energy in mJ.
+        after: The same.
+    """
+    name, known = quantity.partition(" of output ")[0], _TEXTS.get(quantity)
+    shown = ("", "")
+    for digits in range(3 if known else 4, 9):
+        text = known or partial(metric_text, name)
+        shown = text(before, digits), text(after, digits)
+        if before == after or shown[0] != shown[1]:
+            break
+    return shown
 
 
 def seconds_text(value: float | None) -> str:
@@ -110,6 +166,13 @@ def metric_change(metric: str | None, before: float | None, after: float | None)
 def verdict_text(verdict: str) -> str:
     """The verdict of a ratio of times: what lies within the noise of the machine is "same"."""
     return f"same ({verdict})" if verdict == "no difference shown" else verdict
+
+
+def processor_text(device: Mapping[str, Any]) -> str:
+    """What a device's times were taken on, as far as it says."""
+    cores = device.get("cores")
+    parts = (device.get("processor"), cores and counted(int(cores), "core"), device.get("system"))
+    return ", ".join(str(part) for part in parts if part)
 
 
 def time_mark(row: Mapping[str, Any]) -> str:

@@ -14,7 +14,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import keras
 
@@ -100,7 +99,7 @@ def call_macs(call: Call, shape: ShapeOf = own_shape) -> int:
     return count(call, shape).macs
 
 
-def layer_costs(model: Any) -> tuple[LayerCost, ...]:
+def layer_costs(model: keras.Model) -> tuple[LayerCost, ...]:
     """The cost of each layer of a model.
 
     Args:
@@ -135,7 +134,7 @@ def _product(sizes: Iterable[int | None]) -> int:
     return math.prod(size or 1 for size in sizes)
 
 
-def _without_graph(model: Any) -> Iterator[LayerCost]:
+def _without_graph(model: keras.Model) -> Iterator[LayerCost]:
     """A subclassed model: its layers, and last the model for what none of them does."""
     account = traced_model(model)
     counted: set[int] = set()
@@ -178,7 +177,7 @@ def _one_more(cost: LayerCost, found: Count, activation_bytes: int) -> LayerCost
     )
 
 
-def _of_layer(path: str, layer: Any, counted: set[int]) -> LayerCost:
+def _of_layer(path: str, layer: keras.Layer, counted: set[int]) -> LayerCost:
     own = [w for w in getattr(layer, "weights", ()) if id(w) not in counted]
     counted.update(map(id, own))
     numbers = weight_sizes(layer)
@@ -198,21 +197,21 @@ def _of_layer(path: str, layer: Any, counted: set[int]) -> LayerCost:
     )
 
 
-def _stored(weights: Iterable[Any]) -> int:
+def _stored(weights: Iterable[keras.Variable]) -> int:
     return sum(math.prod(w.shape) * _bytes_of(w.dtype) for w in weights)
 
 
-def _item_bytes(operation: Any) -> int:
+def _item_bytes(operation: keras.Operation) -> int:
     return _bytes_of(getattr(operation, "compute_dtype", None) or "float32")
 
 
-def _bytes_of(dtype: Any) -> int:
+def _bytes_of(dtype: str) -> int:
     """Bytes of one number: the digits at the end of the type's name are its bits."""
     digits = "".join(c for c in str(dtype) if c.isdigit())
     return max(1, int(digits) // 8) if digits else 1
 
 
-def model_cost(model: Any) -> ModelCost:
+def model_cost(model: keras.Model) -> ModelCost:
     """The cost of a whole model.
 
     Args:

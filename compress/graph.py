@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Node
+
 
 Shape = tuple[int | None, ...]
 
@@ -30,7 +36,7 @@ class Call:
     node: Any = None
 
 
-def graph_of(model: Any) -> Any:
+def graph_of(model: keras.Operation) -> keras.Model | None:
     """The object that holds a model's nodes: itself, or a Sequential's inner graph; else None."""
     inner = getattr(model, "_functional", None)
     if inner is not None:
@@ -38,7 +44,7 @@ def graph_of(model: Any) -> Any:
     return model if hasattr(model, "_nodes_by_depth") else None
 
 
-def require_graph(model: Any) -> Any:
+def require_graph(model: keras.Model) -> keras.Model:
     """`graph_of`, or an error that says what to do.
 
     Raises:
@@ -53,7 +59,7 @@ def require_graph(model: Any) -> Any:
     return graph
 
 
-def require_open_batch(model: Any) -> None:
+def require_open_batch(model: keras.Model) -> None:
     """Refuse a model that takes a fixed number of samples at a time: data can't go through it.
 
     Raises:
@@ -69,20 +75,22 @@ def require_open_batch(model: Any) -> None:
             )
 
 
-def nodes_of(graph: Any) -> list[Any]:
+def nodes_of(graph: keras.Model) -> list[Node]:
     """The graph's nodes in an order in which each comes after what it depends on."""
     by_depth = graph._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
-def channel_tensors(node: Any) -> list[Any]:
+def channel_tensors(node: Node) -> list[keras.KerasTensor]:
     """The tensors that a call receives, without Keras' masks."""
     mask = node.arguments.kwargs.get("mask")
     masks = {id(m) for m in (mask if isinstance(mask, (list, tuple)) else [mask])}
     return [t for t in node.input_tensors if id(t) not in masks]
 
 
-def walk(model: Any, prefix: str = "", shapes: Sequence[Shape] | None = None) -> Iterator[Call]:
+def walk(
+    model: keras.Model, prefix: str = "", shapes: Sequence[Shape] | None = None
+) -> Iterator[Call]:
     """Every call in a model's graph, inputs left out, nested models entered.
 
     Args:
@@ -112,7 +120,7 @@ def walk(model: Any, prefix: str = "", shapes: Sequence[Shape] | None = None) ->
             yield Call(path, node.operation, inputs, outputs, node)
 
 
-def _known_shapes(graph: Any, shapes: Sequence[Shape] | None) -> dict[int, Shape]:
+def _known_shapes(graph: keras.Model, shapes: Sequence[Shape] | None) -> dict[int, Shape]:
     own = [tuple(t.shape) for t in graph.inputs]
     given = list(shapes) if shapes is not None else own
     merged = [
@@ -122,7 +130,7 @@ def _known_shapes(graph: Any, shapes: Sequence[Shape] | None) -> dict[int, Shape
     return {id(t): s for t, s in zip(graph.inputs, merged, strict=True)}
 
 
-def _output_shapes(node: Any, inputs: tuple[Shape, ...]) -> tuple[Shape, ...]:
+def _output_shapes(node: Node, inputs: tuple[Shape, ...]) -> tuple[Shape, ...]:
     """The shapes that the graph recorded, or new ones where the inputs are known better."""
     if inputs == tuple(tuple(t.shape) for t in node.input_tensors):
         return tuple(tuple(t.shape) for t in node.output_tensors)
@@ -138,8 +146,10 @@ def _output_shapes(node: Any, inputs: tuple[Shape, ...]) -> tuple[Shape, ...]:
 
 
 def needed(
-    graph: Any, replaced: Mapping[int, Any], reads: Callable[[Any], Sequence[Any]] | None = None
-) -> list[Any]:
+    graph: keras.Model,
+    replaced: Mapping[int, keras.KerasTensor],
+    reads: Callable[[Node], Sequence[keras.KerasTensor]] | None = None,
+) -> list[Node]:
     """The nodes that the outputs still need when some tensors are replaced, in order.
 
     Args:
@@ -159,7 +169,9 @@ def needed(
     return [n for n in nodes_of(graph) if id(n) in seen]
 
 
-def resolve(tensor: Any, replaced: Mapping[int, Any]) -> Any:
+def resolve(
+    tensor: keras.KerasTensor, replaced: Mapping[int, keras.KerasTensor]
+) -> keras.KerasTensor:
     """What finally stands for a tensor."""
     while id(tensor) in replaced:
         tensor = replaced[id(tensor)]

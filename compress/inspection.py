@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from edgepress.compress.cost import LayerCost, layer_costs, uncounted
 from edgepress.compress.counting.parameters import count_params
 from edgepress.compress.graph import graph_of
 from edgepress.compress.specs.pruning_result import Uncounted
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Inspection:
         return dataclasses.asdict(self)
 
 
-def inspect(model: Any) -> Inspection:
+def inspect(model: keras.Model) -> Inspection:
     """Look at a model without changing it.
 
     Args:
@@ -105,7 +108,7 @@ def inspect(model: Any) -> Inspection:
         return _inspected(model)
 
 
-def _inspected(model: Any) -> Inspection:
+def _inspected(model: keras.Model) -> Inspection:
     from edgepress.compress.models.writing import saved_bytes
 
     costs = layer_costs(model)
@@ -124,7 +127,7 @@ def _inspected(model: Any) -> Inspection:
     )
 
 
-def _zeros_by_layer(model: Any) -> dict[str, tuple[int, int]]:
+def _zeros_by_layer(model: keras.Model) -> dict[str, tuple[int, int]]:
     """For each layer with kernels: (zeros, weights)."""
     from edgepress.compress.weights.masks.masks import count_zeros
     from edgepress.compress.weights.masks.prunable import find_kernels
@@ -138,7 +141,7 @@ def _zeros_by_layer(model: Any) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _coded_by_layer(model: Any) -> dict[str, int]:
+def _coded_by_layer(model: keras.Model) -> dict[str, int]:
     """For each layer with kernels: the entropy bound of them, in bytes."""
     from edgepress.compress.weights.clusters.entropy import entropy_bounds
 
@@ -148,7 +151,7 @@ def _coded_by_layer(model: Any) -> dict[str, int]:
     return found
 
 
-def _share(counts: Any) -> float:
+def _share(counts: Iterable[tuple[int, int]]) -> float:
     zeros, weights = (sum(part) for part in zip((0, 0), *counts, strict=True))
     return zeros / weights if weights else 0.0
 
@@ -183,7 +186,7 @@ def _layer(
     )
 
 
-def _groups(model: Any) -> tuple[GroupReport, ...]:
+def _groups(model: keras.Model) -> tuple[GroupReport, ...]:
     from edgepress.compress.structure.tracing.groups import find_channels
 
     if graph_of(model) is None:

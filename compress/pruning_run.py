@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.data import Dataset, figures
 from edgepress.compress.kernel.context import Context
@@ -59,9 +59,9 @@ class PruningRun:
         model: keras.Model,
         training: TrainSpec,
         name: str,
-        callbacks: Sequence[Any] = (),
+        callbacks: Sequence[keras.callbacks.Callback] = (),
         *,
-        optimizer: Any = None,
+        optimizer: keras.Optimizer | None = None,
         remarks: bool = True,
     ) -> None:
         """Train a model in place and take the history over.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.rebuilding.copying import (
@@ -12,6 +12,10 @@ from edgepress.compress.models.rebuilding.copying import (
 )
 from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 from edgepress.compress.processes.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Layers that hand their input on unchanged outside training. Exactly these classes: a subclass may
 # act at inference too, as Monte Carlo dropout does.
@@ -52,7 +56,7 @@ _INERT = frozenset(
 )
 
 
-def strip(model: Any) -> Any:
+def strip(model: keras.Model) -> keras.Model:
     """Give the plain model inside a model that was trained, pruned or clustered.
 
     Dropout, noise and augmentation layers are removed, optimizer and losses are left behind.
@@ -79,7 +83,7 @@ def strip(model: Any) -> Any:
     return copy_model(model)
 
 
-def is_inert(layer: Any) -> bool:
+def is_inert(layer: keras.Layer) -> bool:
     """Whether a layer does nothing outside training."""
     import keras
 
@@ -89,7 +93,7 @@ def is_inert(layer: Any) -> bool:
     return name in _INERT and type(layer) is getattr(keras.layers, name, None)
 
 
-def _strip_sequential(model: Any) -> Any:
+def _strip_sequential(model: keras.Model) -> keras.Model:
     import keras
 
     kept = [layer for layer in model.layers if not is_inert(layer)]
@@ -103,14 +107,14 @@ def _strip_sequential(model: Any) -> Any:
     return plain
 
 
-def _strip_functional(model: Any) -> Any:
+def _strip_functional(model: keras.Model) -> keras.Model:
     import keras
 
     ends = {id(tensor._keras_history.operation) for tensor in model.outputs}
     pairs: list[tuple[Any, Any]] = []
     origin: dict[int, Any] = {}
 
-    def again(operation: Any) -> Any:
+    def again(operation: keras.Operation) -> keras.Operation:
         if not isinstance(operation, keras.Layer):
             return operation
         new = _clone(operation)
@@ -118,7 +122,9 @@ def _strip_functional(model: Any) -> Any:
         origin[id(new)] = operation
         return new
 
-    def call(operation: Any, *args: Any, **options: Any) -> Any:
+    def call(
+        operation: keras.Operation, *args: keras.KerasTensor, **options: Any
+    ) -> keras.KerasTensor:
         old = origin.get(id(operation), operation)
         if id(old) not in ends and _is_idle(old, args):
             return args[0]
@@ -129,12 +135,12 @@ def _strip_functional(model: Any) -> Any:
     return plain
 
 
-def _is_idle(layer: Any, args: tuple[Any, ...]) -> bool:
+def _is_idle(layer: keras.Layer, args: tuple[Any, ...]) -> bool:
     """Whether this call of a layer hands its argument on as it is, not even cast."""
     return is_inert(layer) and getattr(args[0], "dtype", None) == layer.compute_dtype
 
 
-def _clone(layer: Any) -> Any:
+def _clone(layer: keras.Layer) -> keras.Layer:
     import keras
 
     if isinstance(layer, keras.Model):
@@ -144,13 +150,13 @@ def _clone(layer: Any) -> Any:
     return fresh
 
 
-def _copy_weights(pairs: list[tuple[Any, Any]]) -> None:
+def _copy_weights(pairs: list[tuple[keras.Layer, keras.Layer]]) -> None:
     for old, new in pairs:
         for source, target in zip(old.weights, new.weights, strict=True):
             target.assign(source)
 
 
-def _strip_legacy(model: Any) -> Any:
+def _strip_legacy(model: keras.Model) -> keras.Model:
     """Take TFMOT's wrappers off a `tf_keras` model and carry the rest into Keras 3."""
     import tf_keras
 

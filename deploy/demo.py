@@ -6,9 +6,13 @@ Handwritten Digits", test part).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.deploy.recipe import BenchmarkSpec, ExportSpec, Recipe
+
+if TYPE_CHECKING:
+    import keras
+
 
 _SEED = 0
 
@@ -33,7 +37,7 @@ def digits() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def network() -> Any:
+def network() -> keras.Model:
     """A small residual network, trained on the digits for some epochs."""
     import keras
 
@@ -45,7 +49,7 @@ def network() -> Any:
     return model
 
 
-def _untrained() -> Any:
+def _untrained() -> keras.Model:
     import keras
     from keras import layers
 
@@ -59,7 +63,7 @@ def _untrained() -> Any:
     return keras.Model(inputs, outputs, name="digits")
 
 
-def _conv_block(x: Any, filters: int, name: str) -> Any:
+def _conv_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     from keras import layers
 
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)

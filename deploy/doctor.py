@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.doctor import Diagnosis, Finding, ranked
 from edgepress.compress.doctor import doctor as examine
@@ -14,12 +14,17 @@ from edgepress.compress.processes.scratch import scratch_folder
 from edgepress.deploy.sources.opening import open_source
 from edgepress.deploy.sources.source import Source
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import ModelLike
+    from edgepress.compress.typing import DataLike
+
+
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;]+)$")
 
 
 def doctor(
-    model: Any,
-    data: Any = None,
+    model: Source | ModelLike,
+    data: DataLike | None = None,
     formats: Sequence[str] = ("tflite", "onnx"),
     seed: int = 0,
     runtime: str | None = None,

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.runtimes.host import read_environment
@@ -32,6 +37,38 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def made_by() -> dict[str, str | None]:
+    """When, by which command line and at which commit a result was made.
+
+    Returns:
+        `date` in UTC; `command`, None where a program called the library; `commit` of the working
+        directory, None outside of a repository or without git.
+    """
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": _command(),
+        "commit": _commit(),
+    }
+
+
+def _command() -> str | None:
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    as_module = module is not None and module.name.startswith("edgepress.")
+    if not as_module and Path(sys.argv[0]).name != "edgepress":
+        return None
+    return shlex.join(["edgepress", *sys.argv[1:]])
+
+
+def _commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
 
 
 def machine() -> dict[str, Any]:

@@ -26,9 +26,22 @@ install_system_packages() {
   DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# The links of scripts/typing, which a source distribution can't hold.
+link_packages() {
+  local folder=scripts/typing/edgepress name
+  mkdir -p "$folder"
+  for name in compress benchmarks deploy; do
+    [ -e "$folder/$name" ] || ln -s "../../../$name" "$folder/$name"
+  done
+  for name in __init__.py __main__.py py.typed; do
+    [ -e "$folder/$name" ] || ln -s "../../../package/$name" "$folder/$name"
+  done
+}
+
 prepare() {
   local extras="$1" python stamp
   shift
+  link_packages
   if command -v dpkg-query >/dev/null; then
     [ $# = 0 ] || install_system_packages "$@"
     find_python >/dev/null || install_system_packages python3 python3-venv

@@ -35,7 +35,8 @@ def test_the_wheel_holds_every_module_and_what_modules_read(wheel: Path) -> None
         f"edgepress/{path.relative_to(ROOT)}"
         for folder in ("compress", "benchmarks", "deploy")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".html", ".css", ".c", ".typed") and "studies" not in path.parts
+        if path.suffix in (".py", ".html", ".css", ".js", ".c", ".typed")
+        and "studies" not in path.parts
     }
     sources |= {f"edgepress/{path.name}" for path in (ROOT / "package").glob("*.*")}
     assert sources <= inside

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgepress.benchmarks.number_format import pair_texts
+
 SAME, WORSE, BETTER, UNKNOWN = "same", "regression", "improvement", "not compared"
 
 
@@ -49,12 +51,9 @@ class Change:
     def sentence(self) -> str:
         """The change in one line."""
         where = "" if self.device == "local" else f" on {self.device}"
-        values = f"{_number(self.before)} -> {_number(self.after)}"
+        before, after = pair_texts(self.quantity, self.before, self.after)
+        values = f"{before} -> {after}"
         return f"{self.quantity} of {self.artifact}{where} {values} ({self.reason})"
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.6g}"
 
 
 def within(growth: float, tolerance: float) -> bool:

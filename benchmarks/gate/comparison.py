@@ -11,6 +11,7 @@ from edgepress.benchmarks.gate.figures import figure_changes
 from edgepress.benchmarks.gate.identity import directory_of, document_keys, pair_files, row_key
 from edgepress.benchmarks.gate.metric import metric_changes
 from edgepress.benchmarks.gate.tolerances import Tolerances
+from edgepress.benchmarks.number_format import counted
 from edgepress.compress.errors import InputError
 
 Document = Mapping[str, Any]
@@ -109,7 +110,8 @@ def _way(row: Document) -> tuple[Any, ...]:
 def _shown(row: Document) -> str:
     label, device = row.get("label") or row["artifact"], row.get("device") or "local"
     count = int(row.get("threads") or 1)
-    return f"{label} on {device} ({count} thread{'s' * (count > 1)}, batch {row.get('batch') or 1})"
+    way = f"{counted(count, 'thread')}, batch {row.get('batch') or 1}"
+    return f"{label} on {device} ({way})"
 
 
 def _device(document: Document, row: Document) -> Document:

@@ -46,6 +46,9 @@ class RunRecord(Record):
 
     Attributes:
         version: Of the record.
+        date: When it was written, in UTC.
+        command: The command line; None where a program called the library.
+        commit: Of the repository that the run was started in.
         model: The model as the recipe names it.
         before: The given model.
         after: The model that was exported.
@@ -61,6 +64,9 @@ class RunRecord(Record):
 
     version: int = VERSION
     edgepress: str | None = None
+    date: str | None = None
+    command: str | None = None
+    commit: str | None = None
     model: str | None = None
     seed: int | None = None
     versions: Some[Any] = Field(default_factory=dict)

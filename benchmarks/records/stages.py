@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from edgepress.benchmarks.records.base import Record, RunPath, Several, Some
+from edgepress.compress.kernel.artifact import ClassDecisions
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.compress.specs.pruning_result import Uncounted
 
@@ -22,6 +23,7 @@ class Verified(Record):
     value: float | None = None
     source_value: float | None = None
     metrics: Several[OutputMetric] = ()
+    decisions: Several[ClassDecisions] = ()
     reason: str = ""
 
 
@@ -67,6 +69,7 @@ class StageRecord(Record):
         float_sha256: Hash of that file, by which figures belong to it; None where there is none.
         value: The metric on `split`.
         metrics: That of each output, beside what the stage began with.
+        layers: Its layers: `name`, `type`, `params`, `macs` and `activation_bytes` of each.
         median_ms: Latency of its float file on `device`.
         device: Where that was measured, the same for all stages of a run.
         timing_valid: Whether it is the time of real hardware.
@@ -95,6 +98,7 @@ class StageRecord(Record):
     history: Some[Any] = Field(default_factory=dict)
     diagnosis: Several[dict[str, Any]] = ()
     uncounted: Several[Uncounted] = ()
+    layers: Several[dict[str, Any]] = ()
     seconds: float | None = None
     median_ms: float | None = None
     device: str | None = None

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from edgepress.benchmarks.gate.rows import is_benchmark
 from edgepress.benchmarks.records import run_record
@@ -59,10 +61,21 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
     if not runs:
         raise InputError("there is no run to report on", "name at least one RUN folder")
     alone = _search(Path(runs[0]), target.suffix.lower()) if len(runs) == 1 else None
-    text = alone or render(_named([_read(Path(run)) for run in runs]))
+    read = [_read(Path(run)) for run in runs]
+    if target.suffix.lower() == ".html":
+        read = [(path, _linked(path, told, target)) for path, told in read]
+    text = alone or render(_named(read))
     with atomic_output(target, force=force) as temporary:
         temporary.write_text(text, "utf-8", "backslashreplace")
     return target
+
+
+def _linked(path: Path, told: dict[str, Any], target: Path) -> dict[str, Any]:
+    """A run with the way from its page to its folder, by which the page links its files."""
+    if not path.is_dir():
+        return told
+    base = quote(Path(os.path.relpath(path, target.absolute().parent)).as_posix())
+    return {**told, "report_base": "" if base == "." else f"{base}/"}
 
 
 def _search(path: Path, suffix: str) -> str | None:

@@ -5,7 +5,7 @@ Every part of the document but its rows may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,8 +13,12 @@ from typing import Any
 from edgepress.benchmarks.number_format import (
     ABSENT,
     bytes_text,
+    counted,
+    energy_text,
     metric_text,
     ms_text,
+    pair_texts,
+    processor_text,
     significant,
     time_mark,
     verdict_text,
@@ -24,12 +28,6 @@ from edgepress.benchmarks.report import output_rows, plots, view_model
 
 Document = Mapping[str, Any]
 _MARKS = {"regression": "✗ regression", "improvement": "✓ improvement"}
-_TEXTS: dict[str, Callable[[float | None], str]] = {
-    "latency": ms_text,
-    "size": bytes_text,
-    "arena": bytes_text,
-    "memory": bytes_text,
-}
 
 
 def as_run(document: Document) -> dict[str, Any]:
@@ -72,7 +70,7 @@ def title(document: Document) -> str:
     """What was measured, and where."""
     count = len({_file(row) for row in document["rows"]})
     devices = ", ".join(str(d.get("name", "local")) for d in _devices(document))
-    return f"Benchmark of {count} file{'s' * (count != 1)} on {devices}"
+    return f"Benchmark of {counted(count, 'file')} on {devices}"
 
 
 def _file(row: Document) -> str:
@@ -111,13 +109,13 @@ def verdict(document: Document) -> tuple[bool, str] | None:
     where = (against or {}).get("run") or "the earlier result"
     if worse:
         names = ", ".join(f"{c.get('quantity')} of {c.get('artifact')}" for c in worse)
-        return False, f"✗ {len(worse)} regression{'s' * (len(worse) > 1)} against {where}: {names}"
+        return False, f"✗ {counted(len(worse), 'regression')} against {where}: {names}"
     if not told:
         return True, "nothing to compare with yet"
     open_ones = sum(c.get("verdict") == "not compared" for c in told)
     rest = f", {open_ones} not compared" if open_ones else ""
-    held = len(told) - open_ones
-    return True, f"✓ no regression in {held} figure{'s' * (held != 1)} against {where}{rest}"
+    held = counted(len(told) - open_ones, "figure")
+    return True, f"✓ no regression in {held} against {where}{rest}"
 
 
 def changes(document: Document) -> view_model.Grid | None:
@@ -127,8 +125,7 @@ def changes(document: Document) -> view_model.Grid | None:
         (
             f"{c.get('artifact')}\n{c.get('device')}",
             str(c.get("quantity")),
-            _value(c, c.get("before")),
-            _value(c, c.get("after")),
+            *pair_texts(str(c.get("quantity") or ""), c.get("before"), c.get("after")),
             _MARKS.get(str(c.get("verdict")), str(c.get("verdict"))),
             str(c.get("reason") or ""),
         )
@@ -136,18 +133,6 @@ def changes(document: Document) -> view_model.Grid | None:
     )
     columns = ("file", "figure", "before", "after", "verdict", "why")
     return view_model.Grid(columns, rows, notes) if rows or notes else None
-
-
-def _value(change: Document, value: float | None) -> str:
-    quantity = str(change.get("quantity") or "")
-    if quantity == "energy":
-        return _energy(value)
-    text = _TEXTS.get(quantity)
-    return text(value) if text else metric_text(quantity.partition(" of output ")[0], value)
-
-
-def _energy(value: float | None) -> str:
-    return ABSENT if value is None else f"{significant(value)} mJ"
 
 
 def latency(document: Document) -> view_model.Grid:
@@ -167,19 +152,20 @@ def latency(document: Document) -> view_model.Grid:
             ms_text(row.get("load_ms")),
         ]
         cells.append((_where(row), *(f"{t}\n{mark}" if mark else t for t in times), _runs(row)))
-    columns = ("file", "median", "95 % interval", "p90", "p99", "a second", "first", "load", "n")
+    columns = ("file", "median", "95 % interval", "p90", "p99", "per second", "first", "load",
+               "runs")  # fmt: skip
     return view_model.Grid(columns, tuple(cells), _notes(document))
 
 
 def _where(row: Document) -> str:
     threads, batch = int(row.get("threads") or 1), row.get("batch") or 1
-    way = f"{threads} thread{'s' * (threads != 1)}, batch {batch}"
+    way = f"{counted(threads, 'thread')}, batch {batch}"
     return f"{_label(row)}\n{row.get('device') or 'local'}, {way}"
 
 
 def _runs(row: Document) -> str:
     launches = int(row.get("launches") or 1)
-    return f"{row.get('runs')}\nin {launches} launch{'es' * (launches != 1)}"
+    return f"{row.get('runs')}\nin {counted(launches, 'launch', 'launches')}"
 
 
 def _notes(document: Document) -> tuple[str, ...]:
@@ -188,8 +174,7 @@ def _notes(document: Document) -> tuple[str, ...]:
     for device in _devices(document):
         name, seen = device.get("name", "local"), device.get("smallest_difference")
         if device.get("processor"):
-            told = f"{device['processor']}, {device.get('cores')} cores, {device.get('system')}"
-            notes.append(f"{name}: {told}")
+            notes.append(f"{name}: {processor_text(device)}")
         if device.get("timing_valid") is False:
             notes.append(f"{name}: times are not those of real hardware; they are never ranked")
         if seen is not None:
@@ -211,7 +196,7 @@ def sizes(document: Document) -> view_model.Grid:
             bytes_text(row.get("zstd_bytes")),
             bytes_text(row.get("arena_bytes")),
             bytes_text(row.get("peak_memory_bytes")),
-            *([_energy(row.get("energy_mj"))] if energy else []),
+            *([energy_text(row.get("energy_mj"))] if energy else []),
             _metric(row),
         )
         for row in rows
@@ -235,7 +220,7 @@ def comparisons(document: Document) -> view_model.Grid | None:
     several = len(_devices(document)) > 1
     rows = tuple(
         (
-            names.get(c["b"], str(c["b"])) + (f"\n{c.get('device')}" if several else ""),
+            names.get(c["b"], str(c["b"])) + (f"\n{c.get('device') or 'local'}" if several else ""),
             names.get(c["a"], str(c["a"])),
             f"{c['ratio']:.3f}",
             f"{c['ci95'][0]:.3f} … {c['ci95'][1]:.3f}",

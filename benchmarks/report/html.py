@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.glossary import GLOSSARY, term_of
 from edgepress.benchmarks.number_format import bytes_text, metric_text
 from edgepress.benchmarks.records import RunRecord, run_record
-from edgepress.benchmarks.report import benches, output_rows, plots, view_model
+from edgepress.benchmarks.report import benches, details, output_rows, plots, view_model
 from edgepress.benchmarks.report.benches import Bench
+from edgepress.benchmarks.report.classes import classes
 
 _FOLDER = Path(__file__).parent
 
@@ -50,19 +53,69 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals.update(explain=explain, anchor=anchor, contents=contents)
     several = len(runs) > 1
     metric = next(filter(None, (_metric(run) for _, run in runs)), None)
     first = title_of(runs[0][1]) if runs else ""
     text: str = environment.get_template("page.html").render(
         title=search["title"] if search else f"{len(runs)} runs compared" if several else first,
         search=search,
+        several=several,
+        date=_date(runs),
         style=Markup((_FOLDER / "page.css").read_text("utf-8")),
+        script=Markup((_FOLDER / "page.js").read_text("utf-8")),
+        words=_words(runs),
         overview=_overview(runs) if several else None,
         overview_plot=_accuracy(runs, metric) if several else None,
-        runs=[_bench(n, r) if isinstance(r, Bench) else _view(n, r) for n, r in runs],
+        runs=[
+            {"id": f"run-{i}", **(_bench(n, r) if isinstance(r, Bench) else _view(n, r))}
+            for i, (n, r) in enumerate(runs, 1)
+        ],
         version=next((r.edgepress or "" for _, r in runs if isinstance(r, RunRecord)), ""),
     )
     return text
+
+
+def explain(column: str) -> str:
+    """What the glossary says of the head of a column; empty where it says nothing."""
+    name = term_of(column)
+    return GLOSSARY[name].text if name else ""
+
+
+def anchor(run: str, title: str) -> str:
+    """The id of a section, by its run's id and its title."""
+    return f"{run}-{re.sub(r'[^a-z0-9]+', '-', title.lower()).strip('-')}"
+
+
+def contents(body: str) -> list[tuple[str, Any]]:
+    """Ids and titles of the sections of a page, in their order."""
+    from markupsafe import Markup
+
+    found = re.findall(r'<h[23](?: class="run")? id="([^"]+)">(.*?)</h', body)
+    return [(name, Markup(text)) for name, text in found]
+
+
+def _words(runs: Sequence[tuple[str, RunRecord | Bench]]) -> list[tuple[str, str]]:
+    """The terms of the page's columns; empty where there are no tables."""
+    grids = [
+        grid
+        for _, run in runs
+        for grid in (
+            [g for _, g in benches.grids(run.document)]
+            if isinstance(run, Bench)
+            else [view_model.receipt(run), view_model.artifacts(run), view_model.latency(run)]
+        )
+    ]
+    columns = {column for grid in grids if grid for column in grid.columns}
+    names = {name for column in columns if (name := term_of(column))}
+    return [(name, GLOSSARY[name].text) for name in sorted(names)]
+
+
+def _date(runs: Sequence[tuple[str, RunRecord | Bench]]) -> str:
+    """When the one run or benchmark was made, as people read it; empty where that isn't known."""
+    dates = [r.document.get("date") if isinstance(r, Bench) else r.date for _, r in runs]
+    told = str(dates[0]) if len(dates) == 1 and dates[0] else ""
+    return told.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _overview(runs: Sequence[tuple[str, RunRecord | Bench]]) -> view_model.Grid:
@@ -115,6 +168,11 @@ def _bench(name: str, bench: Bench) -> dict[str, Any]:
         "grids": benches.grids(bench.document),
         "latency_plots": [(d, _svg(plots.latency_distribution(rows))) for d, rows in timed],
         "accuracy_plot": _accuracy([(name, bench)], benches.metric_of(bench.document)),
+        "provenance": [
+            (key, str(bench.document[key]))
+            for key in ("date", "command", "commit")
+            if bench.document.get(key)
+        ],
     }
 
 
@@ -152,7 +210,10 @@ def _view(name: str, run: RunRecord) -> dict[str, Any]:
             for s in stages
             if plots.has_curves(s.history)
         ],
-        "provenance": view_model.provenance(run),
+        "base": (run.model_extra or {}).get("report_base"),
+        "classes": classes(run),
+        "layers": details.layers(run),
+        "provenance": details.provenance(run),
         "recipe": _recipe(run),
     }
 

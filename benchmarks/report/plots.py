@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.benchmarks.number_format import is_share
+from edgepress.benchmarks.number_format import is_share, metric_text, ms_text
 from edgepress.benchmarks.records import BenchmarkRow, StageRecord
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.benchmarks.records.run import StageTime
@@ -67,7 +67,7 @@ class Point:
 def accuracy_over_size(points: Sequence[Point], metric: str) -> str:
     """Each file's metric over its size, one colour for each run."""
     factor = 100 if is_share(metric) else 1
-    with _figure(7.4, 3.5) as (figure, finish):
+    with _figure(7.4, max(3.5, 0.8 + 0.19 * len(points))) as (figure, finish):
         axes = figure.add_subplot()
         groups = list(dict.fromkeys(p.group for p in points))
         for i, group in enumerate(groups):
@@ -76,34 +76,46 @@ def accuracy_over_size(points: Sequence[Point], metric: str) -> str:
             for p in chosen:
                 face = "none" if p.reference else colour
                 axes.plot(
-                    p.bytes / 1000, p.value * factor, "o", ms=8, mfc=face, mec=colour, mew=1.6
-                )
+                    p.bytes / 1000, p.value * factor, "o", ms=8, mfc=face, mec=colour, mew=1.6,
+                    clip_on=False,
+                )  # fmt: skip
             axes.plot([], [], "o", color=colour, label=group)
-        _label(axes, [(p.bytes / 1000, p.value * factor, p.label) for p in points])
         axes.set_xscale("log")
         _log_ticks(axes, [p.bytes / 1000 for p in points])
-        axes.margins(x=0.18, y=0.2)
+        axes.margins(x=0.08, y=0.15)
+        if factor == 100:
+            _within(axes, 0, 100)
+        _label(axes, [(p.bytes / 1000, p.value * factor, p.label) for p in points])
         axes.set_xlabel("size of the file (kB, logarithmic)")
         axes.set_ylabel(f"{metric} (%)" if factor == 100 else metric)
         axes.grid(visible=True)
         if len(groups) > 1:
-            axes.legend(loc="lower right")
-        return finish("accuracy")
+            figure.legend(loc="outside lower center", ncols=min(len(groups), 4))
+        told = ", ".join(f"{p.label} {metric_text(metric, p.value)}" for p in points)
+        return finish("accuracy", f"{metric} over size", told)
+
+
+def _within(axes: Any, lowest: float, highest: float) -> None:
+    """Keep an axis to values that there can be."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, lowest), min(high, highest))
 
 
 def _label(axes: Any, places: Sequence[tuple[float, float, str]]) -> None:
-    """Names beside the points, above and below in turn where points are near in height."""
-    order = sorted(range(len(places)), key=lambda i: places[i][:2])
-    for position, i in enumerate(order):
-        x, y, text = places[i]
-        below = position % 2
+    """Names in a column beside the plot, each with a line to its point: none covers another."""
+    order = sorted(places, key=lambda place: (-place[1], place[0]))
+    step = 1 / max(len(order), 8)
+    top = 0.5 + step * (len(order) - 1) / 2
+    for position, (x, y, text) in enumerate(order):
         axes.annotate(
             text,
             (x, y),
-            xytext=(0, -15 if below else 9),
-            textcoords="offset points",
-            ha="center",
+            xytext=(1.06, top - step * position),
+            textcoords="axes fraction",
+            va="center",
             fontsize=8.5,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": _LINE, "lw": 0.8, "shrinkA": 2, "shrinkB": 5},
         )
 
 
@@ -137,7 +149,8 @@ def latency_distribution(rows: Sequence[BenchmarkRow]) -> str:
             axes.set_xlim(0, 1.15 * top)
             axes.set_xlabel("ms an inference (the slowest 1 % lie beyond the edge)")
         axes.grid(visible=True, axis="x")
-        return finish("latency")
+        told = ", ".join(f"{r.name} {ms_text(r.median_ms)}" for r in rows)
+        return finish("latency", "Time of every inference", f"Medians: {told}")
 
 
 def _row_name(row: BenchmarkRow, several: bool) -> str:
@@ -168,13 +181,21 @@ def receipt_lines(stages: Sequence[StageRecord], times: Sequence[StageTime]) -> 
             if start:
                 line = [float("nan") if v is None else 100 * v / start for v in values]
                 style = "--" if label == "file, gzip" else "-"
-                axes.plot(line, style, marker="o", ms=4.5, color=_SERIES[i], label=label, lw=1.8)
-        axes.set_xticks(range(len(stages)), [s.name for s in stages])
-        axes.set_ylim(bottom=0)
+                axes.plot(line, style, marker="o", ms=4.5, color=_SERIES[i], label=label, lw=1.8,
+                          clip_on=False)  # fmt: skip
+        axes.set_xticks(range(len(stages)), [_on_lines(s.name) for s in stages], fontsize=8)
+        axes.set_ylim(0, max(100, axes.dataLim.y1))
         axes.set_ylabel("% of the start")
         axes.grid(visible=True, axis="y")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        return finish("receipt")
+        drawn = ", ".join(label.partition("\n")[0] for label, values in kinds.items() if values[0])
+        text = f"{drawn} after each of {', '.join(s.name for s in stages)}"
+        return finish("receipt", "What each stage left, in per cent of the start", text)
+
+
+def _on_lines(name: str) -> str:
+    """A stage's name on lines that stand beside each other: `02-prune-channels` on three."""
+    return name.replace("-", "\n")
 
 
 def training_curves(history: Mapping[str, Sequence[float]]) -> str:
@@ -192,13 +213,16 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> str:
             if title == "learning rate" and min(history[names[0]]) > 0:
                 axes.set_yscale("log")
                 axes.minorticks_off()
+            elif is_share(title) and max(max(history[n]) for n in names) <= 1:
+                axes.margins(y=0.08)
+                _within(axes, 0, 1)
             axes.set_title(title)
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(visible=True)
             if len(names) > 1:
                 axes.legend(fontsize=8)
-        return finish("training")
+        return finish("training", "Training curves", f"{', '.join(panels)} over the epochs")
 
 
 def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
@@ -223,7 +247,8 @@ def _log_ticks(axes: Any, values: Sequence[float]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     exponents = range(int(np.floor(np.log10(min(values)))), int(np.ceil(np.log10(max(values)))) + 1)
-    ticks = [m * 10.0**e for e in exponents for m in (1, 2, 5)]
+    steps = (1, 2, 5) if len(exponents) < 4 else (1,)
+    ticks = [m * 10.0**e for e in exponents for m in steps]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
@@ -247,8 +272,9 @@ class _figure:
     def __exit__(self, *error: object) -> None:
         self._context.__exit__(None, None, None)
 
-    def _finish(self, name: str) -> str:
+    def _finish(self, name: str, title: str, description: str) -> str:
         import matplotlib as mpl
+        from markupsafe import escape
 
         out = io.StringIO()
         mpl.rcParams["svg.hashsalt"] = name
@@ -261,4 +287,6 @@ class _figure:
         text = re.sub(r'<g id="[^"]*"', "<g", text)
         for colour, css in _TO_CSS.items():
             text = text.replace(colour, css)
-        return text
+        told = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+        head, _, rest = text.partition(">")
+        return f'{head} role="img" aria-label="{escape(title)}">{told}{rest}'

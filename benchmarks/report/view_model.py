@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from edgepress.benchmarks.number_format import (
     ABSENT,
@@ -16,9 +17,11 @@ from edgepress.benchmarks.number_format import (
     bytes_text,
     change_text,
     count_text,
+    counted,
     metric_change,
     metric_text,
     ms_text,
+    processor_text,
     seconds_text,
     share_text,
     significant,
@@ -46,11 +49,16 @@ class Card:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of text; the first column names the row."""
+    """A table of text; the first column names the row.
+
+    Attributes:
+        links: The file behind each row's name, relative to the run's folder; empty for none.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 def title_of(run: Run) -> str:
@@ -164,7 +172,8 @@ def best_note(run: Run) -> str:
     against = "against the unchanged model as float32 TensorFlow Lite"
     if row is None:
         return f"File: {best.name} {against}; its latency was not measured."
-    told = f"median of {row.runs} inferences, {row.threads} thread{'s' * (row.threads != 1)}, "
+    runs = "inferences" if row.runs is None else counted(row.runs, "inference")
+    told = f"median of {runs}, {counted(row.threads, 'thread')}, "
     if old is None:
         told = f"the unchanged model was not measured there; {told}"
     mark = "" if row.timing_valid else f" ({NOT_REAL})"
@@ -249,7 +258,7 @@ def artifacts(run: Run) -> Grid | None:
     columns = ("file", "precision", "bytes", "gzip", "zstd", "latency", "metric", "agreement",
                "largest error", "")  # fmt: skip
     skipped = tuple(f"{s.format} {s.quantize}: {s.reason}" for s in (*run.skipped, *run.rejected))
-    return Grid(columns, tuple(rows), skipped)
+    return Grid(columns, tuple(rows), skipped, tuple(quote(a.path) for a in run.artifacts))
 
 
 def _or_absent(value: float | None, text: Any) -> str:
@@ -286,7 +295,7 @@ def latency(run: Run) -> Grid | None:
             )
         )
     columns = ("file", "median", "95 % interval", "p90", "p99", "first", "load", "peak memory",
-               "arena", "n")  # fmt: skip
+               "arena", "runs")  # fmt: skip
     return Grid(columns, tuple(cells), _benchmark_notes(run))
 
 
@@ -295,9 +304,8 @@ def _benchmark_notes(run: Run) -> tuple[str, ...]:
     notes = []
     for device in benchmark.devices or (benchmark.device,):
         name = device.get("name", "local")
-        processor, cores = device.get("processor"), device.get("cores")
-        if processor:
-            notes.append(f"{name}: {processor}, {cores} cores, {device.get('system')}")
+        if device.get("processor"):
+            notes.append(f"{name}: {processor_text(device)}")
         if device.get("timing_valid") is False:
             notes.append(f"{name}: every time is {NOT_REAL}")
         if device.get("smallest_difference") is not None:
@@ -375,21 +383,6 @@ def points(run: Run, name: str) -> list[Point]:
         label = "start (float32)" if stage else Path(r.name).name
         found.append(Point(label, r.bytes, r.value, name, reference=stage))
     return list({(p.label, p.group): p for p in found}.values())
-
-
-def provenance(run: Run) -> list[tuple[str, str]]:
-    """Where the figures come from."""
-    samples = ", ".join(f"{k} {v}" for k, v in (run.data.get("samples") or {}).items())
-    found = [
-        ("model", run.model),
-        ("data", run.data.get("hash")),
-        ("samples", samples),
-        ("task", run.data.get("task")),
-        ("seed", run.seed),
-        ("machine", ", ".join(str(v) for v in run.machine.values() if v)),
-        ("versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())),
-    ]
-    return [(name, str(value)) for name, value in found if value not in (None, "")]
 
 
 def operator_times(profiles: Iterable[Mapping[str, Any]]) -> list[tuple[str, Grid]]:

@@ -11,9 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
+
 
 # Bits of one element by TensorType; strings and resources have no size of their own.
 _BITS = {
@@ -85,7 +90,7 @@ def read_graph(path: Path | str) -> TFLiteGraph:
         return graph_of(read_model(path))
 
 
-def read_model(path: Path | str) -> Any:
+def read_model(path: Path | str) -> schema.Model:
     """A `.tflite` file by its schema (`schema.Model`); inside `undamaged`.
 
     Raises:
@@ -99,7 +104,7 @@ def read_model(path: Path | str) -> Any:
     return schema.Model.GetRootAs(data, 0)
 
 
-def packed(model: Any, size: int = 1024) -> bytes:
+def packed(model: schema.ModelT, size: int = 1024) -> bytes:
     """A model of the schema's object form (`schema.ModelT`) as the bytes of a file.
 
     Args:
@@ -127,7 +132,7 @@ def undamaged(path: Path | str) -> Iterator[None]:
         ) from None
 
 
-def graph_of(model: Any, subgraph: int = 0) -> TFLiteGraph:
+def graph_of(model: schema.Model, subgraph: int = 0) -> TFLiteGraph:
     """A graph of a model: the main one, or the body of a loop or branch."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -155,7 +160,7 @@ def _ints(array: Any) -> tuple[int, ...]:
     return () if isinstance(array, int) else tuple(int(v) for v in array)
 
 
-def _operator_name(code: Any, schema: Any) -> str:
+def _operator_name(code: schema.OperatorCode, schema: ModuleType) -> str:
     # Old files hold the code in a byte, new ones beside it in an integer.
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     if number == schema.BuiltinOperator.CUSTOM and code.CustomCode():
@@ -164,7 +169,9 @@ def _operator_name(code: Any, schema: Any) -> str:
     return str(names.get(number, f"OPERATOR_{number}"))
 
 
-def _tensor(model: Any, tensor: Any, index: int, types: dict[int, str]) -> Tensor:
+def _tensor(
+    model: schema.Model, tensor: schema.Tensor, index: int, types: dict[int, str]
+) -> Tensor:
     shape = _ints(tensor.ShapeAsNumpy())
     signature = _ints(tensor.ShapeSignatureAsNumpy())
     sizes = tuple(abs(size) for size in shape)

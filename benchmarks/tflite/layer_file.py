@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -66,20 +67,20 @@ def _length(size: LayerSize, axis: int) -> int:
     return max(1, -(-(length - reach) // stride))
 
 
-def _tensor(schema: Any, name: str, shape: list[int], buffer: int) -> Any:
+def _tensor(schema: ModuleType, name: str, shape: list[int], buffer: int) -> Any:
     made = schema.TensorT()
     made.name, made.shape, made.buffer = name, shape, buffer
     made.type = schema.TensorType.FLOAT32
     return made
 
 
-def _buffer(schema: Any, values: NDArray[np.float32]) -> Any:
+def _buffer(schema: ModuleType, values: NDArray[np.float32]) -> Any:
     made = schema.BufferT()
     made.data = np.frombuffer(values.tobytes(), np.uint8)
     return made
 
 
-def _operator(schema: Any, size: LayerSize) -> tuple[int, int, Any]:
+def _operator(schema: ModuleType, size: LayerSize) -> tuple[int, int, Any]:
     """Number, kind of options and options of the operator."""
     relu = schema.ActivationFunctionType.RELU
     if size.kind == "dense":

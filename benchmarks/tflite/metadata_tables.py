@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import flatbuffers
+
 
 LABELS = "labels.txt"
 _IDENTIFIER = b"M001"
@@ -92,7 +96,7 @@ def pack(told: Description, images: Sequence[bool]) -> bytes:
     return bytes(builder.Output())
 
 
-def _tensor(builder: Any, tensor: Described, image: bool) -> int:
+def _tensor(builder: flatbuffers.Builder, tensor: Described, image: bool) -> int:
     fields = {0: builder.CreateString(tensor.name)}
     properties = _table(builder, {}, {0: _RGB} if image else {})
     fields[3] = _table(builder, {1: properties}, {0: _IMAGE if image else _FEATURE})
@@ -110,7 +114,9 @@ def _tensor(builder: Any, tensor: Described, image: bool) -> int:
 
 
 def _table(
-    builder: Any, places: Mapping[int, int], numbers: Mapping[int, int] | None = None
+    builder: flatbuffers.Builder,
+    places: Mapping[int, int],
+    numbers: Mapping[int, int] | None = None,
 ) -> int:
     """Write a table whose parts lie at some places already; give its own place.
 
@@ -128,7 +134,7 @@ def _table(
     return int(builder.EndObject())
 
 
-def _vector(builder: Any, places: Sequence[int]) -> int:
+def _vector(builder: flatbuffers.Builder, places: Sequence[int]) -> int:
     builder.StartVector(4, len(places), 4)
     for place in reversed(places):
         builder.PrependUOffsetTRelative(place)

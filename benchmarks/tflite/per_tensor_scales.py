@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from edgepress.benchmarks.tflite.unshare_biases import OPERANDS
 
 if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
+
     from edgepress.benchmarks.tflite.graph import Tensor, TFLiteGraph
 
 Array = NDArray[Any]
@@ -198,13 +200,13 @@ def _biases(graph: TFLiteGraph, weights: int) -> tuple[int, ...] | None:
     return tuple(sorted(i for i in found if graph.tensors[i].scales))
 
 
-def _bias(model: Any, graph: Any, tensor: Tensor) -> tuple[Array, Array]:
+def _bias(model: schema.Model, graph: schema.SubGraph, tensor: Tensor) -> tuple[Array, Array]:
     entry = graph.Tensors(tensor.index)
     kind = np.int64 if tensor.type == "INT64" else np.int32
     return _numbers(model, entry, kind), entry.Quantization().ScaleAsNumpy()
 
 
-def _numbers(model: Any, entry: Any, kind: Any) -> Array:
+def _numbers(model: schema.Model, entry: schema.Tensor, kind: Any) -> Array:
     """A view of a tensor's numbers in the file's own bytes."""
     array: Array = model.Buffers(entry.Buffer()).DataAsNumpy().view(kind)
     return array

@@ -7,9 +7,13 @@ sum over the operators of a MobileNet is within 3 % of the whole.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from edgepress.benchmarks.tflite.graph import packed, read_graph
+
+if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
 
 
 def cut_operators(path: Path, folder: Path) -> dict[int, Path]:
@@ -41,7 +45,7 @@ def cut_operators(path: Path, folder: Path) -> dict[int, Path]:
     return found
 
 
-def _alone(schema: Any, model: Any, position: int) -> bytes:
+def _alone(schema: ModuleType, model: schema.ModelT, position: int) -> bytes:
     """The bytes of a model that holds one operator."""
     whole = model.subgraphs[0]
     operator = whole.operators[position]

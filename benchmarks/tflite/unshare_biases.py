@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.benchmarks.tflite.graph import packed
+
+if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
+
 
 # Scales are float32: products of two are right to less than this.
 _ROUNDING = 1e-5
@@ -59,7 +63,9 @@ def own_biases(content: bytes) -> bytes:
     return packed(model, len(content)) if mended else content
 
 
-def _mend(model: Any, graph: Any, operator: Any, operands: Operands) -> bool:
+def _mend(
+    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, operands: Operands
+) -> bool:
     """Whether an operator's bias had another unit than its products, and has one of its own now."""
     if len(operator.inputs) <= operands.bias or operator.inputs[operands.bias] < 0:
         return False
@@ -90,13 +96,13 @@ def _mend(model: Any, graph: Any, operator: Any, operands: Operands) -> bool:
     return True
 
 
-def _scales(tensor: Any) -> NDArray[np.float64]:
+def _scales(tensor: schema.TensorT) -> NDArray[np.float64]:
     """A quantised tensor's scales; none of another."""
     found = None if tensor.quantization is None else tensor.quantization.scale
     return np.asarray([] if found is None else found, np.float64)
 
 
-def _is_64_bits(tensor: Any) -> bool:
+def _is_64_bits(tensor: schema.TensorT) -> bool:
     from ai_edge_litert import schema_py_generated as schema
 
     return bool(tensor.type == schema.TensorType.INT64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import keras
 
@@ -55,7 +54,7 @@ def counted(use: Use) -> Count:
     return traced(use) if formula is None else Count(formula(use))
 
 
-def _formula(operation: Any, inputs: int) -> Formula | None:
+def _formula(operation: keras.Operation, inputs: int) -> Formula | None:
     """What counts an operation that isn't in the table; None where its graph is to be traced."""
     if not isinstance(operation, keras.Layer):
         return _formula_of_operation(operation, inputs)
@@ -64,7 +63,7 @@ def _formula(operation: Any, inputs: int) -> Formula | None:
     return None if operation.weights or operation._layers else _nothing
 
 
-def _formula_of_operation(operation: Any, inputs: int) -> Formula | None:
+def _formula_of_operation(operation: keras.Operation, inputs: int) -> Formula | None:
     name = type(operation).__name__
     if not _is_keras(type(operation)):
         return None

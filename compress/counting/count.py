@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.graph import Shape
+
+if TYPE_CHECKING:
+    import keras
+
 
 ShapeOf = Callable[[Any], tuple[int, ...]]
 
@@ -50,10 +54,10 @@ class Use:
     shape: ShapeOf
     node: Any = None
 
-    def size(self, weight: Any) -> int:
+    def size(self, weight: keras.Variable) -> int:
         """Numbers in a weight."""
         return math.prod(self.shape(weight))
 
-    def of(self, layer: Any) -> Use:
+    def of(self, layer: keras.Layer) -> Use:
         """The same call of a layer inside of this one."""
         return replace(self, layer=layer, node=None)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import keras
 from keras.src.applications.convnext import LayerScale
@@ -31,7 +30,7 @@ def _product(sizes: Iterable[int | None]) -> int:
     return math.prod(n or 1 for n in sizes)
 
 
-def _positions(layer: Any, shape: Shape) -> int:
+def _positions(layer: keras.Layer, shape: Shape) -> int:
     """Places that a kernel is applied at: all axes but batch and channels."""
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
     return _product(shape[2:] if first else shape[1:-1])
@@ -67,7 +66,7 @@ def _separable(use: Use) -> int:
     return weights * _positions(use.layer, use.outputs[0])
 
 
-def cell_size(use: Use, cell: Any) -> int:
+def cell_size(use: Use, cell: keras.Layer) -> int:
     """Numbers in the kernels of a cell of Keras."""
     found = [getattr(cell, name, None) for name in ("kernel", "recurrent_kernel")]
     return sum(use.size(w) for w in found if w is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.counting.loops import rounds
 from edgepress.compress.counting.operations import (
@@ -12,6 +12,11 @@ from edgepress.compress.counting.operations import (
     operation_macs,
     why_uncounted,
 )
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tensorflow.python.framework.func_graph import FuncGraph
+
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 LOOPS = frozenset({"While", "StatelessWhile"})
@@ -88,7 +93,7 @@ class _Scope:
     path: str = ""
     given: Sequence[Any] = ()
 
-    def within(self, node: Any, name: str, given: Sequence[Any]) -> _Scope | None:
+    def within(self, node: tf.Operation, name: str, given: Sequence[tf.Tensor]) -> _Scope | None:
         """The scope of a function that an operation runs; None where its graph isn't kept."""
         graph = function_graph(node.graph, name)
         if graph is None:
@@ -96,7 +101,7 @@ class _Scope:
         return _Scope(graph, node, self, f"{self.path}{node.name}/", given)
 
 
-def function_graph(graph: Any, name: str) -> Any:
+def function_graph(graph: FuncGraph, name: str) -> FuncGraph | None:
     """The graph of a function that a graph's operations run; None where it isn't kept."""
     while graph is not None:
         found = graph._functions.get(name)
@@ -106,7 +111,7 @@ def function_graph(graph: Any, name: str) -> Any:
     return None
 
 
-def tally(graph: Any, free: bool = False) -> Tally:
+def tally(graph: FuncGraph, free: bool = False) -> Tally:
     """Count the multiply-accumulates of what leads to a graph's outputs.
 
     Args:
@@ -122,14 +127,14 @@ def tally(graph: Any, free: bool = False) -> Tally:
     return found
 
 
-def tally_of(node: Any, free: bool = False) -> Tally:
+def tally_of(node: tf.Operation, free: bool = False) -> Tally:
     """`tally` of one operation, with what it calls."""
     found = Tally()
     _add_one(found, _Scope(node.graph), node, 1, free)
     return found
 
 
-def _live(graph: Any) -> list[Any]:
+def _live(graph: FuncGraph) -> list[tf.Operation]:
     """The operations that outputs depend on, in the order in which they were made."""
     waiting = [tensor.op for tensor in graph.outputs if tensor.graph is graph]
     seen: set[int] = set()
@@ -146,7 +151,7 @@ def _add(found: Tally, scope: _Scope, times: int, free: bool) -> None:
         _add_one(found, scope, node, times, free)
 
 
-def _add_one(found: Tally, scope: _Scope, node: Any, times: int, free: bool) -> None:
+def _add_one(found: Tally, scope: _Scope, node: tf.Operation, times: int, free: bool) -> None:
     if node.type in CALLS:
         _enter(found, scope, node, times, free)
     elif node.type in LOOPS:
@@ -159,7 +164,7 @@ def _add_one(found: Tally, scope: _Scope, node: Any, times: int, free: bool) -> 
         _multiply(found, scope, node, times, free)
 
 
-def _multiply(found: Tally, scope: _Scope, node: Any, times: int, free: bool) -> None:
+def _multiply(found: Tally, scope: _Scope, node: tf.Operation, times: int, free: bool) -> None:
     macs = operation_macs(node)
     if node.type == "Sum" and macs is None:
         return
@@ -176,7 +181,7 @@ def _multiply(found: Tally, scope: _Scope, node: Any, times: int, free: bool) ->
     found.terms.append(Term(macs * times, weight, scope.path + node.name))
 
 
-def _source(scope: _Scope, tensor: Any) -> int | None:
+def _source(scope: _Scope, tensor: tf.Tensor) -> int | None:
     """The capture of the outermost graph that a tensor is, in whatever shape."""
     while tensor.op.type in _CARRYING:
         tensor = tensor.op.inputs[0]
@@ -189,7 +194,7 @@ def _source(scope: _Scope, tensor: Any) -> int | None:
     return None
 
 
-def _enter(found: Tally, scope: _Scope, node: Any, times: int, free: bool) -> None:
+def _enter(found: Tally, scope: _Scope, node: tf.Operation, times: int, free: bool) -> None:
     inner = scope.within(node, node.get_attr("f").name, list(node.inputs))
     if inner is None:
         reason = "the function that it calls has no graph here"
@@ -210,7 +215,7 @@ def _is_general(scope: _Scope) -> bool:
     return bool(sizes) and all(size == 1 for size in sizes)
 
 
-def _loop(found: Tally, scope: _Scope, node: Any, times: int, free: bool) -> None:
+def _loop(found: Tally, scope: _Scope, node: tf.Operation, times: int, free: bool) -> None:
     given = list(node.inputs)
     body = scope.within(node, node.get_attr("body").name, given)
     cond = scope.within(node, node.get_attr("cond").name, given)
@@ -227,7 +232,7 @@ def _loop(found: Tally, scope: _Scope, node: Any, times: int, free: bool) -> Non
     found.doubts += once.doubts
 
 
-def _branch(found: Tally, scope: _Scope, node: Any, times: int, free: bool) -> None:
+def _branch(found: Tally, scope: _Scope, node: tf.Operation, times: int, free: bool) -> None:
     tallies = []
     for name in _branches(node):
         inner = scope.within(node, name, list(node.inputs)[1:])
@@ -245,7 +250,7 @@ def _branch(found: Tally, scope: _Scope, node: Any, times: int, free: bool) -> N
         found.doubts.append(Doubt(scope.path + node.name, reason))
 
 
-def _branches(node: Any) -> Iterator[str]:
+def _branches(node: tf.Operation) -> Iterator[str]:
     if node.type.endswith("Case"):
         yield from (function.name for function in node.get_attr("branches"))
         return

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tensorflow.python.framework.func_graph import FuncGraph
+
 
 # What only passes a number on.
 _PASSING = frozenset({"Identity", "Cast", "Squeeze", "Reshape"})
@@ -25,7 +30,7 @@ _EVALUATED: dict[str, Callable[..., Any]] = {
 _SIZES = frozenset({"Shape", "ShapeN", "Size"})
 
 
-def rounds(loop: Any, cond: Any, body: Any, free: bool = False) -> int | None:
+def rounds(loop: tf.Operation, cond: FuncGraph, body: FuncGraph, free: bool = False) -> int | None:
     """How often a loop's body runs.
 
     A loop is understood if it goes on while counters are below fixed bounds and each round adds a
@@ -58,13 +63,15 @@ def rounds(loop: Any, cond: Any, body: Any, free: bool = False) -> int | None:
     return least
 
 
-def _is_true(node: Any) -> bool:
+def _is_true(node: tf.Operation) -> bool:
     import tensorflow as tf
 
     return node.type == "Const" and bool(tf.get_static_value(node.outputs[0]))
 
 
-def _below(node: Any, loop: Any, cond: Any, body: Any, free: bool) -> int | None:
+def _below(
+    node: tf.Operation, loop: tf.Operation, cond: FuncGraph, body: FuncGraph, free: bool
+) -> int | None:
     """Rounds until a counter that is compared reaches its bound."""
     if node.type not in ("Less", "LessEqual", "Greater", "GreaterEqual"):
         return None
@@ -88,19 +95,19 @@ def _below(node: Any, loop: Any, cond: Any, body: Any, free: bool) -> int | None
     return max(0, math.ceil(distance / step))
 
 
-def _place(tensor: Any, graph: Any) -> int | None:
+def _place(tensor: tf.Tensor, graph: FuncGraph) -> int | None:
     """Which argument of a function a tensor is."""
     while tensor.op.type in _PASSING:
         tensor = tensor.op.inputs[0]
     return next((i for i, given in enumerate(graph.inputs) if given is tensor), None)
 
 
-def _stays(place: int, body: Any) -> bool:
+def _stays(place: int, body: FuncGraph) -> bool:
     """Whether a round gives an argument on as it is."""
     return place >= len(body.outputs) or _place(body.outputs[place], body) == place
 
 
-def _step(place: int, body: Any) -> int | None:
+def _step(place: int, body: FuncGraph) -> int | None:
     """What a round adds to an argument."""
     if place >= len(body.outputs):
         return None
@@ -115,12 +122,12 @@ def _step(place: int, body: Any) -> int | None:
     return None
 
 
-def _value(tensor: Any) -> int | None:
+def _value(tensor: tf.Tensor) -> int | None:
     found = _constant(tensor)
     return None if found is None or np.size(found) != 1 else int(np.reshape(found, -1)[0])
 
 
-def _constant(tensor: Any) -> Any:
+def _constant(tensor: tf.Tensor) -> Any:
     """A tensor's value, where it doesn't depend on data or free sizes; else None."""
     import tensorflow as tf
 
@@ -136,7 +143,7 @@ def _constant(tensor: Any) -> Any:
     return None if any(g is None for g in given) else _EVALUATED[node.type](*given)
 
 
-def _is_size(tensor: Any) -> bool:
+def _is_size(tensor: tf.Tensor) -> bool:
     """Whether a number is made of sizes and constants alone."""
     if tensor.op.type in _SIZES or _value(tensor) is not None:
         return True

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.counting.einsum import einsum_macs
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 _PYTHON = "calls Python code, which no graph shows"
 _ITERATIVE = "solves or factorises matrices, for which there is no formula"
@@ -46,7 +50,7 @@ def why_uncounted(kind: str) -> str:
     return UNCOUNTED.get(kind, _OTHER if kind.startswith(_UNCOUNTED_PREFIXES) else "")
 
 
-def operation_macs(node: Any) -> int | None:
+def operation_macs(node: tf.Operation) -> int | None:
     """Multiply-accumulates of one operation of a graph.
 
     Args:
@@ -61,42 +65,42 @@ def operation_macs(node: Any) -> int | None:
     return formula(node)
 
 
-def ones(tensor: Any) -> tuple[int, ...]:
+def ones(tensor: tf.Tensor) -> tuple[int, ...]:
     """A tensor's shape with 1 for free sizes; () where its rank isn't known."""
     return () if tensor.shape.rank is None else tuple(size or 1 for size in tensor.shape)
 
 
-def _out(node: Any) -> int:
+def _out(node: tf.Operation) -> int:
     return math.prod(ones(node.outputs[0]))
 
 
-def _convolution(node: Any) -> int:
+def _convolution(node: tf.Operation) -> int:
     """The filter is [kernel…, in / groups, out]."""
     return _out(node) * math.prod(ones(node.inputs[1])[:-1])
 
 
-def _depthwise(node: Any) -> int:
+def _depthwise(node: tf.Operation) -> int:
     """The filter is [height, width, in, multiplier]."""
     return _out(node) * math.prod(ones(node.inputs[1])[:2])
 
 
-def _transposed(node: Any) -> int:
+def _transposed(node: tf.Operation) -> int:
     """The filter is [kernel…, out, in]; the third input is what comes in."""
     return math.prod(ones(node.inputs[2])) * math.prod(ones(node.inputs[1])[:-1])
 
 
-def _product(node: Any) -> int:
+def _product(node: tf.Operation) -> int:
     """Either factor may be transposed, so the inner size is what the rows leave."""
     rows, columns = ones(node.inputs[0])[-2:]
     return _out(node) * (rows * columns // max(ones(node.outputs[0])[-2], 1))
 
 
-def _einsum(node: Any) -> int | None:
+def _einsum(node: tf.Operation) -> int | None:
     equation = node.get_attr("equation").decode()
     return einsum_macs(equation, [ones(tensor) for tensor in node.inputs])
 
 
-def _summed(node: Any) -> int | None:
+def _summed(node: tf.Operation) -> int | None:
     """A sum right behind a product of two tensors is a product of vectors, written out."""
     factors = node.inputs[0].op
     if factors.type != "Mul" or factors.inputs[0] is factors.inputs[1]:

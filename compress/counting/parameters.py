@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
 
 # What Keras's `quantize` puts beside a kernel: part of how it is stored, not of the network.
 _STORAGE = frozenset({
@@ -15,7 +19,7 @@ _STORAGE = frozenset({
 _KERNELS = ("kernel", "embeddings", "reverse_embeddings")
 
 
-def weight_sizes(layer: Any) -> dict[int, int]:
+def weight_sizes(layer: keras.Layer) -> dict[int, int]:
     """Numbers in each weight of a layer or model, by the weight's id.
 
     Two numbers of 4 bits that share a byte are two, and scales are none: a network has as many
@@ -32,7 +36,7 @@ def weight_sizes(layer: Any) -> dict[int, int]:
     return sizes
 
 
-def _of_rounded(layer: Any) -> dict[int, int]:
+def _of_rounded(layer: keras.Layer) -> dict[int, int]:
     sizes: dict[int, int] = {}
     seen: set[str] = set()
     for weight in (*layer._trainable_variables, *layer._non_trainable_variables):
@@ -44,7 +48,7 @@ def _of_rounded(layer: Any) -> dict[int, int]:
     return sizes
 
 
-def _unpacked(layer: Any) -> int:
+def _unpacked(layer: keras.Layer) -> int:
     """Numbers in a layer's kernel, or in an embedding's table."""
     if hasattr(layer, "input_dim"):
         return int(layer.input_dim * layer.output_dim)
@@ -54,6 +58,6 @@ def _unpacked(layer: Any) -> int:
     return math.prod(layer._kernel.shape if shape is None else shape)
 
 
-def count_params(model: Any) -> int:
+def count_params(model: keras.Model) -> int:
     """Numbers in a model's weights; see `weight_sizes`."""
     return sum(weight_sizes(model).values())

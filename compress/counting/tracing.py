@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import keras
@@ -13,6 +13,10 @@ from keras.src.backend.common.symbolic_scope import SymbolicScope
 from edgepress.compress.counting.count import Count, Use
 from edgepress.compress.counting.graphs import Doubt, Tally, tally
 from edgepress.compress.graph import Shape, channel_tensors
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 _LONGEST = 160
 
@@ -63,7 +67,7 @@ def traced(use: Use) -> Count:
     )
 
 
-def traced_model(model: Any) -> Tally:
+def traced_model(model: keras.Model) -> Tally:
     """The account of a built model without a graph of layers: it is called as one layer."""
     try:
         shapes = _built_for(model)
@@ -75,7 +79,7 @@ def traced_model(model: Any) -> Tally:
     return _trace(Use(model, shapes, (), own_shape)).tally
 
 
-def _built_for(model: Any) -> tuple[Shape, ...]:
+def _built_for(model: keras.Model) -> tuple[Shape, ...]:
     """The shapes that a model was built for."""
     given = getattr(model, "_build_shapes_dict", None) or {}
     found: list[Shape] = []
@@ -85,7 +89,7 @@ def _built_for(model: Any) -> tuple[Shape, ...]:
     return tuple(found)
 
 
-def own_shape(weight: Any) -> tuple[int, ...]:
+def own_shape(weight: keras.Variable) -> tuple[int, ...]:
     """A weight's shape as it is."""
     return tuple(weight.shape)
 
@@ -146,14 +150,14 @@ def _arguments(use: Use, batch: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, _inference(use.layer, kwargs)
 
 
-def _placeholder(shape: Shape, dtype: str, batch: int) -> Any:
+def _placeholder(shape: Shape, dtype: str, batch: int) -> tf.Tensor:
     import tensorflow as tf
 
     sizes = (batch, *shape[1:]) if shape else ()
     return tf.compat.v1.placeholder(dtype, sizes)
 
 
-def _inference(layer: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _inference(layer: keras.Layer, kwargs: dict[str, Any]) -> dict[str, Any]:
     if getattr(layer, "_call_has_training_arg", False) and "training" not in kwargs:
         return {**kwargs, "training": False}
     return kwargs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,13 +14,17 @@ from edgepress.compress.data.readers.streams import StreamSource
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError
 
+if TYPE_CHECKING:
+    from edgepress.compress.data.dataset import Source
+
+
 # How a remark on the range of the inputs begins, which a measurement may refute.
 SUSPECTED_RANGE = "inputs run from"
 # A class this many times larger than another is worth a word.
 _UNEVEN = 4
 
 
-def uneven_classes(source: Any, names: Sequence[str]) -> Iterator[str]:
+def uneven_classes(source: Source, names: Sequence[str]) -> Iterator[str]:
     """A remark where a split has one class, or one that is many times the smallest."""
     labels = source.labels()
     if labels is None or not len(labels):
@@ -44,7 +48,7 @@ def uneven_classes(source: Any, names: Sequence[str]) -> Iterator[str]:
     )
 
 
-def class_by_class(source: Any) -> Iterator[str]:
+def class_by_class(source: Source) -> Iterator[str]:
     """A remark on a stream that gives one class after another and isn't shuffled here."""
     if not isinstance(source, StreamSource) or source.shuffle:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,12 @@ from edgepress.compress.data.augmentation.augmenting import Augmentation
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -27,7 +33,7 @@ class Source(Protocol):
     def size(self) -> int:
         """Number of samples."""
 
-    def batches(self, order: Array | None, batch_size: int) -> Any:
+    def batches(self, order: Array | None, batch_size: int) -> tf.data.Dataset:
         """A `tf.data.Dataset` of batches.
 
         Args:
@@ -66,7 +72,7 @@ class Split:
         """Whether samples count differently in the loss."""
         return bool(getattr(self.source, "weighted", False))
 
-    def _batches(self, order: Any, batch_size: int) -> Any:
+    def _batches(self, order: Array | None, batch_size: int) -> tf.data.Dataset:
         """Batches as stored, of (inputs, targets[, weights])."""
         if self.weighted:
             return self.source.weighted_batches(order, batch_size)  # type: ignore[attr-defined]
@@ -76,7 +82,7 @@ class Split:
         """Batches in one pass."""
         return -(-self.size // batch_size)
 
-    def order(self, seed: int, epoch: int) -> Any:
+    def order(self, seed: int, epoch: int) -> Array:
         """(samples,) the order of an epoch, drawn from `seed` and the epoch's number alone."""
         return np.random.default_rng((seed, epoch)).permutation(self.size)
 
@@ -87,7 +93,7 @@ class Split:
         epoch: int,
         augment: bool = True,
         skip_batches: int = 0,
-    ) -> Any:
+    ) -> tf.data.Dataset:
         """The batches of one training epoch.
 
         Order and augmentation are drawn from `seed` and `epoch` alone, so an epoch can be repeated,
@@ -110,14 +116,14 @@ class Split:
         numbered = batches.enumerate().skip(skip_batches)
         change = self.augmentation if augment else Augmentation()
 
-        def prepare(number: Any, batch: Any) -> Any:
+        def prepare(number: tf.Tensor, batch: tuple[Any, ...]) -> tuple[Nested, ...]:
             inputs, targets = self.preparation(*batch[:2])
             here = tf.stack([seed * 100_003 + epoch, tf.cast(number, tf.int32)])
             return (*change(inputs, targets, here), *batch[2:])
 
         return numbered.map(prepare, num_parallel_calls=2).map(_unwrap).prefetch(4)
 
-    def in_order(self, batch_size: int = 256, weighted: bool = False) -> Any:
+    def in_order(self, batch_size: int = 256, weighted: bool = False) -> tf.data.Dataset:
         """All samples in stored order as a `tf.data.Dataset` of (inputs, targets).
 
         Args:
@@ -126,7 +132,9 @@ class Split:
         """
         batches = (self._batches if weighted else self.source.batches)(None, batch_size)
 
-        def prepare(inputs: Any, targets: Any, *weights: Any) -> Any:
+        def prepare(
+            inputs: dict[str, tf.Tensor], targets: Nested, *weights: tf.Tensor
+        ) -> tuple[Nested, ...]:
             return (*self.preparation(inputs, targets), *weights)
 
         return batches.map(prepare, num_parallel_calls=2).map(_unwrap).prefetch(2)
@@ -160,7 +168,7 @@ def _join(parts: list[Any], n: int) -> Any:
     return np.concatenate(parts)[:n]
 
 
-def _unwrap(inputs: Any, *rest: Any) -> Any:
+def _unwrap(inputs: dict[str, tf.Tensor], *rest: Nested) -> tuple[Nested, ...]:
     """One input is given to the model as a tensor, several by name."""
     return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), *rest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +10,14 @@ from edgepress.compress.data.dataset import Split
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.kernel.figures import OutputMetric
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
-def predict(model: Any, split: Split, batch_size: int = 256) -> tuple[list[Any], Any]:
+    from edgepress.compress.keras_types import Nested
+
+
+def predict(model: keras.Model, split: Split, batch_size: int = 256) -> tuple[list[Any], Any]:
     """A model's outputs and the targets, in stored order.
 
     Args:
@@ -26,7 +32,7 @@ def predict(model: Any, split: Split, batch_size: int = 256) -> tuple[list[Any],
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
-    def run(inputs: Any) -> Any:
+    def run(inputs: Nested) -> list[tf.Tensor]:
         return tf.nest.flatten(model(inputs, training=False))
 
     outputs: list[list[Any]] = []
@@ -38,7 +44,7 @@ def predict(model: Any, split: Split, batch_size: int = 256) -> tuple[list[Any],
     return joined, tf.nest.map_structure(lambda *parts: np.concatenate(parts), *targets)
 
 
-def evaluate(model: Any, split: Split, task: Task, batch_size: int = 256) -> float:
+def evaluate(model: keras.Model, split: Split, task: Task, batch_size: int = 256) -> float:
     """The task's metric of a model on a split: the headline of `figures`.
 
     Args:
@@ -54,7 +60,7 @@ def evaluate(model: Any, split: Split, task: Task, batch_size: int = 256) -> flo
 
 
 def figures(
-    model: Any, split: Split, task: Task, batch_size: int = 256
+    model: keras.Model, split: Split, task: Task, batch_size: int = 256
 ) -> tuple[OutputMetric, ...]:
     """The metric of each output of a model on a split.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import plain_name
 
+if TYPE_CHECKING:
+    import keras
 
-def keras_loss(name: str, logits: bool) -> Any:
+
+def keras_loss(name: str, logits: bool) -> keras.losses.Loss:
     """A Keras loss object.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.data.augmentation.span import Span, span_of
 from edgepress.compress.data.dataset import Source, Split
@@ -13,12 +13,16 @@ from edgepress.compress.data.preparation.targets import OneHot
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError
 
+if TYPE_CHECKING:
+    import keras
+
+
 _BATCH, _LOOKED_AT = 8, 64
 _BY_SHARE = "categorical_crossentropy"
 
 
 def for_mixed_samples(
-    preparation: Preparation, task: Task, mixing: str, model: Any
+    preparation: Preparation, task: Task, mixing: str, model: keras.Model
 ) -> tuple[Preparation, Task]:
     """Class numbers become shares of classes where training mixes samples.
 

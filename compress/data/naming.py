@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data.tasks import output_names
 
+if TYPE_CHECKING:
+    import keras
 
-def by_name(inputs: Any, targets: Any, model: Any) -> tuple[Any, Any]:
+    from edgepress.compress.keras_types import Nested
+
+
+def by_name(inputs: Nested, targets: Nested, model: keras.Model) -> tuple[Any, Any]:
     """Arrays by the names of a model's inputs and outputs, where they come as several.
 
     Args:
@@ -28,7 +33,7 @@ def by_name(inputs: Any, targets: Any, model: Any) -> tuple[Any, Any]:
     return named[0], named[1]
 
 
-def _named(given: Any, model: Any, side: str, names: Sequence[str]) -> Any:
+def _named(given: Any, model: keras.Model, side: str, names: Sequence[str]) -> Any:
     if isinstance(given, Mapping):
         if given.keys() <= set(names):
             return given
@@ -39,7 +44,7 @@ def _named(given: Any, model: Any, side: str, names: Sequence[str]) -> Any:
     return given
 
 
-def _keys(model: Any, side: str, names: Sequence[str]) -> dict[str, str]:
+def _keys(model: keras.Model, side: str, names: Sequence[str]) -> dict[str, str]:
     """Names by the keys under which a model takes or gives its tensors, if it has such keys."""
     structure = getattr(model, side, None)
     if not isinstance(structure, Mapping):

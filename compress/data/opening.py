@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -76,13 +76,25 @@ from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
 from edgepress.compress.specs.recipe import DataSpec
 
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import keras
+
+    # An open data set, how to open one, or arrays.
+    DataLike: TypeAlias = (
+        Dataset | DataSpec | str | PathLike[str] | Mapping[str, Any] | tuple[Any, ...]
+    )
+
 _FORMS = (
     "a .npz, .csv, .parquet or .tfrecord file, a folder of images, sounds, texts or tables,"
     " tfds:NAME or file.py:function"
 )
 
 
-def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Dataset:
+def open_data(
+    data: DataLike | None, model: keras.Model, seed: int = 0, teacher: keras.Model | None = None
+) -> Dataset:
     """Open a data set for a model.
 
     Args:
@@ -110,7 +122,7 @@ def open_data(data: Any, model: Any, seed: int = 0, teacher: Any = None) -> Data
             raise explained(error) or error from error
 
 
-def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
+def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model | None) -> Dataset:
     preparation = preparation_for(model, spec)
     opened = _open(spec, model)
     check_heeded(spec, opened)
@@ -156,7 +168,7 @@ def _dataset(spec: DataSpec, model: Any, seed: int, teacher: Any) -> Dataset:
     )
 
 
-def _open(spec: DataSpec, model: Any) -> Opened:
+def _open(spec: DataSpec, model: keras.Model) -> Opened:
     given = spec.spec
     if isinstance(given, Mapping):
         return _open_mapping(given, model, "the data", spec)
@@ -210,7 +222,9 @@ def _called(reference: str) -> Mapping[str, Any]:
     return value
 
 
-def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpec) -> Opened:
+def _open_mapping(
+    data: Mapping[str, Any], model: keras.Model, where: str, spec: DataSpec
+) -> Opened:
     if not data.keys() & set(SPLITS):
         arrays = {k: v for k, v in data.items() if _holds_numbers(v)}
         return _open_arrays(arrays, model, where, arrays_hash(arrays), spec)
@@ -235,7 +249,7 @@ def _open_mapping(data: Mapping[str, Any], model: Any, where: str, spec: DataSpe
     return Opened(sources, sources_hash(sources), notes=notes)
 
 
-def _stream(value: Any, model: Any, where: str, name: str, shuffle: bool = False) -> Any:
+def _stream(value: Any, model: keras.Model, where: str, name: str, shuffle: bool = False) -> Any:
     """A source of a `tf.data.Dataset`; what is measured on gives the same at each pass."""
     source = stream_source(value, model, where, shuffle and name == "train")
     return source if name == "train" else fixed(source, where)
@@ -246,7 +260,7 @@ def _holds_numbers(value: Any) -> bool:
 
 
 def _open_arrays(
-    arrays: Mapping[str, Any], model: Any, where: str, fingerprint: str, spec: DataSpec
+    arrays: Mapping[str, Any], model: keras.Model, where: str, fingerprint: str, spec: DataSpec
 ) -> Opened:
     notes = check_names(arrays, filter(is_read, arrays), where)
     made: set[str] = set()
@@ -271,7 +285,7 @@ def _open_arrays(
     return Opened(sources, fingerprint, classes, notes, unlabelled)
 
 
-def _open_folder(path: Path, model: Any, spec: DataSpec) -> Opened:
+def _open_folder(path: Path, model: keras.Model, spec: DataSpec) -> Opened:
     if not any(path.iterdir()):
         raise InputError(f"folder '{path}' is empty", f"give {_FORMS}")
     if spec.window is None and holds_tfrecords(path):
@@ -338,7 +352,7 @@ def _range(splits: dict[str, Split]) -> tuple[float, float]:
     return float(min(v.min() for v in values)), float(max(v.max() for v in values))
 
 
-def _suspected(spec: DataSpec, model: Any, span: tuple[float, float]) -> Iterator[str]:
+def _suspected(spec: DataSpec, model: keras.Model, span: tuple[float, float]) -> Iterator[str]:
     """Remarks on a range of inputs that a model was hardly trained on."""
     low, high = span
     raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)

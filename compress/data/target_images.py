@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +16,17 @@ from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.images.folders import ImageSource
 from edgepress.compress.data.readers.images.reading import ImageReading
 
+if TYPE_CHECKING:
+    import keras
+
+
 _TOP = 255.0
 # What is no picture, a mask or a count, stays far below the whitest white.
 _BRIGHT = 127
 
 
 def with_scaled_targets(
-    preparation: Preparation, sources: Mapping[str, Source], model: Any
+    preparation: Preparation, sources: Mapping[str, Source], model: keras.Model
 ) -> tuple[Preparation, list[str]]:
     """The preparation that scales targets too, where they are pictures as the inputs are.
 

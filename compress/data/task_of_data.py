@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,12 @@ from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.models.user_code import is_reference
 from edgepress.compress.specs.recipe import DataSpec
 
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Nested
+
+
 # Samples on which outputs are looked at where their values decide.
 _LOOKED_AT = 512
 
@@ -35,7 +41,7 @@ def plain_loss(spec: DataSpec) -> str | None:
     return loss if isinstance(loss, str) and not is_reference(loss) else None
 
 
-def reads_targets(model: Any, source: Any, spec: DataSpec) -> bool:
+def reads_targets(model: keras.Model, source: Source | None, spec: DataSpec) -> bool:
     """Whether targets mean something to more than a loss, so that they are measured by."""
     if not isinstance(source, ArraySource):
         return True
@@ -44,7 +50,7 @@ def reads_targets(model: Any, source: Any, spec: DataSpec) -> bool:
 
 
 def task_of(
-    model: Any,
+    model: keras.Model,
     sources: dict[str, Source],
     spec: DataSpec,
     preparation: Preparation,
@@ -81,7 +87,7 @@ def task_of(
     return dataclasses.replace(tasks[0], remarks=tuple(said.values()))
 
 
-def _seen(model: Any, split: Split) -> dict[str, Seen]:
+def _seen(model: keras.Model, split: Split) -> dict[str, Seen]:
     """What each output gives to some samples, with their targets."""
     import keras
 
@@ -100,7 +106,7 @@ def _seen(model: Any, split: Split) -> dict[str, Seen]:
     }
 
 
-def _some_targets(source: Source, preparation: Preparation) -> Any:
+def _some_targets(source: Source, preparation: Preparation) -> Nested:
     """Prepared targets of a split: all in memory, or those of a first batch."""
     if preparation.targets is None:
         if isinstance(source, ArraySource):

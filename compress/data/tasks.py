@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 from edgepress.compress.data.keras_counterparts import keras_loss, keras_metrics
 from edgepress.compress.data.metrics import LOSS, Scorer, drop_of, metric_of
 from edgepress.compress.kernel.figures import OutputMetric
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested, SampleWeights
+
 
 # "own": targets mean something to the loss alone, and may have any shape.
 Kind = Literal["classification", "binary", "multi-label", "regression", "image-to-image", "own"]
@@ -46,11 +53,13 @@ class OutputTask:
     compiled: Any = field(default=None, compare=False, repr=False)
     settings: str = ""
 
-    def keras_loss(self) -> Any:
+    def keras_loss(self) -> keras.losses.Loss:
         """The Keras loss object that it is trained by."""
         return self.compiled or keras_loss(self.loss, self.logits)
 
-    def weighted_loss(self, target: Any, output: Any, weights: Any = None) -> Any:
+    def weighted_loss(
+        self, target: tf.Tensor, output: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Its part in the loss of a batch; arguments as for a Keras loss."""
         loss = self.keras_loss()
         found = (
@@ -69,7 +78,7 @@ class OutputTask:
         decides = self.kind in ("classification", "binary", "multi-label")
         return decides or "crossentropy" in self.loss
 
-    def score(self, outputs: Any, targets: Any) -> float:
+    def score(self, outputs: Nested, targets: Nested) -> float:
         """The metric over samples; NaN of no samples, and of outputs that hold NaN.
 
         Args:
@@ -78,7 +87,7 @@ class OutputTask:
         """
         return float(self.scorer(outputs, targets)(None))
 
-    def scorer(self, outputs: Any, targets: Any) -> Scorer:
+    def scorer(self, outputs: Nested, targets: Nested) -> Scorer:
         """Gives the metric over any of some samples, by their indices.
 
         Args:
@@ -108,7 +117,7 @@ class OutputTask:
 
         return mean
 
-    def scorable(self, outputs: Any, targets: Any) -> tuple[Array, Array, bool]:
+    def scorable(self, outputs: Nested, targets: Nested) -> tuple[Array, Array, bool]:
         """Outputs and targets as the metric takes them, and whether outputs are logits then.
 
         Args:
@@ -229,12 +238,14 @@ class Task:
         """How much worse `after` is: points for scores, the share of `before` for errors."""
         return drop_of(self.metric, before, after)
 
-    def keras_loss(self) -> Any:
+    def keras_loss(self) -> keras.losses.Loss | list[keras.losses.Loss | None]:
         """A Keras loss object, or a list of one for each output."""
         losses = [output.keras_loss() for output in self.outputs]
         return losses[0] if len(losses) == 1 else losses
 
-    def total_loss(self, outputs: Sequence[Any], targets: Any, weights: Any = None) -> Any:
+    def total_loss(
+        self, outputs: Sequence[Any], targets: Nested, weights: SampleWeights | None = None
+    ) -> tf.Tensor:
         """The losses of all outputs that have one, each with its weight, as one tensor.
 
         Args:
@@ -275,7 +286,7 @@ class Task:
             for metric in keras_metrics(o.metric, o.loss, o.logits, f"{o.name}_{o.metric}")
         ]
 
-    def score(self, outputs: Any, targets: Any) -> float:
+    def score(self, outputs: Nested, targets: Nested) -> float:
         """The headline over samples.
 
         Args:
@@ -288,7 +299,7 @@ class Task:
         """The headline of figures that `figures` gave."""
         return float(np.mean([f.value for f in figures if f.headline]))
 
-    def figures(self, outputs: Any, targets: Any) -> tuple[OutputMetric, ...]:
+    def figures(self, outputs: Nested, targets: Nested) -> tuple[OutputMetric, ...]:
         """The metric of each output that is scored.
 
         Args:
@@ -304,7 +315,7 @@ class Task:
             if o.scored
         )
 
-    def target_list(self, targets: Any) -> list[Any]:
+    def target_list(self, targets: Nested) -> list[Any]:
         """Targets in the outputs' order, None where an output has none."""
         if isinstance(targets, dict):
             return [targets.get(name) for name in self.output_names]
@@ -314,7 +325,7 @@ class Task:
         return given
 
 
-def output_names(model: Any) -> tuple[str, ...]:
+def output_names(model: keras.Model) -> tuple[str, ...]:
     """Names of a model's outputs: the layer that makes each."""
     names = getattr(model, "output_names", None)
     return tuple(names or [t._keras_history.operation.name for t in model.outputs])

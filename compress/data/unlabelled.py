@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.metrics.counts import decided
@@ -16,11 +17,20 @@ from edgepress.compress.data.readers.labels import as_array
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import plain_name
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
+
 _BATCH = 256
 _SUFFIXES = ("", "_train", "_val", "_valid", "_validation", "_test")
 
 
-def with_placeholders(arrays: Mapping[str, Any], model: Any) -> tuple[dict[str, Any], set[str]]:
+def with_placeholders(
+    arrays: Mapping[str, Any], model: keras.Model
+) -> tuple[dict[str, Any], set[str]]:
     """Arrays with targets of zero where inputs have none.
 
     Args:
@@ -47,7 +57,7 @@ def with_placeholders(arrays: Mapping[str, Any], model: Any) -> tuple[dict[str, 
 def answered(
     sources: Mapping[str, Any],
     keep: set[str],
-    teacher: Any,
+    teacher: keras.Model,
     preparation: Preparation,
     loss: str | None,
 ) -> dict[str, Any]:
@@ -79,11 +89,13 @@ def answered(
     return found
 
 
-def _answers(source: ArraySource, teacher: Any, preparation: Preparation, loss: str | None) -> Any:
+def _answers(
+    source: ArraySource, teacher: keras.Model, preparation: Preparation, loss: str | None
+) -> Nested:
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
-    def run(inputs: Any) -> Any:
+    def run(inputs: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         value = next(iter(inputs.values())) if len(inputs) == 1 else inputs
         return tf.nest.flatten(teacher(value, training=False))
 
@@ -98,7 +110,7 @@ def _answers(source: ArraySource, teacher: Any, preparation: Preparation, loss: 
     return dict(zip(teacher.output_names, joined, strict=True))
 
 
-def _decided(output: Any, passed: str, loss: str | None) -> Any:
+def _decided(output: NDArray[Any], passed: str, loss: str | None) -> NDArray[Any]:
     """Class numbers or yes and no of one output, or its values where it has no classes."""
     logits = not passed and "crossentropy" in plain_name(loss or "")
     several = output.ndim > 1 and output.shape[-1] > 1

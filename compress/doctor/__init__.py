@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.doctor.findings import Diagnosis, Finding, ranked
+
+if TYPE_CHECKING:
+    from edgepress.compress.typing import DataLike, ModelLike
+
 
 __all__ = ["Diagnosis", "Finding", "doctor", "ranked"]
 
 
-def doctor(model: Any, data: Any = None, seed: int = 0) -> Diagnosis:
+def doctor(model: ModelLike, data: DataLike | None = None, seed: int = 0) -> Diagnosis:
     """Look for what will be a problem later.
 
     Args:

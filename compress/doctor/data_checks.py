@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,13 @@ from numpy.typing import NDArray
 from edgepress.compress.data import Dataset
 from edgepress.compress.data.checks import SUSPECTED_RANGE
 from edgepress.compress.doctor.findings import Finding
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
 
 Array = NDArray[Any]
 _SAMPLES = 200
@@ -48,7 +55,7 @@ PREPROCESSINGS = (
 )
 
 
-def check_data(model: Any, dataset: Dataset, seed: int = 0) -> list[Finding]:
+def check_data(model: keras.Model, dataset: Dataset, seed: int = 0) -> list[Finding]:
     """Findings about a model on its data.
 
     Args:
@@ -78,7 +85,7 @@ def _remarks(dataset: Dataset, judged: list[Finding]) -> Iterator[Finding]:
             yield Finding("warning", "data", "", text)
 
 
-def scaled_twice(model: Any, dataset: Dataset) -> Iterator[Finding]:
+def scaled_twice(model: keras.Model, dataset: Dataset) -> Iterator[Finding]:
     """Inputs between 0 and 1 into a model that divides by 255 itself."""
     from edgepress.compress.data.preparation.inputs import own_rescaling
 
@@ -116,7 +123,7 @@ def logits(dataset: Dataset) -> Iterator[Finding]:
             )
 
 
-def outputs_of(model: Any, inputs: Mapping[str, Array]) -> list[Array]:
+def outputs_of(model: keras.Model, inputs: Mapping[str, Array]) -> list[Array]:
     """A model's outputs on samples, in inference mode.
 
     Args:
@@ -129,7 +136,7 @@ def outputs_of(model: Any, inputs: Mapping[str, Array]) -> list[Array]:
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
-    def run(batch: Any) -> Any:
+    def run(batch: Nested) -> list[tf.Tensor]:
         return tf.nest.flatten(model(batch, training=False))
 
     parts: list[list[Array]] = []
@@ -145,7 +152,7 @@ def preprocessing(
     run: Callable[[Mapping[str, Array]], list[Array]],
     dataset: Dataset,
     inputs: Mapping[str, Array],
-    targets: Any,
+    targets: Nested,
 ) -> Iterator[Finding]:
     """Whether the inputs, read otherwise, would make the model much better.
 
@@ -212,7 +219,7 @@ def _applicable(inputs: Mapping[str, Array]) -> Iterator[Preprocessing]:
             yield other
 
 
-def _is_chance(value: float, targets: Any) -> bool:
+def _is_chance(value: float, targets: Nested) -> bool:
     """Whether an accuracy is about that of always naming the commonest class."""
     if not isinstance(targets, np.ndarray):
         return False
@@ -221,7 +228,7 @@ def _is_chance(value: float, targets: Any) -> bool:
     return value <= share + 2 * np.sqrt(share * (1 - share) / len(labels))
 
 
-def dead_layers(model: Any, inputs: Mapping[str, Array]) -> Iterator[Finding]:
+def dead_layers(model: keras.Model, inputs: Mapping[str, Array]) -> Iterator[Finding]:
     """Rectified channels that stay at zero on every sample."""
     import keras
 
@@ -251,7 +258,7 @@ def dead_layers(model: Any, inputs: Mapping[str, Array]) -> Iterator[Finding]:
             )
 
 
-def _rectified(model: Any) -> dict[str, Any]:
+def _rectified(model: keras.Model) -> dict[str, keras.KerasTensor]:
     """Outputs of the layers that end in a ReLU, by the layer's name."""
     from edgepress.compress.graph import nodes_of, require_graph
 

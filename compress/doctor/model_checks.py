@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.doctor.findings import Finding
 from edgepress.compress.errors import InputError
 
+if TYPE_CHECKING:
+    import keras
+
+
 _LISTED = 5
 
 
-def _layers(model: Any) -> list[Any]:
+def _layers(model: keras.Model) -> list[keras.Layer]:
     from edgepress.compress.data.preparation.inputs import flat_layers
 
     return flat_layers(model)
@@ -24,7 +28,7 @@ def _some(names: list[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def not_finite(model: Any) -> Iterator[Finding]:
+def not_finite(model: keras.Model) -> Iterator[Finding]:
     """Weights that are NaN or infinite."""
     import numpy as np
 
@@ -39,7 +43,7 @@ def not_finite(model: Any) -> Iterator[Finding]:
         )
 
 
-def idle_channels(model: Any) -> Iterator[Finding]:
+def idle_channels(model: keras.Model) -> Iterator[Finding]:
     """Channels whose kernel is all zero: they cost time and give a constant."""
     for layer in _layers(model):
         kernel = getattr(layer, "kernel", None)
@@ -60,7 +64,7 @@ def idle_channels(model: Any) -> Iterator[Finding]:
             )
 
 
-def norms(model: Any) -> Iterator[Finding]:
+def norms(model: keras.Model) -> Iterator[Finding]:
     """Batch norms that repeat each other, and ones whose statistics were never learned."""
     import numpy as np
 
@@ -90,13 +94,13 @@ def norms(model: Any) -> Iterator[Finding]:
         )
 
 
-def _sources(layer: Any) -> list[Any]:
+def _sources(layer: keras.Layer) -> list[keras.Operation]:
     """The operations that a layer's calls receive their inputs from."""
     tensors = [t for node in layer._inbound_nodes for t in node.input_tensors]
     return [t._keras_history.operation for t in tensors if hasattr(t, "_keras_history")]
 
 
-def open_sizes(model: Any) -> Iterator[Finding]:
+def open_sizes(model: keras.Model) -> Iterator[Finding]:
     """Inputs whose size isn't fixed."""
     for tensor in model.inputs:
         if None in tuple(tensor.shape)[1:]:
@@ -109,7 +113,7 @@ def open_sizes(model: Any) -> Iterator[Finding]:
             )
 
 
-def user_code(model: Any) -> Iterator[Finding]:
+def user_code(model: keras.Model) -> Iterator[Finding]:
     """Lambda layers and layers that only this program knows."""
     lambdas = [la.name for la in _layers(model) if type(la).__name__ == "Lambda"]
     if lambdas:
@@ -135,7 +139,7 @@ def user_code(model: Any) -> Iterator[Finding]:
         )
 
 
-def training_only(model: Any) -> Iterator[Finding]:
+def training_only(model: keras.Model) -> Iterator[Finding]:
     """Layers that do something only while training."""
     random = [la.name for la in _layers(model) if type(la).__name__.startswith("Random")]
     if random:
@@ -147,7 +151,7 @@ def training_only(model: Any) -> Iterator[Finding]:
         )
 
 
-def precision(model: Any) -> Iterator[Finding]:
+def precision(model: keras.Model) -> Iterator[Finding]:
     """Weights or computations that aren't 32-bit floats."""
     odd = {
         la.name: str(la.compute_dtype)
@@ -165,7 +169,7 @@ def precision(model: Any) -> Iterator[Finding]:
         )
 
 
-def pinned(model: Any) -> Iterator[Finding]:
+def pinned(model: keras.Model) -> Iterator[Finding]:
     """Channels that structured pruning can't remove, by reason."""
     from edgepress.compress.structure.tracing.groups import find_channels
 
@@ -190,7 +194,7 @@ def pinned(model: Any) -> Iterator[Finding]:
         )
 
 
-def frozen(model: Any) -> Iterator[Finding]:
+def frozen(model: keras.Model) -> Iterator[Finding]:
     """A model of which nothing trains."""
     if model.weights and not model.trainable_weights:
         yield Finding(

@@ -82,6 +82,33 @@ class ClassAgreement:
 
 
 @dataclass(frozen=True)
+class ClassDecisions:
+    """Which class each sample is taken for, by a source and by a file.
+
+    Attributes:
+        output: The output that decides.
+        names: The classes.
+        source: (classes, classes) how many samples of a true class, by row, the source takes for
+            which class, by column.
+        file: The same of the file.
+        changed: Sample, true class, the source's decision and the file's, of the first samples that
+            the two decide differently; samples and classes count from 0.
+    """
+
+    output: str
+    names: tuple[str, ...]
+    source: tuple[tuple[int, ...], ...]
+    file: tuple[tuple[int, ...], ...]
+    changed: tuple[tuple[int, int, int, int], ...]
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ClassDecisions:
+        """The inverse of `dataclasses.asdict`, after JSON."""
+        tables = {k: tuple(map(tuple, value[k])) for k in ("source", "file", "changed")}
+        return cls(value["output"], tuple(value["names"]), **tables)
+
+
+@dataclass(frozen=True)
 class Agreement:
     """How an artifact compares with its Keras source on the same samples.
 
@@ -104,6 +131,8 @@ class Agreement:
             `source_value` are their headline.
         outputs: Each output by itself.
         worst_class: The class that lost most, where outputs decide classes and data says which.
+        decisions: Of each output that decides between a few classes, which class samples were
+            taken for.
     """
 
     passed: bool
@@ -120,6 +149,7 @@ class Agreement:
     metrics: tuple[OutputMetric, ...] = ()
     outputs: tuple[OutputAgreement, ...] = ()
     worst_class: ClassAgreement | None = None
+    decisions: tuple[ClassDecisions, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -139,6 +169,7 @@ class Agreement:
                 "metrics": tuple(OutputMetric(**row) for row in value.get("metrics", ())),
                 "outputs": tuple(outputs),
                 "worst_class": ClassAgreement(**worst) if worst else None,
+                "decisions": tuple(map(ClassDecisions.from_json, value.get("decisions", ()))),
             }
         )
 

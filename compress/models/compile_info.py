@@ -11,12 +11,16 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.models.guarding.archives import open_archive
 from edgepress.compress.models.guarding.hdf5 import is_hdf5, open_hdf5, open_weights
 from edgepress.compress.models.reading import Loaded
 from edgepress.compress.models.user_code import custom_objects_of
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Classes of which the loaded model is the one that the optimizer was built for.
 _WITH_A_GRAPH = ("Functional", "Sequential", "Model")
@@ -112,7 +116,7 @@ def _read_hdf5(path: Path) -> _Saved | None:
             held = legacy_h5_format.load_optimizer_weights_from_hdf5_group(file)
             state = [value[()] for value in held]
 
-    def compile_model(model: Any) -> None:
+    def compile_model(model: keras.Model) -> None:
         config = json.loads(said)
         model.compile(**saving_utils.compile_args_from_training_config(config))
         model.optimizer.build(model.trainable_variables)
@@ -120,7 +124,7 @@ def _read_hdf5(path: Path) -> _Saved | None:
     return _Saved(compile_model, state)
 
 
-def _assign(optimizer: Any, state: list[Any]) -> None:
+def _assign(optimizer: keras.Optimizer, state: list[Any]) -> None:
     """Give an optimizer its saved variables, if they are those of this one."""
     shapes = [tuple(v.shape) for v in optimizer.variables]
     if shapes == [value.shape for value in state]:

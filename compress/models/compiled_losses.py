@@ -8,12 +8,15 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from edgepress.compress.models.guarding.archives import open_archive
 from edgepress.compress.models.guarding.hdf5 import is_hdf5, open_hdf5
 from edgepress.compress.models.loss_objects import loss_object, unsaved_setting
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class CompiledLoss:
     unsaved: str = ""
 
 
-def remember_losses(model: Any, source: Path, objects: Mapping[str, Any] | None = None) -> None:
+def remember_losses(
+    model: keras.Model, source: Path, objects: Mapping[str, Any] | None = None
+) -> None:
     """Keep what a model file says of its losses, for `compiled_losses`.
 
     Args:
@@ -75,7 +80,9 @@ def remember_losses(model: Any, source: Path, objects: Mapping[str, Any] | None 
         _SAID[model] = _Said(said, objects or {})
 
 
-def compiled_losses(model: Any, names: Sequence[str]) -> tuple[CompiledLoss | None, ...] | None:
+def compiled_losses(
+    model: keras.Model, names: Sequence[str]
+) -> tuple[CompiledLoss | None, ...] | None:
     """The loss of each output as the model, or the file that it comes from, is compiled.
 
     Args:
@@ -101,7 +108,7 @@ def compiled_losses(model: Any, names: Sequence[str]) -> tuple[CompiledLoss | No
     )
 
 
-def _said_by(path: Path) -> Any:
+def _said_by(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
@@ -116,7 +123,7 @@ def _said_by(path: Path) -> Any:
     return None
 
 
-def _said_by_model(model: Any) -> Any:
+def _said_by_model(model: keras.Model) -> Mapping[str, Any] | None:
     if not getattr(model, "compiled", False):
         return None
     try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
 
 
-def fingerprint(model: Any) -> str:
+def fingerprint(model: keras.Model) -> str:
     """A key that is equal for two models of the same structure with the same weights.
 
     Args:
@@ -27,7 +30,7 @@ def fingerprint(model: Any) -> str:
     return digest.hexdigest()[:32]
 
 
-def weights_hash(model: Any) -> str:
+def weights_hash(model: keras.Model) -> str:
     """Hash of the weights alone: names that Keras counts up differ from process to process."""
     digest = hashlib.sha256()
     for variable in model.weights:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Tensor
+
 
 # What every loss has, and what is decided by the output rather than by the loss.
 _COMMON = ("name", "reduction", "from_logits", "dtype", "fn")
@@ -14,7 +20,9 @@ _MEANS = ("sum_over_batch_size", "mean")
 _UNSAVED = {"Huber": "delta", "CosineSimilarity": "axis"}
 
 
-def loss_object(said: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def loss_object(
+    said: Any, custom_objects: Mapping[str, Any] | None = None
+) -> keras.losses.Loss | None:
     """A Keras loss object of what `compile` was given, or of what a file says of that.
 
     Args:
@@ -48,7 +56,7 @@ def loss_object(said: Any, custom_objects: Mapping[str, Any] | None = None) -> A
     return LossFunctionWrapper(found, name=getattr(found, "__name__", "loss"))
 
 
-def _of_keras(said: Mapping[str, Any]) -> Any:
+def _of_keras(said: Mapping[str, Any]) -> keras.losses.Loss | None:
     """A loss of Keras's by class and settings; older Kerases had others beside those."""
     import keras
 
@@ -61,7 +69,7 @@ def _of_keras(said: Mapping[str, Any]) -> Any:
     return found(**kept)
 
 
-def _class_of(function: Any) -> Any:
+def _class_of(function: Callable[..., Tensor]) -> type[keras.losses.Loss] | None:
     """The class of Keras's that wraps one of its functions."""
     import keras
 
@@ -71,14 +79,14 @@ def _class_of(function: Any) -> Any:
     return classes.get(name) if module.startswith("keras.") else None
 
 
-def is_keras_loss(loss: Any) -> bool:
+def is_keras_loss(loss: keras.losses.Loss) -> bool:
     """Whether a loss object is of a class of Keras's own."""
     import keras
 
     return vars(keras.losses).get(type(loss).__name__) is type(loss)
 
 
-def settings_of(loss: Any) -> dict[str, Any]:
+def settings_of(loss: keras.losses.Loss) -> dict[str, Any]:
     """What a loss object of Keras's has set otherwise than Keras does by itself.
 
     Whether it takes logits is left out: that is decided by what the output gives.
@@ -89,7 +97,7 @@ def settings_of(loss: Any) -> dict[str, Any]:
     return found if reduction in _MEANS else {**found, "reduction": reduction}
 
 
-def is_summed(loss: Any) -> bool:
+def is_summed(loss: keras.losses.Loss) -> bool:
     """Whether a loss grows with the number of samples; one that isn't reduced is summed up."""
     return _reduction({"reduction": getattr(loss, "reduction", _MEANS[0])}) == "sum"
 
@@ -100,7 +108,7 @@ def _reduction(values: Mapping[str, Any]) -> str:
     return "sum" if said in (None, "none") else str(said)
 
 
-def _values(loss: Any) -> dict[str, Any]:
+def _values(loss: keras.losses.Loss) -> dict[str, Any]:
     kept = getattr(loss, "_fn_kwargs", {})
     return {**loss.get_config(), **{k: v for k, v in kept.items() if not callable(v)}}
 
@@ -113,7 +121,7 @@ def unsaved_setting(said: Any) -> str:
     return "" if name in said["config"] else name
 
 
-def with_logits(loss: Any, logits: bool) -> Any:
+def with_logits(loss: keras.losses.Loss, logits: bool) -> keras.losses.Loss:
     """A loss object like another one, told whether outputs are logits.
 
     One that isn't reduced is summed up over samples, as Keras's training does.

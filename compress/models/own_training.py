@@ -7,9 +7,13 @@ they come from, so that its own training isn't lost without a word.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
 
 _METHODS = ("train_step", "compute_loss", "compute_metrics", "test_step")
 # Hidden from Keras, which would save and count a model that is an attribute.
@@ -36,7 +40,7 @@ class OwnTraining:
         return type(self.model).__name__
 
 
-def own_training(model: Any) -> OwnTraining | None:
+def own_training(model: keras.Model) -> OwnTraining | None:
     """What a model, or the one that it was made from, overrides; None for Keras's own training."""
     marked = vars(model).get(_MARK)
     if marked is not None:
@@ -46,14 +50,14 @@ def own_training(model: Any) -> OwnTraining | None:
     return OwnTraining(model, methods) if methods else None
 
 
-def _is_own(model: Any, name: str) -> bool:
+def _is_own(model: keras.Model, name: str) -> bool:
     if name in vars(model):
         return True
     home = next(c.__module__ for c in type(model).__mro__ if name in vars(c))
     return home.partition(".")[0] not in ("keras", "edgepress")
 
 
-def train_like(copy: Any, source: Any, flattened: bool = False) -> None:
+def train_like(copy: keras.Model, source: keras.Model, flattened: bool = False) -> None:
     """Remember on a model that it is to be trained as the one that it was made from."""
     own = own_training(source)
     if own is None or copy is own.model:
@@ -61,7 +65,7 @@ def train_like(copy: Any, source: Any, flattened: bool = False) -> None:
     vars(copy)[_MARK] = OwnTraining(own.model, own.methods, flattened or own.flattened)
 
 
-def refuse_own_step(model: Any) -> None:
+def refuse_own_step(model: keras.Model) -> None:
     """Refuse to train a model whose own way of training would be left out.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular, reason
@@ -26,6 +26,12 @@ from edgepress.compress.models.other_kinds import (
 )
 from edgepress.compress.models.unknown_names import check_lambdas, missing_in, saved_settings
 from edgepress.compress.models.user_code import call_reference, custom_objects_of, is_reference
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import ModelLike
+
 
 # What reading a file raises, and what that says of the file; the first that fits counts.
 _REASONS: dict[type[Exception], tuple[str, str]] = {
@@ -67,10 +73,10 @@ class Loaded:
 
 
 def load(
-    source: Any,
+    source: ModelLike,
     custom_objects: Path | str | Mapping[str, Any] | None = None,
     unsafe_lambda: bool = False,
-) -> Any:
+) -> keras.Model:
     """Load a Keras model.
 
     Files that Keras 3 itself refuses (Keras 1 and 2, tf.keras, SavedModel) are carried over.
@@ -92,7 +98,7 @@ def load(
 
 
 def load_noted(
-    source: Any,
+    source: ModelLike,
     custom_objects: Path | str | Mapping[str, Any] | None = None,
     unsafe_lambda: bool = False,
 ) -> Loaded:
@@ -140,7 +146,7 @@ def _objects(custom_objects: Path | str | Mapping[str, Any] | None) -> dict[str,
     return custom_objects_of(Path(custom_objects))
 
 
-def _returned_model(text: str) -> Any:
+def _returned_model(text: str) -> keras.Model:
     import keras
 
     model = call_reference(text)
@@ -266,7 +272,7 @@ def _refusal(path: Path, error: Exception) -> InputError:
     return InputError(f"'{path}' {what}: {reason(error)}", hint)
 
 
-def _built(model: Any, source: str) -> Any:
+def _built(model: keras.Model, source: str) -> keras.Model:
     if model.built and not getattr(model, "inputs", None):
         from edgepress.compress.models.rebuilding.flatten import flatten
 

@@ -7,11 +7,15 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.guarding.archives import open_archive
 from edgepress.compress.models.guarding.hdf5 import open_hdf5
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 Kind = Literal["layer", "function"]
 LAMBDA = "__lambda__"
@@ -66,7 +70,7 @@ def stand_in(kind: Kind) -> Any:
         def __init__(self, *_: Any, name: str | None = None, **__: Any) -> None:
             super().__init__(name=name)
 
-        def call(self, inputs: Any, *_: Any, **__: Any) -> Any:
+        def call(self, inputs: Tensor, *_: Any, **__: Any) -> Tensor:
             """The first input."""
             return keras.tree.flatten(inputs)[0]
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Weights that begin as a constant, and move with the first step of any training.
 _CONSTANT = ("bias", "beta", "gamma", "moving_mean", "moving_variance")
 
 
-def initial_weights(model: Any) -> tuple[str, ...]:
+def initial_weights(model: keras.Model) -> tuple[str, ...]:
     """Kinds of weights that all hold the constants they begin with; empty once one has moved.
 
     Args:
@@ -29,12 +33,12 @@ def initial_weights(model: Any) -> tuple[str, ...]:
     return tuple(kind for kind in _CONSTANT if kind in kinds)
 
 
-def has_constants(model: Any) -> bool:
+def has_constants(model: keras.Model) -> bool:
     """Whether a model has weights that begin as a constant, and so tell of a training."""
     return next(_constants(model), None) is not None
 
 
-def _constants(model: Any) -> Iterator[tuple[str, bool]]:
+def _constants(model: keras.Model) -> Iterator[tuple[str, bool]]:
     """Each weight with a constant for a start: its kind, and whether it is that constant still."""
     for layer in model._flatten_layers():
         for kind in _CONSTANT:
@@ -44,7 +48,7 @@ def _constants(model: Any) -> Iterator[tuple[str, bool]]:
                 yield kind, bool(np.all(variable.numpy() == start))
 
 
-def _start(layer: Any, kind: str) -> float | None:
+def _start(layer: keras.Layer, kind: str) -> float | None:
     """The constant that a weight begins with, or None where it begins otherwise."""
     import keras
 

@@ -64,7 +64,7 @@ def _import(name: str) -> ModuleType:
         sys.path.remove("")
 
 
-def resolve_object(text: str) -> Any:
+def resolve_object(text: str) -> object:
     """What `module:name` or `file.py:name` names.
 
     Raises:

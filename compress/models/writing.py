@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, check_output
 from edgepress.compress.processes.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    import keras
+
 
 # PKWARE's APPNOTE, sections 4.3.7, 4.3.12 and 4.3.16.
 _ZIP_HEADS_BYTES, _ZIP_END_BYTES = 30 + 46, 22
@@ -32,7 +36,7 @@ def check_model_output(path: Path | str, force: bool = False, inputs: Iterable[A
     return check_output(path, force, inputs=inputs)
 
 
-def save(model: Any, path: Path | str, force: bool = False) -> Path:
+def save(model: keras.Model, path: Path | str, force: bool = False) -> Path:
     """Save a model, whole or not at all.
 
     Args:
@@ -52,7 +56,7 @@ def save(model: Any, path: Path | str, force: bool = False) -> Path:
     return path
 
 
-def saved_bytes(model: Any) -> int:
+def saved_bytes(model: keras.Model) -> int:
     """Size of the model as a `.keras` file without optimizer state.
 
     A `.keras` file is an uncompressed zip of the weights and two small JSON texts, so zeros in the
@@ -69,7 +73,7 @@ def saved_bytes(model: Any) -> int:
         model.optimizer = optimizer
 
 
-def _saved_bytes(model: Any) -> int:
+def _saved_bytes(model: keras.Model) -> int:
     with scratch_folder() as folder:
         if 4 * model.count_params() <= _ZIPPED_UP_TO:
             model.save(folder / "model.keras")

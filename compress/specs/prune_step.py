@@ -33,7 +33,7 @@ class RecoverSpec(TrainSpec):
     Attributes:
         epochs: Epochs of training after (one-shot) or during pruning.
         lr: Learning rate that the schedule starts from (after warm-up); "auto" takes what a range
-            test (lr-find) suggests; 0.002 by default after channels and layers.
+            test (lr-find) suggests; 0.002 by default after channels and layers, 0.001 after others.
         distill: Recover by distillation from the unpruned model.
         distill_layers: Layers whose outputs the recovery matches with the unpruned model's too.
         release_zeros: Let repair and recovery change the zeros of the given model.

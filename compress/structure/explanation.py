@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
@@ -17,6 +18,12 @@ from edgepress.compress.structure.planning.measured_search import settle
 from edgepress.compress.structure.planning.resolving import resolved
 from edgepress.compress.structure.planning.scoring import score_groups
 from edgepress.compress.structure.tracing.groups import Channels, Group, find_channels
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.structure.tracing.groups import Alive
+
 
 _VERBS = {
     "makes": "makes them",
@@ -95,7 +102,7 @@ class Explanation:
 
 
 def explain(
-    model: Any,
+    model: keras.Model,
     layer: str,
     spec: ChannelsSpec,
     dataset: Dataset | None = None,
@@ -131,7 +138,11 @@ def explain(
 
 
 def _explained(
-    channels: Channels, group: Group, scores: Any, alive: Any, criterion: str
+    channels: Channels,
+    group: Group,
+    scores: Mapping[str, NDArray[np.float64]],
+    alive: Alive,
+    criterion: str,
 ) -> Explanation:
     found = scores.get(group.name, np.zeros(group.size))
     removed = np.flatnonzero(~alive[group.units])

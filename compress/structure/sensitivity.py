@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from edgepress.compress.structure.budgets.measured_targets import Budget
 from edgepress.compress.structure.planning.resolving import resolved
 from edgepress.compress.structure.planning.scoring import score_groups
 from edgepress.compress.structure.tracing.groups import Alive, Channels, find_channels
+
+if TYPE_CHECKING:
+    from edgepress.compress.typing import DataLike, ModelLike
+
 
 RATIOS = (0.25, 0.5, 0.75)
 SAMPLES = 1000
@@ -91,8 +95,8 @@ class Sensitivity:
 
 
 def sensitivity(
-    model: Any,
-    data: Any,
+    model: ModelLike,
+    data: DataLike | None,
     *,
     ratios: Sequence[float] = RATIOS,
     criterion: str = "auto",

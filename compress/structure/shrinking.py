@@ -16,9 +16,9 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -27,6 +27,10 @@ from numpy.typing import NDArray
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.tracing.groups import Alive, Channels
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 Doomed = NDArray[np.bool_]
 
@@ -75,7 +79,7 @@ def growth_for(spec: ChannelsSpec, steps: int) -> Growth:
     return Growth(spec.penalty, spec.begin_step, end, spec.power * (spec.schedule == "polynomial"))
 
 
-def doomed_weights(channels: Channels, alive: Alive) -> list[tuple[Any, Doomed]]:
+def doomed_weights(channels: Channels, alive: Alive) -> list[tuple[keras.Variable, Doomed]]:
     """What a removal will delete of each weight that training can change.
 
     Args:
@@ -104,7 +108,7 @@ class ShrinkChannels(keras.callbacks.Callback):
         growth: How much each step takes.
     """
 
-    def __init__(self, doomed: list[tuple[Any, Doomed]], growth: Growth) -> None:
+    def __init__(self, doomed: list[tuple[keras.Variable, Doomed]], growth: Growth) -> None:
         super().__init__()
         self._doomed = doomed
         self._growth = growth
@@ -112,19 +116,19 @@ class ShrinkChannels(keras.callbacks.Callback):
         self._before = self._norm()
         self._apply = self._compiled()
 
-    def _compiled(self) -> Any:
+    def _compiled(self) -> Callable[[tf.Tensor], None]:
         import tensorflow as tf
 
         parts = [(w.value, tf.constant(mask, w.dtype)) for w, mask in self._doomed]
 
-        def apply(share: Any) -> None:
+        def apply(share: tf.Tensor) -> None:
             for variable, mask in parts:
                 variable.assign(variable * (1 - tf.cast(share, mask.dtype) * mask))
 
         signature = [tf.TensorSpec([], tf.float32)]
         return tf.function(apply, input_signature=signature, autograph=False)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Take this step's share."""
         import tensorflow as tf
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgepress.compress.data import Dataset, evaluate
 from edgepress.compress.models.fingerprints import weights_hash
@@ -40,6 +40,9 @@ from edgepress.compress.weights.clusters.shared_values import share_values, shar
 from edgepress.compress.weights.masks.kernel_sparsity import kernel_sparsity
 from edgepress.compress.weights.masks.prunable import find_kernels
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(eq=False)
 class StructuredRun(PruningRun):
@@ -57,8 +60,8 @@ class StructuredRun(PruningRun):
     measured: tuple[Measured, ...] = ()
 
     def round(
-        self, model: Any, spec: ChannelsSpec, name: str, channels: Channels | None = None
-    ) -> Any:
+        self, model: keras.Model, spec: ChannelsSpec, name: str, channels: Channels | None = None
+    ) -> keras.Model:
         """Remove, repair and recover once; gives the new model.
 
         Args:
@@ -84,7 +87,7 @@ class StructuredRun(PruningRun):
             self.notes += budget.metering.notes
         return alive
 
-    def shrink(self, model: Any, spec: ChannelsSpec) -> Any:
+    def shrink(self, model: keras.Model, spec: ChannelsSpec) -> keras.Model:
         """Train while what will go shrinks, then remove, repair and recover; the new model."""
         from edgepress.compress.structure.shrinking import (
             ShrinkChannels,
@@ -119,7 +122,7 @@ class StructuredRun(PruningRun):
         self._say_what_the_cut_did(shrunk, surgery.model, callback.left)
         return self.finish(surgery, spec.model_copy(update={"recover_epochs": after}), "recover")
 
-    def finish(self, surgery: Surgery, spec: UnitsSpec, name: str) -> Any:
+    def finish(self, surgery: Surgery, spec: UnitsSpec, name: str) -> keras.Model:
         """Repair and recover what surgery left, where that is asked for."""
         self.optimizer = carry_optimizer(surgery, self.optimizer)
         if self.dataset is None:
@@ -157,7 +160,11 @@ class StructuredRun(PruningRun):
             repair(surgery, samples, self.context.seed, held, unseen)
 
     def train(
-        self, model: Any, training: TrainSpec, name: str, callbacks: Sequence[Any] = ()
+        self,
+        model: keras.Model,
+        training: TrainSpec,
+        name: str,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> None:
         """Train a model in place, from the optimizer's state and on to its next."""
         from edgepress.compress.training.optimization.optimizer_state import carries
@@ -172,14 +179,14 @@ class StructuredRun(PruningRun):
             model, training, name, callbacks, optimizer=self.optimizer, remarks=name != "shrink"
         )
 
-    def figures(self, model: Any) -> ModelFigures:
+    def figures(self, model: keras.Model) -> ModelFigures:
         """A model in numbers."""
         with self.timed("measure"):
             return model_figures(model, self.dataset)
 
     def result(
         self,
-        model: Any,
+        model: keras.Model,
         before: ModelFigures,
         removed: tuple[Removed, ...],
         pinned: tuple[Pinned, ...],
@@ -207,7 +214,7 @@ class StructuredRun(PruningRun):
             measured=self.measured,
         )
 
-    def _say_what_the_cut_did(self, shrunk: Any, cut: Any, left: float) -> None:
+    def _say_what_the_cut_did(self, shrunk: keras.Model, cut: keras.Model, left: float) -> None:
         assert self.dataset is not None
         split, task = self.dataset.report_split, self.dataset.task
         with self.timed("measure"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgepress.compress.data import Dataset, evaluate, open_data
 from edgepress.compress.models import load
@@ -12,6 +12,12 @@ from edgepress.compress.training.chance import chance_of
 from edgepress.compress.training.freezing.depths import blocks
 from edgepress.compress.training.freezing.select import layer_refs
 from edgepress.compress.training.linear_probe import Probe, probe
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.typing import DataLike, ModelLike
+
 
 Similarity = Literal["similar", "different"]
 Amount = Literal["small", "medium", "large"]
@@ -74,7 +80,9 @@ class Advice:
         }
 
 
-def advise(model: Any, data: Any, *, similarity: Similarity | None = None, seed: int = 0) -> Advice:
+def advise(
+    model: ModelLike, data: DataLike | None, *, similarity: Similarity | None = None, seed: int = 0
+) -> Advice:
     """Say which layers to unfreeze and which optimizer, rate and schedule to start from.
 
     Args:
@@ -114,7 +122,7 @@ def advise(model: Any, data: Any, *, similarity: Similarity | None = None, seed:
     return Advice(lines, per_class, similarity, measured)
 
 
-def _untrained(model: Any, dataset: Dataset, measured: Probe) -> str:
+def _untrained(model: keras.Model, dataset: Dataset, measured: Probe) -> str:
     """Why a model counts as one that was never trained; empty where it was."""
     split = dataset.val or dataset.report_split
     chance, value = chance_of(dataset.task, split), evaluate(model, split, dataset.task)
@@ -160,7 +168,7 @@ def _samples_per_class(dataset: Dataset) -> float:
 
 
 def _unfreeze_line(
-    model: Any,
+    model: keras.Model,
     part: Part,
     amount: Amount,
     per_class: float,

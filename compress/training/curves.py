@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.kernel.files import atomic_output
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def draw_curves(columns: Mapping[str, Sequence[float]], path: Path | str) -> Path:
@@ -59,7 +62,7 @@ def _panel(
     axes.grid(alpha=0.3)
 
 
-def save_figure(figure: Any, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure, whole or not at all."""
     with atomic_output(path, force=True) as temporary:
         figure.savefig(temporary, dpi=120)

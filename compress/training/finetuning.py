@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data import Dataset, open_data
 from edgepress.compress.data.readers.storage import Limits
@@ -25,6 +25,11 @@ from edgepress.compress.training.loop.user_callbacks import callbacks_of
 from edgepress.compress.training.loop.weight_updates import block_factors
 from edgepress.compress.training.optimization.schedules import schedule_of
 from edgepress.compress.training.training_run import fit
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.typing import DataLike, ModelLike
 
 
 @dataclass(frozen=True)
@@ -66,14 +71,14 @@ class FinetuneResult:
 
 @takes_options(FinetuneSpec)
 def finetune(
-    model: Any,
-    data: Any,
+    model: ModelLike,
+    data: DataLike,
     *,
     spec: FinetuneSpec | None = None,
-    teacher: Any = None,
+    teacher: ModelLike | None = None,
     seed: int = 0,
     state_dir: Path | None = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[keras.callbacks.Callback | str] = (),
     progress: Progress | None = None,
     **options: Any,
 ) -> FinetuneResult:
@@ -119,13 +124,13 @@ def finetune(
 
 def finetune_as(
     spec: FinetuneSpec,
-    model: Any,
-    data: Any,
+    model: ModelLike,
+    data: DataLike,
     *,
-    teacher: Any = None,
+    teacher: ModelLike | None = None,
     seed: int = 0,
     state_dir: Path | None = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[keras.callbacks.Callback | str] = (),
     progress: Progress | None = None,
 ) -> FinetuneResult:
     """Fine-tune a copy of a model as a checked spec says; see `finetune`.
@@ -157,14 +162,14 @@ def finetune_as(
 
 
 def fit_unfrozen(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset,
     spec: FinetuneSpec,
     *,
     seed: int,
     state_dir: Path | None = None,
-    callbacks: Sequence[Any] = (),
-    teacher: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback | str] = (),
+    teacher: keras.Model | None = None,
     progress: Progress | None = None,
 ) -> History:
     """`fit`, with the features of the frozen part computed once where that is possible."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,12 @@ from numpy.typing import NDArray
 from edgepress.compress.data import Dataset, Split
 from edgepress.compress.training.loop.steps import Objective, flat
 from edgepress.compress.training.teacher.distillation import answers
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
 
 # What the answers to all samples may take of the memory.
 _MOST_BYTES = 256 * 2**20
@@ -37,7 +43,7 @@ class TaughtSplit(Split):
         epoch: int,
         augment: bool = True,
         skip_batches: int = 0,
-    ) -> Any:
+    ) -> tf.data.Dataset:
         """As `Split.epoch`; targets are pairs of the targets and the answers."""
         import tensorflow as tf
 
@@ -87,7 +93,7 @@ def _ask(split: Split, objective: Objective) -> tuple[NDArray[np.float32], ...]:
     batches = split.in_order(objective.spec.batch_size)
 
     @tf.function(input_signature=(batches.element_spec[0],), autograph=False)
-    def ask(inputs: Any) -> Any:
+    def ask(inputs: Nested) -> tuple[tf.Tensor, ...]:
         return tuple(answers(objective.task, flat(objective.teacher(inputs, training=False))))
 
     parts = [[part.numpy() for part in ask(inputs)] for inputs, _ in batches]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data import Dataset, Split
 from edgepress.compress.models.rebuilding.copying import clone
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Nested, Values
+
 
 Array = NDArray[Any]
 
@@ -35,7 +41,7 @@ class Probe:
         return (self.trained - self.random) / max(1 - self.random, 1e-6)
 
 
-def probe(model: Any, dataset: Dataset, seed: int = 0) -> Probe:
+def probe(model: keras.Model, dataset: Dataset, seed: int = 0) -> Probe:
     """Compare linear probes on a model's last features with probes on random ones.
 
     Args:
@@ -60,7 +66,7 @@ def probe(model: Any, dataset: Dataset, seed: int = 0) -> Probe:
     )
 
 
-def _score(model: Any, dataset: Dataset, train: Split, held_out: Split, seed: int) -> float:
+def _score(model: keras.Model, dataset: Dataset, train: Split, held_out: Split, seed: int) -> float:
     x, y = _rows(model, dataset, train, seed)
     x_held, y_held = _rows(model, dataset, held_out, seed + 1)
     mean, spread = x.mean(0), x.std(0) + 1e-6
@@ -86,7 +92,7 @@ def _ridge(x: Array, y: Array, x_held: Array) -> Array:
     return np.asarray(x_held @ np.linalg.solve(gram, x.T @ y))
 
 
-def _rows(model: Any, dataset: Dataset, split: Split, seed: int) -> tuple[Array, Array]:
+def _rows(model: keras.Model, dataset: Dataset, split: Split, seed: int) -> tuple[Array, Array]:
     """(rows, features) before the head and (rows,) classes or (rows, values), standardisable."""
     inputs, targets = split.sample(_ROWS // 2, seed)
     given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
@@ -102,7 +108,7 @@ def _rows(model: Any, dataset: Dataset, split: Split, seed: int) -> tuple[Array,
     return features, _classes_or_values(y, dataset)
 
 
-def _features(model: Any, inputs: Any) -> Array:
+def _features(model: keras.Model, inputs: Nested) -> Array:
     """A model's output for arrays, batch by batch."""
     import keras
 
@@ -122,7 +128,7 @@ def _pixels(features: Array, y: Array, random: np.random.Generator) -> tuple[Arr
     return rows[chosen], values[chosen]
 
 
-def _first(targets: Any, dataset: Dataset) -> Any:
+def _first(targets: Nested, dataset: Dataset) -> Values:
     return next(found for found in dataset.task.target_list(targets) if found is not None)
 
 
@@ -136,7 +142,7 @@ def _classes_or_values(y: Array, dataset: Dataset) -> Array:
     return flat.astype(np.float64)
 
 
-def _feature_model(model: Any) -> Any:
+def _feature_model(model: keras.Model) -> keras.Model:
     """The model up to the input of its last layer with weights."""
     import keras
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,12 @@ from edgepress.compress.training.loop.steps import Objective, training_step
 from edgepress.compress.training.numerics.determinism import deterministic_operations
 from edgepress.compress.training.numerics.fused_norm import fused_batch_norm
 from edgepress.compress.training.optimization.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.typing import DataLike, ModelLike
+
 
 Array = NDArray[np.float64]
 
@@ -77,8 +83,8 @@ class LrRange:
 
 @takes_options(FinetuneSpec, skip=NOT_OF_RANGE_TEST)
 def lr_find(
-    model: Any,
-    data: Any,
+    model: ModelLike,
+    data: DataLike | None,
     *,
     spec: FinetuneSpec | None = None,
     lowest: float = LOWEST,
@@ -125,7 +131,7 @@ def lr_find(
 
 
 def with_found_rate(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset,
     objective: Objective,
     seed: int,
@@ -152,7 +158,7 @@ def _check(lowest: float, highest: float, steps: int) -> None:
 
 
 def measure_range(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset,
     objective: Objective,
     lowest: float = LOWEST,
@@ -174,7 +180,7 @@ def measure_range(
 
 
 def _losses(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset,
     objective: Objective,
     rates: Array,

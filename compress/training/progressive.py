@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data import Dataset, evaluate, open_data
 from edgepress.compress.errors import InputError
@@ -21,6 +21,12 @@ from edgepress.compress.training.curves import save_figure
 from edgepress.compress.training.finetuning import fit_unfrozen
 from edgepress.compress.training.freezing.depths import blocks
 from edgepress.compress.training.freezing.select import unfreeze
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.typing import DataLike, ModelLike
+
 
 _PATIENCE = 2
 
@@ -83,7 +89,9 @@ class _Trials:
     state_dir: Path | None
     progress: Progress
 
-    def run(self, start: Any, name: str, paths: Sequence[str]) -> tuple[SearchStep, Any]:
+    def run(
+        self, start: keras.Model, name: str, paths: Sequence[str]
+    ) -> tuple[SearchStep, keras.Model]:
         """Train a copy of a model with some layers unfrozen; judge it on validation data."""
         model = copy_model(start)
         unfrozen = unfreeze(model, paths, self.spec.train_batchnorm)
@@ -105,8 +113,8 @@ class _Trials:
 
 @takes_options(FinetuneSpec, skip=NOT_OF_SEARCH)
 def unfreeze_search(
-    model: Any,
-    data: Any,
+    model: ModelLike,
+    data: DataLike | None,
     *,
     spec: FinetuneSpec | None = None,
     strategies: Sequence[str] | str = (),
@@ -174,7 +182,7 @@ def _best(steps: Sequence[SearchStep], dataset: Dataset) -> int:
     )
 
 
-def _deepen(original: Any, trials: _Trials) -> Iterator[tuple[SearchStep, Any]]:
+def _deepen(original: keras.Model, trials: _Trials) -> Iterator[tuple[SearchStep, keras.Model]]:
     """Block after block from the output side, each step from the best model so far."""
     units = blocks(original)
     start, found = original, []
@@ -191,8 +199,8 @@ def _deepen(original: Any, trials: _Trials) -> Iterator[tuple[SearchStep, Any]]:
 
 
 def _compare(
-    original: Any, names: Sequence[str], trials: _Trials
-) -> Iterator[tuple[SearchStep, Any]]:
+    original: keras.Model, names: Sequence[str], trials: _Trials
+) -> Iterator[tuple[SearchStep, keras.Model]]:
     units = blocks(original)
     middle = units[len(units) // 3 : max(len(units) // 3 + 1, -(-2 * len(units) // 3))]
     parts = {"top": units[-1:], "middle": middle, "bottom": units[:1], "all": units}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.data import Dataset, Task, figures
 from edgepress.compress.errors import InputError, Stopped
@@ -37,19 +37,22 @@ from edgepress.compress.training.optimization.optimizers import OPTIMIZERS
 from edgepress.compress.training.teacher.distillation import check_teacher
 from edgepress.compress.training.teacher.feature_matching import recorders
 
+if TYPE_CHECKING:
+    import keras
+
 
 def fit(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset,
     spec: TrainSpec,
     *,
     seed: int = 0,
     state_dir: Path | None = None,
-    callbacks: Sequence[Any] = (),
-    teacher: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    teacher: keras.Model | None = None,
     progress: Progress | None = None,
     factors: Factors | None = None,
-    optimizer: Any = None,
+    optimizer: keras.Optimizer | None = None,
     prompt: bool = False,
 ) -> History:
     """Train what is trainable of a model, in place.
@@ -128,16 +131,16 @@ def fit(
 
 
 def _run(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset,
     objective: Objective,
     *,
     seed: int,
     checkpoints: Checkpoints,
-    callbacks: Sequence[Any],
+    callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
     factors: Factors | None,
-    optimizer: Any,
+    optimizer: keras.Optimizer | None,
     prompt: bool,
 ) -> Loop:
     """Train deterministically, with the fused normalisation in model and teacher."""
@@ -174,7 +177,7 @@ def _run(
 
 
 @contextmanager
-def _swapped(model: Any, objective: Objective) -> Iterator[None]:
+def _swapped(model: keras.Model, objective: Objective) -> Iterator[None]:
     """Let the layers of model and teacher compute as the training wants them to."""
     kind = resolve_compute(objective.spec.compute)
     with ExitStack() as stack:
@@ -188,7 +191,9 @@ def _swapped(model: Any, objective: Objective) -> Iterator[None]:
         yield
 
 
-def _objective(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> Objective:
+def _objective(
+    model: keras.Model, dataset: Dataset, spec: TrainSpec, teacher: keras.Model | None
+) -> Objective:
     own, others = recorders(model, teacher, spec.distill_layers)
     weights = class_weights(spec.class_weights, model, dataset)
     if dataset.unlabelled:
@@ -196,7 +201,9 @@ def _objective(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> O
     return Objective(dataset.task, spec, teacher, weights, own, others)
 
 
-def _check(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> None:
+def _check(
+    model: keras.Model, dataset: Dataset, spec: TrainSpec, teacher: keras.Model | None
+) -> None:
     refuse_own_step(model)
     if dataset.training_split.size == 0:
         raise InputError("the training split is empty")
@@ -217,7 +224,12 @@ def _check(model: Any, dataset: Dataset, spec: TrainSpec, teacher: Any) -> None:
 
 
 def _key(
-    model: Any, dataset: Dataset, spec: TrainSpec, seed: int, teacher: Any, optimizer: Any
+    model: keras.Model,
+    dataset: Dataset,
+    spec: TrainSpec,
+    seed: int,
+    teacher: keras.Model | None,
+    optimizer: keras.Optimizer | None,
 ) -> str:
     """Says which training a state belongs to."""
     carried = carries(optimizer, OPTIMIZERS[spec.optimizer](spec))
@@ -232,7 +244,7 @@ def _key(
     )
 
 
-def _uncalled(model: Any, task: Task) -> tuple[str, ...]:
+def _uncalled(model: keras.Model, task: Task) -> tuple[str, ...]:
     """A note where a model's class has figures of its own, which are not taken."""
     own = own_training(model)
     parts = ("compute_metrics", "test_step")
@@ -243,7 +255,7 @@ def _uncalled(model: Any, task: Task) -> tuple[str, ...]:
     return (f"{said}: the figures are the task's {task.metric}",)
 
 
-def _nothing_to_train(model: Any) -> tuple[str, ...]:
+def _nothing_to_train(model: keras.Model) -> tuple[str, ...]:
     """A note where a training would leave every weight as it is."""
     import keras
 

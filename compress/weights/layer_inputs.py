@@ -6,13 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from edgepress.compress.weights.masks.prunable import PrunableWeight
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
 
 BATCH = 32
 
@@ -44,7 +51,7 @@ def reader_for(kernel: PrunableWeight) -> Reader | None:
     return _patch_reader(kind, layer, kernel.shape)
 
 
-def _einsum_reader(layer: Any) -> Reader | None:
+def _einsum_reader(layer: keras.Layer) -> Reader | None:
     """Readable where input, kernel and result name the summed and the made axes in one order."""
     operands, result = layer.equation.replace(" ", "").split("->")
     inputs, kernel = operands.split(",")
@@ -56,7 +63,7 @@ def _einsum_reader(layer: Any) -> Reader | None:
     return Reader(1, lambda value, _group: value.reshape(-1, prod(value.shape[-axes:])))
 
 
-def _patch_reader(kind: type, layer: Any, shape: tuple[int, ...]) -> Reader:
+def _patch_reader(kind: type, layer: keras.Layer, shape: tuple[int, ...]) -> Reader:
     """A convolution whose kernel is the identity gives the patches that the layer sees."""
     size = prod(shape[:-1])
     patches = kind(
@@ -71,7 +78,7 @@ def _patch_reader(kind: type, layer: Any, shape: tuple[int, ...]) -> Reader:
     patches.build((None, *([None] * (len(shape) - 2)), channels))
     patches.kernel.assign(np.eye(size, dtype=np.float32).reshape(*shape[:-1], size))
 
-    def rows(inputs: Any, group: int) -> Any:
+    def rows(inputs: tf.Tensor, group: int) -> NDArray[np.float32]:
         part = inputs[..., group * channels : (group + 1) * channels]
         return np.asarray(patches(part)).reshape(-1, size)
 
@@ -79,12 +86,12 @@ def _patch_reader(kind: type, layer: Any, shape: tuple[int, ...]) -> Reader:
 
 
 @contextmanager
-def recorded(layer: Any) -> Iterator[list[Any]]:
+def recorded(layer: keras.Layer) -> Iterator[list[tf.Tensor]]:
     """The inputs that a layer is called with inside the block, one entry for each call."""
     inputs: list[Any] = []
     call = layer.call
 
-    def record(value: Any, *args: Any, **options: Any) -> Any:
+    def record(value: tf.Tensor, *args: Any, **options: Any) -> tf.Tensor:
         inputs.append(value)
         return call(value, *args, **options)
 
@@ -95,7 +102,9 @@ def recorded(layer: Any) -> Iterator[list[Any]]:
         object.__delattr__(layer, "call")
 
 
-def batches(model: Any, samples: Mapping[str, Float[np.ndarray, "..."]]) -> Iterator[Any]:
+def batches(
+    model: keras.Model, samples: Mapping[str, Float[np.ndarray, "..."]]
+) -> Iterator[Nested]:
     """Samples, given by input name, in batches of the structure that a model takes."""
     names = [tensor._keras_history.operation.name for tensor in model.inputs]
     arrays = [samples[name] for name in names] if len(names) > 1 else list(samples.values())
@@ -105,7 +114,9 @@ def batches(model: Any, samples: Mapping[str, Float[np.ndarray, "..."]]) -> Iter
         yield parts[0] if single else keras.tree.pack_sequence_as(model.input, parts)
 
 
-def inputs_of(model: Any, layer: Any, batch: Any) -> list[Any] | None:
+def inputs_of(
+    model: keras.Model, layer: keras.Layer, batch: Nested
+) -> list[NDArray[np.float32]] | None:
     """The arrays that a layer receives for one batch, or None where they can't be seen.
 
     They can't where the layer runs inside a compiled function or loop.

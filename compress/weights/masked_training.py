@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -16,6 +16,10 @@ import numpy as np
 from edgepress.compress.weights.allocation.planning import MaskPlan
 from edgepress.compress.weights.masks.masks import Mask
 from edgepress.compress.weights.masks.prunable import PrunableWeight
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tensorflow_model_optimization.python.core.sparsity.keras.pruning_impl import Pruning
 
 
 class MaskEngine:
@@ -86,11 +90,11 @@ class HoldMasks(keras.callbacks.Callback):
         self._engine = MaskEngine(kernels)
         self._engine.set(masks)
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Apply the masks before the first step."""
         self._engine.apply()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Apply the masks after each step."""
         self._engine.apply()
 
@@ -113,7 +117,7 @@ class GradualMasks(keras.callbacks.Callback):
         self._engine = MaskEngine(plan.kernels)
         self._step = 0
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Make masks anew where the schedule says so."""
         sparsity = self._turns.get(self._step)
         if sparsity is None:
@@ -125,7 +129,7 @@ class GradualMasks(keras.callbacks.Callback):
             self._engine.set(self._plan.masks(sparsity))
         self._engine.apply()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Apply the masks after each step."""
         self._engine.apply()
         self._step += 1
@@ -154,17 +158,17 @@ class GradualMasks(keras.callbacks.Callback):
 class _Dial:
     """A TFMOT schedule whose sparsity is read from a variable; it is asked only when a turn is."""
 
-    def __init__(self, sparsity: Any) -> None:
+    def __init__(self, sparsity: tf.Variable) -> None:
         self._sparsity = sparsity
 
-    def __call__(self, step: Any) -> tuple[Any, Any]:
+    def __call__(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Variable]:
         import tensorflow as tf
 
         del step
         return tf.constant(True), self._sparsity
 
 
-def pruning_engine() -> Any:
+def pruning_engine() -> type[Pruning]:
     """TFMOT's `Pruning` class; importing it must not turn child processes to legacy Keras."""
     before = os.environ.get("TF_USE_LEGACY_KERAS")
     from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl

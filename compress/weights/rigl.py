@@ -87,7 +87,7 @@ class RegrownMasks(keras.callbacks.Callback):
         """Whether the masks have come to rest; a model of before can't be the one to keep."""
         return self._step > self._end
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Move the masks where it is their turn."""
         if self._step and self._step <= self._end and self._step % self._frequency == 0:
             share = _EXCHANGED / 2 * (1 + cos(pi * self._step / self._end))
@@ -101,7 +101,7 @@ class RegrownMasks(keras.callbacks.Callback):
         self._engine.set(self._masks)
         self._engine.apply()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Apply the masks after each step."""
         self._engine.apply()
         self._step += 1
@@ -125,7 +125,7 @@ class RegrownMasks(keras.callbacks.Callback):
 
 
 def loss_gradients(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset,
     kernels: tuple[PrunableWeight, ...],
     samples: int,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -27,6 +27,10 @@ from edgepress.compress.weights.allocation.planning import MaskPlan, apply_masks
 from edgepress.compress.weights.layer_inputs import batches, inputs_of, reader_for
 from edgepress.compress.weights.masks.masks import Mask
 from edgepress.compress.weights.masks.prunable import PrunableWeight, walk_layers
+
+if TYPE_CHECKING:
+    import keras
+
 
 _DAMPING = 0.01
 # Stages in which a mask grows: as many as the inverses for each output allow within the budget of
@@ -51,8 +55,8 @@ class Normal:
 
 
 def refit_and_mask(
-    source: Any,
-    model: Any,
+    source: keras.Model,
+    model: keras.Model,
     plan: MaskPlan,
     samples: Mapping[str, Float[np.ndarray, "..."]],
     progress: Progress,
@@ -91,8 +95,8 @@ def refit_and_mask(
 
 
 def _normals(
-    models: tuple[Any, Any],
-    dense_layer: Any,
+    models: tuple[keras.Model, keras.Model],
+    dense_layer: keras.Layer,
     kernel: PrunableWeight,
     samples: Mapping[str, Float[np.ndarray, "..."]],
 ) -> list[Normal]:
@@ -246,7 +250,7 @@ def _assign(kernel: PrunableWeight, weights: Float[np.ndarray, "r o"]) -> None:
         bias.assign(weights[rows].reshape(bias.shape))
 
 
-def _bias(kernel: PrunableWeight) -> Any:
+def _bias(kernel: PrunableWeight) -> keras.Variable | None:
     """The layer's bias, where it has one for each output."""
     bias = getattr(kernel.layer, "bias", None)
     outputs = kernel.layout.shape(kernel.shape)[2]

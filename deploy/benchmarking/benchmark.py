@@ -33,6 +33,7 @@ from edgepress.deploy.targets.runnable import takes_files, why_not
 
 if TYPE_CHECKING:
     from edgepress.compress.data import Dataset
+    from edgepress.compress.typing import DataLike
 
 _JUDGED_AT_ONCE = 512
 
@@ -43,7 +44,7 @@ def benchmark(
     *,
     devices: Sequence[str | Target] | str | None = None,
     spec: BenchmarkSpec | None = None,
-    data: Any = None,
+    data: DataLike | None = None,
     model: Any = None,
     names: Sequence[str] = (),
     seed: int = 0,
@@ -109,7 +110,7 @@ def _plan(spec: BenchmarkSpec, seed: int) -> Plan:
     return Plan(runs=spec.runs, launches=spec.launches, max_seconds=spec.max_seconds, seed=seed)
 
 
-def _opened(data: Any, model: Any, first: Path, seed: int) -> Dataset:
+def _opened(data: DataLike | None, model: Any, first: Path, seed: int) -> Dataset:
     """The data set, understood through the model or, without one, through an artifact."""
     from edgepress.compress.data import Dataset, open_data
     from edgepress.deploy.sources.opening import open_source
@@ -122,7 +123,12 @@ def _opened(data: Any, model: Any, first: Path, seed: int) -> Dataset:
 
 
 def benchmark_run(
-    files: Sequence[RunFile], spec: BenchmarkSpec, *, data: Any, seed: int, progress: Progress
+    files: Sequence[RunFile],
+    spec: BenchmarkSpec,
+    *,
+    data: Dataset | None,
+    seed: int,
+    progress: Progress,
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Measure the files of a run; what can't be measured is told, not raised.
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,10 @@ from edgepress.deploy.exporting.export import convert
 from edgepress.deploy.process.sharing import working
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.targets import target_for
+
+if TYPE_CHECKING:
+    import keras
+
 
 _PACKED = {"gzip": gzip_size, "zstd": zstd_size}
 _PLAN = Plan(runs=150, launches=3, rounds=5, max_seconds=30.0)
@@ -102,22 +106,22 @@ class Bench:
         self._options, self._progress = options, progress
         self._first: tuple[bytes, float] | None = None
 
-    def size(self, model: Any) -> float:
+    def size(self, model: keras.Model) -> float:
         """Bytes of the model as a float32 TFLite file."""
         with self._file(model) as path:
             return float(path.stat().st_size)
 
-    def packed_size(self, model: Any, packing: str) -> float:
+    def packed_size(self, model: keras.Model, packing: str) -> float:
         """Bytes of that file as gzip or zstd packs it."""
         with self._file(model) as path:
             return float(_PACKED[packing](path))
 
-    def arena(self, model: Any) -> float:
+    def arena(self, model: keras.Model) -> float:
         """Bytes of that file's activations in RAM."""
         with self._file(model) as path:
             return float(plan_arena(path).arena_bytes)
 
-    def latency(self, model: Any) -> float:
+    def latency(self, model: keras.Model) -> float:
         """Milliseconds of that file on the device.
 
         The first model's is the median; each later one is measured in turns with the first, and
@@ -140,7 +144,7 @@ class Bench:
         return clock.times(sizes)
 
     @contextmanager
-    def _file(self, model: Any) -> Iterator[Path]:
+    def _file(self, model: keras.Model) -> Iterator[Path]:
         with scratch_folder() as folder:
             path = folder / "model.tflite"
             problem = convert(model, path, "tflite", "float32", self._worker)

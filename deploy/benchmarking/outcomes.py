@@ -21,6 +21,7 @@ from edgepress.compress.data.metrics.shares import is_among
 
 if TYPE_CHECKING:
     from edgepress.compress.data.tasks import OutputTask, Task
+    from edgepress.compress.keras_types import Nested
 
 Array = NDArray[Any]
 # Draws of a metric that can't be taken sample by sample, and how few are worth keeping.
@@ -121,7 +122,7 @@ def _sums(values: Array) -> Array:
     return values.reshape(len(values), -1).sum(1).astype(np.float64)
 
 
-def outcomes_of(task: Task, outputs: Sequence[Array], targets: Any) -> list[Result]:
+def outcomes_of(task: Task, outputs: Sequence[Array], targets: Nested) -> list[Result]:
     """What became of each sample: over all outputs, then by output where there are several.
 
     Args:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.benchmarks.records.rows import BenchmarkRecord, BenchmarkRow
 from edgepress.benchmarks.results import BenchmarkResult
@@ -21,6 +21,10 @@ from edgepress.deploy.exporting.size_notes import more_conversions, unrolled
 from edgepress.deploy.sources.formats.onnx_reading import read_onnx, signature, stored_as
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
 from edgepress.deploy.sources.signature import Signature
+
+if TYPE_CHECKING:
+    import onnx
+
 
 # Weights of two precisions of one network differ by what a converter folds.
 _SAME_NETWORK = 0.02
@@ -180,7 +184,7 @@ def _read_onnx(path: Path) -> NetworkFile:
     return NetworkFile("onnx", stored_as(model), _shapes(signature(model)), _sum(stored), kinds)
 
 
-def _groups(node: Any) -> int:
+def _groups(node: onnx.NodeProto) -> int:
     return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
 
 

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from edgepress.benchmarks.number_format import time_mark, verdict_text
+from edgepress.benchmarks.number_format import (
+    ABSENT,
+    bytes_text,
+    counted,
+    metric_text,
+    ms_text,
+    significant,
+    time_mark,
+)
+from edgepress.benchmarks.report import benches
 from edgepress.benchmarks.report.output_rows import TITLE, outputs_of_benchmark
-from edgepress.deploy.cli import display
+from edgepress.benchmarks.report.view_model import profile
 from edgepress.deploy.cli.gate import say_changes
+from edgepress.deploy.cli.table_layouts import COMPARED, OPERATORS, OUTPUT_ROWS, ROWS
+from edgepress.deploy.cli.tables import show_grid, show_table
 
 
 def show_benchmark(document: dict[str, Any]) -> None:
-    """Rows and comparisons as tables."""
+    """Rows and comparisons as tables, in the words of the report's page."""
     _show_rows(document)
     outputs = outputs_of_benchmark(document["rows"])
     if outputs:
-        display.show_grid(TITLE, outputs)
+        show_grid(OUTPUT_ROWS, TITLE, outputs)
+    compared = benches.comparisons(document)
+    if compared:
+        show_grid(COMPARED, "Ratios of time", compared)
     several = len(document["devices"]) > 1
-    if document["comparisons"]:
-        names = {row["artifact"]: row["label"] for row in document["rows"]}
-        display.print_table(
-            "Ratios of time",
-            [*["device"] * several, "a", "b", "b / a", "95 % interval", "verdict"],
-            [
-                [*[c["device"]] * several, names[c["a"]], names[c["b"]], c["ratio"],
-                 "{:.3f} to {:.3f}".format(*c["ci95"]), verdict_text(c["verdict"])]
-                for c in document["comparisons"]
-            ],
-        )  # fmt: skip
-    for profile in document["profiles"]:
-        _show_profile(profile)
+    for name, grid in profile(document["profiles"]):
+        show_grid(OPERATORS, f"Time by operator: {name}", grid)
+    _say_peaks(document["profiles"])
     say_changes(document)
     for device in document["devices"]:
         where = f" on {device['name']}" if several else ""
         if device.get("smallest_difference"):
-            least = f"{device['smallest_difference']:.1%}"
-            click.echo(f"smallest difference that this run can see{where}: {least}")
+            least = significant(100 * device["smallest_difference"], 2)
+            click.echo(f"smallest difference that this run can see{where}: {least} %")
         for line in device.get("warnings", []):
             click.echo(f"note{where}: {line}")
     _show_notes(document["rows"])
@@ -47,31 +50,49 @@ def show_benchmark(document: dict[str, Any]) -> None:
 def _show_rows(document: dict[str, Any]) -> None:
     """The figures of each row, and below them how they were got."""
     rows, several = document["rows"], len(document["devices"]) > 1
-    metric = next((r["metric"] for r in rows if r["value"] is not None), None)
-    energy = any("energy_mj" in row for row in rows)
-    display.print_table(
+    known = [(r["metric"], r.get("split")) for r in rows if r["value"] is not None]
+    metrics = {f"{name} ({split})" if split else str(name) for name, split in known}
+    show_table(
+        ROWS,
         f"On {', '.join(d['name'] for d in document['devices'])}",
-        ["file", "bytes", "gzip", "zstd", "median ms", "95 % interval", "p90", "p99", "per second",
-         "first ms", "peak memory", "arena", *["mJ"] * energy, metric or "metric"],
         [
-            [f"{row['label']} ({row['device']})" if several else row["label"], row["bytes"],
-             row["gzip_bytes"], row["zstd_bytes"], _median(row),
-             "{:.4g} to {:.4g}".format(*row["ci95_ms"]),
-             row["p90_ms"], row["p99_ms"], row["throughput_per_s"], row["first_ms"],
-             row["peak_memory_bytes"], row["arena_bytes"], *[row.get("energy_mj")] * energy,
-             row["value"]]
+            [f"{row['label']} ({row['device']})" if several else row["label"], *_cells(row)]
             for row in rows
         ],
-    )  # fmt: skip
+        {"metric": metrics.pop()} if len(metrics) == 1 else {},
+    )
     for way in dict.fromkeys(_way(row) for row in rows):
         holders = [row["label"] for row in rows if _way(row) == way]
         click.echo(f"{way}: {', '.join(dict.fromkeys(holders))}")
 
 
-def _median(row: dict[str, Any]) -> Any:
-    """A row's latency, marked where it is no real time."""
+def _cells(row: dict[str, Any]) -> list[str]:
+    """A row's figures in the columns of `ROWS`."""
+    low, high = row["ci95_ms"]
+    rate, energy = row["throughput_per_s"], row.get("energy_mj")
+    return [
+        _time(row, ms_text(row["median_ms"])),
+        _time(row, f"{ms_text(low)} … {ms_text(high)}"),
+        bytes_text(row["bytes"]),
+        metric_text(row["metric"], row["value"]),
+        _time(row, ms_text(row["p90_ms"])),
+        _time(row, ms_text(row["p99_ms"])),
+        _time(row, ABSENT if rate is None else significant(rate)),
+        _time(row, ms_text(row["first_ms"])),
+        _time(row, ms_text(row.get("load_ms"))),
+        bytes_text(row["gzip_bytes"]),
+        bytes_text(row["zstd_bytes"]),
+        bytes_text(row["arena_bytes"]),
+        bytes_text(row["peak_memory_bytes"]),
+        ABSENT if energy is None else f"{significant(energy)} mJ",
+        str(row["runs"]),
+    ]
+
+
+def _time(row: dict[str, Any], text: str) -> str:
+    """A time, marked where it is no real one."""
     mark = time_mark(row).partition(":")[0]
-    return f"{row['median_ms']:.4g} ({mark})" if mark else row["median_ms"]
+    return f"{text} ({mark})" if mark and text != ABSENT else text
 
 
 def _way(row: dict[str, Any]) -> str:
@@ -84,31 +105,21 @@ def _way(row: dict[str, Any]) -> str:
         "" if row["xnnpack"] in (None, True) else "without XNNPACK",
         *delegates,
         *(p for p in providers if p != "CPUExecutionProvider"),
-        f"{row['threads']} thread" + "s" * (row["threads"] > 1),
-        f"{row['runs']} runs in {row['launches']} launch" + "es" * (row["launches"] > 1),
+        counted(row["threads"], "thread"),
+        f"{counted(row['runs'], 'run')} in {counted(row['launches'], 'launch', 'launches')}",
     ]
     return ", ".join(word for word in words if word)
 
 
-def _show_profile(profile: dict[str, Any]) -> None:
-    """The twenty operators that take the most time, against what the device can do at best."""
-    best = profile["peak"]
-    display.print_table(
-        f"Time by operator on {profile['device']}: {Path(profile['artifact']).name}",
-        ["output", "operator", "ms", "share", "MACs", "GFLOP/s", "of peak", "bound by"],
-        [
-            [op["name"][-60:], op["operator"], op["ms"], f"{op['share']:.1%}", op["macs"],
-             op["gflops"], display.percent(op["of_peak"]), op["bound"]]
-            for op in sorted(profile["operators"], key=lambda o: -o["ms"])[:20]
-        ],
-    )  # fmt: skip
-    if best:
-        click.echo(
-            f"measured peak: {best['gflops']:.4g} GFLOP/s in float32 products,"
-            f" {best['gbytes_per_s']:.4g} GB/s from memory"
-        )
-    for note in profile["notes"]:
-        click.echo(f"note: {note}")
+def _say_peaks(profiles: list[dict[str, Any]]) -> None:
+    """What the devices of profiles can do at best."""
+    for entry in profiles:
+        best = entry["peak"]
+        if best:
+            click.echo(
+                f"measured peak of {entry['device']}: {significant(best['gflops'])} GFLOP/s in"
+                f" float32 products, {significant(best['gbytes_per_s'])} GB/s from memory"
+            )
 
 
 def _show_notes(rows: list[dict[str, Any]]) -> None:
@@ -126,5 +137,7 @@ def _doubts(row: dict[str, Any]) -> list[str]:
         return [f"times on {row['device']} are not those of real hardware: they are never ranked"]
     found = [] if row["steady"] else ["the latency was still falling when the warm-up was over"]
     if row["outliers"] > 0.05 * row["runs"]:
-        found.append(f"{row['outliers']} of {row['runs']} runs are outliers; all of them count")
+        found.append(
+            f"{row['outliers']} of {counted(row['runs'], 'run')} are outliers; all of them count"
+        )
     return found

@@ -1,4 +1,4 @@
-"""What people see: progress on standard error, tables on standard output."""
+"""What people see: progress and remarks on standard error, one JSON document on standard output."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
-
-if TYPE_CHECKING:
-    from edgepress.benchmarks.report.view_model import Grid
-
-
-# Of a time that isn't real, where a cell has no room for more.
-_MARK = "(estimate)"
 
 
 class ConsoleProgress:
@@ -151,82 +144,8 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table on standard output, numbers to the right."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(header_style="bold")
-    rows = [[_cell(value) for value in row] for row in rows]
-    for number, column in enumerate(columns):
-        right = number > 0 and all(_is_number(row[number]) for row in rows)
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # plain: a name may look like rich's markup
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    # Not as the table's own: that is folded to the table's width.
-    console.print(title, style="italic", markup=False)
-    console.print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return str(value)
-
-
-def _is_number(text: str) -> bool:
-    return text == "-" or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
-
-
-def show_grid(title: str, grid: Grid) -> None:
-    """A table of a report on the terminal; times that aren't real have a short mark there."""
-    from edgepress.benchmarks.records.rows import NOT_REAL
-
-    rows = [[cell.replace(NOT_REAL, _MARK).replace("\n", " ") for cell in row] for row in grid.rows]
-    print_table(title, list(grid.columns), rows)
-    for note in grid.notes:
-        click.echo(f"  {note}")
-    if any(_MARK in cell for row in rows for cell in row):
-        click.echo(f"  {_MARK}: {NOT_REAL}")
-
-
-def print_outputs(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """The metric of each output, where there are several.
-
-    Args:
-        rows: `OutputMetric`s by field.
-        columns: What stands over the value beside it and over the value.
-    """
-    if len(rows) < 2:
-        return
-    print_table(
-        "By output; * is in the figure above",
-        ["output", "metric", *columns],
-        [
-            [f"{r['output']}{' *' if r['headline'] else ''}", r["metric"], r["source_value"],
-             r["value"]]
-            for r in rows
-        ],
-    )  # fmt: skip
-
-
 def percent(value: float | None) -> str:
     """A share as a percentage; only all of it is 100 %."""
-    from edgepress.benchmarks.number_format import share_text
+    from edgepress.benchmarks.number_format import ABSENT, share_text
 
-    return "-" if value is None else share_text(value)
-
-
-def change(before: float | None, after: float | None) -> str:
-    """The ratio of two figures as a change, such as `-49.8 %`."""
-    if not before or after is None:
-        return "-"
-    return f"{100 * (after / before - 1):+.1f} %"
+    return ABSENT if value is None else share_text(value)

@@ -14,6 +14,7 @@ from edgepress.benchmarks.gate.comparison import GateResult, compare_documents
 from edgepress.benchmarks.gate.identity import document_keys, pair_files
 from edgepress.benchmarks.gate.tolerances import Tolerances
 from edgepress.benchmarks.history import Earlier, find_earlier, is_history
+from edgepress.benchmarks.number_format import counted
 from edgepress.compress.errors import InputError
 from edgepress.deploy.cli.options import Values, given, spec_from
 
@@ -153,5 +154,4 @@ def regression_message(found: GateResult) -> str:
     worse = found.regressions
     if not worse:
         return ""
-    count = f"{len(worse)} regression{'s' * (len(worse) > 1)}: "
-    return count + "; ".join(change.sentence for change in worse)
+    return f"{counted(len(worse), 'regression')}: " + "; ".join(change.sentence for change in worse)

@@ -9,6 +9,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from edgepress.deploy.cli.examples import EXAMPLES
+from edgepress.deploy.cli.tables import check_shown
 from edgepress.deploy.cli.valid_names import NamedValue
 
 # Kind of spec → the section's title, and the fields that every day needs.
@@ -80,7 +82,9 @@ class SectionedCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep what was typed, since errors name an option by the name that the user chose."""
         ctx.meta[_TYPED] = frozenset(word.partition("=")[0] for word in args)
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        check_shown(ctx, ctx.params.get("as_json", False))
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by section; without `--help-all` only those of every day."""
@@ -102,10 +106,30 @@ class SectionedCommand(click.Command):
             formatter.write_paragraph()
             formatter.write_text(f"{hidden} more options: {ctx.command_path} --help-all")
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(ctx, formatter)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete as click does, without older names."""
         aliases = {a for p in self.params if isinstance(p, SpecOption) for a in p.aliases}
         return [i for i in super().shell_complete(ctx, incomplete) if i.value not in aliases]
+
+
+class GroupWithExamples(click.Group):
+    """A group of commands whose help ends with examples."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(ctx, formatter)
+
+
+def write_examples(ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    """Write a command's examples, each line as it is typed."""
+    lines = EXAMPLES.get(ctx.command.name or "", ())
+    if lines:
+        with formatter.section("Examples"):
+            formatter.write("".join(f"  {line}\n" for line in lines))
 
 
 def as_typed(option: click.Parameter, ctx: click.Context) -> str:
@@ -140,7 +164,7 @@ def _record(option: click.Option, ctx: click.Context) -> Iterator[tuple[str, str
     if record is None:
         return
     names, text = record
-    if isinstance(option.type, NamedValue):
+    if isinstance(option.type, NamedValue) and option.type.listed():
         text, bracket, default = text.partition(" [default:")
         text = f"{text.rstrip('.')}. {option.type.listed()}{bracket and '.'}{bracket}{default}"
     yield names, text

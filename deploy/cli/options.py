@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -16,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import check_output
+from edgepress.compress.specs.amounts import parse_duration
 from edgepress.compress.specs.construction import fields_of, make_spec
 from edgepress.compress.specs.descriptions import field_helps
 from edgepress.compress.specs.recipe import DataSpec
@@ -23,6 +25,12 @@ from edgepress.compress.specs.training import LARGEST_SEED
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SpecOption, as_typed, print_all_help
 from edgepress.deploy.cli.valid_names import type_of_field
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.deploy.sources.source import Source
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=BaseModel)
@@ -60,10 +68,27 @@ def spec_options(
                     "cls": SpecOption, "spec": kind.__name__, "field": name, "aliases": older
                 }  # fmt: skip
                 words = [f"--{option}", *older, prefix + name]
-                function = _option(words, field, helps.get(name, ""), settings)(function)
+                text = _in_words_of_options(helps.get(name, ""), name, kind, names)
+                function = _option(words, field, text, settings)(function)
         return function
 
     return decorate
+
+
+def _in_words_of_options(
+    text: str, name: str, kind: type[BaseModel], renamed: Mapping[str, str]
+) -> str:
+    """A field's text with options where it names fields, and quotes around other literal words."""
+    recover = name.startswith("recover_")
+
+    def word(found: re.Match[str]) -> str:
+        beside = (f"recover_{found[1]}", found[1]) if recover else (found[1],)
+        field = next((f for f in beside if f in fields_of(kind)), None)
+        if field is None:
+            return f'"{found[1]}"'
+        return f"--{renamed.get(field, field.replace('_', '-'))}"
+
+    return re.sub(r"`([^`]+)`", word, text)
 
 
 def benchmark_options(function: F) -> F:
@@ -75,7 +100,8 @@ def benchmark_options(function: F) -> F:
 
 def _option(words: list[str], field: FieldInfo, text: str, settings: Values) -> Callable[[F], F]:
     default = field.get_default(call_default_factory=True)
-    if default not in (None, (), "", {}) and not isinstance(default, bool):
+    told = "default" in text.lower()
+    if not told and default not in (None, (), "", {}) and not isinstance(default, bool):
         shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
         text = f"{text.rstrip('.')} [default: {shown}]"
     kind = _plain(field.annotation)
@@ -110,6 +136,21 @@ def _plain(annotation: Any) -> Any:
 def _repeats(kind: Any) -> bool:
     """Whether several values are given by repeating the option, not behind commas."""
     return typing.get_origin(kind) is dict or typing.get_args(kind)[:1] == (str,)
+
+
+def seconds_of(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> float | None:
+    """Read the text of an option as a time; a callback of click.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    del context, parameter
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def given(values: Mapping[str, Any], kind: type[BaseModel], skip: Iterable[str] = ()) -> Values:
@@ -258,14 +299,14 @@ def model_argument(function: F) -> F:
     return click.argument("model", metavar="MODEL", type=click.Path())(function)
 
 
-def load_model(values: Mapping[str, Any]) -> Any:
+def load_model(values: Mapping[str, Any]) -> keras.Model:
     """Load the model that the command line names."""
     from edgepress.compress.models import load
 
     return load(values["model"], values.get("custom_objects"), values.get("unsafe_lambda", False))
 
 
-def open_model(values: Mapping[str, Any]) -> Any:
+def open_model(values: Mapping[str, Any]) -> Source:
     """The model that the command line names as a `Source`: a file without a Keras model too."""
     from edgepress.deploy.sources.opening import open_source
 

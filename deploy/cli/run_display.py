@@ -12,11 +12,18 @@ from edgepress.benchmarks.report.markdown import grids
 from edgepress.benchmarks.report.view_model import left_out_notes
 from edgepress.compress.errors import CheckFailed, DeviceError, Stopped
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.table_layouts import BEFORE_AFTER, FILES, STAGE_OUTPUTS, STAGES
+from edgepress.deploy.cli.tables import say_styled, show_grid
 from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.pipeline import RunResult, run
 from edgepress.deploy.recipe import Recipe
 
-_TABLES = ("What each stage changed", "Files", output_rows.TITLE, "Before and after")
+_TABLES = {
+    "What each stage changed": STAGES,
+    "Files": FILES,
+    output_rows.TITLE: STAGE_OUTPUTS,
+    "Before and after": BEFORE_AFTER,
+}
 # Items of a verdict that one line of an error names.
 _SHOWN = 4
 
@@ -51,7 +58,7 @@ def finish(result: RunResult, as_json: bool) -> None:
     if as_json:
         display.print_json(result.to_json())
     else:
-        _show(result)
+        show_run(result)
     verdict = result.verdict
     if verdict.exit_code == 1:
         raise CheckFailed(_in_one_line(verdict))
@@ -69,17 +76,18 @@ def _in_one_line(verdict: Verdict) -> str:
     return f"{verdict.headline}: {'; '.join(lines)}"
 
 
-def _show(result: RunResult) -> None:
+def show_run(result: RunResult) -> None:
+    """The tables of a run, its remarks and its verdict."""
     run = result.told
     for title, grid in grids(run):
         if title in _TABLES:
-            display.show_grid(title, grid)
+            show_grid(_TABLES[title], title, grid)
     for warning in run.warnings:
         click.echo(f"note: {warning}")
     for note in (*run.benchmark.remarks, *left_out_notes(run)):
         click.echo(f"note: {note}")
     verdict = result.verdict
-    click.echo(verdict.headline)
+    say_styled(verdict.headline, "green" if verdict.accepted else "red")
     for line in verdict.lines:
         click.echo(f"- {line}")
     folder = result.folder

@@ -26,14 +26,20 @@ class NamedValue(click.types.StringParamType):
     Args:
         names: The names by what they are for; an empty text where that needs no saying.
         more: What else may be given.
+        listed: Whether the help lists them.
     """
 
-    def __init__(self, names: Callable[[], dict[str, Iterable[str]]], more: str = "") -> None:
+    def __init__(
+        self, names: Callable[[], dict[str, Iterable[str]]], more: str = "", listed: bool = True
+    ) -> None:
         self._names = names
         self._more = more
+        self._listed = listed
 
     def listed(self) -> str:
-        """The names as the help lists them."""
+        """The names as the help lists them; empty where it doesn't."""
+        if not self._listed:
+            return ""
         parts = [
             (f"{use}: " if use else "one of ") + ", ".join(names)
             for use, names in self._names().items()
@@ -83,6 +89,20 @@ def _augmentations() -> dict[str, Iterable[str]]:
     return {"": [*AUGMENTATIONS, *LAYERS]}
 
 
+def _devices() -> dict[str, Iterable[str]]:
+    """Kinds of addresses, and the names in the user's devices file where that can be read."""
+    from edgepress.compress.errors import InputError
+    from edgepress.deploy.targets.devices_file import list_devices
+
+    kinds = ["local", "ssh://", "adb:", "mcu:tflm", "mcu:ethos-u55-128"]
+    try:
+        return {"": [*list_devices(), *kinds]}
+    except (InputError, OSError):
+        return {"": kinds}
+
+
+DEVICE = NamedValue(_devices, listed=False)
+RUNTIME = NamedValue(_table("deploy.sources.contents.lacking_operators.RUNTIMES"))
 CHANNEL_CRITERION = NamedValue(lambda: {"": _criteria()["for channels"]})
 _OPTIMIZER = NamedValue(_table("compress.training.optimization.optimizers.OPTIMIZERS"))
 _SCHEDULE = NamedValue(
@@ -104,6 +124,8 @@ _TYPES: dict[str, Any] = {
         _table("compress.data.preparation.presets.MODES"),
         "the name of a Keras application, as mobilenet_v2",
     ),
+    "device": DEVICE,
+    "devices": DEVICE,
     "formats": NamedValue(_table("deploy.exporters.table.EXPORTERS")),
     "quantize": NamedValue(_table("deploy.quantize.precision.PRECISIONS")),
     "unfreeze": NamedValue(lambda: {"": UNFREEZE}, "a layer's name or a glob"),

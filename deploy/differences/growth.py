@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.deploy.quantize.precision import Precision
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Nested
+
 
 Array = NDArray[Any]
 # Metrics of squared differences; others are taken by the mean absolute error.
@@ -21,7 +25,7 @@ _CONFIDENCE = 0.95
 
 
 def grown_error(
-    name: str, have: Array, want: Array, targets: Any, metric: str, precision: Precision
+    name: str, have: Array, want: Array, targets: Nested, metric: str, precision: Precision
 ) -> str:
     """Why the error of one output is too large; empty where it isn't.
 

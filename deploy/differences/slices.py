@@ -15,11 +15,16 @@ A slice is *not* compared with a range of its own where its smallness means noth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
+
 
 # From here on an int8 step of the whole range nears what a slice's noise may be: of values that
 # spread over a fifth of their range, the step's own error is 0.09 of the spread of such a slice.
@@ -84,6 +89,14 @@ def cut(values: NDArray[Any], slices: Slices) -> NDArray[Any]:
     return np.take(values, slices.places, axis=slices.axis)
 
 
+def merged(slices: Iterable[Slices]) -> tuple[str, ...]:
+    """Slices of one axis as one text."""
+    places: dict[tuple[int, bool], set[int]] = {}
+    for part in slices:
+        places.setdefault((part.axis, part.last), set()).update(part.places)
+    return tuple(str(Slices(a, tuple(sorted(p)), last)) for (a, last), p in places.items())
+
+
 def small_slices(want: NDArray[Any]) -> tuple[Slices, ...]:
     """Slices whose range is far smaller than that of the output, alike ones together.
 
@@ -120,7 +133,7 @@ def _along(want: NDArray[Any], axis: int, whole: float) -> list[Slices]:
     return [Slices(axis, tuple(sorted(c)), last) for c in clusters]
 
 
-def shares_unit(tensor: Any) -> bool:
+def shares_unit(tensor: keras.KerasTensor) -> bool:
     """Whether all values of a Keras tensor have passed one activation that gives them one unit.
 
     Args:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepress.compress.errors import EdgepressError
 from edgepress.deploy.exporters.tracing import TracedModel, trace_model
 from edgepress.deploy.lowerings.operations import Words
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.specs.export import ExportSpec
+
+if TYPE_CHECKING:
+    import keras
+
 
 Shapes = Mapping[str, Sequence[int]]
 # Writes a model's graph into a folder, with this batch size and these sizes where they are free.
@@ -103,7 +107,7 @@ class Job:
                 raise
         return path
 
-    def with_model(self, model: Any, name: str) -> Job:
+    def with_model(self, model: keras.Model, name: str) -> Job:
         """The same job for another model of the same inputs and outputs, with its own scratch."""
         scratch = self.scratch / name
         scratch.mkdir()

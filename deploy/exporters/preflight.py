@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.exporter import Job
 from edgepress.deploy.exporters.onnx.handlers import HANDLERS
 from edgepress.deploy.exporters.tracing import output_names
 from edgepress.deploy.lowerings.recurrent import flat_layers, recurrent_layers
+
+if TYPE_CHECKING:
+    import keras
+
 
 # TensorFlow operations that TFLite has no operator for, each tried with the converter.
 _NOT_IN_TFLITE = frozenset({
@@ -54,7 +58,7 @@ class Obstacle:
         return self.format == format and self.quantize in ("", precision)
 
 
-def check_samples(model: Any) -> None:
+def check_samples(model: keras.Model) -> None:
     """Refuse a Keras model whose files couldn't be fed with samples, one independent of the other.
 
     Raises:
@@ -148,7 +152,7 @@ def _onnx_knows() -> set[str]:
     return known | {"If", "StatelessIf", "While", "StatelessWhile", "RandomStandardNormal"}
 
 
-def layer_of(model: Any, node: str) -> str:
+def layer_of(model: keras.Model, node: str) -> str:
     """The innermost layer whose name is in a node's, else the node itself.
 
     Tracing numbers layers once more: `conv_1` stands for the layer `conv`, `conv_1_2` for `conv_1`.

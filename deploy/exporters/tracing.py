@@ -13,12 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
 from edgepress.deploy.lowerings.graph_passes import fit_for_integers, widen_clipped_products
 from edgepress.deploy.lowerings.operations import INTEGERS, Words, plain_operations
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow.types.experimental import ConcreteFunction
+
+    from edgepress.compress.keras_types import Nested
+
 
 SIGNATURE = "serving_default"
 # Operations in a traced graph that show that it computes with its own batch size. In TFLite they
@@ -67,12 +74,12 @@ def graph_names(names: Iterable[str]) -> list[str]:
     return found
 
 
-def input_names(model: Any) -> list[str]:
+def input_names(model: keras.Model) -> list[str]:
     """Graph names of a model's inputs, in its order."""
     return graph_names(tensor.name for tensor in model.inputs)
 
 
-def output_names(model: Any) -> list[str]:
+def output_names(model: keras.Model) -> list[str]:
     """Graph names of a model's outputs, in its order; none is an input's."""
     from edgepress.compress.data.tasks import output_names as layer_names
 
@@ -82,7 +89,7 @@ def output_names(model: Any) -> list[str]:
 
 
 def trace_model(
-    model: Any,
+    model: keras.Model,
     folder: Path,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
@@ -132,7 +139,7 @@ def trace_model(
     )
 
 
-def _table_of(model: Any) -> str:
+def _table_of(model: keras.Model) -> str:
     kinds = ("StringLookup", "IntegerLookup", "TextVectorization", "HashedCrossing")
     for layer in model._flatten_layers(include_self=False):
         if type(layer).__name__ in kinds:
@@ -140,7 +147,9 @@ def _table_of(model: Any) -> str:
     return f"model '{model.name}'"
 
 
-def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any], words: Words) -> Any:
+def _function(
+    model: keras.Model, names: Sequence[str], specs: Mapping[str, Any], words: Words
+) -> ConcreteFunction:
     """The model's inference as a concrete function of named tensors."""
     import tensorflow as tf
 
@@ -148,7 +157,7 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any], words:
 
     outputs = output_names(model)
 
-    def infer(**given: Any) -> dict[str, Any]:
+    def infer(**given: Nested) -> dict[str, Any]:
         tensors = [given[name] for name in names]
         structure = tf.nest.pack_sequence_as(_input_structure(model), tensors)
         flat = tf.nest.flatten(model(structure, training=False))
@@ -170,7 +179,7 @@ def _function(model: Any, names: Sequence[str], specs: Mapping[str, Any], words:
         raise InputError(f"model '{model.name}' can't be traced: {first}") from error
 
 
-def _input_structure(model: Any) -> Any:
+def _input_structure(model: keras.Model) -> Any:
     structure = getattr(model, "_inputs_struct", None)
     if structure is not None:
         return structure
@@ -194,7 +203,9 @@ def _inlined_functions() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-def fitting_shape(tensor: Any, shapes: Mapping[str, Sequence[int]]) -> tuple[int | None, ...]:
+def fitting_shape(
+    tensor: keras.KerasTensor, shapes: Mapping[str, Sequence[int]]
+) -> tuple[int | None, ...]:
     """An input's sizes without the batch, those that it leaves free as they are asked for.
 
     Raises:
@@ -210,11 +221,11 @@ def fitting_shape(tensor: Any, shapes: Mapping[str, Sequence[int]]) -> tuple[int
     return given
 
 
-def _spec(name: str, tensor: Any) -> TensorSpec:
+def _spec(name: str, tensor: keras.KerasTensor) -> TensorSpec:
     return TensorSpec(name, tuple(tensor.shape), tensor.dtype.name)
 
 
-def graph_operations(function: Any) -> dict[str, str]:
+def graph_operations(function: ConcreteFunction) -> dict[str, str]:
     """All operations of a function by type with their first node, inner functions included."""
     definition = function.graph.as_graph_def()
     found: dict[str, str] = {}

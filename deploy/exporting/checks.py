@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters import EXPORTERS
 from edgepress.deploy.sources.source import Source
 from edgepress.deploy.specs.export import ExportSpec, flag_of, unused
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Options of a conversion, which what is converted already has no use for.
 _OF_CONVERSION = (
@@ -78,7 +82,7 @@ def _fitted(spec: ExportSpec, source: Source) -> ExportSpec:
     return spec.model_copy(update={"graph_batch": source.batch})
 
 
-def _check_shapes(model: Any, shapes: Mapping[str, Sequence[int]]) -> None:
+def _check_shapes(model: keras.Model, shapes: Mapping[str, Sequence[int]]) -> None:
     from edgepress.deploy.exporters.tracing import fitting_shape
 
     names = [tensor.name for tensor in model.inputs]

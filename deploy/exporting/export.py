@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.benchmarks.tflite.select_operators import tensorflow_kernels, why_unverified
@@ -50,16 +50,21 @@ from edgepress.deploy.sources.source import Source, as_exported, carrying_featur
 from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
 from edgepress.deploy.versions import versions
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import ModelLike
+    from edgepress.compress.typing import DataLike
+
+
 PRECISION_BY_DEFAULT = ("float32",)  # what needs no data
 
 
 @takes_options(ExportSpec, defaults={"quantize": PRECISION_BY_DEFAULT})
 def export(
-    model: Any,
+    model: Source | ModelLike,
     out: Path | str,
     formats: Sequence[str] | None = None,
     quantize: Sequence[str] | None = None,
-    data: Any = None,
+    data: DataLike | None = None,
     io: str | None = None,
     *,
     spec: ExportSpec | None = None,
@@ -118,6 +123,7 @@ def export(
             origin = source
             told: tuple[str, ...] = ()
             if trains:
+                assert dataset is not None
                 model, told = trained_for_int8(source.model, dataset, asked, seed, progress)
                 origin = keras_source(model)
             precisions = [q for _, q in part]
@@ -156,7 +162,7 @@ def _parts(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
 
 
 def convert(
-    model: Any,
+    model: Source | ModelLike,
     out: Path,
     format: str = "tflite",
     precision: str = "float32",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from edgepress.deploy.differences.slices import shares_unit, small_slices
 from edgepress.deploy.exporters import Job
 from edgepress.deploy.exporters.exporter import Written
 from edgepress.deploy.quantize.equalization import watched
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Files that can keep their end in floats.
 _FILES = frozenset({("tflite", "int8"), ("onnx", "int8"), ("c", "int8")})
@@ -28,7 +32,7 @@ def loses_slices(agreement: Agreement | None) -> bool:
     return agreement is not None and any(row.slices for row in agreement.outputs if not row.passed)
 
 
-def outputs_to_keep(model: Any, samples: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+def outputs_to_keep(model: keras.Model, samples: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
     """Outputs of a model that would lose slices with one int8 scale for all their values.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.models.untrained import initial_weights
@@ -10,12 +10,18 @@ from edgepress.deploy.exporting.float_ends import outputs_to_keep
 from edgepress.deploy.quantize.float_tail import note_of
 from edgepress.deploy.specs.export import ExportSpec
 
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.data import Dataset
+
+
 # Samples by which a model's outputs are looked at before it is trained.
 _LOOKED_AT = 128
 
 
 def trained_for_int8(
-    model: Any, dataset: Any, asked: ExportSpec, seed: int, progress: Progress
+    model: keras.Model, dataset: Dataset, asked: ExportSpec, seed: int, progress: Progress
 ) -> tuple[Any, tuple[str, ...]]:
     """A model trained for the int8 files of an export.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,13 +16,19 @@ from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.sources.source import Source
 from edgepress.deploy.specs.export import ExportSpec
 
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.data import Dataset
+
+
 _PROBE_SAMPLES = 4
 
 
 @contextmanager
 def prepared(
     source: Source,
-    dataset: Any,
+    dataset: Dataset | None,
     spec: ExportSpec,
     quantize: Sequence[str],
     worker: Worker,
@@ -50,13 +56,13 @@ def prepared(
         yield Job(model, spec, worker, scratch, saved, calibration, sizes, source.trace)
 
 
-def _of_model(arrays: dict[str, Any], model: Any) -> dict[str, Any]:
+def _of_model(arrays: dict[str, Any], model: keras.Model) -> dict[str, Any]:
     """Samples by the names of a model's inputs, of which Keras names some anew in a copy."""
     names = [tensor.name for tensor in model.inputs]
     return arrays if arrays.keys() == set(names) else dict(zip(names, arrays.values(), strict=True))
 
 
-def _data_sizes(model: Any, dataset: Any) -> dict[str, Sequence[int]]:
+def _data_sizes(model: keras.Model, dataset: Dataset | None) -> dict[str, Sequence[int]]:
     """Sizes of the data's samples by input name, where the model leaves sizes free."""
     free = [tensor.name for tensor in model.inputs if None in tensor.shape[1:]]
     if dataset is None or not free:

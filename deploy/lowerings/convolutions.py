@@ -7,15 +7,21 @@ attribute for it; TensorFlow has no kernel for that in some of them, but every c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 def _dilated(
-    inputs: Any, strides: Any, dilation_rate: Any, data_format: str | None
+    inputs: tf.Tensor,
+    strides: int | Sequence[int],
+    dilation_rate: int | Sequence[int],
+    data_format: str | None,
 ) -> tuple[int, ...] | None:
     """Dilation of rows and columns, where a convolution is dilated and can say so itself."""
     import keras
@@ -30,13 +36,17 @@ def _dilated(
     return (1, *dilations) if rank == 1 else dilations
 
 
-def _convolved(x: Any, kernel: Any, padding: str, dilations: tuple[int, ...]) -> Any:
+def _convolved(
+    x: tf.Tensor, kernel: tf.Tensor, padding: str, dilations: tuple[int, ...]
+) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.nn.conv2d(x, kernel, 1, padding, dilations=dilations)
 
 
-def _depthwise_convolved(x: Any, kernel: Any, padding: str, dilations: tuple[int, ...]) -> Any:
+def _depthwise_convolved(
+    x: tf.Tensor, kernel: tf.Tensor, padding: str, dilations: tuple[int, ...]
+) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.raw_ops.DepthwiseConv2dNative(
@@ -47,13 +57,13 @@ def _depthwise_convolved(x: Any, kernel: Any, padding: str, dilations: tuple[int
 def _said(
     operator: Callable[[Any, Any, str, tuple[int, ...]], Any],
     own: Callable[..., Any],
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
+    dilation_rate: int | Sequence[int] = 1,
+) -> tf.Tensor:
     """A convolution by an operator for images, of steps as of one row; Keras's own where it can't.
 
     Args:
@@ -79,14 +89,14 @@ depthwise_convolution = partial(_said, _depthwise_convolved)
 
 def separable_convolution(
     own: Callable[..., Any],
-    inputs: Any,
-    depthwise_kernel: Any,
-    pointwise_kernel: Any,
-    strides: Any = 1,
+    inputs: tf.Tensor,
+    depthwise_kernel: tf.Tensor,
+    pointwise_kernel: tf.Tensor,
+    strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
+    dilation_rate: int | Sequence[int] = 1,
+) -> tf.Tensor:
     """`keras.ops.separable_conv` as its two halves."""
     from keras.src import backend
 

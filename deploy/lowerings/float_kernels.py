@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from edgepress.compress.errors import InputError
 from edgepress.deploy.lowerings.recurrent import cloned_model, flat_layers
 
+if TYPE_CHECKING:
+    import keras
+
+
 # Modes whose kernels are integers; `float8` only rounds floats on the way.
 INTEGER_MODES = frozenset({"int8", "int4", "gptq", "awq"})
 # What is left of a layer for its product alone: attributes that act on the product.
@@ -24,12 +28,12 @@ _PRODUCT_ALONE = {"activation": None, "bias": None, "logit_soft_cap": None}
 _OF_ADAPTERS = ("lora_rank", "lora_alpha")
 
 
-def rounded_layers(model: Any) -> list[Any]:
+def rounded_layers(model: keras.Model) -> list[keras.Layer]:
     """The layers whose kernels Keras rounded to integers."""
     return [x for x in flat_layers(model) if getattr(x, "quantization_mode", "") in INTEGER_MODES]
 
 
-def with_float_kernels(model: Any) -> Any:
+def with_float_kernels(model: keras.Model) -> keras.Model:
     """A model of the same graph whose integer kernels are floats of the same values.
 
     Adapters (LoRA) become part of the kernels.
@@ -59,7 +63,7 @@ def with_float_kernels(model: Any) -> Any:
     return copy
 
 
-def _check_kinds(model: Any, rounded: Sequence[Any]) -> None:
+def _check_kinds(model: keras.Model, rounded: Sequence[keras.Layer]) -> None:
     for layer in rounded:
         if type(layer).__name__ not in _KERNELS:
             raise _refused(layer, f"the kernel of a {type(layer).__name__} can't be read")
@@ -71,7 +75,7 @@ def _check_kinds(model: Any, rounded: Sequence[Any]) -> None:
             )
 
 
-def remark(model: Any) -> str:
+def remark(model: keras.Model) -> str:
     """What is to be said of `with_float_kernels`; empty where it changes nothing."""
     rounded = rounded_layers(model)
     if not rounded:
@@ -84,7 +88,7 @@ def remark(model: Any) -> str:
     )
 
 
-def _refused(layer: Any, why: str) -> InputError:
+def _refused(layer: keras.Layer, why: str) -> InputError:
     return InputError(
         f"layer '{layer.name}' computes in {layer.quantization_mode}, as Keras's quantize() left"
         f" it, and {why}",
@@ -92,7 +96,7 @@ def _refused(layer: Any, why: str) -> InputError:
     )
 
 
-def _pairs(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
+def _pairs(old: keras.Layer, new: keras.Layer) -> Iterator[tuple[keras.Layer, keras.Layer]]:
     """Layers of a model and of its copy; `quantize` leaves those inside a layer in any order."""
     mine, theirs = (_inside(layer) for layer in (old, new))
     if len(mine) == len({layer.name for layer in mine}):
@@ -102,12 +106,12 @@ def _pairs(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
         yield from _pairs(before, after)
 
 
-def _inside(layer: Any) -> list[Any]:
+def _inside(layer: keras.Layer) -> list[keras.Layer]:
     """The layers right inside a layer."""
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def _fill(old: Any, new: Any) -> None:
+def _fill(old: keras.Layer, new: keras.Layer) -> None:
     """Give a layer the weights of its forerunner, without those of the layers inside."""
     if getattr(old, "quantization_mode", "") not in INTEGER_MODES:
         for mine, theirs in zip(_own(new), _own(old), strict=True):
@@ -119,7 +123,7 @@ def _fill(old: Any, new: Any) -> None:
         new.bias.assign(old.bias)
 
 
-def _own(layer: Any) -> list[Any]:
+def _own(layer: keras.Layer) -> list[keras.Variable]:
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
@@ -144,7 +148,7 @@ def _source_of(policy: Any) -> str | None:
     return inner.get("source_name")
 
 
-def _product(layer: Any, values: Any, **options: Any) -> NDArray[Any]:
+def _product(layer: keras.Layer, values: NDArray[Any], **options: Any) -> NDArray[Any]:
     """What a layer makes of inputs by its kernel alone, in Keras's own words for its mode."""
     call = getattr(layer, f"_{layer.quantization_mode}_call")
     alone = {key: value for key, value in _PRODUCT_ALONE.items() if hasattr(layer, key)}
@@ -157,22 +161,22 @@ def _unit_rows(size: int) -> NDArray[Any]:
     return np.eye(size, dtype=np.float32)
 
 
-def _dense(layer: Any) -> Mapping[str, Any]:
+def _dense(layer: keras.Layer) -> Mapping[str, Any]:
     return {"_kernel": _product(layer, _unit_rows(layer.input_spec.axes[-1]))}
 
 
-def _embedding(layer: Any) -> Mapping[str, Any]:
+def _embedding(layer: keras.Layer) -> Mapping[str, Any]:
     return {"_embeddings": _product(layer, np.arange(layer.input_dim))}
 
 
-def _reversible(layer: Any) -> Mapping[str, Any]:
+def _reversible(layer: keras.Layer) -> Mapping[str, Any]:
     if layer.tie_weights:
         return _embedding(layer)
     backwards = _product(layer, _unit_rows(layer.output_dim), reverse=True)
     return {**_embedding(layer), "reverse_embeddings": backwards}
 
 
-def _einsum(layer: Any) -> Mapping[str, Any]:
+def _einsum(layer: keras.Layer) -> Mapping[str, Any]:
     """The kernel by what comes out for each of the positions that it shares with its input."""
     # Keras rounds no layer whose equation leaves axes open ("...").
     left, out = layer.equation.replace(" ", "").split("->")
@@ -193,7 +197,7 @@ def _einsum(layer: Any) -> Mapping[str, Any]:
     return {"_kernel": flat.transpose(order)}
 
 
-def _einsum_shape(layer: Any) -> tuple[int, ...]:
+def _einsum_shape(layer: keras.Layer) -> tuple[int, ...]:
     return tuple(getattr(layer, "original_kernel_shape", None) or layer._kernel.shape)
 
 

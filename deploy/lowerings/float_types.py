@@ -7,20 +7,24 @@ aren't. In 64 bits a model shows what its own rounding costs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.lowerings.recurrent import flat_layers, rebuilt_model
 
+if TYPE_CHECKING:
+    import keras
+
+
 HALVES = frozenset({"float16", "bfloat16"})
 
 
-def half_layers(model: Any) -> list[str]:
+def half_layers(model: keras.Model) -> list[str]:
     """Names of the layers that compute in 16-bit floats."""
     return [x.name for x in flat_layers(model) if str(x.compute_dtype) in HALVES]
 
 
-def remark(model: Any) -> str:
+def remark(model: keras.Model) -> str:
     """What is to be said of `in_single_precision`; empty where it changes nothing."""
     halves = half_layers(model)
     if not halves:
@@ -29,7 +33,7 @@ def remark(model: Any) -> str:
     return f"layer '{halves[0]}'{more} in 16-bit floats: taken in 32 bits"
 
 
-def in_single_precision(model: Any) -> Any:
+def in_single_precision(model: keras.Model) -> keras.Model:
     """A model of the same weights that computes in 32-bit floats.
 
     Args:
@@ -54,7 +58,7 @@ def in_single_precision(model: Any) -> Any:
         ) from error
 
 
-def in_double_precision(model: Any) -> Any | None:
+def in_double_precision(model: keras.Model) -> keras.Model | None:
     """A model of the same weights that computes in 64-bit floats; None where it can't be rebuilt.
 
     Args:
@@ -66,11 +70,11 @@ def in_double_precision(model: Any) -> Any | None:
         return None
 
 
-def _recast(model: Any, kinds: frozenset[str], wanted: str) -> Any:
+def _recast(model: keras.Model, kinds: frozenset[str], wanted: str) -> keras.Model:
     """A model whose inputs of some types have another, and so all its layers."""
     import keras
 
-    def fresh(tensor: Any) -> Any:
+    def fresh(tensor: keras.KerasTensor) -> keras.KerasTensor:
         kind = wanted if str(tensor.dtype) in kinds else tensor.dtype
         return keras.Input(batch_shape=tensor.shape, dtype=kind, name=tensor.name)
 

@@ -7,9 +7,13 @@ wrote it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 # exp(-20) is 2e-9: a masked score adds nothing to a softmax whose output has 8 or 16 bits, and the
 # scores beside it keep most levels of their integer type.
@@ -40,7 +44,7 @@ _PRODUCTS = {
 _STEP = 2.0**-24  # between 32-bit floats just below 1
 
 
-def widen_clipped_products(graph: Any) -> None:
+def widen_clipped_products(graph: tf.Graph) -> None:
     """Give products of two activations that a ReLU or clip reads a third axis, of one.
 
     TensorFlow's converter makes of a matrix product and a ReLU one operator, and loses the ReLU
@@ -67,7 +71,7 @@ def widen_clipped_products(graph: Any) -> None:
                 operation._update_input(place, tf.squeeze(wide, [0]))
 
 
-def _is_computed(tensor: Any) -> bool:
+def _is_computed(tensor: tf.Tensor) -> bool:
     """Whether a tensor depends on an input of the graph; its variables are inputs of no number."""
     import tensorflow as tf
 
@@ -84,7 +88,7 @@ def _is_computed(tensor: Any) -> bool:
     return False
 
 
-def fit_for_integers(graph: Any) -> None:
+def fit_for_integers(graph: tf.Graph) -> None:
     """Bound masks and part shared tensors in a graph that is being traced.
 
     Args:
@@ -94,7 +98,7 @@ def fit_for_integers(graph: Any) -> None:
     part_shared_inputs(graph)
 
 
-def bound_masks(graph: Any) -> None:
+def bound_masks(graph: tf.Graph) -> None:
     """Bound what masks scores before a softmax.
 
     A mask of -1e9 or -2e38 decides the range of the scores, which are then all one level of an
@@ -117,7 +121,7 @@ def bound_masks(graph: Any) -> None:
                     operation._update_input(place, tf.constant(np.clip(value, -most, most)))
 
 
-def _before_softmax(graph: Any) -> list[tuple[Any, float]]:
+def _before_softmax(graph: tf.Graph) -> list[tuple[tf.Operation, float]]:
     """Operations whose results reach a softmax by sums, selections and moves alone.
 
     Each with the constant factor that is between it and the softmax.
@@ -133,7 +137,7 @@ def _before_softmax(graph: Any) -> list[tuple[Any, float]]:
     return list(found.values())
 
 
-def _scale(operation: Any) -> float:
+def _scale(operation: tf.Operation) -> float:
     """What an operation multiplies its input by, where that is one constant that masks nothing."""
     import tensorflow as tf
 
@@ -153,7 +157,7 @@ def scale_of(value: Any) -> float:
     return size if 0 < size < HUGE else 1.0
 
 
-def _huge_constant(tensor: Any) -> Any:
+def _huge_constant(tensor: tf.Tensor) -> Any:
     """The value of a constant of floats with huge numbers in it, infinite ones too; else None.
 
     A weight is a constant, too: masks are kept in weights that aren't trained.
@@ -169,7 +173,7 @@ def _huge_constant(tensor: Any) -> Any:
     return value if value is not None and np.any(np.abs(value) >= HUGE) else None
 
 
-def _weight(tensor: Any) -> Any:
+def _weight(tensor: tf.Tensor) -> Any:
     """What is read from the variable that a graph captures; None if it captures none."""
     import tensorflow as tf
 
@@ -181,7 +185,7 @@ def _weight(tensor: Any) -> Any:
         return tf.raw_ops.ReadVariableOp(resource=outside, dtype=tensor.dtype).numpy()
 
 
-def part_shared_inputs(graph: Any) -> None:
+def part_shared_inputs(graph: tf.Graph) -> None:
     """Give what a minimum, maximum or clip reads a range of its own, where others read it too.
 
     The quantiser gives it the range of the result, and the other readers get clipped values: of
@@ -207,7 +211,7 @@ def part_shared_inputs(graph: Any) -> None:
             operation._update_input(place, parted)
 
 
-def _is_shared(tensor: Any) -> bool:
+def _is_shared(tensor: tf.Tensor) -> bool:
     """Whether others read a tensor, or what it was moved from, and so would get its range."""
     if tensor.op.type == "Const":
         return False
@@ -216,7 +220,7 @@ def _is_shared(tensor: Any) -> bool:
     return tensor.op.type in _MOVING and any(_is_shared(given) for given in tensor.op.inputs)
 
 
-def _is_relu(operation: Any) -> bool:
+def _is_relu(operation: tf.Operation) -> bool:
     """Whether a maximum is one with zero, which converters write as RELU, of two ranges."""
     import tensorflow as tf
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 _FLOATS = ("float32", "float64")
 
 
-def sum_as_mean(own: Callable[..., Any], x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def sum_as_mean(
+    own: Callable[..., Any],
+    x: tf.Tensor,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+) -> tf.Tensor:
     """A sum as a mean times a number.
 
     To TFLite's converter the sum of 16-bit numbers has the range of its terms, and saturates.
@@ -26,7 +36,7 @@ def sum_as_mean(own: Callable[..., Any], x: Any, axis: Any = None, keepdims: boo
     return tf.reduce_mean(x, axis, keepdims) * float(math.prod(sizes))
 
 
-def _moments(x: Any, axes: Any) -> tuple[Any, Any, Any]:
+def _moments(x: tf.Tensor, axes: int | Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Mean, departures from it and variance, without SQUARED_DIFFERENCE, which has no 16 bits."""
     import tensorflow as tf
 
@@ -37,13 +47,13 @@ def _moments(x: Any, axes: Any) -> tuple[Any, Any, Any]:
 
 def layer_normalization(
     own: Callable[..., Any],
-    x: Any,
-    gamma: Any = None,
-    beta: Any = None,
-    axis: Any = -1,
+    x: tf.Tensor,
+    gamma: tf.Tensor | None = None,
+    beta: tf.Tensor | None = None,
+    axis: int | Sequence[int] = -1,
     epsilon: float | None = None,
     rms_scaling: bool = False,
-) -> Any:
+) -> tf.Tensor:
     """A normalisation of departures from the mean.
 
     Keras subtracts the mean after the division. Integers lose all of a small departure beside a
@@ -63,7 +73,7 @@ def layer_normalization(
     return _scaled(result, gamma, None if rms_scaling else beta, shape)
 
 
-def _scaled(x: Any, gamma: Any, beta: Any, shape: Any) -> Any:
+def _scaled(x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, shape: Any) -> tf.Tensor:
     """Times one weight and plus another, each in this shape, where there are such."""
     import tensorflow as tf
 
@@ -72,7 +82,9 @@ def _scaled(x: Any, gamma: Any, beta: Any, shape: Any) -> Any:
     return x if beta is None else x + tf.reshape(tf.cast(beta, x.dtype), shape)
 
 
-def group_normalization(own: Callable[..., Any], layer: Any, groups: Any, shape: Any) -> Any:
+def group_normalization(
+    own: Callable[..., Any], layer: keras.Layer, groups: Any, shape: Any
+) -> tf.Tensor:
     """The same for groups of channels, as `GroupNormalization` reshapes them."""
     import tensorflow as tf
 
@@ -87,8 +99,12 @@ def group_normalization(own: Callable[..., Any], layer: Any, groups: Any, shape:
 
 
 def mean_and_variance(
-    own: Callable[..., Any], x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False
-) -> Any:
+    own: Callable[..., Any],
+    x: tf.Tensor,
+    axes: int | Sequence[int],
+    keepdims: bool = False,
+    synchronized: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """`keras.ops.moments`."""
     import tensorflow as tf
 
@@ -101,7 +117,7 @@ def mean_and_variance(
     return tf.squeeze(mean, axes), tf.squeeze(variance, axes)
 
 
-def square(own: Callable[..., Any], x: Any) -> Any:
+def square(own: Callable[..., Any], x: tf.Tensor) -> tf.Tensor:
     """A product: SQUARE has no 16 bits."""
     import tensorflow as tf
 
@@ -110,8 +126,12 @@ def square(own: Callable[..., Any], x: Any) -> Any:
 
 
 def normalize(
-    own: Callable[..., Any], x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = None
-) -> Any:
+    own: Callable[..., Any],
+    x: tf.Tensor,
+    axis: int | Sequence[int] = -1,
+    order: int = 2,
+    epsilon: float | None = None,
+) -> tf.Tensor:
     """A division by the Euclidean length without 1e12 in it, which leaves 16 bits no level."""
     import keras
     import tensorflow as tf

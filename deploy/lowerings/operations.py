@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
 from edgepress.deploy.lowerings.activations import elu, hard_silu, prelu, selu
@@ -28,6 +28,10 @@ from edgepress.deploy.lowerings.normalizations import (
 from edgepress.deploy.lowerings.recurrent import as_one_operator, without_dropout_masks
 from edgepress.deploy.lowerings.repetition import repeat, tile, up_sampling
 from edgepress.deploy.lowerings.resizing import resize
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 # Whom a graph is written for: float kernels, 8-bit kernels, 16-bit activations, or ONNX (from which
 # its integer files are made as well).
@@ -102,8 +106,12 @@ def _bound(plain: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., 
 
 
 def _index(
-    name: str, _own: Callable[..., Any], x: Any, axis: int | None = None, keepdims: bool = False
-) -> Any:
+    name: str,
+    _own: Callable[..., Any],
+    x: tf.Tensor,
+    axis: int | None = None,
+    keepdims: bool = False,
+) -> tf.Tensor:
     """`argmax` and `argmin` as the one operator that they are.
 
     Keras tells -0.0 from 0.0 in them by the bits of a float, which neither TFLite nor ONNX has an

@@ -7,34 +7,39 @@ each step, which every kernel set runs, that of microcontrollers too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepress.compress.models.rebuilding.copying import clone
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
 MOST_STEPS = 256
 
 
-def flat_layers(model: Any) -> Iterator[Any]:
+def flat_layers(model: keras.Model) -> Iterator[keras.Layer]:
     """All layers of a model, those of nested models and wrappers included."""
     yield from model._flatten_layers(include_self=False, recursive=True)
 
 
-def recurrent_layers(model: Any) -> list[Any]:
+def recurrent_layers(model: keras.Model) -> list[keras.Layer]:
     """The layers that loop over time steps."""
     import keras
 
     return [layer for layer in flat_layers(model) if isinstance(layer, keras.layers.RNN)]
 
 
-def loops(model: Any) -> list[Any]:
+def loops(model: keras.Model) -> list[keras.Layer]:
     """The recurrent layers that aren't unrolled yet."""
     return [layer for layer in recurrent_layers(model) if not layer.unroll]
 
 
-def unroll(model: Any) -> Any:
+def unroll(model: keras.Model) -> keras.Model:
     """A model of the same function whose recurrent layers are unrolled.
 
     Args:
@@ -55,7 +60,7 @@ def unroll(model: Any) -> Any:
         )
     looping = (keras.layers.RNN, keras.layers.Bidirectional)
 
-    def config(layer: Any) -> dict[str, Any]:
+    def config(layer: keras.Layer) -> dict[str, Any]:
         own: dict[str, Any] = layer.get_config()
         return _unrolled(own) if isinstance(layer, looping) else own
 
@@ -69,14 +74,22 @@ def without_dropout_masks(_own: Callable[..., Any], *_arguments: Any) -> None:
     """
 
 
-def rebuilt_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: Any = None) -> Any:
+def rebuilt_model(
+    model: keras.Model,
+    config: Callable[[keras.Layer], dict[str, Any]],
+    inputs: Sequence[keras.KerasTensor] | None = None,
+) -> keras.Model:
     """A model of the same graph and weights, its layers made anew; see `cloned_model`."""
     copy = cloned_model(model, config, inputs)
     copy.set_weights(model.get_weights())
     return copy
 
 
-def cloned_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: Any = None) -> Any:
+def cloned_model(
+    model: keras.Model,
+    config: Callable[[keras.Layer], dict[str, Any]],
+    inputs: Sequence[keras.KerasTensor] | None = None,
+) -> keras.Model:
     """A model of the same graph with new layers and their initial weights.
 
     Args:
@@ -86,7 +99,7 @@ def cloned_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: An
     """
     import keras
 
-    def anew(layer: Any) -> Any:
+    def anew(layer: keras.Layer) -> keras.Layer:
         if not isinstance(layer, keras.Layer):
             return layer
         return layer.__class__.from_config(config(layer))
@@ -95,7 +108,7 @@ def cloned_model(model: Any, config: Callable[[Any], dict[str, Any]], inputs: An
     return clone(model, inputs, clone_function=anew, **nested)
 
 
-def _steps(layer: Any) -> int:
+def _steps(layer: keras.Layer) -> int:
     """Time steps of a layer; inside a wrapper they aren't known to the layer itself."""
     try:
         return int(layer.input.shape[1] or 0)
@@ -115,10 +128,10 @@ def _unrolled(config: dict[str, Any]) -> dict[str, Any]:
 
 def as_one_operator(
     own: Callable[..., Any],
-    layer: Any,
-    sequences: Any,
+    layer: keras.Layer,
+    sequences: tf.Tensor,
     initial_state: Any,
-    mask: Any,
+    mask: tf.Tensor | None,
     training: bool = False,
 ) -> Any:
     """A GRU or SimpleRNN as the one operator that ONNX has for it, not as a loop.
@@ -166,7 +179,7 @@ def as_one_operator(
     return last, every, [last]
 
 
-def _kind(layer: Any) -> str | None:
+def _kind(layer: keras.Layer) -> str | None:
     """TensorFlow's name of a recurrent layer's computation; None for another one."""
     import keras
 
@@ -182,7 +195,7 @@ def _kind(layer: Any) -> str | None:
     return None
 
 
-def _in_onnx_order(cell: Any) -> Any:
+def _in_onnx_order(cell: keras.Layer) -> Any:
     """A cell's kernels, transposed, and its two biases, flat and behind one another."""
     from keras.ops import convert_to_numpy
 

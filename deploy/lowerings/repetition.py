@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 # Of more copies a TILE is smaller than what names each of them.
 _MOST = 16
 
 
-def repeat(own: Callable[..., Any], x: Any, repeats: Any, axis: int | None = None) -> Any:
+def repeat(
+    own: Callable[..., Any], x: tf.Tensor, repeats: int | Sequence[int], axis: int | None = None
+) -> tf.Tensor:
     """Each element along an axis several times, as a pack of the copies."""
     import tensorflow as tf
 
@@ -28,7 +35,7 @@ def repeat(own: Callable[..., Any], x: Any, repeats: Any, axis: int | None = Non
     return tf.reshape(copies, [-1 if size is None else size for size in shape])
 
 
-def tile(own: Callable[..., Any], x: Any, repeats: Any) -> Any:
+def tile(own: Callable[..., Any], x: tf.Tensor, repeats: int | Sequence[int]) -> tf.Tensor:
     """A tensor several times along its axes, as a concatenation of the copies."""
     import tensorflow as tf
 
@@ -46,13 +53,13 @@ def tile(own: Callable[..., Any], x: Any, repeats: Any) -> Any:
 
 def up_sampling(
     own: Callable[..., Any],
-    layer: Any,
-    x: Any,
+    layer: keras.Layer,
+    x: tf.Tensor,
     height_factor: int,
     width_factor: int,
     data_format: str,
     interpolation: str = "nearest",
-) -> Any:
+) -> tf.Tensor:
     """`UpSampling2D` to the nearest pixel as the one operator that it is.
 
     Bilinear where sizes are free, too: Keras asks whether its computed sizes are true, which no

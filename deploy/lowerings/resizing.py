@@ -6,20 +6,24 @@ one for the columns. TensorFlow itself says what is in them: it resizes unit ima
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 _OPERATORS = frozenset({"bilinear", "nearest"})
 
 
 def resize(
     own: Callable[..., Any],
-    images: Any,
-    size: Any,
+    images: tf.Tensor,
+    size: Sequence[int],
     method: str = "bilinear",
     antialias: bool = False,
     **options: Any,
-) -> Any:
+) -> tf.Tensor:
     """`tf.image.resize` as two convolutions of one pixel, where sizes are known.
 
     Args:

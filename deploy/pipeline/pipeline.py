@@ -34,13 +34,17 @@ from edgepress.deploy.pipeline.stage_gains import receipt
 from edgepress.deploy.pipeline.stages import Stage, Work, model_stages
 from edgepress.deploy.process.sharing import working
 from edgepress.deploy.recipe import BenchmarkSpec, Recipe, check_writable, inputs_of, read_recipe
-from edgepress.deploy.versions import machine, versions
+from edgepress.deploy.versions import machine, made_by, versions
 
 if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.data import Dataset
     from edgepress.deploy.benchmarking.benchmark import RunFile
 
 _FIGURES = ("params", "macs", "bytes", "metric", "split", "value", "raw_bytes", "gzip_bytes",
             "metrics")  # fmt: skip
+_OF_LAYERS = ("name", "type", "params", "macs", "activation_bytes")
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def measure_files(
     folder: Path,
     seed: int,
     progress: Progress,
-    data: Any = None,
+    data: Dataset | None = None,
 ) -> BenchmarkRecord:
     """Measure files that a finished run holds; what can't be measured is said, not raised.
 
@@ -178,7 +182,7 @@ def _load(recipe: Recipe, source: Any) -> Any:
     return loaded.model
 
 
-def _training_state(model: Any) -> list[str]:
+def _training_state(model: keras.Model) -> list[str]:
     """What a compiled model's optimizer remembers, as a hash: recovery goes on from it."""
     from edgepress.compress.training.optimization.optimizer_state import slots_hash
 
@@ -231,7 +235,9 @@ class _Line:
         self.folder.list_files()
         return RunResult(self.folder.path, told)
 
-    def _model_stage(self, name: str, stage: Stage, model: Any) -> tuple[Any, StageRecord]:
+    def _model_stage(
+        self, name: str, stage: Stage, model: keras.Model
+    ) -> tuple[keras.Model, StageRecord]:
         """Run a stage, or read what it left; the model always comes from its file."""
         from edgepress.compress.models import save
         from edgepress.compress.models.own_training import train_like
@@ -257,15 +263,15 @@ class _Line:
         train_like(new, self.original)
         return new, done
 
-    def _work(self, model: Any, name: str, folder: Path) -> Work:
+    def _work(self, model: keras.Model, name: str, folder: Path) -> Work:
         state = self.folder.state(name)
         return Work(
             model, self.original, self.dataset, self.recipe.seed, state, folder, self.progress
         )
 
-    def _figures(self, model: Any, folder: Path) -> dict[str, Any]:
+    def _figures(self, model: keras.Model, folder: Path) -> dict[str, Any]:
         """A stage's model in numbers, and as a float32 TFLite file for the receipt."""
-        from edgepress.compress.cost import model_cost
+        from edgepress.compress.cost import layer_costs, model_cost
         from edgepress.compress.data import figures
         from edgepress.compress.kernel.files import gzip_size
         from edgepress.deploy.exporting.export import convert
@@ -277,6 +283,7 @@ class _Line:
         return {
             "params": cost.params,
             "macs": cost.macs,
+            "layers": [{n: getattr(row, n) for n in _OF_LAYERS} for row in layer_costs(model)],
             "uncounted": [vars(found) for found in cost.uncounted],
             "bytes": (folder / "model.keras").stat().st_size,
             "metric": task.metric,
@@ -289,7 +296,7 @@ class _Line:
             "float_sha256": None if problem else sha256(file),
         }
 
-    def _export(self, model: Any, number: int) -> ExportRecord:
+    def _export(self, model: keras.Model, number: int) -> ExportRecord:
         from edgepress.deploy.exporting.export import export
 
         spec = self.recipe.export
@@ -351,6 +358,7 @@ class _Line:
         return RunRecord.model_validate(
             {
                 "version": VERSION,
+                **made_by(),
                 "edgepress": versions()["edgepress"],
                 "model": self.recipe.model,
                 "seed": self.recipe.seed,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.pruning import ChannelsSpec, PackedSpec
 from edgepress.compress.specs.recipe import PruneSpec, TrainSpec
 from edgepress.deploy.recipe import Recipe
 
+if TYPE_CHECKING:
+    import keras
 
-def check_recipe(recipe: Recipe, dataset: Any, model: Any = None) -> None:
+    from edgepress.compress.data import Dataset
+
+
+def check_recipe(recipe: Recipe, dataset: Dataset, model: keras.Model | None = None) -> None:
     """Refuse names that don't exist and options that can't go together, of every step.
 
     Args:
@@ -65,7 +70,7 @@ def _check_training(spec: TrainSpec) -> None:
     schedule_of(spec)
 
 
-def _check_pruning(spec: PruneSpec, dataset: Any) -> None:
+def _check_pruning(spec: PruneSpec, dataset: Dataset) -> None:
     if isinstance(spec, PackedSpec):
         from edgepress.compress.weights.pruning import check_spec
 

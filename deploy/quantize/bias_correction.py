@@ -7,7 +7,7 @@ section 4.2, with the expectation taken over calibration samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,14 @@ from edgepress.compress.models.rebuilding.replacing import rewrite
 from edgepress.deploy.quantize.equalization import KERNELS, watched
 from edgepress.deploy.quantize.folding import folded
 
+if TYPE_CHECKING:
+    import keras
+
+
 Array = NDArray[Any]
 
 
-def bias_corrected(model: Any, inputs: Sequence[Array]) -> Any | None:
+def bias_corrected(model: keras.Model, inputs: Sequence[Array]) -> keras.Model | None:
     """A model whose biases make up for the rounding of its kernels to int8.
 
     Args:
@@ -43,11 +47,11 @@ def bias_corrected(model: Any, inputs: Sequence[Array]) -> Any | None:
     return small
 
 
-def _rounded(layer: Any) -> bool:
+def _rounded(layer: keras.Layer) -> bool:
     return type(layer).__name__ in KERNELS and len(layer._inbound_nodes) == 1
 
 
-def _with_biases(model: Any) -> Any:
+def _with_biases(model: keras.Model) -> keras.Model:
     """The model with a bias in every layer whose kernel is rounded."""
     bare = [x for x in model.layers if _rounded(x) and not x.use_bias]
     made = {x.name: [type(x).from_config({**x.get_config(), "use_bias": True})] for x in bare}
@@ -58,7 +62,9 @@ def _with_biases(model: Any) -> Any:
     return small
 
 
-def _mean_errors(model: Any, layers: Sequence[Any], inputs: Sequence[Array]) -> list[Array]:
+def _mean_errors(
+    model: keras.Model, layers: Sequence[keras.Layer], inputs: Sequence[Array]
+) -> list[Array]:
     """What rounding adds to the mean of each layer's output channels, before the activation."""
     errors = [_error_of(layer) for layer in layers]
     sums = [np.zeros(layer.bias.shape, np.float64) for layer in layers]
@@ -70,11 +76,11 @@ def _mean_errors(model: Any, layers: Sequence[Any], inputs: Sequence[Array]) -> 
     return [(total / len(inputs[0])).astype(np.float32) for total in sums]
 
 
-def _channel_axis(layer: Any) -> int:
+def _channel_axis(layer: keras.Layer) -> int:
     return 1 if getattr(layer, "data_format", "channels_last") == "channels_first" else -1
 
 
-def _error_of(layer: Any) -> Any:
+def _error_of(layer: keras.Layer) -> Any:
     """A linear layer whose kernel is what rounding adds to the given layer's."""
     from edgepress.deploy.quantize.fake_quant import QUANTISED, on_grid
 

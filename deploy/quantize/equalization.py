@@ -16,13 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.models.rebuilding.replacing import readers, rewrite
 from edgepress.deploy.quantize.folding import folded
+
+if TYPE_CHECKING:
+    import keras
+
 
 Array = NDArray[Any]
 
@@ -48,7 +52,7 @@ class Pair:
     between: tuple[str, ...]
 
 
-def equalized(model: Any, inputs: Sequence[Array], rule: str) -> Any | None:
+def equalized(model: keras.Model, inputs: Sequence[Array], rule: str) -> keras.Model | None:
     """A model of the same function with evened-out channels.
 
     Args:
@@ -72,7 +76,7 @@ def equalized(model: Any, inputs: Sequence[Array], rule: str) -> Any | None:
     return small
 
 
-def _pairs(model: Any) -> list[Pair]:
+def _pairs(model: keras.Model) -> list[Pair]:
     read_by = readers(model)
     found = []
     for layer in model.layers:
@@ -88,13 +92,13 @@ def _pairs(model: Any) -> list[Pair]:
     return found
 
 
-def _only(read_by: Mapping[str, list[Any]], name: str) -> Any:
+def _only(read_by: Mapping[str, list[keras.Operation | None]], name: str) -> keras.Operation | None:
     """The one operation that reads an output, or None."""
     reading = read_by.get(name, [])
     return reading[0] if len(reading) == 1 else None
 
 
-def _scalable(layer: Any, reads: bool = False) -> bool:
+def _scalable(layer: keras.Layer, reads: bool = False) -> bool:
     """Whether a layer's output channels, or those it reads, can be scaled one by one."""
     if type(layer).__name__ not in KERNELS or len(layer._inbound_nodes) != 1:
         return False
@@ -105,7 +109,7 @@ def _scalable(layer: Any, reads: bool = False) -> bool:
     return layer.activation.__name__ in ("linear", "relu", "relu6")
 
 
-def _commutes(operation: Any) -> bool:
+def _commutes(operation: keras.Operation) -> bool:
     if getattr(operation, "data_format", "channels_last") == "channels_first":
         return False
     return len(operation._inbound_nodes) == 1 and (
@@ -113,14 +117,14 @@ def _commutes(operation: Any) -> bool:
     )
 
 
-def _is_rectifier(operation: Any) -> bool:
+def _is_rectifier(operation: keras.Operation) -> bool:
     kind = type(operation).__name__
     if kind == "Activation":
         return operation.activation.__name__ in ("linear", "relu", "relu6")
     return kind == "ReLU" and not operation.negative_slope and not operation.threshold
 
 
-def _unbounded(model: Any, pairs: Sequence[Pair]) -> Any:
+def _unbounded(model: keras.Model, pairs: Sequence[Pair]) -> keras.Model:
     """The model with ReLU in place of ReLU6 between the pairs."""
     import keras
 
@@ -140,7 +144,7 @@ def _unbounded(model: Any, pairs: Sequence[Pair]) -> Any:
     return small
 
 
-def _scale(model: Any, pairs: Sequence[Pair], rule: Rule, inputs: Sequence[Array]) -> None:
+def _scale(model: keras.Model, pairs: Sequence[Pair], rule: Rule, inputs: Sequence[Array]) -> None:
     """Scale the pairs' kernels in place, several times over: each pair changes its neighbours."""
     ends = [pair.between[-1] if pair.between else pair.first for pair in pairs]
     moving = _channel_ranges(model, ends, inputs)
@@ -152,7 +156,7 @@ def _scale(model: Any, pairs: Sequence[Pair], rule: Rule, inputs: Sequence[Array
             _apply(first, second, factor)
 
 
-def _apply(first: Any, second: Any, factor: Array) -> None:
+def _apply(first: keras.Layer, second: keras.Layer, factor: Array) -> None:
     kernel, *bias = first.get_weights()
     shape = kernel.shape[-2:] if _is_depthwise(first) else (-1,)
     kernel = kernel / factor.reshape(shape)
@@ -161,7 +165,7 @@ def _apply(first: Any, second: Any, factor: Array) -> None:
     second.set_weights([kernel * factor[:, None], *bias])
 
 
-def _is_depthwise(layer: Any) -> bool:
+def _is_depthwise(layer: keras.Layer) -> bool:
     return type(layer).__name__ == "DepthwiseConv2D"
 
 
@@ -171,7 +175,7 @@ def _safe(factor: Array) -> Array:
     return np.clip(factor, 1 / _MOST, _MOST).astype(np.float32)
 
 
-def _given(layer: Any) -> Array:
+def _given(layer: keras.Layer) -> Array:
     """Largest weight of each output channel."""
     kernel = np.abs(layer.get_weights()[0])
     if _is_depthwise(layer):
@@ -179,19 +183,19 @@ def _given(layer: Any) -> Array:
     return np.asarray(kernel.reshape(-1, kernel.shape[-1]).max(0))
 
 
-def _read(layer: Any) -> Array:
+def _read(layer: keras.Layer) -> Array:
     """Largest weight that reads each input channel."""
     kernel = np.moveaxis(np.abs(layer.get_weights()[0]), -2, 0)
     return np.asarray(kernel.reshape(len(kernel), -1).max(1))
 
 
-def _by_weights(first: Any, second: Any, reached: Array) -> Array:
+def _by_weights(first: keras.Layer, second: keras.Layer, reached: Array) -> Array:
     del reached
     with np.errstate(all="ignore"):
         return np.sqrt(_given(first) / _read(second))
 
 
-def _by_ranges(first: Any, second: Any, reached: Array) -> Array:
+def _by_ranges(first: keras.Layer, second: keras.Layer, reached: Array) -> Array:
     """Even out the activation; halfway where the second kernel has one scale for all it reads."""
     del first
     with np.errstate(all="ignore"):
@@ -204,7 +208,9 @@ Rule = Callable[[Any, Any, Array], Array]
 RULES: dict[str, Rule] = {"weights": _by_weights, "ranges": _by_ranges}
 
 
-def _channel_ranges(model: Any, names: Sequence[str], inputs: Sequence[Array]) -> list[Array]:
+def _channel_ranges(
+    model: keras.Model, names: Sequence[str], inputs: Sequence[Array]
+) -> list[Array]:
     """The largest value that each channel of some layers' outputs reaches."""
     tensors = [model.get_layer(name).output for name in names]
     found = [np.zeros(tensor.shape[-1], np.float32) for tensor in tensors]
@@ -215,7 +221,9 @@ def _channel_ranges(model: Any, names: Sequence[str], inputs: Sequence[Array]) -
     return found
 
 
-def watched(model: Any, tensors: Sequence[Any], inputs: Sequence[Array]) -> Iterator[list[Array]]:
+def watched(
+    model: keras.Model, tensors: Sequence[keras.KerasTensor], inputs: Sequence[Array]
+) -> Iterator[list[Array]]:
     """What tensors inside a model hold for samples, in chunks.
 
     Args:

@@ -15,11 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 _LEVELS = 127
 _plain = False
@@ -41,14 +45,14 @@ def is_plain() -> bool:
     return _plain
 
 
-def step_of(kernel: Any, kept: tuple[int, ...]) -> Any:
+def step_of(kernel: tf.Tensor, kept: tuple[int, ...]) -> tf.Tensor:
     """The distance of a kernel's levels, for each entry of the kept axes."""
     axes = [a for a in range(len(kernel.shape)) if a - len(kernel.shape) not in kept]
     largest = ops.max(ops.abs(kernel), axis=axes, keepdims=True)
     return divided(largest, _LEVELS)
 
 
-def divided(width: Any, levels: float) -> Any:
+def divided(width: tf.Tensor, levels: float) -> tf.Tensor:
     """The distance of levels, as files hold it: divided in double precision, then rounded.
 
     In single precision a graph may multiply by the reciprocal instead, which is off by one bit
@@ -58,12 +62,12 @@ def divided(width: Any, levels: float) -> Any:
     return ops.maximum(ops.cast(exact, "float32"), 1e-12)
 
 
-def rounded(values: Any) -> Any:
+def rounded(values: tf.Tensor) -> tf.Tensor:
     """Whole numbers; the gradient passes unchanged."""
     return values + ops.stop_gradient(ops.round(values) - values)
 
 
-def on_grid(kernel: Any, kept: tuple[int, ...]) -> Any:
+def on_grid(kernel: tf.Tensor, kept: tuple[int, ...]) -> tf.Tensor:
     """A kernel rounded to its int8 grid; the gradient passes unchanged.
 
     Args:
@@ -96,7 +100,7 @@ class _Kernel:
     around: Around | None = None
     kept: tuple[int, ...] = (-1,)
 
-    def held(self, kernel: Any) -> Any:
+    def held(self, kernel: tf.Tensor) -> tf.Tensor:
         """A kernel with its zeros and its equal values as they have to stay."""
         if self.clusters is not None:
             numbers = self.clusters.reshape(-1)
@@ -105,11 +109,13 @@ class _Kernel:
             kernel = ops.reshape(ops.take(sums / sizes, numbers), kernel.shape)
         return kernel if self.mask is None else kernel * self.mask
 
-    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+    def multiplied(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """The layer's operation without bias and activation."""
         raise NotImplementedError
 
-    def computed(self, inputs: Any, kernel: Any, bias: Any, training: bool) -> Any:
+    def computed(
+        self, inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         """The layer's output before its activation.
 
         Args:
@@ -134,14 +140,14 @@ class _Kernel:
             return total * self.outputs_last(unit)
         return ops.round(total * self.outputs_last(unit / after.scale)) * after.scale
 
-    def outputs_last(self, values: Any) -> Any:
+    def outputs_last(self, values: tf.Tensor) -> tf.Tensor:
         """A value for each output channel in the shape that the layer's output broadcasts with."""
         if getattr(self, "data_format", "channels_last") == "channels_first":
             return ops.reshape(values, (1, -1, *[1] * self.rank))  # type: ignore[attr-defined]
         return values
 
 
-def _counted_bias(bias: Any, unit: Any) -> Any:
+def _counted_bias(bias: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
     """A bias in whole units: divided in double precision, since it may be many thousands."""
     exact = ops.round(ops.cast(bias, "float64") / ops.cast(unit, "float64"))
     return bias / unit + ops.stop_gradient(ops.cast(exact, "float32") - bias / unit)
@@ -150,7 +156,7 @@ def _counted_bias(bias: Any, unit: Any) -> Any:
 class QuantisedConv1D(_Kernel, keras.layers.Conv1D):
     """Conv1D with its kernel on the int8 grid."""
 
-    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+    def multiplied(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolve."""
         if self.padding != "causal":
             return self.convolution_op(inputs, kernel)
@@ -159,7 +165,7 @@ class QuantisedConv1D(_Kernel, keras.layers.Conv1D):
             padded, kernel, list(self.strides), "valid", self.data_format, self.dilation_rate
         )
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Convolve with the kernel as int8 holds it."""
         return self.activation(self.computed(inputs, self.kernel, self.bias, training))
 
@@ -167,11 +173,11 @@ class QuantisedConv1D(_Kernel, keras.layers.Conv1D):
 class QuantisedConv2D(_Kernel, keras.layers.Conv2D):
     """Conv2D with its kernel on the int8 grid."""
 
-    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+    def multiplied(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolve."""
         return self.convolution_op(inputs, kernel)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Convolve with the kernel as int8 holds it."""
         return self.activation(self.computed(inputs, self.kernel, self.bias, training))
 
@@ -179,11 +185,11 @@ class QuantisedConv2D(_Kernel, keras.layers.Conv2D):
 class QuantisedDense(_Kernel, keras.layers.Dense):
     """Dense with its kernel on the int8 grid."""
 
-    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+    def multiplied(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Multiply."""
         return ops.matmul(inputs, kernel)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Multiply with the kernel as int8 holds it."""
         return self.activation(self.computed(inputs, self.kernel, self.bias, training))
 
@@ -193,7 +199,7 @@ class QuantisedDepthwiseConv2D(_Kernel, keras.layers.DepthwiseConv2D):
 
     kept = (-1, -2)
 
-    def multiplied(self, inputs: Any, kernel: Any) -> Any:
+    def multiplied(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolve each channel."""
         return ops.depthwise_conv(
             inputs,
@@ -204,7 +210,7 @@ class QuantisedDepthwiseConv2D(_Kernel, keras.layers.DepthwiseConv2D):
             data_format=self.data_format,
         )
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Convolve with the kernel as int8 holds it."""
         bias = self.bias if self.use_bias else None
         return self.activation(self.computed(inputs, self.kernel, bias, training))
@@ -218,7 +224,7 @@ QUANTISED: dict[str, Any] = {
 }
 
 
-def baked(layer: Any) -> list[np.ndarray[Any, Any]]:
+def baked(layer: keras.Layer) -> list[np.ndarray[Any, Any]]:
     """A quantised layer's weights with the kernel as int8 holds it."""
     values = layer.get_weights()
     kernel = layer.held(ops.convert_to_tensor(values[0]))

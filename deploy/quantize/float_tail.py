@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx
+
 
 # Operators that only move, join or scale values. Bounded ones (Sigmoid, Softmax) end the tail:
 # their scale is fixed, and right.
@@ -105,7 +109,7 @@ def tflite_head(path: Path) -> tuple[str, ...]:
     return tuple(name for name in made if SOUND_FRONT in name)
 
 
-def onnx_tail(model: Any, depth: int) -> Tail:
+def onnx_tail(model: onnx.ModelProto, depth: int) -> Tail:
     """The nodes of a float ONNX model that its int8 file keeps in floats.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from edgepress.compress.models.rebuilding.inline_submodels import unnested
 from edgepress.compress.models.rebuilding.replacing import producers, readers, rewrite
 
+if TYPE_CHECKING:
+    import keras
+
+
 # Layers with a kernel → the axis of the kernel that counts outputs.
 _OUTPUT_AXIS = {"Conv1D": -1, "Conv2D": -1, "Conv3D": -1, "Dense": -1, "Conv2DTranspose": 2}
 
 
-def folded(model: Any) -> Any:
+def folded(model: keras.Model) -> keras.Model:
     """A model of the same function in the layers that int8 has.
 
     Args:
@@ -29,7 +33,7 @@ def folded(model: Any) -> Any:
     return fold_batch_norms(split_separable(unnested(model)))
 
 
-def fold_batch_norms(model: Any) -> Any:
+def fold_batch_norms(model: keras.Model) -> keras.Model:
     """A model of the same function without the batch normalisations that can be folded.
 
     Args:
@@ -61,7 +65,7 @@ def fold_batch_norms(model: Any) -> Any:
     return small
 
 
-def split_separable(model: Any) -> Any:
+def split_separable(model: keras.Model) -> keras.Model:
     """A model of the same function whose separable convolutions are two layers each.
 
     Args:
@@ -84,7 +88,7 @@ def split_separable(model: Any) -> Any:
     return small
 
 
-def _halves(layer: Any) -> list[Any]:
+def _halves(layer: keras.Layer) -> list[keras.Layer]:
     import keras
 
     depthwise = keras.layers.DepthwiseConv2D(
@@ -108,7 +112,11 @@ def _halves(layer: Any) -> list[Any]:
     return [depthwise, pointwise]
 
 
-def _can_fold(before: Any, norm: Any, read_by: dict[str, list[Any]]) -> bool:
+def _can_fold(
+    before: keras.Operation,
+    norm: keras.layers.BatchNormalization,
+    read_by: dict[str, list[keras.Operation | None]],
+) -> bool:
     kind = type(before).__name__
     return (
         (kind in _OUTPUT_AXIS or kind == "DepthwiseConv2D")
@@ -120,7 +128,7 @@ def _can_fold(before: Any, norm: Any, read_by: dict[str, list[Any]]) -> bool:
     )
 
 
-def _folded(layer: Any, norm: Any) -> list[NDArray[Any]]:
+def _folded(layer: keras.Layer, norm: keras.layers.BatchNormalization) -> list[NDArray[Any]]:
     kernel, bias = layer.get_weights()[0], 0.0
     if layer.use_bias:
         bias = layer.get_weights()[1]

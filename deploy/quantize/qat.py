@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,12 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.models.rebuilding.replacing import readers, rewrite
 from edgepress.deploy.quantize.folding import folded
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.data import Dataset
+
 
 # Outputs hold values of their input: one scale for both.
 _SAME_SCALE = frozenset({
@@ -49,7 +55,7 @@ _FIXED_RANGE = {
 _PRUNED = 0.1
 
 
-def float_end(model: Any, outputs: Collection[str]) -> dict[str, str]:
+def float_end(model: keras.Model, outputs: Collection[str]) -> dict[str, str]:
     """The operations before some outputs that stay in floats: those that join or scale values.
 
     Args:
@@ -72,8 +78,8 @@ def float_end(model: Any, outputs: Collection[str]) -> dict[str, str]:
 
 
 def quantisation_aware(
-    model: Any, samples: Mapping[str, NDArray[Any]], float_outputs: Collection[str] = ()
-) -> Any:
+    model: keras.Model, samples: Mapping[str, NDArray[Any]], float_outputs: Collection[str] = ()
+) -> keras.Model:
     """A model that computes in floats what its int8 file will compute.
 
     Args:
@@ -109,7 +115,7 @@ def quantisation_aware(
     }
     count = iter(range(10_000))
 
-    def after(operation: Any, tensor: Any) -> Any:
+    def after(operation: keras.Operation, tensor: keras.KerasTensor) -> keras.KerasTensor:
         if operation.name in end:
             return tensor
         name, reading = f"range_{next(count)}", read_by.get(operation.name, [])
@@ -125,7 +131,12 @@ def quantisation_aware(
     return aware
 
 
-def _ranged(operation: Any, tensor: Any, read_by: list[Any], name: str) -> Any:
+def _ranged(
+    operation: keras.Operation,
+    tensor: keras.KerasTensor,
+    read_by: list[keras.Operation | None],
+    name: str,
+) -> keras.KerasTensor:
     """A tensor on the levels on which TFLite stores it."""
     from edgepress.deploy.quantize.fake_quant import Around
     from edgepress.deploy.quantize.ranges import ActivationRange, SharedRange
@@ -139,8 +150,8 @@ def _ranged(operation: Any, tensor: Any, read_by: list[Any], name: str) -> Any:
 
 
 def train_quantised(
-    model: Any,
-    dataset: Any,
+    model: keras.Model,
+    dataset: Dataset,
     epochs: int,
     *,
     lr: float = 1e-4,
@@ -181,7 +192,7 @@ def train_quantised(
     return aware
 
 
-def observe(aware: Any, samples: Mapping[str, NDArray[Any]]) -> None:
+def observe(aware: keras.Model, samples: Mapping[str, NDArray[Any]]) -> None:
     """Set the ranges of activations to what samples reach."""
     ranges = _ranges(aware)
     for layer in ranges:
@@ -194,7 +205,7 @@ def observe(aware: Any, samples: Mapping[str, NDArray[Any]]) -> None:
         layer.observing = False
 
 
-def bake(aware: Any) -> None:
+def bake(aware: keras.Model) -> None:
     """Put the kernels of a quantisation-aware model onto their int8 grid."""
     from edgepress.deploy.quantize.fake_quant import QUANTISED, baked
 
@@ -203,12 +214,12 @@ def bake(aware: Any) -> None:
             layer.set_weights(baked(layer))
 
 
-def is_quantisation_aware(model: Any) -> bool:
+def is_quantisation_aware(model: keras.Model) -> bool:
     """Whether a model carries the ranges of its activations."""
     return bool(_ranges(model))
 
 
-def strip_quantisation(aware: Any) -> Any:
+def strip_quantisation(aware: keras.Model) -> keras.Model:
     """The plain float model of a quantisation-aware one, its kernels on the int8 grid."""
     import keras
 
@@ -231,18 +242,18 @@ def strip_quantisation(aware: Any) -> Any:
     return model
 
 
-def _ranges(model: Any) -> list[Any]:
+def _ranges(model: keras.Model) -> list[keras.Layer]:
     return [layer for layer in model.layers if type(layer).__name__ in _RANGES]
 
 
 _RANGES = ("ActivationRange", "SharedRange")
 
 
-def _has_kernel(layer: Any) -> bool:
+def _has_kernel(layer: keras.Layer) -> bool:
     return type(layer).__name__ in ("Conv1D", "Conv2D", "Dense", "DepthwiseConv2D")
 
 
-def _activation(operation: Any) -> str:
+def _activation(operation: keras.Operation) -> str:
     """The name of an operation's activation."""
     kind = type(operation).__name__
     if kind in ("Softmax", "Sigmoid", "Tanh"):
@@ -250,7 +261,7 @@ def _activation(operation: Any) -> str:
     return getattr(getattr(operation, "activation", None), "__name__", "linear")
 
 
-def _counterpart(layer: Any) -> list[Any]:
+def _counterpart(layer: keras.Layer) -> list[keras.Layer]:
     """The quantised layers; an activation that isn't fused becomes a layer of its own."""
     import keras
 
@@ -274,7 +285,7 @@ def _counterpart(layer: Any) -> list[Any]:
     ]
 
 
-def _needs_range(operation: Any, read_by: list[Any]) -> bool:
+def _needs_range(operation: keras.Operation, read_by: list[keras.Operation | None]) -> bool:
     """Whether TFLite stores an operation's output with a scale of its own.
 
     Raises:
@@ -296,14 +307,14 @@ def _needs_range(operation: Any, read_by: list[Any]) -> bool:
     return not (fused_next and activation == "linear" and kind not in ("InputLayer", "Activation"))
 
 
-def _is_relu(operation: Any) -> bool:
+def _is_relu(operation: keras.Operation) -> bool:
     kind = type(operation).__name__
     if kind == "Activation":
         return operation.activation.__name__ in ("relu", "relu6")
     return kind == "ReLU" and not operation.negative_slope and not operation.threshold
 
 
-def _range_of(tensor: Any) -> Any:
+def _range_of(tensor: keras.KerasTensor) -> keras.Layer | None:
     """The range on whose levels a tensor of a quantisation-aware graph lies, or None."""
     while True:
         operation, node, _ = tensor._keras_history
@@ -317,7 +328,7 @@ def _range_of(tensor: Any) -> Any:
         tensor = operation._inbound_nodes[node].input_tensors[0]
 
 
-def _wire(aware: Any) -> None:
+def _wire(aware: keras.Model) -> None:
     """Tell the layers that count in whole numbers which ranges lie around them."""
     from edgepress.compress.graph import nodes_of
     from edgepress.deploy.quantize.fake_quant import Around
@@ -336,11 +347,13 @@ def _wire(aware: Any) -> None:
             layer.around = Around(before, after)
 
 
-def _merges(layer: Any) -> bool:
+def _merges(layer: keras.Layer) -> bool:
     return type(layer).__name__ in ("QuantisedAdd", "QuantisedMultiply")
 
 
-def _range_after(name: str, read_by: Mapping[str, list[Any]]) -> Any:
+def _range_after(
+    name: str, read_by: Mapping[str, list[keras.Operation | None]]
+) -> keras.Layer | None:
     """The range that a layer's output is rounded to, a ReLU between them looked through."""
     reading = read_by.get(name, [])
     while len(reading) == 1 and reading[0] is not None and _is_relu(reading[0]):
@@ -349,7 +362,7 @@ def _range_after(name: str, read_by: Mapping[str, list[Any]]) -> Any:
     return found if type(found).__name__ == "ActivationRange" else None
 
 
-def _copy_weights(small: Any, aware: Any) -> None:
+def _copy_weights(small: keras.Model, aware: keras.Model) -> None:
     for layer in small.layers:
         if not _has_kernel(layer):
             continue

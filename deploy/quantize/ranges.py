@@ -10,13 +10,17 @@ AveragePool of LiteRT.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
 from edgepress.deploy.quantize.fake_quant import Around, divided, is_plain
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 _MULTIPLIER_BITS = 20
 # The range that the 8-bit specification gives to the logistic function, and its levels' distance.
@@ -31,7 +35,7 @@ class FloatsFrom(keras.layers.Layer):
     part of a joined output to all parts. A negation has no integer kernel, so none goes past it.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Give the inputs."""
         return ops.multiply(ops.negative(inputs), -1.0) if is_plain() else inputs
 
@@ -55,7 +59,7 @@ class ActivationRange(keras.layers.Layer):
         self.fixed = fixed
         self.observing = False
 
-    def build(self, shape: Any) -> None:
+    def build(self, shape: tuple[int | None, ...]) -> None:
         """Make the two ends of the range."""
         del shape
         ends = self.fixed or (0.0, 0.0)
@@ -70,21 +74,21 @@ class ActivationRange(keras.layers.Layer):
         )
 
     @property
-    def scale(self) -> Any:
+    def scale(self) -> tf.Tensor:
         """The distance of two levels."""
         return divided(ops.cast(self.high, "float64") - ops.cast(self.low, "float64"), 255.0)
 
     @property
-    def zero_point(self) -> Any:
+    def zero_point(self) -> tf.Tensor:
         """The int8 level of zero."""
         return ops.round(-self.low / self.scale) - 128.0
 
-    def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+    def compute_output_spec(self, inputs: Tensor, training: bool = False) -> keras.KerasTensor:
         """As the input, but dense: Keras takes the product with a number for a sparse tensor."""
         del training
         return keras.KerasTensor(inputs.shape, inputs.dtype)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Round, or, while observing, only widen the range."""
         if self.observing:
             self._follow(inputs, 0.0)
@@ -93,11 +97,11 @@ class ActivationRange(keras.layers.Layer):
             self._follow(inputs, self.momentum)
         return self.round(inputs)
 
-    def round(self, inputs: Any) -> Any:
+    def round(self, inputs: Tensor) -> Tensor:
         """Round to the levels; the gradient passes inside the range."""
         return tf.quantization.fake_quant_with_min_max_vars(inputs, self.low.value, self.high.value)
 
-    def _follow(self, inputs: Any, momentum: float) -> None:
+    def _follow(self, inputs: Tensor, momentum: float) -> None:
         if self.fixed is not None:
             return
         low, high = ops.min(inputs), ops.max(inputs)
@@ -124,7 +128,7 @@ class SharedRange(keras.layers.Layer):
         super().__init__(**options)
         self.around = around
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Round, unless ranges are still being observed."""
         source = self.around.before[0]
         return inputs if source.observing else source.round(inputs)
@@ -135,12 +139,12 @@ class _Counting:
 
     around: Around | None = None
 
-    def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+    def compute_output_spec(self, inputs: Tensor, training: bool = False) -> keras.KerasTensor:
         """The output's shape; Keras's own version knows no `training`."""
         del training
         return super().compute_output_spec(inputs)  # type: ignore[misc]
 
-    def counted(self, inputs: Any, training: bool) -> tuple[list[Any], Any] | None:
+    def counted(self, inputs: Tensor, training: bool) -> tuple[list[Any], Any] | None:
         """Inputs in levels from their zero and the range after, or None where floats will do."""
         around = self.around
         if is_plain() or training or around is None or around.after is None:
@@ -156,7 +160,7 @@ class _Counting:
 class QuantisedAdd(_Counting, keras.layers.Add):
     """Add as int8 kernels add two tensors of different scales."""
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Add."""
         found = self.counted(inputs, training)
         if found is None or self.around is None:
@@ -176,7 +180,7 @@ class QuantisedAdd(_Counting, keras.layers.Add):
 class QuantisedMultiply(_Counting, keras.layers.Multiply):
     """Multiply as int8 kernels do."""
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Multiply."""
         found = self.counted(inputs, training)
         if found is None or self.around is None:
@@ -189,7 +193,7 @@ class QuantisedMultiply(_Counting, keras.layers.Multiply):
 class QuantisedGlobalAveragePooling2D(_Counting, keras.layers.GlobalAveragePooling2D):
     """GlobalAveragePooling2D as int8 kernels take a mean."""
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Take the mean."""
         found = self.counted(inputs, training)
         if found is None or self.around is None:
@@ -205,7 +209,7 @@ class QuantisedGlobalAveragePooling2D(_Counting, keras.layers.GlobalAveragePooli
 class QuantisedAveragePooling2D(_Counting, keras.layers.AveragePooling2D):
     """AveragePooling2D as int8 kernels do it: within the levels of its input."""
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Take the mean of each window."""
         found = self.counted(inputs, training)
         if found is None:
@@ -219,7 +223,7 @@ class QuantisedAveragePooling2D(_Counting, keras.layers.AveragePooling2D):
 class QuantisedSilu(_Counting, keras.layers.Activation):
     """The activation silu as int8 files hold it: a logistic function, and a product with it."""
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Multiply with what the table of the logistic function holds."""
         if is_plain():
             return super().call(inputs)

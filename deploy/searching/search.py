@@ -77,6 +77,7 @@ def search(
     *,
     trials: int = 20,
     workers: int = 1,
+    seconds: float | None = None,
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
@@ -91,6 +92,7 @@ def search(
         output: Folder of the search: `search.json`, `report.html`, `trials/NNNN/`.
         trials: Recipes that are tried, those of an earlier stop included.
         workers: Trials that run at once; they share the processor, so latencies are noisier.
+        seconds: Time after which no trial is begun; those that run are finished. No bound if None.
         resume: Whether a search that stopped there goes on.
         force: Whether an earlier search there is replaced.
         progress: Receives the progress.
@@ -107,6 +109,7 @@ def search(
         output,
         trials=trials,
         workers=workers,
+        seconds=seconds,
         resume=resume,
         force=force,
         progress=progress,
@@ -134,6 +137,7 @@ def run_search(
     *,
     trials: int,
     workers: int,
+    seconds: float | None,
     resume: bool,
     force: bool,
     progress: Progress | None,
@@ -141,9 +145,11 @@ def run_search(
     """As `search`, but a search that found nothing is given back like any other."""
     if trials < 1 or workers < 1:
         raise InputError("a search needs at least one trial and one worker")
+    if seconds is not None and seconds <= 0:
+        raise InputError("a search needs time above 0 seconds")
     plan = recipe if isinstance(recipe, SearchRecipe) else read_recipe(Path(recipe), SearchRecipe)
     plans = list(ends(plan))
-    driver = _Search(plan, workers, progress or Silent())
+    driver = _Search(plan, workers, seconds, progress or Silent())
     for varied in plans:
         check_recipe(varied, driver.data)
     inputs = [*inputs_of(plan), None if recipe is plan else recipe]
@@ -163,7 +169,9 @@ class _Running:
 class _Search:
     """One search in progress."""
 
-    def __init__(self, recipe: SearchRecipe, workers: int, progress: Progress) -> None:
+    def __init__(
+        self, recipe: SearchRecipe, workers: int, seconds: float | None, progress: Progress
+    ) -> None:
         from edgepress.compress.data import open_data
         from edgepress.compress.models import load
 
@@ -171,6 +179,7 @@ class _Search:
         model = load(recipe.model, recipe.custom_objects, recipe.unsafe_lambda)
         self.data = open_data(recipe.data, model, recipe.seed)
         self.recipe, self.workers, self.progress = recipe, workers, progress
+        self.until = None if seconds is None else time.monotonic() + seconds
         # Workers that each take all cores would wait for one another.
         self.threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
 
@@ -193,12 +202,15 @@ class _Search:
 
     def _try(self, trials: int) -> None:
         """Run trials until as many are done; none is left running, whatever happens."""
-        waiting = unfinished(self.study)
+        waiting = list(unfinished(self.study))
         fresh = max(0, trials - begun(self.study))
         running: list[_Running] = []
         self.progress.stage(f"try {trials} recipes")
         try:
             while waiting or running or fresh:
+                if (fresh or waiting) and self.until is not None and time.monotonic() >= self.until:
+                    self.progress.stage("the time is up: trials that run are finished")
+                    waiting, fresh = [], 0
                 while len(running) < self.workers and (waiting or fresh):
                     if waiting:
                         number, drawn = waiting.pop(0)

@@ -13,6 +13,7 @@ from edgepress.compress.specs.prune_step import RECOVER_NAMES
 from edgepress.compress.specs.recipe import TARGETS, Spec
 from edgepress.deploy.recipe import List, Recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
+from edgepress.deploy.searching.samplers import SAMPLERS
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -62,12 +63,14 @@ class SearchSpec(Spec):
             gzip_bytes, memory, macs, params.
         format: Format of the file that is judged; the first that is exported by default.
         quantize: Its precision; the last that is exported by default.
+        sampler: What draws recipes after the first eight, which are spread out: tpe, nsga2, random.
     """
 
     space: dict[str, Range | list[Any]] = Field(default_factory=dict)
     objectives: List = ("metric", "latency")
     format: str | None = None
     quantize: str | None = None
+    sampler: str = "tpe"
 
     @model_validator(mode="after")
     def _names_objectives(self) -> Self:
@@ -76,6 +79,10 @@ class SearchSpec(Spec):
                 OBJECTIVES[name]
             except InputError as error:
                 raise ValueError(error.format_message()) from None
+        try:
+            SAMPLERS[self.sampler]
+        except InputError as error:
+            raise ValueError(error.format_message()) from None
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError("an objective is named twice")
         for place, choice in self.space.items():

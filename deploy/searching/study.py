@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reading
+from edgepress.deploy.searching.samplers import sampler_for
 from edgepress.deploy.searching.space import SearchRecipe, distributions, drawn_of
 from edgepress.deploy.searching.trial import Outcome, as_attributes
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.trial import FrozenTrial
 
 
 Points = Mapping[int, Sequence[float]]
@@ -23,14 +24,10 @@ _ANEW = "start the search anew in another folder"
 def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], workers: int) -> Study:
     """The study in a file, made where there is none.
 
-    New recipes are drawn by the tree-structured Parzen estimator, which for several objectives
-    splits trials by dominance. A new study tries the recipe's own values first.
+    A new study tries the recipe's own values first.
 
     Raises:
         InputError: Optuna isn't installed, or the file is of another search, or damaged.
-
-    Source: Bergstra et al., "Algorithms for hyper-parameter optimization" (NeurIPS 2011); Ozaki et
-        al., "Multiobjective tree-structured Parzen estimator" (JAIR 2022).
     """
     optuna = _optuna()
     from optuna.storages import JournalStorage
@@ -42,7 +39,7 @@ def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], work
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name="edgepress",
             directions=list(directions),
-            sampler=_sampler(recipe.seed, 0, workers),
+            sampler=sampler_for(recipe.search.sampler, recipe.seed, 0, workers),
             load_if_exists=True,
         )
         _check_trials(study, recipe, path)
@@ -82,7 +79,7 @@ def _check_trials(study: Study, recipe: SearchRecipe, path: Path) -> None:
             )
 
 
-def _optuna() -> Any:
+def _optuna() -> ModuleType:
     try:
         import optuna
     except ImportError:
@@ -93,28 +90,13 @@ def _optuna() -> Any:
     return optuna
 
 
-def _sampler(seed: int, done: int, workers: int) -> Any:
-    from optuna.samplers import TPESampler
-
-    def broken(trial: FrozenTrial) -> Sequence[float]:
-        return (0.0 if trial.user_attrs.get("accepted") else 1.0,)
-
-    return TPESampler(
-        n_startup_trials=8,
-        multivariate=True,
-        constant_liar=workers > 1,
-        constraints_func=broken,
-        seed=(seed * 100_003 + done) % 2**32,
-    )
-
-
 def draw(study: Study, recipe: SearchRecipe, workers: int) -> tuple[int, Mapping[str, Any]]:
     """A new trial: its number, and what was drawn.
 
     The draws depend on the seed and on the trials so far alone, so that a search which was stopped
     goes on as one that was not.
     """
-    study.sampler = _sampler(recipe.seed, len(study.trials), workers)
+    study.sampler = sampler_for(recipe.search.sampler, recipe.seed, len(study.trials), workers)
     trial = study.ask(distributions(recipe))
     return trial.number, trial.params
 

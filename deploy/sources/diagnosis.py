@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,16 @@ from edgepress.deploy.sources.model_files import outputs_of
 from edgepress.deploy.sources.signature import real_range
 from edgepress.deploy.sources.source import Source
 
+if TYPE_CHECKING:
+    from edgepress.compress.typing import DataLike
+
+
 _SAMPLES = 200
 _IDLE = 0.5
 
 
 def examine_file(
-    source: Source, data: Any = None, seed: int = 0, runtime: str | None = None
+    source: Source, data: DataLike | None = None, seed: int = 0, runtime: str | None = None
 ) -> Iterator[Finding]:
     """Findings about a file and its data.
 
@@ -123,7 +127,7 @@ def _operators(file: TFLiteFile) -> Iterator[Finding]:
         )
 
 
-def _on_data(source: Source, data: Any, seed: int) -> Iterator[Finding]:
+def _on_data(source: Source, data: DataLike | None, seed: int) -> Iterator[Finding]:
     from edgepress.compress.data import open_data
 
     dataset = open_data(data, source.model, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.sources.contents.account import FileInspection
@@ -14,9 +14,11 @@ from edgepress.deploy.sources.opening import finished_file, open_source
 
 if TYPE_CHECKING:
     from edgepress.compress.inspection import Inspection
+    from edgepress.compress.keras_types import ModelLike
+    from edgepress.deploy.sources.source import Source
 
 
-def inspect(model: Any, runtime: str | None = None) -> Inspection | FileInspection:
+def inspect(model: Source | ModelLike, runtime: str | None = None) -> Inspection | FileInspection:
     """Look at a model without changing it.
 
     Args:

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 Arrays = dict[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
 _CHUNK_BYTES = 32_000_000
 
 
-def chunk_size(model: Any) -> int:
+def chunk_size(model: keras.Model) -> int:
     """Samples that fill about 32 MB."""
     sizes = [[s or 32 for s in tensor.shape[1:]] for tensor in model.inputs]
     return int(np.clip(_CHUNK_BYTES // max(4 * sum(math.prod(s) for s in sizes), 1), 16, 4096))
 
 
-def run_source(model: Any, chunks: Iterator[Arrays], batch_size: int = 128) -> Outputs:
+def run_source(model: keras.Model, chunks: Iterator[Arrays], batch_size: int = 128) -> Outputs:
     """Outputs of a Keras model in its order, each (n, …)."""
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
-    def infer(tensors: Any) -> Any:
+    def infer(tensors: Any) -> list[tf.Tensor]:
         return tf.nest.flatten(model(_structured(model, tensors), training=False))
 
     parts = []
@@ -37,7 +42,7 @@ def run_source(model: Any, chunks: Iterator[Arrays], batch_size: int = 128) -> O
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def _structured(model: Any, tensors: Any) -> Any:
+def _structured(model: keras.Model, tensors: Any) -> Any:
     import tensorflow as tf
 
     structure = getattr(model, "_inputs_struct", None)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.sources.source import Source, keras_source
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import ModelLike
+
 
 def open_source(
-    model: Any,
+    model: Source | ModelLike,
     custom_objects: Path | str | Mapping[str, Any] | None = None,
     unsafe_lambda: bool = False,
 ) -> Source:
@@ -52,7 +55,7 @@ def open_source(
         return _by_its_signature(path, error)
 
 
-def finished_file(model: Any) -> Path | None:
+def finished_file(model: Source | ModelLike) -> Path | None:
     """The path of a `.tflite` or `.onnx` file; None for everything else."""
     from edgepress.compress.models.other_kinds import other_kind
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
+
 
 Arrays = dict[str, NDArray[Any]]
 # Free sizes other than the batch (time steps, height, width) get this many.
@@ -15,7 +19,7 @@ FREE_SIZE = 32
 
 
 def plausible_inputs(
-    model: Any, n: int, seed: int = 0, shapes: Mapping[str, Sequence[int]] | None = None
+    model: keras.Model, n: int, seed: int = 0, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> Arrays:
     """Random inputs in the range that the model's first layers suggest.
 
@@ -47,13 +51,17 @@ def plausible_inputs(
     return found
 
 
-def _dtype(tensor: Any) -> str:
+def _dtype(tensor: keras.KerasTensor) -> str:
     kind = tensor.dtype
     return str(getattr(kind, "name", kind))
 
 
 def _draw(
-    rng: np.random.Generator, shape: tuple[int, ...], dtype: str, first: list[Any], model: Any
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    dtype: str,
+    first: list[Any],
+    model: keras.Model,
 ) -> NDArray[Any]:
     rows = [layer.input_dim for layer in first if hasattr(layer, "input_dim")]
     if rows:
@@ -72,7 +80,7 @@ def _draw(
     return rng.standard_normal(shape).astype(dtype)
 
 
-def _consumers(model: Any, tensor: Any) -> list[Any]:
+def _consumers(model: keras.Model, tensor: keras.KerasTensor) -> list[keras.Operation]:
     """The layers that read an input first; casts and nested inputs are looked through."""
     operations = getattr(model, "operations", None) or model.layers
     found = []

@@ -10,13 +10,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
 from edgepress.compress.models.guarding.limits import check_memory
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Tensor
+
 
 # Operators of TFLite, ONNX and TensorFlow that put values between 0 and 1.
 ACTIVATIONS = {
@@ -119,7 +125,7 @@ def _bytes(spec: TensorSpec) -> int:
     return size * math.prod(abs(length) for length in spec.shape if length is not None)
 
 
-def stand_in(signature: Signature) -> Any:
+def stand_in(signature: Signature) -> keras.Model:
     """A Keras model with the inputs and outputs of a file."""
     import keras
 
@@ -167,16 +173,16 @@ def _real_type(spec: TensorSpec) -> str:
     return "float32" if spec.scale is not None else spec.dtype
 
 
-def _output_layer(name: str, spec: TensorSpec, activation: Any) -> Any:
+def _output_layer(name: str, spec: TensorSpec, activation: Any) -> keras.Layer:
     import keras
 
     class Signature(keras.layers.Layer):
         """Stands for everything between inputs and one output."""
 
-        def compute_output_spec(self, inputs: Any) -> Any:
+        def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
             return keras.KerasTensor((inputs[0].shape[0], *spec.shape[1:]), "float32")
 
-        def call(self, inputs: Any) -> Any:
+        def call(self, inputs: Any) -> Tensor:
             del inputs
             raise TypeError("a placeholder computes nothing")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -17,6 +17,10 @@ from edgepress.deploy.exporters.exporter import Trace
 from edgepress.deploy.exporters.preflight import Obstacle, check_samples, preflight
 from edgepress.deploy.sources.fronts.sounds import sound_of, with_features
 from edgepress.deploy.sources.fronts.tokens import TokenFront, split_off
+
+if TYPE_CHECKING:
+    import keras
+
 
 Arrays = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
@@ -70,7 +74,7 @@ class Source:
         return self.file is not None and not self.file.converts
 
 
-def keras_source(model: Any) -> Source:
+def keras_source(model: keras.Model) -> Source:
     """A Keras model as a source."""
     from edgepress.compress.models import fingerprint
     from edgepress.deploy.exporters.tracing import input_names

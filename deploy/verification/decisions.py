@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,10 @@ from edgepress.compress.data.tasks import OutputTask
 from edgepress.compress.kernel.artifact import ClassAgreement
 from edgepress.deploy.differences.slices import Slices, cut, spread
 from edgepress.deploy.quantize.precision import Precision
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Nested
+
 
 Array = NDArray[Any]
 Kind = Literal["classes", "labels", "numbers", "values"]
@@ -118,10 +122,10 @@ class Rights:
         return drop if drop > precision.max_drop and low > precision.max_drop / 2 else 0.0
 
 
-def rights(decision: Decision, have: Array, want: Array, targets: Any) -> Rights | None:
+def rights(decision: Decision, have: Array, want: Array, targets: Nested) -> Rights | None:
     """Compare decisions with targets; None for what decides nothing."""
     if decision.kind == "classes":
-        truth = _class_numbers(np.asarray(targets), want)
+        truth = class_numbers(np.asarray(targets), want)
         n = len(want)
         source, file = (a.argmax(-1) == truth for a in (want, have))
         truth, source, file = (a.reshape(n, -1) for a in (truth, source, file))
@@ -137,7 +141,7 @@ def rights(decision: Decision, have: Array, want: Array, targets: Any) -> Rights
     return Rights(truth, source, file, max(columns, 2))
 
 
-def _class_numbers(targets: Array, want: Array) -> Array:
+def class_numbers(targets: Array, want: Array) -> Array:
     """Class numbers from numbers or one-hot rows."""
     if targets.ndim == want.ndim and targets.shape[-1] == want.shape[-1]:
         return targets.argmax(-1)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from edgepress.benchmarks.tflite.graph import packed
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
+
 
 # Operators whose outputs say nothing of a layer: sizes, loops.
 _NO_VALUES = {"SHAPE", "WHILE", "IF", "CALL_ONCE"}
@@ -55,7 +60,7 @@ def _tflite(data: bytes) -> bytes:
     return packed(model, len(data))
 
 
-def _is_number(tensor: Any, schema: Any) -> bool:
+def _is_number(tensor: schema.TensorT, schema: ModuleType) -> bool:
     kinds = schema.TensorType
     return tensor.type in (kinds.FLOAT32, kinds.INT8, kinds.UINT8, kinds.INT16)
 

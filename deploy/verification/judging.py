@@ -13,7 +13,12 @@ from edgepress.benchmarks.gate.resampling import resampled
 from edgepress.compress.data.metrics import fallen, metric_of
 from edgepress.compress.data.tasks import OutputTask, output_names
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.artifact import Agreement, ClassAgreement, OutputAgreement
+from edgepress.compress.kernel.artifact import (
+    Agreement,
+    ClassAgreement,
+    ClassDecisions,
+    OutputAgreement,
+)
 from edgepress.compress.kernel.figures import OutputMetric, compared
 from edgepress.deploy.differences.difference import (
     ROUNDING_LIMIT,
@@ -24,11 +29,17 @@ from edgepress.deploy.differences.growth import error_holds, grown_error
 from edgepress.deploy.differences.slices import (
     Slices,
     cut,
+    merged,
     shares_unit,
     small_slices,
     spread,
 )
 from edgepress.deploy.quantize.precision import Precision
+from edgepress.deploy.verification.class_decisions import (
+    class_decisions,
+    class_loss,
+    decides_few_classes,
+)
 from edgepress.deploy.verification.decisions import (
     Decision,
     agreement_of,
@@ -108,7 +119,7 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         _departure(source, precision, rows)
         or _fallen(source, got, metrics, precision)
         or _loss_of_output(source, outputs, precision)
-        or _class_loss(worst, precision)
+        or class_loss(worst, precision)
         or _growth(source, outputs, precision)
         if finite
         else _endless(precision)
@@ -129,6 +140,7 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         metrics=metrics if value is not None else (),
         outputs=rows,
         worst_class=worst,
+        decisions=tuple(_decisions(source, outputs)) if finite else (),
     )
 
 
@@ -236,7 +248,7 @@ def _row(output: _Output, parts: list[_Part], precision: Precision) -> OutputAgr
     return OutputAgreement(
         name=output.name,
         passed=not failed and bool(finite),
-        slices=_merged([p.slices for p in named if p.slices]),
+        slices=merged([p.slices for p in named if p.slices]),
         bounded=_WORDS[precision.bounded],
         error=_json_safe(worst.error),
         tolerance=worst.tolerance,
@@ -251,14 +263,6 @@ def _places(parts: list[_Part], axis: int) -> set[int]:
 
 def _size(output: _Output, part: _Part) -> int:
     return output.want.shape[part.slices.axis] if part.slices else 0
-
-
-def _merged(slices: list[Slices]) -> tuple[str, ...]:
-    """Slices of one axis as one text."""
-    places: dict[tuple[int, bool], set[int]] = {}
-    for part in slices:
-        places.setdefault((part.axis, part.last), set()).update(part.places)
-    return tuple(str(Slices(a, tuple(sorted(p)), last)) for (a, last), p in places.items())
 
 
 def _endless(precision: Precision) -> str:
@@ -377,15 +381,10 @@ def _worst_class(
     )
 
 
-def _class_loss(worst: ClassAgreement | None, precision: Precision) -> str:
-    if worst is None or worst.passed:
-        return ""
-    return (
-        f"class '{worst.name}' of output '{worst.output}' loses {worst.drop:.3f} of its recall"
-        f" ({worst.source_recall:.3f} to {worst.recall:.3f} of {worst.samples:,}; 95 % interval"
-        f" {worst.low:.3f} to {worst.high:.3f}): rounding to {precision.name} explains at most"
-        f" {precision.max_drop:g}"
-    )
+def _decisions(source: SourceOutputs, outputs: list[_Output]) -> Iterator[ClassDecisions]:
+    for o, _, target in _scored(source, outputs):
+        if decides_few_classes(o.decision, o.want):
+            yield class_decisions(o.name, source.class_names, o.have, o.want, target)
 
 
 def _growth(source: SourceOutputs, outputs: list[_Output], precision: Precision) -> str:

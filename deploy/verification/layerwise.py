@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,14 @@ from edgepress.deploy.sources.sample_inputs import plausible_inputs
 from edgepress.deploy.verification.intermediate_outputs import expose
 from edgepress.deploy.verification.tensor_matching import pair_inputs
 from edgepress.deploy.verification.verifying import shapes_of
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import ModelLike
+    from edgepress.compress.typing import DataLike
+    from edgepress.deploy.sources.source import Source
+
 
 Array = NDArray[Any]
 MOST_DB = 160.0
@@ -99,9 +107,9 @@ class LayerReport:
 
 
 def compare_layers(
-    model: Any,
+    model: Source | ModelLike,
     artifact: Path | str,
-    data: Any = None,
+    data: DataLike | None = None,
     *,
     precision: str | None = None,
     samples: int = 32,
@@ -155,7 +163,7 @@ def threshold_db(precision: Precision) -> float:
 
 
 def _samples(
-    model: Any, data: Any, samples: int, seed: int, inputs: Sequence[TensorSpec]
+    model: keras.Model, data: DataLike | None, samples: int, seed: int, inputs: Sequence[TensorSpec]
 ) -> dict[str, Array]:
     from edgepress.compress.data import open_data
 
@@ -164,7 +172,9 @@ def _samples(
     return open_data(data, model, seed).report_split.sample(samples, seed)[0]
 
 
-def _layer_outputs(model: Any, given: Mapping[str, Array]) -> Iterator[tuple[Any, Array]]:
+def _layer_outputs(
+    model: keras.Model, given: Mapping[str, Array]
+) -> Iterator[tuple[keras.Layer, Array]]:
     """Layers with one floating-point output and that output, in the order of the model."""
     import keras
 

@@ -11,13 +11,17 @@ file with a batch of 1 can't agree with it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from edgepress.deploy.differences.difference import departure
 from edgepress.deploy.quantize.precision import PRECISIONS
 from edgepress.deploy.sources.keras_outputs import run_source
+
+if TYPE_CHECKING:
+    import keras
+
 
 Outputs = list[NDArray[Any]]
 _ENOUGH = 64
@@ -26,7 +30,9 @@ _FEW = 8
 _SAME = 0.01
 
 
-def own_rounding(model: Any, chunks: Iterator[dict[str, NDArray[Any]]], outputs: Outputs) -> float:
+def own_rounding(
+    model: keras.Model, chunks: Iterator[dict[str, NDArray[Any]]], outputs: Outputs
+) -> float:
     """Largest difference of a model's outputs to those in 64-bit floats, over its largest output.
 
     Args:
@@ -57,7 +63,7 @@ def own_rounding(model: Any, chunks: Iterator[dict[str, NDArray[Any]]], outputs:
     return _furthest(rounded, wanted)
 
 
-def mixes_samples(model: Any, chunks: Iterator[dict[str, NDArray[Any]]]) -> float:
+def mixes_samples(model: keras.Model, chunks: Iterator[dict[str, NDArray[Any]]]) -> float:
     """How far one sample's outputs depend on the others of its batch.
 
     Args:
@@ -73,7 +79,9 @@ def mixes_samples(model: Any, chunks: Iterator[dict[str, NDArray[Any]]]) -> floa
     return _furthest(alone, together) if together and alone else 0.0
 
 
-def _run(model: Any, samples: dict[str, NDArray[Any]], batch_size: int = _ENOUGH) -> Outputs:
+def _run(
+    model: keras.Model, samples: dict[str, NDArray[Any]], batch_size: int = _ENOUGH
+) -> Outputs:
     """A model's outputs; none where it can't run so: it stands for a file, or has a fixed batch."""
     try:
         return run_source(model, iter([samples]), batch_size)

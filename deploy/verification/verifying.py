@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +15,16 @@ from edgepress.deploy.verification.judging import judge
 from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
 from edgepress.deploy.verification.tensor_matching import Pairing, pair_inputs, pair_outputs
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import ModelLike
+    from edgepress.compress.typing import DataLike
+    from edgepress.deploy.sources.source import Source
+
 
 def verify(
-    model: Any,
+    model: Source | ModelLike,
     artifact: Artifact | Path | str,
-    data: Any = None,
+    data: DataLike | None = None,
     *,
     precision: str | None = None,
     samples: int | None = None,

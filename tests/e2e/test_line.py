@@ -110,7 +110,11 @@ def timeless(value: Any) -> Any:
     """A record without times."""
     varying = ("_ms", "time_note", "time_same")
     if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if not k.endswith(varying) and "seconds" not in k}
+        kept = {
+            k: v
+            for k, v in value.items()
+            if not k.endswith(varying) and "seconds" not in k and k != "date"
+        }
         return {k: timeless(v) for k, v in kept.items()}
     return [timeless(v) for v in value] if isinstance(value, list) else value
 

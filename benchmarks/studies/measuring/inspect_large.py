@@ -15,7 +15,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
 
 ROOT = Path(__file__).parents[3]
 _PARTS = ("compress", "benchmarks", "deploy")
@@ -49,7 +53,7 @@ print(json.dumps([end, read - begin, end - read, peak, found.params, found.macs,
 """
 
 
-def deep_network(layers: int) -> Any:
+def deep_network(layers: int) -> keras.Model:
     """A residual network of about that many layers, of 8 channels each."""
     import keras
 
@@ -62,7 +66,7 @@ def deep_network(layers: int) -> Any:
     return keras.Model(given, kinds.Dense(10)(kinds.GlobalAveragePooling2D()(x)))
 
 
-def large_network(megabytes: int) -> Any:
+def large_network(megabytes: int) -> keras.Model:
     """Dense layers of 16.8 MB each, of that size together."""
     import keras
 

@@ -26,7 +26,11 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Torch-Pruning takes a share of channels; this one leaves about half the MACs of ResNet-50.
 SHARE_REMOVED = 0.3
@@ -70,7 +74,7 @@ def serve_torch() -> None:
         print(json.dumps({"seconds": seconds, "share": left / full, **versions}), flush=True)
 
 
-def keras_round(model: Any) -> tuple[dict[str, tuple[float, float]], float]:
+def keras_round(model: keras.Model) -> tuple[dict[str, tuple[float, float]], float]:
     """Seconds by what they took, and the share of MACs that is left."""
     from edgepress import compress
     from edgepress.compress.specs.pruning import ChannelsSpec

@@ -24,16 +24,20 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
 
 TIMES = (1, 2, 4, 8)
 BLOCKS, WIDTH, SIZE, SAMPLES = 4, 16, 8, 64
 Figures = dict[str, float]
 
 
-def network(blocks: int, width: int) -> Any:
+def network(blocks: int, width: int) -> keras.Model:
     """A residual network of plain blocks."""
     import keras
 
@@ -48,7 +52,7 @@ def network(blocks: int, width: int) -> Any:
     return keras.Model(inputs, y)
 
 
-def steps(model: Any, export: bool) -> dict[str, Callable[[], None]]:
+def steps(model: keras.Model, export: bool) -> dict[str, Callable[[], None]]:
     """What is measured, in its order; each step goes on from the one before."""
     from edgepress import deploy
     from edgepress.compress.specs.pruning import ChannelsSpec
@@ -85,7 +89,7 @@ def steps(model: Any, export: bool) -> dict[str, Callable[[], None]]:
     return {**found, "export": write} if export else found
 
 
-def seconds_of(model: Any, export: bool) -> Figures:
+def seconds_of(model: keras.Model, export: bool) -> Figures:
     """Processor seconds of each step, children's too."""
     found = {}
     for name, step in steps(model, export).items():

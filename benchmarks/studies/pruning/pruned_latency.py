@@ -15,7 +15,7 @@ import argparse
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,13 +27,17 @@ from edgepress.compress.structure.tracing.groups import find_channels
 from edgepress.deploy.exporting.export import export
 from edgepress.deploy.versions import machine
 
+if TYPE_CHECKING:
+    import keras
+
+
 PRECISIONS = ("float32", "int8")
 HEADING = (
     "| network | plan | MACs | file | threads | before, ms | latency | 95 % | accuracy | widths |"
 )
 
 
-def random_data(model: Any) -> dict[str, Any]:
+def random_data(model: keras.Model) -> dict[str, Any]:
     """Inputs between 0 and 1 with the labels that the model gives them."""
     shape = [size or 1 for size in model.input_shape[1:]]
     x = np.random.default_rng(0).random((96, *shape), np.float32)
@@ -41,13 +45,13 @@ def random_data(model: Any) -> dict[str, Any]:
     return {"x_train": x[:64], "y_train": y[:64], "x_test": x[64:], "y_test": y[64:]}
 
 
-def pruned(model: Any, data: Any, share: float, plain: bool) -> Any:
+def pruned(model: keras.Model, data: Any, share: float, plain: bool) -> keras.Model:
     """The result of pruning to a share of the MACs, with this machine's clock or without."""
     device = None if plain else "local"
     return deploy.prune(model, data, structure="channels", target_macs=share, device=device)
 
 
-def files_of(model: Any, data: Any, folder: Path) -> dict[str, Path]:
+def files_of(model: keras.Model, data: Any, folder: Path) -> dict[str, Path]:
     """The model's TFLite files by precision, those that agree with it."""
     found = export(model, folder, ["tflite"], list(PRECISIONS), data)
     return {a.quantize: Path(a.path) for a in found.artifacts}
@@ -60,7 +64,9 @@ def measured(before: Path, after: Path, threads: int, runs: int) -> tuple[float,
     return first, result.comparisons[0]
 
 
-def rows_of(name: str, model: Any, data: Any, given: argparse.Namespace, plain: bool) -> None:
+def rows_of(
+    name: str, model: keras.Model, data: Any, given: argparse.Namespace, plain: bool
+) -> None:
     """Print one network's rows."""
     result = pruned(model, data, given.share, plain)
     widths = [g.size for g in find_channels(result.model).groups if g.prunable]

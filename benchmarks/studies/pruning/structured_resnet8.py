@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data import evaluate, open_data
 from edgepress.compress.models import load
@@ -31,6 +31,10 @@ from edgepress.compress.structure.repair.repair import repair
 from edgepress.compress.structure.surgery.surgery import remove
 from edgepress.compress.structure.tracing.groups import find_channels
 
+if TYPE_CHECKING:
+    import keras
+
+
 WAYS: dict[str, dict[str, Any]] = {
     "whole": {},
     "uniform": {"allocation": "uniform"},
@@ -43,7 +47,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def cut_and_repair(
-    model: Any, data: Any, spec: ChannelsSpec, seed: int
+    model: keras.Model, data: Any, spec: ChannelsSpec, seed: int
 ) -> tuple[str, float, float]:
     """Widths, accuracy after the cut, accuracy after the repair."""
     channels = find_channels(model)
@@ -57,7 +61,7 @@ def cut_and_repair(
     return " ".join(map(str, widths)), cut, mended
 
 
-def untrained(model: Any, data: Any) -> None:
+def untrained(model: keras.Model, data: Any) -> None:
     """Print what every criterion and allocation leaves, without any training."""
     print(f"{'allocation':10} {'criterion':15} {'widths':20} {'cut':>7} {'repaired':>9}")
     for allocation in ("uniform", "global"):
@@ -71,7 +75,7 @@ def untrained(model: Any, data: Any) -> None:
             )
 
 
-def recovered(model: Any, spec: DataSpec, epochs: int, way: str, seeds: list[int]) -> None:
+def recovered(model: keras.Model, spec: DataSpec, epochs: int, way: str, seeds: list[int]) -> None:
     """Print the accuracy of each seed after recovery, and their mean."""
     values = []
     for seed in seeds:

@@ -24,6 +24,8 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,11 +34,15 @@ from edgepress.benchmarks.studies.quantization.mlperf_tiny_int8 import enlarged,
 from edgepress.deploy.quantize.bias_correction import bias_corrected
 from edgepress.deploy.quantize.equalization import RULES, equalized
 
+if TYPE_CHECKING:
+    import keras
+
+
 Array = NDArray[Any]
 CALIBRATION = 512
 
 
-def exported(model: Any, data: Any, **options: Any) -> tuple[Array | None, list[str]]:
+def exported(model: keras.Model, data: Any, **options: Any) -> tuple[Array | None, list[str]]:
     """What one int8 file gives for the test images, and the notes of its export."""
     with tempfile.TemporaryDirectory() as folder:
         result = deploy.export(
@@ -49,7 +55,7 @@ def exported(model: Any, data: Any, **options: Any) -> tuple[Array | None, list[
         return predicted(Path(result[0].path), data["test"][0]), list(result.notes)
 
 
-def ways(model: Any, data: Any, epochs: int) -> dict[str, Callable[[], Array | None]]:
+def ways(model: keras.Model, data: Any, epochs: int) -> dict[str, Callable[[], Array | None]]:
     """Every way to int8 by its name; each gives what its file says of the test samples."""
     off = {"equalize": False, "bias_correction": False}
     samples = [data["train"][0][:CALIBRATION]]
@@ -82,7 +88,7 @@ def ways(model: Any, data: Any, epochs: int) -> dict[str, Callable[[], Array | N
 
 
 def compared(
-    name: str, model: Any, data: Any, epochs: int, labels: Array | None, rows: str
+    name: str, model: keras.Model, data: Any, epochs: int, labels: Array | None, rows: str
 ) -> None:
     """Print one network's rows: its score, and how far it is from the float network."""
     want = np.asarray(model.predict(data["test"][0], batch_size=100, verbose=0))
@@ -100,7 +106,7 @@ def compared(
             print(f"  {way:40} {score(got):.4f}  same {same:.4f}  noise {noise:.4f}", flush=True)
 
 
-def photographs(folder: Path, model: Any) -> dict[str, Any]:
+def photographs(folder: Path, model: keras.Model) -> dict[str, Any]:
     """Enlarged images, with the float network's decisions as labels."""
     parts = [enlarged(images(folder, part)[0][:1000]) / 255 for part in ("train_0", "test")]
     labels = [np.asarray(model.predict(part, verbose=0)).argmax(-1) for part in parts]

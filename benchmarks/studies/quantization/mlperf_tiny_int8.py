@@ -14,13 +14,17 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress import compress, deploy
 from edgepress.benchmarks.runtimes.runtime import Runtime
+
+if TYPE_CHECKING:
+    import keras
+
 
 Array = NDArray[Any]
 METHODS = ("percentile", "min-max", "auto")
@@ -47,7 +51,7 @@ def predicted(path: Path, x: Array) -> Array:
         return next(iter(runtime.predict({inputs[0].name: x}).values()))
 
 
-def exported(model: Any, calibration: Array, out: Path, method: str) -> Path:
+def exported(model: keras.Model, calibration: Array, out: Path, method: str) -> Path:
     """The int8 file that `export` makes."""
     outputs = np.asarray(model.predict(calibration, verbose=0))
     data = {"train": (calibration, outputs), "val": (calibration, outputs)}
@@ -59,7 +63,12 @@ def exported(model: Any, calibration: Array, out: Path, method: str) -> Path:
 
 
 def compared(
-    name: str, model: Any, published: Path, x: Array, calibration: Array, score: Callable[..., Any]
+    name: str,
+    model: keras.Model,
+    published: Path,
+    x: Array,
+    calibration: Array,
+    score: Callable[..., Any],
 ) -> None:
     """Print one network's figures."""
     with tempfile.TemporaryDirectory() as folder:

@@ -20,6 +20,8 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,10 @@ from edgepress.benchmarks.studies.quantization.mlperf_tiny_int8 import (
 )
 from edgepress.compress.data import open_data
 from edgepress.deploy.quantize.qat import train_quantised
+
+if TYPE_CHECKING:
+    import keras
+
 
 Array = NDArray[Any]
 SAMPLES, TRAINED_ON = 1000, 512
@@ -68,7 +74,7 @@ def on_levels(x: Array, scale: float, zero: int) -> Array:
     return (levels * scale).astype(np.float32)
 
 
-def without_softmax(model: Any) -> Any | None:
+def without_softmax(model: keras.Model) -> keras.Model:
     """The network up to what its softmax reads; None where it ends in none."""
     import keras
 
@@ -82,7 +88,7 @@ def without_softmax(model: Any) -> Any | None:
     return bare
 
 
-def compared(what: str, model: Any, train: Array, x: Array) -> None:
+def compared(what: str, model: keras.Model, train: Array, x: Array) -> None:
     """Train, export and print how far apart the two are."""
     targets = np.asarray(model.predict(train, verbose=0))
     data = {"train": (train, targets), "val": (x[:64], np.asarray(model(x[:64])))}

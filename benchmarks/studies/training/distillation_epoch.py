@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def serve(path: str, rounds: int, augment: bool) -> None:
     from edgepress.compress.training import fit
 
     class Turns(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
             del epoch, logs
             sys.stdin.readline()
             self.began = time.perf_counter(), time.process_time()

@@ -27,7 +27,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
 
 BATCH = 64
 SPARSITY = 0.75
@@ -43,7 +49,9 @@ def batch() -> tuple[Any, Any]:
     return images, np.eye(10, dtype=np.float32)[random.integers(0, 10, BATCH)]
 
 
-def compiled_step(model: Any, optimizer: Any, apply: Callable[[Any, Any], None], loss: Any) -> Step:
+def compiled_step(
+    model: keras.Model, optimizer: keras.Optimizer, apply: Callable[[Any, Any], None], loss: Any
+) -> Step:
     import tensorflow as tf
 
     images, labels = (tf.constant(a) for a in batch())
@@ -89,7 +97,7 @@ def our_variants(path: Path) -> Iterator[dict[str, Step]]:
         }
 
 
-def _our_step(model: Any) -> Step:
+def _our_step(model: keras.Model) -> Step:
     import keras
 
     optimizer = keras.optimizers.Adam(1e-4)
@@ -98,7 +106,7 @@ def _our_step(model: Any) -> Step:
     return compiled_step(model, optimizer, lambda o, pairs: o.apply_gradients(pairs), loss)
 
 
-def _with(callback: Any, step: Step) -> Step:
+def _with(callback: keras.callbacks.Callback, step: Step) -> Step:
     def run() -> None:
         callback.on_train_batch_begin(0)
         step()
@@ -112,7 +120,7 @@ def legacy_variants(path: Path) -> dict[str, Step]:
     import tensorflow_model_optimization as tfmot
     import tf_keras
 
-    def step(model: Any) -> Step:
+    def step(model: keras.Model) -> Step:
         optimizer = tf_keras.optimizers.Adam(1e-4)
         loss = tf_keras.losses.CategoricalCrossentropy()
         return compiled_step(model, optimizer, lambda o, pairs: o.apply_gradients(pairs), loss)

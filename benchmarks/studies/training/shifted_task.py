@@ -43,7 +43,7 @@ def shifted(path: str, samples: int, seed: int = 0) -> dict[str, Any]:
     return data
 
 
-def with_new_head(model: Any, seed: int = 0) -> Any:
+def with_new_head(model: keras.Model, seed: int = 0) -> keras.Model:
     """The network with an output layer for the new classes, which starts at random."""
     keras.utils.set_random_seed(seed)
     features = model.layers[-1].input

@@ -9,17 +9,23 @@ steps took together. Prints validation and test accuracy of each.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress import compress
 from edgepress.benchmarks.studies.training.shifted_task import parser, shifted, with_new_head
 from edgepress.compress.data import evaluate, open_data
 from edgepress.compress.training import unfreeze_search
 
+if TYPE_CHECKING:
+    import keras
+
+
 STRATEGIES = {"top": "top:1", "middle": "middle", "bottom": "bottom:3", "all": "all"}
 
 
-def strategy(model: Any, data: Any, name: str, epochs: int, seed: int, **options: Any) -> str:
+def strategy(
+    model: keras.Model, data: Any, name: str, epochs: int, seed: int, **options: Any
+) -> str:
     """A line of the table: a fixed part of the network beside the head, trained at once."""
     result = compress.finetune(
         model, data, unfreeze=[STRATEGIES[name], "new_head"], epochs=epochs, seed=seed, **options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data.augmentation.changes import AUGMENTATIONS, Change
 from edgepress.compress.data.augmentation.layers import LAYERS, LayerStep, Targets, flat
@@ -14,6 +14,13 @@ from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.models.user_code import is_reference
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
 
 # Changes a batch: (images, targets, seed) → (images, targets).
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
@@ -39,7 +46,9 @@ class Augmentation:
         """Functions of the user's among the changes."""
         return tuple(change for change in self.changes if isinstance(change, OwnStep))
 
-    def __call__(self, inputs: Any, targets: Any, seed: Any) -> tuple[Any, Any]:
+    def __call__(
+        self, inputs: dict[str, tf.Tensor], targets: Nested, seed: tf.Tensor
+    ) -> tuple[Any, Any]:
         """Change one batch: inputs by name and targets; `seed` is a (2,) integer tensor."""
         import tensorflow as tf
 
@@ -53,7 +62,7 @@ class Augmentation:
 
 
 def parse_augmentation(
-    texts: tuple[str, ...], model: Any, task: Task, span: Callable[[], Span]
+    texts: tuple[str, ...], model: keras.Model, task: Task, span: Callable[[], Span]
 ) -> Augmentation:
     """Read texts such as `flip`, `crop:4` or `file.py:function`, also several behind commas.
 
@@ -96,7 +105,7 @@ def _targets_of(task: Task) -> Targets:
     return "masks" if "crossentropy" in task.loss or "hinge" in task.loss else "pictures"
 
 
-def _plain_step(text: str, name: str, amount: str, model: Any, targets: Targets) -> Step:
+def _plain_step(text: str, name: str, amount: str, model: keras.Model, targets: Targets) -> Step:
     known = AUGMENTATIONS[name]
     value = _amount(text, amount, known.default, known.low, known.high)
     if known.of == "images":
@@ -112,7 +121,7 @@ def _plain_step(text: str, name: str, amount: str, model: Any, targets: Targets)
 def _with_targets(change: Change, amount: float, moves: bool) -> Step:
     """A change whose targets move along where they are images."""
 
-    def step(images: Any, targets: Any, seed: Any) -> tuple[Any, Any]:
+    def step(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if not moves:
             return change(images, None, amount, seed)[0], targets
         planes = targets[..., None] if flat(targets) else targets
@@ -126,7 +135,7 @@ def _layer_step(
     text: str,
     name: str,
     amount: str,
-    model: Any,
+    model: keras.Model,
     task: Task,
     targets: Targets,
     span: Callable[[], Span],
@@ -144,12 +153,12 @@ def _layer_step(
     return LayerStep(known, value, span(), targets, shape)
 
 
-def _check_images(name: str, model: Any) -> None:
+def _check_images(name: str, model: keras.Model) -> None:
     if len(model.inputs[0].shape) != _IMAGE_RANK:
         raise InputError(f"augmentation '{name}' needs images, the model takes none")
 
 
-def _check_sequences(name: str, model: Any) -> None:
+def _check_sequences(name: str, model: keras.Model) -> None:
     shape = tuple(model.inputs[0].shape[1:])
     several = len(model.outputs[0].shape) > 2
     floats = str(model.inputs[0].dtype).startswith(("float", "bfloat"))
@@ -160,7 +169,7 @@ def _check_sequences(name: str, model: Any) -> None:
         )
 
 
-def _check_sizes(name: str, model: Any) -> None:
+def _check_sizes(name: str, model: keras.Model) -> None:
     """Refuse to move target images of another size, which would move by other amounts."""
     sizes = [tuple(t.shape[1:3]) for t in (model.inputs[0], model.outputs[0])]
     if None not in (*sizes[0], *sizes[1]) and sizes[0] != sizes[1]:

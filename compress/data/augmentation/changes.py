@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgepress.compress.kernel.registry import Table
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
 
 
 class Change(Protocol):
     """Changes one batch of inputs and, where they are images too, its targets."""
 
-    def __call__(self, inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+    def __call__(
+        self, inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor
+    ) -> tuple[Any, Any]:
         """Give the changed batch.
 
         Args:
@@ -22,28 +30,36 @@ class Change(Protocol):
         """
 
 
-def flip(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+def flip(
+    inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor
+) -> tuple[Any, Any]:
     """Mirror each image left to right with probability `amount`."""
     return _mirror(inputs, targets, amount, seed, axis=2)
 
 
-def flip_vertical(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+def flip_vertical(
+    inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor
+) -> tuple[Any, Any]:
     """Mirror each image top to bottom with probability `amount`."""
     return _mirror(inputs, targets, amount, seed, axis=1)
 
 
-def _mirror(inputs: Any, targets: Any, amount: float, seed: Any, axis: int) -> tuple[Any, Any]:
+def _mirror(
+    inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor, axis: int
+) -> tuple[Any, Any]:
     import tensorflow as tf
 
     chosen = tf.random.stateless_uniform([tf.shape(inputs)[0], 1, 1, 1], seed) < amount
 
-    def mirrored(images: Any) -> Any:
+    def mirrored(images: tf.Tensor) -> tf.Tensor:
         return tf.where(chosen, tf.reverse(images, [axis]), images)
 
     return mirrored(inputs), None if targets is None else mirrored(targets)
 
 
-def crop(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+def crop(
+    inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor
+) -> tuple[Any, Any]:
     """Shift each image by up to `amount` pixels each way, its border reflected."""
     import tensorflow as tf
 
@@ -53,7 +69,7 @@ def crop(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]
     rows = shifts[0][:, None] + tf.range(shape[1])[None]
     columns = shifts[1][:, None] + tf.range(shape[2])[None]
 
-    def shifted(images: Any) -> Any:
+    def shifted(images: tf.Tensor) -> tf.Tensor:
         padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]], "REFLECT")
         kept = tf.gather(padded, rows, axis=1, batch_dims=1)
         wide = tf.gather(kept, columns, axis=2, batch_dims=1)
@@ -62,7 +78,9 @@ def crop(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]
     return shifted(inputs), None if targets is None else shifted(targets)
 
 
-def brightness(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+def brightness(
+    inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor
+) -> tuple[Any, Any]:
     """Add to each image up to `amount` times the batch's range."""
     import tensorflow as tf
 
@@ -71,7 +89,9 @@ def brightness(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any
     return inputs + shift * reach, targets
 
 
-def contrast(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+def contrast(
+    inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor
+) -> tuple[Any, Any]:
     """Stretch each image about its mean by a factor between 1 - `amount` and 1 + `amount`."""
     import tensorflow as tf
 
@@ -82,7 +102,9 @@ def contrast(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, 
     return (inputs - mean) * factor + mean, targets
 
 
-def noise(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+def noise(
+    inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor
+) -> tuple[Any, Any]:
     """Add Gaussian noise with a deviation of `amount` times the batch's range."""
     import tensorflow as tf
 

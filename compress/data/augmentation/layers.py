@@ -5,10 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgepress.compress.data.augmentation.span import Span
 from edgepress.compress.kernel.registry import Table
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 # What targets are to a change.
 Targets = Literal["labels", "masks", "pictures", "others"]
@@ -38,10 +43,10 @@ class LayerChange:
     mixes: bool = False
 
 
-def _layer(name: str, *amounts: str, fixed: Any = None, ranged: bool = False) -> Any:
+def _layer(name: str, *amounts: str, fixed: Any = None, ranged: bool = False) -> keras.Layer:
     """What makes a layer of Keras whose named arguments are the amount."""
 
-    def make(amount: float) -> Any:
+    def make(amount: float) -> keras.Layer:
         import keras
 
         settings = dict.fromkeys(amounts, amount) | (fixed or {})
@@ -52,20 +57,20 @@ def _layer(name: str, *amounts: str, fixed: Any = None, ranged: bool = False) ->
     return make
 
 
-def _color(amount: float) -> Any:
+def _color(amount: float) -> keras.Layer:
     import keras
 
     # A turn of the hue by the share that brightness changes by would make another object of it.
     return keras.layers.RandomColorJitter(_UNIT, amount, amount, amount, amount / 4)
 
 
-def _posterization(amount: float) -> Any:
+def _posterization(amount: float) -> keras.Layer:
     import keras
 
     return keras.layers.RandomPosterization(int(amount), value_range=_UNIT)
 
 
-def _erasing(amount: float) -> Any:
+def _erasing(amount: float) -> keras.Layer:
     import keras
 
     return keras.layers.RandomErasing((amount, amount), value_range=_UNIT)
@@ -136,7 +141,7 @@ class LayerStep:
         self._layer = known.make(amount)
         self._layer.build((None, *shape[:2], 3 if known.colours else shape[2]))
 
-    def __call__(self, images: Any, targets: Any, seed: Any) -> tuple[Any, Any]:
+    def __call__(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[Any, Any]:
         """Give the changed batch.
 
         Args:
@@ -153,7 +158,7 @@ class LayerStep:
 
         return tf.function(self._changed, autograph=False, reduce_retracing=True)
 
-    def _changed(self, images: Any, targets: Any, seed: Any) -> tuple[Any, Any]:
+    def _changed(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[Any, Any]:
         import tensorflow as tf
 
         seeds = _fixed_seeds(seed)
@@ -169,7 +174,7 @@ class LayerStep:
         changed = _as_type(self._span.from_unit(unit), images.dtype)
         return tf.ensure_shape(changed, images.shape), self._answered(targets, drawn)
 
-    def _answered(self, targets: Any, drawn: Any) -> Any:
+    def _answered(self, targets: tf.Tensor, drawn: Any) -> tf.Tensor:
         """The targets of changed images."""
         import tensorflow as tf
 
@@ -193,18 +198,18 @@ class LayerStep:
         return tf.ensure_shape(moved[..., 0] if flat(targets) else moved, targets.shape)
 
 
-def flat(targets: Any) -> bool:
+def flat(targets: tf.Tensor) -> bool:
     """Whether target images have no axis of channels."""
     return len(targets.shape) == 3
 
 
-def _as_type(values: Any, dtype: Any) -> Any:
+def _as_type(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.cast(tf.round(values) if dtype.is_integer else values, dtype)
 
 
-def _fixed_seeds(seed: Any) -> Any:
+def _fixed_seeds(seed: tf.Tensor) -> Any:
     """A generator of Keras's whose seeds follow from a tensor, one after another."""
     import keras
     import tensorflow as tf

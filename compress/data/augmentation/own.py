@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import running
 from edgepress.compress.models.user_code import resolve_reference
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
 
 _SEED = (3, 5)
 
@@ -24,7 +30,7 @@ class OwnStep:
         self.reference = reference
         self._function = resolve_reference(reference)
 
-    def __call__(self, images: Any, targets: Any, seed: Any) -> tuple[Any, Any]:
+    def __call__(self, images: tf.Tensor, targets: Nested, seed: tf.Tensor) -> tuple[Any, Any]:
         """Give the changed batch.
 
         Args:
@@ -37,7 +43,7 @@ class OwnStep:
         changed, answers = self._function(images, targets, seed)
         return tf.ensure_shape(changed, images.shape), answers
 
-    def check(self, images: Any, targets: Any) -> None:
+    def check(self, images: tf.Tensor, targets: Nested) -> None:
         """Run the function on a batch, twice.
 
         Args:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.data.preparation.inputs import Preparation
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 _EIGHT_BITS = 255.0
 
@@ -24,7 +28,7 @@ class Span:
     high: tuple[float, ...] = (1.0,)
     reversed: bool = False
 
-    def to_unit(self, images: Any) -> Any:
+    def to_unit(self, images: tf.Tensor) -> tf.Tensor:
         """Images from 0 to 1, RGB.
 
         Args:
@@ -36,7 +40,7 @@ class Span:
         unit = (images - low) / (high - low)
         return unit[..., ::-1] if self.reversed else unit
 
-    def from_unit(self, images: Any) -> Any:
+    def from_unit(self, images: tf.Tensor) -> tf.Tensor:
         """Images as the model sees them, from 0 to 1."""
         import tensorflow as tf
 

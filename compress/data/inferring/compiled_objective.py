@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from edgepress.compress.models.loss_objects import (
     settings_of,
     with_logits,
 )
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 Array = NDArray[Any]
 
@@ -36,7 +40,9 @@ class OnClassNumbers:
         """As a Keras loss says it."""
         return str(self.loss.reduction)
 
-    def __call__(self, target: Any, output: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, target: tf.Tensor, output: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """The loss of a batch.
 
         Args:
@@ -63,7 +69,9 @@ class Summed:
     loss: Any
     reduction: str = "sum"
 
-    def __call__(self, target: Any, output: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, target: tf.Tensor, output: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """The loss of a batch.
 
         Args:

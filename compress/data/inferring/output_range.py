@@ -5,12 +5,19 @@ A table of activations would know neither those of a user's own nor what comes b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Node, Tensor
+
 
 Array = NDArray[Any]
 
@@ -53,7 +60,7 @@ class Reach:
         return isfinite(self.low) and isfinite(self.high)
 
 
-def reach_of(tensor: Any) -> Reach:
+def reach_of(tensor: keras.KerasTensor) -> Reach:
     """The reach of an output of a Keras model, everything where it can't be told."""
     trials = [_tried(tensor, far) for far in _FAR]
     rows = [trial[np.isfinite(trial).all(-1)] for trial in trials if trial is not None]
@@ -82,7 +89,7 @@ def _squashing(rows: Array) -> str:
     return "sigmoid"
 
 
-def _tried(tensor: Any, far: float) -> Array | None:
+def _tried(tensor: keras.KerasTensor, far: float) -> Array | None:
     """(rows, channels) of vectors that an output can hold; None where it can be anything."""
     operation = tensor._keras_history.operation
     activation = _activation(operation)
@@ -111,13 +118,13 @@ class _Trial:
     count: int
     known: dict[int, Array | None]
 
-    def values(self, tensor: Any, depth: int) -> Array | None:
+    def values(self, tensor: keras.KerasTensor, depth: int) -> Array | None:
         """(samples, …) that a tensor can hold, None where it can be anything."""
         if id(tensor) not in self.known:
             self.known[id(tensor)] = self._made(tensor, depth)
         return self.known[id(tensor)]
 
-    def _made(self, tensor: Any, depth: int) -> Array | None:
+    def _made(self, tensor: keras.KerasTensor, depth: int) -> Array | None:
         operation, node, place = tensor._keras_history
         if depth == 0 or not operation._inbound_nodes:
             return None
@@ -140,12 +147,14 @@ class _Trial:
             return None  # weights near zero let anything look bounded
         return made
 
-    def _activated(self, activation: Any, tensor: Any) -> Array | None:
+    def _activated(
+        self, activation: Callable[[Tensor], Tensor], tensor: keras.KerasTensor
+    ) -> Array | None:
         """Values behind an activation."""
         rows = _applied(activation, tensor, self.far)
         return None if rows is None else self._spread(rows, tensor)
 
-    def _called(self, operation: Any, node: Any, place: int, depth: int) -> Array:
+    def _called(self, operation: keras.Operation, node: Node, place: int, depth: int) -> Array:
         """What an operation makes of what its inputs can hold."""
         import keras
 
@@ -160,7 +169,7 @@ class _Trial:
         made = keras.tree.flatten(operation(*args, **kwargs))[place]
         return np.asarray(keras.ops.convert_to_numpy(made), np.float64)
 
-    def _spread(self, rows: Array, tensor: Any) -> Array:
+    def _spread(self, rows: Array, tensor: keras.KerasTensor) -> Array:
         """(samples, …) of a tensor's shape, of vectors at each place, the extreme ones first."""
         ends = [p for c in range(min(3, rows.shape[1])) for p in _ends(rows[:, c])]
         rows = np.concatenate([rows[list(dict.fromkeys(ends))], rows])
@@ -177,11 +186,13 @@ class _Trial:
         return spread
 
 
-def _builtin(operation: Any) -> bool:
+def _builtin(operation: keras.Operation) -> bool:
     return type(operation).__module__.startswith("keras.")
 
 
-def _applied(activation: Any, tensor: Any, far: float) -> Array | None:
+def _applied(
+    activation: Callable[[Tensor], Tensor], tensor: keras.KerasTensor, far: float
+) -> Array | None:
     """(rows, channels) behind an activation, which is tried on single vectors."""
     import keras
 
@@ -196,13 +207,13 @@ def _ends(column: Array) -> tuple[int, int]:
     return int(column.argmin()), int(column.argmax())
 
 
-def _activation(operation: Any) -> Any:
+def _activation(operation: keras.Operation) -> Callable[[Tensor], Tensor] | None:
     """The function that a layer, or the layer that it wraps, applies at its end."""
     found = getattr(getattr(operation, "layer", operation), "activation", None)
     return found if callable(found) else None
 
 
-def _vectors(tensor: Any, far: float) -> Array:
+def _vectors(tensor: keras.KerasTensor, far: float) -> Array:
     """(rows, channels) of values from one end to the other."""
     channels = (tensor.shape[-1] or _OPEN_SIZE) if len(tensor.shape) > 1 else 1
     random = np.random.default_rng(0)
@@ -213,7 +224,7 @@ def _vectors(tensor: Any, far: float) -> Array:
     return np.concatenate([even, alone, mixed]).astype(np.float32)
 
 
-def _name(tensor: Any) -> str:
+def _name(tensor: keras.KerasTensor) -> str:
     """The name of what bounds an output, for messages."""
     operation, _, place = tensor._keras_history
     for _ in range(_DEPTH):
@@ -238,5 +249,5 @@ def _name(tensor: Any) -> str:
 _NAMED = ("Softmax", "Sigmoid", "HardSigmoid", "Tanh", "ReLU", "Relu", "Relu6", "Lambda", "Clip")
 
 
-def _title(function: Any) -> str:
+def _title(function: Callable[[Tensor], Tensor] | None) -> str:
     return str(getattr(function, "__name__", type(function).__name__)).lower()

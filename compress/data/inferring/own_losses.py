@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import running
 from edgepress.compress.models.user_code import resolve_object, told_apart
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 Array = NDArray[Any]
 # Losses of Keras's whose targets have another shape than the outputs, and the metric that goes with
@@ -35,7 +40,9 @@ class OwnLoss:
     reference: str
     as_stored: bool = False
 
-    def __call__(self, target: Any, output: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, target: tf.Tensor, output: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """The loss of a batch: the mean over samples.
 
         Args:
@@ -57,7 +64,7 @@ class OwnLoss:
         )
 
 
-def own_loss(reference: str) -> Any:
+def own_loss(reference: str) -> OwnLoss | None:
     """The loss that `file.py:name` names: a function, or a Keras loss or a class of such.
 
     Raises:
@@ -79,7 +86,9 @@ def own_loss(reference: str) -> Any:
     return OwnLoss(found, reference)
 
 
-def fitted(loss: Any, targets: Array, shape: Sequence[int | None], output: str) -> Any:
+def fitted(
+    loss: keras.losses.Loss, targets: Array, shape: Sequence[int | None], output: str
+) -> Any:
     """A loss that was tried on some targets.
 
     Args:

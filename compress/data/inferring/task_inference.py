@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,20 @@ from edgepress.compress.models.compiled_losses import CompiledLoss, compiled_los
 from edgepress.compress.models.loss_objects import is_keras_loss
 from edgepress.compress.models.user_code import is_reference
 
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Nested
+
+
 Array = NDArray[Any]
 
 _UNKNOWN = CompiledLoss("")
 
 
 def infer_task(
-    model: Any,
-    targets: Any,
+    model: keras.Model,
+    targets: Nested,
     loss: ByOutput = None,
     metric: ByOutput = None,
     reaches: Sequence[Reach] | None = None,
@@ -194,7 +200,7 @@ def _as_compiled(
     return task, [*remarks, told]
 
 
-def _by_output(targets: Any, names: Sequence[str], counted: Sequence[bool]) -> list[Any]:
+def _by_output(targets: Nested, names: Sequence[str], counted: Sequence[bool]) -> list[Any]:
     """Targets in the outputs' order; None where an output without a loss has none."""
     if isinstance(targets, Mapping):
         needed = [name for name, counts in zip(names, counted, strict=True) if counts]

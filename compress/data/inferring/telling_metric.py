@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.tasks import OutputTask, Task
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Nested
+
+
 Array = NDArray[Any]
 # What one answer everywhere may be right in, so that the share of right answers still tells enough.
 _MOST = 0.9
 
 
-def with_telling_metric(task: Task, targets: Any) -> Task:
+def with_telling_metric(task: Task, targets: Nested) -> Task:
     """The task, by F1 for rare labels and by the overlap for masks of one class nearly everywhere.
 
     Args:
@@ -37,7 +41,7 @@ def with_telling_metric(task: Task, targets: Any) -> Task:
     return replace(task, outputs=tuple(found), remarks=(*task.remarks, *remarks))
 
 
-def _telling(output: OutputTask, targets: Any) -> str:
+def _telling(output: OutputTask, targets: NDArray[Any] | None) -> str:
     """The metric to take instead; empty where accuracy tells enough, or isn't what is taken."""
     dense = output.kind == "image-to-image"
     if not output.scored or output.metric != "accuracy" or targets is None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepress.compress.data.preparation.presets import Linear, applied, check_preset, linear
 from edgepress.compress.data.preparation.sound import SoundInput
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
 
 _COLOURS = 3
 # A model's own preprocessing stands among so many of its first operations.
@@ -19,7 +26,7 @@ _FIRST = 6
 class TargetPreparation(Protocol):
     """Prepares a batch of targets."""
 
-    def __call__(self, targets: Any) -> Any:
+    def __call__(self, targets: Nested) -> Nested:
         """Give the prepared batch, (batch, …)."""
 
 
@@ -71,14 +78,16 @@ class Preparation:
             found = Linear(tuple(v / scale for v in mean), tuple(v / scale for v in std), False)
         return None if found.identity else found
 
-    def __call__(self, inputs: Any, targets: Any) -> Any:
+    def __call__(
+        self, inputs: Mapping[str, tf.Tensor], targets: Nested
+    ) -> tuple[dict[str, tf.Tensor], Nested]:
         """Prepare one batch: inputs by name and targets."""
         prepared = {name: self._one(name, value) for name, value in inputs.items()}
         if self.front is not None:
             prepared = self.front(prepared)
         return prepared, targets if self.targets is None else self.targets(targets)
 
-    def _one(self, name: str, value: Any) -> Any:
+    def _one(self, name: str, value: tf.Tensor) -> tf.Tensor:
         import tensorflow as tf
 
         dtype = self.dtypes[name]
@@ -93,7 +102,7 @@ class Preparation:
             return value
         return self.scaled(value)
 
-    def scaled(self, value: Any) -> Any:
+    def scaled(self, value: tf.Tensor) -> tf.Tensor:
         """Values of one tensor, float32, scaled and centred."""
         import tensorflow as tf
 
@@ -108,7 +117,7 @@ class Preparation:
         return value
 
 
-def preparation_for(model: Any, spec: DataSpec) -> Preparation:
+def preparation_for(model: keras.Model, spec: DataSpec) -> Preparation:
     """The preparation that a specification asks for, checked against the model.
 
     Raises:
@@ -132,7 +141,7 @@ def preparation_for(model: Any, spec: DataSpec) -> Preparation:
     )
 
 
-def _check_once(model: Any, spec: DataSpec) -> None:
+def _check_once(model: keras.Model, spec: DataSpec) -> None:
     """Refuse to scale what the model scales itself."""
     rescaling = own_rescaling(model)
     if rescaling is None or rescaling[1] >= 0.1:
@@ -149,7 +158,7 @@ def _check_once(model: Any, spec: DataSpec) -> None:
         )
 
 
-def _images(model: Any, preset: str) -> frozenset[str]:
+def _images(model: keras.Model, preset: str) -> frozenset[str]:
     """Names of the inputs that a preset is for: images, of real numbers, with three channels.
 
     Raises:
@@ -166,7 +175,7 @@ def _images(model: Any, preset: str) -> frozenset[str]:
     return found
 
 
-def _is_colour_image(tensor: Any) -> bool:
+def _is_colour_image(tensor: keras.KerasTensor) -> bool:
     return (
         len(tensor.shape) == 4
         and _COLOURS in (tensor.shape[1], tensor.shape[-1])
@@ -174,11 +183,11 @@ def _is_colour_image(tensor: Any) -> bool:
     )
 
 
-def _by_preset(name: str, images: Any) -> Any:
+def _by_preset(name: str, images: tf.Tensor) -> tf.Tensor:
     return applied(name, images, channels_first=images.shape[-1] != _COLOURS)
 
 
-def _check_channels(name: str, values: tuple[float, ...] | None, model: Any) -> None:
+def _check_channels(name: str, values: tuple[float, ...] | None, model: keras.Model) -> None:
     """Refuse as many numbers as no channel, or another number of them, would take."""
     for tensor in model.inputs:
         channels = tensor.shape[-1]
@@ -194,7 +203,7 @@ def _check_channels(name: str, values: tuple[float, ...] | None, model: Any) -> 
         )
 
 
-def own_rescaling(model: Any) -> tuple[str, float] | None:
+def own_rescaling(model: keras.Model) -> tuple[str, float] | None:
     """Name and factor of what rescales a model's input within it; None where nothing does.
 
     A Rescaling or Normalization layer (its factor is given as 0) among the first layers, or a
@@ -214,7 +223,7 @@ def own_rescaling(model: Any) -> tuple[str, float] | None:
     return None
 
 
-def _factor_on_input(operation: Any) -> float | None:
+def _factor_on_input(operation: keras.Operation) -> float | None:
     """The number that an operation multiplies a model's input by."""
     kind = type(operation).__name__
     if kind not in ("TrueDivide", "Divide", "Multiply") or not operation._inbound_nodes:
@@ -227,12 +236,12 @@ def _factor_on_input(operation: Any) -> float | None:
     return float(numbers[0]) if kind == "Multiply" else 1 / numbers[0]
 
 
-def flat_layers(model: Any) -> list[Any]:
+def flat_layers(model: keras.Model) -> list[Any]:
     """All layers in order, those of nested models in place."""
     return _flat(model, "layers")
 
 
-def _flat(model: Any, kind: str) -> list[Any]:
+def _flat(model: keras.Model, kind: str) -> list[Any]:
     found: list[Any] = []
     for part in getattr(model, kind, model.layers):
         found.extend(_flat(part, kind) if hasattr(part, "layers") else [part])

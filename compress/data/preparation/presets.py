@@ -6,12 +6,16 @@ import functools
 import sys
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 MODES = ("caffe", "tf", "torch")
 _TOP = 255.0
@@ -59,7 +63,7 @@ def check_preset(name: str) -> None:
         )
 
 
-def applied(name: str, images: Any, channels_first: bool = False) -> Any:
+def applied(name: str, images: tf.Tensor, channels_first: bool = False) -> tf.Tensor:
     """Images as Keras's own function of a preset gives them.
 
     Args:

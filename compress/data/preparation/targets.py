@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.data.preparation.inputs import Preparation
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Nested
+
 
 _TOP = 255.0
 _SLACK = 1e-3
@@ -22,7 +26,7 @@ class TargetScaling:
 
     by: Preparation
 
-    def __call__(self, targets: Any) -> Any:
+    def __call__(self, targets: Nested) -> Nested:
         """Scale one batch, (batch, height, width, channels); gives float32."""
         import tensorflow as tf
 
@@ -72,7 +76,7 @@ class OneHot:
 
     classes: int
 
-    def __call__(self, targets: Any) -> Any:
+    def __call__(self, targets: Nested) -> Nested:
         """Rows of one batch, (batch, classes) float32, of (batch,) or (batch, 1) numbers."""
         import tensorflow as tf
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,13 @@ from edgepress.compress.data.preparation.strings import as_texts, takes_text
 from edgepress.compress.data.readers.labels import as_array, fit_weights, whole_labels
 from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested, SampleWeights
+
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -49,7 +56,7 @@ class ArraySource:
         """Number of samples."""
         return len(next(iter(self.inputs.values())))
 
-    def batches(self, order: Array | None, batch_size: int) -> Any:
+    def batches(self, order: Array | None, batch_size: int) -> tf.data.Dataset:
         """A `tf.data.Dataset` of batches in the given order."""
         return self._drawn((self.inputs, self.targets), order, batch_size)
 
@@ -58,11 +65,11 @@ class ArraySource:
         """Whether samples have weights."""
         return self.weights is not None
 
-    def weighted_batches(self, order: Array | None, batch_size: int) -> Any:
+    def weighted_batches(self, order: Array | None, batch_size: int) -> tf.data.Dataset:
         """As `batches`, with the weights behind each batch's targets."""
         return self._drawn((self.inputs, self.targets, self.weights), order, batch_size)
 
-    def _drawn(self, stored: Any, order: Array | None, batch_size: int) -> Any:
+    def _drawn(self, stored: Any, order: Array | None, batch_size: int) -> tf.data.Dataset:
         import tensorflow as tf
 
         indices = tf.data.Dataset.from_tensor_slices(
@@ -120,7 +127,7 @@ def _read(stored: Any, chosen: Any) -> Any:
     return tf.nest.pack_sequence_as(stored, rows)
 
 
-def class_labels(targets: Any) -> Array | None:
+def class_labels(targets: Nested) -> Array | None:
     """(samples,) classes of integer or one-hot targets; None where targets aren't classes."""
     if not isinstance(targets, np.ndarray):
         return None
@@ -212,7 +219,12 @@ def _place(name: str) -> tuple[str, str, str] | None:
 
 
 def array_source(
-    inputs: Any, targets: Any, model: Any, where: str, resized: bool = False, weights: Any = None
+    inputs: Nested,
+    targets: Nested,
+    model: keras.Model,
+    where: str,
+    resized: bool = False,
+    weights: SampleWeights | None = None,
 ) -> ArraySource:
     """Arrays checked against a model's inputs.
 
@@ -247,7 +259,7 @@ def array_source(
     return source
 
 
-def _padded(inputs: Any, model: Any) -> Any:
+def _padded(inputs: Nested, model: keras.Model) -> Any:
     """Lists of sequences of different length as one array, padded behind with the mask's value."""
     if isinstance(inputs, Mapping):
         return {name: _padded(value, model) for name, value in inputs.items()}
@@ -266,7 +278,7 @@ def _padded(inputs: Any, model: Any) -> Any:
         ) from None
 
 
-def _fit_targets(targets: Any, model: Any, where: str) -> Any:
+def _fit_targets(targets: Nested, model: keras.Model, where: str) -> Any:
     """Finite targets; where outputs end in an axis of length 1 that targets lack, it is added."""
     if isinstance(targets, Mapping):
         named = {n: (v, f"{where}: target '{n}'") for n, v in targets.items()}
@@ -289,7 +301,7 @@ def _named(part: Any, name: str = "targets") -> Arrays:
     return part if isinstance(part, dict) else {name: part}
 
 
-def _name_inputs(inputs: Any, model: Any, where: str) -> Arrays:
+def _name_inputs(inputs: Nested, model: keras.Model, where: str) -> Arrays:
     names = [t.name for t in model.inputs]
     if not isinstance(inputs, Mapping):
         if len(names) > 1:
@@ -307,7 +319,7 @@ def _name_inputs(inputs: Any, model: Any, where: str) -> Arrays:
     return {name: as_array(inputs[name], f"{where}: input '{name}'") for name in names}
 
 
-def _fit(array: Array, tensor: Any, where: str, resized: bool) -> Array:
+def _fit(array: Array, tensor: keras.KerasTensor, where: str, resized: bool) -> Array:
     """The array with the tensor's rank; an absent channel axis of length 1 is added."""
     if takes_text(tensor):
         return as_texts(array, tuple(tensor.shape[1:]), f"{where}: input '{tensor.name}'")

@@ -6,9 +6,10 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.data.preparation.strings import packed
 from edgepress.compress.data.readers.arrays import ArraySource
@@ -18,6 +19,10 @@ from edgepress.compress.data.readers.records.encoded import EncodedSource
 from edgepress.compress.data.readers.sound.reading import SoundSource
 from edgepress.compress.kernel.files import sha256
 from edgepress.compress.specs.recipe import DataSpec
+
+if TYPE_CHECKING:
+    from edgepress.compress.data.dataset import Source
+
 
 # The digests of each split's samples; None where there are none.
 Digests = dict[str, list[bytes] | None]
@@ -60,7 +65,7 @@ def arrays_hash(arrays: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
-def _numbered(values: Any) -> Mapping[str, Any]:
+def _numbered(values: NDArray[Any]) -> Mapping[str, Any]:
     if isinstance(values, Mapping):
         return values
     return {f"{number:09d}": np.asarray(value) for number, value in enumerate(values)}
@@ -97,7 +102,7 @@ def sources_hash(sources: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-def sample_digests(source: Any) -> list[bytes] | None:
+def sample_digests(source: Source) -> list[bytes] | None:
     """A hash of the inputs of each sample, byte for byte; of images and sounds that of the file.
 
     Returns:

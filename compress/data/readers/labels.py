@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Nested, SampleWeights
+
 
 Parts = dict[str, tuple[Any, Any]]
 
@@ -61,15 +67,15 @@ def _common_type(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _is_named(targets: Any) -> bool:
+def _is_named(targets: Nested) -> bool:
     return isinstance(targets, Mapping)
 
 
-def _decoded(targets: Any) -> Any:
+def _decoded(targets: NDArray[np.bytes_]) -> NDArray[np.str_]:
     return np.char.decode(targets, "utf-8", "replace")
 
 
-def whole_labels(targets: Any, output: Any) -> Any:
+def whole_labels(targets: NDArray[Any], output: keras.KerasTensor) -> NDArray[Any]:
     """Floats that number the classes of an output as integers; anything else as it is.
 
     Args:
@@ -84,7 +90,7 @@ def whole_labels(targets: Any, output: Any) -> Any:
     return targets
 
 
-def fit_weights(weights: Any, outputs: Sequence[str], where: str) -> Any:
+def fit_weights(weights: SampleWeights | None, outputs: Sequence[str], where: str) -> Any:
     """Weights in float32, checked.
 
     Args:
@@ -111,7 +117,7 @@ def fit_weights(weights: Any, outputs: Sequence[str], where: str) -> Any:
     return {n: _checked(value, f"{where}: sample_weight '{n}'") for n, value in weights.items()}
 
 
-def _checked(weights: Any, what: str) -> NDArray[np.float32]:
+def _checked(weights: SampleWeights | None, what: str) -> NDArray[np.float32]:
     array = as_array(weights, what)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{what} holds {array.dtype} values", "give numbers of 0 or more")

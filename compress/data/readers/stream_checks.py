@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
 
 Array = NDArray[Any]
 
@@ -51,7 +57,7 @@ def check_elements(spec: Any, where: str) -> None:
             )
 
 
-def count_within(stream: Any, where: str, most_seconds: float = _MOST_SECONDS) -> int:
+def count_within(stream: tf.data.Dataset, where: str, most_seconds: float = _MOST_SECONDS) -> int:
     """The number of elements of a dataset of unknown length, counted in one pass.
 
     Args:
@@ -76,7 +82,7 @@ def count_within(stream: Any, where: str, most_seconds: float = _MOST_SECONDS) -
     )
 
 
-def first_targets(samples: Any) -> Any:
+def first_targets(samples: Any) -> Nested:
     """Targets of the first samples of a stream, as an array; None where there are several.
 
     Args:

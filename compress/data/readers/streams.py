@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from edgepress.compress.data.naming import by_name
 from edgepress.compress.data.readers.stream_checks import check_elements, count_within
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested, SampleWeights
+
 
 Array = NDArray[Any]
 
@@ -30,7 +38,7 @@ class StreamSource:
     size: int
     shuffle: bool
 
-    def batches(self, order: Array | None, batch_size: int) -> Any:
+    def batches(self, order: Array | None, batch_size: int) -> tf.data.Dataset:
         """A `tf.data.Dataset` of batches."""
         batches = self.weighted_batches(order, batch_size)
         return (
@@ -42,7 +50,7 @@ class StreamSource:
         """Whether samples have weights."""
         return len(self.samples.element_spec) > 2
 
-    def weighted_batches(self, order: Array | None, batch_size: int) -> Any:
+    def weighted_batches(self, order: Array | None, batch_size: int) -> tf.data.Dataset:
         """As `batches`, with the weights behind each batch's targets where there are any."""
         samples = self.samples
         if order is not None and self.shuffle:
@@ -55,14 +63,16 @@ class StreamSource:
         return None
 
 
-def is_stream(value: Any) -> bool:
+def is_stream(value: object) -> bool:
     """Whether a value is a `tf.data.Dataset`."""
     import tensorflow as tf
 
     return isinstance(value, tf.data.Dataset)
 
 
-def stream_source(stream: Any, model: Any, where: str, shuffle: bool = False) -> StreamSource:
+def stream_source(
+    stream: tf.data.Dataset, model: keras.Model, where: str, shuffle: bool = False
+) -> StreamSource:
     """A stream checked against a model's inputs.
 
     Args:
@@ -89,7 +99,9 @@ def stream_source(stream: Any, model: Any, where: str, shuffle: bool = False) ->
     if first.shape.rank == len(model.inputs[0].shape):
         stream = stream.unbatch()
 
-    def name(inputs: Any, targets: Any, *weights: Any) -> Any:
+    def name(
+        inputs: Mapping[str, tf.Tensor], targets: Nested, *weights: SampleWeights | None
+    ) -> Any:
         inputs, targets = by_name(inputs, targets, model)
         counting = tf.nest.map_structure(lambda w: tf.cast(w, tf.float32), weights)
         if isinstance(inputs, dict):
@@ -101,19 +113,19 @@ def stream_source(stream: Any, model: Any, where: str, shuffle: bool = False) ->
     return StreamSource(_shaped(named, model), _count(stream, where), shuffle)
 
 
-def _shaped(named: Any, model: Any) -> Any:
+def _shaped(named: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:
     """The stream with the shapes of the model's inputs, where it leaves them open."""
     import tensorflow as tf
 
     shapes = {t.name: t.shape[1:] for t in model.inputs}
 
-    def shaped(inputs: Any, *rest: Any) -> Any:
+    def shaped(inputs: Mapping[str, tf.Tensor], *rest: Any) -> Any:
         return {n: tf.ensure_shape(v, shapes[n]) for n, v in inputs.items()}, *rest
 
     return named.map(shaped)
 
 
-def _check_shapes(spec: Any, model: Any, where: str) -> None:
+def _check_shapes(spec: Any, model: keras.Model, where: str) -> None:
     for tensor in model.inputs:
         if tensor.name not in spec:
             raise InputError(
@@ -128,7 +140,7 @@ def _check_shapes(spec: Any, model: Any, where: str) -> None:
             )
 
 
-def _count(stream: Any, where: str) -> int:
+def _count(stream: tf.data.Dataset, where: str) -> int:
     size = int(stream.cardinality())
     if size == -1:
         raise InputError(f"{where}: the dataset never ends", "use .take(N)")

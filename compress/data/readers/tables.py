@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from edgepress.compress.data.preparation.strings import takes_text
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.models.guarding.tables import check_parquet, check_text
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Table:
     groups: Any = None
 
 
-def read_table(path: Path, target: str | None, model: Any, group_by: str | None = None) -> Table:
+def read_table(
+    path: Path, target: str | None, model: keras.Model, group_by: str | None = None
+) -> Table:
     """Read a table for a model.
 
     A model with one input gets all other columns in file order; one with several inputs gets the

@@ -6,16 +6,20 @@ They are registered under "edgepress", as the layers of `custom` are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 _register = keras.saving.register_keras_serializable
 
 
 @_register("edgepress")
-def keras2_hard_sigmoid(x: Any) -> Any:
+def keras2_hard_sigmoid(x: Tensor) -> Tensor:
     """The hard sigmoid of Keras 1 and 2: `clip(0.2·x + 0.5, 0, 1)`; Keras 3's slope is 1/6.
 
     Args:
@@ -30,7 +34,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
 
 
 @_register("edgepress")
-def tfa_gelu(x: Any) -> Any:
+def tfa_gelu(x: Tensor) -> Tensor:
     """TensorFlow Addons' GELU, which is the tanh approximation unless told otherwise.
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
@@ -39,7 +43,7 @@ def tfa_gelu(x: Any) -> Any:
 
 
 @_register("edgepress")
-def lisht(x: Any) -> Any:
+def lisht(x: Tensor) -> Tensor:
     """Linearly scaled hyperbolic tangent, `x·tanh(x)`.
 
     Source: Roy et al., "LiSHT", 2019.
@@ -48,7 +52,7 @@ def lisht(x: Any) -> Any:
 
 
 @_register("edgepress")
-def snake(x: Any) -> Any:
+def snake(x: Tensor) -> Tensor:
     """`x + sin²(x)`, the snake function of frequency 1.
 
     Source: Ziyin et al., "Neural Networks Fail to Learn Periodic Functions", 2020.
@@ -57,7 +61,7 @@ def snake(x: Any) -> Any:
 
 
 @_register("edgepress")
-def crelu(x: Any) -> Any:
+def crelu(x: Tensor) -> Tensor:
     """`relu(x)` and `relu(-x)`, one behind the other along the last axis.
 
     Source: Shang et al., "Understanding and Improving CNN via CReLU", 2016.
@@ -66,19 +70,19 @@ def crelu(x: Any) -> Any:
 
 
 @_register("edgepress")
-def absolute(x: Any) -> Any:
+def absolute(x: Tensor) -> Tensor:
     """`|x|`."""
     return ops.abs(x)
 
 
 @_register("edgepress")
-def squared(x: Any) -> Any:
+def squared(x: Tensor) -> Tensor:
     """`x²`."""
     return ops.square(x)
 
 
 @_register("edgepress")
-def sine(x: Any) -> Any:
+def sine(x: Tensor) -> Tensor:
     """`sin(x)`."""
     return ops.sin(x)
 

@@ -10,7 +10,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 _DONE = "_edgepress_channels_last"
 
@@ -39,7 +43,7 @@ def _turned(convolve: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(convolve)
 
     @wraps(convolve)
-    def call(*arguments: Any, **settings: Any) -> Any:
+    def call(*arguments: Any, **settings: Any) -> Tensor:
         given = signature.bind(*arguments, **settings).arguments
         if given.get("data_format") != "channels_first":
             return convolve(**given)

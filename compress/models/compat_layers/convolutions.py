@@ -7,10 +7,14 @@ of Keras's own, which they extend, and add the bias along the channels.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import layers, ops
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 _register = keras.saving.register_keras_serializable("edgepress")
 
@@ -22,11 +26,11 @@ class _ChannelsFirst:
     bias: Any
     activation: Any
 
-    def linear(self, inputs: Any) -> Any:
+    def linear(self, inputs: Tensor) -> Tensor:
         """The convolution alone."""
         raise NotImplementedError
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Convolve, add the bias, apply the activation."""
         outputs = self.linear(inputs)
         if self.use_bias:
@@ -36,13 +40,13 @@ class _ChannelsFirst:
 
 
 class _Shared(_ChannelsFirst):
-    def linear(self: Any, inputs: Any) -> Any:
+    def linear(self: keras.Layer, inputs: Tensor) -> Tensor:
         """Convolve with kernels over all channels."""
         return self.convolution_op(inputs, self.kernel)
 
 
 class _Transposed(_ChannelsFirst):
-    def linear(self: Any, inputs: Any) -> Any:
+    def linear(self: keras.Layer, inputs: Tensor) -> Tensor:
         """Spread each value over the output."""
         return ops.conv_transpose(
             inputs,
@@ -56,7 +60,7 @@ class _Transposed(_ChannelsFirst):
 
 
 class _Depthwise(_ChannelsFirst):
-    def linear(self: Any, inputs: Any) -> Any:
+    def linear(self: keras.Layer, inputs: Tensor) -> Tensor:
         """Convolve each channel alone."""
         return ops.depthwise_conv(
             inputs,
@@ -69,7 +73,7 @@ class _Depthwise(_ChannelsFirst):
 
 
 class _Separable(_ChannelsFirst):
-    def linear(self: Any, inputs: Any) -> Any:
+    def linear(self: keras.Layer, inputs: Tensor) -> Tensor:
         """Convolve each channel alone, then mix them."""
         return ops.separable_conv(
             inputs,
@@ -102,7 +106,7 @@ CHANNELS_FIRST: dict[type, Any] = {
 }
 
 
-def corrected(layer: Any) -> bool:
+def corrected(layer: keras.Layer) -> bool:
     """Make a convolution with the channels first add its bias along them.
 
     Keras's own class stays wherever the output is known to be of another width than its channels.
@@ -128,11 +132,11 @@ def corrected(layer: Any) -> bool:
 class CausalSeparableConv1D(layers.SeparableConv1D):
     """A separable convolution over time that sees no later step, which Keras 3 dropped."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Pad at the beginning, then convolve."""
         return super().call(ops.pad(inputs, [[0, 0], [self._before(), 0], [0, 0]]))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """(batch, steps, filters)."""
         batch, steps, channels = input_shape
         padded = None if steps is None else steps + self._before()

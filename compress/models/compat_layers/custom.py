@@ -6,12 +6,17 @@ loaded again wherever this module has been imported.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 _register = keras.saving.register_keras_serializable
 
@@ -29,11 +34,11 @@ class ThresholdedReLU(keras.layers.Layer):
         self.theta = float(theta)
         self.supports_masking = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Apply the threshold."""
         return inputs * ops.cast(inputs > self.theta, inputs.dtype)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
@@ -50,17 +55,17 @@ class ParametricSoftplus(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make alpha and beta."""
         shape = tuple(input_shape[1:])
         self.alphas = self.add_weight(shape=shape, name="alphas", initializer="ones")
         self.betas = self.add_weight(shape=shape, name="betas", initializer="ones")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Apply the function."""
         return ops.softplus(self.betas * inputs) * self.alphas
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
@@ -75,12 +80,12 @@ class SReLU(keras.layers.Layer):
     Source: Jin et al., "Deep Learning with S-shaped Rectified Linear Activation Units", 2015.
     """
 
-    def __init__(self, shared_axes: Any = None, **kwargs: Any) -> None:
+    def __init__(self, shared_axes: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.shared_axes = [int(axis) for axis in shared_axes or ()]
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the parameters: left and right thresholds and slopes."""
         shape = [1 if axis in self.shared_axes else size for axis, size in enumerate(input_shape)][
             1:
@@ -90,7 +95,7 @@ class SReLU(keras.layers.Layer):
         self.t_right = self.add_weight(shape=shape, name="t_right", initializer="ones")
         self.a_right = self.add_weight(shape=shape, name="a_right", initializer="ones")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Apply the three pieces."""
         right = self.t_left + ops.abs(self.t_right)
         below = self.t_left + self.a_left * (inputs - self.t_left)
@@ -98,7 +103,7 @@ class SReLU(keras.layers.Layer):
         middle = ops.where(inputs < right, inputs, above)
         return ops.where(inputs > self.t_left, middle, below)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
@@ -111,7 +116,7 @@ class SReLU(keras.layers.Layer):
 class CosineMerge(keras.layers.Layer):
     """Keras 1's merging of two vectors by their cosine, of shape (batch, 1, 1)."""
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
         """Refuse what isn't two vectors: with more axes, Keras 1 divided by something else."""
         if [len(shape) for shape in input_shape] != [2, 2]:
             raise InputError(
@@ -120,14 +125,16 @@ class CosineMerge(keras.layers.Layer):
                 "build the model in a function and give file.py:function",
             )
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         """The cosine; the lengths' product is taken to be at least 1e-7."""
         first, second = inputs
         lengths = [ops.sum(ops.square(vector), axis=1, keepdims=True) for vector in inputs]
         product = ops.maximum(ops.sqrt(lengths[0] * lengths[1]), 1e-7)
         return ops.expand_dims(ops.sum(first * second, axis=1, keepdims=True) / product, 1)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(
+        self, input_shape: Sequence[tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
         """One number for each sample."""
         return (input_shape[0][0], 1, 1)
 
@@ -139,7 +146,7 @@ class PeepholeLSTMCell(keras.layers.LSTMCell):
     Source: Gers and Schmidhuber, "Recurrent nets that time and count", 2000, as Keras 2 wrote it.
     """
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the kernels of the cell and a weight for each unit and gate."""
         super().build(input_shape)
         self.input_gate, self.forget_gate, self.output_gate = (
@@ -147,14 +154,18 @@ class PeepholeLSTMCell(keras.layers.LSTMCell):
             for gate in ("input", "forget", "output")
         )
 
-    def _compute_carry_and_output(self, x: Any, h_tm1: Any, c_tm1: Any) -> Any:
+    def _compute_carry_and_output(
+        self, x: Sequence[Tensor], h_tm1: Sequence[Tensor], c_tm1: Tensor
+    ) -> tuple[Tensor, Tensor]:
         kernels = ops.split(self.recurrent_kernel, 4, axis=1)
         parts = zip(x, h_tm1, kernels, strict=True)
         return self._compute_carry_and_output_fused(
             [given + ops.matmul(state, kernel) for given, state, kernel in parts], c_tm1
         )
 
-    def _compute_carry_and_output_fused(self, z: Any, c_tm1: Any) -> Any:
+    def _compute_carry_and_output_fused(
+        self, z: Sequence[Tensor], c_tm1: Tensor
+    ) -> tuple[Tensor, Tensor]:
         entering, forgetting, new, leaving = z
         enters = self.recurrent_activation(entering + self.input_gate * c_tm1)
         stays = self.recurrent_activation(forgetting + self.forget_gate * c_tm1)
@@ -178,7 +189,7 @@ class Highway(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the two square kernels and their biases."""
         size = input_shape[-1]
         self.kernel = self.add_weight(shape=(size, size), name="kernel")
@@ -187,7 +198,7 @@ class Highway(keras.layers.Layer):
             self.bias = self.add_weight(shape=(size,), name="bias", initializer="zeros")
             self.carry_bias = self.add_weight(shape=(size,), name="carry_bias", initializer="ones")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Mix the transformed input with the input."""
         gate = ops.matmul(inputs, self.carry_kernel)
         moved = ops.matmul(inputs, self.kernel)
@@ -196,7 +207,7 @@ class Highway(keras.layers.Layer):
         gate = ops.sigmoid(gate)
         return self.activation(moved) * gate + (1.0 - gate) * inputs
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
@@ -222,7 +233,7 @@ class MaxoutDense(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units, self.features, self.use_bias = units, features, use_bias
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the kernel (features, inputs, units)."""
         shape = (self.features, input_shape[-1], self.units)
         self.kernel = self.add_weight(shape=shape, name="kernel")
@@ -230,14 +241,14 @@ class MaxoutDense(keras.layers.Layer):
             sizes = (self.features, self.units)
             self.bias = self.add_weight(shape=sizes, name="bias", initializer="zeros")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """The maximum of the maps."""
         output = ops.einsum("bi,fio->bfo", inputs, self.kernel)
         if self.use_bias:
             output = output + self.bias
         return ops.max(output, axis=1)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """(batch, units)."""
         return (*input_shape[:-1], self.units)
 
@@ -276,7 +287,7 @@ class ContribInstanceNormalization(keras.layers.Layer):
         self.axis, self.epsilon, self.center, self.scale = axis, epsilon, center, scale
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make gamma and beta."""
         shape = (1,) if self.axis is None else (input_shape[self.axis],)
         if self.scale:
@@ -284,7 +295,7 @@ class ContribInstanceNormalization(keras.layers.Layer):
         if self.center:
             self.beta = self.add_weight(shape=shape, name="beta", initializer="zeros")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Normalise each sample."""
         rank = len(inputs.shape)
         kept = None if self.axis is None else self.axis % rank
@@ -301,7 +312,7 @@ class ContribInstanceNormalization(keras.layers.Layer):
             output = output + ops.reshape(self.beta, shape)
         return output
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
@@ -331,17 +342,17 @@ class LayerScale(keras.layers.Layer):
         super().__init__(**kwargs)
         self.init_values, self.projection_dim = init_values, projection_dim
 
-    def build(self, input_shape: Any) -> None:  # noqa: ARG002
+    def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002
         """Make the factors."""
         start = keras.initializers.Constant(self.init_values)
         shape = (self.projection_dim,)
         self.gamma = self.add_weight(shape=shape, name="gamma", initializer=start)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Scale each channel."""
         return inputs * self.gamma
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
@@ -363,7 +374,7 @@ class SavedParameter(keras.layers.Layer):
         super().__init__(**kwargs)
         self.shape = tuple(shape)
 
-    def build(self, input_shape: Any) -> None:  # noqa: ARG002
+    def build(self, input_shape: tuple[int | None, ...] | None) -> None:  # noqa: ARG002
         """Make the array."""
         self.value = self.add_weight(
             shape=self.shape,
@@ -374,11 +385,11 @@ class SavedParameter(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, inputs: Any) -> Any:  # noqa: ARG002
+    def call(self, inputs: Tensor) -> Tensor:  # noqa: ARG002
         """The array; the input only places the layer in the graph."""
         return ops.convert_to_tensor(self.value)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:  # noqa: ARG002
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:  # noqa: ARG002
         """The array's own shape."""
         return self.shape
 

@@ -6,10 +6,14 @@ Keras 3 dropped them. They are written here with `keras.ops`, and registered und
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
 
 
 class _LocallyConnected(keras.layers.Layer):
@@ -20,8 +24,8 @@ class _LocallyConnected(keras.layers.Layer):
     def __init__(
         self,
         filters: int,
-        kernel_size: Any,
-        strides: Any = 1,
+        kernel_size: Sequence[int],
+        strides: int | Sequence[int] = 1,
         padding: str = "valid",
         data_format: str = "channels_last",
         activation: Any = None,
@@ -49,7 +53,7 @@ class _LocallyConnected(keras.layers.Layer):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Make a kernel for each position; the positions must be known."""
         first = self.data_format == "channels_first"
         channels = input_shape[1] if first else input_shape[-1]
@@ -78,7 +82,7 @@ class _LocallyConnected(keras.layers.Layer):
                 constraint=self.bias_constraint,
             )
 
-    def _positions(self, sizes: Any) -> tuple[int, ...]:
+    def _positions(self, sizes: Sequence[int]) -> tuple[int, ...]:
         each = zip(sizes, self.kernel_size, self.strides, strict=True)
         if self.padding == "same":
             return tuple(-(-size // stride) for size, _, stride in each)
@@ -90,7 +94,7 @@ class _LocallyConnected(keras.layers.Layer):
             return ((0, 0),) * self.rank
         return tuple((size // 2, size - size // 2) for size in self.kernel_size)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Multiply each position's patch by that position's kernel."""
         first = self.data_format == "channels_first"
         margins = ((0, 0), *self.margins()) if first else (*self.margins(), (0, 0))
@@ -113,7 +117,7 @@ class _LocallyConnected(keras.layers.Layer):
             output = output + ops.reshape(self.bias, shape)
         return self.activation(output)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[int | None, ...]:
         """(batch, positions…, filters), or channels first."""
         if self.data_format == "channels_first":
             return (input_shape[0], self.filters, *self._positions(input_shape[2:]))
@@ -139,7 +143,7 @@ class _LocallyConnected(keras.layers.Layer):
         }
 
 
-def _sizes(value: Any, rank: int) -> tuple[int, ...]:
+def _sizes(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
     return (int(value),) * rank if isinstance(value, int) else tuple(int(v) for v in value)
 
 

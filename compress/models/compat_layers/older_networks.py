@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 _register = keras.saving.register_keras_serializable("edgepress")
 
@@ -17,11 +21,11 @@ class PoolHelper(keras.layers.Layer):
     Source: the GoogLeNet of Keras 1 by J. Marino, 2016.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Cut."""
         return inputs[:, :, 1:, 1:]
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Rows and columns one less."""
         batch, channels, *sizes = input_shape
         return (batch, channels, *(None if s is None else s - 1 for s in sizes))
@@ -48,7 +52,7 @@ class LRN(keras.layers.Layer):
         super().__init__(**kwargs)
         self.alpha, self.k, self.beta, self.n = alpha, k, beta, n
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Normalise."""
         half = self.n // 2
         channels = inputs.shape[1]
@@ -56,7 +60,7 @@ class LRN(keras.layers.Layer):
         total = sum(squares[:, i : i + channels] for i in range(self.n))
         return inputs / ops.power(self.k + self.alpha / self.n * total, self.beta)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
@@ -82,13 +86,13 @@ class UnlearnedNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.mode, self.axis, self.epsilon = mode, axis, epsilon
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make gamma and beta."""
         shape = (input_shape[-1 if self.mode == 1 else self.axis],)
         self.gamma = self.add_weight(shape=shape, name="gamma", initializer="ones")
         self.beta = self.add_weight(shape=shape, name="beta", initializer="zeros")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Normalise, scale and shift."""
         rank = len(inputs.shape)
         kept = (-1 if self.mode == 1 else self.axis) % rank
@@ -102,7 +106,7 @@ class UnlearnedNormalization(keras.layers.Layer):
         scaled = (inputs - mean) / deviation * ops.reshape(self.gamma, shape)
         return scaled - ops.reshape(-self.beta, shape)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 

@@ -5,10 +5,14 @@ They are registered under "edgepress", as the layers of `custom` are.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 _register = keras.saving.register_keras_serializable("edgepress")
 
@@ -20,16 +24,16 @@ class L2Normalization(keras.layers.Layer):
     Source: Liu et al., "ParseNet", 2015, as SSD uses it (the layer is also saved as `Normalize`).
     """
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the factors."""
         self.gamma = self.add_weight(shape=(input_shape[-1],), name="gamma", initializer="ones")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Normalise and scale."""
         squares = ops.sum(ops.square(inputs), axis=-1, keepdims=True)
         return inputs * ops.rsqrt(ops.maximum(squares, 1e-12)) * self.gamma
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
@@ -48,19 +52,19 @@ class Scale(keras.layers.Layer):
         super().__init__(**kwargs)
         self.axis = axis
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make gamma and beta."""
         shape = (input_shape[self.axis],)
         self.gamma = self.add_weight(shape=shape, name="gamma", initializer="ones")
         self.beta = self.add_weight(shape=shape, name="beta", initializer="zeros")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Scale and shift."""
         shape = [1] * len(inputs.shape)
         shape[self.axis] = inputs.shape[self.axis]
         return inputs * ops.reshape(self.gamma, shape) + ops.reshape(self.beta, shape)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
@@ -84,7 +88,7 @@ class PixelShuffler(keras.layers.Layer):
         super().__init__(**kwargs)
         self.size = (int(size), int(size)) if isinstance(size, int) else tuple(map(int, size))
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Rearrange."""
         rows, columns = self.size
         batch, height, width, _ = ops.shape(inputs)
@@ -93,7 +97,7 @@ class PixelShuffler(keras.layers.Layer):
         parts = ops.transpose(parts, (0, 1, 3, 2, 4, 5))
         return ops.reshape(parts, (batch, height * rows, width * columns, depth))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[int | None, ...]:
         """(batch, rows, columns, channels)."""
         batch, height, width, channels = input_shape
         rows, columns = self.size
@@ -117,12 +121,12 @@ class ReflectionPadding2D(keras.layers.Layer):
         super().__init__(**kwargs)
         self.padding = int(padding)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Pad."""
         sides = [self.padding, self.padding]
         return ops.pad(inputs, [[0, 0], sides, sides, [0, 0]], mode="reflect")
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[int | None, ...]:
         """(batch, rows, columns, channels)."""
         batch, height, width, channels = input_shape
         larger = (None if n is None else n + 2 * self.padding for n in (height, width))

@@ -15,12 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular
 from edgepress.compress.models.guarding.archives import open_archive
 from edgepress.compress.models.guarding.limits import check_memory, memory_limit
+
+if TYPE_CHECKING:
+    import h5py
+
 
 WEIGHTS = "model.weights.h5"
 # Deflate's limit is 1032; others that are read pack less tightly, or to a size of their own.
@@ -120,7 +124,7 @@ def _seekable(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Any
 class _Part(io.RawIOBase):
     """Some bytes of a file as a file of its own."""
 
-    def __init__(self, file: Any, begin: int, size: int) -> None:
+    def __init__(self, file: io.BufferedReader, begin: int, size: int) -> None:
         super().__init__()
         self._file, self._begin, self._size, self._place = file, begin, size, 0
 
@@ -183,7 +187,7 @@ class _Dataset:
     filters: tuple[int, ...]
 
 
-def _check_objects(file: Any, path: Path, size: int) -> int:
+def _check_objects(file: h5py.File, path: Path, size: int) -> int:
     """Refuse objects that lead out of an HDF5 file or declare more than it holds.
 
     Args:
@@ -202,7 +206,7 @@ def _check_objects(file: Any, path: Path, size: int) -> int:
     return total
 
 
-def _datasets(file: Any, path: Path) -> Iterator[_Dataset]:
+def _datasets(file: h5py.File, path: Path) -> Iterator[_Dataset]:
     """All datasets, by every name that leads to them; follows no link but hard ones."""
     from h5py import h5d, h5g, h5o
 
@@ -233,7 +237,7 @@ def _check_link(kind: int, name: str, path: Path) -> None:
     raise _refusal(path, name, f"is {words.get(kind, 'a link of a kind of its own')}")
 
 
-def _described(dataset: Any, name: str, path: Path) -> _Dataset:
+def _described(dataset: h5py.h5d.DatasetID, name: str, path: Path) -> _Dataset:
     """A dataset's sizes, asked for only once it is known to lie in this file."""
     from h5py import h5d, h5t
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.guarding.limits import memory_limit
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Layers with states that no file holds (generators of random numbers, counters) are small.
 _BESIDE_BYTES = 64 * 2**20
@@ -38,7 +42,9 @@ def weights_within(declared: int, path: Any, file_bytes: int) -> Iterator[None]:
     limit = min(_WIDER * declared + _BESIDE_BYTES, max(_WIDER * declared, memory_limit(file_bytes)))
     taken = 0
 
-    def add_weight(layer: Any, shape: Any = None, *args: Any, **named: Any) -> Any:
+    def add_weight(
+        layer: keras.Layer, shape: Any = None, *args: Any, **named: Any
+    ) -> keras.Variable:
         nonlocal taken
         sizes = (shape,) if isinstance(shape, int) else tuple(shape or ())
         if all(isinstance(size, int) for size in sizes):

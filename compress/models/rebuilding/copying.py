@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from inspect import isfunction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.own_training import train_like
 from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 
+if TYPE_CHECKING:
+    import keras
 
-def copy_model(model: Any) -> Any:
+
+def copy_model(model: keras.Model) -> keras.Model:
     """A model of the same layers, names and weights that shares nothing with the given one.
 
     Args:
@@ -41,7 +44,7 @@ def copy_model(model: Any) -> Any:
 
 
 @contextmanager
-def trusting(layers: Sequence[Any]) -> Iterator[None]:
+def trusting(layers: Iterable[keras.Layer]) -> Iterator[None]:
     """Let layers be built again from their configurations with what they already run.
 
     Functions and classes of the user's own needn't be registered for that, and are no more
@@ -58,7 +61,7 @@ def trusting(layers: Sequence[Any]) -> Iterator[None]:
         yield
 
 
-def plain_configuration(layer: Any) -> dict[str, Any]:
+def plain_configuration(layer: keras.Layer) -> dict[str, Any]:
     """A layer's configuration in containers of its own, which may be changed.
 
     Keras gives some of a layer's own lists, which keep track of the layer: a deep copy of one
@@ -84,7 +87,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _rebuilt(model: Any) -> Any:
+def _rebuilt(model: keras.Model) -> keras.Model:
     """A model of the same layers and names with weights of its own."""
     import keras
 
@@ -97,7 +100,7 @@ def _rebuilt(model: Any) -> Any:
     return copy
 
 
-def clone(model: Any, input_tensors: Any = None, **options: Any) -> Any:
+def clone(model: keras.Model, input_tensors: Any = None, **options: Any) -> keras.Model:
     """Keras's `clone_model`, of which nothing is compiled.
 
     Keras compiles the clone of a compiled model, for which it would have to find each loss, metric
@@ -120,24 +123,24 @@ def clone(model: Any, input_tensors: Any = None, **options: Any) -> Any:
             part.compiled = True
 
 
-def fresh_inputs(model: Any) -> Any:
+def fresh_inputs(model: keras.Model) -> Any:
     """New inputs of a functional model, under the old names (which `clone_model` changes)."""
     import keras
 
-    def again(tensor: Any) -> Any:
+    def again(tensor: keras.KerasTensor) -> keras.KerasTensor:
         name = tensor._keras_history.operation.name
         return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
 
     return keras.tree.map_structure(again, model.input)
 
 
-def forget_compilation(model: Any) -> None:
+def forget_compilation(model: keras.Model) -> None:
     """Undo that a class of the user's own compiles what it makes of a configuration."""
     model.compiled = False
     model.optimizer = None
 
 
-def copy_state(source: Any, target: Any) -> None:
+def copy_state(source: keras.Model, target: keras.Model) -> None:
     """Copy all variables (weights, seed generators), vocabularies and what is trainable."""
     for old, new in zip(source.variables, target.variables, strict=True):
         new.assign(old)
@@ -146,7 +149,7 @@ def copy_state(source: Any, target: Any) -> None:
     copy_flags(source, target)
 
 
-def copy_flags(source: Any, target: Any) -> None:
+def copy_flags(source: keras.Model, target: keras.Model) -> None:
     """Make trainable of one model what is trainable of another of the same layers."""
     for old, new in zip(_layers(source), _layers(target), strict=True):
         new._trainable = old._trainable
@@ -154,9 +157,9 @@ def copy_flags(source: Any, target: Any) -> None:
         new.trainable = old.trainable
 
 
-def _is_functional(model: Any) -> bool:
+def _is_functional(model: keras.Model) -> bool:
     return hasattr(model, "_nodes_by_depth") and hasattr(model, "operations")
 
 
-def _layers(model: Any) -> list[Any]:
+def _layers(model: keras.Model) -> list[keras.Layer]:
     return [model, *model._flatten_layers(include_self=False)]

@@ -8,21 +8,26 @@ entered the same way, so that a block of convolutions ends up as convolutions.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.own_training import train_like
 from edgepress.compress.models.rebuilding.copying import clone
 from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 
+if TYPE_CHECKING:
+    import keras
+
+
 _TOLERANCE = 1e-5
 
 
-def is_flat(model: Any) -> bool:
+def is_flat(model: keras.Model) -> bool:
     """Whether a model is functional or sequential all the way down."""
     import keras
 
@@ -31,7 +36,7 @@ def is_flat(model: Any) -> bool:
     return all(is_flat(layer) for layer in model.layers if isinstance(layer, keras.Model))
 
 
-def flatten(model: Any, example_inputs: Any = None) -> Any:
+def flatten(model: keras.Model, example_inputs: Any = None) -> keras.Model:
     """Make a functional model of a subclassed one.
 
     Args:
@@ -62,7 +67,7 @@ def flatten(model: Any, example_inputs: Any = None) -> Any:
     return flat
 
 
-def _examples(model: Any, given: Any) -> Any:
+def _examples(model: keras.Model, given: Any) -> Any:
     """The example as NumPy arrays, or zeros of the shapes that the model was built with."""
     import keras
 
@@ -84,7 +89,7 @@ def _examples(model: Any, given: Any) -> Any:
     return _filled(found[0], random)
 
 
-def _filled(shape: Any, random: Any) -> Any:
+def _filled(shape: Any, random: np.random.Generator) -> Any:
     if isinstance(shape, dict):
         return {key: _filled(item, random) for key, item in shape.items()}
     if shape and isinstance(shape[0], list | tuple):
@@ -93,7 +98,7 @@ def _filled(shape: Any, random: Any) -> Any:
     return random.uniform(0, 1, sizes).astype("float32")
 
 
-def _call(model: Any, example: Any) -> Any:
+def _call(model: keras.Model, example: Any) -> list[NDArray[Any]]:
     import keras
 
     arguments = {"training": False} if "training" in _parameters(model) else {}
@@ -101,11 +106,11 @@ def _call(model: Any, example: Any) -> Any:
     return [np.asarray(output) for output in keras.tree.flatten(outputs)]
 
 
-def _parameters(layer: Any) -> Any:
+def _parameters(layer: keras.Layer) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(layer.call).parameters
 
 
-def _arguments(model: Any, inputs: Any) -> tuple[Any, ...]:
+def _arguments(model: keras.Model, inputs: Any) -> tuple[Any, ...]:
     """The positional arguments of `call`: one structure, or one argument for each of a list."""
     required = [
         p
@@ -117,7 +122,7 @@ def _arguments(model: Any, inputs: Any) -> tuple[Any, ...]:
     return (inputs,)
 
 
-def _inputs(model: Any, example: Any) -> Any:
+def _inputs(model: keras.Model, example: Any) -> Any:
     if isinstance(example, dict):
         return {key: _input(array, key) for key, array in example.items()}
     if isinstance(example, list | tuple):
@@ -130,14 +135,14 @@ def _inputs(model: Any, example: Any) -> Any:
     return _input(example, "input")
 
 
-def _input(array: Any, name: str) -> Any:
+def _input(array: NDArray[Any], name: str) -> keras.KerasTensor:
     import keras
 
     kind = "float32" if array.dtype == np.float64 else str(array.dtype)
     return keras.Input(batch_shape=(None, *array.shape[1:]), dtype=kind, name=name)
 
 
-def _is_library(layer: Any) -> bool:
+def _is_library(layer: keras.Layer) -> bool:
     """Whether a layer's class is one of Keras's own (or edgepress's): recorded as it is."""
     import keras
 
@@ -154,7 +159,7 @@ class _Recorder:
         root: The model that is flattened.
     """
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: keras.Model) -> None:
         self.root = root
         self.path: list[str] = []
         self.names: dict[int, str] = {}
@@ -167,7 +172,7 @@ class _Recorder:
 
         original = keras.Layer.__call__
 
-        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
             symbolic = any(
                 isinstance(value, keras.KerasTensor) for value in keras.tree.flatten([args, kwargs])
             )
@@ -182,12 +187,12 @@ class _Recorder:
         finally:
             keras.Layer.__call__ = original
 
-    def _remember(self, layer: Any) -> None:
+    def _remember(self, layer: keras.Layer) -> None:
         """Name a layer after the user's layers that it sits in."""
         place = "_".join([*self.path[1:], layer.name])
         self.names.setdefault(id(layer), place)
 
-    def _inside(self, original: Any, layer: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def _inside(self, original: Any, layer: keras.Layer, args: Any, kwargs: dict[str, Any]) -> Any:
         """Enter a user's layer; where that fails, keep it whole."""
         reason = _own_weights(layer)
         if reason is None:
@@ -199,7 +204,7 @@ class _Recorder:
         self._remember(layer)
         return original(layer, *args, **kwargs)
 
-    def enter(self, layer: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def enter(self, layer: keras.Layer, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run a layer's `call` on symbolic tensors.
 
         Raises:
@@ -227,7 +232,7 @@ class _Recorder:
         finally:
             self.path.pop()
 
-    def copy(self, tensors: list[Any], inputs: Any, outputs: Any) -> Any:
+    def copy(self, tensors: list[keras.KerasTensor], inputs: Any, outputs: Any) -> keras.Model:
         """A model of the recorded graph with layers of its own, so that the source stays as it is.
 
         Args:
@@ -257,7 +262,7 @@ class _Recorder:
         return flat
 
 
-def _own_weights(layer: Any) -> str | None:
+def _own_weights(layer: keras.Layer) -> str | None:
     """Why a layer can't be entered: its own weights would belong to no layer."""
     own = [*layer._trainable_variables, *layer._non_trainable_variables]
     if not own:
@@ -276,7 +281,9 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
-def _unique_names(outputs: Any, tensors: list[Any], names: dict[int, str]) -> list[tuple[Any, str]]:
+def _unique_names(
+    outputs: Any, tensors: list[keras.KerasTensor], names: dict[int, str]
+) -> list[tuple[keras.KerasTensor, str]]:
     """A unique name for each recorded operation: the place of a layer, an operation's own."""
     import keras
 
@@ -307,7 +314,7 @@ def _free(name: str, taken: set[str]) -> str:
     return name if place == 1 else f"{name}_{place}"
 
 
-def _clone(operation: Any) -> Any:
+def _clone(operation: keras.Operation) -> keras.Operation:
     """A copy of a layer, or the layer itself where its class can't be made from its settings."""
     import keras
 
@@ -321,7 +328,7 @@ def _clone(operation: Any) -> Any:
         return operation
 
 
-def _check(model: Any, wanted: list[Any], found: list[Any]) -> None:
+def _check(model: keras.Model, wanted: list[NDArray[Any]], found: list[NDArray[Any]]) -> None:
     for a, b in zip(wanted, found, strict=True):
         if a.shape != b.shape or np.abs(a - b).max(initial=0) > _TOLERANCE * max(
             np.abs(a).max(initial=0), 1e-6

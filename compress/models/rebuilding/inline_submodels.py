@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.graph import nodes_of, require_graph
 from edgepress.compress.models.rebuilding.replacing import copy_of
 
+if TYPE_CHECKING:
+    import keras
 
-def unnested(model: Any) -> Any:
+
+def unnested(model: keras.Model) -> keras.Model:
     """A model of the same function in which no layer is a model itself.
 
     Args:
@@ -39,13 +42,18 @@ def unnested(model: Any) -> Any:
     return flat
 
 
-def _is_model(operation: Any) -> bool:
+def _is_model(operation: keras.Operation) -> bool:
     import keras
 
     return isinstance(operation, keras.Model)
 
 
-def _inlined(graph: Any, inputs: Sequence[Any], prefix: str, made: dict[int, Any]) -> list[Any]:
+def _inlined(
+    graph: keras.Model,
+    inputs: Sequence[keras.KerasTensor],
+    prefix: str,
+    made: dict[int, keras.Operation],
+) -> list[keras.KerasTensor]:
     """The outputs of a graph that is applied anew, layer by layer.
 
     Args:

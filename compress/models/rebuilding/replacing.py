@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import nodes_of, require_graph
 from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 
+if TYPE_CHECKING:
+    import keras
+
+
 After = Callable[[Any, Any], Any]
 
 
-def rewrite(model: Any, swaps: Mapping[str, Sequence[Any]], after: After | None = None) -> Any:
+def rewrite(
+    model: keras.Model, swaps: Mapping[str, Sequence[keras.Operation]], after: After | None = None
+) -> keras.Model:
     """Build a model of the same graph from new layers; the given one stays as it is.
 
     Args:
@@ -60,12 +66,12 @@ def rewrite(model: Any, swaps: Mapping[str, Sequence[Any]], after: After | None 
     return keras.Model(given, results, name=model.name)
 
 
-def _in_place(operation: Any, tensor: Any) -> Any:
+def _in_place(operation: keras.Operation, tensor: keras.KerasTensor) -> keras.KerasTensor:
     del operation
     return tensor
 
 
-def copy_of(operation: Any, prefix: str = "") -> Any:
+def copy_of(operation: keras.Operation, prefix: str = "") -> keras.Operation:
     """A new layer with a layer's settings; an operation without any is its own copy.
 
     Args:
@@ -97,7 +103,11 @@ def copy_of(operation: Any, prefix: str = "") -> Any:
     return fresh
 
 
-def _applied(layers: Sequence[Any], arguments: Any, options: Any) -> list[Any]:
+def _applied(
+    layers: Sequence[keras.Operation],
+    arguments: Sequence[keras.KerasTensor],
+    options: Mapping[str, Any],
+) -> list[keras.KerasTensor]:
     import keras
 
     if not layers:
@@ -108,13 +118,13 @@ def _applied(layers: Sequence[Any], arguments: Any, options: Any) -> list[Any]:
     return list(keras.tree.flatten(result))
 
 
-def producers(model: Any) -> dict[int, Any]:
+def producers(model: keras.Model) -> dict[int, keras.Operation]:
     """The operation that makes each tensor, by the tensor's id."""
     nodes = nodes_of(require_graph(model))
     return {id(t): node.operation for node in nodes for t in node.output_tensors}
 
 
-def readers(model: Any) -> dict[str, list[Any]]:
+def readers(model: keras.Model) -> dict[str, list[keras.Operation | None]]:
     """The operations that read each operation's outputs, by its name; None is the model's end."""
     made_by = producers(model)
     found: dict[str, list[Any]] = {}

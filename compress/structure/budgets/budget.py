@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from edgepress.compress.counting.count import ShapeOf
 from edgepress.compress.graph import Call
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.tracing.groups import Alive, Channels, Units
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ class Counts:
         counts = self._counts(alive)
         shapes: dict[int, list[int]] = {}
 
-        def shape(weight: Any) -> tuple[int, ...]:
+        def shape(weight: keras.Variable) -> tuple[int, ...]:
             if not shapes:
                 shapes.update(self._shapes(counts))
             return tuple(shapes[id(weight)])

@@ -46,22 +46,22 @@ def sized(call: Call) -> tuple[Sized, ...]:
     return ()
 
 
-def _dense(layer: Any, call: Call) -> Sized:
+def _dense(layer: keras.Layer, call: Call) -> Sized:
     rows = math.prod(size or 1 for size in call.inputs[0][1:-1])
     inputs, outputs = layer.kernel.shape
     size = LayerSize("dense", (1, rows), (1, 1), (1, 1), (1, 1), False, inputs, outputs)
     return Sized(layer.kernel, size, 0, 1)
 
 
-def _convolution(layer: Any, kernel: Any, shape: Sequence[int | None]) -> Sized:
+def _convolution(layer: keras.Layer, kernel: keras.Variable, shape: Sequence[int | None]) -> Sized:
     return Sized(kernel, _size("conv", layer, kernel, shape), kernel.ndim - 2, kernel.ndim - 1)
 
 
-def _depthwise(layer: Any, kernel: Any, shape: Sequence[int | None]) -> Sized:
+def _depthwise(layer: keras.Layer, kernel: keras.Variable, shape: Sequence[int | None]) -> Sized:
     return Sized(kernel, _size("depthwise", layer, kernel, shape), kernel.ndim - 2, None)
 
 
-def _separable(layer: Any, call: Call) -> tuple[Sized, ...]:
+def _separable(layer: keras.Layer, call: Call) -> tuple[Sized, ...]:
     first = _depthwise(layer, layer.depthwise_kernel, call.inputs[0])
     kernel = layer.pointwise_kernel
     area = _plane(_places(layer, call.outputs[0]))
@@ -70,7 +70,9 @@ def _separable(layer: Any, call: Call) -> tuple[Sized, ...]:
     return first, Sized(kernel, size, kernel.ndim - 2, kernel.ndim - 1)
 
 
-def _size(kind: Kind, layer: Any, kernel: Any, shape: Sequence[int | None]) -> LayerSize:
+def _size(
+    kind: Kind, layer: keras.Layer, kernel: keras.Variable, shape: Sequence[int | None]
+) -> LayerSize:
     return LayerSize(
         kind,
         _plane(_places(layer, shape)),
@@ -83,7 +85,7 @@ def _size(kind: Kind, layer: Any, kernel: Any, shape: Sequence[int | None]) -> L
     )
 
 
-def _places(layer: Any, shape: Sequence[int | None]) -> tuple[int, ...]:
+def _places(layer: keras.Layer, shape: Sequence[int | None]) -> tuple[int, ...]:
     """Sizes of a tensor without batch and channels; an unknown one counts as 1."""
     inner = shape[2:] if layer.data_format == "channels_first" else shape[1:-1]
     return tuple(size or 1 for size in inner)

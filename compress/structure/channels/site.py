@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgepress.compress.graph import Call
 from edgepress.compress.structure.channels.ids import (
@@ -14,6 +14,10 @@ from edgepress.compress.structure.channels.ids import (
     compact,
     placed,
 )
+
+if TYPE_CHECKING:
+    import keras
+
 
 Role = Literal["makes", "carries", "uses"]
 
@@ -79,7 +83,9 @@ class Trace:
         if array.size:
             self.pins.append((array.ravel(), reason))
 
-    def bind(self, layer: str, weight: Any, axis: int, ids: IntVector, role: Role) -> None:
+    def bind(
+        self, layer: str, weight: keras.Variable, axis: int, ids: IntVector, role: Role
+    ) -> None:
         """Note that channels run along a weight's axis; a second use unites them."""
         axis %= len(weight.shape)
         before = self._bound.get((id(weight), axis))
@@ -90,7 +96,7 @@ class Trace:
         self._bound[id(weight), axis] = binding
         self.bindings.append(binding)
 
-    def bound(self, weight: Any, axis: int) -> Binding | None:
+    def bound(self, weight: keras.Variable, axis: int) -> Binding | None:
         """What runs along a weight's axis, if anything does."""
         return self._bound.get((id(weight), axis % len(weight.shape)))
 
@@ -113,7 +119,7 @@ class Site:
     node: Any
     shapes: tuple[Shape, ...]
 
-    def within(self, layer: Any, shapes: tuple[Shape, ...]) -> Site:
+    def within(self, layer: keras.Layer, shapes: tuple[Shape, ...]) -> Site:
         """The same place for a layer inside this one."""
         return Site(self.trace, self.path, layer, self.node, shapes)
 
@@ -128,23 +134,23 @@ class Site:
         self.pin(number, reason)
         return Ids(number.reshape([1] * len(shape)), shape)
 
-    def fresh(self, weight: Any, axis: int, count: int | None = None) -> IntVector:
+    def fresh(self, weight: keras.Variable, axis: int, count: int | None = None) -> IntVector:
         """The channels that a weight's axis makes; the same ones at every use of the layer."""
         before = self.trace.bound(weight, axis)
         if before is not None:
             return before.ids
         return self.trace.classes.fresh(count or int(weight.shape[axis]))
 
-    def makes(self, weight: Any, axis: int, ids: IntVector) -> None:
+    def makes(self, weight: keras.Variable, axis: int, ids: IntVector) -> None:
         """Channels that the weight makes run along its axis."""
         if weight is not None:
             self.trace.bind(self.path, weight, axis, ids, "makes")
 
-    def uses(self, weight: Any, axis: int, ids: IntVector) -> None:
+    def uses(self, weight: keras.Variable, axis: int, ids: IntVector) -> None:
         """Channels that the weight reads run along its axis."""
         self.trace.bind(self.path, weight, axis, ids, "uses")
 
-    def carries(self, weight: Any, axis: int, ids: IntVector) -> None:
+    def carries(self, weight: keras.Variable, axis: int, ids: IntVector) -> None:
         """Channels that pass the weight run along its axis."""
         if weight is not None:
             self.trace.bind(self.path, weight, axis, ids, "carries")
@@ -166,6 +172,6 @@ class Site:
         """An output whose channels run along one axis."""
         return placed(vector, axis, self.shapes[output])
 
-    def compact(self, array: Any, output: int = 0) -> Ids:
+    def compact(self, array: IntVector, output: int = 0) -> Ids:
         """An output with the given numbers."""
         return compact(array, self.shapes[output])

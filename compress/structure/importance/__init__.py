@@ -11,16 +11,23 @@ A higher score means a more important unit. Packages add theirs through the entr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.kernel.registry import Table
 from edgepress.compress.structure.importance import from_data, from_weights
+
+if TYPE_CHECKING:
+    from edgepress.compress.structure.importance.evidence import Evidence
+    from edgepress.compress.structure.tracing.groups import Group
 
 
 class Score(Protocol):
     """How much each unit of a group matters."""
 
-    def __call__(self, group: Any, evidence: Any, /) -> Any:
+    def __call__(self, group: Group, evidence: Evidence, /) -> NDArray[np.float64]:
         """Score a group.
 
         Args:

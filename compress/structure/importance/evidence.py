@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 from edgepress.compress.structure.importance.observations import Observations, observe
 from edgepress.compress.structure.tracing.groups import Channels, Group, Units
+
+if TYPE_CHECKING:
+    import keras
+
 
 Rows = NDArray[np.float32]
 _REDUCE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max}
@@ -40,7 +44,7 @@ class Evidence:
     task: Any = None
     _values: dict[int, Rows] = field(default_factory=dict)
 
-    def value(self, weight: Any) -> Rows:
+    def value(self, weight: keras.Variable) -> Rows:
         """A weight's values."""
         if id(weight) not in self._values:
             self._values[id(weight)] = _viewed(weight)
@@ -115,7 +119,7 @@ class Evidence:
         return unit_effects(self.channels, self.samples or {}, self.targets, self.task)
 
 
-def _viewed(weight: Any) -> Rows:
+def _viewed(weight: keras.Variable) -> Rows:
     """A weight's values, of TensorFlow's own memory where it can be read in place."""
     tensor = weight.value.read_value()
     return np.asarray(memoryview(tensor) if weight.dtype == "float32" else tensor, np.float32)

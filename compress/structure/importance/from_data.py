@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edgepress.compress.structure.importance.evidence import Evidence
+    from edgepress.compress.structure.importance.observations import Reader
+    from edgepress.compress.structure.tracing.groups import Group
+
 
 Vector = NDArray[np.float64]
 # Share of the mean variance added to each feature: keeps the inverse finite, and says how far a
@@ -14,7 +20,7 @@ Vector = NDArray[np.float64]
 _RIDGE = 1e-3
 
 
-def activation(group: Any, evidence: Any) -> Vector:
+def activation(group: Group, evidence: Evidence) -> Vector:
     """Mean absolute value of a unit where layers read it.
 
     Source: Molchanov et al., "Pruning convolutional neural networks for resource efficient
@@ -23,7 +29,7 @@ def activation(group: Any, evidence: Any) -> Vector:
     return np.asarray(evidence.observations.magnitude[group.units])
 
 
-def apoz(group: Any, evidence: Any) -> Vector:
+def apoz(group: Group, evidence: Evidence) -> Vector:
     """Share of a unit's values that aren't zero.
 
     Source: Hu et al., "Network trimming" (2016): the average percentage of zeros, turned round.
@@ -31,7 +37,7 @@ def apoz(group: Any, evidence: Any) -> Vector:
     return np.asarray(evidence.observations.activity[group.units])
 
 
-def taylor(group: Any, evidence: Any) -> Vector:
+def taylor(group: Group, evidence: Evidence) -> Vector:
     """Squared first-order change of the loss when a unit is removed.
 
     Source: Molchanov et al., "Importance estimation for neural network pruning" (2019).
@@ -39,7 +45,7 @@ def taylor(group: Any, evidence: Any) -> Vector:
     return np.asarray(evidence.taylor[group.units])
 
 
-def reconstruction(group: Any, evidence: Any) -> Vector:
+def reconstruction(group: Group, evidence: Evidence) -> Vector:
     """What the layers that read a unit lose when it goes and the others are refitted.
 
     Units go one by one, each time the one whose loss is least when the kernels of all readers are
@@ -89,7 +95,7 @@ class _Elimination:
     energy: float
 
     @classmethod
-    def of(cls, reader: Any, group: Any) -> _Elimination:
+    def of(cls, reader: Reader, group: Group) -> _Elimination:
         """The state before anything is removed."""
         size = len(reader.covariance)
         ridge = _RIDGE * np.trace(reader.covariance) / size + 1e-12

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from edgepress.compress.structure.importance.evidence import Evidence
+    from edgepress.compress.structure.tracing.groups import Group
+
+
 Vector = NDArray[np.float64]
 
 
-def _norms(group: Any, evidence: Any, norm: Callable[[Any], Any]) -> Vector:
+def _norms(group: Group, evidence: Evidence, norm: Callable[[Any], Any]) -> Vector:
     """A norm of the weights that make each unit, coupled layers combined.
 
     Args:
@@ -23,7 +28,7 @@ def _norms(group: Any, evidence: Any, norm: Callable[[Any], Any]) -> Vector:
     return evidence.combine(parts)
 
 
-def l1(group: Any, evidence: Any) -> Vector:
+def l1(group: Group, evidence: Evidence) -> Vector:
     """Sum of the absolute weights that make a unit.
 
     Source: Li et al., "Pruning filters for efficient ConvNets" (2017).
@@ -31,7 +36,7 @@ def l1(group: Any, evidence: Any) -> Vector:
     return _norms(group, evidence, lambda rows: np.abs(rows).sum(1))
 
 
-def l2(group: Any, evidence: Any) -> Vector:
+def l2(group: Group, evidence: Evidence) -> Vector:
     """Euclidean norm of the weights that make a unit.
 
     Source: He et al., "Soft filter pruning" (2018).
@@ -39,7 +44,7 @@ def l2(group: Any, evidence: Any) -> Vector:
     return _norms(group, evidence, lambda rows: np.sqrt((rows**2).sum(1)))
 
 
-def bn_scale(group: Any, evidence: Any) -> Vector:
+def bn_scale(group: Group, evidence: Evidence) -> Vector:
     """Absolute scale of the batch normalisation that a unit passes; L1 where there is none.
 
     Source: Liu et al., "Learning efficient convolutional networks through network slimming" (2017).
@@ -50,14 +55,14 @@ def bn_scale(group: Any, evidence: Any) -> Vector:
     return evidence.combine(parts) if parts else l1(group, evidence)
 
 
-def fpgm(group: Any, evidence: Any) -> Vector:
+def fpgm(group: Group, evidence: Evidence) -> Vector:
     """Sum of the distances from a unit's weights to those of all others: near ones are redundant.
 
     Source: He et al., "Filter pruning via geometric median for deep convolutional neural networks
     acceleration" (2019).
     """
 
-    def distances(rows: Any) -> Vector:
+    def distances(rows: NDArray[np.float32]) -> Vector:
         rows = rows.astype(np.float64)
         squares = (rows**2).sum(1)
         gaps = squares[:, None] + squares[None] - 2 * rows @ rows.T
@@ -66,7 +71,7 @@ def fpgm(group: Any, evidence: Any) -> Vector:
     return _norms(group, evidence, distances)
 
 
-def lamp(group: Any, evidence: Any) -> Vector:
+def lamp(group: Group, evidence: Evidence) -> Vector:
     """A unit's share of the squared weights of those in its group that are at least as large.
 
     The last unit of every group scores 1, so a global ranking never empties one.
@@ -82,6 +87,6 @@ def lamp(group: Any, evidence: Any) -> Vector:
     return scores
 
 
-def random(group: Any, evidence: Any) -> Vector:
+def random(group: Group, evidence: Evidence) -> Vector:
     """Drawn from the seed: what every other criterion has to beat."""
     return np.asarray(evidence.random(group).random(group.size))

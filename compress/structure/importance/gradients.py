@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.structure.tracing.groups import Channels
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.data import Task
+    from edgepress.compress.keras_types import Nested
+
+
 _BATCH = 32
 
 
 def unit_effects(
-    channels: Channels, samples: Mapping[str, Any], targets: Any, task: Any
+    channels: Channels, samples: Mapping[str, Any], targets: Nested, task: Task
 ) -> NDArray[np.float64]:
     """Squared sum of gradient x weight over the weights that make each unit, mean over batches.
 
@@ -54,25 +62,27 @@ def unit_effects(
     return effects / max(batches, 1)
 
 
-def _is_float(weight: Any) -> bool:
+def _is_float(weight: keras.Variable) -> bool:
     return "float" in str(weight.dtype)
 
 
-def _outputs(model: Any, inputs: list[Any]) -> list[Any]:
+def _outputs(model: keras.Model, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
     import tensorflow as tf
 
-    from edgepress.compress.graph import graph_of
+    from edgepress.compress.graph import require_graph
 
-    structure = tf.nest.pack_sequence_as(graph_of(model)._inputs_struct, inputs)
+    structure = tf.nest.pack_sequence_as(require_graph(model)._inputs_struct, inputs)
     return list(tf.nest.flatten(model(structure, training=False)))
 
 
-def task_loss(task: Any, targets: Any, outputs: list[Any]) -> Any:
+def task_loss(task: Task, targets: Nested, outputs: list[tf.Tensor]) -> tf.Tensor:
     """The task's loss of some outputs, summed over them."""
     return task.total_loss(outputs, targets)
 
 
-def _summed(channels: Channels, made: list[Any], gradients: Mapping[int, Any]) -> Any:
+def _summed(
+    channels: Channels, made: list[Any], gradients: Mapping[int, Any]
+) -> NDArray[np.float64]:
     import tensorflow as tf
 
     total = np.zeros(channels.count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,12 @@ from edgepress.compress.structure.repair.least_squares import (
 )
 from edgepress.compress.structure.tracing.groups import Channels, Units
 from edgepress.compress.structure.tracing.replay import feed, watch
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from edgepress.compress.structure.channels.site import Visit
+
 
 Matrix = NDArray[np.float64]
 # Above this many features the taps of a kernel are taken as independent of each other.
@@ -68,7 +74,7 @@ class _Collector:
     readers: list[Reader] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
 
-    def see(self, visit: Any, inputs: list[Any], _outputs: list[Any]) -> None:
+    def see(self, visit: Visit, inputs: list[tf.Tensor], _outputs: list[tf.Tensor]) -> None:
         """Note one call."""
         layer = visit.call.operation
         kernel = getattr(layer, "kernel", None)
@@ -85,7 +91,7 @@ class _Collector:
         self._add_values(rows.reshape(-1, len(units)), units)
         self.readers.append(_reader(visit.call.path, rows, kernel_rows(layer), units, count))
 
-    def _see_any(self, visit: Any, inputs: list[Any]) -> None:
+    def _see_any(self, visit: Visit, inputs: list[tf.Tensor]) -> None:
         """Other layers that read channels (recurrent, transposed, attention): magnitudes only."""
         layer = visit.call.operation
         owned = {id(w) for w in getattr(layer, "weights", ())}

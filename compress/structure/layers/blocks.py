@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,12 @@ from edgepress.compress.graph import Call, graph_of, nodes_of, require_graph
 from edgepress.compress.structure.tracing.groups import Channels, Units
 from edgepress.compress.structure.tracing.rewired_graph import Remains, joined
 from edgepress.compress.weights.masks.prunable import matches
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Node
+
 
 # Operations of which one input can stand for the result. A gate (of squeeze-and-excitation) is a
 # product of which one input alone has the result's shape.
@@ -58,7 +64,7 @@ def without(channels: Channels, blocks: Sequence[Block]) -> Remains:
     return Remains(channels, alive, replaced)
 
 
-def _call(node: Any) -> Call:
+def _call(node: Node) -> Call:
     shapes = [tuple(tuple(t.shape) for t in s) for s in (node.input_tensors, node.output_tensors)]
     return Call(node.operation.name, node.operation, shapes[0], shapes[1], node)
 
@@ -115,11 +121,11 @@ def _candidates(channels: Channels) -> Iterator[Block]:
                 yield Block(prefix + _maker(tensor), tensor, None, units)
 
 
-def _maker(tensor: Any) -> str:
+def _maker(tensor: keras.KerasTensor) -> str:
     return str(tensor._keras_history.operation.name)
 
 
-def _graphs(graph: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _graphs(graph: keras.Model, prefix: str, seen: set[int]) -> Iterator[tuple[str, keras.Model]]:
     """A graph and those of the models nested in it, each once."""
     if id(graph) in seen:
         return
@@ -138,7 +144,7 @@ class _Surroundings:
         graph: The graph of a model.
     """
 
-    def __init__(self, graph: Any) -> None:
+    def __init__(self, graph: keras.Model) -> None:
         self._nodes = nodes_of(graph)
         self._outputs = {id(t) for t in graph.outputs}
         self._makers = {id(t): n for n in self._nodes for t in n.output_tensors}
@@ -147,13 +153,15 @@ class _Surroundings:
             for tensor in _distinct(node.input_tensors):
                 self._readers.setdefault(id(tensor), []).append(node)
 
-    def choices(self) -> Iterator[tuple[Any, Any]]:
+    def choices(self) -> Iterator[tuple[keras.KerasTensor, keras.KerasTensor]]:
         """Pairs of a tensor and what can take its place, in the order of the graph."""
         for node in self._nodes:
             if not node.is_input and len(node.output_tensors) == 1:
                 yield from self._choices(node, node.output_tensors[0])
 
-    def _choices(self, node: Any, tensor: Any) -> Iterator[tuple[Any, Any]]:
+    def _choices(
+        self, node: Node, tensor: keras.KerasTensor
+    ) -> Iterator[tuple[keras.KerasTensor, keras.KerasTensor]]:
         kind = type(node.operation).__name__
         inputs = _distinct(node.input_tensors)
         if kind in _SUMS:
@@ -166,7 +174,9 @@ class _Surroundings:
             if stand_in is not None and not self._meets(tensor, stand_in):
                 yield self._downstream(tensor), stand_in
 
-    def _upstream(self, tensor: Any, wanted: Any) -> Any:
+    def _upstream(
+        self, tensor: keras.KerasTensor, wanted: keras.KerasTensor
+    ) -> keras.KerasTensor | None:
         """The nearest tensor of the wanted shape on the single path that leads here."""
         while not _alike(tensor, wanted):
             maker = self._makers.get(id(tensor))
@@ -178,7 +188,7 @@ class _Surroundings:
             tensor = inputs[0]
         return tensor
 
-    def _downstream(self, tensor: Any) -> Any:
+    def _downstream(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
         """Past the normalisation and activation that belong to a layer: they go with it."""
         while id(tensor) not in self._outputs and len(self._readers.get(id(tensor), [])) == 1:
             (reader,) = self._readers[id(tensor)]
@@ -191,7 +201,7 @@ class _Surroundings:
             tensor = made[0]
         return tensor
 
-    def _meets(self, tensor: Any, stand_in: Any) -> bool:
+    def _meets(self, tensor: keras.KerasTensor, stand_in: keras.KerasTensor) -> bool:
         """Whether the two would only be added to each other: that is a branch, found as one."""
         last = self._downstream(tensor)
         return any(
@@ -200,10 +210,10 @@ class _Surroundings:
         )
 
 
-def _distinct(tensors: Sequence[Any]) -> list[Any]:
+def _distinct(tensors: Sequence[keras.KerasTensor]) -> list[keras.KerasTensor]:
     """Tensors, each once (attention takes one as query and value)."""
     return list({id(t): t for t in tensors}.values())
 
 
-def _alike(tensor: Any, other: Any) -> bool:
+def _alike(tensor: keras.KerasTensor, other: keras.KerasTensor) -> bool:
     return tuple(tensor.shape) == tuple(other.shape) and tensor.dtype == other.dtype

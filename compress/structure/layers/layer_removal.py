@@ -26,6 +26,7 @@ from edgepress.compress.structure.tracing.rewired_graph import Remains
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 # Multiply-accumulates that one look at all blocks may take, and fewest samples for it.
 _MOST_MACS = 3e12
@@ -51,7 +52,9 @@ class _Judge:
             results = self._run(graph, self.inputs, remains.replaced)
         return float(np.mean(task_loss(self.task, self.targets, results)))
 
-    def _run(self, graph: Any, inputs: list[Any], replaced: Mapping[int, Any]) -> list[Any]:
+    def _run(
+        self, graph: keras.Model, inputs: list[tf.Tensor], replaced: Mapping[int, keras.KerasTensor]
+    ) -> list[tf.Tensor]:
         import keras
 
         tensors = {id(t): x for t, x in zip(graph.inputs, inputs, strict=True)}
@@ -70,7 +73,7 @@ class _Judge:
         return [tensors[id(resolve(t, replaced))] for t in graph.outputs]
 
 
-def _silenced(remains: Remains) -> list[tuple[Any, Any]]:
+def _silenced(remains: Remains) -> list[tuple[keras.Variable, tf.Tensor]]:
     """The weights that read channels which go, with their rows at zero."""
     import keras
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from edgepress.compress.structure.planning.measured_search import settle
 from edgepress.compress.structure.planning.scoring import score_groups
 from edgepress.compress.structure.surgery.surgery import Surgery, remove
 from edgepress.compress.structure.tracing.groups import Alive, Channels, find_channels
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class PruningPlan:
 
 
 def make_plan(
-    model: Any,
+    model: keras.Model,
     spec: ChannelsSpec,
     dataset: Dataset | None = None,
     seed: int = 0,
@@ -158,7 +161,7 @@ def plan_channels(
     )
 
 
-def apply_plan(model: Any, plan: PruningPlan) -> Any:
+def apply_plan(model: keras.Model, plan: PruningPlan) -> keras.Model:
     """A model with what a plan names removed; the given one stays as it is.
 
     Args:
@@ -174,7 +177,7 @@ def apply_plan(model: Any, plan: PruningPlan) -> Any:
     return operate(model, plan).model
 
 
-def operate(model: Any, plan: PruningPlan) -> Surgery:
+def operate(model: keras.Model, plan: PruningPlan) -> Surgery:
     """`apply_plan`, with the account of what became of what."""
     if fingerprint(model) != plan.fingerprint:
         raise InputError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ from edgepress.compress.structure.importance import CRITERIA, Criterion
 from edgepress.compress.structure.importance.evidence import Evidence
 from edgepress.compress.structure.tracing.groups import Channels, Group
 from edgepress.compress.structure.tracing.replay import affordable
+
+if TYPE_CHECKING:
+    from edgepress.compress.structure.tracing.groups import Alive
+
 
 Scores = dict[str, NDArray[np.float64]]
 
@@ -100,7 +105,9 @@ def unit_shares(channels: Channels, spec: ChannelsSpec, budget: Budget) -> dict[
     }
 
 
-def _unit_share(channels: Channels, group: Group, count: Any, full: float, share: float) -> float:
+def _unit_share(
+    channels: Channels, group: Group, count: Callable[[Alive], float], full: float, share: float
+) -> float:
     """What a unit takes: the last one, or, where the cost goes in steps, the mean of a share."""
     alive = channels.all_alive()
     gone = max(1, int(group.size * share))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.structure.rules.kernels import channel_axis, has_lora
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 Rows = NDArray[np.float64]
 Drawn = NDArray[np.float32]
@@ -61,7 +66,13 @@ class Product:
         self.bias.assign(value)
 
 
-def _stacked(weight: Any, bias: Any, rows: Any, features: int, part: int | None = None) -> Product:
+def _stacked(
+    weight: keras.Variable,
+    bias: keras.Variable | None,
+    rows: Callable[[tf.Tensor], Drawn],
+    features: int,
+    part: int | None = None,
+) -> Product:
     """One block; the weight's first axes are features, the others outputs."""
     shape = tuple(weight.shape)
     outputs = math.prod(shape[features:])
@@ -77,16 +88,16 @@ def _stacked(weight: Any, bias: Any, rows: Any, features: int, part: int | None 
     )
 
 
-def bias_size(bias: Any) -> int:
+def bias_size(bias: keras.Variable) -> int:
     """Numbers in a bias."""
     return math.prod(bias.shape)
 
 
-def _dense(layer: Any) -> Product:
+def _dense(layer: keras.Layer) -> Product:
     return _stacked(layer.kernel, layer.bias, vectors, 1)
 
 
-def _einsum(layer: Any) -> Product | None:
+def _einsum(layer: keras.Layer) -> Product | None:
     """An equation that sums over the last axes of the input and puts new ones in their place."""
     left, result = layer.equation.replace(" ", "").split("->")
     given, kernel = left.split(",")
@@ -97,23 +108,25 @@ def _einsum(layer: Any) -> Product | None:
     return _stacked(layer.kernel, layer.bias, lambda x: vectors(x, len(summed)), len(summed))
 
 
-def _blocked(layer: Any, weight: Any, blocks: int, rows: Callable[[Any], Drawn]) -> Product:
+def _blocked(
+    layer: keras.Layer, weight: keras.Variable, blocks: int, rows: Callable[[tf.Tensor], Drawn]
+) -> Product:
     """The kernel of a convolution in groups: (places…, channels of a group, outputs)."""
     shape = tuple(weight.shape)
 
-    def fold(value: Any) -> Any:
+    def fold(value: NDArray[Any]) -> NDArray[Any]:
         return value.reshape(-1, blocks, value.shape[-1] // blocks).swapaxes(0, 1)
 
-    def unfold(matrix: Any) -> Any:
+    def unfold(matrix: NDArray[Any]) -> NDArray[Any]:
         return matrix.swapaxes(0, 1).reshape(shape)
 
     return Product(weight, layer.bias, None, blocks, rows, fold, unfold)
 
 
-def _convolution(layer: Any) -> Product:
+def _convolution(layer: keras.Layer) -> Product:
     groups = layer.groups
 
-    def rows(inputs: Any) -> Drawn:
+    def rows(inputs: tf.Tensor) -> Drawn:
         found = patches(layer, inputs)
         if groups == 1:
             return found
@@ -123,10 +136,10 @@ def _convolution(layer: Any) -> Product:
     return _blocked(layer, layer.kernel, groups, rows)
 
 
-def _depthwise(layer: Any) -> Product:
+def _depthwise(layer: keras.Layer) -> Product:
     shape = tuple(layer.kernel.shape)
 
-    def rows(inputs: Any) -> Drawn:
+    def rows(inputs: tf.Tensor) -> Drawn:
         found = patches(layer, inputs)
         return found.reshape(len(found), -1, shape[-2]).swapaxes(1, 2).reshape(len(found), -1)
 
@@ -141,11 +154,11 @@ def _depthwise(layer: Any) -> Product:
     )
 
 
-def _separable(layer: Any) -> Product:
+def _separable(layer: keras.Layer) -> Product:
     """The second step, on what the first one gives."""
     import keras
 
-    def rows(inputs: Any) -> Drawn:
+    def rows(inputs: tf.Tensor) -> Drawn:
         found = keras.ops.depthwise_conv(
             inputs,
             layer.depthwise_kernel,
@@ -160,7 +173,7 @@ def _separable(layer: Any) -> Product:
     return _stacked(kernel, layer.bias, rows, len(kernel.shape) - 1)
 
 
-def _transposed(layer: Any) -> Product:
+def _transposed(layer: keras.Layer) -> Product:
     shape = tuple(layer.kernel.shape)
     swapped = (*shape[:-2], shape[-1], shape[-2])
     return Product(
@@ -174,14 +187,14 @@ def _transposed(layer: Any) -> Product:
     )
 
 
-def _recurrent(layer: Any) -> Product:
+def _recurrent(layer: keras.Layer) -> Product:
     """What a cell makes of its inputs, for all gates."""
     bias = layer.cell.bias
     rows = None if bias is None or len(bias.shape) == 1 else 0
     return _stacked(layer.cell.kernel, bias, vectors, 1, rows)
 
 
-def products(layer: Any) -> list[Product]:
+def products(layer: keras.Layer) -> list[Product]:
     """The products that a layer makes with its first input; none where nothing is known of it.
 
     Args:
@@ -213,14 +226,14 @@ def _at_each_step(product: Product) -> Product:
     """The product of a layer that is applied to each step of a sequence."""
     import keras
 
-    def rows(inputs: Any) -> Drawn:
+    def rows(inputs: tf.Tensor) -> Drawn:
         return product.rows(keras.ops.reshape(inputs, (-1, *inputs.shape[2:])))
 
     fields = (product.fold, product.unfold)
     return Product(product.weight, product.bias, product.part, product.blocks, rows, *fields)
 
 
-def is_linear(layer: Any) -> bool:
+def is_linear(layer: keras.Layer) -> bool:
     """Whether a layer is a dense layer, or a convolution in one or two dimensions without groups.
 
     Layers with adapters, quantised kernels or shared inner state don't count.
@@ -231,13 +244,13 @@ def is_linear(layer: Any) -> bool:
     return plain and not has_lora(layer) and getattr(layer, "groups", 1) == 1
 
 
-def kernel_rows(layer: Any) -> Rows:
+def kernel_rows(layer: keras.Layer) -> Rows:
     """The kernel as a matrix: (taps x input channels, output channels)."""
     value = np.asarray(layer.kernel.numpy(), np.float64)
     return value.reshape(-1, value.shape[-1])
 
 
-def taps(layer: Any) -> int:
+def taps(layer: keras.Layer) -> int:
     """Places that the kernel covers: 1 for a dense layer, 9 for a 3x3 convolution."""
     return math.prod(layer.kernel.shape[:-2])
 
@@ -254,7 +267,7 @@ class RowSampler:
         self._most = most
         self._seed = seed
 
-    def rows(self, layer: Any, inputs: Any) -> Rows:
+    def rows(self, layer: keras.Layer, inputs: tf.Tensor) -> Rows:
         """The vectors that a plain layer's kernel is multiplied with.
 
         Args:
@@ -266,7 +279,7 @@ class RowSampler:
         """
         return self.drawn(inputs, lambda part: patches(layer, part))
 
-    def points(self, values: Any, axis: int) -> Rows:
+    def points(self, values: tf.Tensor, axis: int) -> Rows:
         """The channel vectors of a tensor at the places of the rows of the layer that makes it.
 
         Args:
@@ -275,7 +288,7 @@ class RowSampler:
         """
         return self.drawn(values, lambda part: channel_vectors(part, axis))
 
-    def drawn(self, values: Any, rows_of: Callable[[Any], Drawn]) -> Rows:
+    def drawn(self, values: tf.Tensor, rows_of: Callable[[tf.Tensor], Drawn]) -> Rows:
         """Some of the rows that a function makes of a tensor, a few samples at a time."""
         random = np.random.default_rng(self._seed)
         count = len(values)
@@ -288,19 +301,19 @@ class RowSampler:
         return np.concatenate(parts).astype(np.float64)
 
 
-def channel_vectors(values: Any, axis: int) -> Drawn:
+def channel_vectors(values: tf.Tensor, axis: int) -> Drawn:
     """A tensor as (places, channels)."""
     flat = np.moveaxis(np.asarray(values, np.float32), axis, -1)
     return flat.reshape(-1, flat.shape[-1])
 
 
-def vectors(values: Any, axes: int = 1) -> Drawn:
+def vectors(values: tf.Tensor, axes: int = 1) -> Drawn:
     """A tensor as (places, what its last axes hold)."""
     flat = np.asarray(values, np.float32)
     return flat.reshape(-1, math.prod(flat.shape[-axes:]))
 
 
-def patches(layer: Any, inputs: Any) -> Drawn:
+def patches(layer: keras.Layer, inputs: tf.Tensor) -> Drawn:
     """What a dense or convolution layer's kernel is multiplied with: (places, taps x channels)."""
     import tensorflow as tf
 
@@ -325,7 +338,7 @@ def patches(layer: Any, inputs: Any) -> Drawn:
     return np.asarray(tf.reshape(found, (-1, found.shape[-1])))
 
 
-def _impulses(layer: Any, inputs: Any) -> Drawn:
+def _impulses(layer: keras.Layer, inputs: tf.Tensor) -> Drawn:
     """The same for a convolution of any kind, from its answers to a kernel of single ones.
 
     Each channel goes through by itself, with one output for each place of the kernel.

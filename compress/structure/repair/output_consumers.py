@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 from edgepress.compress.graph import nodes_of
 from edgepress.compress.structure.rules.kernels import channel_axis
 from edgepress.compress.structure.tracing.replay import Tensors
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Node
+
 
 Matrix = NDArray[np.float64]
 # Lower and upper ends that activations cut off.
@@ -62,7 +68,7 @@ class Destination:
         return self.clip != _OPEN
 
 
-def readers_of(graph: Any) -> dict[int, list[Any]]:
+def readers_of(graph: keras.Model) -> dict[int, list[Node | None]]:
     """The nodes that read each tensor; an output is read once more, by nobody."""
     readers: dict[int, list[Any]] = {id(t): [None] for t in graph.outputs}
     for node in nodes_of(graph):
@@ -71,7 +77,7 @@ def readers_of(graph: Any) -> dict[int, list[Any]]:
     return readers
 
 
-def branch_by_branch(graph: Any) -> list[Any]:
+def branch_by_branch(graph: keras.Model) -> list[Node]:
     """The nodes in an order in which, before a sum, one branch is finished before the next.
 
     The shorter branch comes first, so that the longer one, which can do more, makes good for it.
@@ -95,7 +101,7 @@ def branch_by_branch(graph: Any) -> list[Any]:
     return list(done.values())
 
 
-def destination_of(node: Any, pair: Pair) -> Destination:
+def destination_of(node: Node, pair: Pair) -> Destination:
     """Follow a layer's output through batch normalisation, one sum and a rectifier at most.
 
     Args:
@@ -128,14 +134,14 @@ def destination_of(node: Any, pair: Pair) -> Destination:
     return found
 
 
-def _over_channels(normalisation: Any, node: Any) -> bool:
+def _over_channels(normalisation: keras.layers.BatchNormalization, node: Node) -> bool:
     """Whether a batch normalisation has its factors along the channels that a layer makes."""
     given, rank = normalisation.axis, len(node.output_tensors[0].shape)
     axis = given[0] if isinstance(given, (list, tuple)) else given
     return bool(axis % rank == channel_axis(node.operation) % rank)
 
 
-def _clip(operation: Any) -> tuple[float, float]:
+def _clip(operation: keras.Operation) -> tuple[float, float]:
     """What an activation cuts off; nothing where it bends otherwise."""
     import keras
 
@@ -147,12 +153,12 @@ def _clip(operation: Any) -> tuple[float, float]:
     return _CLIPS.get(name, _OPEN)
 
 
-def _is_curved(layer: Any) -> bool:
+def _is_curved(layer: keras.Operation) -> bool:
     activation = getattr(layer, "activation", None)
     return activation is not None and getattr(activation, "__name__", "") != "linear"
 
 
-def _factors(layer: Any) -> tuple[Matrix, Matrix]:
+def _factors(layer: keras.layers.BatchNormalization) -> tuple[Matrix, Matrix]:
     """What batch normalisation multiplies each channel with, kept away from 0, and adds."""
     mean, variance = (
         np.asarray(w.numpy(), np.float64) for w in (layer.moving_mean, layer.moving_variance)

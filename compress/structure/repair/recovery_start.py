@@ -8,7 +8,7 @@ of oneDNN (`kernel/onednn.py`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.kernel.files import content_key
 from edgepress.compress.training.loop.checkpoints import (
@@ -19,6 +19,9 @@ from edgepress.compress.training.loop.checkpoints import (
     values,
     write_snapshot,
 )
+
+if TYPE_CHECKING:
+    import keras
 
 
 class RecoveryStart:
@@ -33,7 +36,7 @@ class RecoveryStart:
         self._file = None if folder is None else folder / "start.npz"
         self._key = "" if folder is None else content_key(*parts)
 
-    def restore(self, model: Any) -> bool:
+    def restore(self, model: keras.Model) -> bool:
         """Give a model the weights that were kept; whether there are any."""
         if self._file is None or not self._file.is_file():
             return False
@@ -42,7 +45,7 @@ class RecoveryStart:
             assign(model.weights, found.in_order("weights"))
         return found is not None
 
-    def keep(self, model: Any) -> None:
+    def keep(self, model: keras.Model) -> None:
         """Write a model's weights down, in the place of any before."""
         if self._file is not None:
             kept = Snapshot(numbered("weights", values(model.weights)))

@@ -17,15 +17,16 @@ Sources:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgepress.compress.graph import graph_of
+from edgepress.compress.graph import graph_of, require_graph
+from edgepress.compress.structure.repair.inner_inputs import called, inner_inputs
 from edgepress.compress.structure.repair.least_squares import Product, RowSampler, products
 from edgepress.compress.structure.repair.output_consumers import (
     Destination,
@@ -38,8 +39,14 @@ from edgepress.compress.structure.repair.output_consumers import (
 from edgepress.compress.structure.repair.refit import Bend, refit
 from edgepress.compress.structure.rules.kernels import channel_axis
 from edgepress.compress.structure.surgery.surgery import Surgery, sliced
-from edgepress.compress.structure.tracing.replay import Tensors, feed, forget, uses_of
+from edgepress.compress.structure.tracing.replay import feed, forget, uses_of
 from edgepress.compress.training.loop.preserved_sparsity import Held
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Node
 
 _ROWS_PER_FEATURE = 48
 _FEWEST_ROWS = 16000
@@ -67,9 +74,11 @@ class _Repair:
             found.setdefault(id(stand_in), []).append(gone)
         return found
 
-    def run(self, model: Any, old: list[Any], new: list[Any], prefix: str = "") -> Any:
+    def run(
+        self, model: keras.Model, old: list[tf.Tensor], new: list[tf.Tensor], prefix: str = ""
+    ) -> tuple[list[tf.Tensor], ...]:
         """Run a graph in both versions, repairing on the way; gives both lists of outputs."""
-        graph = graph_of(model)
+        graph = require_graph(model)
         pair = Pair({}, {}, readers_of(graph))
         for tensor, one, other in zip(graph.inputs, old, new, strict=True):
             self._show(tensor, one, other, pair)
@@ -81,12 +90,12 @@ class _Repair:
             if id(node) in left:
                 self._step(node, pair, prefix)
             else:
-                outputs = _called(node, pair.before)
+                outputs = called(node, pair.before)
                 pair.before.update(zip(map(id, node.output_tensors), outputs, strict=True))
             forget(node, waiting, *pair.sides)
         return tuple([side[id(t)] for t in graph.outputs] for side in pair.sides)
 
-    def _step(self, node: Any, pair: Pair, prefix: str) -> None:
+    def _step(self, node: Node, pair: Pair, prefix: str) -> None:
         """Repair and run one call that is left."""
         import keras
 
@@ -95,13 +104,13 @@ class _Repair:
             old, new = ([side[id(t)] for t in node.input_tensors] for side in pair.sides)
             outputs, pruned = self.run(node.operation, old, new, f"{path}/")
         else:
-            outputs = _called(node, pair.before)
+            outputs = called(node, pair.before)
             self._mend(node, path, pair)
             pruned = keras.tree.flatten(self.surgery.call(node, pair.after))
         for tensor, one, other in zip(node.output_tensors, outputs, pruned, strict=True):
             self._show(tensor, one, other, pair)
 
-    def _show(self, tensor: Any, old: Any, new: Any, pair: Pair) -> None:
+    def _show(self, tensor: keras.KerasTensor, old: tf.Tensor, new: tf.Tensor, pair: Pair) -> None:
         """Note a tensor's values, the pruned model's also for all that it stands in for."""
         pair.before[id(tensor)] = old
         waiting = [] if id(tensor) in self.surgery.remains.replaced else [id(tensor)]
@@ -110,7 +119,7 @@ class _Repair:
             pair.after[key] = new
             waiting += self._stood_for.get(key, ())
 
-    def _mend(self, node: Any, path: str, pair: Pair) -> None:
+    def _mend(self, node: Node, path: str, pair: Pair) -> None:
         """Repair one layer from its inputs, at its first use."""
         import keras
 
@@ -136,7 +145,7 @@ class _Repair:
         if narrowed:
             self.repaired.append(path)
 
-    def _refit(self, old: Product, new: Product, given: list[Any], place: _Place) -> bool:
+    def _refit(self, old: Product, new: Product, given: list[tf.Tensor], place: _Place) -> bool:
         """Fit one product; whether it reads less than before."""
         kernel, cut = old.kernel(), new.kernel()
         blocks, features, outputs = cut.shape
@@ -176,18 +185,18 @@ class _Repair:
             self.offsets[id(place.node.output_tensors[0])] = left
         return narrowed
 
-    def _outputs(self, old: Product, new: Product) -> Any:
+    def _outputs(self, old: Product, new: Product) -> NDArray[np.int64]:
         """Which outputs of a product stay, in the order in which the pruned product makes them."""
         blocks, features, outputs = old.kernel().shape
         numbers = np.arange(blocks * outputs).reshape(blocks, 1, outputs)
         labels = old.unfold(np.repeat(numbers, features, 1))
         return new.fold(sliced(labels, self.surgery.kept(old.weight)))[:, 0].ravel()
 
-    def _attend(self, node: Any, pruned: Any, pair: Pair) -> bool:
+    def _attend(self, node: Node, pruned: keras.Layer, pair: Pair) -> bool:
         """The four projections: first those that read the inputs, then the one that joins heads."""
         names = ("_query_dense", "_key_dense", "_value_dense")
-        before = _read(node.operation, [*names, "_output_dense"], node, pair.before)
-        after = _read(pruned, list(names), node, pair.after, self.surgery)
+        before = inner_inputs(node.operation, [*names, "_output_dense"], node, pair.before)
+        after = inner_inputs(pruned, list(names), node, pair.after, self.surgery)
         # Attention divides by the root of the key width, which the query makes good for.
         widths = [x._query_dense.kernel.shape[2] for x in (pruned, node.operation)]
         scales = (math.sqrt(widths[0] / widths[1]), 1.0, 1.0)
@@ -195,16 +204,16 @@ class _Repair:
         for name, scale in zip(names, scales, strict=True):
             fit = self._project(node, name, [before[name], after[name]], pair, scale=scale)
             narrowed = narrowed or fit
-        after = _read(pruned, ["_output_dense"], node, pair.after, self.surgery)
+        after = inner_inputs(pruned, ["_output_dense"], node, pair.after, self.surgery)
         given = [before["_output_dense"], after["_output_dense"]]
         goes = destination_of(node, pair)
         return self._project(node, "_output_dense", given, pair, goes) or narrowed
 
     def _project(
         self,
-        node: Any,
+        node: Node,
         name: str,
-        given: list[Any],
+        given: list[tf.Tensor],
         pair: Pair,
         goes: Destination | None = None,
         scale: float = 1.0,
@@ -217,7 +226,7 @@ class _Repair:
             return False
         return self._refit(one, other, given, _Place(node, pair, goes, scale))
 
-    def _restate(self, node: Any, layer: Any, pruned: Any, pair: Pair) -> bool:
+    def _restate(self, node: Node, layer: keras.Layer, pruned: keras.Layer, pair: Pair) -> bool:
         """Move the statistics by as much as the inputs' statistics moved."""
         tensor = id(node.input_tensors[0])
         axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
@@ -253,7 +262,7 @@ class _Place:
         return self.goes is not None and self.goes.normalised
 
     def bend(
-        self, sampler: RowSampler, kept: Any, bias: Matrix
+        self, sampler: RowSampler, kept: NDArray[np.int64], bias: Matrix
     ) -> tuple[Bend | None, Matrix | None]:
         """What hides errors behind the product, and what the summands beside it lost."""
         goes = self.goes
@@ -271,7 +280,7 @@ class _Place:
         bend = Bend(factor, rows + shift + factor * bias, *goes.clip)
         return bend, (old - new) / factor if goes.others else None
 
-    def _beside(self, sampler: RowSampler, kept: Any) -> tuple[Any, Any] | None:
+    def _beside(self, sampler: RowSampler, kept: NDArray[np.int64]) -> tuple[Matrix, Matrix] | None:
         """The sum of the other summands in both models; None where their channels don't match."""
         assert self.goes is not None
         axis = channel_axis(self.node.operation)
@@ -284,14 +293,6 @@ class _Place:
         return sums[0], sums[1]
 
 
-def _called(node: Any, tensors: Tensors) -> list[Any]:
-    """The outputs of a call of the original."""
-    import keras
-
-    args, kwargs = node.arguments.fill_in(tensors)
-    return list(keras.tree.flatten(node.operation(*args, **kwargs)))
-
-
 def _multiply(rows: Matrix, kernel: Matrix) -> Matrix:
     """(rows, blocks x features) with (blocks, features, outputs): (rows, blocks x outputs)."""
     blocks, features, outputs = kernel.shape
@@ -299,42 +300,7 @@ def _multiply(rows: Matrix, kernel: Matrix) -> Matrix:
     return np.asarray((split @ kernel).swapaxes(0, 1).reshape(len(rows), blocks * outputs))
 
 
-def _read(
-    layer: Any, names: list[str], node: Any, tensors: Tensors, surgery: Surgery | None = None
-) -> dict[str, Any]:
-    """What some layers inside a layer are given when it is called."""
-    found: dict[str, Any] = {}
-    with _listening(layer, names, found):
-        if surgery is not None:
-            surgery.call(node, tensors)
-        else:
-            args, kwargs = node.arguments.fill_in(tensors)
-            layer(*args, **kwargs)
-    return found
-
-
-@contextmanager
-def _listening(layer: Any, names: list[str], found: dict[str, Any]) -> Iterator[None]:
-    """Note the input of inner layers; they are as before when the block is left."""
-    inner = [getattr(layer, name) for name in names]
-
-    def listen(name: str, call: Any) -> Any:
-        def heard(inputs: Any) -> Any:
-            found[name] = inputs
-            return call(inputs)
-
-        return heard
-
-    for name, part in zip(names, inner, strict=True):
-        part.call = listen(name, part.call)
-    try:
-        yield
-    finally:
-        for part in inner:
-            del part.call
-
-
-def _moments(values: Any, axis: int) -> tuple[Matrix, Matrix]:
+def _moments(values: tf.Tensor, axis: int) -> tuple[Matrix, Matrix]:
     flat = np.moveaxis(np.asarray(values, np.float64), axis, -1)
     flat = flat.reshape(-1, flat.shape[-1])
     return flat.mean(0), flat.var(0)
@@ -375,11 +341,11 @@ def repair(
     return ()
 
 
-def _outputs(model: Any, inputs: list[Any]) -> list[Any]:
+def _outputs(model: keras.Model, inputs: list[tf.Tensor]) -> list[NDArray[Any]]:
     """A model's outputs, a few samples at a time."""
     import keras
 
-    shape = graph_of(model)._inputs_struct
+    shape = require_graph(model)._inputs_struct
     parts = []
     for start in range(0, len(inputs[0]), _PART):
         given = keras.tree.pack_sequence_as(shape, [x[start : start + _PART] for x in inputs])
@@ -387,7 +353,7 @@ def _outputs(model: Any, inputs: list[Any]) -> list[Any]:
     return [np.concatenate([np.asarray(p) for p in part]) for part in zip(*parts, strict=True)]
 
 
-def _distance(wanted: list[Any], found: list[Any]) -> float:
+def _distance(wanted: list[NDArray[Any]], found: list[NDArray[Any]]) -> float:
     """Squared error as a share of the outputs' variance, summed over the outputs."""
     total = 0.0
     for one, other in zip(wanted, found, strict=True):

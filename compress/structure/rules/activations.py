@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 # Keras's own that mix the channels, so that removing one changes the others.
 _MIXING = frozenset({"softmax", "log_softmax", "sparsemax", "sparse_softmax", "glu"})
 
 
-def mixes(layer: Any) -> bool:
+def mixes(layer: keras.Layer) -> bool:
     """Whether an activation of a layer, or of a recurrent cell, looks at more than one channel."""
     names = ("activation", "recurrent_activation")
     return any(_mixes(getattr(layer, name, None)) for name in names)
 
 
-def _mixes(activation: Any) -> bool:
+def _mixes(activation: Callable[[Tensor], Tensor] | None) -> bool:
     if activation is None:
         return False
     if isinstance(activation, keras.Layer):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,11 @@ from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.kernels import has_lora, refuse_misread_bias
 from edgepress.compress.structure.rules.merging import refuse, trace_unknown
 from edgepress.compress.structure.rules.rule import Rule, Sizes
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.structure.rules.rule import Outputs
 
 
 def _by_argument(site: Site, inputs: tuple[Ids, ...], names: tuple[str, ...]) -> list[Ids]:
@@ -29,7 +34,7 @@ def _by_argument(site: Site, inputs: tuple[Ids, ...], names: tuple[str, ...]) ->
     return [ids[id(given[n])] for n in names if id(given.get(n)) in ids]
 
 
-def _refused(layer: Any, inputs: tuple[Ids, ...], site: Site) -> list[Ids] | None:
+def _refused(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> list[Ids] | None:
     """What comes out where a layer's channels stay, with the reason; None where they may go."""
     names = ("_query_dense", "_key_dense", "_value_dense", "_output_dense", "_gate_dense")
     if any(has_lora(d) for d in (getattr(layer, n, None) for n in names) if d is not None):
@@ -42,7 +47,7 @@ def _refused(layer: Any, inputs: tuple[Ids, ...], site: Site) -> list[Ids] | Non
     return None
 
 
-def trace_multi_head(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_multi_head(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Three kinds of channels inside (heads, key width, value width), one that comes out."""
     given = _by_argument(site, inputs, ("query", "value", "key"))
     if len(given) < 2:
@@ -63,7 +68,12 @@ def trace_multi_head(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
 
 
 def _project(
-    site: Site, dense: Any, given: Ids, heads: IntVector, width: IntVector, asks: bool = False
+    site: Site,
+    dense: keras.Layer,
+    given: Ids,
+    heads: IntVector,
+    width: IntVector,
+    asks: bool = False,
 ) -> None:
     """Bind one projection. What a query lacks, no key can answer: its width counts as used."""
     role = site.uses if asks else site.makes
@@ -75,7 +85,7 @@ def _project(
         role(dense.bias, 1, width)
 
 
-def _join(site: Site, layer: Any, heads: IntVector, values: IntVector) -> list[Ids]:
+def _join(site: Site, layer: keras.Layer, heads: IntVector, values: IntVector) -> list[Ids]:
     output = layer._output_dense
     site.uses(output.kernel, 0, heads)
     site.uses(output.kernel, 1, values)
@@ -88,7 +98,7 @@ def _join(site: Site, layer: Any, heads: IntVector, values: IntVector) -> list[I
     return [site.placed(made, -1), *extra]
 
 
-def resize_multi_head(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_multi_head(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """Heads, both widths, and the output's width."""
     _, heads, key_dim = sizes.weight(layer._query_dense.kernel)
     config["num_heads"], config["key_dim"] = heads, key_dim
@@ -97,7 +107,7 @@ def resize_multi_head(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
     _check_biases(layer, sizes)
 
 
-def keep_scale(old: Any, new: Any) -> None:
+def keep_scale(old: keras.Layer, new: keras.Layer) -> None:
     """Attention divides by the root of the key width: fold the change into the query."""
     before, after = (d._query_dense.kernel.shape[2] for d in (old, new))
     factor = math.sqrt(after / before)
@@ -106,7 +116,7 @@ def keep_scale(old: Any, new: Any) -> None:
             weight.assign(np.asarray(weight) * factor)
 
 
-def trace_grouped_query(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_grouped_query(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """As multi-head; a key-value head goes with the query heads that share it."""
     given = _by_argument(site, inputs, ("query", "value", "key"))
     if len(given) < 2:
@@ -129,14 +139,14 @@ def trace_grouped_query(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return made
 
 
-def resize_grouped_query(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_grouped_query(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """Head counts and head width."""
     _, config["num_query_heads"], config["head_dim"] = sizes.weight(layer._query_dense.kernel)
     config["num_key_value_heads"] = sizes.weight(layer._key_dense.kernel)[1]
     _check_biases(layer, sizes)
 
 
-def _check_biases(layer: Any, sizes: Sizes) -> None:
+def _check_biases(layer: keras.Layer, sizes: Sizes) -> None:
     """Heads that are one wide mustn't be as many as the steps: Keras would misread their bias."""
     for dense in (layer._query_dense, layer._key_dense, layer._value_dense):
         if dense.bias is not None:
@@ -144,7 +154,7 @@ def _check_biases(layer: Any, sizes: Sizes) -> None:
                 refuse_misread_bias(layer, sizes.weight(dense.bias), steps)
 
 
-def trace_attention(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_attention(_layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Queries and keys are multiplied with each other; the values' channels pass."""
     query, value = inputs[0], inputs[1]
     key = inputs[2] if len(inputs) > 2 else value
@@ -155,7 +165,7 @@ def trace_attention(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return [site.placed(vector, -1), *extra]
 
 
-def trace_matmul(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_matmul(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """`keras.ops.matmul`: the last axis of one is summed with the last but one of the other."""
     ranks = {ids.rank for ids in inputs}
     if len(inputs) != 2 or len(ranks) != 1 or min(ranks) < 3:
@@ -164,7 +174,7 @@ def trace_matmul(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return _contract((f"{lead}YX", f"{lead}XZ", f"{lead}YZ"), inputs, site)
 
 
-def trace_einsum(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_einsum(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """`keras.ops.einsum` of two tensors, the samples first in all."""
     left, _, out = operation.subscripts.replace(" ", "").partition("->")
     letters = (*left.split(","), out)
@@ -174,7 +184,7 @@ def trace_einsum(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return _contract(letters, inputs, site)
 
 
-def trace_dot(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_dot(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """The layer `Dot`: one axis of each is summed with the other."""
     axes = layer.axes if isinstance(layer.axes, (list, tuple)) else (layer.axes,) * 2
     one, other = (ids.axis(axis) for ids, axis in zip(inputs, axes, strict=True))
@@ -191,7 +201,7 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVW"
 _TOGETHER = "{} sums over channels of one tensor and places of the other"
 
 
-def _contract(letters: Sequence[str], inputs: Sequence[Ids], site: Site) -> Any:
+def _contract(letters: Sequence[str], inputs: Sequence[Ids], site: Site) -> Outputs:
     """A product of two activations: what is summed over goes on both sides, the rest passes.
 
     Args:

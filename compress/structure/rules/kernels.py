@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.activations import mixes
 from edgepress.compress.structure.rules.rule import Rule, Sizes
 
+if TYPE_CHECKING:
+    import keras
 
-def made(site: Site, layer: Any, ids: IntVector, axis: int) -> Ids:
+
+def made(site: Site, layer: keras.Layer, ids: IntVector, axis: int) -> Ids:
     """The output of a kernel, its channels pinned where the activation mixes them."""
     if mixes(layer):
         site.pin(ids, "{} ends in an activation over all its channels")
@@ -23,7 +26,7 @@ def made(site: Site, layer: Any, ids: IntVector, axis: int) -> Ids:
     return site.placed(ids, axis)
 
 
-def _misreads_bias(layer: Any, channels: int, output: Shape) -> bool:
+def _misreads_bias(layer: keras.Layer, channels: int, output: Shape) -> bool:
     """Whether Keras adds the bias of a convolution with the channels first along the last axis.
 
     `keras.ops.add` looks for a bias' length at the last axis first. Classes that mend this have a
@@ -33,17 +36,17 @@ def _misreads_bias(layer: Any, channels: int, output: Shape) -> bool:
     return plain and layer.bias is not None and len(output) > 2 and output[-1] == channels > 1
 
 
-def channel_axis(layer: Any) -> int:
+def channel_axis(layer: keras.Layer) -> int:
     """Where a convolution-like layer's channels lie: 1 or -1."""
     return 1 if getattr(layer, "data_format", "") == "channels_first" else -1
 
 
-def has_lora(layer: Any) -> bool:
+def has_lora(layer: keras.Layer) -> bool:
     """Whether low-rank adapters or quantisation hide the kernel."""
     return bool(getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None))
 
 
-def refuse_hidden(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids | None:
+def refuse_hidden(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids | None:
     """Pin what meets a layer whose kernel isn't a plain array; None for a plain one."""
     if not has_lora(layer):
         return None
@@ -53,7 +56,7 @@ def refuse_hidden(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids | None
     return site.pinned(reason.replace("{}", f"'{site.path}'"))
 
 
-def trace_dense(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_dense(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Rows of the kernel are the incoming channels, columns the outgoing ones."""
     hidden = refuse_hidden(layer, inputs, site)
     if hidden is not None:
@@ -65,12 +68,12 @@ def trace_dense(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return made(site, layer, ids, -1)
 
 
-def resize_dense(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_dense(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`units`."""
     config["units"] = sizes.weight(layer.kernel)[1]
 
 
-def trace_convolution(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_convolution(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """As dense, at every place; groups stay equal, or are single channels that pass."""
     hidden = refuse_hidden(layer, inputs, site)
     if hidden is not None:
@@ -92,7 +95,7 @@ def trace_convolution(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return made(site, layer, ids, axis)
 
 
-def _refuse_misread(layer: Any, sizes: Sizes) -> None:
+def _refuse_misread(layer: keras.Layer, sizes: Sizes) -> None:
     """Refuse a width at which Keras would begin to add the bias along another axis."""
     if channel_axis(layer) != 1 or layer.bias is None:
         return
@@ -110,7 +113,7 @@ def _tied(site: Site, ids: IntVector, groups: int) -> IntVector:
     return site.trace.classes.unite_across(ids.reshape(groups, -1), 1)
 
 
-def resize_convolution(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_convolution(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`filters`, and `groups` where each group is one channel."""
     config["filters"] = sizes.weight(layer.kernel)[-1]
     _refuse_misread(layer, sizes)
@@ -118,7 +121,7 @@ def resize_convolution(layer: Any, config: dict[str, Any], sizes: Sizes) -> None
         config["groups"] = sizes.input()[channel_axis(layer)]
 
 
-def trace_transposed(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_transposed(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """A convolution whose kernel has its output axis before its input axis."""
     axis = channel_axis(layer)
     site.uses(layer.kernel, -1, site.along(inputs[0], axis))
@@ -128,13 +131,13 @@ def trace_transposed(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return made(site, layer, ids, axis)
 
 
-def resize_transposed(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_transposed(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`filters`."""
     config["filters"] = sizes.weight(layer.kernel)[-2]
     _refuse_misread(layer, sizes)
 
 
-def trace_depthwise(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_depthwise(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Channels pass, each as many times as the depth multiplier says."""
     axis = channel_axis(layer)
     given = site.along(inputs[0], axis)
@@ -150,13 +153,13 @@ def trace_depthwise(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return made(site, layer, ids, axis)
 
 
-def resize_depthwise(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_depthwise(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`depth_multiplier`."""
     config["depth_multiplier"] = sizes.weight(layer.kernel)[-1]
     _refuse_misread(layer, sizes)
 
 
-def trace_separable(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_separable(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """A depthwise convolution, then a 1x1 convolution that uses what it makes."""
     axis = channel_axis(layer)
     given = site.along(inputs[0], axis)
@@ -173,14 +176,14 @@ def trace_separable(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return made(site, layer, ids, axis)
 
 
-def resize_separable(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_separable(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`filters` and `depth_multiplier`."""
     config["filters"] = sizes.weight(layer.pointwise_kernel)[-1]
     config["depth_multiplier"] = sizes.weight(layer.depthwise_kernel)[-1]
     _refuse_misread(layer, sizes)
 
 
-def trace_embedding(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_embedding(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """The table's columns are channels; its rows belong to the vocabulary and stay."""
     hidden = refuse_hidden(layer, inputs, site)
     if hidden is not None:
@@ -190,7 +193,7 @@ def trace_embedding(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return site.placed(ids, -1)
 
 
-def trace_reversible(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_reversible(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """An embedding whose table, or one of its own, also leads back to the vocabulary."""
     arguments = site.node.arguments
     backwards = arguments.kwargs.get("reverse", next(iter(arguments.args[1:2]), False))
@@ -204,12 +207,12 @@ def trace_reversible(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return site.pinned(f"'{site.path}' gives a score for each word")
 
 
-def resize_embedding(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_embedding(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`output_dim`."""
     config["output_dim"] = sizes.weight(layer.embeddings)[1]
 
 
-def trace_einsum_dense(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_einsum_dense(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Letters of the kernel: summed over (used), new in the output (made), or passing."""
     hidden = refuse_hidden(layer, inputs, site)
     if hidden is not None:
@@ -252,7 +255,7 @@ def _place(letters: str, letter: str) -> int:
     return letters.replace("...", "").index(letter) - len(letters.replace("...", ""))
 
 
-def refuse_misread_bias(layer: Any, bias: Sequence[int], output: Shape) -> None:
+def refuse_misread_bias(layer: keras.Layer, bias: Sequence[int], output: Shape) -> None:
     """Refuse a bias of several axes that Keras would add along another axis.
 
     `keras.ops.add` takes a bias with one axis longer than 1 for a vector; where that axis isn't the
@@ -267,7 +270,7 @@ def refuse_misread_bias(layer: Any, bias: Sequence[int], output: Shape) -> None:
         )
 
 
-def resize_einsum_dense(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_einsum_dense(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`output_shape`, at the letter that the kernel makes."""
     given, kernel, result = _letters(layer.equation)
     new = [c for c in kernel if c not in given]

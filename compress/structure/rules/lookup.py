@@ -43,7 +43,7 @@ def register_rule(
     return register
 
 
-def rule_for(operation: Any) -> Rule:
+def rule_for(operation: keras.Operation) -> Rule:
     """The rule of a layer's class or its nearest base class, or of an operation's name.
 
     A class that overrides `call` without a rule of its own computes something else than its base

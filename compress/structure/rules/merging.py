@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgepress.compress.structure.channels.ids import Ids
 from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.rule import Rule
+
+if TYPE_CHECKING:
+    import keras
 
 
 def meet(inputs: Sequence[Ids], site: Site) -> Ids:
@@ -54,19 +57,19 @@ def refuse(inputs: Sequence[Ids], site: Site, reason: str) -> list[Ids]:
     return [site.pinned(told, index) for index in range(len(site.shapes))]
 
 
-def trace_meeting(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_meeting(_layer: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Add, Multiply, Maximum, …"""
     return meet(inputs, site)
 
 
-def trace_operator(_operation: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_operator(_operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """`x + y` of keras.ops, where one side may be a number."""
     if len(inputs) == 1:
         return Ids(inputs[0].array, site.shapes[0])
     return meet(inputs, site)
 
 
-def trace_unknown(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> list[Ids]:
+def trace_unknown(_layer: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> list[Ids]:
     """No rule: everything that goes in or comes out stays."""
     kind = type(site.layer).__name__
     return refuse(inputs, site, f"{{}} is a {kind}, for which there is no rule")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.merging import trace_unknown
 from edgepress.compress.structure.rules.passing import places
 from edgepress.compress.structure.rules.rule import Rule, Sizes
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.structure.rules.rule import Outputs
 
 
 def reshape(ids: Ids, shape: Shape) -> Ids | None:
@@ -36,17 +41,17 @@ def _count(shape: Shape) -> int:
     return math.prod(n or 1 for n in shape)
 
 
-def trace_reshape(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_reshape(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Reshape."""
     return reshape(inputs[0], site.shapes[0]) or trace_unknown(layer, inputs, site)
 
 
-def resize_reshape(_layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_reshape(_layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`target_shape`."""
     config["target_shape"] = tuple(-1 if n is None else n for n in sizes.output()[1:])
 
 
-def trace_flatten(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_flatten(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Flatten puts channels last before it flattens."""
     ids = inputs[0]
     if layer.data_format == "channels_first" and ids.rank > 2:
@@ -55,7 +60,7 @@ def trace_flatten(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return reshape(ids, site.shapes[0]) or trace_unknown(layer, inputs, site)
 
 
-def trace_permute(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_permute(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Permute."""
     return Ids(inputs[0].array.transpose((0, *layer.dims)), site.shapes[0])
 
@@ -72,7 +77,7 @@ def concatenate(inputs: Sequence[Ids], axis: int, shape: Shape) -> Ids:
     return compact(np.concatenate(parts, axis), shape)
 
 
-def trace_concatenate(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_concatenate(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Concatenate; refused where an axis of open length is joined."""
     axis = inputs[0].axis(layer.axis)
     if axis == 0 or (site.shapes[0][axis] is None and any(i.varying for i in inputs)):
@@ -93,7 +98,7 @@ def keep_equal(inputs: Sequence[Ids], joined: Sequence[int], site: Site) -> None
             site.trace.classes.unite(vectors[0], other)
 
 
-def _joined_open(layer: Any, inputs: tuple[Ids, ...], site: Site, axis: int) -> Any:
+def _joined_open(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site, axis: int) -> Outputs:
     """Places of open number put one after the other: channels that meet are the same."""
     if axis == 0 or any(axis in i.varying for i in inputs):
         return trace_unknown(layer, inputs, site)
@@ -102,7 +107,7 @@ def _joined_open(layer: Any, inputs: tuple[Ids, ...], site: Site, axis: int) -> 
     return Ids(np.broadcast_arrays(*(i.array for i in inputs))[0], site.shapes[0])
 
 
-def trace_repeat_vector(_layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_repeat_vector(_layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """RepeatVector: a new axis of equal steps."""
     return Ids(inputs[0].array[:, None, :], site.shapes[0])
 
@@ -132,7 +137,7 @@ def pad(ids: Ids, widths: Sequence[tuple[int, int]], site: Site) -> Ids:
     return Ids(np.pad(array, padded, constant_values=int(filler[0])), site.shapes[0])
 
 
-def trace_padding(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_padding(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """ZeroPadding of places."""
     axes = places(layer, inputs[0])
     widths = [(0, 0)] * inputs[0].rank
@@ -141,7 +146,7 @@ def trace_padding(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
     return pad(inputs[0], widths, site)
 
 
-def trace_cropping(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_cropping(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Cropping of places."""
     array = inputs[0].array
     axes = places(layer, inputs[0])

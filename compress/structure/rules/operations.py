@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.structure.channels.ids import Ids, compact
 from edgepress.compress.structure.channels.site import Site
 from edgepress.compress.structure.rules.merging import refuse, trace_unknown
 from edgepress.compress.structure.rules.movement import concatenate, keep_equal, pad
 from edgepress.compress.structure.rules.rule import Rule, Sizes
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.structure.rules.rule import Outputs
 
 
 def _touches_batch(axes: Sequence[int], rank: int) -> bool:
@@ -26,7 +32,7 @@ def _moved(move: Callable[[Any, Any], Any], axes: Callable[[Any, int], Sequence[
         axes: From the operation and the rank to the axes that mustn't be the batch.
     """
 
-    def trace(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+    def trace(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
         if _touches_batch(axes(operation, inputs[0].rank), inputs[0].rank):
             return trace_unknown(operation, inputs, site)
         return Ids(move(operation, inputs[0].array), site.shapes[0])
@@ -34,21 +40,21 @@ def _moved(move: Callable[[Any, Any], Any], axes: Callable[[Any, int], Sequence[
     return Rule(trace)
 
 
-def _axes(value: Any) -> list[int]:
+def _axes(value: int | tuple[int, ...] | list[int]) -> list[int]:
     return list(value) if isinstance(value, (tuple, list)) else [value]
 
 
-def _transposed_batch(operation: Any, rank: int) -> Sequence[int]:
+def _transposed_batch(operation: keras.Operation, rank: int) -> Sequence[int]:
     """The batch moved anywhere but to the front counts as touched."""
     order = operation.axes or tuple(reversed(range(rank)))
     return [] if order[0] == 0 else [0]
 
 
-def _expanded(operation: Any, _rank: int) -> Sequence[int]:
+def _expanded(operation: keras.Operation, _rank: int) -> Sequence[int]:
     return [a for a in _axes(operation.axis) if a == 0]
 
 
-def _squeezed(operation: Any, array: Any) -> Any:
+def _squeezed(operation: keras.Operation, array: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.squeeze(array, tuple(a % array.ndim for a in _axes(operation.axis)))
 
 
@@ -64,14 +70,14 @@ SQUEEZE = _moved(
 )
 
 
-def _flipped_array(operation: Any, array: Any) -> Any:
+def _flipped_array(operation: keras.Operation, array: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.flip(array, tuple(a % array.ndim for a in _axes(operation.axis)))
 
 
 FLIP = _moved(_flipped_array, lambda o, _: [0] if o.axis is None else _axes(o.axis))
 
 
-def rewrite(operation: Any, name: str, value: Any) -> None:
+def rewrite(operation: keras.Operation, name: str, value: Any) -> None:
     """Set an argument of an operation, and in the configuration that it will be saved with."""
     from keras.src.saving.serialization_lib import SerializableDict
 
@@ -81,7 +87,7 @@ def rewrite(operation: Any, name: str, value: Any) -> None:
         operation._auto_config = SerializableDict(**{**saved.config, name: value})
 
 
-def revise_reshape(operation: Any, _arguments: list[Any], sizes: Sizes) -> None:
+def revise_reshape(operation: keras.Operation, _arguments: list[Any], sizes: Sizes) -> None:
     """`newshape`; an open length, the batch among them, as -1."""
     rewrite(operation, "newshape", tuple(-1 if n is None else n for n in sizes.output()))
 
@@ -99,7 +105,7 @@ def _key(arguments: Sequence[Any], rank: int) -> list[Any]:
     return full
 
 
-def trace_get_item(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_get_item(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """`x[key]`: slices of step 1 move along; a single index or a stride pins what it picks from."""
     ids = inputs[0]
     key = _key(site.node.arguments.args, ids.rank)
@@ -122,14 +128,14 @@ def trace_get_item(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return compact(array[tuple(place)], site.shapes[0])
 
 
-def _short(entry: Any, varies: bool) -> Any:
+def _short(entry: int | slice, varies: bool) -> int | slice:
     """An index for an array whose axis is kept at length 1 unless it varies."""
     if varies:
         return entry
     return 0 if isinstance(entry, int) else slice(None)
 
 
-def revise_get_item(_operation: Any, arguments: list[Any], sizes: Sizes) -> None:
+def revise_get_item(_operation: keras.Operation, arguments: list[Any], sizes: Sizes) -> None:
     """Bounds count what is kept before them."""
     key = _key(arguments, len(sizes.input()))
     axis, revised = 0, []
@@ -142,14 +148,14 @@ def revise_get_item(_operation: Any, arguments: list[Any], sizes: Sizes) -> None
     arguments[1] = tuple(revised)
 
 
-def _bounds(entry: slice, kept: Any) -> slice:
+def _bounds(entry: slice, kept: NDArray[np.bool_]) -> slice:
     if kept.all() or entry.step not in (None, 1):
         return entry
     start, stop, _ = entry.indices(len(kept))
     return slice(int(kept[:start].sum()), int(kept[:stop].sum()))
 
 
-def _sections(operation: Any, length: int) -> list[int]:
+def _sections(operation: keras.Operation, length: int) -> list[int]:
     """Where a split cuts."""
     given = operation.indices_or_sections
     if isinstance(given, int):
@@ -157,7 +163,7 @@ def _sections(operation: Any, length: int) -> list[int]:
     return [int(i) for i in given]
 
 
-def trace_split(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_split(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Split: parts of the array, or the same short array for each part."""
     ids = inputs[0]
     axis = ids.axis(operation.axis)
@@ -169,7 +175,7 @@ def trace_split(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return [compact(p, s) for p, s in zip(parts, site.shapes, strict=True)]
 
 
-def revise_split(operation: Any, _arguments: list[Any], sizes: Sizes) -> None:
+def revise_split(operation: keras.Operation, _arguments: list[Any], sizes: Sizes) -> None:
     """Cuts count what is kept before them."""
     kept = sizes.kept(operation.axis)
     if not kept.all():
@@ -178,7 +184,7 @@ def revise_split(operation: Any, _arguments: list[Any], sizes: Sizes) -> None:
         rewrite(operation, "indices_or_sections", moved)
 
 
-def trace_stack(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_stack(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Stack: a new axis, along which the tensors lie side by side."""
     shape = site.shapes[0]
     axis = operation.axis % len(shape)
@@ -191,7 +197,7 @@ def trace_stack(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return concatenate(raised, axis, shape)
 
 
-def trace_unstack(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_unstack(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Unstack: slices of an axis, which must stay as many."""
     ids = inputs[0]
     axis = ids.axis(operation.axis)
@@ -200,7 +206,7 @@ def trace_unstack(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return [Ids(ids.array.squeeze(axis), shape) for shape in site.shapes]
 
 
-def trace_tile(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_tile(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Tile and broadcast: copies of the same channels."""
     ids = inputs[0]
     repeats = _axes(operation.repeats)
@@ -211,7 +217,7 @@ def trace_tile(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return Ids(np.tile(ids.array, short), site.shapes[0])
 
 
-def trace_repeat(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_repeat(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Repeat: each element several times in a row."""
     ids = inputs[0]
     if operation.axis is None or not isinstance(operation.repeats, int):
@@ -223,7 +229,7 @@ def trace_repeat(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return Ids(array, site.shapes[0])
 
 
-def trace_pad(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_pad(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Pad."""
     widths = list(operation.pad_width)
     widths = widths * inputs[0].rank if len(widths) == 1 else widths
@@ -234,7 +240,7 @@ def trace_pad(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return pad(inputs[0], [tuple(w) for w in widths], site)
 
 
-def trace_reduction(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_reduction(operation: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Mean, Max, …: over places channels pass; over channels they stay."""
     ids = inputs[0]
     axes = range(ids.rank) if operation.axis is None else _axes(operation.axis)
@@ -248,7 +254,9 @@ def trace_reduction(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
     return Ids(array, site.shapes[0])
 
 
-def trace_depth_to_space(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_depth_to_space(
+    operation: keras.Operation, inputs: tuple[Ids, ...], site: Site
+) -> Outputs:
     """Depth to space: a block's channels become places, so they stay or go together.
 
     The block's places vary first in the channel axis, so channel `k` of the result takes
@@ -262,7 +270,9 @@ def trace_depth_to_space(operation: Any, inputs: tuple[Ids, ...], site: Site) ->
     return site.placed(united, -1)
 
 
-def trace_space_to_depth(operation: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_space_to_depth(
+    operation: keras.Operation, inputs: tuple[Ids, ...], site: Site
+) -> Outputs:
     """Space to depth: each channel once for each place of the block."""
     if operation.data_format != "channels_last":
         return trace_unknown(operation, inputs, site)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.graph import graph_of
 from edgepress.compress.structure.channels.ids import Ids, IntVector
@@ -15,8 +16,11 @@ from edgepress.compress.structure.rules.merging import meet, refuse, trace_unkno
 from edgepress.compress.structure.rules.movement import concatenate
 from edgepress.compress.structure.rules.rule import Outputs, Rule, Sizes
 
+if TYPE_CHECKING:
+    import keras
 
-def _cell_ids(layer: Any, given: IntVector, gates: int, site: Site) -> IntVector:
+
+def _cell_ids(layer: keras.Layer, given: IntVector, gates: int, site: Site) -> IntVector:
     """Bind a cell: a unit has one place in every gate, and one row in the recurrent kernel."""
     cell = layer.cell
     before = site.trace.bound(cell.recurrent_kernel, -2)
@@ -35,7 +39,7 @@ def _cell_ids(layer: Any, given: IntVector, gates: int, site: Site) -> IntVector
 
 
 def _recurrent(gates: int, axis_of: Callable[[Any], int]) -> Callable[..., Any]:
-    def trace(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+    def trace(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
         axis = axis_of(layer)
         ids = _cell_ids(layer, site.along(inputs[0], axis), gates, site)
         for state in inputs[1:]:
@@ -45,39 +49,39 @@ def _recurrent(gates: int, axis_of: Callable[[Any], int]) -> Callable[..., Any]:
     return trace
 
 
-def _last(_layer: Any) -> int:
+def _last(_layer: keras.Layer) -> int:
     return -1
 
 
-def _channels(layer: Any) -> int:
+def _channels(layer: keras.Layer) -> int:
     return -3 if layer.cell.data_format == "channels_first" else -1
 
 
-def _channels_1d(layer: Any) -> int:
+def _channels_1d(layer: keras.Layer) -> int:
     return -2 if layer.cell.data_format == "channels_first" else -1
 
 
-def _channels_3d(layer: Any) -> int:
+def _channels_3d(layer: keras.Layer) -> int:
     return -4 if layer.cell.data_format == "channels_first" else -1
 
 
-def resize_units(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_units(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`units`."""
     config["units"] = sizes.weight(layer.cell.recurrent_kernel)[0]
 
 
-def resize_filters(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_filters(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """`filters`."""
     config["filters"] = sizes.weight(layer.cell.recurrent_kernel)[-2]
 
 
-def _inner_rule(layer: Any) -> Rule:
+def _inner_rule(layer: keras.Layer) -> Rule:
     from edgepress.compress.structure.rules.lookup import rule_for
 
     return rule_for(layer)
 
 
-def trace_bidirectional(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_bidirectional(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Two layers whose matching units are tied; concatenated, united, or side by side."""
     forward, backward = layer.forward_layer, layer.backward_layer
     rule = _inner_rule(forward)
@@ -107,7 +111,7 @@ def _first(made: Outputs) -> Ids:
     return made if isinstance(made, Ids) else made[0]
 
 
-def _one_shape(layer: Any, site: Site) -> tuple[int | None, ...]:
+def _one_shape(layer: keras.Layer, site: Site) -> tuple[int | None, ...]:
     """Output shape of one of the two directions."""
     if layer.merge_mode != "concat":
         return site.shapes[0]
@@ -115,7 +119,7 @@ def _one_shape(layer: Any, site: Site) -> tuple[int | None, ...]:
     return (*lead, (width or 0) // 2)
 
 
-def resize_bidirectional(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_bidirectional(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """The configurations of both layers."""
     import keras
 
@@ -128,7 +132,7 @@ def resize_bidirectional(layer: Any, config: dict[str, Any], sizes: Sizes) -> No
         config[key] = held
 
 
-def trace_time_distributed(layer: Any, inputs: tuple[Ids, ...], site: Site) -> Any:
+def trace_time_distributed(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """The inner layer on ids without the time axis, which carries no channels."""
     inner = layer.layer
     if graph_of(inner) is not None:
@@ -142,7 +146,7 @@ def trace_time_distributed(layer: Any, inputs: tuple[Ids, ...], site: Site) -> A
     return [Ids(o.array[:, None], s) for o, s in zip(parts, site.shapes, strict=True)]
 
 
-def resize_time_distributed(layer: Any, config: dict[str, Any], sizes: Sizes) -> None:
+def resize_time_distributed(layer: keras.Layer, config: dict[str, Any], sizes: Sizes) -> None:
     """The inner layer's configuration."""
     resize = _inner_rule(layer.layer).resize
     config["layer"].pop("build_config", None)
@@ -156,7 +160,7 @@ class WithoutTime:
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
 
-    def weight(self, weight: Any) -> tuple[int, ...]:
+    def weight(self, weight: keras.Variable) -> tuple[int, ...]:
         """Shape of a weight."""
         return self._sizes.weight(weight)
 
@@ -170,7 +174,7 @@ class WithoutTime:
         shape = self._sizes.output(index)
         return (shape[0], *shape[2:])
 
-    def kept(self, axis: int) -> Any:
+    def kept(self, axis: int) -> NDArray[np.bool_]:
         """Which positions of an axis stay; the axis counted without time."""
         return self._sizes.kept(axis + 1 if axis > 0 else axis)
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.structure.channels.ids import Ids, Shape
 from edgepress.compress.structure.channels.site import Site
+
+if TYPE_CHECKING:
+    import keras
+
 
 Outputs = Ids | Sequence[Ids]
 
@@ -15,7 +22,7 @@ Outputs = Ids | Sequence[Ids]
 class TraceRule(Protocol):
     """How a layer treats channels."""
 
-    def __call__(self, layer: Any, inputs: tuple[Ids, ...], site: Site, /) -> Outputs:
+    def __call__(self, layer: keras.Operation, inputs: tuple[Ids, ...], site: Site, /) -> Outputs:
         """Say which channels come out, bind weights, unite and pin.
 
         Args:
@@ -31,7 +38,7 @@ class TraceRule(Protocol):
 class Sizes(Protocol):
     """The sizes that a plan leaves at one call of a layer."""
 
-    def weight(self, weight: Any) -> tuple[int, ...]:
+    def weight(self, weight: keras.Variable) -> tuple[int, ...]:
         """Shape of one of the layer's weights."""
 
     def input(self, index: int = 0) -> Shape:
@@ -40,14 +47,14 @@ class Sizes(Protocol):
     def output(self, index: int = 0) -> Shape:
         """Shape of an output."""
 
-    def kept(self, axis: int) -> Any:
+    def kept(self, axis: int) -> NDArray[np.bool_]:
         """For the first input: a bool for each position of an axis, whether it stays."""
 
 
 class Resize(Protocol):
     """How a layer's configuration shrinks."""
 
-    def __call__(self, layer: Any, config: dict[str, Any], sizes: Sizes, /) -> None:
+    def __call__(self, layer: keras.Layer, config: dict[str, Any], sizes: Sizes, /) -> None:
         """Write the new sizes into the configuration.
 
         Args:
@@ -60,7 +67,7 @@ class Resize(Protocol):
 class Revise(Protocol):
     """How an operation of `keras.ops` is called after sizes changed."""
 
-    def __call__(self, operation: Any, arguments: list[Any], sizes: Sizes, /) -> None:
+    def __call__(self, operation: keras.Operation, arguments: list[Any], sizes: Sizes, /) -> None:
         """Write the new sizes into the operation or its positional arguments.
 
         Args:

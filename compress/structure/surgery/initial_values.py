@@ -6,11 +6,16 @@ again, for each of hundreds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Shaped
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 Values = Callable[[Any], Shaped[np.ndarray, "..."]]
 
@@ -27,7 +32,7 @@ class InitialValues:
         self._given: dict[int, tuple[Any, Any]] = {}
         self._layers: list[Any] = []
 
-    def give(self, old: Any, new: Any) -> None:
+    def give(self, old: keras.Layer, new: keras.Layer) -> None:
         """Let weights that a layer is yet to make begin as those of the same name in the old one.
 
         It is done for Keras's own layers: another's `build` may change what it has just made.
@@ -38,7 +43,7 @@ class InitialValues:
             return
         add_weight = new.add_weight
 
-        def add(*args: Any, **kwargs: Any) -> Any:
+        def add(*args: Any, **kwargs: Any) -> keras.Variable:
             before = named.get(kwargs.get("name"))
             if before is None:
                 return add_weight(*args, **kwargs)
@@ -52,10 +57,15 @@ class InitialValues:
         vars(new)["add_weight"] = add
         self._layers.append(new)
 
-    def _initializer(self, before: Any, otherwise: Any, fits: list[Any]) -> Any:
+    def _initializer(
+        self,
+        before: keras.Variable,
+        otherwise: str | keras.Initializer | None,
+        fits: list[keras.Variable],
+    ) -> Callable[..., tf.Tensor]:
         import keras
 
-        def initial(shape: Any, dtype: Any = None) -> Any:
+        def initial(shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
             value = self._values(before)
             if value.shape != tuple(shape):
                 return keras.initializers.get(otherwise or "zeros")(shape, dtype=dtype)
@@ -70,7 +80,9 @@ class InitialValues:
             del vars(layer)["add_weight"]
         self._layers.clear()
 
-    def missing(self, old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
+    def missing(
+        self, old: keras.Layer, new: keras.Layer
+    ) -> Iterator[tuple[keras.Variable, keras.Variable]]:
         """Pairs of variables of two layers of which the new one hasn't begun with its value."""
         for before, after in zip(old.variables, new.variables, strict=True):
             if self._given.get(id(after), (None, None))[1] is not before:

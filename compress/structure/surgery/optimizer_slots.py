@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from edgepress.compress.structure.surgery.surgery import Surgery, sliced
 from edgepress.compress.training.optimization.optimizer_state import copy_slots, slots_of
 
+if TYPE_CHECKING:
+    import keras
 
-def carry_optimizer(surgery: Surgery, optimizer: Any = None) -> Any:
+    from edgepress.compress.structure.tracing.groups import Units
+
+
+def carry_optimizer(
+    surgery: Surgery, optimizer: keras.Optimizer | None = None
+) -> keras.Optimizer | None:
     """An optimizer for the pruned model with the state that the original's had.
 
     A slot has the shape of its weight (a moment for each number), so it loses the same positions.
@@ -29,15 +36,19 @@ def carry_optimizer(surgery: Surgery, optimizer: Any = None) -> Any:
     return _carried(old, model, surgery.model, surgery.pairs(), surgery.kept)
 
 
-def copy_optimizer(source: Any, copy: Any) -> Any:
+def copy_optimizer(source: keras.Model, copy: keras.Model) -> keras.Optimizer | None:
     """An optimizer for a copy of a model with the state that the model's own has, or None."""
     pairs = zip(source.variables, copy.variables, strict=True)
     return _carried(getattr(source, "optimizer", None), source, copy, pairs, None)
 
 
 def _carried(
-    old: Any, model: Any, new_model: Any, pairs: Iterable[tuple[Any, Any]], kept: Any
-) -> Any:
+    old: keras.Optimizer | None,
+    model: keras.Model,
+    new_model: keras.Model,
+    pairs: Iterable[tuple[keras.Variable, keras.Variable]],
+    kept: Callable[[keras.Variable], list[Units]] | None,
+) -> keras.Optimizer | None:
     """See `carry_optimizer`; `kept` gives for a weight the positions that stay of each axis."""
     if old is None or not old.built:
         return None
@@ -58,7 +69,7 @@ def _carried(
     return new
 
 
-def compile_like(source: Any, model: Any, optimizer: Any) -> str:
+def compile_like(source: keras.Model, model: keras.Model, optimizer: keras.Optimizer | None) -> str:
     """Compile a pruned model as the original is, with the optimizer's state where there is one.
 
     Args:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.graph import graph_of, resolve
+from edgepress.compress.graph import graph_of, require_graph, resolve
 from edgepress.compress.models.rebuilding.copying import plain_configuration, trusting
 from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
+from edgepress.compress.structure.channels.ids import Ids
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.rules import rule_for
 from edgepress.compress.structure.surgery.initial_values import InitialValues
 from edgepress.compress.structure.tracing.groups import Alive, Channels
 from edgepress.compress.structure.tracing.rewired_graph import Remains
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Node, Tensor
+    from edgepress.compress.structure.tracing.groups import Units
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +35,7 @@ class CallSizes:
     alive: Alive
     visit: Visit
 
-    def weight(self, weight: Any) -> tuple[int, ...]:
+    def weight(self, weight: keras.Variable) -> tuple[int, ...]:
         """Shape that is left of a weight."""
         return tuple(len(kept) for kept in self.channels.kept(weight, self.alive))
 
@@ -57,7 +65,7 @@ class _Rebuild:
     def __post_init__(self) -> None:
         self.initial = InitialValues(self.left)
 
-    def left(self, weight: Any) -> Any:
+    def left(self, weight: keras.Variable) -> NDArray[Any]:
         """The values that are left of a weight of the original."""
         return sliced(weight, self.channels.kept(weight, self.alive))
 
@@ -71,13 +79,13 @@ class _Rebuild:
         """Which of them stay."""
         return self.remains.alive
 
-    def model(self, model: Any) -> Any:
+    def model(self, model: keras.Model) -> keras.Model:
         """A new model, or the one made before for the same object."""
         import keras
 
         if id(model) in self.made:
             return self.made[id(model)][1]
-        graph = graph_of(model)
+        graph = require_graph(model)
         entries = self.channels.trace.entries[id(graph)]
         inputs = {
             id(tensor): self._entry(tensor, ids)
@@ -91,7 +99,7 @@ class _Rebuild:
         self.made[id(model)] = (model, new)
         return new
 
-    def _entry(self, tensor: Any, ids: Any) -> Any:
+    def _entry(self, tensor: keras.KerasTensor, ids: Ids) -> keras.KerasTensor:
         import keras
 
         source = tensor._keras_history.operation
@@ -99,12 +107,14 @@ class _Rebuild:
         config["batch_shape"] = (tensor.shape[0], *self.channels.shape(ids, self.alive)[1:])
         return keras.layers.InputLayer.from_config(config).output
 
-    def _stack(self, model: Any, graph: Any) -> list[Any]:
+    def _stack(self, model: keras.Model, graph: keras.Model) -> list[keras.Layer]:
         """The layers of a Sequential; operations that make masks come back by themselves."""
         nodes = {id(n.operation): n for n in self.remains.needed(graph) if not n.is_input}
         return [self._operation(nodes[id(x)]) for x in model.layers if id(x) in nodes]
 
-    def _functional(self, model: Any, graph: Any, tensors: dict[int, Any]) -> Any:
+    def _functional(
+        self, model: keras.Model, graph: keras.Model, tensors: dict[int, keras.KerasTensor]
+    ) -> keras.Model:
         import keras
 
         inputs = dict(tensors)
@@ -121,7 +131,7 @@ class _Rebuild:
         given = keras.tree.map_structure(lambda t: inputs[id(t)], graph._inputs_struct)
         return keras.Model(given, outputs, name=model.name)
 
-    def _joined(self, node: Any, left: list[Any]) -> Any:
+    def _joined(self, node: Node, left: list[Tensor]) -> Tensor:
         """A concatenation of fewer tensors; of one alone nothing remains to be done."""
         if len(left) == 1:
             return left[0]
@@ -132,7 +142,7 @@ class _Rebuild:
             operation = _twin(operation)
         return operation(left, *node.arguments.args[1:], **node.arguments.kwargs)
 
-    def call(self, node: Any, tensors: dict[int, Any]) -> Any:
+    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor:
         """Make the new version of a call, symbolic tensors or real ones."""
         import keras
 
@@ -150,7 +160,7 @@ class _Rebuild:
                 revise(operation, args, CallSizes(self.channels, self.alive, visit))
         return operation(*args, **kwargs)
 
-    def _operation(self, node: Any) -> Any:
+    def _operation(self, node: Node) -> keras.Operation:
         """The new layer or nested model for a node; an operation as it is."""
         import keras
 
@@ -163,7 +173,7 @@ class _Rebuild:
             self.made[id(old)] = (old, self._layer(old, self.channels.visit_of(node)))
         return self.made[id(old)][1]
 
-    def _layer(self, old: Any, visit: Visit) -> Any:
+    def _layer(self, old: keras.Layer, visit: Visit) -> keras.Layer:
         try:
             config = plain_configuration(old)
         except NotImplementedError as error:
@@ -191,7 +201,7 @@ class _Rebuild:
         return new
 
 
-def _twin(operation: Any) -> Any:
+def _twin(operation: keras.Operation) -> keras.Operation:
     """A copy of an operation that is used nowhere; Keras' own way would save and load it."""
     twin = object.__new__(type(operation))
     vars(twin).update(vars(operation))
@@ -224,21 +234,21 @@ class Surgery:
         """Whether nothing was removed."""
         return bool(self.alive.all()) and not self.remains.replaced
 
-    def layer(self, old: Any) -> Any:
+    def layer(self, old: keras.Layer) -> keras.Layer | None:
         """The pruned twin of a layer; None where it has none, as a join of nothing but one."""
         return self._rebuild.made.get(id(old), (old, None))[1]
 
-    def pairs(self) -> Iterator[tuple[Any, Any]]:
+    def pairs(self) -> Iterator[tuple[keras.Variable, keras.Variable]]:
         """Each variable of the original that is left, with its pruned twin."""
         for old, new in self._rebuild.made.values():
             if graph_of(old) is None:
                 yield from zip(old.variables, new.variables, strict=True)
 
-    def kept(self, weight: Any) -> list[Any]:
+    def kept(self, weight: keras.Variable) -> list[Units]:
         """For each axis of an original weight, the positions that stayed."""
         return self.channels.kept(weight, self.alive)
 
-    def call(self, node: Any, tensors: dict[int, Any]) -> Any:
+    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor:
         """Make the pruned twin of a call of the original graph on given tensors."""
         return self._rebuild.call(node, tensors)
 
@@ -280,7 +290,7 @@ def rebuild(remains: Remains) -> Surgery:
     return Surgery(remains.channels, remains.alive, new, work)
 
 
-def _start_at_zero(layer: Any) -> list[tuple[Any, str, Any]]:
+def _start_at_zero(layer: keras.Layer) -> list[tuple[keras.Layer, str, keras.Initializer]]:
     """Let a layer's weights start at zero: they are copied anyway, and drawing them takes long.
 
     Returns:
@@ -300,7 +310,7 @@ def _start_at_zero(layer: Any) -> list[tuple[Any, str, Any]]:
     return found
 
 
-def _copy_weights(work: _Rebuild, old: Any, new: Any) -> None:
+def _copy_weights(work: _Rebuild, old: keras.Layer, new: keras.Layer) -> None:
     for before, after in work.initial.missing(old, new):
         after.assign(work.left(before))
     adjust = rule_for(old).adjust
@@ -308,7 +318,7 @@ def _copy_weights(work: _Rebuild, old: Any, new: Any) -> None:
         adjust(old, new)
 
 
-def sliced(weight: Any, kept: list[Any]) -> Any:
+def sliced(weight: ArrayLike, kept: list[Units]) -> NDArray[Any]:
     """A weight's values at the kept positions of each axis."""
     value = np.asarray(weight)
     for axis, positions in enumerate(kept):
@@ -317,7 +327,7 @@ def sliced(weight: Any, kept: list[Any]) -> Any:
     return value
 
 
-def _copy_flags(old: Any, new: Any) -> None:
+def _copy_flags(old: keras.Layer, new: keras.Layer) -> None:
     """Which layers and weights training changes."""
     new._trainable = old._trainable
     if graph_of(old) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from edgepress.compress.structure.channels.ids import Ids
 from edgepress.compress.structure.channels.site import Binding, Trace, Visit
 from edgepress.compress.structure.tracing.trace import trace
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Node
+
 
 Alive = NDArray[np.bool_]
 Units = NDArray[np.int64]
@@ -72,7 +78,7 @@ class Channels:
     count: int
 
     @property
-    def model(self) -> Any:
+    def model(self) -> keras.Model:
         """The model."""
         return self.trace.model
 
@@ -102,7 +108,7 @@ class Channels:
             found.setdefault(id(visit.node), visit)
         return found
 
-    def visit_of(self, node: Any) -> Visit:
+    def visit_of(self, node: Node) -> Visit:
         """The first visit of a call of a layer or operation."""
         return self._visits[id(node)]
 
@@ -115,15 +121,15 @@ class Channels:
         )
         return {id(tensor): ids for tensor, ids in made}
 
-    def ids_of(self, tensor: Any) -> Ids | None:
+    def ids_of(self, tensor: keras.KerasTensor) -> Ids | None:
         """The channels of a tensor that a layer or operation makes; None for others."""
         return self._ids.get(id(tensor))
 
-    def positions(self, weight: Any, axis: int) -> Units | None:
+    def positions(self, weight: keras.Variable, axis: int) -> Units | None:
         """The unit of each position of a weight's axis; None where none runs along it."""
         return self._by_axis.get((id(weight), axis))
 
-    def kept(self, weight: Any, alive: Alive) -> list[Units]:
+    def kept(self, weight: keras.Variable, alive: Alive) -> list[Units]:
         """For each axis of a weight, the positions that stay."""
         found = []
         for axis, length in enumerate(weight.shape):
@@ -165,7 +171,7 @@ def _any_but(array: Alive, axis: int) -> Alive:
     return np.asarray(array.any(other))
 
 
-def find_channels(model: Any, protect: Sequence[str] = ()) -> Channels:
+def find_channels(model: keras.Model, protect: Sequence[str] = ()) -> Channels:
     """Trace a model and sort its channels into groups.
 
     Args:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.cost import layer_costs
-from edgepress.compress.graph import channel_tensors, graph_of, nodes_of
+from edgepress.compress.graph import channel_tensors, graph_of, nodes_of, require_graph
 from edgepress.compress.structure.channels.site import Visit
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Node
+
 
 Tensors = dict[int, Any]
 # Most memory that the largest tensor of a run may take, and fewest samples that are run at all.
@@ -17,7 +24,7 @@ _FEWEST = 16
 Watch = Callable[[Visit, list[Any], list[Any]], None]
 
 
-def affordable(model: Any, samples: int) -> int:
+def affordable(model: keras.Model, samples: int) -> int:
     """How many samples can run through a model at once.
 
     Args:
@@ -28,7 +35,7 @@ def affordable(model: Any, samples: int) -> int:
     return min(samples, max(_FEWEST, _MOST_BYTES // max(largest, 1)))
 
 
-def feed(model: Any, samples: Mapping[str, Any]) -> list[Any]:
+def feed(model: keras.Model, samples: Mapping[str, Any]) -> list[tf.Tensor]:
     """Samples by input name as tensors in the order of the model's inputs.
 
     Args:
@@ -38,14 +45,16 @@ def feed(model: Any, samples: Mapping[str, Any]) -> list[Any]:
     import tensorflow as tf
 
     tensors = []
-    for tensor in graph_of(model).inputs:
+    for tensor in require_graph(model).inputs:
         name = tensor._keras_history.operation.name
         value = samples[name] if name in samples else next(iter(samples.values()))
         tensors.append(tf.convert_to_tensor(value, tensor.dtype))
     return tensors
 
 
-def watch(visits: Mapping[int, Visit], model: Any, inputs: list[Any], see: Watch) -> list[Any]:
+def watch(
+    visits: Mapping[int, Visit], model: keras.Model, inputs: list[tf.Tensor], see: Watch
+) -> list[tf.Tensor]:
     """Run a model eagerly and show every leaf call to a watcher.
 
     Args:
@@ -59,7 +68,7 @@ def watch(visits: Mapping[int, Visit], model: Any, inputs: list[Any], see: Watch
     """
     import keras
 
-    graph = graph_of(model)
+    graph = require_graph(model)
     tensors: Tensors = {id(t): x for t, x in zip(graph.inputs, inputs, strict=True)}
     waiting = uses_of(graph)
     for node in nodes_of(graph):
@@ -78,7 +87,7 @@ def watch(visits: Mapping[int, Visit], model: Any, inputs: list[Any], see: Watch
     return [tensors[id(t)] for t in graph.outputs]
 
 
-def uses_of(graph: Any) -> Counter[int]:
+def uses_of(graph: keras.Model) -> Counter[int]:
     """How often each tensor of a graph is still needed; the outputs for ever."""
     waiting: Counter[int] = Counter(id(t) for t in graph.outputs)
     for node in nodes_of(graph):
@@ -86,7 +95,7 @@ def uses_of(graph: Any) -> Counter[int]:
     return waiting
 
 
-def forget(node: Any, waiting: Counter[int], *held: Tensors) -> None:
+def forget(node: Node, waiting: Counter[int], *held: Tensors) -> None:
     """Drop tensors that no later call needs, so that memory stays bounded."""
     for tensor in node.input_tensors:
         waiting[id(tensor)] -= 1

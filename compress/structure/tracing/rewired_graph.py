@@ -11,13 +11,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.cost import call_macs
-from edgepress.compress.graph import channel_tensors, graph_of, needed, require_graph, resolve
+from edgepress.compress.graph import Call, channel_tensors, graph_of, needed, require_graph, resolve
 from edgepress.compress.structure.channels.ids import Ids
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.tracing.groups import Alive, Channels
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +40,11 @@ class Remains:
     replaced: Mapping[int, Any]
     _shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
-    def needed(self, graph: Any) -> list[Any]:
+    def needed(self, graph: keras.Model) -> list[Node]:
         """The nodes of a graph that its outputs still need, in order."""
         return needed(graph, self.replaced, self.reads)
 
-    def reads(self, node: Any) -> Sequence[Any]:
+    def reads(self, node: Node) -> Sequence[keras.KerasTensor]:
         """The tensors that a call still receives."""
         tensors: Sequence[Any] = node.input_tensors
         if self._whole or not _joins(node):
@@ -54,11 +59,11 @@ class Remains:
     def _is_empty(self, ids: Ids) -> bool:
         return not self.channels.alive_array(ids, self.alive).any()
 
-    def calls(self, nested: bool = False) -> Iterator[tuple[str, Any]]:
+    def calls(self, nested: bool = False) -> Iterator[tuple[str, Node]]:
         """Calls that are still needed, by path: those of nested models (and these, if asked)."""
         yield from self._calls(require_graph(self.channels.model), "", nested)
 
-    def _calls(self, graph: Any, prefix: str, nested: bool) -> Iterator[tuple[str, Any]]:
+    def _calls(self, graph: keras.Model, prefix: str, nested: bool) -> Iterator[tuple[str, Node]]:
         for node in self.needed(graph):
             if node.is_input:
                 continue
@@ -69,7 +74,7 @@ class Remains:
             if inner is not None:
                 yield from self._calls(inner, f"{path}/", nested)
 
-    def layers(self) -> dict[str, Any]:
+    def layers(self) -> dict[str, keras.Operation]:
         """The layers and operations that are left, by path."""
         return {path: node.operation for path, node in self.calls()}
 
@@ -88,7 +93,7 @@ class Remains:
             weights.update((id(w), math.prod(self._shape(w))) for w in weights_of(node.operation))
         return macs, sum(weights.values())
 
-    def _call(self, visit: Visit) -> Any:
+    def _call(self, visit: Visit) -> Call:
         """A call at the sizes that are left of its tensors, where its weights don't say them."""
         weights = weights_of(visit.call.operation)
         if self._whole or any(self._shape(w) != tuple(w.shape) for w in weights):
@@ -97,7 +102,7 @@ class Remains:
         outputs = tuple(self.channels.shape(ids, self.alive) for ids in visit.outputs)
         return replace(visit.call, inputs=inputs, outputs=outputs)
 
-    def _shape(self, weight: Any) -> tuple[int, ...]:
+    def _shape(self, weight: keras.Variable) -> tuple[int, ...]:
         if self._whole:
             return tuple(weight.shape)
         if id(weight) not in self._shapes:
@@ -111,7 +116,7 @@ class Remains:
             self._fits(self.channels.visit_of(node), node) for _, node in self.calls()
         )
 
-    def _fits(self, visit: Visit, node: Any) -> bool:
+    def _fits(self, visit: Visit, node: Node) -> bool:
         if not all(min(self._shape(w), default=1) for w in weights_of(node.operation)):
             return False
         for tensor, ids in zip(channel_tensors(node), visit.inputs, strict=True):
@@ -122,7 +127,7 @@ class Remains:
                 return False
         return not any(map(self._is_empty, visit.outputs))
 
-    def _alike(self, tensor: Any, stand_in: Any) -> bool:
+    def _alike(self, tensor: keras.KerasTensor, stand_in: keras.KerasTensor) -> bool:
         """Whether the same channels are left of both; of what no layer makes that isn't known."""
         one, other = map(self.channels.ids_of, (tensor, stand_in))
         if one is None or other is None:
@@ -131,14 +136,14 @@ class Remains:
         return bool((left == there).all())
 
 
-def joined(visit: Visit) -> list[tuple[Any, Ids]]:
+def joined(visit: Visit) -> list[tuple[keras.KerasTensor, Ids]]:
     """The tensors that a call puts beside each other, with their channels; none of other calls."""
     if not _joins(visit.node):
         return []
     return list(zip(channel_tensors(visit.node), visit.inputs, strict=True))
 
 
-def _joins(node: Any) -> bool:
+def _joins(node: Node) -> bool:
     """Whether a call puts tensors beside each other, so that it can do with fewer of them.
 
     With masks it would need fewer of these, too.
@@ -147,6 +152,6 @@ def _joins(node: Any) -> bool:
     return type(node.operation).__name__ == "Concatenate" and plain and bool(node.arguments.args)
 
 
-def weights_of(operation: Any) -> Sequence[Any]:
+def weights_of(operation: keras.Operation) -> Sequence[keras.Variable]:
     """A layer's weights; an operation has none."""
     return getattr(operation, "weights", None) or ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.graph import Call, channel_tensors, graph_of, nodes_of, require_graph
 from edgepress.compress.structure.channels.ids import (
@@ -13,8 +13,13 @@ from edgepress.compress.structure.channels.ids import (
 )
 from edgepress.compress.structure.channels.site import Site, Trace, Visit
 
+if TYPE_CHECKING:
+    import keras
 
-def trace(model: Any) -> Trace:
+    from edgepress.compress.keras_types import Node
+
+
+def trace(model: keras.Model) -> Trace:
     """Trace the channels of a model.
 
     Args:
@@ -37,7 +42,7 @@ def trace(model: Any) -> Trace:
     return found
 
 
-def _entry(found: Trace, tensor: Any) -> Ids:
+def _entry(found: Trace, tensor: keras.KerasTensor) -> Ids:
     """An input's channels: the last axis' elements, all pinned."""
     shape = tuple(tensor.shape)
     name = tensor._keras_history.operation.name
@@ -46,7 +51,7 @@ def _entry(found: Trace, tensor: Any) -> Ids:
     return Ids(ids.reshape([1] * len(shape)), shape)
 
 
-def _run(found: Trace, graph: Any, inputs: Sequence[Ids], prefix: str) -> list[Ids]:
+def _run(found: Trace, graph: keras.Model, inputs: Sequence[Ids], prefix: str) -> list[Ids]:
     """Run a graph on ids; a nested model that is used again shares its channels."""
     _tie_entries(found, graph, inputs)
     known = {id(t): ids for t, ids in zip(graph.inputs, inputs, strict=True)}
@@ -59,7 +64,7 @@ def _run(found: Trace, graph: Any, inputs: Sequence[Ids], prefix: str) -> list[I
     return [known[id(t)] for t in graph.outputs]
 
 
-def _tie_entries(found: Trace, graph: Any, inputs: Sequence[Ids]) -> None:
+def _tie_entries(found: Trace, graph: keras.Model, inputs: Sequence[Ids]) -> None:
     before = found.entries.setdefault(id(graph), tuple(inputs))
     for one, other in zip(before, inputs, strict=True):
         if one is other:
@@ -71,7 +76,7 @@ def _tie_entries(found: Trace, graph: Any, inputs: Sequence[Ids]) -> None:
                 found.pin(ids, f"'{graph.name}' is used with tensors of different kinds")
 
 
-def _call(found: Trace, node: Any, inputs: tuple[Ids, ...], prefix: str) -> tuple[Ids, ...]:
+def _call(found: Trace, node: Node, inputs: tuple[Ids, ...], prefix: str) -> tuple[Ids, ...]:
     from edgepress.compress.structure.rules import rule_for
     from edgepress.compress.structure.rules.merging import refuse
 
@@ -94,7 +99,7 @@ def _call(found: Trace, node: Any, inputs: tuple[Ids, ...], prefix: str) -> tupl
     return outputs
 
 
-def _holds_constants(node: Any) -> bool:
+def _holds_constants(node: Node) -> bool:
     """Whether a call is given arrays besides tensors of the graph: nothing would cut them."""
     import keras
 

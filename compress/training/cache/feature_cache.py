@@ -8,9 +8,11 @@ layers, so training it trains the model it was cut from.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.data import Dataset, Split
 from edgepress.compress.data.preparation.inputs import Preparation
@@ -21,16 +23,23 @@ from edgepress.compress.training.cache.feature_store import FeatureSplit
 from edgepress.compress.training.freezing.depths import graph_nodes
 from edgepress.compress.training.numerics.fused_norm import fused_batch_norm
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested, Node
+
+
 _BATCH = 256
 
 
 def cache_features(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset,
     epochs: int,
     progress: Progress | None = None,
     limits: Limits | None = None,
-) -> tuple[Any, Dataset] | None:
+) -> tuple[keras.Model, Dataset] | None:
     """Cut a model behind its frozen part and compute the features of all samples.
 
     Args:
@@ -67,7 +76,7 @@ def _can_be_cached(dataset: Dataset) -> bool:
     return hasattr(train.source, "part") and not train.augmentation.changes
 
 
-def _boundary(model: Any) -> list[Any]:
+def _boundary(model: keras.Model) -> list[keras.KerasTensor]:
     """Tensors that the frozen part gives to the rest; empty where no weights are frozen."""
     fixed: dict[int, Any] = {}
     crossing: dict[int, Any] = {}
@@ -83,7 +92,7 @@ def _boundary(model: Any) -> list[Any]:
     return list(crossing.values())
 
 
-def _is_fixed(node: Any, fixed: dict[int, Any]) -> bool:
+def _is_fixed(node: Node, fixed: Mapping[int, keras.KerasTensor]) -> bool:
     """Whether a node gives the same for the same sample throughout the training."""
     if not all(id(t) in fixed for t in node.input_tensors):
         return False
@@ -92,7 +101,7 @@ def _is_fixed(node: Any, fixed: dict[int, Any]) -> bool:
     return not any(_changes(layer) for layer in parts)
 
 
-def _changes(layer: Any) -> bool:
+def _changes(layer: keras.Layer) -> bool:
     import keras
 
     follows = isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
@@ -100,7 +109,7 @@ def _changes(layer: Any) -> bool:
     return bool(follows or stateful or layer._seed_generators or layer.trainable_variables)
 
 
-def _bytes(tensors: list[Any], samples: int) -> float:
+def _bytes(tensors: list[keras.KerasTensor], samples: int) -> float:
     """Size of the features of some samples; infinite where a tensor's shape isn't known."""
     size = 0.0
     for tensor in tensors:
@@ -110,7 +119,7 @@ def _bytes(tensors: list[Any], samples: int) -> float:
     return size * samples
 
 
-def _cut(model: Any, boundary: list[Any]) -> tuple[Any, Any]:
+def _cut(model: keras.Model, boundary: list[keras.KerasTensor]) -> tuple[keras.Model, keras.Model]:
     import keras
 
     frozen = keras.Model(_lone(model.inputs), boundary, name="frozen")
@@ -118,19 +127,24 @@ def _cut(model: Any, boundary: list[Any]) -> tuple[Any, Any]:
     return frozen, rest
 
 
-def _lone(tensors: list[Any]) -> Any:
+def _lone(tensors: list[keras.KerasTensor]) -> keras.KerasTensor | list[keras.KerasTensor]:
     """One tensor as itself: Keras warns of a tensor where it was told to expect a list."""
     return tensors[0] if len(tensors) == 1 else list(tensors)
 
 
-def _features(frozen: Any, rest: Any, split: Split, make: Any) -> Split:
+def _features(
+    frozen: keras.Model,
+    rest: keras.Model,
+    split: Split,
+    make: Callable[[tuple[int, ...], str], NDArray[Any]],
+) -> Split:
     """A split whose inputs are the frozen part's outputs, in stored order."""
     import tensorflow as tf
 
     batches = split.in_order(_BATCH)
 
     @tf.function(input_signature=(batches.element_spec[0],), autograph=False)
-    def run(inputs: Any) -> Any:
+    def run(inputs: Nested) -> list[tf.Tensor]:
         return tf.nest.flatten(frozen(inputs, training=False))
 
     names = [tensor.name for tensor in rest.inputs]

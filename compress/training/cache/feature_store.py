@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data import Split
 from edgepress.compress.data.readers.arrays import ArraySource
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested, Values
+
 
 Array = NDArray[Any]
 Fetch = Callable[[Array], Any]
@@ -36,7 +42,7 @@ class Batches:
     order: Array
     size: int
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[tuple[Nested, ...]]:
         for first in range(0, len(self.order), self.size):
             yield self.fetch(self.order[first : first + self.size])
 
@@ -55,13 +61,13 @@ class FeatureSplit(Split):
         epoch: int,
         augment: bool = True,
         skip_batches: int = 0,
-    ) -> Any:
+    ) -> Batches:
         """The batches of one training epoch; features aren't augmented."""
         del augment
         order = self.order(seed, epoch)
         return self._drawn(order[skip_batches * batch_size :], batch_size, self.weighted)
 
-    def in_order(self, batch_size: int = 256, weighted: bool = False) -> Any:
+    def in_order(self, batch_size: int = 256, weighted: bool = False) -> Batches:
         """All samples in stored order."""
         return self._drawn(np.arange(self.size), batch_size, weighted and self.weighted)
 
@@ -86,10 +92,10 @@ def _fetch(source: ArraySource, weighted: bool) -> Fetch:
     if weighted:
         stored = (*stored, source.weights)
 
-    def rows(array: Any, chosen: Array) -> Any:
+    def rows(array: Values, chosen: Array) -> tf.Tensor:
         return tf.constant(array[chosen]) if mapped else tf.gather(array, chosen)
 
-    def fetch(chosen: Array) -> Any:
+    def fetch(chosen: Array) -> tuple[Nested, ...]:
         inputs, *rest = tf.nest.map_structure(lambda array: rows(array, chosen), stored)
         return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), *rest
 

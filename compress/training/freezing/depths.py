@@ -7,14 +7,20 @@ resolution is about to change, so a residual unit is never cut in two.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.training.freezing.select import NORMALISATIONS, LayerRef, layer_refs
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Node
+
 
 _FEW = 3
 
 
-def blocks(model: Any) -> tuple[tuple[str, ...], ...]:
+def blocks(model: keras.Model) -> tuple[tuple[str, ...], ...]:
     """Paths of the layers with weights, grouped into blocks from input to output.
 
     Args:
@@ -37,7 +43,7 @@ def blocks(model: Any) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(block) for block in found)
 
 
-def _from_graph(model: Any, paths: dict[int, str]) -> list[list[str]]:
+def _from_graph(model: keras.Model, paths: dict[int, str]) -> list[list[str]]:
     """Cut a graph where one tensor is alive, behind merges or before a change of size."""
     import keras
 
@@ -71,20 +77,20 @@ def _without_repeats(found: list[list[str]]) -> list[list[str]]:
     return [block for block in unique if block]
 
 
-def graph_nodes(model: Any) -> list[Any]:
+def graph_nodes(model: keras.Model) -> list[Node]:
     """The nodes of a functional model in topological order; none where it has no graph."""
     by_depth = getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", {})
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
-def _resizes(node: Any) -> bool:
+def _resizes(node: Node) -> bool:
     """Whether an operation changes the extent of its input along space or time, or drops it."""
     if not node.input_tensors or not node.output_tensors:
         return False
     return _extent(node.input_tensors[0]) != _extent(node.output_tensors[0])
 
 
-def _extent(tensor: Any) -> tuple[int | None, ...]:
+def _extent(tensor: keras.KerasTensor) -> tuple[int | None, ...]:
     return tuple(tensor.shape[1:-1])
 
 

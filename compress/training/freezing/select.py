@@ -9,11 +9,15 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.training.freezing.layer_ranges import middle_slice, named_slice
+
+if TYPE_CHECKING:
+    import keras
+
 
 NORMALISATIONS = frozenset(
     {
@@ -59,7 +63,7 @@ class Choice:
         return path in self.whole or path in self.biases
 
 
-def layer_refs(model: Any) -> tuple[LayerRef, ...]:
+def layer_refs(model: keras.Model) -> tuple[LayerRef, ...]:
     """All layers of a model from input to output, those of nested models in their place.
 
     A layer that holds others without being a model (attention, a wrapper) counts as one.
@@ -69,7 +73,7 @@ def layer_refs(model: Any) -> tuple[LayerRef, ...]:
     return tuple(found)
 
 
-def _collect(model: Any, prefix: str, found: list[LayerRef], seen: set[int]) -> None:
+def _collect(model: keras.Model, prefix: str, found: list[LayerRef], seen: set[int]) -> None:
     import keras
 
     for layer in model.layers:
@@ -84,7 +88,7 @@ def _collect(model: Any, prefix: str, found: list[LayerRef], seen: set[int]) -> 
             found.append(LayerRef(path, kinds, tuple(_learnable(layer)), layer))
 
 
-def _learnable(layer: Any) -> dict[str, Any]:
+def _learnable(layer: keras.Layer) -> dict[str, Any]:
     """Variables that training may change, by name, whatever is frozen at the moment."""
     own = {v.path: v for v in layer._trainable_variables}
     for inner in layer._flatten_layers(include_self=False):
@@ -192,7 +196,9 @@ def _is_bias(variable: str) -> bool:
     return variable.rpartition("/")[2] == "bias"
 
 
-def unfreeze(model: Any, specs: Sequence[str], train_batchnorm: bool = False) -> tuple[str, ...]:
+def unfreeze(
+    model: keras.Model, specs: Sequence[str], train_batchnorm: bool = False
+) -> tuple[str, ...]:
     """Set what a model trains, in place.
 
     Batch normalisation in frozen parts stays in inference mode: it normalises by its moving
@@ -223,20 +229,20 @@ def unfreeze(model: Any, specs: Sequence[str], train_batchnorm: bool = False) ->
     return tuple(ref.path for ref in layers if ref.path in choice)
 
 
-def _set_trainable(layer: Any, value: bool) -> None:
+def _set_trainable(layer: keras.Layer, value: bool) -> None:
     # TensorFlow drops the assignment of the value that an attribute has already, and with it the
     # flags of single variables would stay as an earlier choice left them.
     layer.trainable = not value
     layer.trainable = value
 
 
-def _train_only_bias(layer: Any) -> None:
+def _train_only_bias(layer: keras.Layer) -> None:
     _set_trainable(layer, True)
     for path, variable in _learnable(layer).items():
         variable.trainable = _is_bias(path)
 
 
-def _follow_statistics(layer: Any) -> None:
+def _follow_statistics(layer: keras.Layer) -> None:
     import keras
 
     if isinstance(layer, keras.layers.BatchNormalization):

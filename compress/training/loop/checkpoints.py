@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,10 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, sweep
 from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.models.guarding.archives import read_arrays
+
+if TYPE_CHECKING:
+    import keras
+
 
 Array = NDArray[Any]
 
@@ -54,12 +58,12 @@ class Snapshot:
         return [group[str(i)] for i in range(len(group))]
 
 
-def values(variables: list[Any]) -> list[Array]:
+def values(variables: Iterable[keras.Variable]) -> list[Array]:
     """Copies of variables' values."""
     return [np.array(variable.numpy()) for variable in variables]
 
 
-def assign(variables: list[Any], arrays: list[Array]) -> None:
+def assign(variables: Iterable[keras.Variable], arrays: list[Array]) -> None:
     """Give variables the values of arrays."""
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)

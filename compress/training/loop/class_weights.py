@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,17 @@ from edgepress.compress.data import Dataset, Split, Task
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
 # "auto" balances from this ratio of the largest class to the smallest.
 _UNEVEN = 1.5
 _BATCH = 1024
 
 
-def class_weights(setting: str, model: Any, dataset: Dataset) -> tuple[float, ...]:
+def class_weights(setting: str, model: keras.Model, dataset: Dataset) -> tuple[float, ...]:
     """The weight of each class.
 
     "balanced" is `samples / (classes * samples of the class)`; classes without samples get 1.
@@ -101,7 +106,7 @@ def _counts(split: Split, task: Task, count: int) -> NDArray[np.float64]:
     return total
 
 
-def _labels(split: Split, task: Task) -> Any:
+def _labels(split: Split, task: Task) -> Iterator[NDArray[Any]]:
     by_number = "sparse" in task.losses[0]
     for _, targets in split.source.batches(None, _BATCH).as_numpy_iterator():
         values = next(iter(targets.values())) if isinstance(targets, dict) else targets
@@ -109,7 +114,9 @@ def _labels(split: Split, task: Task) -> Any:
         yield values.argmax(-1) if one_hot else values
 
 
-def sample_weights(weights: Sequence[float], loss: str, target: Any, output: Any) -> Any:
+def sample_weights(
+    weights: Sequence[float], loss: str, target: tf.Tensor, output: tf.Tensor
+) -> tf.Tensor:
     """The weight of each sample (of each pixel, for images) of a batch.
 
     Args:

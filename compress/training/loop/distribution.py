@@ -11,13 +11,20 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.rebuilding.copying import copy_model
 from edgepress.compress.specs.recipe import TrainSpec
 from edgepress.compress.training.loop.checkpoints import assign, values
 from edgepress.compress.training.loop.steps import Apply, Objective, floats
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested
+
 
 # TensorFlow connects workers before its first operation, so there is one strategy for a process.
 _joined: list[Any] = []
@@ -68,7 +75,7 @@ class Replicas:
         model: A copy of it, with its variables on every device.
     """
 
-    def __init__(self, strategy: Any, model: Any) -> None:
+    def __init__(self, strategy: tf.distribute.Strategy, model: keras.Model) -> None:
         self._strategy = strategy
         self._given = model
         with strategy.scope():
@@ -84,7 +91,7 @@ class Replicas:
         """Give the caller's model what was learned."""
         assign(self._given.variables, values(self.model.variables))
 
-    def step(self, objective: Objective, apply: Apply, signature: Any) -> Any:
+    def step(self, objective: Objective, apply: Apply, signature: Any) -> Callable[..., tf.Tensor]:
         """Compile one training step over all devices.
 
         Args:
@@ -101,7 +108,7 @@ class Replicas:
         variables = model.trainable_variables
         statistics = _statistics(model)
 
-        def share(*batch: Any) -> Any:
+        def share(*batch: Nested) -> tf.Tensor:
             context = tf.distribute.get_replica_context()
             own, part = _share(batch, context)
             with tf.GradientTape() as tape:
@@ -115,14 +122,16 @@ class Replicas:
             return loss
 
         @tf.function(input_signature=signature, autograph=False)
-        def step(*batch: Any) -> Any:
+        def step(*batch: Nested) -> tf.Tensor:
             losses = strategy.run(share, args=batch)
             return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
         return step
 
 
-def _share(batch: Any, context: Any) -> tuple[Any, Any]:
+def _share(
+    batch: tuple[Nested, ...], context: tf.distribute.ReplicaContext
+) -> tuple[Any, tf.Tensor]:
     """A replica's samples of a batch, and their share of it; one sample of no weight where none."""
     import tensorflow as tf
 
@@ -134,7 +143,7 @@ def _share(batch: Any, context: Any) -> tuple[Any, Any]:
     return tf.nest.map_structure(lambda t: tf.gather(t, chosen), batch), part
 
 
-def _statistics(model: Any) -> list[Any]:
+def _statistics(model: keras.Model) -> list[tf.Variable]:
     """Running averages that a training step moves."""
     import keras
 
@@ -146,7 +155,7 @@ def _statistics(model: Any) -> list[Any]:
     return [v.value for layer in layers for v in layer.non_trainable_variables]
 
 
-def strategy_of(spec: TrainSpec) -> Any:
+def strategy_of(spec: TrainSpec) -> tf.distribute.Strategy | None:
     """TensorFlow's strategy for a training, or None.
 
     Raises:
@@ -166,7 +175,9 @@ def strategy_of(spec: TrainSpec) -> Any:
     return tf.distribute.MirroredStrategy([d.name for d in devices])
 
 
-def distributed_optimizer(make: Callable[[], Any], replicas: Replicas) -> Any:
+def distributed_optimizer(
+    make: Callable[[], keras.Optimizer], replicas: Replicas
+) -> keras.Optimizer:
     """An optimizer on every device that takes gradients as they are.
 
     Keras's would add them up over replicas after it has bounded them; here they come added up.

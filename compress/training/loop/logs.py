@@ -10,11 +10,15 @@ import csv
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, check_output
 from edgepress.compress.specs.recipe import TrainSpec
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 Columns = Mapping[str, Sequence[float]]
 
@@ -73,7 +77,7 @@ class TensorBoardLog:
             writer.write(_event(step=epoch, name=name, value=column[-1]))
         writer.flush()
 
-    def _opened(self) -> Any:
+    def _opened(self) -> tf.io.TFRecordWriter:
         import tensorflow as tf
 
         if self._writer is None:

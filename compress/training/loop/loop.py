@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,6 +48,11 @@ from edgepress.compress.training.numerics.moving_statistics import (
 from edgepress.compress.training.optimization.optimizer_state import carries, copy_slots
 from edgepress.compress.training.optimization.optimizers import OPTIMIZERS
 from edgepress.compress.training.optimization.schedules import rate_at, schedule_of
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 Columns = dict[str, list[float]]
 
@@ -85,17 +90,17 @@ class Loop:
 
     def __init__(
         self,
-        model: Any,
+        model: keras.Model,
         dataset: Dataset,
         objective: Objective,
         spec: TrainSpec,
         *,
         seed: int,
         checkpoints: Checkpoints,
-        callbacks: Sequence[Any],
+        callbacks: Sequence[keras.callbacks.Callback],
         progress: Progress,
         factors: Factors | None = None,
-        optimizer: Any = None,
+        optimizer: keras.Optimizer | None = None,
         replicas: Replicas | None = None,
         prompt: bool = False,
     ) -> None:
@@ -140,15 +145,15 @@ class Loop:
         self._good: list[Any] = values(model.variables)
         self._good_averages = self._updates.state()
 
-    def _make_optimizer(self) -> Any:
-        def make() -> Any:
+    def _make_optimizer(self) -> keras.Optimizer:
+        def make() -> keras.Optimizer:
             return OPTIMIZERS[self._spec.optimizer](self._spec)
 
         return distributed_optimizer(make, self._replicas) if self._replicas else make()
 
     def _compile(
         self, objective: Objective, factors: Factors
-    ) -> tuple[Updates, Callable[..., Any]]:
+    ) -> tuple[Updates, Callable[..., tf.Tensor]]:
         with self._replicas.scope() if self._replicas else nullcontext():
             self._optimizer.build(self._model.trainable_variables)
             updates = Updates(self._model, self._optimizer, self._spec, factors)
@@ -176,7 +181,7 @@ class Loop:
         if self._given is not None:
             copy_slots(self._optimizer, self._given, self._model)
 
-    def _run(self, hooks: Any) -> None:
+    def _run(self, hooks: keras.callbacks.CallbackList) -> None:
         self._hooks.begin()
         self._resume()
         try:
@@ -198,7 +203,7 @@ class Loop:
         stopped = bool(self._model.stop_training)
         return stopped or self.judge.exhausted(self.columns, self.settled, patience)
 
-    def _epoch(self, epoch: int, hooks: Any) -> None:
+    def _epoch(self, epoch: int, hooks: keras.callbacks.CallbackList) -> None:
         began = time.monotonic()
         self._draw(epoch)
         for _, metric in self._metrics:
@@ -222,7 +227,7 @@ class Loop:
             # Throws away all prepared functions, which costs a short epoch half of its time.
             tf.random.set_seed(seed)
 
-    def _train(self, epoch: int, hooks: Any) -> dict[str, float]:
+    def _train(self, epoch: int, hooks: keras.callbacks.CallbackList) -> dict[str, float]:
         """One pass over the training split; the figures of its training columns."""
         batches = self._split.epoch(self._spec.batch_size, self._seed, epoch)
         losses = self.columns.get(self.judge.loss, [])
@@ -246,7 +251,7 @@ class Loop:
         row = {"loss": total / max(1, done), "lr": self._pace.current()}
         return row | {metric.name: float(metric.result()) for _, metric in self._metrics}
 
-    def _validate(self, epoch: int, hooks: Any) -> dict[str, float]:
+    def _validate(self, epoch: int, hooks: keras.callbacks.CallbackList) -> dict[str, float]:
         if self._validation is None:
             return {}
         hooks.on_test_begin()
@@ -319,7 +324,7 @@ def _judge(dataset: Dataset, has_metric: bool) -> Judge:
     return Judge(metric, higher, "loss") if has_metric else Judge("loss", False, "loss")
 
 
-def seed_generators(model: Any, seed: int) -> None:
+def seed_generators(model: keras.Model, seed: int) -> None:
     """Start the model's dropout and noise from the seed; Keras draws a new start on every load."""
     weights: Iterable[int] = {id(v) for v in model.weights}
     generators = [v for v in model.variables if id(v) not in weights]

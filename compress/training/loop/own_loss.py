@@ -5,11 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data import Task
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.own_training import OwnTraining, own_training, refuse_own_step
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+    from keras.src.trainers.compile_utils import CompileLoss
+
+    from edgepress.compress.keras_types import Nested, SampleWeights
+
 
 # Set by `compile`, and of no use to a loss.
 _COMPILED = ("optimizer", "history", "train_function", "test_function", "predict_function")
@@ -23,14 +31,21 @@ class OwnLoss:
         own: Where the loss comes from.
     """
 
-    def __init__(self, model: Any, own: OwnTraining) -> None:
+    def __init__(self, model: keras.Model, own: OwnTraining) -> None:
         parameters = inspect.signature(model.compute_loss).parameters
         kinds = {p.kind for p in parameters.values()}
         self._training = "training" in parameters or inspect.Parameter.VAR_KEYWORD in kinds
         self._model = model
         self._name = own.name
 
-    def __call__(self, inputs: Any, targets: Any, outputs: Any, weights: Any, train: bool) -> Any:
+    def __call__(
+        self,
+        inputs: Nested,
+        targets: Nested,
+        outputs: Nested,
+        weights: SampleWeights | None,
+        train: bool,
+    ) -> tf.Tensor:
         """The loss of a batch; what layers add is in it where the class adds it.
 
         Raises:
@@ -50,7 +65,7 @@ class OwnLoss:
 
 
 @contextmanager
-def own_loss(model: Any, task: Task) -> Iterator[OwnLoss | None]:
+def own_loss(model: keras.Model, task: Task) -> Iterator[OwnLoss | None]:
     """The loss of a model's own class; inside the block the model is of that class.
 
     Args:
@@ -85,18 +100,18 @@ def own_loss(model: Any, task: Task) -> Iterator[OwnLoss | None]:
                 del vars(model)[name]
 
 
-def _compiled(model: Any, task: Task) -> Any:
+def _compiled(model: keras.Model, task: Task) -> CompileLoss:
     from keras.src.trainers.compile_utils import CompileLoss
 
     return CompileLoss(task.keras_loss(), output_names=getattr(model, "output_names", None))
 
 
-def _class_for(kind: Any, own: Any) -> Any:
+def _class_for(kind: type[keras.Model], own: type[keras.Model]) -> type[keras.Model]:
     """The user's class; where the model isn't of its kind, both in one."""
     return own if issubclass(own, kind) else type(own.__name__, (kind, own), {})
 
 
-def _attributes(model: Any, source: Any) -> dict[str, Any]:
+def _attributes(model: keras.Model, source: keras.Model) -> dict[str, Any]:
     """What the user's model holds beside what Keras does, as far as it has a place in the copy.
 
     A layer of the graph stands for the copy's layer of that name. Weights that learn and aren't in

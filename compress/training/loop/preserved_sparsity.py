@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.specs.recipe import TrainSpec
+
+if TYPE_CHECKING:
+    import keras
+
 
 # A kernel of fewer weights, or with a smaller share of zeros, isn't taken for a pruned one.
 _LEAST_WEIGHTS, _LEAST_ZEROS = 16, 0.1
@@ -38,7 +42,7 @@ class Held:
     index: NDArray[np.int64] | None = None
 
 
-def held_weights(weights: Iterable[Any], spec: TrainSpec) -> dict[int, Held]:
+def held_weights(weights: Iterable[keras.Variable], spec: TrainSpec) -> dict[int, Held]:
     """The kernels that are clearly pruned or clustered, and what stays of them.
 
     A kernel counts as pruned with 10 % of zeros among 16 weights or more. One of nothing but zeros

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,13 @@ from edgepress.compress.training.loop.class_weights import sample_weights
 from edgepress.compress.training.loop.own_loss import OwnLoss
 from edgepress.compress.training.teacher.distillation import answers, distance
 from edgepress.compress.training.teacher.feature_matching import Recorder, feature_loss
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Nested, SampleWeights
+
 
 # Names of the operations that keep a state between two calls begin so.
 _DRAWING = ("Random", "TruncatedNormal", "Multinomial", "ParameterizedTruncatedNormal")
@@ -45,13 +52,18 @@ class Objective:
     own_loss: OwnLoss | None = None
     known: bool = False
 
-    def parted(self, targets: Any) -> tuple[Any, list[Any] | None]:
+    def parted(self, targets: Any) -> tuple[Nested, list[tf.Tensor] | None]:
         """The targets of a training batch, and the teacher's answers where it carries them."""
         return (targets[0], list(targets[1])) if self.known else (targets, None)
 
     def task_loss(
-        self, inputs: Any, outputs: Any, targets: Any, train: bool = False, weights: Any = None
-    ) -> Any:
+        self,
+        inputs: Nested,
+        outputs: Nested,
+        targets: Nested,
+        train: bool = False,
+        weights: SampleWeights | None = None,
+    ) -> tf.Tensor:
         """The task's loss, summed over outputs; or the model's own.
 
         It is a mean over samples, unless it was compiled as their sum.
@@ -69,7 +81,9 @@ class Objective:
             return _whole(self.task.total_loss(flat(outputs), targets, weights))
         return self.own_loss(inputs, targets, outputs, weights, train)
 
-    def _by_class(self, output: Any, targets: Any, weights: Any) -> Any:
+    def _by_class(
+        self, output: tf.Tensor, targets: Nested, weights: SampleWeights | None
+    ) -> tf.Tensor:
         """Weights of classes, times those that the data gives."""
         target = self.task.target_list(targets)[0]
         found = sample_weights(self.weights, self.task.losses[0], target, output)
@@ -84,13 +98,13 @@ class Objective:
 
     def loss(
         self,
-        model: Any,
-        inputs: Any,
-        outputs: Any,
-        targets: Any,
-        weights: Any = None,
-        taught: list[Any] | None = None,
-    ) -> Any:
+        model: keras.Model,
+        inputs: Nested,
+        outputs: Nested,
+        targets: Nested,
+        weights: SampleWeights | None = None,
+        taught: list[tf.Tensor] | None = None,
+    ) -> tf.Tensor:
         """What is minimised: the loss, or its mixture with the distance from the teacher.
 
         With what the model's layers add to it; a loss of the model's own decides that itself.
@@ -114,8 +128,13 @@ class Objective:
         return 1.0 if self.teacher is None else 1 - self.spec.distill_weight
 
     def _mixed(
-        self, inputs: Any, outputs: Any, targets: Any, weights: Any, taught: list[Any] | None
-    ) -> Any:
+        self,
+        inputs: Nested,
+        outputs: Nested,
+        targets: Nested,
+        weights: SampleWeights | None,
+        taught: list[tf.Tensor] | None,
+    ) -> tf.Tensor:
         if self.teacher is None:
             return self.task_loss(inputs, outputs, targets, True, weights)
         if taught is None:
@@ -130,7 +149,7 @@ class Objective:
         return total + self.spec.distill_layers_weight * match
 
 
-def _whole(loss: Any) -> Any:
+def _whole(loss: tf.Tensor) -> tf.Tensor:
     """A loss that Keras divided by the number of replicas; a replica's share is weighed later."""
     import tensorflow as tf
 
@@ -138,21 +157,21 @@ def _whole(loss: Any) -> Any:
     return loss if count == 1 else loss * count
 
 
-def _added(model: Any, kind: Any) -> Any:
+def _added(model: keras.Model, kind: tf.DType) -> tf.Tensor:
     """What layers add to the loss, each whatever its shape summed up as in Keras."""
     import tensorflow as tf
 
     return tf.add_n([tf.reduce_sum(tf.cast(loss, kind)) for loss in model.losses])
 
 
-def floats(outputs: Any) -> Any:
+def floats(outputs: Nested) -> Nested:
     """A model's outputs in their structure, in float32 whatever its layers compute in."""
     import keras
 
     return keras.tree.pack_sequence_as(outputs, flat(outputs))
 
 
-def flat(outputs: Any) -> list[Any]:
+def flat(outputs: Nested) -> list[tf.Tensor]:
     """A model's outputs as a list, in float32 whatever its layers compute in."""
     import keras
     import tensorflow as tf
@@ -162,12 +181,12 @@ def flat(outputs: Any) -> list[Any]:
 
 
 def training_step(
-    model: Any,
+    model: keras.Model,
     objective: Objective,
     apply: Apply,
-    metrics: list[tuple[int, Any]],
+    metrics: list[tuple[int, keras.Metric]],
     signature: Any,
-) -> Any:
+) -> Callable[..., tf.Tensor]:
     """Compile one training step.
 
     Args:
@@ -185,7 +204,7 @@ def training_step(
     variables = model.trainable_variables
 
     @tf.function(input_signature=signature, autograph=False)
-    def step(inputs: Any, targets: Any, *given: Any) -> Any:
+    def step(inputs: Nested, targets: Any, *given: Nested) -> tf.Tensor:
         targets, taught = objective.parted(targets)
         with tf.GradientTape() as tape:
             answered = floats(model(inputs, training=True))
@@ -202,7 +221,7 @@ def training_step(
     return step
 
 
-def draws_statefully(step: Any) -> bool:
+def draws_statefully(step: tf.types.experimental.PolymorphicFunction) -> bool:
     """Whether a step holds TensorFlow's own random operations, which go on where they stood.
 
     Keras's layers draw from generators that are variables; only a user's own layers do otherwise.
@@ -224,7 +243,9 @@ class Validation:
         batch_size: Samples a call.
     """
 
-    def __init__(self, model: Any, split: Split, objective: Objective, batch_size: int) -> None:
+    def __init__(
+        self, model: keras.Model, split: Split, objective: Objective, batch_size: int
+    ) -> None:
         import tensorflow as tf
 
         self._task = objective.task
@@ -232,7 +253,9 @@ class Validation:
         self._metrics = self._task.keras_metrics()
 
         @tf.function(input_signature=self._batches.element_spec, autograph=False)
-        def step(inputs: Any, targets: Any, *weights: Any) -> Any:
+        def step(
+            inputs: Nested, targets: Nested, *weights: SampleWeights
+        ) -> tuple[tf.Tensor, list[tf.Tensor]]:
             given = floats(model(inputs, training=False))
             outputs = flat(given)
             for metric in self._metrics:
@@ -271,7 +294,7 @@ class Validation:
         return found | single if len(self._task.outputs) > 1 else found
 
 
-def _as_numpy(targets: Any) -> Any:
+def _as_numpy(targets: Nested) -> Nested:
     import tensorflow as tf
 
     return tf.nest.map_structure(lambda t: t.numpy(), targets)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import running
@@ -14,8 +15,11 @@ from edgepress.compress.models.user_code import resolve_object
 from edgepress.compress.specs.recipe import TrainSpec
 from edgepress.compress.training.loop.checkpoints import Resumable, Snapshot
 
+if TYPE_CHECKING:
+    import keras
 
-def callbacks_of(named: Iterable[Any]) -> list[Any]:
+
+def callbacks_of(named: Iterable[keras.callbacks.Callback | str]) -> list[keras.callbacks.Callback]:
     """Callbacks from `file.py:object` references; objects are given back as they are.
 
     Args:
@@ -28,7 +32,7 @@ def callbacks_of(named: Iterable[Any]) -> list[Any]:
     return [_callback(one) if isinstance(one, str) else one for one in named]
 
 
-def _callback(reference: str) -> Any:
+def _callback(reference: str) -> keras.callbacks.Callback:
     import keras
 
     found = resolve_object(reference)
@@ -43,7 +47,7 @@ def _callback(reference: str) -> Any:
     return found
 
 
-def check_callbacks(callbacks: Sequence[Any], spec: TrainSpec) -> None:
+def check_callbacks(callbacks: Sequence[keras.callbacks.Callback], spec: TrainSpec) -> None:
     """Refuse callbacks of Keras that set the learning rate where the training's schedule does.
 
     Raises:
@@ -62,7 +66,7 @@ def check_callbacks(callbacks: Sequence[Any], spec: TrainSpec) -> None:
             raise _two_rates(_name(callback), f"warmup {spec.warmup:g}")
 
 
-def _name(callback: Any) -> str:
+def _name(callback: keras.callbacks.Callback) -> str:
     return type(callback).__name__
 
 
@@ -88,10 +92,10 @@ class Pace:
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: keras.Optimizer,
         plan: Callable[[int, Sequence[float]], float],
         spec: TrainSpec,
-        callbacks: Sequence[Any] = (),
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> None:
         self.planned = math.nan
         self._optimizer = optimizer
@@ -144,9 +148,9 @@ class Hooks:
 
     def __init__(
         self,
-        callbacks: Sequence[Any],
-        model: Any,
-        optimizer: Any,
+        callbacks: Sequence[keras.callbacks.Callback],
+        model: keras.Model,
+        optimizer: keras.Optimizer,
         directions: Mapping[str, bool],
         epochs: int,
         steps: int,
@@ -185,7 +189,7 @@ class Hooks:
         self.calls.on_train_begin()
         self._at_first = [_numbers(c) for c in self._callbacks]
 
-    def state(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def state(self) -> tuple[dict[str, NDArray[Any]], list[dict[str, Any]]]:
         """Arrays by name, and numbers by callback, that a resumed training gets back.
 
         Of Keras's own callbacks these are the numbers and the lists of arrays among their
@@ -217,7 +221,11 @@ class Hooks:
                 _restore(callback, facts[i]["numbers"], arrays)
 
 
-def _restore(callback: Any, numbers: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def _restore(
+    callback: keras.callbacks.Callback,
+    numbers: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+) -> None:
     if getattr(callback, "monitor_op", True) is None:
         # Turns the sign of `min_delta` on its first call, which the numbers have behind them.
         callback._set_monitor_op()
@@ -231,7 +239,7 @@ def _restore(callback: Any, numbers: Mapping[str, Any], arrays: Mapping[str, Any
         setattr(callback, name, [held[j] for j in range(len(held))])
 
 
-def _is_keras(callback: Any) -> bool:
+def _is_keras(callback: keras.callbacks.Callback) -> bool:
     """Whether a callback is one of Keras's own, or made of one."""
     import keras
 
@@ -240,7 +248,7 @@ def _is_keras(callback: Any) -> bool:
     return "keras" in homes
 
 
-def _numbers(callback: Any) -> dict[str, Any]:
+def _numbers(callback: keras.callbacks.Callback) -> dict[str, Any]:
     """Attributes of a callback of Keras's that are a number, a text or nothing."""
     found: dict[str, Any] = {}
     if not _is_keras(callback):
@@ -252,7 +260,7 @@ def _numbers(callback: Any) -> dict[str, Any]:
     return found
 
 
-def _weights(callback: Any) -> dict[str, list[Any]]:
+def _weights(callback: keras.callbacks.Callback) -> dict[str, list[NDArray[Any]]]:
     """Attributes that are lists of arrays, such as the weights of the best epoch."""
     held = {name: value for name, value in vars(callback).items() if isinstance(value, list)}
     return {
@@ -262,7 +270,7 @@ def _weights(callback: Any) -> dict[str, list[Any]]:
     }
 
 
-def _mode(callback: Any, directions: Mapping[str, bool]) -> str:
+def _mode(callback: keras.callbacks.Callback, directions: Mapping[str, bool]) -> str:
     """What "auto" stands for in a callback that watches a figure; empty where it is settled.
 
     Keras looks for the figure among the metrics of a compiled model, which is not needed here.

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.specs.recipe import TrainSpec
 from edgepress.compress.training.freezing.depths import blocks
 from edgepress.compress.training.freezing.select import layer_refs
 from edgepress.compress.training.loop.checkpoints import Array, assign, values
 from edgepress.compress.training.loop.preserved_sparsity import Holder, held_weights
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 # What a weight's rate is multiplied by, by the weight's identity; 1 where it is missing.
 Factors = Mapping[int, float]
@@ -20,7 +25,7 @@ Factors = Mapping[int, float]
 _LATE = 10.0
 
 
-def block_factors(model: Any, decay: float) -> Factors:
+def block_factors(model: keras.Model, decay: float) -> Factors:
     """Rates that fall from the last block of layers that learns towards the input.
 
     Args:
@@ -58,7 +63,9 @@ class Updates:
         factors: What the rate of single weights is multiplied by.
     """
 
-    def __init__(self, model: Any, optimizer: Any, spec: TrainSpec, factors: Factors) -> None:
+    def __init__(
+        self, model: keras.Model, optimizer: keras.Optimizer, spec: TrainSpec, factors: Factors
+    ) -> None:
         import tensorflow as tf
 
         self._optimizer = optimizer
@@ -71,7 +78,7 @@ class Updates:
         self._weights = _changing(model) if spec.ema else []
         self._averages = [tf.Variable(w.numpy()) for w in self._weights]
 
-    def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+    def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
         """One step; called while a function is traced."""
         import tensorflow as tf
 
@@ -120,7 +127,7 @@ class Updates:
             assign(self._weights, own)
 
 
-def _changing(model: Any) -> list[Any]:
+def _changing(model: keras.Model) -> list[keras.Variable]:
     """Weights that a training changes: trainable ones and the statistics of trained norms."""
     import keras
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
 
 # What Linux calls the instructions that multiply bfloat16 numbers.
 _INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
@@ -43,7 +47,7 @@ def _processor_flags() -> set[str]:
 
 
 @contextmanager
-def computing_in(model: Any, kind: str) -> Iterator[int]:
+def computing_in(model: keras.Model, kind: str) -> Iterator[int]:
     """Let a model's layers compute in a type inside the block.
 
     Functions traced inside the block keep the type. The layers that give the model's outputs stay
@@ -67,7 +71,7 @@ def computing_in(model: Any, kind: str) -> Iterator[int]:
             layer.dtype_policy = policy
 
 
-def _swappable(model: Any) -> list[Any]:
+def _swappable(model: keras.Model) -> list[keras.Layer]:
     import keras
 
     last = {id(t._keras_history.operation) for t in model.outputs}

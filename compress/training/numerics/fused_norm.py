@@ -8,13 +8,17 @@ layers keep their class, configuration and variables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 
 @contextmanager
-def fused_batch_norm(model: Any) -> Iterator[int]:
+def fused_batch_norm(model: keras.Model) -> Iterator[int]:
     """Let a model's BatchNormalization layers compute by the fused operation inside the block.
 
     Functions traced inside the block keep the fused operation, so trace again after it. Outputs,
@@ -37,7 +41,7 @@ def fused_batch_norm(model: Any) -> Iterator[int]:
             del layer.__dict__["call"]
 
 
-def _allows_fusion(layer: Any) -> bool:
+def _allows_fusion(layer: keras.Layer) -> bool:
     """Exactly Keras's layer, not swapped yet, over the last of four axes, by plain statistics."""
     import keras
 
@@ -53,13 +57,15 @@ def _allows_fusion(layer: Any) -> bool:
     )
 
 
-def _fused_call(layer: Any) -> Any:
+def _fused_call(layer: keras.layers.BatchNormalization) -> Callable[..., tf.Tensor]:
     """The layer's `call` by `tf.raw_ops.FusedBatchNormV3`."""
     import tensorflow as tf
 
     plain_call = type(layer).call
 
-    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+    def call(
+        inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
         if mask is not None or inputs.dtype not in (tf.float32, tf.float16, tf.bfloat16):
             return plain_call(layer, inputs, training=training, mask=mask)
         batch_statistics = bool(training and layer.trainable)
@@ -83,7 +89,9 @@ def _fused_call(layer: Any) -> Any:
     return call
 
 
-def _follow(layer: Any, mean: Any, variance: Any, count: Any) -> None:
+def _follow(
+    layer: keras.layers.BatchNormalization, mean: tf.Tensor, variance: tf.Tensor, count: tf.Tensor
+) -> None:
     """Move the layer's statistics towards the batch's, as Keras does.
 
     The fused operation gives the variance of a sample, over `count - 1`; Keras keeps the one over

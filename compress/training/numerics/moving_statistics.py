@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 # An average looks back over a fifth of an epoch, and over five batches at least.
 _PARTS = 5
@@ -27,7 +32,7 @@ class LookBack:
     def __init__(self) -> None:
         self._momenta: dict[float, Any] = {}
 
-    def bounded(self, momentum: float) -> Any:
+    def bounded(self, momentum: float) -> tf.Variable:
         """A momentum that grows to the given one, as a variable that traced functions read."""
         import tensorflow as tf
 
@@ -41,13 +46,15 @@ class LookBack:
             variable.assign(min(momentum, done / (done + 1)))
 
 
-def is_prompt(model: Any) -> bool:
+def is_prompt(model: keras.Model) -> bool:
     """Whether a model is inside a block of `prompt_statistics`."""
     return bool(vars(model).get(_MARK, False))
 
 
 @contextmanager
-def prompt_statistics(model: Any, steps: int, look_back: LookBack | None = None) -> Iterator[None]:
+def prompt_statistics(
+    model: keras.Model, steps: int, look_back: LookBack | None = None
+) -> Iterator[None]:
     """Let moving statistics look back over a part of an epoch at most while a block runs.
 
     A layer's momentum becomes part of the functions that are traced inside the block, and stays

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Part of an optimizer's variables, but a setting, not a memory.
 _SETTINGS = ("learning_rate",)
 
 
-def slots_of(optimizer: Any, weights: Iterable[Any]) -> dict[tuple[int, str], Any]:
+def slots_of(
+    optimizer: keras.Optimizer, weights: Iterable[keras.Variable]
+) -> dict[tuple[int, str], keras.Variable]:
     """An optimizer's variables by the weight that they belong to.
 
     Keras writes a weight's path into the name of its slots, which is all that binds the two.
@@ -36,7 +42,7 @@ def slots_of(optimizer: Any, weights: Iterable[Any]) -> dict[tuple[int, str], An
     return found
 
 
-def copy_slots(source: Any, target: Any, model: Any) -> None:
+def copy_slots(source: keras.Optimizer, target: keras.Optimizer, model: keras.Model) -> None:
     """Give an optimizer the memory of another one that was built for the same model.
 
     Args:
@@ -50,12 +56,12 @@ def copy_slots(source: Any, target: Any, model: Any) -> None:
             variable.assign(held[place])
 
 
-def carries(optimizer: Any, into: Any) -> bool:
+def carries(optimizer: keras.Optimizer | None, into: keras.Optimizer) -> bool:
     """Whether an optimizer has a memory that another one, of the same class, can take over."""
     return optimizer is not None and optimizer.built and type(optimizer) is type(into)
 
 
-def slots_hash(optimizer: Any, model: Any) -> str:
+def slots_hash(optimizer: keras.Optimizer, model: keras.Model) -> str:
     """Hash of an optimizer's memory; names that Keras counts up stay out of it."""
     digest = hashlib.sha256()
     for variable in slots_of(optimizer, model.weights).values():

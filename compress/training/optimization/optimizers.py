@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepress.compress.kernel.registry import Table
 from edgepress.compress.specs.recipe import TrainSpec
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Of an optimizer whose rate is not known yet; the training sets it before the first step.
 _UNTIL_SET = 1e-3
@@ -14,7 +18,7 @@ _UNTIL_SET = 1e-3
 class OptimizerFactory(Protocol):
     """Makes a Keras optimizer."""
 
-    def __call__(self, spec: TrainSpec) -> Any:
+    def __call__(self, spec: TrainSpec) -> keras.Optimizer:
         """A new `keras.optimizers.Optimizer`.
 
         Args:
@@ -34,7 +38,7 @@ def _shared(spec: TrainSpec) -> dict[str, Any]:
     }
 
 
-def sgd(spec: TrainSpec) -> Any:
+def sgd(spec: TrainSpec) -> keras.Optimizer:
     """Stochastic gradient descent with heavy-ball momentum.
 
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
@@ -44,7 +48,7 @@ def sgd(spec: TrainSpec) -> Any:
     return keras.optimizers.SGD(momentum=spec.momentum, **_shared(spec))
 
 
-def nesterov(spec: TrainSpec) -> Any:
+def nesterov(spec: TrainSpec) -> keras.Optimizer:
     """Stochastic gradient descent with Nesterov's momentum.
 
     Source: Sutskever et al., "On the importance of initialization and momentum" (ICML 2013).
@@ -54,7 +58,7 @@ def nesterov(spec: TrainSpec) -> Any:
     return keras.optimizers.SGD(momentum=spec.momentum, nesterov=True, **_shared(spec))
 
 
-def adam(spec: TrainSpec) -> Any:
+def adam(spec: TrainSpec) -> keras.Optimizer:
     """Adaptive moment estimation.
 
     Source: Kingma and Ba, "Adam: a method for stochastic optimization" (ICLR 2015).
@@ -64,7 +68,7 @@ def adam(spec: TrainSpec) -> Any:
     return keras.optimizers.Adam(**_shared(spec))
 
 
-def adamw(spec: TrainSpec) -> Any:
+def adamw(spec: TrainSpec) -> keras.Optimizer:
     """Adam with decoupled weight decay; 0.004, Keras's default, where the spec gives none.
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (ICLR 2019).
@@ -75,7 +79,7 @@ def adamw(spec: TrainSpec) -> Any:
     return keras.optimizers.AdamW(**arguments)
 
 
-def nadam(spec: TrainSpec) -> Any:
+def nadam(spec: TrainSpec) -> keras.Optimizer:
     """Adam with Nesterov's momentum.
 
     Source: Dozat, "Incorporating Nesterov momentum into Adam" (ICLR workshop 2016).
@@ -85,7 +89,7 @@ def nadam(spec: TrainSpec) -> Any:
     return keras.optimizers.Nadam(**_shared(spec))
 
 
-def rmsprop(spec: TrainSpec) -> Any:
+def rmsprop(spec: TrainSpec) -> keras.Optimizer:
     """Gradients divided by a running average of their size, with momentum.
 
     Source: Tieleman and Hinton, lecture 6.5 of "Neural networks for machine learning" (2012).
@@ -95,7 +99,7 @@ def rmsprop(spec: TrainSpec) -> Any:
     return keras.optimizers.RMSprop(momentum=spec.momentum, **_shared(spec))
 
 
-def adagrad(spec: TrainSpec) -> Any:
+def adagrad(spec: TrainSpec) -> keras.Optimizer:
     """Rates that fall for each weight with the squares of its past gradients.
 
     Source: Duchi, Hazan and Singer, "Adaptive subgradient methods" (JMLR 2011).
@@ -105,7 +109,7 @@ def adagrad(spec: TrainSpec) -> Any:
     return keras.optimizers.Adagrad(**_shared(spec))
 
 
-def lion(spec: TrainSpec) -> Any:
+def lion(spec: TrainSpec) -> keras.Optimizer:
     """The sign of an interpolated momentum; takes rates about ten times below Adam's.
 
     Source: Chen et al., "Symbolic discovery of optimization algorithms" (NeurIPS 2023).

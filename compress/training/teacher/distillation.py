@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from edgepress.compress.data import Task
 from edgepress.compress.errors import InputError
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.data.tasks import OutputTask
+
+
 _SMALLEST = 1e-30
 
 
-def check_teacher(teacher: Any, model: Any) -> None:
+def check_teacher(teacher: keras.Model, model: keras.Model) -> None:
     """Refuse a teacher whose inputs or outputs differ in shape from the model's.
 
     Raises:
@@ -27,8 +35,8 @@ def check_teacher(teacher: Any, model: Any) -> None:
 
 
 def distillation_loss(
-    task: Task, outputs: list[Any], targets: list[Any], temperature: float
-) -> Any:
+    task: Task, outputs: Sequence[tf.Tensor], targets: Sequence[tf.Tensor], temperature: float
+) -> tf.Tensor:
     """How far a model's outputs are from its teacher's, mean over samples.
 
     Classification: `T**2 * KL(teacher_T || model_T)`, both softened by the temperature T; the
@@ -49,7 +57,7 @@ def distillation_loss(
     return distance(task, outputs, answers(task, targets), temperature)
 
 
-def answers(task: Task, targets: list[Any]) -> list[Any]:
+def answers(task: Task, targets: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """What the distance from a teacher needs of the teacher's outputs.
 
     Args:
@@ -66,7 +74,9 @@ def answers(task: Task, targets: list[Any]) -> list[Any]:
     ]
 
 
-def distance(task: Task, outputs: list[Any], taught: list[Any], temperature: float) -> Any:
+def distance(
+    task: Task, outputs: Sequence[tf.Tensor], taught: Sequence[tf.Tensor], temperature: float
+) -> tf.Tensor:
     """As `distillation_loss`, of what `answers` gave, be it now or earlier."""
     parts = []
     for asked, output, answer in zip(task.outputs, outputs, taught, strict=True):
@@ -79,7 +89,7 @@ def distance(task: Task, outputs: list[Any], taught: list[Any], temperature: flo
     return sum(parts)
 
 
-def _kind(asked: Any) -> str:
+def _kind(asked: OutputTask) -> str:
     """How an output is compared."""
     if "categorical" in asked.loss and "crossentropy" in asked.loss:
         return "softmax"
@@ -88,7 +98,7 @@ def _kind(asked: Any) -> str:
     return "matching"
 
 
-def _softmax_loss(output: Any, target: Any, temperature: float) -> Any:
+def _softmax_loss(output: tf.Tensor, target: tf.Tensor, temperature: float) -> tf.Tensor:
     import tensorflow as tf
 
     student = tf.nn.log_softmax(output / temperature)
@@ -97,7 +107,7 @@ def _softmax_loss(output: Any, target: Any, temperature: float) -> Any:
     return temperature**2 * tf.reduce_mean(divergence)
 
 
-def _class_logits(output: Any, logits: bool) -> Any:
+def _class_logits(output: tf.Tensor, logits: bool) -> tf.Tensor:
     """Logits up to a constant; a softmax's input where Keras remembers it, else its logarithm."""
     import tensorflow as tf
 
@@ -107,7 +117,7 @@ def _class_logits(output: Any, logits: bool) -> Any:
     return tf.math.log(tf.maximum(output, _SMALLEST)) if remembered is None else remembered
 
 
-def _sigmoid_loss(output: Any, target: Any, temperature: float) -> Any:
+def _sigmoid_loss(output: tf.Tensor, target: tf.Tensor, temperature: float) -> tf.Tensor:
     import tensorflow as tf
 
     student, teacher = output / temperature, target / temperature
@@ -117,7 +127,7 @@ def _sigmoid_loss(output: Any, target: Any, temperature: float) -> Any:
     return temperature**2 * tf.reduce_mean(cross - own)
 
 
-def _binary_logits(output: Any, logits: bool) -> Any:
+def _binary_logits(output: tf.Tensor, logits: bool) -> tf.Tensor:
     import tensorflow as tf
 
     if logits:
@@ -129,7 +139,7 @@ def _binary_logits(output: Any, logits: bool) -> Any:
     return tf.math.log(inside) - tf.math.log1p(-inside)
 
 
-def _matching_loss(output: Any, target: Any) -> Any:
+def _matching_loss(output: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.reduce_mean(tf.math.squared_difference(output, target))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.training.freezing.select import layer_refs
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from edgepress.compress.keras_types import Tensor
+
 
 _SMALLEST = 1e-12
 
@@ -26,7 +33,7 @@ class Recorder:
         InputError: There is no such layer.
     """
 
-    def __init__(self, model: Any, paths: Sequence[str], whose: str = "model") -> None:
+    def __init__(self, model: keras.Model, paths: Sequence[str], whose: str = "model") -> None:
         by_path = {ref.path: ref.layer for ref in layer_refs(model)}
         for path in paths:
             if path not in by_path:
@@ -51,8 +58,8 @@ class Recorder:
                 layer.__dict__["call"] = before
         self._before.clear()
 
-    def _recorded(self, place: int, call: Any) -> Any:
-        def recorded(*args: Any, **kwargs: Any) -> Any:
+    def _recorded(self, place: int, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def recorded(*args: Any, **kwargs: Any) -> Tensor:
             self.outputs[place] = call(*args, **kwargs)
             return self.outputs[place]
 
@@ -60,7 +67,7 @@ class Recorder:
 
 
 def recorders(
-    model: Any, teacher: Any, pairs: Sequence[str]
+    model: keras.Model, teacher: keras.Model | None, pairs: Sequence[str]
 ) -> tuple[Recorder, Recorder] | tuple[None, None]:
     """Recorders of a model's and its teacher's layers; none where no layers are named.
 
@@ -81,7 +88,7 @@ def recorders(
     return Recorder(model, own), Recorder(teacher, others, "teacher")
 
 
-def feature_loss(own: Sequence[Any], others: Sequence[Any]) -> Any:
+def feature_loss(own: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> tf.Tensor:
     """How far features are from a teacher's, summed over layers.
 
     Features of the same shape are compared element by element; images of another width by where
@@ -113,7 +120,7 @@ def feature_loss(own: Sequence[Any], others: Sequence[Any]) -> Any:
     return total
 
 
-def _element_distance(a: Any, b: Any) -> Any:
+def _element_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Squared error as a share of the teacher's mean square."""
     import tensorflow as tf
 
@@ -121,7 +128,7 @@ def _element_distance(a: Any, b: Any) -> Any:
     return tf.reduce_mean(tf.math.squared_difference(a, b)) / size
 
 
-def _attention_distance(a: Any, b: Any) -> Any:
+def _attention_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Squared distance of the normalised maps of squares, mean over samples."""
     import tensorflow as tf
 
@@ -130,7 +137,7 @@ def _attention_distance(a: Any, b: Any) -> Any:
     return tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(first, second), 1))
 
 
-def _similarity_distance(a: Any, b: Any) -> Any:
+def _similarity_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Squared distance of the row-normalised products of the batch's samples, mean over pairs."""
     import tensorflow as tf
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.context import Context, Instruments
@@ -26,6 +26,10 @@ from edgepress.compress.weights.clusters.shared_values import (
     shared_values,
 )
 from edgepress.compress.weights.masks.masks import n_of_m_for
+
+if TYPE_CHECKING:
+    import keras
+
 
 P = TypeVar("P", bound=PackedSpec)
 # How far below the target a size may end where the settings lie close enough together.
@@ -68,7 +72,7 @@ class _Search:
     progress: Progress
     sizes: dict[int, float] = field(default_factory=dict)
 
-    def weigh(self, model: Any) -> float:
+    def weigh(self, model: keras.Model) -> float:
         """Packed bytes of a model's file."""
         return self.scales.packed_size(model, self.spec.packing)
 
@@ -107,7 +111,7 @@ class _Search:
 
 
 def prune_to_size(
-    model: Any,
+    model: keras.Model,
     spec: PackedSpec,
     prune: Callable[[PackedSpec, int], PruneResult],
     context: Context,
@@ -183,7 +187,9 @@ def ladder_of(spec: PackedSpec) -> Ladder:
     )
 
 
-def _pruned_at_once(model: Any, spec: PackedSpec, ladder: Ladder, rung: int, seed: int) -> Any:
+def _pruned_at_once(
+    model: keras.Model, spec: PackedSpec, ladder: Ladder, rung: int, seed: int
+) -> keras.Model:
     """A copy with a rung's zeros or clusters, by magnitude and without training."""
     setting = ladder.spec(spec, rung)
     if isinstance(setting, ClustersSpec):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -32,6 +32,10 @@ from edgepress.compress.weights.masks.prunable import (
     matches,
     walk_layers,
 )
+
+if TYPE_CHECKING:
+    import keras
+
 
 Scores = Mapping[str, Float[np.ndarray, "s i o"]]
 
@@ -120,7 +124,7 @@ class MaskPlan:
         return Kernel(shape, units.sizes(), units.scores(scores))
 
 
-def plan_masks(model: Any, spec: ZerosSpec) -> MaskPlan:
+def plan_masks(model: keras.Model, spec: ZerosSpec) -> MaskPlan:
     """Plan the masks of one pruning step.
 
     Args:
@@ -176,7 +180,7 @@ def pattern_of(spec: ZerosSpec) -> tuple[str, float]:
     return pattern, final
 
 
-def with_sparsity(model: Any, spec: ZerosSpec) -> ZerosSpec:
+def with_sparsity(model: keras.Model, spec: ZerosSpec) -> ZerosSpec:
     """The step with its target as a sparsity of the kernels that share it.
 
     Args:
@@ -230,7 +234,7 @@ def current_masks(kernels: tuple[PrunableWeight, ...], pattern: str) -> dict[str
 
 
 def _overrides(
-    model: Any, kernels: tuple[PrunableWeight, ...], per_layer: Mapping[str, float]
+    model: keras.Model, kernels: tuple[PrunableWeight, ...], per_layer: Mapping[str, float]
 ) -> dict[str, float]:
     """Sparsity by kernel path; the first glob that matches a layer counts."""
     check_globs("per_layer", list(per_layer), [path for path, _ in walk_layers(model)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.data import Dataset
 from edgepress.compress.kernel.context import Context
@@ -65,7 +65,7 @@ def prune_to_clusters(
     )
 
 
-def _notes(model: Any) -> tuple[str, ...]:
+def _notes(model: keras.Model) -> tuple[str, ...]:
     bounds = entropy_bounds(model)
     dense = _FLOAT_BYTES * sum(bound.weights for bound in bounds)
     return (

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Shaped
 
 from edgepress.compress.weights.masks.prunable import find_kernels
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def counted_parts(
 
 
 def _between(
-    flat: Shaped[np.ndarray, " n"], low: Any, high: Any, at_once: int
+    flat: Shaped[np.ndarray, " n"], low: float | None, high: float | None, at_once: int
 ) -> Shaped[np.ndarray, " m"]:
     """The values from `low` up to, not including, `high`; None is no limit."""
     parts = []
@@ -101,7 +104,7 @@ def _between(
     return np.concatenate(parts)
 
 
-def entropy_bounds(model: Any) -> tuple[EntropyBound, ...]:
+def entropy_bounds(model: keras.Model) -> tuple[EntropyBound, ...]:
     """The bound of every kernel of a model.
 
     Coders that look at values one by one can't do better; gzip, which sees bytes, comes near it

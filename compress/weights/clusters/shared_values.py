@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -42,8 +41,8 @@ class Clusters:
 
 
 def cluster_weights(
-    model: Any, count: int = 16, *, protect: Sequence[str] = (), seed: int = 0
-) -> tuple[Any, tuple[Clusters, ...]]:
+    model: keras.Model, count: int = 16, *, protect: Sequence[str] = (), seed: int = 0
+) -> tuple[keras.Model, tuple[Clusters, ...]]:
     """Let the weights of each kernel of a copy of a model share few values.
 
     Args:
@@ -176,7 +175,7 @@ class HoldClusters(keras.callbacks.Callback):
         clusters: What `cluster_weights` gave for it.
     """
 
-    def __init__(self, model: Any, clusters: Sequence[Clusters]) -> None:
+    def __init__(self, model: keras.Model, clusters: Sequence[Clusters]) -> None:
         import tensorflow as tf
 
         super().__init__()
@@ -184,7 +183,7 @@ class HoldClusters(keras.callbacks.Callback):
         held = [Held(kernels[c.path].variable, c.kernel() != 0, c.index) for c in clusters]
         self._share = tf.function(Holder(held).apply, autograph=False)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """As `hold`, after each step."""
         self.hold()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.weights.masks.masks import count_zeros
 from edgepress.compress.weights.masks.prunable import find_kernels
 
+if TYPE_CHECKING:
+    import keras
 
-def kernel_sparsity(model: Any) -> float:
+
+def kernel_sparsity(model: keras.Model) -> float:
     """Share of zeros among the weights of all kernels, counted in the values that are saved.
 
     Args:

@@ -36,7 +36,7 @@ class KernelRule:
     depthwise: bool = False
 
 
-def _of_rank(function: Callable[[int], Layout]) -> Callable[[Any, int], Layout]:
+def _of_rank(function: Callable[[int], Layout]) -> Callable[[keras.Layer, int], Layout]:
     return lambda _layer, rank: function(rank)
 
 
@@ -125,7 +125,7 @@ class PrunableWeight:
 
 
 def find_kernels(
-    model: Any, protect: Sequence[str] = (), depthwise: bool = False
+    model: keras.Model, protect: Sequence[str] = (), depthwise: bool = False
 ) -> tuple[tuple[PrunableWeight, ...], tuple[Pinned, ...]]:
     """The kernels of a model that may be pruned, and what stays.
 
@@ -164,16 +164,16 @@ def find_kernels(
     return tuple(found), (*pinned, *_unknown_arrays(walked, seen))
 
 
-def rules_of(layer: Any) -> tuple[KernelRule, ...]:
+def rules_of(layer: keras.Layer) -> tuple[KernelRule, ...]:
     """The kernels of a layer's class, or of the nearest class that it inherits from."""
     return next((KERNELS[c] for c in type(layer).__mro__ if c in KERNELS), ())
 
 
-def walk_layers(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def walk_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
     """Every layer of a model once, with its path, those inside other layers after them."""
     seen: set[int] = set()
 
-    def visit(holder: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    def visit(holder: keras.Layer, prefix: str) -> Iterator[tuple[str, keras.Layer]]:
         for layer in _children(holder):
             if id(layer) not in seen:
                 seen.add(id(layer))
@@ -184,7 +184,7 @@ def walk_layers(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     yield from visit(model, prefix)
 
 
-def _children(holder: Any) -> list[Any]:
+def _children(holder: keras.Layer) -> list[keras.Layer]:
     if isinstance(holder, keras.Model):
         return list(holder.layers)
     return list(holder._flatten_layers(include_self=False, recursive=False))
@@ -209,7 +209,7 @@ def check_globs(option: str, globs: Sequence[str], paths: Sequence[str]) -> None
 
 
 def _why_pinned(
-    variable: Any, rule: KernelRule, path: str, protect: Sequence[str], depthwise: bool
+    variable: keras.Variable, rule: KernelRule, path: str, protect: Sequence[str], depthwise: bool
 ) -> str:
     if matches(path, protect):
         return "protected"
@@ -220,7 +220,7 @@ def _why_pinned(
     return ""
 
 
-def _unknown_arrays(walked: Sequence[tuple[str, Any]], seen: set[int]) -> Iterator[Pinned]:
+def _unknown_arrays(walked: Sequence[tuple[str, keras.Layer]], seen: set[int]) -> Iterator[Pinned]:
     """Trainable matrices of layers that no rule knows."""
     for path, layer in walked:
         own = [*layer._trainable_variables]
@@ -232,6 +232,6 @@ def _unknown_arrays(walked: Sequence[tuple[str, Any]], seen: set[int]) -> Iterat
                 )
 
 
-def _is_matrix(variable: Any) -> bool:
+def _is_matrix(variable: keras.Variable) -> bool:
     """Whether more than one axis is longer than 1 (a GRU's bias has two rows, PReLU's one)."""
     return variable.name != "bias" and sum(n > 1 for n in variable.shape) > 1

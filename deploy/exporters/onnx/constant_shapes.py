@@ -8,7 +8,7 @@ some compilers (IREE) read the arithmetic wrongly, without an error.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,17 @@ from numpy.typing import NDArray
 from edgepress.deploy.exporters.onnx.node_order import reads
 from edgepress.deploy.exporters.onnx.session import quiet_session
 
+if TYPE_CHECKING:
+    import onnx
+
+
 # Operators that make as many values as their input's values say.
 _BY_VALUE = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
 
 
-def with_constant_shapes(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any | None:
+def with_constant_shapes(
+    model: onnx.ModelProto, samples: Mapping[str, NDArray[Any]]
+) -> onnx.ModelProto | None:
     """A model whose Reshapes have constant shapes, where the batch alone is free.
 
     What the batch changes is seen by running two batches of different size.
@@ -51,13 +57,13 @@ def with_constant_shapes(model: Any, samples: Mapping[str, NDArray[Any]]) -> Any
     return changed
 
 
-def _only_batch_is_free(graph: Any) -> bool:
+def _only_batch_is_free(graph: onnx.GraphProto) -> bool:
     by_value = any(node.op_type in _BY_VALUE for node in graph.node)
     dims = [value.type.tensor_type.shape.dim for value in graph.input]
     return not by_value and all(d and all(size.dim_value for size in d[1:]) for d in dims)
 
 
-def _computed_reshapes(graph: Any) -> list[Any]:
+def _computed_reshapes(graph: onnx.GraphProto) -> list[Any]:
     """Reshapes whose shape no initializer or constant gives."""
     fixed = {tensor.name for tensor in graph.initializer}
     fixed |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
@@ -65,7 +71,7 @@ def _computed_reshapes(graph: Any) -> list[Any]:
 
 
 def _sizes(
-    model: Any, names: Sequence[str], samples: Mapping[str, NDArray[Any]]
+    model: onnx.ModelProto, names: Sequence[str], samples: Mapping[str, NDArray[Any]]
 ) -> dict[str, list[int]]:
     """Sizes of tensors by name, -1 for the one that the batch changes; others are left out."""
     import onnx
@@ -87,7 +93,7 @@ def _sizes(
     return found
 
 
-def _drop_unread(graph: Any) -> None:
+def _drop_unread(graph: onnx.GraphProto) -> None:
     """Leave out nodes and initializers that nothing reads."""
     needed = {value.name for value in graph.output}
     kept = []

@@ -14,7 +14,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,11 @@ from edgepress.deploy.exporters.onnx.session import quiet_session
 from edgepress.deploy.exporters.onnx.tf2onnx_patches import mended
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.process.malloc import returning_blocks
+
+if TYPE_CHECKING:
+    import onnx
+    from tensorflow.types.experimental import ConcreteFunction
+
 
 # Raises where a model is refused or computes something else than the graph.
 Judge = Callable[[Any], None]
@@ -87,7 +92,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     raise ValueError(" | ".join(" ".join(p.split())[:180] for p in problems))
 
 
-def _roads(function: Any) -> Sequence[Callable[[Any, Mapping[str, Any]], Any]]:
+def _roads(function: ConcreteFunction) -> Sequence[Callable[[Any, Mapping[str, Any]], Any]]:
     """The roads that are worth trying, the best first."""
     import tensorflow as tf
 
@@ -96,7 +101,7 @@ def _roads(function: Any) -> Sequence[Callable[[Any, Mapping[str, Any]], Any]]:
     return by_graph if captures_constants else (_from_function, *by_graph)
 
 
-def _from_function(function: Any, request: Mapping[str, Any]) -> Any:
+def _from_function(function: ConcreteFunction, request: Mapping[str, Any]) -> onnx.ModelProto:
     import tensorflow as tf
     import tf2onnx
 
@@ -119,7 +124,7 @@ def _from_function(function: Any, request: Mapping[str, Any]) -> Any:
     )[0]
 
 
-def _from_frozen_graph(function: Any, request: Mapping[str, Any]) -> Any:
+def _from_frozen_graph(function: ConcreteFunction, request: Mapping[str, Any]) -> onnx.ModelProto:
     import tf2onnx
 
     graph, names = _frozen(function, request)
@@ -134,7 +139,7 @@ def _from_frozen_graph(function: Any, request: Mapping[str, Any]) -> Any:
     )[0]
 
 
-def _frozen(function: Any, request: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+def _frozen(function: ConcreteFunction, request: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     """A function as a GraphDef, and the names of its tensors by those of its inputs and outputs."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -146,7 +151,7 @@ def _frozen(function: Any, request: Mapping[str, Any]) -> tuple[Any, dict[str, s
     return frozen.graph.as_graph_def(), names
 
 
-def _with_all_transposes(function: Any, request: Mapping[str, Any]) -> Any:
+def _with_all_transposes(function: ConcreteFunction, request: Mapping[str, Any]) -> onnx.ModelProto:
     from tf2onnx import optimizer
 
     left_out = optimizer._optimizers.pop("optimize_transpose")
@@ -158,7 +163,7 @@ def _with_all_transposes(function: Any, request: Mapping[str, Any]) -> Any:
 
 
 def _check(
-    model: Any,
+    model: onnx.ModelProto,
     probe: Mapping[str, NDArray[Any]],
     want: list[NDArray[Any]],
     request: Mapping[str, Any],
@@ -185,7 +190,7 @@ def _as_taken(probe: Mapping[str, NDArray[Any]], request: Mapping[str, Any]) -> 
     return {n: np.moveaxis(a, -1, 1) if n in first else a for n, a in probe.items()}
 
 
-def _slimmed(model: Any, judge: Judge) -> Any:
+def _slimmed(model: onnx.ModelProto, judge: Judge) -> onnx.ModelProto:
     """The model with its graph cleaned by onnxslim, where that is installed and proves equal."""
     try:
         import onnxslim
@@ -195,7 +200,9 @@ def _slimmed(model: Any, judge: Judge) -> Any:
     return slim if len(slim.graph.node) < len(model.graph.node) else model
 
 
-def _if_equal(model: Any, change: Callable[[Any], Any], judge: Judge, otherwise: str) -> Any:
+def _if_equal(
+    model: onnx.ModelProto, change: Callable[[Any], Any], judge: Judge, otherwise: str
+) -> onnx.ModelProto:
     """A changed model, where there is something to change and it proves equal; else the model."""
     try:
         changed = change(model)

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from tf2onnx.graph import Graph
+    from tf2onnx.graph import Node as GraphNode
 
-def _complementary_error_function(context: Any, node: Any, name: str, args: Any) -> Any:
+
+def _complementary_error_function(context: Graph, node: GraphNode, name: str, args: Any) -> Any:
     """1 - Erf."""
     del name, args
     node.type = "Erf"
     return _followed(context, node, "Sub", lambda erf, one: [one, erf])
 
 
-def _exponential_less_one(context: Any, node: Any, name: str, args: Any) -> Any:
+def _exponential_less_one(context: Graph, node: GraphNode, name: str, args: Any) -> Any:
     """Exp - 1."""
     del name, args
     node.type = "Exp"
     return _followed(context, node, "Sub", lambda power, one: [power, one])
 
 
-def _logarithm_of_one_more(context: Any, node: Any, name: str, args: Any) -> Any:
+def _logarithm_of_one_more(context: Graph, node: GraphNode, name: str, args: Any) -> Any:
     """Log of the sum."""
     from tf2onnx import utils
 
@@ -33,7 +37,7 @@ def _logarithm_of_one_more(context: Any, node: Any, name: str, args: Any) -> Any
 
 
 def _followed(
-    context: Any, node: Any, kind: str, order: Callable[[str, str], Sequence[str]]
+    context: Graph, node: GraphNode, kind: str, order: Callable[[str, str], Sequence[str]]
 ) -> Any:
     """The node with another behind it, which reads its output and the number one."""
     from tf2onnx import utils
@@ -44,7 +48,7 @@ def _followed(
     return node
 
 
-def _one(context: Any, node: Any) -> str:
+def _one(context: Graph, node: GraphNode) -> str:
     """The number one in the type of a node's output."""
     from tf2onnx import utils
 
@@ -53,7 +57,7 @@ def _one(context: Any, node: Any) -> str:
     return str(constant.output[0])
 
 
-def _recurrent(context: Any, node: Any, name: str, args: Any) -> None:
+def _recurrent(context: Graph, node: GraphNode, name: str, args: Any) -> None:
     """GRU or RNN, whose weights `lowerings.recurrent.as_one_operator` put into ONNX's order."""
     from tf2onnx import utils
     from tf2onnx.graph_builder import GraphBuilder
@@ -89,7 +93,7 @@ def _recurrent(context: Any, node: Any, name: str, args: Any) -> None:
     context.make_node("Identity", [made.output[1]], outputs=[last])
 
 
-def _resized(context: Any, node: Any, name: str, args: Any) -> None:
+def _resized(context: Graph, node: GraphNode, name: str, args: Any) -> None:
     """Resize by the next factor where one that is rounded to 32 bits would give a pixel less.
 
     Resizing by sizes says it without factors, but ONNX Runtime loses the sizes of two axes beside

@@ -6,12 +6,15 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
 
+if TYPE_CHECKING:
+    import onnx
 
-def named(model: Any, request: Mapping[str, Any]) -> Any:
+
+def named(model: onnx.ModelProto, request: Mapping[str, Any]) -> onnx.ModelProto:
     """The model with Keras's names for inputs and outputs, and readable ones for free sizes."""
     graph = model.graph
     if len(graph.input) != len(request["inputs"]) or len(graph.output) != len(request["outputs"]):
@@ -32,7 +35,7 @@ def named(model: Any, request: Mapping[str, Any]) -> Any:
 _AXES = {1: ("steps",), 2: ("steps",), 3: ("height", "width"), 4: ("depth", "height", "width")}
 
 
-def _name_sizes(graph: Any, channels_first: Collection[str]) -> None:
+def _name_sizes(graph: onnx.GraphProto, channels_first: Collection[str]) -> None:
     """Call free sizes what they are: "batch", "height", "width", "steps".
 
     Those of an output, and of one of several inputs, begin with its name.
@@ -59,7 +62,7 @@ _WEIGHT = re.compile(r"ReadVariableOp")
 _ADDRESS = re.compile(r"(?<=einsum)\d{6,}")
 
 
-def _settle(graph: Any) -> None:
+def _settle(graph: onnx.GraphProto) -> None:
     """Short names, numbered in the graph's order: the same model gives the same file.
 
     tf2onnx counts on from one conversion of a process to the next. Graphs with loops or branches
@@ -74,12 +77,12 @@ def _settle(graph: Any) -> None:
     _renumber(graph, fixed)
 
 
-def _tensors(graph: Any) -> list[str]:
+def _tensors(graph: onnx.GraphProto) -> list[str]:
     """The names of a graph's tensors, each once, in the order in which nodes use them."""
     return list(dict.fromkeys(n for node in graph.node for n in (*node.input, *node.output)))
 
 
-def _call_nodes(graph: Any, new: Mapping[str, str]) -> None:
+def _call_nodes(graph: onnx.GraphProto, new: Mapping[str, str]) -> None:
     for node in graph.node:
         node.name = new.get(node.name, node.name)
 
@@ -99,7 +102,7 @@ def _shortened(names: Iterable[str], fixed: Collection[str]) -> dict[str, str]:
     return {old: name for old, name in new.items() if old != name and taken[name] == 1}
 
 
-def _renumber(graph: Any, fixed: Collection[str]) -> None:
+def _renumber(graph: onnx.GraphProto, fixed: Collection[str]) -> None:
     """Number tensors and nodes in the graph's order."""
     names = [name for name in _tensors(graph) if name not in fixed and _COUNTED.search(name)]
     _rename(graph, _counted(names, fixed))
@@ -132,7 +135,7 @@ def _counted(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
     return new
 
 
-def _rename(graph: Any, new: Mapping[str, str]) -> None:
+def _rename(graph: onnx.GraphProto, new: Mapping[str, str]) -> None:
     """Rename tensors everywhere in a graph, in the bodies of loops and branches too."""
     if not new:
         return
@@ -145,7 +148,7 @@ def _rename(graph: Any, new: Mapping[str, str]) -> None:
     _rename_nodes(graph, mapping)
 
 
-def _rename_nodes(graph: Any, mapping: Mapping[str, str]) -> None:
+def _rename_nodes(graph: onnx.GraphProto, mapping: Mapping[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [mapping.get(n, n) for n in node.input]
         node.output[:] = [mapping.get(n, n) for n in node.output]
@@ -154,7 +157,7 @@ def _rename_nodes(graph: Any, mapping: Mapping[str, str]) -> None:
                 _rename_nodes(inner, mapping)
 
 
-def settle_shapes(graph: Any) -> None:
+def settle_shapes(graph: onnx.GraphProto) -> None:
     """Keep the shapes of the tensors that there are, in the graph's order, free sizes numbered.
 
     tf2onnx keeps those of tensors that its optimizer dropped, and onnxslim counts free sizes in an

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx
 
 
-def sort_nodes(graph: Any) -> None:
+def sort_nodes(graph: onnx.GraphProto) -> None:
     """Put nodes behind those whose outputs they read, in the bodies of loops and branches too.
 
     From the outputs back: an order that depends on the graph alone.
@@ -38,7 +41,7 @@ def sort_nodes(graph: Any) -> None:
     graph.node.extend(copies)
 
 
-def reads(node: Any) -> Iterator[str]:
+def reads(node: onnx.NodeProto) -> Iterator[str]:
     """Names that a node reads, in the bodies of loops and branches too."""
     yield from node.input
     for inner in bodies(node):
@@ -46,7 +49,7 @@ def reads(node: Any) -> Iterator[str]:
             yield from reads(part)
 
 
-def bodies(node: Any) -> Iterator[Any]:
+def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """The graphs inside a node: bodies of loops and branches."""
     for attribute in node.attribute:
         if attribute.HasField("g"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,10 @@ from edgepress.deploy.exporters.onnx.masks import bound_masks
 from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
 from edgepress.deploy.process.malloc import returning_blocks
 from edgepress.deploy.quantize.float_tail import Tail, onnx_tail
+
+if TYPE_CHECKING:
+    import onnx
+
 
 _BATCH = 32
 # x86 without VNNI adds pairs of products in 16 bits, which full 8-bit weights overflow: the file
@@ -67,7 +71,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     return {**checked(written), "floats": list(floats.operators)}
 
 
-def _check_quantised(model: Any, loops: bool) -> None:
+def _check_quantised(model: onnx.ModelProto, loops: bool) -> None:
     import onnx
 
     eight_bits = onnx.TensorProto.INT8, onnx.TensorProto.UINT8
@@ -79,7 +83,7 @@ def _check_quantised(model: Any, loops: bool) -> None:
         )
 
 
-def _check_smaller(model: Any, dynamic: Path, source: Path) -> None:
+def _check_smaller(model: onnx.ModelProto, dynamic: Path, source: Path) -> None:
     """Refuse a file that is larger since the weights of its recurrent layers stay in floats."""
     recurrent = sorted({"GRU", "RNN"} & {node.op_type for node in model.graph.node})
     larger, smaller = dynamic.stat().st_size, source.stat().st_size
@@ -91,7 +95,7 @@ def _check_smaller(model: Any, dynamic: Path, source: Path) -> None:
         )
 
 
-def checked(model: Any) -> dict[str, Any]:
+def checked(model: onnx.ModelProto) -> dict[str, Any]:
     """What an ONNX model is made of, once ONNX's checker and shape inference have passed it.
 
     Returns:
@@ -228,6 +232,6 @@ def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _loops(model: Any) -> list[str]:
+def _loops(model: onnx.ModelProto) -> list[str]:
     """The loops and branches of a model, by operator."""
     return [node.op_type for node in model.graph.node if any(bodies(node))]

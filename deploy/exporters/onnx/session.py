@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
 
 
-def quiet_session(model: Any) -> Any:
+def quiet_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     """An `onnxruntime.InferenceSession` of an ONNX model in memory, on this processor."""
     import onnxruntime as ort
 

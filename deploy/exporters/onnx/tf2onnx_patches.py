@@ -8,8 +8,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+    from tf2onnx.graph import Node as GraphNode
+
 
 _LARGE = 250_000  # numbers: a weight
 _HEAVY = 100_000_000  # bytes: a graph whose copies a laptop would feel
@@ -65,14 +70,14 @@ def _light_copy(graph: Any) -> Any:
 def _without_weights(update: Callable[..., None]) -> Callable[..., None]:
     """Let nodes write themselves down but for weights, which are only read where they are kept."""
 
-    def light(node: Any, *args: Any, **kwargs: Any) -> None:
+    def light(node: GraphNode, *args: Any, **kwargs: Any) -> None:
         if not _is_weight(node):
             update(node, *args, **kwargs)
 
     return light
 
 
-def _is_weight(node: Any) -> bool:
+def _is_weight(node: GraphNode) -> bool:
     return node.is_const() and math.prod(node.attr["value"].t.dims) >= _LARGE
 
 
@@ -82,7 +87,7 @@ def _weights_aside(optimize: Callable[..., Any]) -> Callable[..., Any]:
     A heavy one's: that the optimizer computes ahead with weights is worth having.
     """
 
-    def light(inputs: Sequence[str], outputs: Sequence[str], graph: Any) -> Any:
+    def light(inputs: Sequence[str], outputs: Sequence[str], graph: GraphDef) -> GraphDef:
         if graph.ByteSize() < _HEAVY:
             return optimize(inputs, outputs, graph)
         aside = _take_weights(graph)
@@ -93,7 +98,7 @@ def _weights_aside(optimize: Callable[..., Any]) -> Callable[..., Any]:
     return light
 
 
-def _take_weights(graph: Any) -> dict[str, Any]:
+def _take_weights(graph: GraphDef) -> dict[str, Any]:
     """Make placeholders of a GraphDef's large constants; their tensors by name."""
     aside = {}
     for node in graph.node:
@@ -110,7 +115,7 @@ def _take_weights(graph: Any) -> dict[str, Any]:
     return aside
 
 
-def _put_back(graph: Any, aside: dict[str, Any]) -> None:
+def _put_back(graph: GraphDef, aside: dict[str, Any]) -> None:
     """Make the large constants of what became placeholders."""
     for node in graph.node:
         if node.name in aside:

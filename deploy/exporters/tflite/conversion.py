@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from edgepress.deploy.exporters.tflite.float_steps import without_rounding
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.quantize.float_tail import Tail, tflite_head, tflite_tail
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 # What a converter leaves behind that lost the weights: they stay outside the file.
 _OUTSIDE = {"READ_VARIABLE", "VAR_HANDLE", "ASSIGN_VARIABLE"}
@@ -57,7 +61,9 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"operators": list(check_file(path)), "floats": floats.operators}
 
 
-def _converted(converter: Any, request: Mapping[str, Any]) -> tuple[bytes, Tail]:
+def _converted(
+    converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]
+) -> tuple[bytes, Tail]:
     """The file's bytes, and what stays in floats.
 
     Ranges other than min-max are set between the converter's two steps.
@@ -115,11 +121,11 @@ def check_file(path: Path) -> tuple[str, ...]:
     return graph.operator_names
 
 
-def _float32(converter: Any, request: Mapping[str, Any]) -> None:
+def _float32(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
     del converter, request
 
 
-def _float16(converter: Any, request: Mapping[str, Any]) -> None:
+def _float16(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     del request
@@ -127,14 +133,14 @@ def _float16(converter: Any, request: Mapping[str, Any]) -> None:
     converter.target_spec.supported_types = [tf.float16]
 
 
-def _dynamic(converter: Any, request: Mapping[str, Any]) -> None:
+def _dynamic(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     del request
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
 
-def _int8(converter: Any, request: Mapping[str, Any]) -> None:
+def _int8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     _calibrated(converter, request, tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
@@ -143,7 +149,7 @@ def _int8(converter: Any, request: Mapping[str, Any]) -> None:
         converter.inference_input_type = converter.inference_output_type = kind
 
 
-def _int16x8(converter: Any, request: Mapping[str, Any]) -> None:
+def _int16x8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     _calibrated(
@@ -155,7 +161,9 @@ def _int16x8(converter: Any, request: Mapping[str, Any]) -> None:
         converter.inference_input_type = converter.inference_output_type = tf.int16
 
 
-def _calibrated(converter: Any, request: Mapping[str, Any], operators: Any) -> None:
+def _calibrated(
+    converter: tf.lite.TFLiteConverter, request: Mapping[str, Any], operators: Any
+) -> None:
     import tensorflow as tf
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -7,9 +7,12 @@ the classes of a detector's background are lost.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.benchmarks.tflite.graph import packed
+
+if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
 
 
 def without_rounding(content: bytes) -> bytes:
@@ -31,7 +34,7 @@ def without_rounding(content: bytes) -> bytes:
     return packed(model, len(content)) if any(changed) else content
 
 
-def _mend(graph: Any, kinds: list[str], floats: int) -> bool:
+def _mend(graph: schema.SubGraphT, kinds: list[str], floats: int) -> bool:
     """Whether operators read rounded floats, and read them as they are now."""
     makers = {int(made): op for op in graph.operators for made in op.outputs}
     kind = {id(op): kinds[op.opcodeIndex] for op in graph.operators}

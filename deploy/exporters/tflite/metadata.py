@@ -14,7 +14,8 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,10 @@ from edgepress.benchmarks.tflite.metadata_tables import LABELS, Described, Descr
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reason
+
+if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
+
 
 ENTRY = "TFLITE_METADATA"
 
@@ -102,7 +107,7 @@ def read_description(path: Path | str) -> Description | None:
         raise InputError(f"the metadata of '{path}' is damaged: {reason(error)}") from error
 
 
-def _entry(model: Any) -> int | None:
+def _entry(model: schema.Model) -> int | None:
     """The number of the buffer with the description."""
     for index in range(model.MetadataLength()):
         entry = model.Metadata(index)
@@ -111,7 +116,7 @@ def _entry(model: Any) -> int | None:
     return None
 
 
-def _signature(model: Any, side: str) -> list[tuple[str, tuple[int, ...], bool]]:
+def _signature(model: schema.ModelT, side: str) -> list[tuple[str, tuple[int, ...], bool]]:
     """Name, shape and whether the values are real numbers, of each tensor on one side."""
     graph = model.subgraphs[0]
     named: dict[int, str] = {}
@@ -130,7 +135,7 @@ def _signature(model: Any, side: str) -> list[tuple[str, tuple[int, ...], bool]]
 _REAL = (0, 1)  # TensorType.FLOAT32, FLOAT16
 
 
-def _add(model: Any, schema: Any, content: bytes) -> None:
+def _add(model: schema.ModelT, schema: ModuleType, content: bytes) -> None:
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(content, np.uint8)
     entry.name, entry.buffer = ENTRY, len(model.buffers)
@@ -138,7 +143,7 @@ def _add(model: Any, schema: Any, content: bytes) -> None:
     model.metadata = [*(model.metadata or ()), entry]
 
 
-def _write(path: Path, model: Any, labels: Sequence[str]) -> None:
+def _write(path: Path, model: schema.ModelT, labels: Sequence[str]) -> None:
     content = io.BytesIO(packed(model, path.stat().st_size))
     if labels:
         with zipfile.ZipFile(content, "a") as archive:

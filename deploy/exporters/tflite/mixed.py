@@ -7,7 +7,7 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from edgepress.benchmarks.tflite.graph import TFLiteGraph, read_graph
 from edgepress.deploy.exporters.tflite.conversion import check_file, samples_of
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 # Its scale is fixed by the specification; there is nothing to gain.
 _FIXED = {"SOFTMAX", "LOGISTIC", "TANH"}
@@ -68,7 +72,9 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"kept": kept, "layers": len(ranked)}
 
 
-def _ordered(debugger: Any, calibration: Path, batch: int) -> Any:
+def _ordered(
+    debugger: tf.lite.experimental.QuantizationDebugger, calibration: Path, batch: int
+) -> Any:
     """Samples as lists in the order of the file's own inputs."""
     details = debugger._quant_interpreter.get_input_details()
     names = [d["name"].removeprefix(f"{SIGNATURE}_").rsplit(":", 1)[0] for d in details]
@@ -88,7 +94,7 @@ def _channel_noise(real: Any, levels: Any, scale: float, zero_point: int) -> flo
     return float(np.mean(np.minimum(error / np.maximum(size, 1e-12), 1.0)))
 
 
-def _ranked(debugger: Any) -> list[str]:
+def _ranked(debugger: tf.lite.experimental.QuantizationDebugger) -> list[str]:
     """Tensors by their noise, worst first."""
     text = io.StringIO()
     debugger.layer_statistics_dump(text)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from edgepress.compress.kernel.artifact import TensorSpec
 from edgepress.deploy.sources.contents.operation import Constant, Operation
 from edgepress.deploy.sources.formats.onnx_tensors import check_tensors
 from edgepress.deploy.sources.signature import Signature, activation, check_samples
+
+if TYPE_CHECKING:
+    import onnx
+
 
 Shape = tuple[int | None, ...]
 _LOOKS_UP = frozenset({"Gather"})
@@ -33,7 +37,7 @@ _NO_INTEGER_KERNEL = frozenset({"Loop", "If", "Scan", "LSTM", "GRU", "RNN", "Dyn
 _UNCOUNTED = frozenset({"Attention", "MultiHeadAttention", "DeformConv", "Loop", "If", "Scan"})
 
 
-def read_onnx(path: Path) -> Any:
+def read_onnx(path: Path) -> onnx.ModelProto:
     """An ONNX file without the weights that lie outside of it.
 
     Raises:
@@ -58,7 +62,7 @@ def read_onnx(path: Path) -> Any:
     return model
 
 
-def _no_text(graph: Any) -> Iterator[bytes]:
+def _no_text(graph: onnx.GraphProto) -> Iterator[bytes]:
     """Names in a graph and those inside it that aren't UTF-8: protobuf gives those as bytes."""
     tensors = (graph.input, graph.output, graph.value_info, graph.initializer)
     names = [tensor.name for group in tensors for tensor in group]
@@ -71,7 +75,7 @@ def _no_text(graph: Any) -> Iterator[bytes]:
     yield from (name for name in names if isinstance(name, bytes))
 
 
-def stored_as(model: Any) -> str:
+def stored_as(model: onnx.ModelProto) -> str:
     """How an ONNX model stores numbers, a name in `PRECISIONS`, as far as it tells."""
     import onnx
 
@@ -84,7 +88,7 @@ def stored_as(model: Any) -> str:
     return "float16" if "FLOAT16" in kept else "float32"
 
 
-def signature(model: Any) -> Signature:
+def signature(model: onnx.ModelProto) -> Signature:
     """What an ONNX model takes and gives."""
     graph = model.graph
     stored = {tensor.name for tensor in graph.initializer}
@@ -96,7 +100,7 @@ def signature(model: Any) -> Signature:
     )
 
 
-def _spec(value: Any) -> TensorSpec:
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     import onnx
 
     kind = value.type.tensor_type
@@ -106,7 +110,7 @@ def _spec(value: Any) -> TensorSpec:
     return TensorSpec(value.name, _sizes(value), str(np.dtype(dtype).name))
 
 
-def _sizes(value: Any) -> Shape:
+def _sizes(value: onnx.ValueInfoProto) -> Shape:
     return tuple(d.dim_value or None for d in value.type.tensor_type.shape.dim)
 
 
@@ -165,7 +169,7 @@ def gathered(request: Mapping[str, Any]) -> dict[str, Any]:
 class _Reader:
     """Walks a graph whose shapes were inferred."""
 
-    def __init__(self, graph: Any) -> None:
+    def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.stored = {tensor.name: tensor for tensor in graph.initializer}
         for node in graph.node:
@@ -199,7 +203,7 @@ class _Reader:
                 continue
             yield self._operation(node)
 
-    def _operation(self, node: Any) -> Operation:
+    def _operation(self, node: onnx.NodeProto) -> Operation:
         names = [self.unpacked.get(name, name) for name in node.input]
         constants = [self._constant(name, node, place) for place, name in enumerate(names)]
         first = node.output[0] if node.output else ""
@@ -214,7 +218,7 @@ class _Reader:
             in_floats=self._in_floats(node),
         )
 
-    def _in_floats(self, node: Any) -> bool:
+    def _in_floats(self, node: onnx.NodeProto) -> bool:
         """Whether a node computes in floats: not between integers, nor between their scales.
 
         A runtime computes in integers what stands between DequantizeLinear and QuantizeLinear.
@@ -231,7 +235,7 @@ class _Reader:
         readers = self.readers.get(first, [])
         return not (made and readers and all(r == "QuantizeLinear" for r in readers))
 
-    def _macs(self, node: Any) -> int | None:
+    def _macs(self, node: onnx.NodeProto) -> int | None:
         given = [self.shapes.get(name) for name in node.input]
         made = [_ones(self.shapes[name]) for name in node.output if name in self.shapes]
         if not given or given[0] is None or not made:
@@ -244,7 +248,7 @@ class _Reader:
         equation = next(a.s.decode() for a in node.attribute if a.name == "equation")
         return None if None in given else einsum_macs(equation, sizes)
 
-    def _loop(self, node: Any) -> int | None:
+    def _loop(self, node: onnx.NodeProto) -> int | None:
         """All rounds of a loop that runs as often as a stored number says; None for others."""
         from onnx import numpy_helper
 
@@ -279,7 +283,7 @@ class _Reader:
             return 0
         return math.prod(_ones(self.shapes[name])) * np.dtype(dtype).itemsize
 
-    def _constant(self, name: str, node: Any, place: int) -> Constant | None:
+    def _constant(self, name: str, node: onnx.NodeProto, place: int) -> Constant | None:
         """The stored numbers of an input, or None for activations, sizes, indices and scales."""
         from onnx import numpy_helper
 
@@ -310,12 +314,12 @@ class _Reader:
         return int(numpy_helper.to_array(self.stored[self.zeros[name]]).reshape(-1)[0])
 
 
-def _kind(node: Any) -> str:
+def _kind(node: onnx.NodeProto) -> str:
     """A node's operator, with the domain of those that ONNX Runtime doesn't ship."""
     return node.op_type if node.domain in SHIPPED else f"{node.domain}::{node.op_type}"
 
 
-def _has_shape(value: Any) -> bool:
+def _has_shape(value: onnx.ValueInfoProto) -> bool:
     return value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape")
 
 

@@ -10,13 +10,17 @@ Source: onnx.proto of ONNX, whose specification of external data allows relative
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular
+
+if TYPE_CHECKING:
+    import onnx
+
 
 _TRUSTED = "get it from a source you trust"
 _AGAIN = "copy or download it again"
@@ -42,7 +46,7 @@ class Outside:
     length: int | None
 
 
-def check_tensors(model: Any, path: Path) -> None:
+def check_tensors(model: onnx.ModelProto, path: Path) -> None:
     """Hold what all tensors declare against the bytes that are there.
 
     Args:
@@ -65,13 +69,13 @@ def check_tensors(model: Any, path: Path) -> None:
             )
 
 
-def outside_files(model: Any, path: Path) -> list[Path]:
+def outside_files(model: onnx.ModelProto, path: Path) -> list[Path]:
     """The other files that hold numbers of a model."""
     found = (_outside(tensor, path) for tensor in stored_tensors(model))
     return [path.parent / file for file in dict.fromkeys(told.file for told in found if told)]
 
 
-def stored_tensors(model: Any) -> Iterator[Any]:
+def stored_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """All tensors with numbers: of graphs and those inside them, of attributes and functions."""
     yield from _in_graph(model.graph)
     for function in model.functions:
@@ -81,14 +85,14 @@ def stored_tensors(model: Any) -> Iterator[Any]:
         yield from _in_graph(training.algorithm)
 
 
-def _in_graph(graph: Any) -> Iterator[Any]:
+def _in_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
     yield from _in_nodes(graph.node)
 
 
-def _in_nodes(nodes: Any) -> Iterator[Any]:
+def _in_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
             yield from attribute.tensors
@@ -101,7 +105,7 @@ def _in_nodes(nodes: Any) -> Iterator[Any]:
                 yield from _in_graph(inner)
 
 
-def _declared_bytes(tensor: Any, path: Path) -> int:
+def _declared_bytes(tensor: onnx.TensorProto, path: Path) -> int:
     """Bytes that the shape of a tensor stands for; the count of texts where it holds those."""
     import onnx
 
@@ -115,7 +119,7 @@ def _declared_bytes(tensor: Any, path: Path) -> int:
     return -(-math.prod(sizes) * _bits(tensor, path) // 8)
 
 
-def _bits(tensor: Any, path: Path) -> int:
+def _bits(tensor: onnx.TensorProto, path: Path) -> int:
     """Bits of one number of a tensor."""
     import onnx
 
@@ -132,7 +136,7 @@ def _bits(tensor: Any, path: Path) -> int:
         ) from None
 
 
-def _inside(tensor: Any, path: Path) -> int:
+def _inside(tensor: onnx.TensorProto, path: Path) -> int:
     """Bytes that a tensor holds itself, raw or as a list of numbers of its type; or texts."""
     import onnx
 
@@ -146,7 +150,7 @@ def _inside(tensor: Any, path: Path) -> int:
     return count * max(8, _bits(tensor, path)) // 8 // halves
 
 
-def _outside(tensor: Any, path: Path) -> Outside | None:
+def _outside(tensor: onnx.TensorProto, path: Path) -> Outside | None:
     """Where else a tensor's numbers lie; None where it holds them itself."""
     import onnx
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from edgepress.compress.counting.graphs import Tally, tally_of
 from edgepress.compress.counting.operations import FORMULAS, ones
 from edgepress.deploy.exporters.tracing import SIGNATURE, graph_operations
 from edgepress.deploy.sources.contents.operation import Constant, Operation
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 # Nodes that hold, name or pass values on.
 _PLUMBING = frozenset({"Const", "Identity", "IdentityN", "NoOp", "Placeholder"})
@@ -59,7 +63,7 @@ def trace(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(name: str, tensor: Any) -> list[Any]:
+def _told(name: str, tensor: tf.Tensor) -> list[Any]:
     return [name, list(tensor.shape), tensor.dtype.name]
 
 
@@ -85,7 +89,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"operations": [dataclasses.asdict(o) for o in operations], "notes": notes}
 
 
-def _operations(graph: Any, tallies: dict[str, Tally]) -> Iterator[Operation]:
+def _operations(graph: tf.Graph, tallies: dict[str, Tally]) -> Iterator[Operation]:
     """The operations; what each multiplies is left in `tallies` by its name."""
     for node in graph.get_operations():
         if node.type in _PLUMBING or (node.type in _SHAPING and _stored(node) is not None):
@@ -104,16 +108,16 @@ def _operations(graph: Any, tallies: dict[str, Tally]) -> Iterator[Operation]:
         )
 
 
-def _shape(tensor: Any) -> tuple[int | None, ...]:
+def _shape(tensor: tf.Tensor) -> tuple[int | None, ...]:
     return tuple(tensor.shape) if tensor.shape.rank is not None else ()
 
 
-def _bytes(tensor: Any) -> int:
+def _bytes(tensor: tf.Tensor) -> int:
     size = tensor.dtype.size or 0
     return math.prod(ones(tensor)) * size if tensor.shape.rank is not None else 0
 
 
-def _constant(node: Any, place: int) -> Constant | None:
+def _constant(node: tf.Operation, place: int) -> Constant | None:
     """The stored numbers of an input, or None for activations, sizes and indices."""
     import tensorflow as tf
 
@@ -133,7 +137,7 @@ def _constant(node: Any, place: int) -> Constant | None:
     )
 
 
-def _stored(node: Any) -> Any:
+def _stored(node: tf.Operation) -> Any:
     """The constant that a node gives, in whatever shape; None where it is computed."""
     while node.type in _SHAPING:
         node = node.inputs[0].op

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
 from edgepress.deploy.sources.signature import ACTIVATIONS, TRANSPARENT, Signature
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework.node_def_pb2 import NodeDef
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, TensorInfo
+
 
 PROGRAM = "saved_model.pb"
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
@@ -88,7 +93,7 @@ class SavedModelReader:
             tuple(self._activation(self._definition.outputs[name].name) for name in outputs),
         )
 
-    def _spec(self, name: str, info: Any) -> TensorSpec:
+    def _spec(self, name: str, info: TensorInfo) -> TensorSpec:
         import tensorflow as tf
 
         if info.tensor_shape.unknown_rank:
@@ -173,14 +178,14 @@ def _node(tensor: str) -> str:
     return tensor.removeprefix("^").partition(":")[0]
 
 
-def _named_functions(node: Any) -> Iterator[str]:
+def _named_functions(node: NodeDef) -> Iterator[str]:
     for value in node.attr.values():
         for function in (value.func, *value.list.func):
             if function.name:
                 yield function.name
 
 
-def _meta_graph(path: Path) -> Any:
+def _meta_graph(path: Path) -> MetaGraphDef:
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.benchmarks.runtimes import runner
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class TensorFlow:
@@ -38,7 +41,7 @@ class TensorFlow:
         self.last: dict[str, Any] = {}
 
     @staticmethod
-    def _spec(name: str, tensor: Any) -> dict[str, Any]:
+    def _spec(name: str, tensor: tf.TensorSpec) -> dict[str, Any]:
         return {
             "name": name,
             "tensor": name,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run_records import a_bench, a_run
 
+from edgepress.benchmarks.glossary import GLOSSARY
 from edgepress.benchmarks.history import find_earlier
 from edgepress.benchmarks.number_format import (
     bytes_text,
@@ -28,75 +31,23 @@ from edgepress.benchmarks.report.markdown import grids, render_markdown, termina
 from edgepress.compress.errors import InputError
 
 
-def _row(path: str, size: int, median: float, value: float) -> dict[str, Any]:
-    samples = list(median * np.random.default_rng(size).lognormal(0, 0.1, 40))
-    return {
-        "artifact": path, "path": path, "label": Path(path).name, "format": "tflite",
-        "device": "local", "bytes": size, "gzip_bytes": size // 2, "runs": 40, "threads": 1,
-        "median_ms": median, "ci95_ms": [0.98 * median, 1.02 * median], "p90_ms": 1.2 * median,
-        "p99_ms": 1.5 * median, "first_ms": 2 * median, "load_ms": 1.0, "peak_memory_bytes": 10**7,
-        "arena_bytes": 4096, "metric": "accuracy", "split": "test", "value": value,
-        "timing_valid": True, "samples_ms": samples,
-    }  # fmt: skip
-
-
-def a_run() -> dict[str, Any]:
-    """A run with every part."""
-    figures = {"metric": "accuracy", "split": "test"}
-    stages = [
-        {"name": "00-source", "kind": "source", "params": 1000, "macs": 10**6, "raw_bytes": 9000,
-         "gzip_bytes": 8000, "median_ms": 0.5, "value": 0.9, "seconds": 1.0, "note": ""},
-        {"name": "01-prune", "kind": "prune", "params": 500, "macs": 4 * 10**5, "raw_bytes": 5000,
-         "gzip_bytes": 4500, "median_ms": 0.3, "value": 0.88, "seconds": 100.0, "note": "half gone",
-         "history": {"loss": [1.0, 0.5], "val_loss": [1.1, 0.6], "lr": [0.1, 0.01]}},
-    ]  # fmt: skip
-    verified = {"passed": True, "max_abs_error": 1e-6, "agreement": 1.0, "metric": "accuracy",
-                "split": "test", "value": 0.87, "source_value": 0.88}  # fmt: skip
-    return {
-        "edgepress": "0.1.0",
-        "model": "/some/where/net.keras",
-        "seed": 0,
-        "versions": {"python": "3.11"},
-        "machine": {"cpu": "a processor", "cores": 2},
-        "data": {"hash": "abc", "samples": {"test": 10}, "task": "classification"},
-        "warnings": ["the inputs look unscaled"],
-        "recipe": {"model": "net.keras"},
-        "before": {**figures, "params": 1000, "macs": 10**6, "value": 0.9},
-        "after": {**figures, "params": 500, "macs": 4 * 10**5, "value": 0.88},
-        "stages": stages,
-        "artifacts": [{"path": "/r/artifacts/net_int8.tflite", "format": "tflite", "bytes": 2000,
-                       "quantize": "int8", "gzip_bytes": 1500, "verified": verified}],
-        "skipped": [{"format": "onnx", "quantize": "int16x8", "reason": "there is no such thing"}],
-        "rejected": [],
-        "benchmark": {
-            "device": {"name": "local", "processor": "a processor", "cores": 2, "system": "Linux",
-                       "smallest_difference": 0.01, "warnings": ["the machine was busy"]},
-            "rows": [_row("/r/artifacts/net_int8.tflite", 2000, 0.2, 0.87),
-                     _row("/r/stages/00-source/model.tflite", 9000, 0.5, 0.9)],
-            "comparisons": [{"a": "/r/artifacts/net_int8.tflite",
-                             "b": "/r/artifacts/net_int8.tflite", "ratio": 1.0,
-                             "ci95": [0.9, 1.1], "verdict": "no difference shown"}],
-            "profiles": [{"artifact": "net_int8.tflite", "notes": ["an estimate"], "operators": [
-                {"name": "y", "operator": "CONV_2D", "ms": 0.1, "share": 0.9, "macs": 10**5,
-                 "gflops": 2.0, "bound": "compute"}]}],
-            "failures": [{"device": "local", "artifact": "x.onnx", "reason": "it crashed"}],
-        },
-        "accepted": True,
-    }  # fmt: skip
-
-
 class _Page(HTMLParser):
     """Collects what a page refers to, and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.references: list[str] = []
+        self.ids: list[str] = []
+        self.sections: list[str] = []
         self.scripts = 0
         self.text = ""
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.scripts += tag == "script"
+        ids = [v or "" for k, v in attrs if k == "id"]
+        self.ids += ids
+        self.sections += ids if tag in ("h2", "h3") else []
         self.references += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
 
     def handle_data(self, data: str) -> None:
@@ -113,8 +64,60 @@ def test_the_page_tells_the_whole_run() -> None:
 
 def test_the_page_needs_nothing_from_outside() -> None:
     page = _Page(render_html([("run", a_run())]))
-    assert page.scripts == 0
+    assert page.scripts == 1  # its own, which sorts tables
     assert all(reference.startswith("#") for reference in page.references)
+    assert all(reference[1:] in page.ids for reference in page.references)
+
+
+def test_headings_come_in_order_and_every_plot_says_what_it_shows() -> None:
+    for runs in ([("run", a_run())], [("one", a_run()), ("two", a_run())]):
+        text = render_html(runs)
+        levels = [int(level) for level in re.findall(r"<h([1-6])", text)]
+        assert levels[0] == 1
+        assert max(b - a for a, b in pairwise(levels)) == 1
+        assert len(set(sections := _Page(text).sections)) == len(sections)
+        assert text.count("<svg") == text.count('role="img"') == text.count("<desc>")
+
+
+def test_files_are_linked_from_where_the_page_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(a_run()))
+    for page, link in ((folder / "r.html", ""), (tmp_path / "out" / "r.html", "../my%20run/")):
+        page.parent.mkdir(exist_ok=True)
+        found = _Page(report([folder], page).read_text()).references
+        assert f"{link}artifacts/net_int8.tflite" in found
+
+
+def test_layers_stand_beside_themselves() -> None:
+    run = a_run()
+    assert "<small>from 1.00 M" not in render_html([("run", run)])
+    conv = {"name": "conv", "type": "Conv2D", "params": 100, "macs": 10**6, "activation_bytes": 64}
+    gone = {"name": "gone", "type": "Dense", "params": 7, "macs": 7, "activation_bytes": 4}
+    run["stages"][0]["layers"] = [conv, gone, {**gone, "name": "relu", "params": 0, "macs": 0}]
+    run["stages"][1]["layers"] = [{**conv, "macs": 5 * 10**5}]
+    text = render_html([("run", run)])
+    assert "500 k<small>from 1.00 M</small>" in text
+    assert text.count(">gone<") == 4
+    assert "relu" not in text
+
+
+def test_the_page_says_when_how_and_from_what_it_was_made(tmp_path: Path) -> None:
+    run = {**a_run(), "date": "2026-01-02T03:04:05+00:00", "command": "edgepress compress m.keras",
+           "commit": "abc123", "recipe": {"data": {"spec": "photos"}}}  # fmt: skip
+    text = _Page(render_html([("run", run)])).text
+    for words in ("2026-01-02 03:04:05 UTC", "edgepress compress m.keras", "abc123", "photos"):
+        assert words in text
+    told = {**a_bench(), "command": "edgepress benchmark f.tflite"}
+    (tmp_path / "b.json").write_text(json.dumps(told))
+    page = report([tmp_path / "b.json"], tmp_path / "b.html").read_text()
+    assert "edgepress benchmark f.tflite" in page
+
+
+def test_columns_are_explained_on_the_page() -> None:
+    text = render_html([("run", a_run())])
+    assert f'title="{GLOSSARY["agreement"].text}"' in text
+    assert "What the columns mean" in text
 
 
 def test_pictures_take_the_colours_of_the_page() -> None:
@@ -140,7 +143,7 @@ def test_names_cannot_smuggle_markup() -> None:
     run = a_run()
     run["model"] = "<script>alert(1)</script>.keras"
     run["benchmark"]["rows"][0]["label"] = "<script>alert(2)</script>"
-    assert _Page(render_html([("<script>", run)])).scripts == 0
+    assert _Page(render_html([("<script>", run)])).scripts == 1
 
 
 def test_emulated_times_are_marked_and_never_praised() -> None:
@@ -184,27 +187,6 @@ def test_what_is_no_run_is_refused_and_nothing_written(tmp_path: Path) -> None:
     out.write_text("mine")
     with pytest.raises(InputError, match="exists already"):
         report([tmp_path], out, force=False)
-
-
-def a_bench() -> dict[str, Any]:
-    """A benchmark with every part: two devices, one of them estimated."""
-    told = a_run()["benchmark"]
-    told["rows"][1].update(device="npu", timing_valid=False, energy_mj=0.5,
-                           method="Vela's performance model of it", notes=["half on the CPU"],
-                           outcomes=[{"output": "box", "metric": "mae", "value": 0.25}],
-                           )  # fmt: skip
-    devices = [told["device"], {"name": "npu", "timing_valid": False, "warnings": []}]
-    change = {"artifact": "net_int8.tflite", "device": "local", "tolerance": 0.01}
-    changes = [
-        {**change, "quantity": "accuracy", "before": 0.94, "after": 0.445,
-         "verdict": "regression", "reason": "198 of 400 were lost"},
-        {**change, "quantity": "latency", "before": 1.0, "after": 1.01, "verdict": "same",
-         "reason": "within the noise of 3 %"},
-        {**change, "quantity": "energy", "before": 1.0, "after": None, "verdict": "not compared",
-         "reason": "not measured"},
-    ]  # fmt: skip
-    against = {"run": "run 7 (main)", "notes": ["old.tflite isn't measured today"]}
-    return {**told, "devices": devices, "changes": changes, "against": against}
 
 
 def test_the_page_of_a_benchmark_tells_all_of_it(tmp_path: Path) -> None:
@@ -266,7 +248,7 @@ def test_an_estimated_time_stands_nowhere_without_its_mark(tmp_path: Path) -> No
     told["rows"] = [told["rows"][1]]
     (tmp_path / "b.json").write_text(json.dumps(told))
     text = report([tmp_path / "b.json"], tmp_path / "b.html").read_text()
-    cells = [cell for cell in text.split("<td>") if "500 µs" in cell]
+    cells = [cell for cell in text.split("<td") if "500 µs" in cell]
     assert cells
     assert all("estimated: not a real time" in cell for cell in cells)
     assert "every measured inference" not in text

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tiny_models import dense_onnx
 
+from edgepress.deploy.cli.main import COMMANDS as ALL
+
 # Runs a command line where TensorFlow and Keras can't be imported; says so on standard error where
 # something tries, with what heavy was loaded until then.
 WITHOUT = """
@@ -36,7 +38,24 @@ COMMANDS = [
     ["finetune", "m.keras", "--data", "d.npz", "-o", "t.keras"],
     ["prune", "m.keras", "-o", "p.keras", "--sparsity", "0.5"],
     ["compress", "m.keras", "--data", "d.npz", "-o", "run"],
+    ["compress", "r.yaml", "-o", "run"],
+    ["lr-find", "m.keras", "--data", "d.npz"],
+    ["unfreeze-search", "m.keras", "--data", "d.npz", "-o", "run"],
+    ["sensitivity", "m.keras", "--data", "d.npz"],
+    ["search", "s.yaml", "-o", "run"],
+    ["demo", "-o", "run"],
 ]
+# Those that say their first word without TensorFlow, and what it is.
+LIGHT = {
+    "": "Usage: edgepress",
+    "--help": "Usage: edgepress",
+    "--version": "edgepress 0.",
+    "devices list": "Devices",
+    "explain arena": "arena: ",
+    "schema": "{",
+    "report no -o r.html": "edgepress: error: 'no' does not exist",
+    "benchmark no.tflite": "edgepress: error: artifact 'no.tflite' does not exist",
+}
 
 
 def without_frameworks(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -53,13 +72,31 @@ def without_frameworks(*words: str, cwd: Path) -> subprocess.CompletedProcess[st
 def test_a_word_comes_before_anything_heavy(words: list[str], tmp_path: Path) -> None:
     for name in ("m.keras", "d.npz", "f.tflite", "mine.py"):
         (tmp_path / name).write_bytes(b"")
+    (tmp_path / "r.yaml").write_text("model: m.keras\ndata: d.npz\n")
+    (tmp_path / "s.yaml").write_text(
+        "model: m.keras\ndata: d.npz\nsearch: {space: {seed: [0, 1]}, objectives: [metric]}\n"
+    )
     done = without_frameworks(*words, cwd=tmp_path)
     first, *rest = done.stderr.splitlines()
     assert first == "loading TensorFlow"
     assert rest.count(first) == 0
     assert done.stdout == ""
-    if words[0] not in ("finetune", "prune", "compress"):  # those load it in a child
+    supervised = ("finetune", "prune", "compress", "lr-find", "unfreeze-search", "sensitivity",
+                  "demo")  # fmt: skip
+    if words[0] not in supervised:  # those load it in a child
         assert rest[0] == "FRAMEWORK after []"
+
+
+@pytest.mark.parametrize("line", LIGHT)
+def test_a_command_without_a_model_loads_nothing_heavy(line: str, tmp_path: Path) -> None:
+    done = without_frameworks(*line.split(), cwd=tmp_path)
+    assert (done.stdout or done.stderr).startswith(LIGHT[line])
+    assert "FRAMEWORK" not in done.stderr
+
+
+def test_the_first_word_of_every_command_is_looked_at() -> None:
+    looked_at = {words[0] for words in COMMANDS} | {(line.split() or [""])[0] for line in LIGHT}
+    assert looked_at - {"", "--help", "--version"} == set(ALL)
 
 
 def test_an_absent_model_is_told_without_loading_anything(tmp_path: Path) -> None:

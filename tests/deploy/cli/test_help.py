@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -153,11 +154,30 @@ def test_an_error_names_the_option_as_it_was_typed(word: str) -> None:
         (("export", "m", "--quantize", "int8,flo"), {"plain,int8,float32", "plain,int8,float16"}),
         (("prune", "--packing", ""), {"plain,gzip", "plain,zstd"}),
         (("prune", "mod"), {"file,mod"}),
+        (("prune", "--criterion", "ta"), {"plain,taylor"}),
+        (("prune", "--criterion", "second"), {"plain,second-order"}),
+        (("export", "m", "--format", "tflite,o"), {"plain,tflite,onnx"}),
+        (("benchmark", "f", "--device", "mcu"), {"plain,mcu:"}),
+        (("benchmark", "f", "--device", "attic"), {"plain,attic-pi"}),
+        (("devices", "check", "attic"), {"plain,attic-pi"}),
+        (("inspect", "m", "--runtime", "on"), {"plain,onnxruntime"}),
+        (("inspect", "m", "--columns", "MACs,par"), {"plain,MACs,parameters"}),
+        (("unfreeze-search", "--strategies", "top,mi"), {"plain,top,middle"}),
+        (("compress", "rec"), {"file,rec"}),
+        (("explain", "are"), {"plain,arena"}),
         (("finetune", "--data", "d"), {"file,d"}),
         (("export", "m.keras", "--bat"), set()),
     ],
 )  # fmt: skip
-def test_bash_is_offered_what_fits(words: tuple[str, ...], offered: set[str]) -> None:
+def test_bash_is_offered_what_fits(
+    words: tuple[str, ...],
+    offered: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    devices = tmp_path / "devices.yaml"
+    devices.write_text("attic-pi: ssh://pi@10.0.0.3\n")
+    monkeypatch.setenv("EDGEPRESS_DEVICES", str(devices))
     assert set(complete("bash", *words)) == offered
 
 

@@ -71,5 +71,5 @@ def test_each_output_has_its_row(capsys: pytest.CaptureFixture[str]) -> None:
     finish(result(Verdict.of(), stages=[{"name": "01-prune", "metrics": both}]), False)
     out = capsys.readouterr().out
     for name, change in (("box", "+50.0 %"), ("size", "+25.0 %")):
-        (line,) = [line for line in out.splitlines() if line.startswith(f"│ {name}")]
+        (line,) = [line for line in out.splitlines() if line.startswith(name)]
         assert change in line

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 from edgepress.compress.data.readers.class_folders import FileKind
 from edgepress.compress.data.readers.images.reading import Reading, tensor_of
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
 
 Array = NDArray[Any]
 
@@ -46,7 +51,7 @@ class ImageSource:
         """Number of samples."""
         return len(self.paths)
 
-    def batches(self, order: Array | None, batch_size: int) -> Any:
+    def batches(self, order: Array | None, batch_size: int) -> tf.data.Dataset:
         """A `tf.data.Dataset` of batches in the given order."""
         import tensorflow as tf
 
@@ -55,7 +60,7 @@ class ImageSource:
         answers = [self.targets[i] for i in chosen]
         targets = tf.constant([os.fsencode(a) if isinstance(a, str) else a for a in answers])
 
-        def read(path: Any, target: Any) -> Any:
+        def read(path: tf.Tensor, target: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             if self.answering is not None:
                 target = tensor_of(target, self.answering)
             return {self.input_name: tensor_of(path, self.reading)}, target
@@ -84,7 +89,7 @@ def takes_images(model: Any) -> bool:
     return len(model.inputs) == 1 and len(tensor.shape) == 4 and tensor.shape[-1] in (1, 3, 4)
 
 
-def image_input(model: Any, folder: Path) -> Any:
+def image_input(model: keras.Model, folder: Path) -> keras.KerasTensor:
     """The one input of a model that takes images.
 
     Raises:

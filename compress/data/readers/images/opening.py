@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.data.readers.class_folders import (
     class_names,
@@ -27,6 +27,9 @@ from edgepress.compress.data.readers.images.reading import ImageReading
 from edgepress.compress.data.readers.images.uniform import are_deep, is_plain, remarks
 from edgepress.compress.specs.recipe import DataSpec
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(frozen=True)
 class ImageFolder:
@@ -43,7 +46,7 @@ class ImageFolder:
     notes: tuple[str, ...]
 
 
-def open_images(path: Path, model: Any, spec: DataSpec) -> ImageFolder:
+def open_images(path: Path, model: keras.Model, spec: DataSpec) -> ImageFolder:
     """The images of a folder, of all splits read alike.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data.inferring.asked import Asked, by_output
 from edgepress.compress.data.inferring.output_range import reach_of
@@ -25,6 +25,10 @@ from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import compiled_losses, plain_name
 from edgepress.compress.specs.recipe import DataSpec
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Channels that pictures have.
 _PICTURES = (1, 3, 4)
@@ -48,7 +52,7 @@ def are_pairs(folders: Mapping[str, Path]) -> bool:
 
 
 def pair_sources(
-    folders: Mapping[str, Path], model: Any, spec: DataSpec
+    folders: Mapping[str, Path], model: keras.Model, spec: DataSpec
 ) -> tuple[dict[str, ImageSource], list[str]]:
     """Images of `inputs/` with those of the same name in `targets/`, by split.
 
@@ -111,7 +115,7 @@ def _pairs(split: str, folder: Path) -> list[_Pair]:
     return [_Pair(split, str(image), str(sides[1][name])) for name, image in sides[0].items()]
 
 
-def _image_output(model: Any, losses: Sequence[str], folder: Path) -> Output:
+def _image_output(model: keras.Model, losses: Sequence[str], folder: Path) -> Output:
     """What is known of the one output, which must be images."""
     tensor, name = model.outputs[0], output_names(model)[0]
     if len(model.outputs) != 1 or len(tensor.shape) != 4 or tensor.shape[-1] is None:
@@ -133,7 +137,7 @@ def _image_output(model: Any, losses: Sequence[str], folder: Path) -> Output:
     )
 
 
-def _size_answered(model: Any, shape: tuple[int, ...]) -> tuple[int, int]:
+def _size_answered(model: keras.Model, shape: tuple[int, ...]) -> tuple[int, int]:
     """(height, width) of the output for inputs of a shape."""
     height, width = model.outputs[0].shape[1:3]
     if height is None or width is None:

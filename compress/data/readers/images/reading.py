@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.readers.images.limits import decoding, open_image
 from edgepress.compress.data.readers.images.pixels import deep_values, with_channels
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 Array = NDArray[Any]
 
@@ -95,7 +99,7 @@ class ImageReading:
         return np.stack([np.asarray(p) for p in resized], -1)
 
 
-def tensor_of(path: Any, reading: Reading) -> Any:
+def tensor_of(path: tf.Tensor, reading: Reading) -> tf.Tensor:
     """The values of a file, as a tensor, of its path as one."""
     import tensorflow as tf
 

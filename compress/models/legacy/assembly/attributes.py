@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.models.legacy.wiring.naming import safe_name
 from edgepress.compress.models.unknown_names import UnknownName
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.keras_types import Tensor
+
 
 # Keras 1 names → Keras 3 names.
 _INITIALIZERS = {
@@ -51,7 +57,9 @@ def own_name(value: str) -> str:
     return value.rpartition(">")[2]
 
 
-def activation(value: Any, objects: Mapping[str, Any], remark: Callable[[str], None]) -> Any:
+def activation(
+    value: Any, objects: Mapping[str, Any], remark: Callable[[str], None]
+) -> Callable[..., Tensor] | None:
     """The Keras 3 activation that a saved one means.
 
     Args:
@@ -115,7 +123,7 @@ def lambda_activation(layer: str, key: str, objects: Mapping[str, Any]) -> Any:
 
 def _activation_object(
     value: Mapping[str, Any], objects: Mapping[str, Any], remark: Callable[[str], None]
-) -> Any:
+) -> Callable[..., Tensor] | None:
     """A function saved as an object, or a layer used as an activation."""
     import keras
 
@@ -134,7 +142,9 @@ def _activation_object(
     return known(**kept)
 
 
-def initializer(value: Any, objects: Mapping[str, Any], remark: Callable[[str], None]) -> Any:
+def initializer(
+    value: Any, objects: Mapping[str, Any], remark: Callable[[str], None]
+) -> keras.Initializer | None:
     """The initializer, or Keras's default where it isn't known: the weights are in the file."""
     import keras
 
@@ -154,7 +164,9 @@ def initializer(value: Any, objects: Mapping[str, Any], remark: Callable[[str], 
         return "glorot_uniform"
 
 
-def regularizer(value: Any, objects: Mapping[str, Any], remark: Callable[[str], None]) -> Any:
+def regularizer(
+    value: Any, objects: Mapping[str, Any], remark: Callable[[str], None]
+) -> keras.Regularizer | None:
     """The regularizer; an unknown one is left out, which changes only later training."""
     import keras
 
@@ -175,7 +187,9 @@ def regularizer(value: Any, objects: Mapping[str, Any], remark: Callable[[str], 
         return None
 
 
-def constraint(value: Any, objects: Mapping[str, Any], remark: Callable[[str], None]) -> Any:
+def constraint(
+    value: Any, objects: Mapping[str, Any], remark: Callable[[str], None]
+) -> keras.constraints.Constraint | None:
     """The constraint; an unknown one is left out, which changes only later training."""
     import keras
 

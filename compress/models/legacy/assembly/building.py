@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.assembly import attributes, keras1, layers, multi_gpu, tfmot
@@ -29,6 +29,10 @@ from edgepress.compress.models.legacy.wiring.wiring import (
     crops_everything,
 )
 from edgepress.compress.models.unknown_names import UnknownName
+
+if TYPE_CHECKING:
+    import keras
+
 
 Config = dict[str, Any]
 _MODELS = ("Functional", "Model", "Network", "Sequential", "Graph", "Container")
@@ -86,7 +90,7 @@ class Builder:
         if note not in self.notes:
             self.notes.append(note)
 
-    def model(self, spec: Mapping[str, Any]) -> Any:
+    def model(self, spec: Mapping[str, Any]) -> keras.Model:
         """Build a model from `{class_name, config}`.
 
         Raises:
@@ -129,7 +133,7 @@ class Builder:
             (made.layer if isinstance(made, Rewired) else made).trainable = False
         return made
 
-    def _own(self, spec: Mapping[str, Any], class_name: str) -> Any:
+    def _own(self, spec: Mapping[str, Any], class_name: str) -> keras.Layer | None:
         """The user's layer of this class, or the user's function for a Lambda of this name."""
         import keras
 
@@ -214,7 +218,7 @@ class Builder:
             made["cells"] = [self.layer(cell) for cell in made["cells"]]
         return made
 
-    def _wrapped_weight(self, class_name: str, config: Config) -> Any:
+    def _wrapped_weight(self, class_name: str, config: Config) -> keras.Layer:
         """Wrappers that change a kernel only while training: the layer itself, kernel as used."""
         inner = dict(config["layer"])
         inner["config"] = {**inner["config"], "name": config.get("name")}
@@ -222,7 +226,7 @@ class Builder:
         self.remark(str(config.get("name")), text)
         return self.layer(inner)
 
-    def _merge(self, config: Config) -> Any:
+    def _merge(self, config: Config) -> keras.Layer:
         try:
             class_name, made = keras1.merge(config)
         except (KeyError, TypeError):
@@ -234,7 +238,7 @@ class Builder:
         self.remark(str(config.get("name")), f"Merge became {class_name}")
         return layers.find_class(class_name)(**made)
 
-    def _sequential(self, config: Any) -> Any:
+    def _sequential(self, config: Any) -> keras.Model:
         """A Sequential model; one that merges branches or holds bare operations is functional."""
         import keras
 
@@ -259,13 +263,13 @@ class Builder:
             model = keras.Sequential([*([start] if start is not None else []), *found], name=name)
         return self._holding(model, members)
 
-    def _holding(self, model: Any, members: list[Member]) -> Any:
+    def _holding(self, model: keras.Model, members: list[Member]) -> keras.Model:
         """A model, with what it was made of noted."""
         self.members[id(model)] = members
         self.kept.append(model)
         return model
 
-    def _chain(self, start: Any, members: list[Member], name: str | None) -> Any:
+    def _chain(self, start: Any, members: list[Member], name: str | None) -> keras.Model:
         """A functional model of layers one after the other, some of which are bare operations."""
         import keras
 
@@ -348,7 +352,7 @@ class Builder:
         model = keras.Model(inputs, tensor, name=name)
         return self._holding(model, members)
 
-    def _functional(self, config: Config) -> Any:
+    def _functional(self, config: Config) -> keras.Model:
         import keras
 
         config = {**config, "layers": told_apart(config["layers"])}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.assembly import attributes
 from edgepress.compress.models.legacy.wiring.naming import safe_name
 
+if TYPE_CHECKING:
+    import keras
 
-def input_tensor(config: Mapping[str, Any], name: str) -> Any:
+
+def input_tensor(config: Mapping[str, Any], name: str) -> keras.KerasTensor:
     """The symbolic input that a saved input layer means.
 
     Args:

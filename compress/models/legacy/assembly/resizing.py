@@ -6,19 +6,23 @@ Keras 2 warned of that at most, Keras 3 refuses it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
 
 Shape = tuple[int | None, ...]
 
 
-def shapes_of(tensors: Any) -> list[Shape]:
+def shapes_of(tensors: Sequence[keras.KerasTensor]) -> list[Shape]:
     """The shape of each tensor of a structure, with the batch."""
     import keras
 
     return [tuple(tensor.shape) for tensor in keras.tree.flatten(tensors)]
 
 
-def takes(model: Any, shapes: Sequence[Shape]) -> bool:
+def takes(model: keras.Model, shapes: Sequence[Shape]) -> bool:
     """Whether Keras 3 lets a model be called on tensors of these shapes."""
     known = [tuple(tensor.shape) for tensor in model.inputs]
     return len(known) != len(shapes) or all(map(_agree, known, shapes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from edgepress.compress.models.guarding.archives import open_archive
 from edgepress.compress.models.guarding.hdf5 import open_weights
 from edgepress.compress.models.legacy.formats.optimizer_slots import archive_slots
 from edgepress.compress.models.legacy.formats.saved_model import LayerWeights, Saved, Weight, plain
+
+if TYPE_CHECKING:
+    import h5py
 
 
 def read_archive(path: Path) -> Saved:
@@ -67,7 +70,7 @@ def archive_version(path: Path) -> str:
     return str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
 
 
-def _tree(group: Any) -> LayerWeights:
+def _tree(group: h5py.Group) -> LayerWeights:
     own = group.get("vars", {})
     return LayerWeights(
         own=tuple(Weight("", np.asarray(own[key])) for key in sorted(own, key=int)),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.guarding.hdf5 import open_hdf5
 from edgepress.compress.models.legacy.formats.saved_model import LayerWeights, Saved, Weight, plain
+
+if TYPE_CHECKING:
+    import h5py
 
 
 def read_hdf5(path: Path) -> Saved:
@@ -50,7 +53,7 @@ def _text(value: Any) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
-def _read(path: Path, file: Any) -> Saved:
+def _read(path: Path, file: h5py.File) -> Saved:
     if "model_config" not in file.attrs:
         raise _no_model(path, file)
     try:
@@ -82,7 +85,7 @@ def _training(text: Any) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _optimizer(file: Any) -> tuple[Weight, ...]:
+def _optimizer(file: h5py.File) -> tuple[Weight, ...]:
     """The optimizer's arrays; none where one of them is missing."""
     try:
         return _arrays(file["optimizer_weights"])
@@ -90,7 +93,7 @@ def _optimizer(file: Any) -> tuple[Weight, ...]:
         return ()
 
 
-def _names(group: Any, kind: str) -> list[str]:
+def _names(group: h5py.Group, kind: str) -> list[str]:
     """A list of names; Keras splits long ones over numbered attributes."""
     if kind in group.attrs:
         return [_text(name) for name in group.attrs[kind]]
@@ -103,7 +106,7 @@ def _names(group: Any, kind: str) -> list[str]:
     return names
 
 
-def _weights(group: Any) -> dict[str, LayerWeights]:
+def _weights(group: h5py.Group) -> dict[str, LayerWeights]:
     layers = _names(group, "layer_names") or list(group)
     found = {name: _layer(group[name]) for name in layers if name in group}
     if "top_level_model_weights" in group:
@@ -111,16 +114,16 @@ def _weights(group: Any) -> dict[str, LayerWeights]:
     return found
 
 
-def _layer(group: Any) -> LayerWeights:
+def _layer(group: h5py.Group) -> LayerWeights:
     return LayerWeights(flat=_arrays(group))
 
 
-def _arrays(group: Any) -> tuple[Weight, ...]:
+def _arrays(group: h5py.Group) -> tuple[Weight, ...]:
     names = _names(group, "weight_names")
     return tuple(Weight(name, np.asarray(group[name])) for name in names)
 
 
-def _no_model(path: Path, file: Any) -> InputError:
+def _no_model(path: Path, file: h5py.File) -> InputError:
     """Say what an HDF5 file is that holds no model configuration."""
     if "layer_names" in file.attrs or "layer_names0" in file.attrs or "layers" in file:
         count = len(_names(file, "layer_names") or list(file.get("layers", ())))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgepress.compress.models.legacy.formats.saved_model import Tensor, Weight
 
+if TYPE_CHECKING:
+    import h5py
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
-def checkpoint_slots(checkpoint: Any, read: Callable[[str], Tensor]) -> tuple[Weight, ...]:
+
+def checkpoint_slots(
+    checkpoint: TrackableObjectGraph, read: Callable[[str], Tensor]
+) -> tuple[Weight, ...]:
     """The optimizer's arrays in a checkpoint.
 
     Args:
@@ -39,7 +45,7 @@ def checkpoint_slots(checkpoint: Any, read: Callable[[str], Tensor]) -> tuple[We
     )
 
 
-def archive_slots(file: Any) -> tuple[Weight, ...]:
+def archive_slots(file: h5py.File) -> tuple[Weight, ...]:
     """The optimizer's arrays in an archive's weights, in their order, without names.
 
     Args:
@@ -49,6 +55,6 @@ def archive_slots(file: Any) -> tuple[Weight, ...]:
     return tuple(Weight("", np.asarray(group[key])) for key in sorted(group, key=int))
 
 
-def _child(checkpoint: Any, node: int, name: str) -> int | None:
+def _child(checkpoint: TrackableObjectGraph, node: int, name: str) -> int | None:
     found = (c.node_id for c in checkpoint.nodes[node].children if c.local_name == name)
     return next(found, None)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,11 @@ from edgepress.compress.models.legacy.formats.optimizer_slots import checkpoint_
 from edgepress.compress.models.legacy.formats.saved_model import LayerWeights, Saved, Weight, plain
 from edgepress.compress.models.legacy.formats.traced_functions import Capture, Traced
 from edgepress.compress.models.other_kinds import SAVED_MODEL, NotKeras
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework.function_pb2 import FunctionDef
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+    from tensorflow.core.protobuf.saved_object_graph_pb2 import SavedObjectGraph
 
 
 def read_saved_model(path: Path) -> Saved:
@@ -59,7 +64,7 @@ def read_saved_model(path: Path) -> Saved:
     )
 
 
-def _meta_graph(path: Path) -> Any:
+def _meta_graph(path: Path) -> MetaGraphDef:
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -73,7 +78,7 @@ def _meta_graph(path: Path) -> Any:
         ) from None
 
 
-def _metadata(path: Path, graph: Any) -> dict[int, dict[str, Any]]:
+def _metadata(path: Path, graph: SavedObjectGraph) -> dict[int, dict[str, Any]]:
     """Keras metadata by node: in a file of its own since TensorFlow 2.5, in the graph before."""
     texts: dict[int, str] = {}
     for place, node in enumerate(graph.nodes):
@@ -139,7 +144,9 @@ def _model(root: Mapping[str, Any]) -> dict[str, Any] | None:
 class _Reader:
     """Finds variables in the object graph and their values in the checkpoint."""
 
-    def __init__(self, path: Path, meta: Any, metadata: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, path: Path, meta: MetaGraphDef, metadata: Mapping[int, Mapping[str, Any]]
+    ) -> None:
         from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
         from tensorflow.python.training import py_checkpoint_reader
 
@@ -209,7 +216,7 @@ class _Reader:
             raise InputError(f"the checkpoint holds no value of '{name}'", "save the model again")
         return Weight(str(name), np.asarray(self.reader.get_tensor(key)))
 
-    def traced(self, name: str, library: Mapping[str, Any]) -> Traced | None:
+    def traced(self, name: str, library: Mapping[str, FunctionDef]) -> Traced | None:
         """The traced call of the layer of a name, for inference."""
         layer = next((n for n, saved in self.metadata.items() if saved.get("name") == name), None)
         place = None if layer is None else self.child(layer, "__call__")

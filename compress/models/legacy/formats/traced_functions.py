@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.formats.saved_model import Tensor
 from edgepress.compress.models.legacy.tf_ops import graph_operations
 from edgepress.compress.models.legacy.tf_ops.operations import Operation
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow.core.framework.function_pb2 import FunctionDef
+    from tensorflow.core.framework.node_def_pb2 import NodeDef
+
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _PASSED_ON = ("Identity", "ReadVariableOp", "StopGradient", "PreventGradient", "Snapshot")
@@ -43,7 +50,11 @@ class Traced:
     """
 
     def __init__(
-        self, name: str, function: Any, library: Mapping[str, Any], captures: Sequence[Capture]
+        self,
+        name: str,
+        function: FunctionDef,
+        library: Mapping[str, FunctionDef],
+        captures: Sequence[Capture],
     ) -> None:
         self.name = name
         self.function = function
@@ -56,7 +67,7 @@ class Traced:
         """Empty: its arrays are given when it is called, not moved afterwards."""
         return []
 
-    def apply(self, inputs: Any, arguments: Mapping[str, Any]) -> list[Any]:
+    def apply(self, inputs: Any, arguments: Mapping[str, Any]) -> list[keras.KerasTensor]:
         """Record the function on symbolic inputs.
 
         Raises:
@@ -68,7 +79,7 @@ class Traced:
         known = Operation(self.name, lambda _x: self._call(tensors), takes_list=True)
         return known.apply(tensors, {})
 
-    def _call(self, tensors: list[Any]) -> list[Any]:
+    def _call(self, tensors: list[keras.KerasTensor]) -> list[keras.KerasTensor]:
         held = [self._held(place, tensors[0]) for place in range(len(self.captures))]
         wanted = len(self.function.signature.input_arg)
         if len(tensors) + len(held) != wanted:
@@ -80,14 +91,16 @@ class Traced:
         found = self._run(self.function, [*tensors, *held], tensors[0])
         return [value for value in found if value is not None]
 
-    def _held(self, place: int, anchor: Any) -> Any:
+    def _held(self, place: int, anchor: keras.KerasTensor) -> keras.KerasTensor:
         """A captured array: small constants as they are, all else as a parameter of a layer."""
         capture = self.captures[place]
         if not capture.trainable and capture.value.size <= _SMALL:
             return capture.value
         return self._parameter(place, f"{self.name}_{capture.name}", capture, anchor)
 
-    def _parameter(self, key: int, name: str, capture: Capture, anchor: Any) -> Any:
+    def _parameter(
+        self, key: int, name: str, capture: Capture, anchor: keras.KerasTensor
+    ) -> keras.KerasTensor:
         from edgepress.compress.models.compat_layers.custom import SavedParameter
 
         if key not in self.parameters:
@@ -102,7 +115,9 @@ class Traced:
             self.parameters[key] = layer
         return self.parameters[key](anchor)
 
-    def _run(self, function: Any, arguments: Sequence[Any], anchor: Any) -> list[Any]:
+    def _run(
+        self, function: FunctionDef, arguments: list[keras.KerasTensor], anchor: keras.KerasTensor
+    ) -> list[keras.KerasTensor]:
         """Record a function, from its results backwards: what no result needs is left out."""
         names = [argument.name for argument in function.signature.input_arg]
         values: dict[str, Any] = dict(zip(names, arguments, strict=True))
@@ -124,7 +139,7 @@ class Traced:
             values[name] = self._node(nodes[name], operands, anchor)
         return [_pick(values, text) for text in wanted]
 
-    def _node(self, node: Any, operands: list[Any], anchor: Any) -> Any:
+    def _node(self, node: NodeDef, operands: list[Any], anchor: keras.KerasTensor) -> Any:
         if node.op in _CALLS:
             inner = self.library.get(node.attr["f"].func.name)
             if inner is None:
@@ -141,7 +156,7 @@ class Traced:
             return np.asarray(result)
         return result
 
-    def _constant(self, node: Any, anchor: Any) -> Any:
+    def _constant(self, node: NodeDef, anchor: keras.KerasTensor) -> NDArray[Any]:
         from tensorflow import make_ndarray
 
         value = np.asarray(make_ndarray(node.attr["value"].tensor))
@@ -161,7 +176,7 @@ def _source(text: str) -> str:
     return text.partition(":")[0]
 
 
-def _pick(values: Mapping[str, Any], text: str) -> Any:
+def _pick(values: Mapping[str, Any], text: str) -> keras.KerasTensor | NDArray[Any]:
     """The value that a reference names: of a node with several outputs, the numbered one."""
     value = values[_source(text)]
     parts = text.split(":")
@@ -170,7 +185,7 @@ def _pick(values: Mapping[str, Any], text: str) -> Any:
     return value
 
 
-def _parsed(node: Any) -> graph_operations.Node:
+def _parsed(node: NodeDef) -> graph_operations.Node:
     from google.protobuf.json_format import MessageToDict
 
     attributes = {

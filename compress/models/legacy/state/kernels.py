@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepress.compress.models.legacy.assembly import tfmot
 from edgepress.compress.models.legacy.formats.saved_model import Saved, Tensor, Weight
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.models.legacy.assembly.building import Member
+
 
 _LEAVES = {
     "depthwise_kernel": "kernel",
@@ -42,7 +48,9 @@ def snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def convert(member: Any, layer: Any, arrays: Sequence[Weight], saved: Saved) -> list[Weight]:
+def convert(
+    member: Member, layer: keras.Layer, arrays: Sequence[Weight], saved: Saved
+) -> list[Weight]:
     """Bring a layer's saved arrays into the layout of Keras 3.
 
     Args:
@@ -79,7 +87,9 @@ def _with(array: Weight, value: Tensor) -> Weight:
     return Weight(array.name, value)
 
 
-def _wrapped(member: Any, layer: Any, arrays: list[Weight], saved: Saved) -> list[Weight]:
+def _wrapped(
+    member: Member, layer: keras.Layer, arrays: list[Weight], saved: Saved
+) -> list[Weight]:
     """The arrays of the layers inside a wrapper, one after the other."""
     if type(layer).__name__ == "TimeDistributed":
         return convert(_inner(member), layer.layer, arrays, saved)
@@ -88,7 +98,7 @@ def _wrapped(member: Any, layer: Any, arrays: list[Weight], saved: Saved) -> lis
     return forward + convert(_inner(member), layer.backward_layer, arrays[half:], saved)
 
 
-def _inner(member: Any) -> Any:
+def _inner(member: Member) -> Member:
     spec = member.config.get("layer") or {}
     config = spec.get("config") or {}
     return type(member)(str(config.get("name")), str(spec.get("class_name")), config, None)
@@ -107,7 +117,7 @@ def _weight_norm(arrays: list[Weight]) -> list[Weight]:
     return [folded, *bias]
 
 
-def _windows(layer: Any) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+def _windows(layer: keras.Layer) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
     """Each position of a locally connected layer, and its window in the padded input."""
     for place in np.ndindex(*layer.positions):
         yield (
@@ -119,7 +129,7 @@ def _windows(layer: Any) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
         )
 
 
-def _unshared(layer: Any, kernel: Tensor) -> Tensor:
+def _unshared(layer: keras.Layer, kernel: Tensor) -> Tensor:
     """A locally connected kernel saved as one dense matrix over the whole input."""
     rank = layer.rank
     if layer.data_format == "channels_first":
@@ -136,7 +146,7 @@ def _unshared(layer: Any, kernel: Tensor) -> Tensor:
     return np.stack(places)
 
 
-def _sparse(layer: Any, kernel: Tensor) -> Tensor:
+def _sparse(layer: keras.Layer, kernel: Tensor) -> Tensor:
     """A locally connected kernel saved as the entries of a sparse matrix, output by output.
 
     Entries that would fall outside the input are not saved.
@@ -156,7 +166,7 @@ def _sparse(layer: Any, kernel: Tensor) -> Tensor:
     return made
 
 
-def _inside(layer: Any, channels: int) -> Tensor:
+def _inside(layer: keras.Layer, channels: int) -> Tensor:
     """Which entries of each position's patch lie inside the input: (positions, patch)."""
     first = layer.data_format == "channels_first"
     sizes = layer.input_sizes
@@ -168,7 +178,7 @@ def _inside(layer: Any, channels: int) -> Tensor:
     return np.stack(places)
 
 
-def _from_cudnn(layer: Any, arrays: list[Weight], gates: int) -> list[Weight]:
+def _from_cudnn(layer: keras.Layer, arrays: list[Weight], gates: int) -> list[Weight]:
     """Kernels as cuDNN keeps them (told by the two biases of each gate) in Keras's layout."""
     kernel, recurrent, bias = (a.value for a in arrays)
     units = recurrent.shape[0]
@@ -182,7 +192,7 @@ def _from_cudnn(layer: Any, arrays: list[Weight], gates: int) -> list[Weight]:
     return [_with(a, value) for a, value in zip(arrays, values, strict=True)]
 
 
-def _transposed_conv(layer: Any, kind: str, arrays: list[Weight]) -> list[Weight]:
+def _transposed_conv(layer: keras.Layer, kind: str, arrays: list[Weight]) -> list[Weight]:
     """Kernels in Theano's order (out, in, rows, columns) where only that order fits."""
     if kind not in ("Conv2D", "Conv2DTranspose", "ConvLSTM2D") or not arrays:
         return arrays
@@ -197,7 +207,7 @@ def _transposed_conv(layer: Any, kind: str, arrays: list[Weight]) -> list[Weight
     return turned + arrays[len(wanted) :]
 
 
-def _k1_conv1d(layer: Any, arrays: list[Weight]) -> list[Weight]:
+def _k1_conv1d(layer: keras.Layer, arrays: list[Weight]) -> list[Weight]:
     """(length, 1, in, out), or Keras 1.1's (out, in, length, 1)."""
     kernel = arrays[0].value
     if kernel.ndim != 4:
@@ -207,14 +217,14 @@ def _k1_conv1d(layer: Any, arrays: list[Weight]) -> list[Weight]:
     return [_with(arrays[0], kernel[:, 0]), *arrays[1:]]
 
 
-def _k1_conv2d(layer: Any, arrays: list[Weight]) -> list[Weight]:
+def _k1_conv2d(layer: keras.Layer, arrays: list[Weight]) -> list[Weight]:
     """Theano's order (out, in, rows, columns) in models with the channels first."""
     if layer.data_format == "channels_first" and arrays[0].value.ndim == 4:
         return [_with(arrays[0], np.transpose(arrays[0].value, (2, 3, 1, 0))), *arrays[1:]]
     return arrays
 
 
-def _k1_separable(layer: Any, arrays: list[Weight]) -> list[Weight]:
+def _k1_separable(layer: keras.Layer, arrays: list[Weight]) -> list[Weight]:
     """Both kernels in Theano's order in models with the channels first."""
     if layer.data_format != "channels_first":
         return arrays
@@ -223,7 +233,7 @@ def _k1_separable(layer: Any, arrays: list[Weight]) -> list[Weight]:
     ]
 
 
-def _k1_conv2d_transpose(layer: Any, arrays: list[Weight]) -> list[Weight]:
+def _k1_conv2d_transpose(layer: keras.Layer, arrays: list[Weight]) -> list[Weight]:
     order = (2, 3, 0, 1) if layer.data_format == "channels_first" else (0, 1, 3, 2)
     moved = np.transpose(arrays[0].value, order)
     if moved.shape != tuple(layer.weights[0].shape):
@@ -231,7 +241,7 @@ def _k1_conv2d_transpose(layer: Any, arrays: list[Weight]) -> list[Weight]:
     return [_with(arrays[0], moved), *arrays[1:]]
 
 
-def _k1_conv3d(layer: Any, arrays: list[Weight]) -> list[Weight]:
+def _k1_conv3d(layer: keras.Layer, arrays: list[Weight]) -> list[Weight]:
     if layer.data_format == "channels_first":
         return [_with(arrays[0], np.transpose(arrays[0].value, (2, 3, 4, 1, 0))), *arrays[1:]]
     return arrays
@@ -248,7 +258,7 @@ def _joined(arrays: list[Weight], order: Sequence[int]) -> list[Weight]:
     ]
 
 
-def _k1_conv_lstm(layer: Any, arrays: list[Weight]) -> list[Weight]:
+def _k1_conv_lstm(layer: keras.Layer, arrays: list[Weight]) -> list[Weight]:
     joined = _joined(arrays, (0, 2, 1, 3))
     if layer.data_format != "channels_first" or len(arrays) != 12:
         return joined

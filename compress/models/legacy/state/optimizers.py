@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from edgepress.compress.models.legacy.assembly import attributes, layers
 from edgepress.compress.models.legacy.assembly.building import Builder, Member
 from edgepress.compress.models.legacy.formats.saved_model import LayerWeights, Saved, Tensor, Weight
 from edgepress.compress.models.legacy.state.weights import held_layer, is_seed, move
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ class _LeftBehindError(Exception):
     """Why the state can't be carried."""
 
 
-def carry_optimizer(model: Any, builder: Builder, saved: Saved) -> tuple[Any, list[str]]:
+def carry_optimizer(
+    model: keras.Model, builder: Builder, saved: Saved
+) -> tuple[keras.Optimizer | None, list[str]]:
     """Build the optimizer that a file holds, with its state.
 
     Args:
@@ -120,8 +125,8 @@ def _spec(given: Any) -> Mapping[str, Any]:
 
 
 def _carried(
-    model: Any, builder: Builder, saved: Saved, name: str, config: dict[str, Any]
-) -> tuple[Any, list[str]]:
+    model: keras.Model, builder: Builder, saved: Saved, name: str, config: dict[str, Any]
+) -> tuple[keras.Optimizer | None, list[str]]:
     if name not in OPTIMIZERS:
         raise _LeftBehindError("how it maps to Keras 3 isn't known")
     slots = OPTIMIZERS[name]
@@ -154,7 +159,9 @@ def _is_older(config: Mapping[str, Any]) -> bool:
     return "use_ema" not in config
 
 
-def _built(name: str, config: Mapping[str, Any], saved: Saved, model: Any) -> Any:
+def _built(
+    name: str, config: Mapping[str, Any], saved: Saved, model: keras.Model
+) -> keras.Optimizer:
     """A fresh optimizer of the saved settings, built on what the model trains."""
     import keras
 
@@ -247,7 +254,7 @@ class _TrainedWeights:
         _LeftBehindError: An element has no place of its own in the new model.
     """
 
-    def __init__(self, model: Any, builder: Builder, saved: Saved) -> None:
+    def __init__(self, model: keras.Model, builder: Builder, saved: Saved) -> None:
         self.saved: list[Weight] = []
         self.may_be_sorted = saved.keras.startswith(("1.", "2.0."))
         self.builder = builder
@@ -255,7 +262,9 @@ class _TrainedWeights:
         numbered = self._numbered(model, saved.weights)
         self.places = _places(model, builder, replace(saved, weights=numbered), self.count)
 
-    def _numbered(self, model: Any, weights: Mapping[str, LayerWeights]) -> dict[str, LayerWeights]:
+    def _numbered(
+        self, model: keras.Model, weights: Mapping[str, LayerWeights]
+    ) -> dict[str, LayerWeights]:
         """Numbers in the place of elements: of those that were trained, -1 for all others."""
         members = {member.name: member for member in self.builder.members[id(model)]}
         numbered: dict[str, LayerWeights] = {}
@@ -316,7 +325,7 @@ class _TrainedWeights:
             variable.assign(values[places])
 
 
-def _in_saved_order(model: Any, builder: Builder) -> list[Any]:
+def _in_saved_order(model: keras.Model, builder: Builder) -> list[Any]:
     """The trained variables in the order in which the old model had them: layer by layer."""
     found: dict[int, Any] = {}
     for member in builder.members[id(model)]:
@@ -330,7 +339,10 @@ def _in_saved_order(model: Any, builder: Builder) -> list[Any]:
 
 
 def _assign_by_place(
-    optimizer: Any, wanted: Mapping[str, Any], arrays: Sequence[Weight], variables: Sequence[Any]
+    optimizer: keras.Optimizer,
+    wanted: Mapping[str, Any],
+    arrays: Sequence[Weight],
+    variables: Sequence[Any],
 ) -> None:
     """Give an optimizer the slots of an archive, which has no names.
 
@@ -362,7 +374,7 @@ def _trained_count(member: Member, count: int) -> int:
     return count - len(fixed) if layer.trainable_weights else 0
 
 
-def _places(model: Any, builder: Builder, numbered: Saved, count: int) -> list[Tensor]:
+def _places(model: keras.Model, builder: Builder, numbered: Saved, count: int) -> list[Tensor]:
     """For each variable that is trained, the numbers of its elements."""
     found: dict[int, Tensor] = {}
     move(model, builder, numbered, lambda variable, array: found.update({id(variable): array}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,14 +14,18 @@ from edgepress.compress.models.legacy.formats.saved_model import LayerWeights, S
 from edgepress.compress.models.legacy.state import kernels
 from edgepress.compress.models.legacy.wiring.rewired_graph import Rewired
 
+if TYPE_CHECKING:
+    import keras
+
+
 Give = Callable[[Any, Tensor], None]
 
 
-def _assign(variable: Any, array: Tensor) -> None:
+def _assign(variable: keras.Variable, array: Tensor) -> None:
     variable.assign(array.astype(variable.dtype))
 
 
-def move(model: Any, builder: Builder, saved: Saved, give: Give = _assign) -> None:
+def move(model: keras.Model, builder: Builder, saved: Saved, give: Give = _assign) -> None:
     """Give a built model the saved weights.
 
     Args:
@@ -49,7 +53,7 @@ class _Mover:
         self.done: set[int] = set()
         self.given: set[int] = set()
 
-    def check(self, model: Any) -> None:
+    def check(self, model: keras.Model) -> None:
         """Refuse a model that would keep some of its random initial weights.
 
         Raises:
@@ -68,7 +72,9 @@ class _Mover:
                 "it was saved before the layers were built, or was cut short",
             )
 
-    def assign(self, name: str, variables: Sequence[Any], arrays: Sequence[Weight]) -> None:
+    def assign(
+        self, name: str, variables: Sequence[keras.Variable], arrays: Sequence[Weight]
+    ) -> None:
         """Give variables their arrays: in order where all shapes agree, else by name."""
         shapes = [tuple(v.shape) for v in variables]
         names = [kernels.leaf_name(v.name) for v in variables]
@@ -81,11 +87,11 @@ class _Mover:
             self.give(variable, np.asarray(array.value))
             self.given.add(id(variable))
 
-    def members(self, model: Any) -> list[Member]:
+    def members(self, model: keras.Model) -> list[Member]:
         """The layers of a built model, in the saved order; empty for a plain layer."""
         return self.builder.members.get(id(model), [])
 
-    def named(self, model: Any, weights: Mapping[str, LayerWeights]) -> None:
+    def named(self, model: keras.Model, weights: Mapping[str, LayerWeights]) -> None:
         """Move arrays that are grouped by layer name."""
         parts = self._flattened(self.members(model), weights)
         owners = [m for m in parts if _variables(m.layer)]
@@ -147,7 +153,7 @@ class _Mover:
             else:
                 self.leaf(member, layer, list(weights.arrays()))
 
-    def flat_model(self, model: Any, arrays: list[Weight], name: str) -> None:
+    def flat_model(self, model: keras.Model, arrays: list[Weight], name: str) -> None:
         """Move the arrays of a nested model, which old files hold in one list."""
         grouped = self._grouped(model, arrays)
         if grouped is None:
@@ -156,7 +162,7 @@ class _Mover:
             if member.name in grouped:
                 self.member(member, LayerWeights(flat=tuple(grouped[member.name])))
 
-    def _grouped(self, model: Any, arrays: list[Weight]) -> dict[str, list[Weight]] | None:
+    def _grouped(self, model: keras.Model, arrays: list[Weight]) -> dict[str, list[Weight]] | None:
         """Arrays by the layer that their names contain; None where names don't tell."""
         owners = {m.name: m for m in self.members(model) if _variables(m.layer)}
         # The arrays of a wrapped layer stand under the wrapper's name, or under its own.
@@ -176,7 +182,9 @@ class _Mover:
         )
         return grouped if fits else None
 
-    def _in_order(self, model: Any, arrays: list[Weight], name: str) -> dict[str, list[Weight]]:
+    def _in_order(
+        self, model: keras.Model, arrays: list[Weight], name: str
+    ) -> dict[str, list[Weight]]:
         """Arrays in the old order: what trains, layer by layer, then what doesn't."""
         owners = [m for m in self.members(model) if _variables(m.layer)]
         trained = [len(m.layer.trainable_weights) for m in owners]
@@ -193,7 +201,7 @@ class _Mover:
             first, rest = first[a:], rest[b:]
         return grouped
 
-    def tree(self, target: Any, weights: LayerWeights) -> None:
+    def tree(self, target: keras.Layer, weights: LayerWeights) -> None:
         """Move arrays that are grouped by attribute, as `.keras` archives do."""
         members = self.members(target)
         if members:
@@ -231,7 +239,7 @@ class _Mover:
             else:
                 self._tree_leaf(held_layer(member), weights)
 
-    def _tree_leaf(self, target: Any, weights: LayerWeights) -> None:
+    def _tree_leaf(self, target: keras.Layer, weights: LayerWeights) -> None:
         own = [*target._trainable_variables, *target._non_trainable_variables]
         if weights.own:
             own = [v for v in own if not is_seed(v)]
@@ -245,7 +253,7 @@ class _Mover:
             elif inner is not None and hasattr(inner, "_trainable_variables"):
                 self.tree(inner, child)
 
-    def leaf(self, member: Member, layer: Any, arrays: list[Weight]) -> None:
+    def leaf(self, member: Member, layer: keras.Layer, arrays: list[Weight]) -> None:
         """Move the arrays of a plain layer."""
         arrays = kernels.convert(member, layer, arrays, self.saved)
         self.assign(member.name, _variables(layer), arrays)
@@ -276,18 +284,18 @@ def _names(member: Member) -> list[str]:
     return [member.name, *([str(inner["name"])] if "name" in inner else [])]
 
 
-def _nested_model(layer: Any, known: Mapping[int, Any]) -> Any:
+def _nested_model(layer: keras.Layer, known: Mapping[int, Any]) -> keras.Model | None:
     """The model inside a TimeDistributed, where there is one."""
     inner = getattr(layer, "layer", None)
     return inner if inner is not None and id(inner) in known else None
 
 
-def is_seed(variable: Any) -> bool:
+def is_seed(variable: keras.Variable) -> bool:
     """Whether a variable is the state of a random generator."""
     return "seed_generator" in variable.path
 
 
-def _variables(layer: Any) -> list[Any]:
+def _variables(layer: keras.Layer) -> list[keras.Variable]:
     """A layer's variables in Keras's order, without the state of random generators."""
     return [v for v in layer.weights if not is_seed(v)] if layer is not None else []
 

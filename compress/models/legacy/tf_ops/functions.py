@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.tf_ops import images as images
@@ -13,6 +14,10 @@ from edgepress.compress.models.legacy.tf_ops import linear as linear
 from edgepress.compress.models.legacy.tf_ops import norms as norms
 from edgepress.compress.models.legacy.tf_ops import orders as orders
 from edgepress.compress.models.legacy.tf_ops import shapes as shapes
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 # Functions whose first argument is a list even when it holds one tensor.
 TAKE_LISTS = frozenset({"concat", "stack", "add_n", "parallel_stack", "concatenate"})
@@ -31,7 +36,7 @@ def like(value: Any, other: Any) -> Any:
 
 
 def _binary(name: str) -> Callable[..., Any]:
-    def call(x: Any = None, y: Any = None, a: Any = None, b: Any = None) -> Any:
+    def call(x: Any = None, y: Any = None, a: Any = None, b: Any = None) -> Tensor:
         from keras import ops
 
         left, right = (x if x is not None else a), (y if y is not None else b)
@@ -43,7 +48,7 @@ def _binary(name: str) -> Callable[..., Any]:
 
 
 def _unary(name: str) -> Callable[..., Any]:
-    def call(x: Any, dtype: Any = None) -> Any:
+    def call(x: Any, dtype: str | None = None) -> Tensor:
         from keras import ops
 
         if isinstance(x, np.ndarray | np.generic):
@@ -56,7 +61,9 @@ def _unary(name: str) -> Callable[..., Any]:
 
 
 def _reduction(name: str) -> Callable[..., Any]:
-    def call(x: Any, axis: Any = None, keepdims: bool = False, **old: Any) -> Any:
+    def call(
+        x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False, **old: Any
+    ) -> Tensor:
         from keras import ops
 
         axis = old.pop("reduction_indices", axis)
@@ -68,7 +75,7 @@ def _reduction(name: str) -> Callable[..., Any]:
 
 
 def _softmax(name: str) -> Callable[..., Any]:
-    def call(x: Any, axis: int | None = -1, dim: int | None = None) -> Any:
+    def call(x: Any, axis: int | None = -1, dim: int | None = None) -> Tensor:
         from keras import ops
 
         axis = dim if dim is not None else axis
@@ -77,7 +84,7 @@ def _softmax(name: str) -> Callable[..., Any]:
     return call
 
 
-def _add_n(values: Any) -> Any:
+def _add_n(values: Sequence[Tensor]) -> Tensor:
     total = values[0]
     for value in values[1:]:
         total = total + value
@@ -85,8 +92,8 @@ def _add_n(values: Any) -> Any:
 
 
 def _clip(
-    x: Any, clip_value_min: Any = None, clip_value_max: Any = None, **keras_names: Any
-) -> Any:
+    x: Tensor, clip_value_min: Any = None, clip_value_max: Any = None, **keras_names: Any
+) -> Tensor:
     from keras import ops
 
     low = keras_names.get("min_value", clip_value_min)
@@ -94,7 +101,7 @@ def _clip(
     return ops.clip(x, low, high)
 
 
-def _cast(x: Any, dtype: Any) -> Any:
+def _cast(x: Any, dtype: str | None) -> Tensor | NDArray[Any]:
     from keras import ops
 
     if isinstance(x, shapes.Size):
@@ -103,14 +110,14 @@ def _cast(x: Any, dtype: Any) -> Any:
 
 
 def _matmul(
-    a: Any = None,
-    b: Any = None,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
     transpose_a: bool = False,
     transpose_b: bool = False,
-    x: Any = None,
-    y: Any = None,
+    x: Tensor | None = None,
+    y: Tensor | None = None,
     **flags: Any,
-) -> Any:
+) -> Tensor:
     from keras import ops
 
     if any(flags.get(key) for key in ("adjoint_a", "adjoint_b")):
@@ -122,7 +129,7 @@ def _matmul(
     return ops.matmul(left, right)
 
 
-def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
+def _where(condition: Tensor, x: Tensor | None = None, y: Tensor | None = None) -> Tensor:
     from keras import ops
 
     if x is None or y is None:
@@ -130,49 +137,49 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     return ops.where(condition, like(x, y), like(y, x))
 
 
-def _leaky_relu(x: Any, alpha: float = 0.2) -> Any:
+def _leaky_relu(x: Tensor, alpha: float = 0.2) -> Tensor:
     from keras import ops
 
     return ops.leaky_relu(x, negative_slope=alpha)
 
 
-def _gelu(x: Any, approximate: bool = False) -> Any:
+def _gelu(x: Tensor, approximate: bool = False) -> Tensor:
     from keras import ops
 
     return ops.gelu(x, approximate=approximate)
 
 
 def _relu(
-    x: Any, alpha: float = 0.0, max_value: Any = None, threshold: float = 0.0, **_n: Any
-) -> Any:
+    x: Tensor, alpha: float = 0.0, max_value: Any = None, threshold: float = 0.0, **_n: Any
+) -> Tensor:
     import keras
 
     return keras.activations.relu(x, negative_slope=alpha, max_value=max_value, threshold=threshold)
 
 
-def _silu(x: Any, beta: float = 1.0) -> Any:
+def _silu(x: Tensor, beta: float = 1.0) -> Tensor:
     from keras import ops
 
     return ops.silu(x) if beta == 1.0 else x * ops.sigmoid(beta * x)
 
 
-def _squared_difference(x: Any, y: Any) -> Any:
+def _squared_difference(x: Tensor, y: Tensor) -> Tensor:
     from keras import ops
 
     return ops.square(ops.subtract(like(x, y), like(y, x)))
 
 
-def _identity(x: Any, **_flags: Any) -> Any:
+def _identity(x: Tensor, **_flags: Any) -> Tensor:
     return x
 
 
-def _divide_no_nan(x: Any, y: Any) -> Any:
+def _divide_no_nan(x: Tensor, y: Tensor) -> Tensor:
     from keras import ops
 
     return ops.divide_no_nan(like(x, y), like(y, x))
 
 
-def _bias_add(x: Any, bias: Any, data_format: Any = None) -> Any:
+def _bias_add(x: Tensor, bias: Any, data_format: Any = None) -> Tensor:
     from keras import ops
 
     values = like(bias, x)
@@ -181,13 +188,13 @@ def _bias_add(x: Any, bias: Any, data_format: Any = None) -> Any:
     return ops.add(x, values)
 
 
-def _crelu(x: Any, axis: int = -1) -> Any:
+def _crelu(x: Tensor, axis: int = -1) -> Tensor:
     from keras import ops
 
     return ops.relu(ops.concatenate([x, -x], axis=axis))
 
 
-def _hard_sigmoid(x: Any) -> Any:
+def _hard_sigmoid(x: Tensor) -> Tensor:
     from edgepress.compress.models.compat_layers.activations import keras2_hard_sigmoid
 
     return keras2_hard_sigmoid(x)

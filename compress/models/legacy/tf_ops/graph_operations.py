@@ -6,13 +6,17 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.tf_ops import functions as f
 from edgepress.compress.models.legacy.tf_ops import shapes as shapes
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 _DTYPES = {
     "DT_FLOAT": "float32",
@@ -124,7 +128,7 @@ def _simple(name: str) -> Callable[..., Any]:
 
 
 def _reduce(name: str) -> Callable[..., Any]:
-    def call(node: Node, x: Any, axis: Any) -> Any:
+    def call(node: Node, x: Tensor, axis: int | Sequence[int] | None) -> Any:
         keep = node.number("keep_dims", False)
         axis = _list(axis)
         return f.FUNCTIONS[name](x, axis=axis, keepdims=keep)
@@ -132,7 +136,7 @@ def _reduce(name: str) -> Callable[..., Any]:
     return call
 
 
-def _strided(node: Node, x: Any, begin: Any, end: Any, strides: Any) -> Any:
+def _strided(node: Node, x: Tensor, begin: Any, end: Any, strides: Any) -> Any:
     """Python slicing as TensorFlow encodes it: four masks over begin, end and stride."""
     masks = {
         key: node.number(f"{key}_mask", 0)
@@ -162,7 +166,7 @@ def _strided(node: Node, x: Any, begin: Any, end: Any, strides: Any) -> Any:
     return shapes.index_tensor(x, tuple(index))
 
 
-def _slice(node: Node, x: Any, begin: Any, size: Any) -> Any:
+def _slice(node: Node, x: Tensor, begin: Any, size: Any) -> Any:
     pairs = zip(_list(begin), _list(size), strict=True)
     return x[tuple(slice(b, None if n == -1 else b + n) for b, n in pairs)]
 
@@ -185,7 +189,7 @@ def _inner(node: Node, key: str) -> list[int]:
     return values[2:] if _format(node) == "channels_first" else values[1:-1]
 
 
-def _conv(node: Node, x: Any, kernel: Any) -> Any:
+def _conv(node: Node, x: Tensor, kernel: Any) -> Any:
     from keras import ops
 
     return ops.conv(
@@ -198,7 +202,7 @@ def _conv(node: Node, x: Any, kernel: Any) -> Any:
     )
 
 
-def _depthwise(node: Node, x: Any, kernel: Any) -> Any:
+def _depthwise(node: Node, x: Tensor, kernel: Any) -> Any:
     from keras import ops
 
     return ops.depthwise_conv(
@@ -212,7 +216,7 @@ def _depthwise(node: Node, x: Any, kernel: Any) -> Any:
 
 
 def _pool(name: str) -> Callable[..., Any]:
-    def call(node: Node, x: Any) -> Any:
+    def call(node: Node, x: Tensor) -> Any:
         from keras import ops
 
         return getattr(ops, name)(
@@ -226,31 +230,31 @@ def _pool(name: str) -> Callable[..., Any]:
     return call
 
 
-def _squeeze(node: Node, x: Any) -> Any:
+def _squeeze(node: Node, x: Tensor) -> Any:
     from keras import ops
 
     axes = node.numbers("squeeze_dims") or node.numbers("axis")
     return ops.squeeze(x, axis=tuple(axes) if axes else None)
 
 
-def _matmul(node: Node, a: Any, b: Any) -> Any:
+def _matmul(node: Node, a: Tensor, b: Tensor) -> Any:
     left = node.number("transpose_a", False) or node.number("adj_x", False)
     right = node.number("transpose_b", False) or node.number("adj_y", False)
     return f.FUNCTIONS["matmul"](a, b, transpose_a=left, transpose_b=right)
 
 
-def _cast(node: Node, x: Any) -> Any:
+def _cast(node: Node, x: Tensor) -> Any:
     return f.FUNCTIONS["cast"](x, _DTYPES[node.text("DstT", "DT_FLOAT")])
 
 
-def _gather(node: Node, x: Any, indices: Any, axis: Any = 0) -> Any:
+def _gather(node: Node, x: Tensor, indices: Any, axis: int | Sequence[int] | None = 0) -> Any:
     from keras import ops
 
     return ops.take(x, indices, axis=int(np.asarray(axis)))
 
 
 def _running(name: str) -> Callable[..., Any]:
-    def call(node: Node, x: Any, axis: Any) -> Any:
+    def call(node: Node, x: Tensor, axis: int | Sequence[int] | None) -> Any:
         flags = {key: node.number(key, False) for key in ("exclusive", "reverse")}
         return f.FUNCTIONS[name](x, axis=_list(axis), **flags)
 
@@ -258,18 +262,18 @@ def _running(name: str) -> Callable[..., Any]:
 
 
 def _resize(name: str) -> Callable[..., Any]:
-    def call(node: Node, x: Any, size: Any) -> Any:
+    def call(node: Node, x: Tensor, size: Any) -> Any:
         grid = {key: node.number(key, False) for key in ("align_corners", "half_pixel_centers")}
         return f.FUNCTIONS[name](x, _list(size), **grid)
 
     return call
 
 
-def _pad(node: Node, x: Any, paddings: Any, value: Any = 0) -> Any:
+def _pad(node: Node, x: Tensor, paddings: Any, value: Any = 0) -> Any:
     return f.FUNCTIONS["pad"](x, _list(paddings), constant_values=value)
 
 
-def _mirror(node: Node, x: Any, paddings: Any) -> Any:
+def _mirror(node: Node, x: Tensor, paddings: Any) -> Any:
     return f.FUNCTIONS["pad"](x, _list(paddings), mode=node.text("mode", "REFLECT"))
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.tf_ops.shapes import inner_sizes
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
+
 _GRAY = (0.2989, 0.587, 0.114)
 
 
-def resize(x: Any, size: Any, method: str = "bilinear", **flags: Any) -> Any:
+def resize(x: Tensor, size: Sequence[int], method: str = "bilinear", **flags: Any) -> Tensor:
     """`tf.image.resize`."""
     from keras import ops
 
@@ -23,7 +28,7 @@ def resize(x: Any, size: Any, method: str = "bilinear", **flags: Any) -> Any:
     return ops.image.resize(x, size, interpolation=method, data_format="channels_last")
 
 
-def resize_bilinear(x: Any, size: Any, **flags: Any) -> Any:
+def resize_bilinear(x: Tensor, size: Sequence[int], **flags: Any) -> Tensor:
     """`tf.compat.v1.image.resize_bilinear`, on whichever of the three grids.
 
     Raises:
@@ -36,7 +41,7 @@ def resize_bilinear(x: Any, size: Any, **flags: Any) -> Any:
     return x
 
 
-def resize_nearest_neighbor(x: Any, size: Any, **flags: Any) -> Any:
+def resize_nearest_neighbor(x: Tensor, size: Sequence[int], **flags: Any) -> Tensor:
     """`tf.compat.v1.image.resize_nearest_neighbor`, on whichever of the three grids."""
     from keras import ops
 
@@ -51,7 +56,7 @@ def resize_nearest_neighbor(x: Any, size: Any, **flags: Any) -> Any:
     return x
 
 
-def _grid(x: Any, axis: int, target: int, corners: bool) -> Any:
+def _grid(x: Tensor, axis: int, target: int, corners: bool) -> NDArray[Any]:
     """Where TensorFlow 1 looks in an axis of the image for each place of the result.
 
     Source: TensorFlow's CalculateResizeScale and LegacyScaler.
@@ -66,7 +71,7 @@ def _grid(x: Any, axis: int, target: int, corners: bool) -> Any:
     return np.arange(target, dtype=np.float32) * np.float32(scale)
 
 
-def _interpolated(x: Any, axis: int, target: int, corners: bool) -> Any:
+def _interpolated(x: Tensor, axis: int, target: int, corners: bool) -> Tensor:
     from keras import ops
 
     places = _grid(x, axis, target, corners)
@@ -78,14 +83,14 @@ def _interpolated(x: Any, axis: int, target: int, corners: bool) -> Any:
     return lower + (upper - lower) * share
 
 
-def grayscale(x: Any) -> Any:
+def grayscale(x: Tensor) -> Tensor:
     """Red, green and blue to luminance; the axis stays."""
     from keras import ops
 
     return ops.sum(x * np.asarray(_GRAY, np.float32), axis=-1, keepdims=True)
 
 
-def central_crop(x: Any, central_fraction: float) -> Any:
+def central_crop(x: Tensor, central_fraction: float) -> Tensor:
     """The middle of an image of known size."""
     margins = [int((n - n * central_fraction) / 2) for n in _sizes(x)]
     rows, columns = (slice(m, n - m) for m, n in zip(margins, _sizes(x), strict=True))
@@ -93,14 +98,14 @@ def central_crop(x: Any, central_fraction: float) -> Any:
 
 
 def crop_to_bounding_box(
-    x: Any, offset_height: int, offset_width: int, target_height: int, target_width: int
-) -> Any:
+    x: Tensor, offset_height: int, offset_width: int, target_height: int, target_width: int
+) -> Tensor:
     """A window of an image."""
     rows = slice(offset_height, offset_height + target_height)
     return x[:, rows, offset_width : offset_width + target_width]
 
 
-def crop_or_pad(x: Any, target_height: int, target_width: int) -> Any:
+def crop_or_pad(x: Tensor, target_height: int, target_width: int) -> Tensor:
     """The middle of an image, with zeros around it where it is too small."""
     from keras import ops
 
@@ -114,7 +119,7 @@ def crop_or_pad(x: Any, target_height: int, target_width: int) -> Any:
     return ops.pad(x[:, rows, columns], [[0, 0], *sides, [0, 0]])
 
 
-def standardize(x: Any) -> Any:
+def standardize(x: Tensor) -> Tensor:
     """Each image to a mean of 0 and a deviation of 1 (at least 1/√values)."""
     from keras import ops
 
@@ -124,7 +129,7 @@ def standardize(x: Any) -> Any:
     return (x - ops.mean(x, axis=axes, keepdims=True)) / deviation
 
 
-def adjust_contrast(x: Any, contrast_factor: float) -> Any:
+def adjust_contrast(x: Tensor, contrast_factor: float) -> Tensor:
     """Scale the distance to each channel's mean."""
     from keras import ops
 
@@ -132,19 +137,19 @@ def adjust_contrast(x: Any, contrast_factor: float) -> Any:
     return (x - mean) * contrast_factor + mean
 
 
-def adjust_brightness(x: Any, delta: float) -> Any:
+def adjust_brightness(x: Tensor, delta: float) -> Tensor:
     """Add to every value."""
     return x + delta
 
 
-def transposed(image: Any) -> Any:
+def transposed(image: Tensor) -> Tensor:
     """Swap rows and columns."""
     from keras import ops
 
     return ops.swapaxes(image, -3, -2)
 
 
-def rotated(image: Any, k: int = 1) -> Any:
+def rotated(image: Tensor, k: int = 1) -> Tensor:
     """Turn by 90 degrees, `k` times against the clock."""
     from keras import ops
 
@@ -152,10 +157,10 @@ def rotated(image: Any, k: int = 1) -> Any:
     return ops.rot90(image, k=k, axes=axes)
 
 
-def colours(name: str) -> Callable[[Any], Any]:
+def colours(name: str) -> Tensor:
     """Change the colour space of images with the channels last."""
 
-    def call(images: Any) -> Any:
+    def call(images: Tensor) -> Tensor:
         from keras import ops
 
         return getattr(ops.image, name)(images, data_format="channels_last")
@@ -163,7 +168,9 @@ def colours(name: str) -> Callable[[Any], Any]:
     return call
 
 
-def extract_patches(x: Any, sizes: Any, strides: Any, rates: Any, padding: str) -> Any:
+def extract_patches(
+    x: Tensor, sizes: Sequence[int], strides: Sequence[int], rates: Sequence[int], padding: str
+) -> Tensor:
     """Windows of an image, each flat along the channels."""
     from keras import ops
 
@@ -180,7 +187,7 @@ def extract_patches(x: Any, sizes: Any, strides: Any, rates: Any, padding: str) 
     )
 
 
-def _sizes(x: Any) -> tuple[int, int]:
+def _sizes(x: Tensor) -> tuple[int, int]:
     """Rows and columns.
 
     Raises:

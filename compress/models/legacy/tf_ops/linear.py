@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.tf_ops.shapes import channels_first, inner_sizes
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
 
-def _array(value: Any) -> Any:
+
+def _array(value: Any) -> NDArray[Any] | Tensor:
     """A saved constant as an array; tensors stay as they are."""
     return np.asarray(value, np.float32) if isinstance(value, list) else value
 
 
-def tensordot(x: Any, b: Any, axes: Any) -> Any:
+def tensordot(x: Tensor, b: Tensor, axes: int | Sequence[int] | None) -> Tensor:
     """Sum the products along axes of both."""
     from keras import ops
 
     return ops.tensordot(x, _array(b), axes=axes)
 
 
-def einsum(*_operands: Any) -> Any:
+def einsum(*_operands: Any) -> Tensor:
     """Refused: tf.keras stores only the equation, not the tensors.
 
     Raises:
@@ -36,7 +40,7 @@ def einsum(*_operands: Any) -> Any:
     )
 
 
-def matvec(a: Any, b: Any, transpose_a: bool = False, **flags: Any) -> Any:
+def matvec(a: Tensor, b: Tensor, transpose_a: bool = False, **flags: Any) -> Tensor:
     """Multiply matrices by vectors."""
     from keras import ops
 
@@ -47,14 +51,14 @@ def matvec(a: Any, b: Any, transpose_a: bool = False, **flags: Any) -> Any:
     return ops.squeeze(ops.matmul(left, ops.expand_dims(right, -1)), axis=-1)
 
 
-def matrix_transpose(x: Any, conjugate: bool = False) -> Any:
+def matrix_transpose(x: Tensor, conjugate: bool = False) -> Tensor:
     """Swap the last two axes."""
     from keras import ops
 
     return ops.swapaxes(x, -1, -2)
 
 
-def cross(a: Any, b: Any) -> Any:
+def cross(a: Tensor, b: Tensor) -> Tensor:
     """The cross product along the last axis."""
     from keras import ops
 
@@ -66,7 +70,7 @@ def _main_one(flags: dict[str, Any]) -> None:
         raise InputError("diagonals beside the main one can't be converted", "use k=0")
 
 
-def diagonal(x: Any, **flags: Any) -> Any:
+def diagonal(x: Tensor, **flags: Any) -> Tensor:
     """The diagonal of the last two axes."""
     from keras import ops
 
@@ -74,7 +78,7 @@ def diagonal(x: Any, **flags: Any) -> Any:
     return ops.diagonal(x, axis1=-2, axis2=-1)
 
 
-def diagonal_matrix(x: Any, **flags: Any) -> Any:
+def diagonal_matrix(x: Tensor, **flags: Any) -> Tensor:
     """Matrices whose diagonal is the last axis, and zero elsewhere."""
     from keras import ops
 
@@ -82,14 +86,14 @@ def diagonal_matrix(x: Any, **flags: Any) -> Any:
     return ops.expand_dims(x, -1) * np.eye(x.shape[-1], dtype=str(x.dtype))
 
 
-def trace(x: Any) -> Any:
+def trace(x: Tensor) -> Tensor:
     """The sum of the diagonal of the last two axes."""
     from keras import ops
 
     return ops.sum(diagonal(x), axis=-1)
 
 
-def band_part(x: Any, num_lower: int, num_upper: int) -> Any:
+def band_part(x: Tensor, num_lower: int, num_upper: int) -> Tensor:
     """Keep a band around the diagonal of the last two axes; -1 keeps the whole half."""
     rows, columns = x.shape[-2:]
     if rows is None or columns is None:
@@ -100,21 +104,23 @@ def band_part(x: Any, num_lower: int, num_upper: int) -> Any:
     return x * (lower & upper).astype(np.float32)
 
 
-def batch_flatten(x: Any) -> Any:
+def batch_flatten(x: Tensor) -> Tensor:
     """All axes but the first in one."""
     from keras import ops
 
     return ops.reshape(x, (-1, int(np.prod(x.shape[1:]))))
 
 
-def convolution(name: str) -> Callable[..., Any]:
+def convolution(name: str) -> Tensor:
     """The function of `keras.ops` of a name, called with TensorFlow's arguments.
 
     Args:
         name: "conv" or "depthwise_conv".
     """
 
-    def call(x: Any, filters: Any = None, strides: Any = 1, padding: Any = None, **old: Any) -> Any:
+    def call(
+        x: Tensor, filters: Any = None, strides: Any = 1, padding: Any = None, **old: Any
+    ) -> Tensor:
         from keras import ops
 
         kernel = filters if filters is not None else old.get("filter")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
 
-def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, dim: Any = None) -> Any:
+
+def l2_normalize(
+    x: Tensor, axis: int | Sequence[int] | None = None, epsilon: float = 1e-12, dim: Any = None
+) -> Tensor:
     """Scale to a length of 1 along axes."""
     from keras import ops
 
@@ -17,7 +23,12 @@ def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, dim: Any = No
     return x * ops.rsqrt(ops.maximum(square, epsilon))
 
 
-def norm(x: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = False) -> Any:
+def norm(
+    x: Tensor,
+    ord: Any = "euclidean",
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+) -> Tensor:
     """The length along axes: the sum of magnitudes, or the root of the sum of squares."""
     from keras import ops
 
@@ -29,7 +40,7 @@ def norm(x: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = Fals
     raise InputError(f"tf.norm with ord={ord} can't be converted", "use ord 1 or 2")
 
 
-def clip_by_norm(x: Any, clip_norm: Any, axes: Any = None) -> Any:
+def clip_by_norm(x: Tensor, clip_norm: Any, axes: int | Sequence[int] | None = None) -> Tensor:
     """Shorten what is longer than a length along axes."""
     from keras import ops
 
@@ -37,8 +48,8 @@ def clip_by_norm(x: Any, clip_norm: Any, axes: Any = None) -> Any:
 
 
 def response(
-    x: Any, depth_radius: int = 5, bias: float = 1, alpha: float = 1, beta: float = 0.5
-) -> Any:
+    x: Tensor, depth_radius: int = 5, bias: float = 1, alpha: float = 1, beta: float = 0.5
+) -> Tensor:
     """Local response normalisation over the last axis.
 
     Source: Krizhevsky et al., "ImageNet Classification", 2012, as TensorFlow defines it.
@@ -51,12 +62,12 @@ def response(
     return x / ops.power(bias + alpha * total, beta)
 
 
-def euclidean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def euclidean(x: Tensor, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
     """The root of the sum of squares."""
     return norm(x, axis=axis, keepdims=keepdims)
 
 
-def normalize(x: Any, ord: Any = "euclidean", axis: Any = None) -> Any:
+def normalize(x: Tensor, ord: Any = "euclidean", axis: int | Sequence[int] | None = None) -> Tensor:
     """The tensor scaled to a length of 1, and its length."""
     size = norm(x, ord, axis, keepdims=True)
     return x / size, size

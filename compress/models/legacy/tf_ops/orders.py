@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.tf_ops import shapes as shapes
 
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
 
-def arg(name: str) -> Callable[..., Any]:
+
+def arg(name: str) -> Tensor:
     """Where the largest or smallest value along an axis is."""
 
-    def call(x: Any, axis: Any = None, output_type: Any = None, dimension: Any = None) -> Any:
+    def call(
+        x: Tensor,
+        axis: int | Sequence[int] | None = None,
+        output_type: Any = None,
+        dimension: Any = None,
+    ) -> Tensor:
         from keras import ops
 
         axis = dimension if axis is None else axis
@@ -21,10 +29,10 @@ def arg(name: str) -> Callable[..., Any]:
     return call
 
 
-def cumulative(name: str) -> Callable[..., Any]:
+def cumulative(name: str) -> Tensor:
     """Running sums or products, also from the end and without the entry itself."""
 
-    def call(x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Any:
+    def call(x: Tensor, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Tensor:
         from keras import ops
 
         x = ops.flip(x, axis=axis) if reverse else x
@@ -39,28 +47,30 @@ def cumulative(name: str) -> Callable[..., Any]:
     return call
 
 
-def sort(x: Any, axis: int = -1, direction: str = "ASCENDING") -> Any:
+def sort(x: Tensor, axis: int = -1, direction: str = "ASCENDING") -> Tensor:
     """Values in order along an axis."""
     from keras import ops
 
     return ops.sort(x, axis=axis) if direction == "ASCENDING" else -ops.sort(-x, axis=axis)
 
 
-def argsort(x: Any, axis: int = -1, direction: str = "ASCENDING", **_stable: Any) -> Any:
+def argsort(x: Tensor, axis: int = -1, direction: str = "ASCENDING", **_stable: Any) -> Tensor:
     """The places of values in their order along an axis."""
     from keras import ops
 
     return ops.cast(ops.argsort(x if direction == "ASCENDING" else -x, axis=axis), "int32")
 
 
-def top_k(x: Any, k: int = 1, sorted: bool = True) -> Any:
+def top_k(x: Tensor, k: int = 1, sorted: bool = True) -> Tensor:
     """The largest values of the last axis and their places."""
     from keras import ops
 
     return ops.top_k(x, k, sorted=sorted)
 
 
-def one_hot(x: Any, depth: int | None = None, num_classes: int | None = None, **rest: Any) -> Any:
+def one_hot(
+    x: Tensor, depth: int | None = None, num_classes: int | None = None, **rest: Any
+) -> Tensor:
     """A new last axis that is 1 at the given place."""
     from keras import ops
 
@@ -69,7 +79,12 @@ def one_hot(x: Any, depth: int | None = None, num_classes: int | None = None, **
     return ops.one_hot(x, depth if depth is not None else num_classes)
 
 
-def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = "int64") -> Any:
+def count_nonzero(
+    x: Tensor,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    dtype: str | None = "int64",
+) -> Tensor:
     """How many values along axes aren't zero."""
     from keras import ops
 

@@ -6,13 +6,18 @@ Arguments have TensorFlow's names; `tf_functions.FUNCTIONS` lists them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    from edgepress.compress.keras_types import Tensor
+
 
 _COMPUTED = "computed"
 
@@ -39,14 +44,14 @@ class Size:
         return Size(tuple(entries) if arrays[0].ndim else entries[0])
 
     @staticmethod
-    def _entry(function: Callable[..., Any], values: Any) -> Any:
+    def _entry(function: Callable[..., Any], values: Sequence[int | str | None]) -> int | str:
         """One number of the result."""
         if any(v is None or v == _COMPUTED for v in values):
             return _COMPUTED
         return np.asarray(function(*values)).item()
 
 
-def sizes(value: Any, x: Any = None) -> list[int]:
+def sizes(value: Any, x: Tensor | None = None) -> list[int]:
     """A shape argument with the one open entry as -1.
 
     Args:
@@ -70,7 +75,7 @@ def sizes(value: Any, x: Any = None) -> list[int]:
     return found
 
 
-def number(value: Size) -> Any:
+def number(value: Size) -> NDArray[Any]:
     """A size as a number, a shape as an array.
 
     Raises:
@@ -93,13 +98,13 @@ def slices(saved: Any) -> Any:
     return saved
 
 
-def getitem(x: Any, slice_spec: Any = None) -> Any:
+def getitem(x: Tensor | Size, slice_spec: Any = None) -> Tensor | Size:
     """Index a tensor, or a shape."""
     index = slices(slice_spec)
     return Size(x.value[index]) if isinstance(x, Size) else index_tensor(x, index)
 
 
-def index_tensor(x: Any, index: Any) -> Any:
+def index_tensor(x: Tensor, index: Any) -> Tensor:
     """Index a tensor; new axes are added behind the slicing, where Keras 3 can't mix them.
 
     Args:
@@ -127,12 +132,12 @@ def index_tensor(x: Any, index: Any) -> Any:
     return x
 
 
-def shape_of(x: Any, **_flags: Any) -> Size:
+def shape_of(x: Tensor, **_flags: Any) -> Size:
     """The shape of a tensor."""
     return Size(tuple(x.shape))
 
 
-def concat(values: Any, axis: int = -1) -> Any:
+def concat(values: Sequence[Tensor], axis: int = -1) -> Tensor:
     """Join tensors, or shapes."""
     from keras import ops
 
@@ -141,7 +146,7 @@ def concat(values: Any, axis: int = -1) -> Any:
     return ops.concatenate(values, axis=axis)
 
 
-def stack(values: Any, axis: int = 0) -> Any:
+def stack(values: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Stack tensors on a new axis, or sizes to a shape."""
     from keras import ops
 
@@ -150,21 +155,21 @@ def stack(values: Any, axis: int = 0) -> Any:
     return ops.stack(values, axis=axis)
 
 
-def reshape(x: Any, shape: Any) -> Any:
+def reshape(x: Tensor, shape: Any) -> Tensor:
     """Reshape; one size may be open."""
     from keras import ops
 
     return ops.reshape(x, sizes(shape, x))
 
 
-def transpose(x: Any, perm: Any = None, conjugate: bool = False) -> Any:
+def transpose(x: Tensor, perm: Sequence[int] | None = None, conjugate: bool = False) -> Tensor:
     """Permute the axes."""
     from keras import ops
 
     return ops.transpose(x, axes=perm)
 
 
-def squeeze(x: Any, axis: Any = None, squeeze_dims: Any = None) -> Any:
+def squeeze(x: Tensor, axis: int | Sequence[int] | None = None, squeeze_dims: Any = None) -> Tensor:
     """Remove axes of size 1."""
     from keras import ops
 
@@ -172,14 +177,14 @@ def squeeze(x: Any, axis: Any = None, squeeze_dims: Any = None) -> Any:
     return ops.squeeze(x, axis=tuple(axis) if isinstance(axis, list) else axis)
 
 
-def expand(x: Any, axis: int | None = None, dim: int | None = None) -> Any:
+def expand(x: Tensor, axis: int | None = None, dim: int | None = None) -> Tensor:
     """Insert an axis of size 1."""
     from keras import ops
 
     return ops.expand_dims(x, axis=axis if axis is not None else dim)
 
 
-def split(x: Any, num_or_size_splits: Any, axis: int = 0, num: Any = None) -> Any:
+def split(x: Tensor, num_or_size_splits: Any, axis: int = 0, num: Any = None) -> list[Tensor]:
     """Split into equal parts, or into parts of given sizes."""
     from keras import ops
 
@@ -188,7 +193,7 @@ def split(x: Any, num_or_size_splits: Any, axis: int = 0, num: Any = None) -> An
     return ops.split(x, num_or_size_splits, axis=axis)
 
 
-def unstack(x: Any, num: Any = None, axis: int = 0) -> Any:
+def unstack(x: Tensor | Size, num: Any = None, axis: int = 0) -> list[Tensor] | list[Size]:
     """Split along an axis and remove it."""
     from keras import ops
 
@@ -197,7 +202,9 @@ def unstack(x: Any, num: Any = None, axis: int = 0) -> Any:
     return ops.unstack(x, num, axis)
 
 
-def pad(x: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Any:
+def pad(
+    x: Tensor, paddings: Sequence[Sequence[int]], mode: str = "CONSTANT", constant_values: Any = 0
+) -> Tensor:
     """Pad with a constant, or by reflection."""
     from keras import ops
 
@@ -206,14 +213,16 @@ def pad(x: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0)
     return ops.pad(x, paddings, mode=mode, **value)
 
 
-def tile(x: Any, multiples: Any = None, n: Any = None) -> Any:
+def tile(x: Tensor, multiples: Any = None, n: Any = None) -> Tensor:
     """Repeat the whole tensor along each axis."""
     from keras import ops
 
     return ops.tile(x, multiples if multiples is not None else n)
 
 
-def gather(x: Any, indices: Any, axis: Any = None, **_flags: Any) -> Any:
+def gather(
+    x: Tensor, indices: Any, axis: int | Sequence[int] | None = None, **_flags: Any
+) -> Tensor:
     """Take entries along an axis."""
     from keras import ops
 
@@ -222,7 +231,7 @@ def gather(x: Any, indices: Any, axis: Any = None, **_flags: Any) -> Any:
     )
 
 
-def broadcast(x: Any, shape: Any) -> Any:
+def broadcast(x: Tensor, shape: Any) -> Tensor:
     """Repeat along axes of size 1 up to a shape; open sizes are those of the tensor."""
     from keras import ops
 
@@ -235,7 +244,13 @@ def broadcast(x: Any, shape: Any) -> Any:
     return ops.tile(x, [a // b if b == 1 and a not in (None, -1) else 1 for a, b in pairs])
 
 
-def strided(x: Any, begin: Any, end: Any, strides: Any = None, **masks: Any) -> Any:
+def strided(
+    x: Tensor,
+    begin: Sequence[int],
+    end: Sequence[int],
+    strides: Sequence[int] | None = None,
+    **masks: Any,
+) -> Tensor:
     """Slice with a step along each axis.
 
     Raises:
@@ -247,14 +262,14 @@ def strided(x: Any, begin: Any, end: Any, strides: Any = None, **masks: Any) -> 
     return x[tuple(slice(*part) for part in zip(begin, end, steps, strict=True))]
 
 
-def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
+def repeat(x: Tensor, repeats: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Repeat entries along an axis."""
     from keras import ops
 
     return ops.repeat(x, repeats, axis=axis)
 
 
-def dtype_name(dtype: Any) -> str:
+def dtype_name(dtype: str | None) -> str:
     """The name of a saved dtype ("float32", "<dtype: 'float32'>")."""
     text = dtype if isinstance(dtype, str) else str(np.dtype(dtype))
     return text.removeprefix("<dtype: '").removesuffix("'>")
@@ -265,10 +280,12 @@ def channels_first(flags: Mapping[str, Any]) -> bool:
     return str(flags.get("data_format") or "").startswith("NC")
 
 
-def pool(name: str) -> Callable[..., Any]:
+def pool(name: str) -> Tensor:
     """A pooling function with TensorFlow's arguments."""
 
-    def call(x: Any, ksize: Any, strides: Any = None, padding: str = "VALID", **flags: Any) -> Any:
+    def call(
+        x: Tensor, ksize: Any, strides: Any = None, padding: str = "VALID", **flags: Any
+    ) -> Tensor:
         from keras import ops
 
         first = channels_first(flags)
@@ -293,7 +310,7 @@ def inner_sizes(value: Any, rank: int, first: bool) -> tuple[int, ...]:
     return tuple(value) if len(value) == rank else tuple(value[2:] if first else value[1:-1])
 
 
-def depth_to_space(x: Any, block_size: int, data_format: str = "NHWC") -> Any:
+def depth_to_space(x: Tensor, block_size: int, data_format: str = "NHWC") -> Tensor:
     """Channels to square blocks of pixels (channels last)."""
     from keras import ops
 
@@ -304,7 +321,7 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "NHWC") -> Any:
     return ops.reshape(x, (-1, rows * block_size, columns * block_size, left))
 
 
-def space_to_depth(x: Any, block_size: int, data_format: str = "NHWC") -> Any:
+def space_to_depth(x: Tensor, block_size: int, data_format: str = "NHWC") -> Tensor:
     """Square blocks of pixels to channels (channels last)."""
     from keras import ops
 
@@ -315,10 +332,10 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "NHWC") -> Any:
     return ops.reshape(x, (-1, rows, columns, depth * block_size**2))
 
 
-def flip(axis: int) -> Callable[..., Any]:
+def flip(axis: int) -> Tensor:
     """A function that mirrors an image along an axis."""
 
-    def call(x: Any) -> Any:
+    def call(x: Tensor) -> Tensor:
         from keras import ops
 
         return ops.flip(x, axis=axis)
@@ -326,13 +343,15 @@ def flip(axis: int) -> Callable[..., Any]:
     return call
 
 
-def cut(x: Any, begin: Any, size: Any) -> Any:
+def cut(x: Tensor, begin: Any, size: Any) -> Tensor:
     """A part from `begin`, of a given size; -1 is the rest."""
     pairs = zip(begin, size, strict=True)
     return x[tuple(slice(b, None if n == -1 else b + n) for b, n in pairs)]
 
 
-def reverse(x: Any, axis: Any = None, axes: Any = None) -> Any:
+def reverse(
+    x: Tensor, axis: int | Sequence[int] | None = None, axes: int | Sequence[int] | None = None
+) -> Tensor:
     """Reverse the order along axes."""
     from keras import ops
 
@@ -340,7 +359,7 @@ def reverse(x: Any, axis: Any = None, axes: Any = None) -> Any:
     return ops.flip(x, axis=tuple(axis) if isinstance(axis, list) else axis)
 
 
-def roll(x: Any, shift: Any, axis: Any) -> Any:
+def roll(x: Tensor, shift: Any, axis: int | Sequence[int] | None) -> Tensor:
     """Shift entries along an axis, around its end."""
     from keras import ops
 

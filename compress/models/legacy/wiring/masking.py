@@ -6,23 +6,28 @@ reaches every later layer as an argument of its call.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
 
 _MERGES = ("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract")
 
 
-def mask_of(tensor: Any) -> Any:
+def mask_of(tensor: Any) -> keras.KerasTensor | None:
     """The mask that a symbolic tensor carries, or None."""
     return getattr(tensor, "_keras_mask", None)
 
 
-def merges_masked(layer: Any, inputs: Any) -> bool:
+def merges_masked(layer: keras.Layer, inputs: Any) -> bool:
     """Whether a layer merges tensors of which some carry a mask."""
     known = type(layer).__name__ in _MERGES and isinstance(inputs, list)
     return known and any(mask_of(tensor) is not None for tensor in inputs)
 
 
-def merge(layer: Any, inputs: list[Any]) -> Any:
+def merge(layer: keras.Layer, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
     """Merge as Keras 2 did: values as they are, steps kept that every mask keeps.
 
     Keras 3 multiplies what is masked by one, and keeps the steps that any mask keeps.
@@ -43,7 +48,9 @@ def merge(layer: Any, inputs: list[Any]) -> Any:
     return output
 
 
-def name_apart(name: str, tensors: list[Any], known: set[int], named: bool = False) -> None:
+def name_apart(
+    name: str, tensors: Sequence[keras.KerasTensor], known: set[int], named: bool = False
+) -> None:
     """Name what was recorded for tensors and their masks so that no layer's name is taken.
 
     Args:

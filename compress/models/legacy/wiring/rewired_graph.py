@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.models.legacy.wiring.wiring import call_layer
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Rewired:
@@ -14,16 +17,16 @@ class Rewired:
         layer: The Keras 3 layer.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: keras.Layer) -> None:
         self.layer = layer
         self.name = layer.name
 
     @property
-    def weights(self) -> Any:
+    def weights(self) -> list[keras.Variable]:
         """The layer's."""
         return self.layer.weights
 
-    def apply(self, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
+    def apply(self, inputs: Any, arguments: dict[str, Any]) -> list[keras.KerasTensor]:
         """Call the layer on symbolic tensors."""
         raise NotImplementedError
 
@@ -31,7 +34,7 @@ class Rewired:
 class CausalAttention(Rewired):
     """An attention layer that was saved as causal: today that is an argument of its call."""
 
-    def apply(self, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
+    def apply(self, inputs: Any, arguments: dict[str, Any]) -> list[keras.KerasTensor]:
         """Call the layer on symbolic tensors."""
         return call_layer(self.layer, inputs, {**arguments, "use_causal_mask": True})
 
@@ -39,7 +42,7 @@ class CausalAttention(Rewired):
 class TimeMajor(Rewired):
     """A recurrent layer whose first axis was time: its input and output are turned."""
 
-    def apply(self, inputs: Any, arguments: dict[str, Any]) -> list[Any]:
+    def apply(self, inputs: Any, arguments: dict[str, Any]) -> list[keras.KerasTensor]:
         """Turn, call, turn back."""
         from keras import ops
 

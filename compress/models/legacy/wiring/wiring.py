@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.legacy.wiring.masking import mask_of
+
+if TYPE_CHECKING:
+    import keras
+
 
 _CONSTANT = "_CONSTANT_VALUE"
 _NOTHING = object()
@@ -129,7 +133,9 @@ def _arguments(node: Any, names: set[str]) -> dict[str, Any]:
     return {}
 
 
-def call_layer(layer: Any, inputs: Any, arguments: Mapping[str, Any]) -> list[Any]:
+def call_layer(
+    layer: keras.Layer, inputs: Any, arguments: Mapping[str, Any]
+) -> list[keras.KerasTensor]:
     """Call a Keras 3 layer as the old one was called.
 
     Args:
@@ -159,7 +165,7 @@ def call_layer(layer: Any, inputs: Any, arguments: Mapping[str, Any]) -> list[An
     return list(keras.tree.flatten(output))
 
 
-def crops_everything(layer: Any, inputs: Any) -> bool:
+def crops_everything(layer: keras.Layer, inputs: Any) -> bool:
     """Whether a cropping layer leaves nothing: old Keras allowed that, Keras 3 refuses."""
     cropping = getattr(layer, "cropping", None)
     if not type(layer).__name__.startswith("Cropping") or cropping is None:
@@ -173,7 +179,7 @@ def crops_everything(layer: Any, inputs: Any) -> bool:
     )
 
 
-def crop(layer: Any, inputs: Any) -> Any:
+def crop(layer: keras.Layer, inputs: Any) -> Any:
     """Crop by slicing."""
     pairs = [layer.cropping] if isinstance(layer.cropping[0], int) else layer.cropping
     first = getattr(layer, "data_format", "") == "channels_first"
@@ -181,5 +187,5 @@ def crop(layer: Any, inputs: Any) -> Any:
     return _one(inputs)[(*every, *(slice(a, -b if b else None) for a, b in pairs))]
 
 
-def _one(inputs: Any) -> Any:
+def _one(inputs: Any) -> keras.KerasTensor:
     return inputs[0] if isinstance(inputs, list) else inputs

@@ -24,6 +24,8 @@ from edgepress.deploy.cli.options import (
     spec_from,
     spec_options,
 )
+from edgepress.deploy.cli.table_layouts import BENCHMARK
+from edgepress.deploy.cli.tables import table_options
 from edgepress.deploy.specs.benchmark import BenchmarkSpec
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
 )
 @data_options(required=False, skip=("augment",))
 @output_options(required=False, help="Also write the JSON document to this file.")
+@table_options(*BENCHMARK)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -89,6 +92,7 @@ def command(values: Values) -> None:
     from edgepress.deploy.benchmarking.benchmark import benchmark
     from edgepress.deploy.cli.benchmark_display import show_benchmark
     from edgepress.deploy.cli.gate import names_of, open_gate
+    from edgepress.deploy.versions import made_by
 
     names = names_of(values)
     gate = open_gate(values, names)
@@ -102,7 +106,7 @@ def command(values: Values) -> None:
             seed=values["seed"],
             progress=progress,
         )
-    document = {**result.to_json(), "directory": str(Path.cwd())}
+    document = {**result.to_json(), "directory": str(Path.cwd()), **made_by()}
     try:
         found = gate.hold(document) if gate else GateResult(())
     finally:

@@ -6,12 +6,18 @@ import click
 
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import GroupWithExamples
 from edgepress.deploy.cli.options import Values, common_options, keyword_values
+from edgepress.deploy.cli.tables import Layout, show_table
+from edgepress.deploy.cli.valid_names import DEVICE
+
+_DEVICES = Layout(("name", "address"))
+_CHECKED = Layout(("part", "found"))
 
 
-@click.group()
+@click.group(cls=GroupWithExamples)
 def command() -> None:
-    """List, name and check devices for `benchmark --device`."""
+    """List, name and check devices for "benchmark --device"."""
 
 
 @command.command("list")
@@ -26,7 +32,7 @@ def list_command(values: Values) -> None:
     if values["as_json"]:
         display.print_json({"file": str(devices_file()), "devices": devices})
         return
-    display.print_table("Devices", ["name", "address"], list(devices.items()))
+    show_table(_DEVICES, "Devices", list(devices.items()))
     click.echo(f"file: {devices_file()}")
     click.echo(
         "addresses: ssh://user@host:port  adb:SERIAL?benchmark_model=FILE  mcu:tflm"
@@ -54,7 +60,7 @@ def add_command(values: Values) -> None:
 
 
 @command.command("remove")
-@click.argument("name")
+@click.argument("name", type=DEVICE)
 @common_options
 @keyword_values
 def remove_command(values: Values) -> None:
@@ -68,8 +74,8 @@ def remove_command(values: Values) -> None:
     click.echo(f"'{values['name']}' is no longer in {path}")
 
 
-@command.command("check")
-@click.argument("device")
+@command.command("check", short_help="Check that DEVICE is ready.")
+@click.argument("device", type=DEVICE)
 @click.option("--bootstrap", metavar="FOLDER", help="Wheels to install on a board for the check.")
 @common_options
 @keyword_values
@@ -82,6 +88,7 @@ def check_command(values: Values) -> None:
         display.print_json(check.to_json())
     elif check.ok:
         rows = [[k, v] for k, v in check.environment.items() if v not in (None, "")]
-        display.print_table(f"{check.device} is ready ({check.seconds:.1f} s)", ["", ""], rows)
+        title = f"{check.device} is ready ({check.seconds:.1f} s)"
+        show_table(_CHECKED, title, rows, {"part": "", "found": ""})
     if not check.ok:
         raise DeviceError(f"'{check.device}' is not ready: {check.problem}", check.cure)

@@ -26,7 +26,14 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
+from edgepress.deploy.cli.tables import Layout, show_table, table_options
 from edgepress.deploy.specs.export import ExportSpec
+
+_FILES = Layout(
+    ("file", "bytes", "gzip", "zstd", "verified", "largest error", "error", "tolerance",
+     "agreement", "metric", "source's"),
+    ("bytes", "verified", "metric", "agreement", "source's", "error", "tolerance", "gzip"),
+)  # fmt: skip
 
 
 @click.command(cls=SectionedCommand)
@@ -38,6 +45,7 @@ from edgepress.deploy.specs.export import ExportSpec
     rename={**ExportSpec.flags, "graph_batch": "graph-batch"},
     aliases={"graph_batch": ("batch",)},
 )
+@table_options(_FILES)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -105,24 +113,30 @@ def _reason(refused: dict[str, Any]) -> str:
 
 def show_export(document: dict[str, Any]) -> None:
     """The files as a table, and what was left out."""
-    rows = []
+    from edgepress.benchmarks.number_format import bytes_text, metric_text, significant
+
+    def number(value: float | None) -> str | None:
+        return None if value is None else significant(value)
+
+    rows, metrics = [], set[str]()
     for artifact in document["artifacts"]:
         verified = artifact["verified"] or {}
-        agreement = verified.get("agreement")
-        weakest = _weakest(verified)
+        weakest, metric = _weakest(verified), verified.get("metric")
+        metrics |= {metric} if metric else set()
         rows.append(
-            [artifact["path"], artifact["bytes"], artifact["gzip_bytes"], artifact["zstd_bytes"],
-             "verified" if verified else "not verified", verified.get("max_abs_error"),
-             weakest.get("error"), weakest.get("tolerance"),
-             None if agreement is None else display.percent(agreement), verified.get("value"),
-             verified.get("source_value")]
+            [artifact["path"], bytes_text(artifact["bytes"]), bytes_text(artifact["gzip_bytes"]),
+             bytes_text(artifact["zstd_bytes"]), "✓ verified" if verified else "not verified",
+             number(verified.get("max_abs_error")), number(weakest.get("error")),
+             number(weakest.get("tolerance")), display.percent(verified.get("agreement")),
+             metric_text(metric, verified.get("value")),
+             metric_text(metric, verified.get("source_value"))]
         )  # fmt: skip
-    display.print_table(
+    show_table(
+        _FILES,
         "Exported files, each compared with its source",
-        ["file", "bytes", "gzip", "zstd", "", "max error", "error", "tolerance", "agreement",
-         "metric", "source's"],
         rows,
-    )  # fmt: skip
+        {"verified": "", "metric": metrics.pop() if len(metrics) == 1 else "metric"},
+    )
     for line in dict.fromkeys(_definitions(document["artifacts"])):
         click.echo(line)
     for note in document["notes"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +22,23 @@ from edgepress.deploy.cli.options import (
     open_noted,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.table_layouts import OUTPUTS, show_outputs
+from edgepress.deploy.cli.tables import Layout, show_table, table_options
+
+_FIGURES = Layout(("figure", "value"))
+_OUTPUTS = Layout(
+    ("output", "error", "tolerance", "what", "agreement", "share of", "failed"),
+    ("agreement", "error", "tolerance", "failed"),
+)
+_LAYERS = Layout(
+    ("layer", "type", "SQNR", "largest error", "likely cause"),
+    ("SQNR", "largest error", "likely cause"),
+)
+
+if TYPE_CHECKING:
+    from edgepress.compress.specs.recipe import DataSpec
+    from edgepress.deploy.sources.source import Source
+    from edgepress.deploy.verification.layerwise import LayerReport
 
 
 @click.command(cls=SectionedCommand)
@@ -32,6 +49,7 @@ from edgepress.deploy.cli.quiet import load_frameworks
     "--layers", is_flag=True, help="Compare layer by layer and name the first that differs."
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Plot of --layers, a .png file.")
+@table_options(_FIGURES, _OUTPUTS, _LAYERS, OUTPUTS)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -64,35 +82,47 @@ def command(values: Values) -> None:
         layers = {"layers": report.to_json()} if report else {}
         display.print_json({**result.to_json(), **layers})
     else:
-        display.print_table(
-            f"{artifact} against {values['model']}, {result.samples:,} samples",
-            ["", "value"],
-            [
-                ["largest difference", result.max_abs_error],
-                ["mean difference", result.mean_abs_error],
-                ["tolerance", result.tolerance],
-                ["agreement", display.percent(result.agreement)],
-                [f"{result.metric or 'metric'} of the file", result.value],
-                [f"{result.metric or 'metric'} of the source", result.source_value],
-                ["verdict", "verified" if result.passed else "failed"],
-            ],
-        )
-        display.print_outputs([vars(row) for row in result.metrics], ["source", "file"])
-        _show_outputs(result)
+        _show(values, result)
         if report:
             _show_layers(report)
     if not result.passed:
         raise CheckFailed(f"'{artifact}' differs from its source: {result.reason}")
 
 
+def _show(values: Values, result: Agreement) -> None:
+    from edgepress.benchmarks.number_format import counted, metric_text, significant
+
+    metric = result.metric or "metric"
+    figures = [
+        ["largest difference", significant(result.max_abs_error)],
+        ["mean difference", significant(result.mean_abs_error)],
+        ["tolerance", significant(result.tolerance)],
+        ["agreement", display.percent(result.agreement)],
+        [f"{metric} of the file", metric_text(metric, result.value)],
+        [f"{metric} of the source", metric_text(metric, result.source_value)],
+        ["verdict", "✓ verified" if result.passed else "✗ failed"],
+    ]
+    show_table(
+        _FIGURES,
+        f"{values['artifact']} against {values['model']}, {counted(result.samples, 'sample')}",
+        figures if result.metric else [row for row in figures if not row[0].startswith("metric")],
+        {"figure": ""},
+    )
+    show_outputs([vars(row) for row in result.metrics], ("source", "file"))
+    _show_outputs(result)
+
+
 def _show_outputs(result: Agreement) -> None:
     """A row for each output, what its figures mean, and the class that lost most."""
-    display.print_table(
+    from edgepress.benchmarks.number_format import counted, share_text, significant
+
+    show_table(
+        _OUTPUTS,
         "Output by output",
-        ["output", "error", "tolerance", "what", "agreement", "share of", "failed"],
         [
             [
-                o.name, o.error, o.tolerance, o.bounded, display.percent(o.agreement), o.definition,
+                o.name, significant(o.error), significant(o.tolerance), o.bounded,
+                display.percent(o.agreement), o.definition,
                 ", ".join(o.slices) if o.slices else ("" if o.passed else "all"),
             ]
             for o in result.outputs
@@ -104,12 +134,15 @@ def _show_outputs(result: Agreement) -> None:
     if worst is not None:
         click.echo(
             f"class that lost most: '{worst.name}' of output '{worst.output}', recall"
-            f" {worst.source_recall:.4f} to {worst.recall:.4f} of {worst.samples:,} (95 % interval"
-            f" of the fall {worst.low:.4f} to {worst.high:.4f})"
+            f" {share_text(worst.source_recall)} to {share_text(worst.recall)} of"
+            f" {counted(worst.samples, 'sample')} (95 % interval of the fall"
+            f" {share_text(worst.low)} to {share_text(worst.high)})"
         )
 
 
-def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> Any:
+def _compare_layers(
+    model: Source, artifact: Path, data: DataSpec | None, values: Values
+) -> LayerReport:
     from edgepress.deploy.verification.layerwise import compare_layers, draw_layers
 
     report = compare_layers(model, artifact, data, seed=values["seed"])
@@ -118,11 +151,16 @@ def _compare_layers(model: Any, artifact: Path, data: Any, values: Values) -> An
     return report
 
 
-def _show_layers(report: Any) -> None:
-    display.print_table(
+def _show_layers(report: LayerReport) -> None:
+    from edgepress.benchmarks.number_format import significant
+
+    show_table(
+        _LAYERS,
         f"Layer by layer; below {report.threshold_db:.0f} dB a layer differs",
-        ["layer", "type", "SQNR dB", "max error", "likely cause"],
-        [[r.layer, r.type, r.sqnr_db, r.max_abs_error, r.cause] for r in report.layers],
+        [
+            [r.layer, r.type, f"{r.sqnr_db:.1f} dB", significant(r.max_abs_error), r.cause]
+            for r in report.layers
+        ],
     )
     if report.fused:
         click.echo(f"fused into a neighbour: {', '.join(report.fused)}")

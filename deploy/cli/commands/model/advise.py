@@ -18,6 +18,9 @@ from edgepress.deploy.cli.options import (
     model_argument,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.tables import Layout, show_table, table_options
+
+_ADVICE = Layout(("setting", "value", "because"))
 
 
 @click.command(cls=SectionedCommand)
@@ -28,6 +31,7 @@ from edgepress.deploy.cli.quiet import load_frameworks
     type=click.Choice(["similar", "different"]),
     help="Whether the task resembles the one MODEL was trained for; measured by default.",
 )
+@table_options(_ADVICE)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -42,10 +46,10 @@ def command(values: Values) -> None:
     if values["as_json"]:
         display.print_json(document)
         return
-    display.print_table(
+    show_table(
+        _ADVICE,
         f"Fine-tuning {values['model']}: {document['samples_per_class']:.0f} samples a class,"
         f" task {document['similarity']}",
-        ["setting", "value", "because"],
         [[line["setting"], _text(line["value"]), line["reason"]] for line in document["lines"]],
     )
     click.echo("as options: edgepress finetune … " + " ".join(_options(document["finetune"])))

@@ -34,6 +34,8 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
 from edgepress.deploy.cli.supervised.training_state import going_on, state_folder, training_state
+from edgepress.deploy.cli.table_layouts import BEFORE_AFTER, OUTPUTS, show_outputs
+from edgepress.deploy.cli.tables import show_table, table_options
 
 
 @click.command(cls=SectionedCommand)
@@ -44,6 +46,7 @@ from edgepress.deploy.cli.supervised.training_state import going_on, state_folde
 )
 @spec_options(FinetuneSpec)
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint of a stopped call.")
+@table_options(BEFORE_AFTER, OUTPUTS)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -55,6 +58,7 @@ def command(values: Values) -> None:
         check_output(beside, values["force"], inputs=read_by(values))
     supervise(replace(going_on(output), again=spec.distribute != "multi-worker"))
     load_frameworks(values["verbose"], _joining(spec))
+    from edgepress.benchmarks.number_format import counted
     from edgepress.compress import load, open_data, save
     from edgepress.compress.kernel.files import write_json
     from edgepress.compress.training import finetune_as
@@ -67,7 +71,8 @@ def command(values: Values) -> None:
         display.say(f"note: {warning}")
     chief = _is_chief(spec)
     with _state(output, values["resume"], chief) as state, display.ConsoleProgress() as progress:
-        progress.stage(f"fine-tune for {spec.epochs} epochs ({dataset.task.text()})")
+        epochs = counted(spec.epochs, "epoch")
+        progress.stage(f"fine-tune for {epochs} ({dataset.task.text()})")
         result = finetune_as(
             spec,
             model,
@@ -127,12 +132,19 @@ def _show(values: Values, document: dict[str, Any], output: Path) -> None:
     if values["as_json"]:
         display.print_json(document)
         return
-    display.print_table(
+    from edgepress.benchmarks.number_format import metric_change, metric_text
+
+    metric, before, after = document["metric"], document["before"], document["after"]
+    show_table(
+        BEFORE_AFTER,
         f"Fine-tuned {values['model']}",
-        ["", "before", "after"],
-        [[f"{document['metric']} ({document['split']})", document["before"], document["after"]]],
-    )
-    display.print_outputs(document["metrics"], ["before", "after"])
+        [
+            [f"{metric} ({document['split']})", metric_text(metric, before),
+             metric_text(metric, after), metric_change(metric, before, after)]
+        ],
+        {"figure": ""},
+    )  # fmt: skip
+    show_outputs(document["metrics"], ("before", "after"))
     told = [d for d in document.get("diagnosis", []) if d["advice"] not in document["notes"]]
     for note in [*document["notes"], *map(_advice, told)]:
         click.echo(f"note: {note}")

@@ -19,13 +19,32 @@ from edgepress.deploy.cli.options import (
     open_noted,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.tables import Layout, show_table, table_options
+from edgepress.deploy.cli.valid_names import RUNTIME
+
+_LAYERS = Layout(
+    ("layer", "type", "parameters", "MACs", "trainable", "sparsity", "coded bytes"),
+    ("type", "parameters", "MACs", "sparsity"),
+)
+_GROUPS = Layout(
+    ("group", "channels", "layers", "prunable", "reason"), ("channels", "prunable", "layers")
+)
+_OPERATORS = Layout(
+    ("operator", "type", "parameters", "MACs", "bytes", "weights", "gives", "shape", "sparsity"),
+    ("type", "MACs", "bytes", "weights", "shape"),
+)
+_TENSORS = Layout(
+    ("tensor", "side", "shape", "type", "scale", "zero point"),
+    ("side", "shape", "type", "scale", "zero point"),
+)
 
 
 @click.command(cls=SectionedCommand)
 @model_argument
 @click.option(
-    "--runtime", help="List the operators that this runtime lacks: tflm, litert or onnxruntime."
+    "--runtime", type=RUNTIME, metavar="NAME", help="List the operators that this runtime lacks."
 )
+@table_options(_LAYERS, _GROUPS, _OPERATORS, _TENSORS)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -47,34 +66,29 @@ def command(values: Values) -> None:
     if values["as_json"]:
         display.print_json(found)
     elif "kind" not in found:
-        _show_keras(values["model"], found)
+        show_keras(values["model"], found)
     else:
         _show_file(values["model"], found)
 
 
-def _show_keras(name: str, found: dict[str, Any]) -> None:
-    display.print_table(
-        f"{name}: {found['params']:,} parameters ({found['trainable_params']:,}"
-        f" trainable), {found['macs']:,} MACs, {found['bytes']:,} bytes,"
-        f" sparsity {found['sparsity']:.1%}, kernels coded by frequency"
-        f" {found['entropy_bytes']:,} bytes",
-        ["layer", "type", "params", "macs", "trainable", "sparsity", "coded bytes"],
+def show_keras(name: str, found: dict[str, Any]) -> None:
+    """The layers of a Keras model and its channel groups."""
+    from edgepress.benchmarks.number_format import bytes_text, count_text, whole
+
+    show_table(
+        _LAYERS,
+        f"{name}: {_totals(found)}, {whole(found['trainable_params'])} trainable, kernels coded by"
+        f" frequency {bytes_text(found['entropy_bytes'])}",
         [
-            [
-                layer["name"],
-                layer["type"],
-                layer["params"],
-                layer["macs"],
-                layer["trainable"],
-                display.percent(layer["sparsity"]),
-                layer["entropy_bytes"],
-            ]
+            [layer["name"], layer["type"], count_text(layer["params"]), count_text(layer["macs"]),
+             layer["trainable"], display.percent(layer["sparsity"]),
+             bytes_text(layer["entropy_bytes"])]
             for layer in found["layers"]
         ],
-    )
-    display.print_table(
+    )  # fmt: skip
+    show_table(
+        _GROUPS,
         "Channel groups: what is removed together",
-        ["group", "channels", "layers", "prunable", "reason"],
         [
             [g["id"], g["channels"], ", ".join(g["layers"]), g["prunable"], g["reason"] or ""]
             for g in found["groups"]
@@ -86,29 +100,32 @@ def _show_keras(name: str, found: dict[str, Any]) -> None:
         )
 
 
+def _totals(found: dict[str, Any]) -> str:
+    """The figures of a whole model; parameters and bytes are exact."""
+    from edgepress.benchmarks.number_format import count_text, counted, share_text
+
+    return (
+        f"{counted(found['params'], 'parameter')}, {count_text(found['macs'])} MACs,"
+        f" {counted(found['bytes'], 'byte')}, sparsity {share_text(found['sparsity'])}"
+    )
+
+
 def _show_file(name: str, found: dict[str, Any]) -> None:
-    display.print_table(
-        f"{name}, {found['kind']}, {found['quantize']}: {found['params']:,} parameters,"
-        f" {found['macs']:,} MACs, {found['bytes']:,} bytes, sparsity {found['sparsity']:.1%}",
-        ["operator", "type", "params", "macs", "bytes", "weights", "gives", "shape", "sparsity"],
+    from edgepress.benchmarks.number_format import bytes_text, count_text
+
+    show_table(
+        _OPERATORS,
+        f"{name}, {found['kind']}, {found['quantize']}: {_totals(found)}",
         [
-            [
-                layer["name"][-60:],
-                layer["type"],
-                layer["params"],
-                layer["macs"],
-                layer["bytes"],
-                layer["weights"],
-                layer["dtype"],
-                _sizes(layer["shape"]),
-                display.percent(layer["sparsity"]),
-            ]
+            [layer["name"][-60:], layer["type"], count_text(layer["params"]),
+             count_text(layer["macs"]), bytes_text(layer["bytes"]), layer["weights"],
+             layer["dtype"], _sizes(layer["shape"]), display.percent(layer["sparsity"])]
             for layer in found["layers"]
         ],
-    )
-    display.print_table(
+    )  # fmt: skip
+    show_table(
+        _TENSORS,
         "What it takes and gives",
-        ["tensor", "", "shape", "type", "scale", "zero point"],
         [
             [t["name"], side, _sizes(t["shape"]), t["dtype"], t["scale"], t["zero_point"]]
             for side in ("inputs", "outputs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,6 +33,19 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
 from edgepress.deploy.cli.supervised.training_state import going_on, training_state
+from edgepress.deploy.cli.table_layouts import BEFORE_AFTER, OUTPUTS, show_outputs
+from edgepress.deploy.cli.tables import Layout, show_table, table_options
+
+_REMOVED = Layout(
+    ("group", "layers", "removed", "of", "multiple"), ("removed", "of", "layers", "multiple")
+)
+_PINNED = Layout(("layer", "why"))
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgepress.compress.data import Dataset
+    from edgepress.compress.specs.recipe import DataSpec
 
 
 @click.command(cls=SectionedCommand)
@@ -52,6 +65,7 @@ from edgepress.deploy.cli.supervised.training_state import going_on, training_st
 @click.option(
     "--explain", metavar="LAYER", help="Explain why channels of LAYER are removed, and exit."
 )
+@table_options(BEFORE_AFTER, OUTPUTS, _REMOVED, _PINNED)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -97,7 +111,7 @@ def command(values: Values) -> None:
     _check_drop(spec, dataset, result)
 
 
-def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
+def _preview(values: Values, spec: PruneSpec, data: DataSpec | None) -> None:
     """The plan, or the explanation of one layer; nothing is built or written."""
     if not isinstance(spec, ChannelsSpec):
         raise click.UsageError("--dry-run and --explain are for --structure channels")
@@ -109,6 +123,7 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
     if values["explain"]:
         _explain(values, spec, model, dataset)
         return
+    from edgepress.benchmarks.number_format import count_text
     from edgepress.compress.pruning_run import uncounted_notes
     from edgepress.compress.structure import make_plan
     from edgepress.deploy.benchmarking.measurers import instruments_for
@@ -121,10 +136,10 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
     if values["as_json"]:
         display.print_json(plan.to_json())
         return
-    display.print_table(
-        f"Plan for {values['model']}: MACs {plan.macs[0]:,} to {plan.macs[1]:,}, parameters"
-        f" {plan.params[0]:,} to {plan.params[1]:,}",
+    macs, params = (" to ".join(map(count_text, pair)) for pair in (plan.macs, plan.params))
+    show_table(
         _REMOVED,
+        f"Plan for {values['model']}: MACs {macs}, parameters {params}",
         [_row(r) for r in plan.removals()],
     )
     for measured in plan.measured:
@@ -133,7 +148,9 @@ def _preview(values: Values, spec: PruneSpec, data: Any) -> None:
         click.echo(f"note: {note}")
 
 
-def _explain(values: Values, spec: ChannelsSpec, model: Any, dataset: Any) -> None:
+def _explain(
+    values: Values, spec: ChannelsSpec, model: keras.Model, dataset: Dataset | None
+) -> None:
     from edgepress.compress.structure.explanation import explain
     from edgepress.deploy.benchmarking.measurers import instruments_for
 
@@ -151,37 +168,58 @@ def _show(values: Values, result: PruneResult, output: Path) -> None:
     if values["as_json"]:
         display.print_json({**result.to_json(), "output": {"path": str(output), **_sizes(output)}})
         return
-    before, after = result.before, result.after
-    rows: list[list[Any]] = [
-        [name, getattr(before, name), getattr(after, name),
-         display.change(getattr(before, name), getattr(after, name))]
-        for name in ("params", "macs", "bytes")
-    ]  # fmt: skip
-    if before.metric is not None:
-        rows.append([f"{before.metric} ({before.split})", before.value, after.value, ""])
-    display.print_table(f"Pruned {values['model']}", ["", "before", "after", "change"], rows)
-    display.print_outputs([vars(row) for row in result.metrics], ["before", "after"])
+    from edgepress.benchmarks.number_format import bytes_text, share_text
+
+    _show_figures(values, result)
+    show_outputs([vars(row) for row in result.metrics], ("before", "after"))
     removed = [_row(r) for r in result.removed if r.removed]
     if removed:
-        display.print_table("Removed", _REMOVED, removed)
+        show_table(_REMOVED, "Removed", removed)
     if result.pinned:
         pinned = [[p.layer, p.reason] for p in result.pinned]
-        display.print_table("Kept as they are", ["layer", "why"], pinned)
+        show_table(_PINNED, "Kept as they are", pinned)
     for measured in result.measured:
         click.echo(measured.line())
     for note in result.notes:
         click.echo(f"note: {note}")
-    sizes = _sizes(output)
+    sizes = {name: bytes_text(size) for name, size in _sizes(output).items()}
     click.echo(
-        f"zeros among kernel weights: {result.sparsity:.2%}; wrote {output}: {sizes['bytes']:,}"
-        f" bytes, gzip {sizes['gzip_bytes']:,}, zstd {sizes['zstd_bytes']:,}"
+        f"zeros among kernel weights: {share_text(result.sparsity)}; wrote {output}:"
+        f" {sizes['bytes']}, gzip {sizes['gzip_bytes']}, zstd {sizes['zstd_bytes']}"
     )
 
 
-_REMOVED = ("group", "layers", "removed", "of", "left is a multiple of")
+def _show_figures(values: Values, result: PruneResult) -> None:
+    """The table before and after, in the words of a run's page."""
+    from edgepress.benchmarks.number_format import (
+        bytes_text,
+        change_text,
+        count_text,
+        metric_change,
+        metric_text,
+    )
+
+    before, after = result.before, result.after
+    rows = [
+        [title, text(getattr(before, name)), text(getattr(after, name)),
+         change_text(getattr(before, name), getattr(after, name))]
+        for name, title, text in (
+            ("params", "parameters", count_text),
+            ("macs", "MACs", count_text),
+            ("bytes", "weights", bytes_text),
+        )
+    ]  # fmt: skip
+    metric = before.metric
+    if metric is not None:
+        rows.append(
+            [f"{metric} ({before.split})", metric_text(metric, before.value),
+             metric_text(metric, after.value), metric_change(metric, before.value, after.value)]
+        )  # fmt: skip
+    show_table(BEFORE_AFTER, f"Pruned {values['model']}", rows, {"figure": ""})
 
 
 def _row(removed: Removed) -> list[Any]:
+    """A channel group in the columns of `_REMOVED`; what is left is a multiple of the last."""
     return [
         removed.group,
         ", ".join(removed.layers),
@@ -202,7 +240,7 @@ def _sizes(path: Path) -> dict[str, int]:
     }
 
 
-def _check_drop(spec: PruneSpec, dataset: Any, result: PruneResult) -> None:
+def _check_drop(spec: PruneSpec, dataset: Dataset | None, result: PruneResult) -> None:
     from edgepress.compress.data.metrics import fallen
 
     if spec.max_drop is None or dataset is None:

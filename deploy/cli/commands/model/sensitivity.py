@@ -22,7 +22,10 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
+from edgepress.deploy.cli.tables import Layout, show_table, table_options
 from edgepress.deploy.cli.valid_names import CHANNEL_CRITERION
+
+_GROUPS = Layout(("group", "removed", "metric", "change", "MACs saved"))
 
 
 @click.command(cls=SectionedCommand)
@@ -40,6 +43,7 @@ from edgepress.deploy.cli.valid_names import CHANNEL_CRITERION
     help="Importance criterion.",
 )
 @click.option("--samples", default=1000, show_default=True, help="Most samples to measure on.")
+@table_options(_GROUPS)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -68,15 +72,20 @@ def command(values: Values) -> None:
     if values["as_json"]:
         display.print_json(document)
         return
-    display.print_table(
-        f"{found.metric} of {values['model']}: {found.before:.4f} on {found.samples} samples"
-        f" ({found.split})",
-        ["group", "removed", found.metric, "drop", "MACs saved"],
+    from edgepress.benchmarks.number_format import counted, metric_change, metric_text
+
+    metric, before = found.metric, found.before
+    show_table(
+        _GROUPS,
+        f"{metric} of {values['model']}: {metric_text(metric, before)} on"
+        f" {counted(found.samples, 'sample')} ({found.split})",
         [
-            [row.group, f"{row.ratio:.0%}", row.value, row.drop, display.percent(row.macs)]
+            [row.group, f"{100 * row.ratio:.0f} %", metric_text(metric, row.value),
+             metric_change(metric, before, row.value), display.percent(row.macs)]
             for row in found.rows
         ],
-    )
+        {"metric": metric},
+    )  # fmt: skip
     if output is not None:
         click.echo(f"wrote {output}")
 

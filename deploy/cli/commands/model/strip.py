@@ -36,7 +36,9 @@ def command(values: Values) -> None:
     if values["as_json"]:
         display.print_json({"output": str(output), **document})
         return
+    from edgepress.benchmarks.number_format import bytes_text, counted, share_text
+
     click.echo(
-        f"wrote {output}: {found['params']:,} parameters, {output.stat().st_size:,} bytes,"
-        f" sparsity {found['sparsity']:.2%}"
+        f"wrote {output}: {counted(found['params'], 'parameter')},"
+        f" {bytes_text(output.stat().st_size)}, sparsity {share_text(found['sparsity'])}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from edgepress.compress.kernel.files import atomic_output, write_json
@@ -24,6 +26,10 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
 from edgepress.deploy.cli.supervised.training_state import going_on, training_state
+from edgepress.deploy.cli.tables import Layout, show_table, table_options
+from edgepress.deploy.cli.valid_names import NamedValue
+
+_STEPS = Layout(("step", "metric", "trainable", "took", "layers"), ("metric", "trainable", "took"))
 
 
 @click.command("unfreeze-search", cls=SectionedCommand)
@@ -31,10 +37,15 @@ from edgepress.deploy.cli.supervised.training_state import going_on, training_st
 @data_options(required=True)
 @output_options(help="Folder for the best model, the table (search.json) and the plot.")
 @click.option(
-    "--strategies", default="", help="Compare these strategies instead, as top,middle,bottom,all."
+    "--strategies",
+    default="",
+    type=NamedValue(lambda: {"": ("top", "middle", "bottom", "all")}),
+    metavar="NAME,…",
+    help="Compare these strategies instead.",
 )
 @spec_options(FinetuneSpec, skip=NOT_OF_SEARCH)
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint of a stopped call.")
+@table_options(_STEPS)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -64,17 +75,25 @@ def command(values: Values) -> None:
     if values["as_json"]:
         display.print_json(document)
         return
-    columns = list(document["steps"][0])
-    display.print_table(
+    _show(values, document)
+
+
+def _show(values: Values, document: dict[str, Any]) -> None:
+    from edgepress.benchmarks.number_format import count_text, metric_text, seconds_text
+
+    metric = document["metric"]
+    show_table(
+        _STEPS,
         f"Depths tried on {values['model']}",
-        columns,
-        [[_text(step[c]) for c in columns] for step in document["steps"]],
-    )
+        [
+            [step["name"], metric_text(metric, step["value"]), count_text(step["trainable_params"]),
+             seconds_text(step["seconds"]), ", ".join(step["unfrozen"])]
+            for step in document["steps"]
+        ],
+        {"metric": f"{metric} (val)"},
+    )  # fmt: skip
     click.echo(
-        f"best: {document['best']}; {document['metric']} ({document['split']})"
-        f" {document['before']:.4f} before, {document['after']:.4f} after; wrote {output}"
+        f"best: {document['best']}; {metric} ({document['split']})"
+        f" {metric_text(metric, document['before'])} before,"
+        f" {metric_text(metric, document['after'])} after; wrote {values['output']}"
     )
-
-
-def _text(value: object) -> object:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value

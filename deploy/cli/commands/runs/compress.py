@@ -28,6 +28,8 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.run_work import run_work
 from edgepress.deploy.cli.supervised.supervision import supervise
+from edgepress.deploy.cli.table_layouts import RUN
+from edgepress.deploy.cli.tables import table_options
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec, Recipe, read_recipe
 
@@ -68,6 +70,7 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
     help="Let Lambda layers run their Python code: only for files you trust.",
 )
 @click.option("--shared-stages", hidden=True, type=click.Path(path_type=Path))
+@table_options(*RUN)
 @common_options
 @keyword_values
 def command(values: Values) -> None:

@@ -11,11 +11,14 @@ from edgepress.deploy.cli.options import Values, common_options, keyword_values,
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.run_work import run_work
 from edgepress.deploy.cli.supervised.supervision import supervise
+from edgepress.deploy.cli.table_layouts import RUN
+from edgepress.deploy.cli.tables import table_options
 from edgepress.deploy.demo import demo_recipe
 
 
 @click.command(cls=SectionedCommand)
 @output_options(required=False, help="Folder of the run [default: edgepress-demo, replaced].")
+@table_options(*RUN)
 @common_options
 @keyword_values
 def command(values: Values) -> None:

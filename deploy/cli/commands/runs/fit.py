@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from edgepress.compress.errors import InputError, Stopped
-from edgepress.compress.specs.amounts import parse_duration
 from edgepress.compress.specs.construction import make_spec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SectionedCommand
@@ -22,29 +21,26 @@ from edgepress.deploy.cli.options import (
     keyword_values,
     options_given,
     output_options,
+    seconds_of,
     spec_from,
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.tables import Layout, show_grid, table_options
 from edgepress.deploy.fitting.spec import FitRecipe, FitSpec
 from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import BenchmarkSpec, read_recipe
+from edgepress.deploy.searching.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from edgepress.deploy.fitting.fit import FitResult
 
+# Columns of the picks beside what is minimised.
+_PICKED = ("of the given", "value")
 # Options that a fit's recipe doesn't hold.
 _OF_ANY_FIT = ("source", "output", "resume", "force", "time", "as_json", "verbose", "debug",
                "help_all")  # fmt: skip
-
-
-def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    del context, parameter
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 @click.command(cls=SectionedCommand)
@@ -57,7 +53,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> 
     default="20m",
     show_default=True,
     metavar="TIME",
-    callback=_seconds,
+    callback=seconds_of,
     help="Time for all trials, as 20m or 1h30m.",
 )
 @click.option(
@@ -73,6 +69,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> 
     is_flag=True,
     help="Let Lambda layers run their Python code: only for files you trust.",
 )
+@table_options(more=("plan", *OBJECTIVES, *_PICKED))
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -153,7 +150,8 @@ def _show(result: FitResult) -> None:
 
     told = result.told
     if told.picks:
-        display.show_grid("Picks", picks_grid(told))
+        names = ("pick", "plan", told.minimise, *_PICKED)
+        show_grid(Layout(names, names[2:]), "Picks", picks_grid(told))
     for pick in told.picks:
         for held in pick.floors:
             click.echo(f"{', '.join(pick.names)}: {words_of(held, told.max_drop)}")

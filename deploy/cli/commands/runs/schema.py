@@ -7,11 +7,12 @@ from pydantic import BaseModel
 
 from edgepress.compress.kernel.files import write_json
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import Values, common_options, keyword_values, output_options
 
 
-@click.command()
-@click.option("--search", is_flag=True, help="The schema of a recipe for `edgepress search`.")
+@click.command(cls=SectionedCommand)
+@click.option("--search", is_flag=True, help="The schema of a recipe for edgepress search.")
 @output_options(required=False, help="Write the schema to this file instead.")
 @common_options
 @keyword_values

@@ -16,10 +16,14 @@ from edgepress.deploy.cli.options import (
     keyword_values,
     on_command_line,
     output_options,
+    seconds_of,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
+from edgepress.deploy.cli.table_layouts import LATENCY
+from edgepress.deploy.cli.tables import Layout, show_grid, table_options
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import read_recipe
+from edgepress.deploy.searching.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from edgepress.deploy.searching.search import SearchResult
@@ -38,7 +42,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Trials that run at once.",
 )
+@click.option(
+    "--time",
+    metavar="TIME",
+    callback=seconds_of,
+    help="Begin no trial after this time, as 20m or 1h30m.",
+)
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a search.")
+@table_options(LATENCY, more=("values", *OBJECTIVES, "value"))
 @common_options
 @keyword_values
 def command(values: Values) -> None:
@@ -83,6 +94,7 @@ def command(values: Values) -> None:
                 output,
                 trials=values["trials"],
                 workers=values["workers"],
+                seconds=values["time"],
                 resume=resume is not None,
                 force=values["force"],
                 progress=progress,
@@ -104,10 +116,11 @@ def _show(result: SearchResult) -> None:
     from edgepress.benchmarks.report.search_page import search_view
 
     found, view = result.told, search_view(result.told)
-    tables = (("The front", view["front"]), ("The last measurement, interleaved", view["latency"]))
-    for title, grid in tables:
-        if grid is not None:
-            display.show_grid(title, grid)
+    if view["front"] is not None:
+        names = ("trial", "values", *found.objectives, "value")
+        show_grid(Layout(names, names[2:]), "The front", view["front"])
+    if view["latency"] is not None:
+        show_grid(LATENCY, "The last measurement, interleaved", view["latency"])
     click.echo(f"{found.headline}, chosen by {found.chosen_by}")
     for trial in found.trials:
         if trial.reason:

@@ -1,0 +1,1 @@
+"""The parts of the comparison: each turns a plan into contests."""

@@ -1,0 +1,394 @@
+"""Tables on the terminal: as many columns as fit, and a block for each row where few do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from edgepress.deploy.cli.valid_names import NamedValue
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    from edgepress.benchmarks.report.view_model import Grid
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Where nothing says how wide the output is, as in a pipe.
+_WIDTH = 80
+# Between columns.
+_GAP = 2
+# Words and names above this length are broken where there is no room for them.
+_LONGEST_WORD = 24
+# With fewer columns a table is read more easily as blocks.
+_FEWEST = 4
+# Of a time that isn't real, where a cell has no room for more.
+_MARK = "(estimate)"
+_ABSENT = "–"
+# What may follow a figure in its cell.
+_UNITS = frozenset(
+    ("%", "points", "B", "kB", "MB", "GB", "k", "M", "G", "ms", "µs", "s", "min", "mJ", "dB", "…",
+     "to", "x", "smaller", "faster", "fewer", "(emulated)", "(estimated)")
+)  # fmt: skip
+_VIEW, _PRINTED = "edgepress.table_view", "edgepress.table_printed"
+_STYLES = (
+    (re.compile(r"✓|improvement|verified$|accepted|b is faster|faster$"), "green"),
+    (re.compile(r"✗|regression|failed|rejected|problem$|b is slower|slower$"), "red"),
+    (re.compile(r"warning$|not verified"), "yellow"),
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a kind of table.
+
+    Attributes:
+        columns: Their names as `--columns` knows them, in the order in which they stand; the first
+            one names the row.
+        first: Those that matter most, the most important first; the others follow in their order.
+    """
+
+    columns: tuple[str, ...]
+    first: tuple[str, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """All columns, the most important first."""
+        return tuple(dict.fromkeys((self.columns[0], *self.first, *self.columns)))
+
+
+@dataclass(frozen=True)
+class View:
+    """What the command line says of tables.
+
+    Attributes:
+        wide: Whether all columns are shown, however wide that is.
+        columns: The columns that are shown; empty for those that fit.
+    """
+
+    wide: bool = False
+    columns: tuple[str, ...] = ()
+
+
+def table_options(*layouts: Layout, more: Iterable[str] = ()) -> Callable[[F], F]:
+    """`--wide` and `--columns`, for a command that prints tables.
+
+    Args:
+        layouts: Of its tables.
+        more: Names of columns that no layout holds.
+    """
+    names = dict.fromkeys((*(n for layout in layouts for n in layout.columns[1:]), *more))
+
+    def decorate(function: F) -> F:
+        function = click.option(
+            "--columns",
+            type=NamedValue(lambda: {"": names}),
+            metavar="NAME,…",
+            expose_value=False,
+            callback=lambda context, _, value: _choose(context, value, tuple(names)),
+            help="Show these columns of tables.",
+        )(function)
+        return click.option(
+            "--wide",
+            is_flag=True,
+            expose_value=False,
+            callback=_widen,
+            help="Show all columns of tables, however wide they are.",
+        )(function)
+
+    return decorate
+
+
+def _widen(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.meta[_VIEW] = View(wide=True, columns=_view(context).columns)
+        _check_alone(context)
+
+
+def _choose(context: click.Context, value: str | None, names: tuple[str, ...]) -> None:
+    if value is None:
+        return
+    from edgepress.compress.kernel.registry import near_names
+
+    chosen = tuple(word.strip() for word in value.split(",") if word.strip())
+    unknown = [word for word in chosen if word not in names]
+    if unknown or not chosen:
+        word = unknown[0] if unknown else value
+        raise click.UsageError(f"--columns: no column '{word}'; {near_names(word, names)}", context)
+    context.meta[_VIEW] = View(_view(context).wide, chosen)
+    _check_alone(context)
+
+
+def _check_alone(context: click.Context) -> None:
+    view = _view(context)
+    if view.wide and view.columns:
+        raise click.UsageError("--wide shows all columns, --columns some: drop one", context)
+
+
+def check_shown(context: click.Context, as_json: bool) -> None:
+    """Refuse options of tables where none is printed.
+
+    Raises:
+        UsageError: They are given with `--json`.
+    """
+    view = _view(context)
+    if as_json and view != View():
+        name = "--wide" if view.wide else "--columns"
+        raise click.UsageError(f"{name} is for tables: drop it or --json", context)
+
+
+def _view(context: click.Context | None) -> View:
+    found: View = context.meta.get(_VIEW, View()) if context else View()
+    return found
+
+
+def output_width() -> int:
+    """How many characters a line of standard output holds: `COLUMNS`, the terminal's, or 80."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    return shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
+
+
+def show_table(
+    layout: Layout,
+    title: str,
+    rows: Iterable[Sequence[Any]],
+    heads: Mapping[str, str] | None = None,
+) -> None:
+    """Print a table on standard output; numbers are never broken, and stand to the right.
+
+    Args:
+        layout: Its columns.
+        title: Its title.
+        rows: Cells in the order of the layout's columns.
+        heads: What stands over a column, where that isn't its name.
+    """
+    view = _view(click.get_current_context(silent=True))
+    cells = [[_cell(value) for value in row] for row in rows]
+    shown = [
+        _Column(name, (heads or {}).get(name, name), [row[i] for row in cells])
+        for i, name in enumerate(layout.columns)
+    ]
+    width = output_width()
+    chosen, left_out = _chosen(shown, layout, view, width)
+    console = _console(width if not view.wide else max(width, sum(map(_most, chosen)) + 999))
+    from rich.text import Text
+
+    if not _is_first():
+        console.print()
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    if chosen:
+        console.print(_rich_table(chosen))
+    else:
+        _print_blocks(console, shown, layout, view)
+    if left_out:
+        words = f"not shown: {', '.join(left_out)} (--wide shows all, --columns chooses)"
+        console.print(Text(words, style="dim"))
+
+
+def _is_first() -> bool:
+    """Whether the running command has printed no table yet."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return True
+    first = _PRINTED not in context.meta
+    context.meta[_PRINTED] = True
+    return first
+
+
+def show_grid(layout: Layout, title: str, grid: Grid) -> None:
+    """A table of a report on the terminal; times that aren't real have a short mark there.
+
+    Args:
+        layout: Names for the grid's columns, in their order.
+        title: Its title.
+        grid: The table.
+    """
+    from edgepress.benchmarks.records.rows import NOT_REAL
+
+    rows = [[cell.replace(f"\n{NOT_REAL}", f" {_MARK}") for cell in row] for row in grid.rows]
+    rows = [[cell.replace(NOT_REAL, _MARK) for cell in row] for row in rows]
+    show_table(layout, title, rows, dict(zip(layout.columns, grid.columns, strict=True)))
+    for note in grid.notes:
+        click.echo(f"  {note}")
+    if any(_MARK in cell for row in rows for cell in row):
+        click.echo(f"  {_MARK}: {NOT_REAL}")
+
+
+def say_styled(text: str, style: str = "") -> None:
+    """A line on standard output, in a colour where that shows colours."""
+    from rich.text import Text
+
+    _console(output_width()).print(Text(text, style=style), soft_wrap=True)
+
+
+def say_marked(word: str, text: str, below: str = "") -> None:
+    """A word in its colour, what it says, and below that the way on.
+
+    Args:
+        word: A severity.
+        text: Broken at blanks, behind the word.
+        below: A second paragraph; may be empty.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+    table.add_column(no_wrap=True, min_width=len("problem"))
+    table.add_column(overflow="fold")
+    table.add_row(Text(word, style=style_of(word)), Text(text))
+    if below:
+        table.add_row("", Text(f"→ {below}"))
+    _console(output_width()).print(table)
+
+
+def style_of(text: str) -> str:
+    """The colour of a severity or a verdict; empty for any other text."""
+    return next((style for words, style in _STYLES if words.match(text)), "")
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    head: str
+    cells: list[str]
+
+    @property
+    def numeric(self) -> bool:
+        return all(_is_number(cell) for cell in self.cells)
+
+    @property
+    def empty(self) -> bool:
+        return all(cell in ("", _ABSENT) for cell in self.cells)
+
+
+def _chosen(
+    columns: list[_Column], layout: Layout, view: View, width: int
+) -> tuple[list[_Column], list[str]]:
+    """The columns that are shown, none where blocks are, and the names of those left out."""
+    by_name = {column.name: column for column in columns}
+    asked = [name for name in view.columns if name in by_name]
+    if view.wide:
+        return columns, []
+    if asked:
+        found = [columns[0], *(by_name[name] for name in asked)]
+        return ([], []) if _needed(found) > width else (found, [])
+    told = [name for name in layout.ranked if name == columns[0].name or not by_name[name].empty]
+    kept: list[str] = []
+    for name in told:
+        if _needed([by_name[n] for n in (*kept, name)]) <= width:
+            kept.append(name)
+    left_out = [c.name for c in columns if c.name in told and c.name not in kept]
+    if len(kept) < min(_FEWEST, len(told)):
+        return [], [name for name in told[1:] if name not in _in_blocks(layout, told)]
+    return [column for column in columns if column.name in kept], left_out
+
+
+def _in_blocks(layout: Layout, names: Sequence[str]) -> list[str]:
+    """Which columns a block shows."""
+    return [name for name in names if name in (layout.first or layout.columns)]
+
+
+def _needed(columns: Sequence[_Column]) -> int:
+    """The least width of a table."""
+    return sum(map(_least, columns)) + _GAP * (len(columns) - 1)
+
+
+def _least(column: _Column) -> int:
+    """The least width of a column: numbers aren't broken, text is at its blanks."""
+    from rich.cells import cell_len
+
+    if column.numeric:
+        return _most(column)
+    words = [word for text in (column.head, *column.cells) for word in text.split()]
+    return max((min(cell_len(word), _LONGEST_WORD) for word in words), default=0)
+
+
+def _most(column: _Column) -> int:
+    from rich.cells import cell_len
+
+    lines = [line for text in (column.head, *column.cells) for line in text.split("\n")]
+    return max(map(cell_len, lines), default=0)
+
+
+def _rich_table(columns: Sequence[_Column]) -> RichTable:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    # The box itself puts a blank between columns.
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False,
+                  padding=(0, _GAP - 1, 0, 0))  # fmt: skip
+    for number, column in enumerate(columns):
+        right = number > 0 and column.numeric
+        table.add_column(
+            Text(column.head),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=column.numeric,
+            min_width=_least(column),
+        )
+    for row in zip(*(column.cells for column in columns), strict=True):
+        # Plain: a name may look like rich's markup.
+        table.add_row(*(Text(cell, style=style_of(cell)) for cell in row))
+    return table
+
+
+def _print_blocks(console: Console, columns: Sequence[_Column], layout: Layout, view: View) -> None:
+    """Each row as a block: its name, and below that a line for each figure."""
+    from rich.table import Table
+    from rich.text import Text
+
+    told = [c.name for c in columns[1:] if not c.empty]
+    names = [n for n in view.columns if n in layout.columns] or _in_blocks(layout, told)
+    by_name = {column.name: column for column in columns}
+    for row, name in enumerate(columns[0].cells):
+        console.print(Text(name.replace("\n", ", "), style="bold"), soft_wrap=True)
+        block = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+        block.add_column(no_wrap=True)
+        block.add_column(overflow="fold")
+        for key in names:
+            cell = by_name[key].cells[row].replace("\n", ", ")
+            head = by_name[key].head or key
+            block.add_row(Text(f"  {head}"), Text(cell, style=style_of(cell)))
+        console.print(block)
+
+
+def _console(width: int) -> Console:
+    from rich.console import Console
+
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def _cell(value: Any) -> str:
+    from edgepress.benchmarks.number_format import significant, whole
+
+    if value is None:
+        return _ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return whole(value)
+    return significant(value, 4) if isinstance(value, float) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a cell is a figure with its unit, or an interval of two."""
+    if text in (_ABSENT, "same"):
+        return True
+    words = text.replace(_MARK, "").split()
+    figures = [re.match(r"[+\-−±]?\d", word) is not None for word in words]
+    return (
+        bool(words)
+        and figures[0]
+        and all(figure or word in _UNITS for figure, word in zip(figures, words, strict=True))
+    )

@@ -1,0 +1,74 @@
+"""What draws recipes: spread out first, the same after a stop, always inside the space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgepress.compress.errors import InputError
+from edgepress.compress.specs.construction import make_spec
+from edgepress.deploy.searching.samplers import SAMPLERS
+from edgepress.deploy.searching.space import SearchRecipe
+from edgepress.deploy.searching.study import draw, open_study, record
+from edgepress.deploy.searching.trial import Outcome
+
+GOALS = ("maximize", "minimize")
+SPREAD, TRIALS = 8, 12
+
+
+def recipe(sampler: str, seed: int = 0) -> SearchRecipe:
+    values = {
+        "model": "m.keras",
+        "data": "d.npz",
+        "seed": seed,
+        "prune": [{"structure": "channels", "target_macs": 0.5}],
+        "search": {
+            "space": {
+                "prune.0.target_macs": {"low": 0.2, "high": 0.9},
+                "prune.0.criterion": ["l1", "taylor"],
+            },
+            "objectives": ["metric", "macs"],
+            "sampler": sampler,
+        },
+    }
+    return make_spec(SearchRecipe, values)
+
+
+def drawn(plan: SearchRecipe, path: Path, stops: tuple[int, ...] = ()) -> list[tuple[float, int]]:
+    """Draw trials of a made-up search, which is opened again where it was stopped."""
+    pytest.importorskip("optuna")
+    found = []
+    study = open_study(path, plan, GOALS, 1)
+    for turn in range(TRIALS):
+        if turn in stops:
+            study = open_study(path, plan, GOALS, 1)
+        number, values = draw(study, plan, 1)
+        share = values["prune.0.target_macs"]
+        found.append((share, values["prune.0.criterion"]))
+        record(study, number, Outcome((share**0.2, share), share > 0.3, "", "m.tflite", {}, "0"))
+    return found
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_stopped_search_draws_what_it_would_have_drawn(sampler: str, tmp_path: Path) -> None:
+    plan = recipe(sampler)
+    whole = drawn(plan, tmp_path / "one")
+    assert drawn(plan, tmp_path / "two", stops=(3, 9)) == whole
+    assert all(0.2 <= share <= 0.9 and choice in (0, 1) for share, choice in whole)
+    assert len(set(whole)) == TRIALS
+    assert {choice for _, choice in whole} == {0, 1}
+    assert drawn(recipe(sampler, seed=1), tmp_path / "three")[1:] != whole[1:]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_points_leave_no_part_of_a_range_out(seed: int, tmp_path: Path) -> None:
+    """A part of an eighth of the range that none of seven points lies in is the only one."""
+    found = drawn(recipe("tpe", seed), tmp_path / "study")[2:SPREAD]
+    eighths = {int((share - 0.2) / 0.7 * 8) for share, _ in found}
+    assert len(eighths) == len(found)
+
+
+def test_an_unknown_sampler_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="nsga2"):
+        recipe("nsga")
