@@ -114,10 +114,7 @@ def export(
     if asked.with_features:
         source, dataset = carrying_features(source, dataset)
     progress = progress or Silent()
-    with (
-        working(worker, timeout) as worker,
-        scratch_folder() as folder,
-    ):
+    with working(worker, timeout) as worker, scratch_folder() as folder:
         lines = []
         for part, trains in _parts(asked):
             origin = source

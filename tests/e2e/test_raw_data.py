@@ -124,7 +124,7 @@ def test_folders_of_sounds(tmp_path: Path) -> None:
     x = layers.Conv1D(8, 5, strides=2, activation="relu")(x)
     x = layers.GlobalAveragePooling1D()(x)
     model = keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
-    artifact = exported(model, spec, tmp_path / "out", epochs=20)
+    artifact = exported(model, spec, tmp_path / "out", epochs=80)
     assert (tmp_path / "out" / "features.json").is_file()
     files = sorted((tmp_path / "s" / "test").rglob("*.wav"))
     sounds = np.stack([wavfile.read(f)[1] / np.float32(32768) for f in files])[:, :3960]
