@@ -335,7 +335,7 @@ class _Line:
         from edgepress.deploy.benchmarking.benchmark import RunFile
         from edgepress.deploy.sources.source import files_data, keras_source
 
-        spec = self.recipe.benchmark
+        spec, data = self.recipe.benchmark, files_data(keras_source(self.original), self.dataset)
         files = [
             RunFile(a.path.under(self.folder.path), a.quantize)
             for a in exported.artifacts
@@ -347,7 +347,6 @@ class _Line:
             if s.float_sha256 is not None
         ]
         self.progress.stage(f"benchmark on {', '.join(spec.devices)}")
-        data = files_data(keras_source(self.original), self.dataset)
         return measure_files(spec, files, self.folder.path, self.recipe.seed, self.progress, data)
 
     def _record(
