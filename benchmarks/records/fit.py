@@ -48,7 +48,8 @@ class PickRecord(Record):
         quantize: Its precision.
         sha256: Hash of the file.
         objective: What is minimised, as last measured.
-        ratio: The objective over that of the given model's file of the same format in float32.
+        ratio: The objective over the given model's: that of its float32 TFLite file where both are
+            measured last, else that of the first trial.
         floors: The metric of each output against the floor.
     """
 

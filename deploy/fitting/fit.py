@@ -356,10 +356,8 @@ def _headline(found: Sequence[PickRecord], recipe: FitRecipe, data: Any, tried: 
     if not found:
         return f"none of {tried} trials keeps {floor} on validation data"
     smallest = next(pick for pick in found if "smallest" in pick.names)
-    name = recipe.fit.minimise
-    told = f"{smallest.words}: {name}"
-    if smallest.ratio is not None:
-        told += f" {smallest.ratio:.2f} of the given model's"
+    share = "" if smallest.ratio is None else f", {smallest.ratio:.2f} of the given model's"
+    told = f"{smallest.words}{share} {recipe.fit.minimise}"
     verdicts = {held.verdict for pick in found for held in pick.floors}
     split = data.report_split.name
     seen = "" if data.test is not None and data.val is not None else ", which choices were made by"

@@ -55,7 +55,7 @@ def picked(
     found = []
     for number, path in files.items():
         trial, row = trials[number], measured.row_of(sha256(path))
-        objective, ratio = _objective(recipe.fit.minimise, trial, row, before)
+        objective, ratio = _objective(recipe.fit.minimise, (trials[0], trial), (before, row))
         held: tuple[FloorRecord, ...] = ()
         if row is not None and before is not None:
             held = tuple(floors(before, row, recipe.fit.max_drop))
@@ -100,12 +100,21 @@ def _copied(folder: RunFolder, recipe: FitRecipe, trial: TrialRecord, names: Seq
 
 
 def _objective(
-    name: str, trial: TrialRecord, row: BenchmarkRow | None, before: BenchmarkRow | None
+    name: str,
+    trials: tuple[TrialRecord, TrialRecord],
+    rows: tuple[BenchmarkRow | None, BenchmarkRow | None],
 ) -> tuple[float | None, float | None]:
-    """What is minimised: as measured last where it is measured, and as a multiple of the given."""
+    """What is minimised, and as a multiple of the given model's.
+
+    Both as measured last, interleaved, where that gives such a figure; else as the trials had it.
+
+    Args:
+        name: Of the objective.
+        trials: The given model's, and the pick's.
+        rows: Of the given model's float32 file, and of the pick's.
+    """
     field = MEASURED.get(name, name)
-    value = getattr(row, field, None) if row is not None else None
-    reference = getattr(before, field, None) if before is not None else None
+    given, value = (None if row is None else getattr(row, field, None) for row in rows)
     if value is None:
-        return trial.figures.get(name), None
-    return value, value / reference if reference else None
+        given, value = (trial.figures.get(name) for trial in trials)
+    return value, value / given if value is not None and given else None
