@@ -55,7 +55,7 @@ def test_a_file_takes_the_tokens_that_the_vocabulary_beside_it_numbers(
     tokens = np.array([[words.index(w) for w in t.split()] + [0] for t in text], np.int32)
     path = result.artifacts[0].path
     found = answers(path, {"text": tokens, "number": number})
-    expected = model([tf.constant(text), number]).numpy()
+    expected = model([tf.constant(text), tf.constant(number)]).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert verify(model, path, data).passed
 
