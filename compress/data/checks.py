@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgepress.compress.data.preparation.inputs import own_rescaling
+from edgepress.compress.data.preparation.strings import takes_text
 from edgepress.compress.data.readers.arrays import ArraySource, class_labels
 from edgepress.compress.data.readers.fingerprints import Digests
+from edgepress.compress.data.readers.images.uniform import full_scale
 from edgepress.compress.data.readers.stream_checks import first_targets, sorted_by_class
 from edgepress.compress.data.readers.streams import StreamSource
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError
+from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
+    import keras
+
     from edgepress.compress.data.dataset import Source
 
 # How a remark on the range of the inputs begins, which a measurement may refute.
@@ -91,3 +97,16 @@ def shared_samples(digests: Digests) -> Iterator[str]:
                 f"{both} samples of the {name} split are in the training split too: its figures"
                 " will look better than they are"
             )
+
+
+def suspected_range(spec: DataSpec, model: keras.Model, span: tuple[float, float]) -> Iterator[str]:
+    """Remarks on a range of inputs that a model was hardly trained on."""
+    low, high = span
+    raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)
+    if high > 32 and raw and own_rescaling(model) is None:
+        yield (
+            f"{SUSPECTED_RANGE} {low:g} to {high:g} and the model does not rescale them; if it was"
+            f" trained on 0 to 1, pass --scale 1/{full_scale(high)}"
+        )
+    if high <= 1 / 100 and low >= -1 / 100 and not any(map(takes_text, model.inputs)):
+        yield f"{SUSPECTED_RANGE} {low:g} to {high:g}: were they scaled twice?"

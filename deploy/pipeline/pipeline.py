@@ -291,8 +291,9 @@ class _Line:
     def _benchmark(self, exported: ExportRecord, stages: Sequence[StageRecord]) -> BenchmarkRecord:
         """Measure the artifacts and every stage's float file, interleaved in one run."""
         from edgepress.deploy.benchmarking.benchmark import RunFile
+        from edgepress.deploy.sources.source import files_data, keras_source
 
-        spec = self.recipe.benchmark
+        spec, data = self.recipe.benchmark, files_data(keras_source(self.original), self.dataset)
         files = [
             RunFile(a.path.under(self.folder.path), a.quantize)
             for a in exported.artifacts
@@ -304,9 +305,7 @@ class _Line:
             if s.float_sha256 is not None
         ]
         self.progress.stage(f"benchmark on {', '.join(spec.devices)}")
-        return measure_files(
-            spec, files, self.folder.path, self.recipe.seed, self.progress, self.dataset
-        )
+        return measure_files(spec, files, self.folder.path, self.recipe.seed, self.progress, data)
 
     def _record(
         self, stages: Sequence[StageRecord], exported: ExportRecord, measured: BenchmarkRecord

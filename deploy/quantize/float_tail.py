@@ -33,6 +33,10 @@ _ONNX = frozenset(
 )  # fmt: skip
 
 
+# The name of the model that computes features of sounds, which its operators' names hold.
+SOUND_FRONT = "sound_front"
+
+
 @dataclass(frozen=True)
 class Step:
     """One operator of a graph.
@@ -93,6 +97,15 @@ def tflite_tail(path: Path, depth: int) -> Tail:
     kept = _some(tail(steps, graph.outputs, depth, _TFLITE), steps, _TFLITE)
     names = (graph.tensors[index].name for step in kept for index in step.outputs)
     return Tail(tuple(names), tuple(s.kind for s in kept))
+
+
+def tflite_head(path: Path) -> tuple[str, ...]:
+    """The tensors of a float TFLite file that compute the features of sounds."""
+    from edgepress.benchmarks.tflite.graph import read_graph
+
+    graph = read_graph(path)
+    made = (graph.tensors[index].name for op in graph.operators for index in op.outputs)
+    return tuple(name for name in made if SOUND_FRONT in name)
 
 
 def onnx_tail(model: onnx.ModelProto, depth: int) -> Tail:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import graph_of, require_graph, resolve
 from edgepress.compress.models.rebuilding.copying import plain_configuration, trusting
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 from edgepress.compress.structure.channels.ids import Ids
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.rules import rule_for
@@ -194,6 +195,7 @@ class _Rebuild:
                 f"layer '{visit.call.path}' can't be rebuilt from its configuration: {error}",
                 f"let {type(old).__name__}.from_config take what its get_config gives",
             ) from error
+        copy_vocabulary(old, new)
         self.undrawn.extend(_start_at_zero(new))
         self.initial.give(old, new)
         return new

@@ -14,7 +14,7 @@ from edgepress.deploy.exporters.tflite.float_steps import without_rounding
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.lowerings.graph_passes import HUGE
-from edgepress.deploy.quantize.float_tail import Tail, tflite_tail
+from edgepress.deploy.quantize.float_tail import Tail, tflite_head, tflite_tail
 
 if TYPE_CHECKING:
     from tensorflow.lite.python.lite import TFLiteConverterBaseV2
@@ -32,7 +32,8 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             int8 ranges, by name), `batch` (samples that the graph takes at once), `limits` (least
             and largest values of some inputs, by name), `select_ops`
             (whether TensorFlow's own kernels may be used), `sparse` (whether zeros are left out),
-            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`).
+            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`),
+            `float_head` (whether the features of sounds at its start do).
 
     Returns:
         The operators of the file, `floats`, those at its end that stay in floats, and `integers`,
@@ -71,7 +72,8 @@ def _converted(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> 
     """
     method, depth = request.get("method", "min-max"), request.get("float_tail", 0)
     calibrates = request["precision"] == "int8" and request["calibration"]
-    if not calibrates or (method == "min-max" and not depth):
+    head = request.get("float_head", False)
+    if not calibrates or (method == "min-max" and not depth and not head):
         return bytes(converter.convert()), Tail()
     from tensorflow.lite.python.convert import mlir_quantize
 
@@ -86,13 +88,14 @@ def _converted(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> 
         samples = samples_of(Path(request["calibration"]), request["batch"], limits)
         content = clipped(content, samples, method, ranges.with_suffix(".npz"))
     floats = tflite_tail(calibrated, depth) if depth else Tail()
+    kept = [*floats.names, *(tflite_head(calibrated) if head else ())]
     made = mlir_quantize(
         content,
         input_data_type=converter.inference_input_type,
         output_data_type=converter.inference_output_type,
-        denylisted_nodes=list(floats.names) or None,
+        denylisted_nodes=kept or None,
     )
-    return (without_rounding(bytes(made)) if depth else bytes(made)), floats
+    return (without_rounding(bytes(made)) if kept else bytes(made)), floats
 
 
 def _holds_integers(path: Path) -> bool:

@@ -102,6 +102,7 @@ def request_for(
         "limits": dict(source.limits),
         "select_ops": job.settings.select_ops,
         "float_tail": job.float_tail,
+        "float_head": job.settings.with_features,
         "sparse": sparse,
     }
 

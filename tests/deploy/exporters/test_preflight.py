@@ -105,12 +105,16 @@ def test_an_obstacle_becomes_the_reason_of_a_skip(tangent, tmp_path, worker):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_table_of_words_is_refused_by_its_layer(tmp_path, worker):
+def test_a_table_of_numbers_stays_before_the_files(tmp_path, worker):
     number = keras.Input((3,), dtype="int32", name="number")
     index = layers.IntegerLookup(vocabulary=[1, 5, 9], name="lookup")(number)
     model = keras.Model(number, layers.Flatten()(layers.Embedding(5, 2)(index)))
-    with pytest.raises(InputError, match="keeps a table that no file format has"):
-        export(model, tmp_path / "out", worker=worker)
+    result = export(model, tmp_path / "out", worker=worker)
+    assert [a.format for a in result] == ["tflite", "onnx"]
+    assert result.artifacts[0].inputs[0].dtype == "int32"
+    assert "layer 'lookup' (IntegerLookup) can't be in a file" in result.notes[0]
+    listed = (tmp_path / "out" / "vocabulary_lookup.txt").read_text().split()
+    assert listed == ["-1", "1", "5", "9"]
 
 
 def words():
@@ -144,7 +148,7 @@ def emptied():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (words, "input 'words' holds text"),
+        (words, "layer 'lookup' .* gives an output of the model"),
         (joined, "one number for a whole batch"),
         (remembering, "layer 'memory' keeps its state"),
         (dilated(layers.Conv1DTranspose, 1), "'spread' .Conv1DTranspose. is dilated"),

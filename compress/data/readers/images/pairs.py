@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from edgepress.compress.data.inferring.asked import Asked, by_output
 from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.inferring.void_labels import whole_label
+from edgepress.compress.data.readers.class_folders import files_below
 from edgepress.compress.data.readers.images.folders import (
+    IMAGES,
     ImageSource,
     image_input,
-    images_below,
     size_read,
 )
 from edgepress.compress.data.readers.images.image_files import check_images
@@ -103,7 +104,10 @@ def pair_sources(
 def _pairs(split: str, folder: Path) -> list[_Pair]:
     """The pairs of a split, by the names of the images, subfolders included."""
     sides = [
-        {p.relative_to(folder / side).with_suffix(""): p for p in images_below(folder / side)}
+        {
+            p.relative_to(folder / side).with_suffix(""): p
+            for p in files_below(folder / side, IMAGES)
+        }
         for side in ("inputs", "targets")
     ]
     lonely = sorted(str(sides[0][name]) for name in sides[0].keys() - sides[1].keys())

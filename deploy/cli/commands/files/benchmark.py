@@ -193,7 +193,7 @@ def _dataset(values: Values) -> Any:
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data
     from edgepress.deploy.sources.opening import open_source
+    from edgepress.deploy.sources.source import files_data
 
-    return open_data(
-        data, open_source(values["model"] or values["artifacts"][0]).model, values["seed"]
-    )
+    source = open_source(values["model"] or values["artifacts"][0])
+    return files_data(source, open_data(data, source.model, values["seed"]))
