@@ -117,7 +117,12 @@ GLOSSARY: dict[str, Term] = {
         " spread of the outputs.",
         see=("tolerance",),
     ),
-    "objective": Term("A figure by which a search compares recipes.", see=("pareto front",)),
+    "objective": Term(
+        "A figure by which a search or a fit compares what it tries; `of the given` is its share of"
+        " the given model's.",
+        ("of the given",),
+        ("pareto front",),
+    ),
     "p90": Term(
         "The time that 90 % of the inferences don't exceed; p99 is that of 99 %.",
         ("p99", "p95"),
@@ -134,7 +139,11 @@ GLOSSARY: dict[str, Term] = {
     ),
     "peak memory": Term("The most memory that the process of a runtime held.", see=("arena",)),
     "per second": Term("Inferences a second, one after the other.", ("throughput",), ("median",)),
+    "pick": Term(
+        "A file that a fit proposes: the safest, the one at the knee, the smallest or fastest."
+    ),
     "pinned": Term("Of channels: that they can't be removed, for a reason that is given."),
+    "plan": Term("What a fit did to a model before exporting it: training, pruning, precision."),
     "points": Term("The difference of two percentages: from 90 % to 87 % are −3 points."),
     "precision": Term(
         "The number type of a file: float32, float16, dynamic, int8, int16x8.", see=("int8",)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Node
 
-
 Shape = tuple[int | None, ...]
 
 

@@ -10,11 +10,11 @@ from edgepress.compress.models.rebuilding.copying import (
     copy_model,
     fresh_inputs,
 )
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 from edgepress.compress.processes.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import keras
-
 
 # Layers that hand their input on unchanged outside training. Exactly these classes: a subclass may
 # act at inference too, as Monte Carlo dropout does.
@@ -144,7 +144,9 @@ def _clone(layer: keras.Layer) -> keras.Layer:
 
     if isinstance(layer, keras.Model):
         return strip(layer)
-    return type(layer).from_config(layer.get_config())
+    fresh = type(layer).from_config(layer.get_config())
+    copy_vocabulary(layer, fresh)
+    return fresh
 
 
 def _copy_weights(pairs: list[tuple[keras.Layer, keras.Layer]]) -> None:

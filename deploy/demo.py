@@ -13,7 +13,6 @@ from edgepress.deploy.recipe import BenchmarkSpec, ExportSpec, Recipe
 if TYPE_CHECKING:
     import keras
 
-
 _SEED = 0
 
 

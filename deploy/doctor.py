@@ -15,9 +15,10 @@ from edgepress.deploy.sources.opening import open_source
 from edgepress.deploy.sources.source import Source
 
 if TYPE_CHECKING:
+    import keras
+
     from edgepress.compress.keras_types import ModelLike
     from edgepress.compress.typing import DataLike
-
 
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;]+)$")
 
@@ -71,13 +72,13 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
     """
     from edgepress.deploy.exporters import Job
     from edgepress.deploy.lowerings import float_kernels
-    from edgepress.deploy.lowerings.recurrent import loops
     from edgepress.deploy.process.sharing import working
     from edgepress.deploy.sources.source import as_exported
     from edgepress.deploy.specs.export import ExportSpec
 
-    if source.is_keras and (said := float_kernels.remark(source.model)):
-        yield Finding("note", "export", "", said)
+    if source.is_keras:
+        if said := float_kernels.remark(source.model):
+            yield Finding("note", "export", "", said)
         try:
             source, _ = as_exported(source)
         except InputError as error:
@@ -105,13 +106,43 @@ def export_findings(source: Source, formats: Sequence[str]) -> Iterator[Finding]
             f"{name}: {obstacle.reason}",
             "" if whole else "other precisions are not affected",
         )
-    looping = [layer.name for layer in loops(source.model)]
-    if looping and "tflite" in formats:
+    if "tflite" in formats:
+        yield from _loops(source.model)
+
+
+def _loops(model: keras.Model) -> Iterator[Finding]:
+    """What TFLite files make of recurrent layers."""
+    from edgepress.deploy.lowerings.recurrent import MOST_STEPS, loops, steps_of
+
+    looping = loops(model)
+    if not looping:
+        return
+    name = looping[0].name
+    yield Finding(
+        "note",
+        "export",
+        name,
+        f"'{name}' loops over time steps: TFLite files get a fixed batch and length",
+    )
+    endless = [tensor.name for tensor in model.inputs if None in tensor.shape[1:]]
+    if endless:
         yield Finding(
-            "note",
+            "warning",
             "export",
-            looping[0],
-            f"'{looping[0]}' loops over time steps: TFLite files get a fixed batch and length",
+            name,
+            f"tflite: '{name}' needs a fixed number of steps, which input '{endless[0]}' leaves"
+            " free",
+            "pass --shape or --data to export",
+        )
+    longest = max(looping, key=steps_of)
+    if steps_of(longest) > MOST_STEPS:
+        yield Finding(
+            "warning",
+            "export",
+            longest.name,
+            f"tflite int8, int16x8 and c: '{longest.name}' has {steps_of(longest)} steps, which"
+            f" would be unrolled; the most are {MOST_STEPS}",
+            "other precisions are not affected",
         )
 
 

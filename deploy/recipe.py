@@ -9,6 +9,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.kernel.files import write_text
 from edgepress.compress.specs.construction import explain, hint
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
@@ -96,6 +97,8 @@ def read_recipe(path: Path, kind: type[Recipe] = Recipe) -> Recipe:
         problem = error.errors()[0]
         line = line_of(tree, problem["loc"])
         raise InputError(f"{path}:{line}: {explain(problem)}", hint(problem, kind)) from None
+    except UnicodeError as error:  # pydantic can't take half a character
+        raise InputError(f"recipe '{path}' can't be read: {reason(error)}") from error
 
 
 def line_of(node: yaml.Node | None, place: tuple[Any, ...]) -> int:

@@ -6,7 +6,9 @@ FOLDER holds Keras models (.keras, .h5, .hdf5, SavedModel folders). `--applicati
 networks of `keras.applications` at a small input, with random weights and the batch statistics of
 one batch. Files are compared with their sources on made-up inputs, which calibrate the integer
 ones too. Models that STATE knows are not measured again, so the work can be stopped and taken up
-(`--minutes`).
+(`--minutes`). `--known docs/exports.md` begins with what a page says, and with
+`--cells "tflite dynamic"` these cells alone are measured again, of all models or of those that
+`--only` names.
 """
 
 from __future__ import annotations
@@ -132,19 +134,30 @@ def own_data(model: Any, samples: int) -> dict[str, Any]:
     return {"train": (x, y), "val": (x, y)}
 
 
-def measure(candidate: Candidate, worker: Worker) -> dict[str, Any]:
-    """The outcome of one model, as JSON-able values."""
+def measure(candidate: Candidate, worker: Worker, cells: Sequence[Cell] = ()) -> dict[str, Any]:
+    """The outcome of one model, as JSON-able values; of these cells alone, or of all."""
     try:
         model = candidate.build()
         samples = LARGE_SAMPLES if model.count_params() > LARGE_PARAMS else SAMPLES
-        return _outcomes(_exported(model, own_data(model, samples), samples, worker))
+        data, found = own_data(model, samples), {}
+        for format in dict.fromkeys(name for name, _ in cells):
+            precisions = tuple(precision for name, precision in cells if name == format)
+            result = _exported(model, data, samples, worker, (format,), precisions)
+            found |= _outcomes(result)
+        return found if cells else _outcomes(_exported(model, data, samples, worker))
     except EdgepressError as error:
         return {"refused": error.message}
 
 
-def _exported(model: Any, data: Any, samples: int, worker: Worker) -> ExportResult:
+def _exported(
+    model: Any,
+    data: Any,
+    samples: int,
+    worker: Worker,
+    formats: Sequence[str] = tuple(EXPORTERS),
+    precisions: Sequence[str] = tuple(PRECISIONS),
+) -> ExportResult:
     with tempfile.TemporaryDirectory() as folder:
-        formats, precisions = tuple(EXPORTERS), tuple(PRECISIONS)
         out = Path(folder) / "out"
         return export(
             model, out, formats, precisions, data, calibration_samples=samples, worker=worker
@@ -257,6 +270,10 @@ def micro_trials(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
     )
 
 
+def _place(state: Path, group: str, name: str) -> Path:
+    return state / f"{group}__{name.rstrip('/')}.json"
+
+
 def page(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
     """The whole document."""
     made_by = ", ".join(f"{k} {v}" for k, v in versions().items())
@@ -282,6 +299,41 @@ def page(groups: dict[str, dict[str, dict[str, Any]]]) -> str:
     return "\n".join([*lines, ""])
 
 
+def known_of(text: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """What a page says: outcomes by group and model.
+
+    >>> page = "## g\\n| model | c int8 |\\n| --- | --- |\\n| `m` | – |"
+    >>> known_of(f"{page}\\n\\n- no: way: `m` (c int8)")
+    {'g': {'m': {'c int8': {'missing': 'no: way'}}}}
+    """
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines()
+        results = groups.setdefault(lines[0].strip(), {})
+        rows = [[c.strip() for c in x.split(" | ")] for x in lines if x.startswith("| ")]
+        names = [cell.strip("| ") for cell in rows[0][1:]]
+        for row in rows[2:]:
+            values = [cell.strip("| ") for cell in row[1:]]
+            results[row[0].strip("| `")] = {
+                name: {"error": float(value)} if value[0].isdigit() else {value: ""}
+                for name, value in zip(names, values, strict=True)
+            }
+        for line in (x for x in lines if x.startswith("- ")):
+            _fill_reason(results, line)
+    return groups
+
+
+def _fill_reason(results: dict[str, dict[str, Any]], line: str) -> None:
+    """Give cells the reason of a line below a table."""
+    reason, _, places = line[2:].partition(": `")
+    for name, cells in re.findall(r"`([^`]+)`(?: \(([^)]*)\))?", f"`{places}"):
+        if not cells:
+            results[name] = {"refused": reason.removeprefix("not loaded: ")}
+        for cell in filter(None, cells.split(", ")):
+            kind = "failed" if "withheld" in results[name][cell] else "missing"
+            results[name][cell] = {kind: reason}
+
+
 def main() -> None:
     """Read the arguments, measure what isn't known yet, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -290,19 +342,29 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="folder of what was measured")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no model later")
     parser.add_argument("--only", nargs="*", default=[], help="measure these models again")
+    parser.add_argument("--known", type=Path, help="a page whose figures STATE begins with")
+    parser.add_argument("--cells", nargs="*", default=[], help='measure these again ("c int8")')
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     options.state.mkdir(parents=True, exist_ok=True)
+    cells = [cell for cell in columns() if _key(cell) in options.cells]
+    if options.known:
+        for group, results in known_of(options.known.read_text("utf-8")).items():
+            for name, result in results.items():
+                write_json(_place(options.state, group, name), result)
     candidates = [c for folder in options.folders for c in files(folder)]
     candidates += list(applications()) if options.applications else []
     begin = time.monotonic()
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     with Worker() as worker:
         for candidate in candidates:
-            known = options.state / f"{candidate.group}__{candidate.name.rstrip('/')}.json"
+            known = _place(options.state, candidate.group, candidate.name)
             late = time.monotonic() - begin > 60 * options.minutes
-            if candidate.name in options.only or not (known.exists() or late):
-                write_json(known, measure(candidate, worker))
+            again = candidate.name in options.only or (cells and not options.only and not late)
+            if again or not (known.exists() or late):
+                before = json.loads(known.read_text("utf-8")) if cells and known.exists() else {}
+                found = measure(candidate, worker, cells if before else ())
+                write_json(known, found if "refused" in found else {**before, **found})
                 print(f"{time.monotonic() - begin:6.0f} s  {candidate.name}", flush=True)
             if known.exists():
                 results = groups.setdefault(candidate.group, {})

@@ -30,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How many cases the fuzzers of `tests/fuzz` run, and which."""
     parser.addoption("--cases", type=int, default=110, help="cases of bad input, over all kinds")
     parser.addoption("--kills", type=int, default=3, help="ends of each command that writes")
+    parser.addoption("--lanes", type=int, default=2, help="cases of bad input that run at once")
+    parser.addoption("--fuzz-base", type=Path, help="keeps what all cases find for the next call")
     parser.addoption("--fuzz-seed", type=int, default=0, help="draws the cases of bad input")
 
 

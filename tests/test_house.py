@@ -77,6 +77,13 @@ def test_every_package_is_listed_for_the_wheel() -> None:
     assert loose == set()
 
 
+def test_the_architecture_names_every_folder() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    shipped = [p for p in SOURCES if "studies" not in p.parts]
+    folders = {p.parent.name for p in shipped if p.name == "__init__.py"}
+    assert {name for name in folders if not re.search(rf"\b{name}\b", text)} == set()
+
+
 def test_every_entry_point_group_is_named_for_contributors() -> None:
     texts = [path.read_text("utf-8") for path in SOURCES]
     tables = [text for text in texts if re.search(r"\bTable\[", text)]

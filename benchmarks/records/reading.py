@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from edgepress.benchmarks.records.base import Record, RunPath
 from edgepress.benchmarks.records.run import VERSION, RunRecord
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.kernel.files import read_json, write_json
 
 Kept = TypeVar("Kept", bound=Record)
@@ -56,6 +57,8 @@ def validated(kind: type[Kept], values: Mapping[str, Any], source: str) -> Kept:
         raise InputError(
             f"{source} can't be read: {place}: {problem['msg'].removeprefix('Value error, ')}"
         ) from None
+    except UnicodeError as error:  # pydantic can't take half a character
+        raise InputError(f"{source} can't be read: {reason(error)}") from error
 
 
 def _from_1(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
 
-
 # Bits of one element by TensorType; strings and resources have no size of their own.
 _BITS = {
     "FLOAT32": 32, "FLOAT16": 16, "INT32": 32, "UINT8": 8, "INT64": 64, "BOOL": 8, "INT16": 16,

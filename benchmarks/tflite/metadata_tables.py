@@ -17,7 +17,6 @@ import numpy as np
 if TYPE_CHECKING:
     import flatbuffers
 
-
 LABELS = "labels.txt"
 _IDENTIFIER = b"M001"
 _OLDEST_PARSER = "1.0.0"

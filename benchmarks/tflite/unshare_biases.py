@@ -20,7 +20,6 @@ from edgepress.benchmarks.tflite.graph import packed
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
 
-
 # Scales are float32: products of two are right to less than this.
 _ROUNDING = 1e-5
 

@@ -11,7 +11,7 @@ from edgepress.compress.graph import Shape
 
 if TYPE_CHECKING:
     import keras
-
+    import tensorflow as tf
 
 ShapeOf = Callable[[Any], tuple[int, ...]]
 
@@ -54,7 +54,7 @@ class Use:
     shape: ShapeOf
     node: Any = None
 
-    def size(self, weight: keras.Variable) -> int:
+    def size(self, weight: keras.Variable | tf.Tensor) -> int:
         """Numbers in a weight."""
         return math.prod(self.shape(weight))
 

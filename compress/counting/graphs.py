@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from tensorflow.python.framework.func_graph import FuncGraph
 
-
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 LOOPS = frozenset({"While", "StatelessWhile"})
 BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})

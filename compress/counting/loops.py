@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from tensorflow.python.framework.func_graph import FuncGraph
 
-
 # What only passes a number on.
 _PASSING = frozenset({"Identity", "Cast", "Squeeze", "Reshape"})
 # What turns sizes of tensors into other numbers.

@@ -14,7 +14,6 @@ from edgepress.compress.counting.einsum import einsum_macs
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 _PYTHON = "calls Python code, which no graph shows"
 _ITERATIVE = "solves or factorises matrices, for which there is no formula"
 _OTHER = "is an operation without a formula"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-
 # What Keras's `quantize` puts beside a kernel: part of how it is stored, not of the network.
 _STORAGE = frozenset({
     "awq_scales", "embeddings_scale", "embeddings_zero", "g_idx", "inputs_amax_history",

@@ -17,7 +17,6 @@ from edgepress.compress.graph import Shape, channel_tensors
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 _LONGEST = 160
 
 
@@ -89,7 +88,7 @@ def _built_for(model: keras.Model) -> tuple[Shape, ...]:
     return tuple(found)
 
 
-def own_shape(weight: keras.Variable) -> tuple[int, ...]:
+def own_shape(weight: keras.Variable | tf.Tensor) -> tuple[int, ...]:
     """A weight's shape as it is."""
     return tuple(weight.shape)
 

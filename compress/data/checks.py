@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgepress.compress.data.preparation.inputs import own_rescaling
+from edgepress.compress.data.preparation.strings import takes_text
 from edgepress.compress.data.readers.arrays import ArraySource, class_labels
 from edgepress.compress.data.readers.fingerprints import Digests
+from edgepress.compress.data.readers.images.uniform import full_scale
 from edgepress.compress.data.readers.stream_checks import first_targets, sorted_by_class
 from edgepress.compress.data.readers.streams import StreamSource
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import InputError
+from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
-    from edgepress.compress.data.dataset import Source
+    import keras
 
+    from edgepress.compress.data.dataset import Source
 
 # How a remark on the range of the inputs begins, which a measurement may refute.
 SUSPECTED_RANGE = "inputs run from"
@@ -24,9 +29,11 @@ SUSPECTED_RANGE = "inputs run from"
 _UNEVEN = 4
 
 
-def uneven_classes(source: Source, names: Sequence[str]) -> Iterator[str]:
+def uneven_classes(source: Source, names: Sequence[str], task: Task) -> Iterator[str]:
     """A remark where a split has one class, or one that is many times the smallest."""
     labels = source.labels()
+    if labels is not None and task.outputs[0].void is not None:
+        labels = labels[task.outputs[0].counting(labels)]
     if labels is None or not len(labels):
         return
     classes, counts = np.unique(labels, return_counts=True)
@@ -90,3 +97,16 @@ def shared_samples(digests: Digests) -> Iterator[str]:
                 f"{both} samples of the {name} split are in the training split too: its figures"
                 " will look better than they are"
             )
+
+
+def suspected_range(spec: DataSpec, model: keras.Model, span: tuple[float, float]) -> Iterator[str]:
+    """Remarks on a range of inputs that a model was hardly trained on."""
+    low, high = span
+    raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)
+    if high > 32 and raw and own_rescaling(model) is None:
+        yield (
+            f"{SUSPECTED_RANGE} {low:g} to {high:g} and the model does not rescale them; if it was"
+            f" trained on 0 to 1, pass --scale 1/{full_scale(high)}"
+        )
+    if high <= 1 / 100 and low >= -1 / 100 and not any(map(takes_text, model.inputs)):
+        yield f"{SUSPECTED_RANGE} {low:g} to {high:g}: were they scaled twice?"

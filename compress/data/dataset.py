@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
@@ -78,6 +77,12 @@ class Split:
             return self.source.weighted_batches(order, batch_size)  # type: ignore[attr-defined]
         return self.source.batches(order, batch_size)
 
+    def _epoch_batches(self, epoch: int, order: Array, batch_size: int) -> tf.data.Dataset:
+        """As `_batches`, those of a stream without an end by the epoch's number."""
+        if hasattr(self.source, "epoch_batches"):
+            return self.source.epoch_batches(epoch, batch_size)
+        return self._batches(order, batch_size)
+
     def steps(self, batch_size: int) -> int:
         """Batches in one pass."""
         return -(-self.size // batch_size)
@@ -112,7 +117,7 @@ class Split:
         import tensorflow as tf
 
         order = self.order(seed, epoch)
-        batches = self._batches(order, batch_size)
+        batches = self._epoch_batches(epoch, order, batch_size)
         numbered = batches.enumerate().skip(skip_batches)
         change = self.augmentation if augment else Augmentation()
 

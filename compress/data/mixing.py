@@ -16,7 +16,6 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-
 _BATCH, _LOOKED_AT = 8, 64
 _BY_SHARE = "categorical_crossentropy"
 
@@ -39,6 +38,12 @@ def for_mixed_samples(
         InputError: The loss takes class numbers and has no counterpart of shares.
     """
     output = task.outputs[0]
+    moved = mixing == "cutmix" and task.kind == "image-to-image"
+    if mixing and not moved and any(output.void is not None for output in task.outputs):
+        raise InputError(
+            f"augmentation '{mixing}' mixes labels, and ignore_label marks what has none",
+            "leave one of them out",
+        )
     if not mixing or task.kind != "classification" or "sparse" not in output.loss:
         return preparation, task
     if output.loss != BY_NUMBER or output.compiled is not None:

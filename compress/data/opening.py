@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,22 +14,25 @@ import numpy as np
 
 from edgepress.compress.data.augmentation.augmenting import Augmentation, parse_augmentation
 from edgepress.compress.data.checks import (
-    SUSPECTED_RANGE,
     class_by_class,
     refuse_undefined,
     shared_samples,
+    suspected_range,
     uneven_classes,
 )
 from edgepress.compress.data.dataset import Dataset, Source, Split
 from edgepress.compress.data.mixing import check_own_changes, for_mixed_samples, span_in
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation.inputs import own_rescaling, preparation_for
+from edgepress.compress.data.preparation.inputs import preparation_for
+from edgepress.compress.data.preparation.strings import takes_text
 from edgepress.compress.data.readers.arrays import (
     SPLITS,
     array_source,
     is_read,
     split_arrays,
 )
+from edgepress.compress.data.readers.class_folders import kinds_below
+from edgepress.compress.data.readers.endless import check_steps, endless_source
 from edgepress.compress.data.readers.fingerprints import (
     Digests,
     arrays_hash,
@@ -39,13 +42,29 @@ from edgepress.compress.data.readers.fingerprints import (
     spec_hash,
 )
 from edgepress.compress.data.readers.fixing import fixed
+from edgepress.compress.data.readers.images.folders import IMAGES, takes_images
 from edgepress.compress.data.readers.images.opening import open_images
-from edgepress.compress.data.readers.images.uniform import full_scale
 from edgepress.compress.data.readers.labels import numbered
-from edgepress.compress.data.readers.splitting import split_indices, split_with_copies
+from edgepress.compress.data.readers.opened import OF_SOUNDS, Opened, check_heeded
+from edgepress.compress.data.readers.records.arrow import (
+    ARROW,
+    has_records,
+    is_saved_dataset,
+    open_saved,
+)
+from edgepress.compress.data.readers.records.tfrecord import (
+    holds_tfrecords,
+    is_tfrecord,
+    open_tfrecords,
+)
+from edgepress.compress.data.readers.series.opening import TABLES, open_series
+from edgepress.compress.data.readers.sound.decoding import SOUNDS
+from edgepress.compress.data.readers.sound.opening import open_sounds
 from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.readers.tables import read_table
+from edgepress.compress.data.readers.texts.folders import open_texts
 from edgepress.compress.data.readers.unread import check_names
+from edgepress.compress.data.splits.setting_aside import check_groups, set_aside
 from edgepress.compress.data.target_images import with_scaled_targets
 from edgepress.compress.data.task_of_data import plain_loss, reads_targets, task_of
 from edgepress.compress.data.tasks import Task
@@ -67,18 +86,10 @@ if TYPE_CHECKING:
         Dataset | DataSpec | str | PathLike[str] | Mapping[str, Any] | tuple[Any, ...]
     )
 
-_FORMS = "a .npz, .csv or .parquet file, a folder of images, tfds:NAME or file.py:function"
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """Sources by split ("all" where the data has no splits), and what is known of them."""
-
-    sources: dict[str, Any]
-    fingerprint: str
-    class_names: tuple[str, ...] = field(default=())
-    notes: tuple[str, ...] = field(default=())
-    unlabelled: frozenset[str] = field(default=frozenset())
+_FORMS = (
+    "a .npz, .csv, .parquet or .tfrecord file, a folder of images, sounds, texts or tables,"
+    " tfds:NAME or file.py:function"
+)
 
 
 def open_data(
@@ -114,11 +125,14 @@ def open_data(
 def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model | None) -> Dataset:
     preparation = preparation_for(model, spec)
     opened = _open(spec, model)
-    sources = opened.sources
+    check_heeded(spec, opened)
+    preparation = replace(preparation, sound=opened.sound)
+    sources: dict[str, Any] = dict(opened.sources)
     if spec.unlabelled:
         keep = {"test"} - opened.unlabelled
         keep = {split for split in keep if reads_targets(model, sources.get(split), spec)}
         sources = answered(sources, keep, teacher or model, preparation, plain_loss(spec))
+    check_steps(sources, spec.steps_per_epoch)
     sources, digests, copies = _with_validation(sources, spec, seed)
     preparation, scaled = with_scaled_targets(preparation, sources, model)
     task = task_of(model, sources, spec, preparation, opened.class_names)
@@ -145,7 +159,8 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
             *opened.notes,
             *copies,
             *scaled,
-            *_warnings(spec, model, (low, high), sources, digests, opened.class_names),
+            *([] if opened.sound else suspected_range(spec, model, (low, high))),
+            *_warnings(sources, digests, opened.class_names, task),
             *_left_out(task),
             *task.remarks,
             *_agreement(spec, opened),
@@ -154,7 +169,7 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
     )
 
 
-def _open(spec: DataSpec, model: keras.Model) -> _Opened:
+def _open(spec: DataSpec, model: keras.Model) -> Opened:
     given = spec.spec
     if isinstance(given, Mapping):
         return _open_mapping(given, model, "the data", spec)
@@ -170,22 +185,32 @@ def _open(spec: DataSpec, model: keras.Model) -> _Opened:
     if text.startswith("tfds:"):
         streams, names = tfds_streams(text.removeprefix("tfds:"))
         sources = {k: _stream(v, model, text, k, True) for k, v in streams.items()}
-        return _Opened(sources, hashlib.sha256(text.encode()).hexdigest(), names)
+        return Opened(sources, hashlib.sha256(text.encode()).hexdigest(), names)
     path = Path(text)
     if not path.exists():
         if is_reference(text):
             return _open_mapping(_called(text), model, text, spec)
         raise InputError(f"data '{text}' does not exist", f"give {_FORMS}")
-    if path.is_dir():
-        return _open_folder(path, model, spec)
+    return _open_folder(path, model, spec) if path.is_dir() else _open_file(path, model, spec)
+
+
+def _open_file(path: Path, model: Any, spec: DataSpec) -> Opened:
     check_regular(path)
     if path.suffix == ".npz":
         return _open_arrays(read_arrays(path), model, f"'{path}'", sha256(path), spec)
-    if path.suffix in (".csv", ".parquet"):
-        table = read_table(path, spec.target, model)
-        source = array_source(table.inputs, table.targets, model, f"'{path}'")
-        return _Opened({"all": source}, sha256(path), table.class_names, table.notes)
-    raise InputError(f"'{path}' is not a supported data format", f"give {_FORMS}")
+    if is_tfrecord(path):
+        return open_tfrecords(path, model, spec, sha256(path))
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"'{path}' is not a supported data format", f"give {_FORMS}")
+    if spec.window is not None:
+        return open_series(path, model, spec, sha256(path))
+    if path.suffix == ".parquet" and has_records(path):
+        return open_saved(path, model, spec, sha256(path))
+    table = read_table(path, spec.target, model, spec.group_by)
+    source = array_source(table.inputs, table.targets, model, f"'{path}'")
+    sources = {"all": replace(source, groups=table.groups)}
+    heeded = frozenset({"group_by"})
+    return Opened(sources, sha256(path), table.class_names, table.notes, heeded=heeded)
 
 
 def _called(reference: str) -> Mapping[str, Any]:
@@ -200,7 +225,7 @@ def _called(reference: str) -> Mapping[str, Any]:
 
 def _open_mapping(
     data: Mapping[str, Any], model: keras.Model, where: str, spec: DataSpec
-) -> _Opened:
+) -> Opened:
     if not data.keys() & set(SPLITS):
         arrays = {k: v for k, v in data.items() if _holds_numbers(v)}
         return _open_arrays(arrays, model, where, arrays_hash(arrays), spec)
@@ -211,7 +236,11 @@ def _open_mapping(
         if value is None:
             continue
         if is_stream(value):
-            sources[name] = _stream(value, model, f"{where}, split '{name}'", name)
+            inside = f"{where}, split '{name}'"
+            if name == "train" and spec.steps_per_epoch is not None:
+                sources[name] = endless_source(value, model, inside, spec.steps_per_epoch)
+            else:
+                sources[name] = _stream(value, model, inside, name)
         elif isinstance(value, tuple | list) and len(value) in (2, 3):
             inside = f"{where}, split '{name}'"
             sources[name] = array_source(
@@ -222,7 +251,7 @@ def _open_mapping(
                 f"{where}: split '{name}' is {type(value).__name__}",
                 "give a tf.data.Dataset or arrays (x, y) or (x, y, sample_weight)",
             )
-    return _Opened(sources, sources_hash(sources), notes=notes)
+    return Opened(sources, sources_hash(sources), notes=notes)
 
 
 def _stream(value: Any, model: keras.Model, where: str, name: str, shuffle: bool = False) -> Any:
@@ -237,7 +266,7 @@ def _holds_numbers(value: Any) -> bool:
 
 def _open_arrays(
     arrays: Mapping[str, Any], model: keras.Model, where: str, fingerprint: str, spec: DataSpec
-) -> _Opened:
+) -> Opened:
     notes = check_names(arrays, filter(is_read, arrays), where)
     made: set[str] = set()
     if spec.unlabelled:
@@ -258,14 +287,37 @@ def _open_arrays(
     }
     classes = tuple(str(n) for n in np.asarray(names).ravel())
     unlabelled = frozenset(suffix.removeprefix("_") for suffix in made)
-    return _Opened(sources, fingerprint, classes, notes, unlabelled)
+    return Opened(sources, fingerprint, classes, notes, unlabelled)
 
 
-def _open_folder(path: Path, model: keras.Model, spec: DataSpec) -> _Opened:
+def _open_folder(path: Path, model: keras.Model, spec: DataSpec) -> Opened:
     if not any(path.iterdir()):
         raise InputError(f"folder '{path}' is empty", f"give {_FORMS}")
+    if spec.window is None and holds_tfrecords(path):
+        return open_tfrecords(path, model, spec, folder_hash(path))
+    kinds = kinds_below(path, (IMAGES, SOUNDS, TABLES, ARROW))
+    if spec.window is None and not kinds & {IMAGES, SOUNDS} and is_saved_dataset(path):
+        return open_saved(path, model, spec, folder_hash(path))
+    if len(model.inputs) == 1 and takes_text(model.inputs[0]) and spec.window is None:
+        return open_texts(path, model, spec, folder_hash(path))
+    if TABLES in kinds and spec.window is not None:
+        return open_series(path, model, spec, folder_hash(path))
+    if SOUNDS in kinds and (IMAGES not in kinds or not takes_images(model)):
+        heard = open_sounds(path, model, spec)
+        return Opened(
+            heard.sources,
+            folder_hash(path),
+            heard.class_names,
+            heard.notes,
+            sound=heard.input,
+            heeded=OF_SOUNDS,
+        )
+    if kinds == {TABLES}:
+        raise InputError(
+            f"'{path}' is a folder of tables", "cut their rows into windows with --window ROWS"
+        )
     found = open_images(path, model, spec)
-    return _Opened({**found.sources}, folder_hash(path), found.class_names, found.notes)
+    return Opened(found.sources, folder_hash(path), found.class_names, found.notes)
 
 
 def _with_validation(
@@ -280,61 +332,43 @@ def _with_validation(
     if "all" in sources:
         sources.setdefault("train", sources.pop("all"))
     train = sources.get("train")
+    check_groups(sources)
     known = None if train is None else sample_digests(train)
     others = {k: sample_digests(v) for k, v in sources.items() if k != "train"} if known else {}
     digests = {"train": known, **others}
     if train is None or "val" in sources or not hasattr(train, "part") or train.size < 2:
         return sources, digests, []
-    labels = train.labels()
-    divided = known and split_with_copies(known, spec.validation_split, labels, seed)
-    kept, aside = divided or split_indices(train.size, spec.validation_split, labels, seed)
-    notes = []
-    if known and divided:
-        copies = len(known) - len(set(known))
-        notes.append(f"{copies:,} samples are copies of others: equal ones are in the same split")
-    for name, places in (("train", kept), ("val", aside)):
+    drawn = set_aside(train, known, spec.validation_split, seed)
+    for name, places in (("train", drawn.kept), ("val", drawn.aside)):
         sources[name] = train.part(places)
         digests[name] = [known[place] for place in places] if known else None
-    return sources, digests, notes
+    return sources, digests, list(drawn.notes)
 
 
 def _range(splits: dict[str, Split]) -> tuple[float, float]:
     first = next(iter(splits.values())).in_order(64).take(1)
     inputs = next(first.as_numpy_iterator())[0]
     values = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
+    values = [v for v in values if v.dtype != object]  # texts have no range
+    if not values:
+        return 0.0, 0.0
     if not all(np.isfinite(v).all() for v in values):
         raise InputError("the first batch of the data holds values that are NaN or infinite")
     return float(min(v.min() for v in values)), float(max(v.max() for v in values))
 
 
 def _warnings(
-    spec: DataSpec,
-    model: keras.Model,
-    span: tuple[float, float],
-    sources: dict[str, Source],
-    digests: Digests,
-    names: tuple[str, ...],
-) -> list[str]:
-    low, high = span
-    found: list[str] = []
+    sources: dict[str, Source], digests: Digests, names: tuple[str, ...], task: Task
+) -> Iterator[str]:
     if "train" in sources:
-        found += uneven_classes(sources["train"], names)
-        found += class_by_class(sources["train"])
-    found += shared_samples(digests)
-    raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)
-    if high > 32 and raw and own_rescaling(model) is None:
-        found.append(
-            f"{SUSPECTED_RANGE} {low:g} to {high:g} and the model does not rescale them; if it was"
-            f" trained on 0 to 1, pass --scale 1/{full_scale(high)}"
-        )
-    if high <= 1 / 100 and low >= -1 / 100:
-        found.append(f"{SUSPECTED_RANGE} {low:g} to {high:g}: were they scaled twice?")
+        yield from uneven_classes(sources["train"], names, task)
+        yield from class_by_class(sources["train"])
+    yield from shared_samples(digests)
     if "test" not in sources and "val" in sources:
-        found.append("the data has no test split: figures come from the validation split")
-    return found
+        yield "the data has no test split: figures come from the validation split"
 
 
-def _agreement(spec: DataSpec, opened: _Opened) -> list[str]:
+def _agreement(spec: DataSpec, opened: Opened) -> list[str]:
     """What figures mean where a teacher's answers stand in for labels."""
     if not spec.unlabelled:
         return []

@@ -19,7 +19,6 @@ from edgepress.compress.data.readers.images.reading import ImageReading
 if TYPE_CHECKING:
     import keras
 
-
 _TOP = 255.0
 # What is no picture, a mask or a count, stays far below the whitest white.
 _BRIGHT = 127

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.data.augmentation.augmenting import Augmentation
 from edgepress.compress.data.dataset import Source, Split
@@ -17,10 +18,12 @@ from edgepress.compress.data.inferring.output_reading import Seen
 from edgepress.compress.data.inferring.target_range import RUNS
 from edgepress.compress.data.inferring.task_inference import infer_task
 from edgepress.compress.data.inferring.telling_metric import with_telling_metric
+from edgepress.compress.data.inferring.void_labels import refuse_absent
 from edgepress.compress.data.metrics import with_class_number
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.images.folders import ImageSource
+from edgepress.compress.data.readers.streams import StreamSource
 from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.models.user_code import is_reference
 from edgepress.compress.specs.recipe import DataSpec
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
+
+Array = NDArray[Any]
 
 # Samples on which outputs are looked at where their values decide.
 _LOOKED_AT = 512
@@ -45,7 +50,8 @@ def reads_targets(model: keras.Model, source: Source | None, spec: DataSpec) -> 
     """Whether targets mean something to more than a loss, so that they are measured by."""
     if not isinstance(source, ArraySource):
         return True
-    task = infer_task(model, source.targets, by_output(spec.loss, "loss"))
+    ignored = by_output(spec.ignore_label, "ignore_label")
+    task = infer_task(model, source.targets, by_output(spec.loss, "loss"), ignored=ignored)
     return all(output.kind != "own" for output in task.outputs)
 
 
@@ -70,21 +76,29 @@ def task_of(
     """
     loss = plain_loss(spec) if spec.unlabelled else by_output(spec.loss, "loss")
     metric = by_output([with_class_number(m, classes) for m in spec.metric], "metric")
-    weights = loss_weights(spec.loss_weight)
+    weights, ignored = loss_weights(spec.loss_weight), by_output(spec.ignore_label, "ignore_label")
     reaches = [reach_of(tensor) for tensor in model.outputs]
     first = Split("first", next(iter(sources.values())), preparation, Augmentation())
     look = functools.cache(lambda: _seen(model, first))
+    given = [_some_targets(source, preparation) for source in sources.values()]
     tasks = [
-        infer_task(model, targets, loss, metric, reaches, look, weights)
-        for targets in (_some_targets(source, preparation) for source in sources.values())
+        infer_task(model, targets, loss, metric, reaches, look, weights, ignored)
+        for targets in given
     ]
-    first_targets = _some_targets(next(iter(sources.values())), preparation)
-    tasks[0] = tasks[0] if metric else with_telling_metric(tasks[0], first_targets)
+    if not any(isinstance(source, StreamSource) for source in sources.values()):
+        refuse_absent(ignored, [_with_void(tasks[0], targets) for targets in given])
+    tasks[0] = tasks[0] if metric else with_telling_metric(tasks[0], given[0])
     said: dict[str, str] = {}
     for remark in (remark for task in tasks for remark in task.remarks):
         # Of each split the same is said with figures of its own.
         said.setdefault(remark.partition(RUNS)[0], remark)
     return dataclasses.replace(tasks[0], remarks=tuple(said.values()))
+
+
+def _with_void(task: Task, targets: Nested) -> dict[str, Array]:
+    """Targets of outputs that leave a label out, by name."""
+    parts = zip(task.outputs, task.target_list(targets), strict=True)
+    return {o.name: np.asarray(t) for o, t in parts if o.void is not None and t is not None}
 
 
 def _seen(model: keras.Model, split: Split) -> dict[str, Seen]:

@@ -9,16 +9,24 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.keras_counterparts import keras_loss, keras_metrics
+from edgepress.compress.data.losses.by_place import (
+    ELEMENTWISE,
+    Places,
+    VoidLabel,
+    loss_by_place,
+    loss_of_overlap,
+    places_of,
+)
+from edgepress.compress.data.losses.keras_counterparts import keras_loss, keras_metrics
 from edgepress.compress.data.metrics import LOSS, Scorer, drop_of, metric_of
 from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.models.loss_objects import is_keras_loss
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
     from edgepress.compress.keras_types import Nested, SampleWeights
-
 
 # "own": targets mean something to the loss alone, and may have any shape.
 Kind = Literal["classification", "binary", "multi-label", "regression", "image-to-image", "own"]
@@ -42,6 +50,7 @@ class OutputTask:
         compiled: The loss that it is trained by, where it isn't the plain one of Keras's of that
             name: one of the user's own, or as the model was compiled; else None.
         settings: What sets it apart, as people read it, such as "gamma=3".
+        void: The label of places that count neither in the loss nor in the metric, or None.
     """
 
     name: str
@@ -52,6 +61,7 @@ class OutputTask:
     weight: float = 1.0
     compiled: Any = field(default=None, compare=False, repr=False)
     settings: str = ""
+    void: VoidLabel | None = None
 
     def keras_loss(self) -> keras.losses.Loss:
         """The Keras loss object that it is trained by."""
@@ -61,11 +71,61 @@ class OutputTask:
         self, target: tf.Tensor, output: tf.Tensor, weights: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Its part in the loss of a batch; arguments as for a Keras loss."""
-        loss = self.keras_loss()
-        found = (
-            loss(target, output) if weights is None else loss(target, output, sample_weight=weights)
-        )
+        found = self._loss_of(target, output, weights)
         return found if self.weight == 1 else self.weight * found
+
+    def _loss_of(
+        self, target: tf.Tensor, output: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        loss, void = self.keras_loss(), self.void
+        several = not self.numbered and output.shape[-1] != 1
+        by_label = weights is not None and several and weights.shape.rank == output.shape.rank
+        if void is not None and void.by == "overlap":
+            return loss_of_overlap(loss, target, output, void, self.numbered, weights)
+        if by_label or (void is not None and void.by == "places"):
+            return loss_by_place(loss, self.places(target, output), weights)
+        if weights is None:
+            return loss(target, output)
+        return loss(target, output, sample_weight=weights)
+
+    def places(self, target: tf.Tensor, output: tf.Tensor) -> Places:
+        """A batch as its loss takes it, place by place.
+
+        Args:
+            target: (batch, …) tensor.
+            output: (batch, …) tensor.
+        """
+        several = not self.numbered and output.shape[-1] != 1
+        elementwise = self.loss in ELEMENTWISE
+        plain = self.compiled is None or is_keras_loss(self.compiled)
+        single = several and elementwise and plain
+        return places_of(target, output, self.void, self.numbered, single)
+
+    def followed(self, target: tf.Tensor, output: tf.Tensor) -> tuple[Any, Any, Any]:
+        """A batch as a Keras metric takes it: targets, outputs and weights or None.
+
+        Args:
+            target: (batch, …) tensor.
+            output: (batch, …) tensor.
+        """
+        if self.void is None:
+            return target, output, None
+        labels = not self.numbered and output.shape[-1] != 1
+        places = places_of(target, output, self.void, self.numbered, labels)
+        return places.target, places.output, places.kept
+
+    @property
+    def numbered(self) -> bool:
+        """Whether targets are class numbers."""
+        return "sparse" in self.loss
+
+    def counting(self, targets: Array) -> Array | None:
+        """Which places of some targets count; None where all do.
+
+        Args:
+            targets: (samples, …) array.
+        """
+        return None if self.void is None else np.asarray(self.void.counting(targets))
 
     @property
     def scored(self) -> bool:
@@ -76,7 +136,7 @@ class OutputTask:
     def of_classes(self) -> bool:
         """Whether its targets are classes or labels, not values."""
         decides = self.kind in ("classification", "binary", "multi-label")
-        return decides or "crossentropy" in self.loss
+        return decides or "crossentropy" in self.loss or self.metric in ("accuracy", "iou")
 
     def score(self, outputs: Nested, targets: Nested) -> float:
         """The metric over samples; NaN of no samples, and of outputs that hold NaN.
@@ -99,7 +159,10 @@ class OutputTask:
             return self._loss_scorer(values, truth)
         if not len(values) or np.isnan(values).any():
             return lambda _: float("nan")
-        return metric_of(self.metric).scorer(values, truth, logits)
+        metric, counting = metric_of(self.metric), self.counting(np.asarray(targets))
+        if counting is None or metric.own or metric.of_places is None:
+            return metric.scorer(values, truth, logits)
+        return metric.of_places(values, truth, logits, counting)
 
     def _loss_scorer(self, outputs: Array, targets: Array) -> Scorer:
         """The mean of the loss, taken batch by batch as a training takes it."""
@@ -107,13 +170,16 @@ class OutputTask:
         def mean(chosen: Array | None) -> float:
             import tensorflow as tf
 
-            loss, total = self.keras_loss(), 0.0
+            total, below = 0.0, 0
             given, truth = (a if chosen is None else a[chosen] for a in (outputs, targets))
             for start in range(0, len(given), _LOSS_BATCH):
                 here = slice(start, start + _LOSS_BATCH)
-                found = loss(tf.convert_to_tensor(truth[here]), tf.cast(given[here], tf.float32))
-                total += float(found) * len(given[here])
-            return total / len(given) if len(given) else float("nan")
+                target, output = tf.convert_to_tensor(truth[here]), tf.cast(given[here], tf.float32)
+                counting = self.counting(truth[here])
+                size = len(given[here]) if counting is None else int(counting.sum())
+                total += float(self._loss_of(target, output)) * size
+                below += size
+            return total / below if below else float("nan")
 
         return mean
 
@@ -129,6 +195,8 @@ class OutputTask:
         if metric.own:
             return values, truth, self.logits
         values = values[:, None] if values.ndim == 1 else values
+        if self.void is not None:
+            truth = np.where(self.void.counting(truth), truth, 0).astype(truth.dtype)
         if self.kind == "multi-label" and not metric.of_values:
             truth = truth > 0.5  # said so, for samples of one label each look like classes
         if not (self.logits and metric.of_values):
@@ -326,6 +394,18 @@ class Task:
 
 
 def output_names(model: keras.Model) -> tuple[str, ...]:
-    """Names of a model's outputs: the layer that makes each."""
-    names = getattr(model, "output_names", None)
-    return tuple(names or [t._keras_history.operation.name for t in model.outputs])
+    """Names of a model's outputs: the layer that makes each, numbered where it makes several.
+
+    A layer that gives its states, or is called on several tensors, makes several: `lstm`, `lstm_1`
+    and `lstm_2`.
+    """
+    own = getattr(model, "output_names", None)
+    layers = list(own or [t._keras_history.operation.name for t in model.outputs])
+    found: list[str] = []
+    for name in layers:
+        unique, count = name, 0
+        while unique in found or (count and unique in layers):
+            count += 1
+            unique = f"{name}_{count}"
+        found.append(unique)
+    return tuple(found)

@@ -14,6 +14,7 @@ from edgepress.compress.data.metrics.counts import decided
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.labels import as_array
+from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import plain_name
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from edgepress.compress.keras_types import Nested
-
 
 _BATCH = 256
 _SUFFIXES = ("", "_train", "_val", "_valid", "_validation", "_test")
@@ -46,7 +46,7 @@ def with_placeholders(
         inputs = [n for n in arrays if n.partition("__")[0] == f"x{suffix}"]
         if inputs and not any(n.partition("__")[0] == f"y{suffix}" for n in arrays):
             size = len(as_array(arrays[inputs[0]], f"inputs '{inputs[0]}'"))
-            for name, tensor in zip(model.output_names, model.outputs, strict=True):
+            for name, tensor in zip(output_names(model), model.outputs, strict=True):
                 shape = tuple(n or 1 for n in tensor.shape[1:])
                 key = f"y{suffix}" if len(model.outputs) == 1 else f"y{suffix}__{name}"
                 found[key] = np.zeros((size, *shape), np.float32)
@@ -107,7 +107,7 @@ def _answers(
     joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
     if len(joined) == 1:
         return joined[0]
-    return dict(zip(teacher.output_names, joined, strict=True))
+    return dict(zip(output_names(teacher), joined, strict=True))
 
 
 def _decided(output: NDArray[Any], passed: str, loss: str | None) -> NDArray[Any]:

@@ -9,7 +9,6 @@ from edgepress.compress.doctor.findings import Diagnosis, Finding, ranked
 if TYPE_CHECKING:
     from edgepress.compress.typing import DataLike, ModelLike
 
-
 __all__ = ["Diagnosis", "Finding", "doctor", "ranked"]
 
 

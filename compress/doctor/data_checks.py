@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data import Dataset
+from edgepress.compress.data import Dataset, Task
 from edgepress.compress.data.checks import SUSPECTED_RANGE
 from edgepress.compress.doctor.findings import Finding
 
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 _SAMPLES = 200
 _CHUNK = 50
 # A preprocessing is called wrong when another one gives this much more of a score (0 to 1), or
 # takes this share off an error.
 _BETTER = 0.15
+# Samples for each class, the share that another order of classes makes right, and its gain, by
+# which the order is called wrong: what only chance reorders gains far less.
+_FEWEST, _KNOWN, _BETTER_ORDER = 5, 0.6, 0.3
 
 
 @dataclass(frozen=True)
@@ -190,15 +192,63 @@ def preprocessing(
             f"{other.text}: the preprocessing is wrong",
             f"pass {other.options}",
         )
-    elif task.kind == "classification" and _is_chance(given, targets):
+    elif task.kind == "classification":
+        yield from _numbering(run(inputs)[0], given, dataset, targets)
+
+
+def _numbering(scores: Array, value: float, dataset: Dataset, targets: Any) -> Iterator[Finding]:
+    """Whether classes are numbered as the model knows them, as far as its answers show it."""
+    told = _in_another_order(scores, dataset, targets)
+    if told is not None:
+        yield told
+    elif _is_chance(value, targets, dataset.task):
         yield Finding(
             "warning",
             "data",
             "",
-            f"{task.metric} {given:.4g} is no better than guessing",
+            f"{dataset.task.metric} {value:.4g} is no better than guessing",
             "the model is untrained, the labels are numbered differently, or preprocessing is"
             " missing",
         )
+
+
+def _in_another_order(scores: Array, dataset: Dataset, targets: Any) -> Finding | None:
+    """Whether the model knows the classes, by other numbers than the data gives them.
+
+    Args:
+        scores: (samples, classes) outputs of the model.
+        dataset: What the samples are from.
+        targets: Their targets.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if len(dataset.task.outputs) > 1 or not isinstance(targets, np.ndarray):
+        return None
+    classes, size = scores.argmax(-1), scores.shape[-1]
+    labels = targets.reshape(len(targets), -1)
+    labels = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0].astype(np.int64)
+    counting = dataset.task.outputs[0].counting(labels)
+    if counting is not None:
+        labels, classes = labels[counting], classes[counting]
+    if len(labels) < _FEWEST * size or len(np.unique(labels)) < 2:
+        return None
+    table = np.zeros((size, size), np.int64)
+    np.add.at(table, (classes, labels), 1)
+    order = linear_sum_assignment(-table)[1]
+    given, found = (float(np.mean(labels == c)) for c in (classes, order[classes]))
+    if found < _KNOWN or found - given < _BETTER_ORDER:
+        return None
+    names = dataset.class_names or tuple(map(str, range(size)))
+    told = ",".join(names[n] if n < len(names) else str(n) for n in order)
+    folders = bool(dataset.class_names)
+    return Finding(
+        "problem",
+        "data",
+        "",
+        f"the model knows the classes in another order than the data numbers them: {given:.3f} are"
+        f" right as they are, {found:.3f} with its classes taken as {told}",
+        f"pass --classes {told}" if folders else "number the labels as in the model's training",
+    )
 
 
 def _is_float(array: Array) -> bool:
@@ -219,10 +269,12 @@ def _applicable(inputs: Mapping[str, Array]) -> Iterator[Preprocessing]:
             yield other
 
 
-def _is_chance(value: float, targets: Nested) -> bool:
+def _is_chance(value: float, targets: Nested, task: Task) -> bool:
     """Whether an accuracy is about that of always naming the commonest class."""
     if not isinstance(targets, np.ndarray):
         return False
+    counting = task.outputs[0].counting(targets)
+    targets = targets if counting is None else targets[counting]
     labels = targets.argmax(-1) if targets.ndim > 1 and targets.shape[-1] > 1 else targets.ravel()
     share = np.bincount(labels.astype(int)).max() / len(labels)
     return value <= share + 2 * np.sqrt(share * (1 - share) / len(labels))

@@ -11,7 +11,6 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-
 _LISTED = 5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -26,6 +27,8 @@ _LEVEL_9_UP_TO = 32_000_000
 # What file systems take, less what temporary names and those of neighbours (logs, arrays) add.
 _MOST_BYTES_OF_A_NAME, _LONGEST_ADDITION = 255, 35
 _MOST_BYTES = 3_500
+# What is written under until it is whole, and where a former result is until then.
+TEMPORARY = r"\.edgepress-[0-9a-f]{8}"
 
 
 def check_output(
@@ -69,6 +72,45 @@ def check_output(
     return path
 
 
+def check_distinct(*outputs: Path | str | None) -> None:
+    """Refuse two outputs of one call that are the same file.
+
+    Args:
+        outputs: The outputs; None for those that aren't asked for.
+
+    Raises:
+        InputError: Two are the same, or one lies in another.
+    """
+    asked = [Path(output) for output in outputs if output is not None]
+    for one, other in itertools.combinations(asked, 2):
+        first, second = one.resolve(), other.resolve()
+        if first == second or first in second.parents or second in first.parents:
+            raise InputError(
+                f"the outputs '{one}' and '{other}' would replace each other", "name another"
+            )
+
+
+def check_rewritten(path: Path | str, what: str, begins: bytes, inputs: Iterable[Any] = ()) -> Path:
+    """Refuse, before any work, an output that is written anew at each call and is something else.
+
+    Args:
+        path: The file.
+        what: What it should be where it exists: "log of a training".
+        begins: A pattern of how such files begin.
+        inputs: As for `check_output`.
+
+    Raises:
+        InputError: It exists and begins otherwise, is an input, or can't be written.
+    """
+    path = check_output(path, force=True, inputs=inputs)
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(200)
+        if head and not re.match(begins, head):
+            raise InputError(f"'{path}' exists already and is no {what}", "choose another output")
+    return path
+
+
 def _check_name(path: Path) -> None:
     """Refuse a name that no file can have, or whose temporary neighbours could have none."""
     if "\0" in str(path):
@@ -107,6 +149,8 @@ def _obstacle(
     if not path.is_dir() and not path.is_file():
         return "it is a device, a pipe or a socket"
     there = path.resolve()
+    if path.is_dir() and Path.cwd().is_relative_to(there):
+        return "it is the folder that the command runs in, or one around it"
     for given in inputs:
         read = _named_file(given)
         if read is not None and (read == there or there in read.parents):
@@ -154,7 +198,7 @@ def atomic_output(
     """
     target = check_output(target, force, folder=folder)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
+    temporary = target.with_name(f".{target.stem}{temporary_mark()}{target.suffix}")
     try:
         yield temporary
         if folder:
@@ -162,6 +206,11 @@ def atomic_output(
         _replace(temporary, target)
     finally:
         _remove(temporary)
+
+
+def temporary_mark() -> str:
+    """A part of a name by which edgepress knows what it hasn't finished; see `TEMPORARY`."""
+    return f".edgepress-{uuid.uuid4().hex[:8]}"
 
 
 def sweep(target: Path | str) -> None:
@@ -173,7 +222,7 @@ def sweep(target: Path | str) -> None:
         target: What `atomic_output` was asked for.
     """
     target = Path(target)
-    pattern = re.compile(rf"\.{re.escape(target.stem)}\.[0-9a-f]{{8}}{re.escape(target.suffix)}")
+    pattern = re.compile(rf"\.{re.escape(target.stem)}{TEMPORARY}{re.escape(target.suffix)}")
     if not target.parent.is_dir():
         return
     for path in target.parent.iterdir():
@@ -186,7 +235,7 @@ def _replace(temporary: Path, target: Path) -> None:
     if not temporary.is_dir() or not target.exists():
         temporary.replace(target)
         return
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+    aside = target.with_name(f".{target.name}{temporary_mark()}.old")
     target.rename(aside)
     try:
         temporary.rename(target)
@@ -201,7 +250,7 @@ def _discard(aside: Path, target: Path) -> None:
     if first_foreign(aside) is None:
         _remove(aside)
         return
-    kept = target.with_name(f"{target.name}.before-{aside.name.rsplit('.', 2)[1]}")
+    kept = target.with_name(f"{target.name}.before-{aside.name[-12:-4]}")
     aside.rename(kept)
     warnings.warn(
         f"'{kept}' keeps what was put into '{target}' while it was being replaced", stacklevel=4

@@ -21,7 +21,6 @@ from edgepress.compress.models.user_code import custom_objects_of
 if TYPE_CHECKING:
     import keras
 
-
 # Classes of which the loaded model is the one that the optimizer was built for.
 _WITH_A_GRAPH = ("Functional", "Sequential", "Model")
 

@@ -65,6 +65,48 @@ class CompiledLoss:
     unsaved: str = ""
 
 
+@dataclass(frozen=True)
+class CompiledMetrics:
+    """The metrics of one output, as `compile` was given them or as a configuration says them.
+
+    Attributes:
+        metrics: Those that count every sample alike.
+        weighted: Those that count samples by their weights.
+    """
+
+    metrics: tuple[Any, ...] = ()
+    weighted: tuple[Any, ...] = ()
+
+
+def compiled_metrics(model: keras.Model, names: Sequence[str]) -> tuple[CompiledMetrics, ...]:
+    """The metrics of each output as the model, or the file that it comes from, is compiled.
+
+    Args:
+        model: A Keras model.
+        names: Names of its outputs in order.
+    """
+    kept = _SAID.get(model, _Said({}, {}))
+    said = _said_by_model(model) or kept.compiled
+    parts = (_lists(said.get(part), names) for part in ("metrics", "weighted_metrics"))
+    return tuple(CompiledMetrics(*both) for both in zip(*parts, strict=True))
+
+
+def _lists(said: object, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """What is said of each output, as a flat tuple: one list is for all of them."""
+    single = isinstance(said, Mapping) and "class_name" in said
+    if isinstance(said, Mapping) and not single:
+        return [_flat(said.get(name)) for name in names]
+    if isinstance(said, list | tuple) and len(said) == len(names) > 1:
+        return [_flat(one) for one in said]
+    return [_flat(said)] * len(names)
+
+
+def _flat(said: object) -> tuple[Any, ...]:
+    if isinstance(said, list | tuple):
+        return tuple(one for part in said for one in _flat(part))
+    return () if said is None else (said,)
+
+
 def remember_losses(
     model: keras.Model, source: Path, objects: Mapping[str, Any] | None = None
 ) -> None:

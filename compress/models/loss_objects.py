@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Tensor
 
-
 # What every loss has, and what is decided by the output rather than by the loss.
 _COMMON = ("name", "reduction", "from_logits", "dtype", "fn")
 # Reductions that give one number for a batch of samples which all count the same: its mean.

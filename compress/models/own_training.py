@@ -14,7 +14,6 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-
 _METHODS = ("train_step", "compute_loss", "compute_metrics", "test_step")
 # Hidden from Keras, which would save and count a model that is an attribute.
 _MARK = "_edgepress_own_training"

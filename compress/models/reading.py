@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import ModelLike
 
-
 # What reading a file raises, and what that says of the file; the first that fits counts.
 _REASONS: dict[type[Exception], tuple[str, str]] = {
     PermissionError: ("can't be read", "its permissions don't let you; change them or copy it"),

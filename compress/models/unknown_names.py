@@ -16,7 +16,6 @@ from edgepress.compress.models.guarding.hdf5 import open_hdf5
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 Kind = Literal["layer", "function"]
 LAMBDA = "__lambda__"
 _MODELS = frozenset({"Functional", "Model", "Sequential"})

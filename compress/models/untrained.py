@@ -10,7 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-
 # Weights that begin as a constant, and move with the first step of any training.
 _CONSTANT = ("bias", "beta", "gamma", "moving_mean", "moving_variance")
 

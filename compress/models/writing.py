@@ -13,7 +13,6 @@ from edgepress.compress.processes.scratch import scratch_folder
 if TYPE_CHECKING:
     import keras
 
-
 # PKWARE's APPNOTE, sections 4.3.7, 4.3.12 and 4.3.16.
 _ZIP_HEADS_BYTES, _ZIP_END_BYTES = 30 + 46, 22
 _ZIPPED_UP_TO = 2**26

@@ -9,6 +9,7 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ValidationError
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.specs.descriptions import fields_of as fields_of
 from edgepress.compress.specs.training import Spec
@@ -48,6 +49,8 @@ def make_spec(
         problem = error.errors()[0]
         named = names or {field: "--" + flag for field, flag in flags.items()} or None
         raise InputError(where + explain(problem, named), hint(problem, kind)) from None
+    except UnicodeError as error:  # pydantic can't take half a character
+        raise InputError(f"{where}an option can't be read: {reason(error)}") from error
 
 
 def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:

@@ -65,6 +65,15 @@ def parse_class_weights(value: Any) -> Any:
     return value
 
 
+def parse_positive_weights(value: Any) -> Any:
+    """Read a number, a list of them or a mapping as the text `1,2.5` or `0=1,cat=2.5`."""
+    if isinstance(value, list | tuple):
+        return ",".join(str(weight) for weight in value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return parse_class_weights(value)
+
+
 def as_list(value: Any) -> Any:
     """Read a single text as a list of one."""
     return [value] if isinstance(value, str) else value
@@ -85,7 +94,8 @@ def parse_class_names(value: Any) -> Any:
 
 
 def parse_by_output(value: Any) -> Any:
-    """Read `mse`, `a=mse,b=mae` or a mapping of these as a list of texts; nothing as none."""
+    """Read `mse`, `a=mse,b=mae`, a number or a mapping as a list of texts; nothing as none."""
+    value = str(value) if type(value) is int else value
     if isinstance(value, Mapping):
         return [f"{name}={one}" for name, one in value.items()]
     if isinstance(value, str):

@@ -25,6 +25,7 @@ from edgepress.compress.specs.notation import (
     parse_number,
     parse_numbers,
     parse_points,
+    parse_positive_weights,
     parse_rate,
     parse_share,
     show_rate,
@@ -120,6 +121,10 @@ class TrainSpec(Spec):
         class_weights: Weight of each class in the loss: "none", "balanced" (every class has the
             same total weight), "auto" (balanced if the classes are imbalanced), or weights by class
             number or name, as 0=1,3=2.5; 1 for the rest.
+        positive_weights: What a "yes" counts in the loss of labels, where a "no" counts 1: "none",
+            "balanced" (both sides of each label have the same total weight), one number for all
+            labels, one for each as 1,5,2.5, by number or name as 0=3,cat=2, or a file of numbers
+            (.json, .npy, .txt).
         compute: Number type of the computations in training: "float32", "bfloat16" (mixed
             precision; weights, outputs and the saved model stay float32), or "auto", bfloat16 where
             the machine has instructions for it.
@@ -167,6 +172,13 @@ class TrainSpec(Spec):
         str,
         BeforeValidator(parse_class_weights, json_schema_input_type=dict[str, float] | str),
         Field(pattern=r"^(none|balanced|auto|[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*)$"),
+    ] = "none"
+    positive_weights: Annotated[
+        str,
+        BeforeValidator(
+            parse_positive_weights,
+            json_schema_input_type=dict[str, float] | tuple[float, ...] | float | str,
+        ),
     ] = "none"
     compute: Literal["float32", "bfloat16", "auto"] = "float32"
     temperature: float = Field(4.0, gt=0)
@@ -220,6 +232,7 @@ NOT_OF_SEARCH = ("unfreeze", "teacher", "distill_layers", "callbacks", "log_csv"
 # All that a range test looks at.
 OF_RANGE_TEST = (
     "batch_size", "optimizer", "momentum", "weight_decay", "clipnorm", "clipvalue", "class_weights",
+    "positive_weights",
     "unfreeze", "train_batchnorm",
 )  # fmt: skip
 NOT_OF_RANGE_TEST = tuple(n for n in FinetuneSpec.model_fields if n not in OF_RANGE_TEST)

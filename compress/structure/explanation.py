@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.structure.tracing.groups import Alive
 
-
 _VERBS = {
     "makes": "makes them",
     "carries": "holds a value for each",

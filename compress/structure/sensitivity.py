@@ -22,7 +22,6 @@ from edgepress.compress.structure.tracing.groups import Alive, Channels, find_ch
 if TYPE_CHECKING:
     from edgepress.compress.typing import DataLike, ModelLike
 
-
 RATIOS = (0.25, 0.5, 0.75)
 SAMPLES = 1000
 

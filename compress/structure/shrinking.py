@@ -31,7 +31,6 @@ from edgepress.compress.structure.tracing.groups import Alive, Channels
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 Doomed = NDArray[np.bool_]
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.typing import DataLike, ModelLike
 
-
 Similarity = Literal["similar", "different"]
 Amount = Literal["small", "medium", "large"]
 Part = Literal["top", "middle and top", "all"]

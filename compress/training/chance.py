@@ -107,6 +107,11 @@ def chances_of(task: Task, split: Split, seed: int = 0) -> list[Chance]:
 
 def _constant(task: OutputTask, targets: Array) -> float:
     """The metric of the best constant answer to targets."""
+    counting = task.counting(targets)
+    if counting is not None:
+        if not task.numbered and targets.ndim > 1 and targets.shape[-1] > 1:
+            return _constant_of_labels(targets, counting)
+        targets = targets[counting]
     if task.metric in _ERRORS:
         rows = targets.reshape(len(targets), -1).astype(np.float64)
         if task.metric == "mae":
@@ -120,6 +125,13 @@ def _constant(task: OutputTask, targets: Array) -> float:
     classes = targets.argmax(-1) if one_hot else targets
     counts = np.unique(classes.ravel(), return_counts=True)[1]
     return float(counts.max() / counts.sum())
+
+
+def _constant_of_labels(targets: Array, counting: Array) -> float:
+    """The share of right answers of one answer for each label, over those that count."""
+    labels, kept = (a.reshape(-1, targets.shape[-1]) for a in (targets > 0.5, counting))
+    yes, total = (labels & kept).sum(0), kept.sum(0)
+    return float(np.maximum(yes, total - yes).sum() / max(total.sum(), 1))
 
 
 def at_chance(columns: Mapping[str, Sequence[float]], chances: Sequence[Chance]) -> str:

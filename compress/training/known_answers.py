@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 # What the answers to all samples may take of the memory.
 _MOST_BYTES = 256 * 2**20
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested, Values
 
-
 Array = NDArray[Any]
 
 _ROWS = 4000
@@ -105,7 +104,14 @@ def _rows(model: keras.Model, dataset: Dataset, split: Split, seed: int) -> tupl
     if features.shape[1] > _FEATURES:
         chosen = np.random.default_rng(0).permutation(features.shape[1])[:_FEATURES]
         features = features[:, chosen]
-    return features, _classes_or_values(y, dataset)
+    counting = dataset.task.outputs[0].counting(y)
+    found = _classes_or_values(y, dataset)
+    if counting is None:
+        return features, found
+    kept = counting.reshape(found.shape)
+    return (
+        (features[kept], found[kept]) if found.ndim == 1 else (features, np.where(kept, found, 0))
+    )
 
 
 def _features(model: keras.Model, inputs: Nested) -> Array:

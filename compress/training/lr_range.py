@@ -25,7 +25,7 @@ from edgepress.compress.specs.training import NOT_OF_RANGE_TEST
 from edgepress.compress.training.curves import save_figure
 from edgepress.compress.training.freezing.select import unfreeze
 from edgepress.compress.training.loop.checkpoints import assign, values
-from edgepress.compress.training.loop.class_weights import class_weights
+from edgepress.compress.training.loop.class_weights import class_weights, positive_weights
 from edgepress.compress.training.loop.loop import seed_generators
 from edgepress.compress.training.loop.own_loss import own_loss
 from edgepress.compress.training.loop.steps import Objective, training_step
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import keras
 
     from edgepress.compress.typing import DataLike, ModelLike
-
 
 Array = NDArray[np.float64]
 
@@ -124,7 +123,8 @@ def lr_find(
     tried = copy_model(original)
     unfreeze(tried, spec.unfreeze, spec.train_batchnorm)
     weights = class_weights(spec.class_weights, tried, dataset)
-    objective = Objective(dataset.task, spec, weights=weights)
+    positive = positive_weights(spec.positive_weights, tried, dataset)
+    objective = Objective(dataset.task, spec, weights=weights, positive=positive)
     with own_loss(tried, dataset.task) as own:
         objective = replace(objective, own_loss=own)
         return measure_range(tried, dataset, objective, lowest, highest, steps, seed, progress)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.typing import DataLike, ModelLike
 
-
 _PATIENCE = 2
 
 

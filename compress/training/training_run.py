@@ -20,7 +20,7 @@ from edgepress.compress.specs.recipe import TrainSpec
 from edgepress.compress.training.chance import at_chance, chances_of
 from edgepress.compress.training.known_answers import with_known_answers
 from edgepress.compress.training.loop.checkpoints import Checkpoints
-from edgepress.compress.training.loop.class_weights import class_weights
+from edgepress.compress.training.loop.class_weights import class_weights, positive_weights
 from edgepress.compress.training.loop.distribution import Replicas, is_chief, strategy_of
 from edgepress.compress.training.loop.history import History
 from edgepress.compress.training.loop.loop import Loop, refuse_diverged
@@ -195,10 +195,34 @@ def _objective(
     model: keras.Model, dataset: Dataset, spec: TrainSpec, teacher: keras.Model | None
 ) -> Objective:
     own, others = recorders(model, teacher, spec.distill_layers)
+    _refuse_unheard_weights(model, dataset, spec, teacher)
     weights = class_weights(spec.class_weights, model, dataset)
+    positive = positive_weights(spec.positive_weights, model, dataset)
     if dataset.unlabelled:
         spec = spec.model_copy(update={"distill_weight": 1.0})
-    return Objective(dataset.task, spec, teacher, weights, own, others)
+    return Objective(dataset.task, spec, teacher, weights, positive, own, others)
+
+
+def _refuse_unheard_weights(
+    model: keras.Model, dataset: Dataset, spec: TrainSpec, teacher: keras.Model | None
+) -> None:
+    """Refuse weights of labels where no loss of labels would heed them."""
+    given = [n for n in ("class_weights", "positive_weights") if getattr(spec, n) != "none"]
+    if not given:
+        return
+    if dataset.unlabelled or (teacher is not None and spec.distill_weight == 1):
+        raise InputError(
+            f"{given[0]} is given, but the training learns from its teacher alone",
+            "leave it out, or take a distill_weight below 1",
+        )
+    own = own_training(model)
+    by_label = "positive_weights" in given or dataset.task.kind == "multi-label"
+    if by_label and own is not None and "compute_loss" in own.methods:
+        raise InputError(
+            f"{given[-1]} is given, but compute_loss of {own.name} is the loss: it takes a weight"
+            " for each sample, not for each label",
+            "weigh labels there",
+        )
 
 
 def _check(

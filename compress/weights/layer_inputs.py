@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 BATCH = 32
 
 

@@ -31,7 +31,6 @@ from edgepress.compress.weights.masks.prunable import PrunableWeight, walk_layer
 if TYPE_CHECKING:
     import keras
 
-
 _DAMPING = 0.01
 # Stages in which a mask grows: as many as the inverses for each output allow within the budget of
 # operations; where that is below the fewest, all outputs share one inverse.

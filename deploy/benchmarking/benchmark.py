@@ -114,10 +114,12 @@ def _opened(data: DataLike | None, model: Any, first: Path, seed: int) -> Datase
     """The data set, understood through the model or, without one, through an artifact."""
     from edgepress.compress.data import Dataset, open_data
     from edgepress.deploy.sources.opening import open_source
+    from edgepress.deploy.sources.source import files_data
 
     if isinstance(data, Dataset):
         return data
-    return open_data(data, open_source(first if model is None else model).model, seed)
+    source = open_source(first if model is None else model)
+    return files_data(source, open_data(data, source.model, seed))
 
 
 def benchmark_run(

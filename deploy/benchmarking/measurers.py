@@ -31,7 +31,6 @@ from edgepress.deploy.targets import target_for
 if TYPE_CHECKING:
     import keras
 
-
 _PACKED = {"gzip": gzip_size, "zstd": zstd_size}
 _PLAN = Plan(runs=150, launches=3, rounds=5, max_seconds=30.0)
 

@@ -153,7 +153,7 @@ def _of_output(part: OutputTask, outputs: Array, targets: Array) -> Result | Non
 
 
 def _by_parts(part: OutputTask, outputs: Array, targets: Array) -> Outcomes | None:
-    if part.metric not in PARTS:
+    if part.metric not in PARTS or part.void is not None:
         return None
     told = PARTS[part.metric](*part.scorable(outputs, targets))
     if told is None or told.scale <= 0 or not np.isfinite(told.parts).all():

@@ -25,7 +25,6 @@ from edgepress.deploy.sources.signature import Signature
 if TYPE_CHECKING:
     import onnx
 
-
 # Weights of two precisions of one network differ by what a converter folds.
 _SAME_NETWORK = 0.02
 _DEPTHWISE = "DEPTHWISE_CONV_2D"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,8 +34,9 @@ def show_benchmark(document: dict[str, Any]) -> None:
     if compared:
         show_grid(COMPARED, "Ratios of time", compared)
     several = len(document["devices"]) > 1
-    for name, grid in profile(document["profiles"]):
-        show_grid(OPERATORS, f"Time by operator: {name}", grid)
+    for entry, (_, grid) in zip(document["profiles"], profile(document["profiles"]), strict=True):
+        name = Path(entry["artifact"]).name
+        show_grid(OPERATORS, f"Time by operator on {entry['device']}: {name}", grid)
     _say_peaks(document["profiles"])
     say_changes(document)
     for device in document["devices"]:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import IO, Any
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, FishComplete, add_completion_class
 
 from edgepress.compress.errors import EdgepressError, Stopped
 from edgepress.compress.kernel.boundary import explained, reason
@@ -58,6 +58,20 @@ class _Told(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the one line on standard error."""
         click.echo(f"edgepress: error: {self.message}", file=file, err=file is None)
+
+
+class _Fish(FishComplete):
+    """Click's completion for fish, which cut what is offered at its first comma.
+
+    So `--quantize int8,fl` was offered `int8` alone.
+    """
+
+    source_template = FishComplete.source_template.replace(
+        'string split ","', 'string split --max 1 ","'
+    )
+
+
+add_completion_class(_Fish)
 
 
 class LazyGroup(click.Group):

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from edgepress.deploy.sources.source import Source
 
-
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=BaseModel)
 Values = dict[str, Any]
@@ -275,13 +274,17 @@ def checked_model_output(values: Mapping[str, Any]) -> Path:
     return check_model_output(values["output"], values["force"], read_by(values))
 
 
-def check_picture(path: Path, force: bool) -> None:
+def check_picture(path: Path, values: Mapping[str, Any]) -> None:
     """Refuse, before any work, a picture that can't be drawn.
 
+    Args:
+        path: Where it is to go.
+        values: The command's options.
+
     Raises:
-        InputError: It is there without `force`, can't be written, or has another ending.
+        InputError: It is there without `--force`, can't be written, or has another ending.
     """
-    check_output(path, force)
+    check_output(path, values["force"], inputs=read_by(values))
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"'{path}' is a plot: it must end in .png, .svg or .pdf")
 

@@ -16,6 +16,7 @@ from edgepress.deploy.cli.table_layouts import BEFORE_AFTER, FILES, STAGE_OUTPUT
 from edgepress.deploy.cli.tables import say_styled, show_grid
 from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.pipeline import RunResult, run
+from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import Recipe
 
 _TABLES = {
@@ -42,6 +43,8 @@ def run_line(
     except NothingDone:
         raise
     except (KeyboardInterrupt, Stopped):
+        if not RunFolder(Path(output)).recipe.is_file():
+            raise NothingDone("stopped; nothing was written") from None
         raise Stopped(
             f"stopped; what is finished stays in '{output}'",
             f"go on with: edgepress compress --resume {output}",

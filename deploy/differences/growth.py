@@ -12,7 +12,6 @@ from edgepress.deploy.quantize.precision import Precision
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 # Metrics of squared differences; others are taken by the mean absolute error.
 SQUARED = frozenset({"mse", "rmse", "psnr", "r2"})

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import keras
 
-
 # From here on an int8 step of the whole range nears what a slice's noise may be: of values that
 # spread over a fifth of their range, the step's own error is 0.09 of the spread of such a slice.
 APART = 16.0

@@ -16,7 +16,6 @@ from edgepress.deploy.specs.export import ExportSpec
 if TYPE_CHECKING:
     import keras
 
-
 Shapes = Mapping[str, Sequence[int]]
 # Writes a model's graph into a folder, with this batch size and these sizes where they are free.
 Trace = Callable[[Worker, Path, int | None, Shapes], TracedModel]

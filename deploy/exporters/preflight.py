@@ -15,7 +15,6 @@ from edgepress.deploy.lowerings.recurrent import flat_layers, recurrent_layers
 if TYPE_CHECKING:
     import keras
 
-
 # TensorFlow operations that TFLite has no operator for, each tried with the converter.
 _NOT_IN_TFLITE = frozenset({
     "AdjustContrastv2", "Asin", "Cholesky", "CropAndResize", "Cumprod", "Dilation2D",
@@ -29,6 +28,8 @@ _NOT_IN_16_BITS = {
     "Embedding": "an index as input can't be calibrated",
     "Masking": "the operator NOT_EQUAL has no 16-bit version",
 }
+
+_TRANSPOSED = frozenset({"Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"})
 
 # What tf2onnx folds away.
 _SETTLED_BEFORE_ONNX = frozenset({
@@ -62,8 +63,8 @@ def check_samples(model: keras.Model) -> None:
     """Refuse a Keras model whose files couldn't be fed with samples, one independent of the other.
 
     Raises:
-        InputError: An input holds text, an output isn't one of each sample, or a layer keeps its
-            state from one call to the next.
+        InputError: An input holds text, an output isn't one of each sample or holds no values, a
+            layer keeps its state from one call to the next, or can't be computed on a CPU.
     """
     for tensor in model.inputs:
         if str(tensor.dtype) == "string":
@@ -76,6 +77,18 @@ def check_samples(model: keras.Model) -> None:
             raise InputError(
                 f"output '{name}' is one number for a whole batch, not one for each sample",
                 "remove the operation that mixes the samples",
+            )
+        if 0 in tensor.shape[1:]:
+            raise InputError(
+                f"output '{name}' holds no values: its shape is {tuple(tensor.shape[1:])}",
+                "give the model larger inputs, or fewer poolings",
+            )
+    for layer in flat_layers(model):
+        if type(layer).__name__ in _TRANSPOSED and max(layer.dilation_rate) > 1:
+            raise InputError(
+                f"layer '{layer.name}' ({type(layer).__name__}) is dilated, which TensorFlow can't"
+                " compute on a CPU: there would be nothing to compare files with",
+                "spread its kernel with zeros, and set dilation_rate=1",
             )
     for layer in recurrent_layers(model):
         if layer.stateful:

@@ -11,21 +11,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
-from edgepress.deploy.lowerings.graph_passes import fit_for_integers, widen_clipped_products
+from edgepress.deploy.lowerings.graph_passes import (
+    fit_for_integers,
+    mask_limits,
+    widen_clipped_products,
+)
 from edgepress.deploy.lowerings.operations import INTEGERS, Words, plain_operations
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
     from tensorflow.types.experimental import ConcreteFunction
 
-    from edgepress.compress.keras_types import Nested
-
+    from edgepress.compress.keras_types import Nested, Tensor
 
 SIGNATURE = "serving_default"
 # Operations in a traced graph that show that it computes with its own batch size. In TFLite they
@@ -43,12 +47,14 @@ class TracedModel:
         outputs: Outputs in the order of the Keras model.
         operations: TensorFlow operations of the graph, each with the name of its first node,
             which begins with the layers that it is in.
+        limits: Least and largest values of inputs that mask scores, by name; see `mask_limits`.
     """
 
     folder: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     operations: Mapping[str, str]
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def counts_its_batch(self) -> bool:
@@ -136,6 +142,7 @@ def trace_model(
         inputs=tuple(_spec(name, specs[name]) for name in names),
         outputs=tuple(_spec(name, results[name]) for name in output_names(model)),
         operations=graph_operations(function),
+        limits=mask_limits(function.graph) if words in INTEGERS else {},
     )
 
 
@@ -221,7 +228,7 @@ def fitting_shape(
     return given
 
 
-def _spec(name: str, tensor: keras.KerasTensor) -> TensorSpec:
+def _spec(name: str, tensor: Tensor | tf.TensorSpec) -> TensorSpec:
     return TensorSpec(name, tuple(tensor.shape), tensor.dtype.name)
 
 

@@ -35,7 +35,7 @@ from edgepress.deploy.exporting.float_ends import (
     loses_slices,
     with_float_end,
 )
-from edgepress.deploy.exporting.int8_training import trained_for_int8
+from edgepress.deploy.exporting.int8_training import trained_for_int8, untrained_files
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -44,15 +44,15 @@ from edgepress.deploy.process.sharing import working
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
+from edgepress.deploy.sources.fronts.sounds import write_features
 from edgepress.deploy.sources.opening import finished_file, open_source
-from edgepress.deploy.sources.source import Source, as_exported, keras_source
+from edgepress.deploy.sources.source import Source, as_exported, carrying_features, keras_source
 from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
 from edgepress.deploy.versions import versions
 
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import ModelLike
     from edgepress.compress.typing import DataLike
-
 
 PRECISION_BY_DEFAULT = ("float32",)  # what needs no data
 
@@ -103,16 +103,17 @@ def export(
     opened = isinstance(model, Source) and model.is_finished
     finished = opened or finished_file(model) is not None
     asked = check(asked, has_data=data is not None or finished)
-    source, remarks = as_exported(open_source(model))
+    given = open_source(model)
+    source, remarks = as_exported(given)
     asked = check(asked, source, data is not None)
-    dataset = None if data is None else open_data(data, source.model, seed)
+    dataset = None if data is None else source.fed(open_data(data, given.model, seed))
     if dataset is not None:
         dataset.report_split  # noqa: B018  raises before any work where there is none
+    described = dataset
+    if asked.with_features:
+        source, dataset = carrying_features(source, dataset)
     progress = progress or Silent()
-    with (
-        working(worker, timeout) as worker,
-        scratch_folder() as folder,
-    ):
+    with working(worker, timeout) as worker, scratch_folder() as folder:
         lines = []
         for part, trains in _parts(asked):
             origin = source
@@ -126,9 +127,12 @@ def export(
                 line = _Line(job, origin, dataset, seed, progress)
                 line.notes += told
                 line.write_all(part, folder)
+                line.notes += () if trains else untrained_files(asked, line.artifacts)
                 lines.append(line)
         trained = crash_notes() if asked.qat_epochs else ()
-        return _publish(lines, (*remarks, *trained), worker, out, force)
+        beside = [] if source.front is None else source.front.write(folder)
+        beside += write_features(described, folder)
+        return _publish(lines, (*remarks, *trained), worker, out, force, beside)
 
 
 def _asked(
@@ -369,7 +373,12 @@ class _Line:
 
 
 def _publish(
-    lines: Sequence[_Line], remarks: Sequence[str], worker: Worker, out: Path, force: bool
+    lines: Sequence[_Line],
+    remarks: Sequence[str],
+    worker: Worker,
+    out: Path,
+    force: bool,
+    beside: Sequence[Path],
 ) -> ExportResult:
     """Move the verified files to their place; without one, nothing is written."""
     published = tuple(replace(a, path=out / a.path.name) for line in lines for a in line.artifacts)
@@ -385,7 +394,7 @@ def _publish(
         return result
     with atomic_output(out, force, folder=True) as temporary:
         temporary.mkdir()
-        for file in (file for line in lines for file in line.files):
+        for file in (*beside, *(file for line in lines for file in line.files)):
             shutil.copy(file, temporary / file.name)
         write_json(temporary / "export.json", result.to_json())
     return result

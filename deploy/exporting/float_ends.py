@@ -19,7 +19,6 @@ from edgepress.deploy.quantize.equalization import watched
 if TYPE_CHECKING:
     import keras
 
-
 # Files that can keep their end in floats.
 _FILES = frozenset({("tflite", "int8"), ("onnx", "int8"), ("c", "int8")})
 # Precisions with one scale for all values of an activation.
@@ -43,16 +42,16 @@ def outputs_to_keep(model: keras.Model, samples: Mapping[str, NDArray[Any]]) -> 
         Names of the operations that make them.
     """
     ordered = [samples[tensor.name] for tensor in model.inputs]
-    parts: dict[str, list[NDArray[Any]]] = {}
+    parts: list[list[NDArray[Any]]] = [[] for _ in model.outputs]
     for chunk in watched(model, model.outputs, ordered):
-        for tensor, given in zip(model.outputs, chunk, strict=True):
-            parts.setdefault(tensor._keras_history.operation.name, []).append(given)
-    units = {t._keras_history.operation.name: shares_unit(t) for t in model.outputs}
-    return tuple(
-        name
-        for name, given in parts.items()
-        if not units[name] and small_slices(np.concatenate(given).astype(np.float64))
+        for values, given in zip(parts, chunk, strict=True):
+            values.append(given)
+    kept = (
+        tensor._keras_history.operation.name
+        for tensor, values in zip(model.outputs, parts, strict=True)
+        if not shares_unit(tensor) and small_slices(np.concatenate(values).astype(np.float64))
     )
+    return tuple(dict.fromkeys(kept))
 
 
 def with_float_end(

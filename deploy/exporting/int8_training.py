@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgepress.compress.kernel.artifact import Artifact
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.models.untrained import initial_weights
 from edgepress.deploy.exporting.float_ends import outputs_to_keep
 from edgepress.deploy.quantize.float_tail import note_of
-from edgepress.deploy.specs.export import ExportSpec
+from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
 
 if TYPE_CHECKING:
     import keras
 
     from edgepress.compress.data import Dataset
-
 
 # Samples by which a model's outputs are looked at before it is trained.
 _LOOKED_AT = 128
@@ -51,3 +52,13 @@ def trained_for_int8(
             f" {', '.join(fresh)} hold their initial values): run finetune first"
         )
     return trained, tuple(told)
+
+
+def untrained_files(spec: ExportSpec, artifacts: Sequence[Artifact]) -> Iterator[str]:
+    """What is to be said of int8 files that the training for int8 isn't for."""
+    for artifact in artifacts:
+        if spec.qat_epochs and artifact.quantize == "int8":
+            yield (
+                f"{artifact.path.name}: made of the model as it was, its ranges taken from samples:"
+                f" --qat-epochs trains for {' and '.join(sorted(TRAINED_FORMATS))} alone"
+            )

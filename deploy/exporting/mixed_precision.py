@@ -58,6 +58,7 @@ def _request(job: Job, out: Path, keep: int) -> dict[str, Any]:
         "out": str(out),
         "calibration": str(job.calibration),
         "batch": source.inputs[0].shape[0] or 1,
+        "limits": dict(source.limits),
         "method": job.settings.calibration_method or "min-max",
         "keep": keep,
     }

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.data import Dataset
 
-
 _PROBE_SAMPLES = 4
 
 

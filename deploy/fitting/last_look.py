@@ -15,7 +15,7 @@ from edgepress.compress.kernel.progress import Progress
 from edgepress.deploy.benchmarking.benchmark import RunFile
 from edgepress.deploy.fitting.floor import floors
 from edgepress.deploy.fitting.spec import FitRecipe
-from edgepress.deploy.pipeline.pipeline import measure_files
+from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, read_recipe, write_recipe
 from edgepress.deploy.searching.last_measurement import MEASURED

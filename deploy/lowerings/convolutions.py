@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 
@@ -37,7 +38,7 @@ def _dilated(
 
 
 def _convolved(
-    x: tf.Tensor, kernel: tf.Tensor, padding: str, dilations: tuple[int, ...]
+    x: tf.Tensor, kernel: tf.Tensor | keras.Variable, padding: str, dilations: tuple[int, ...]
 ) -> tf.Tensor:
     import tensorflow as tf
 
@@ -45,7 +46,7 @@ def _convolved(
 
 
 def _depthwise_convolved(
-    x: tf.Tensor, kernel: tf.Tensor, padding: str, dilations: tuple[int, ...]
+    x: tf.Tensor, kernel: tf.Tensor | keras.Variable, padding: str, dilations: tuple[int, ...]
 ) -> tf.Tensor:
     import tensorflow as tf
 
@@ -58,7 +59,7 @@ def _said(
     operator: Callable[[Any, Any, str, tuple[int, ...]], Any],
     own: Callable[..., Any],
     inputs: tf.Tensor,
-    kernel: tf.Tensor,
+    kernel: tf.Tensor | keras.Variable,
     strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
@@ -90,8 +91,8 @@ depthwise_convolution = partial(_said, _depthwise_convolved)
 def separable_convolution(
     own: Callable[..., Any],
     inputs: tf.Tensor,
-    depthwise_kernel: tf.Tensor,
-    pointwise_kernel: tf.Tensor,
+    depthwise_kernel: tf.Tensor | keras.Variable,
+    pointwise_kernel: tf.Tensor | keras.Variable,
     strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
@@ -105,3 +106,43 @@ def separable_convolution(
         return own(inputs, *kernels, strides, padding, data_format, dilation_rate)
     x = backend.nn.depthwise_conv(inputs, kernels[0], 1, padding, data_format, dilation_rate)
     return backend.nn.conv(x, kernels[1], 1, "valid", data_format)
+
+
+def transposed_convolution(
+    own: Callable[..., Any],
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    output_padding: Any = None,
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """`keras.ops.conv_transpose` with an output padding: without it, then cut or filled with zeros.
+
+    ONNX has other output paddings than Keras, and none where the kernel ends before the padding.
+    """
+    import keras
+    import tensorflow as tf
+    from keras.src.backend.common.backend_utils import compute_conv_transpose_output_shape
+
+    given = inputs, kernel, strides, padding, output_padding, data_format, dilation_rate
+    x, rank = tf.convert_to_tensor(inputs), len(inputs.shape) - 2
+    last = (data_format or keras.config.image_data_format()) == "channels_last"
+    if output_padding is None or not last or None in x.shape[1:-1]:
+        return own(*given)
+    size = kernel.shape[:-2]
+    asked = compute_conv_transpose_output_shape(
+        [*x.shape], size, kernel.shape[-2], strides, padding, output_padding, data_format, 1
+    )[1:-1]
+    steps = np.broadcast_to(strides, rank)
+    full = own(x, kernel, strides, "valid", None, data_format, dilation_rate)
+    slices, zeros = [], [[0, 0]]
+    for n, k, s, wanted, made in zip(
+        x.shape[1:-1], size, steps, asked, full.shape[1:-1], strict=True
+    ):
+        cut = max((n - 1) * int(s) + k - wanted, 0) // 2 if padding == "same" else 0
+        slices.append(slice(cut, min(cut + wanted, made)))
+        zeros.append([0, max(cut + wanted - made, 0)])
+    part = full[(slice(None), *slices)]
+    return tf.pad(part, [*zeros, [0, 0]]) if np.any(zeros) else part

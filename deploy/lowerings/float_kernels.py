@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,6 @@ from edgepress.deploy.lowerings.recurrent import cloned_model, flat_layers
 
 if TYPE_CHECKING:
     import keras
-
 
 # Modes whose kernels are integers; `float8` only rounds floats on the way.
 INTEGER_MODES = frozenset({"int8", "int4", "gptq", "awq"})
@@ -150,10 +148,12 @@ def _source_of(policy: Any) -> str | None:
 
 def _product(layer: keras.Layer, values: NDArray[Any], **options: Any) -> NDArray[Any]:
     """What a layer makes of inputs by its kernel alone, in Keras's own words for its mode."""
-    call = getattr(layer, f"_{layer.quantization_mode}_call")
     alone = {key: value for key, value in _PRODUCT_ALONE.items() if hasattr(layer, key)}
-    with mock.patch.dict(vars(layer), alone):
-        return np.asarray(call(values, **options), np.float32)
+    # Past the constructor, which would make weights.
+    bare = object.__new__(type(layer))
+    vars(bare).update(vars(layer) | alone)
+    call = getattr(bare, f"_{layer.quantization_mode}_call")
+    return np.asarray(call(values, **options), np.float32)
 
 
 def _unit_rows(size: int) -> NDArray[Any]:

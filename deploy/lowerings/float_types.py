@@ -15,7 +15,6 @@ from edgepress.deploy.lowerings.recurrent import flat_layers, rebuilt_model
 if TYPE_CHECKING:
     import keras
 
-
 HALVES = frozenset({"float16", "bfloat16"})
 
 

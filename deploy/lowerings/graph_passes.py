@@ -14,7 +14,6 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 # exp(-20) is 2e-9: a masked score adds nothing to a softmax whose output has 8 or 16 bits, and the
 # scores beside it keep most levels of their integer type.
 MASKED = 20.0
@@ -119,6 +118,41 @@ def bound_masks(graph: tf.Graph) -> None:
                 most = MASKED / factor
                 with graph.as_default():
                     operation._update_input(place, tf.constant(np.clip(value, -most, most)))
+
+
+def mask_limits(graph: tf.Graph) -> dict[str, tuple[float, float]]:
+    """Least and largest values that matter of inputs that are added to scores, or taken from them.
+
+    An input of 0 and -1e9 masks no more than one of 0 and -20, whose integers have levels left
+    for the scores. What lies beyond the range of an input saturates.
+
+    Args:
+        graph: A `tf.Graph` under construction.
+
+    Returns:
+        The limits by the input's name.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for operation, factor in _before_softmax(graph):
+        if operation.type not in ("Add", "AddV2", "BiasAdd", "Sub"):
+            continue
+        most = MASKED / factor
+        for place, tensor in enumerate(operation.inputs):
+            source = _source(tensor)
+            if source.type != "Placeholder" or not tensor.dtype.is_floating:
+                continue
+            if operation.type != "Sub":
+                found[source.name] = -most, np.inf
+            elif place == 1:
+                found[source.name] = -np.inf, most
+    return found
+
+
+def _source(tensor: tf.Tensor) -> tf.Operation:
+    """The operation that a tensor's values were moved from."""
+    while tensor.op.type in _MOVING | {"BroadcastTo", "Tile"}:
+        tensor = tensor.op.inputs[0]
+    return tensor.op
 
 
 def _before_softmax(graph: tf.Graph) -> list[tuple[tf.Operation, float]]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 _FLOATS = ("float32", "float64")
 
 
@@ -48,8 +47,8 @@ def _moments(x: tf.Tensor, axes: int | Sequence[int]) -> tuple[tf.Tensor, tf.Ten
 def layer_normalization(
     own: Callable[..., Any],
     x: tf.Tensor,
-    gamma: tf.Tensor | None = None,
-    beta: tf.Tensor | None = None,
+    gamma: tf.Tensor | keras.Variable | None = None,
+    beta: tf.Tensor | keras.Variable | None = None,
     axis: int | Sequence[int] = -1,
     epsilon: float | None = None,
     rms_scaling: bool = False,
@@ -73,7 +72,12 @@ def layer_normalization(
     return _scaled(result, gamma, None if rms_scaling else beta, shape)
 
 
-def _scaled(x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, shape: Any) -> tf.Tensor:
+def _scaled(
+    x: tf.Tensor,
+    gamma: tf.Tensor | keras.Variable | None,
+    beta: tf.Tensor | keras.Variable | None,
+    shape: Any,
+) -> tf.Tensor:
     """Times one weight and plus another, each in this shape, where there are such."""
     import tensorflow as tf
 

@@ -1,4 +1,10 @@
-"""Keras operations in the words that file formats know, for the time of tracing."""
+"""Keras operations in the words that file formats know, for the time of tracing.
+
+They are replaced where Keras looks them up, in the process that converts alone, and not in the
+model or the traced graph: a layer of the user's own calls them from its Python, where no rebuilt
+model reaches, and the graph holds them in pieces that don't say what they were. Their places are
+those of Keras 3.15.1, which is why its release is pinned.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,7 @@ from edgepress.deploy.lowerings.convolutions import (
     convolution,
     depthwise_convolution,
     separable_convolution,
+    transposed_convolution,
 )
 from edgepress.deploy.lowerings.graph_passes import CHANGED_FOR_INTEGERS
 from edgepress.deploy.lowerings.normalizations import (
@@ -28,10 +35,10 @@ from edgepress.deploy.lowerings.normalizations import (
 from edgepress.deploy.lowerings.recurrent import as_one_operator, without_dropout_masks
 from edgepress.deploy.lowerings.repetition import repeat, tile, up_sampling
 from edgepress.deploy.lowerings.resizing import resize
+from edgepress.deploy.lowerings.volumes import pooling, volume_convolution
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
 
 # Whom a graph is written for: float kernels, 8-bit kernels, 16-bit activations, or ONNX (from which
 # its integer files are made as well).
@@ -39,7 +46,8 @@ Words = Literal["float", "int8", "int16", "onnx"]
 INTEGERS = frozenset[Words]({"int8", "int16"})
 _SIXTEEN_BITS = frozenset[Words]({"int16"})
 _ONNX = frozenset[Words]({"onnx"})
-_ALL = frozenset[Words]({"float", "int8", "int16", "onnx"})
+_TFLITE = frozenset[Words]({"float", "int8", "int16"})
+_ALL = _TFLITE | _ONNX
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,7 @@ _BACKEND = "keras.src.backend"
 _LAYERS = "keras.src.layers"
 _LOOPS = frozenset({"StatelessWhile", "TensorListReserve", "While"})
 _MOMENTS = frozenset({"SquaredDifference"})
+_TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInputV2"})
 
 WORDINGS: tuple[Wording, ...] = (
     *(
@@ -162,8 +171,14 @@ WORDINGS: tuple[Wording, ...] = (
         for owner in (f"{_LAYERS}.rnn.gru.GRU", f"{_LAYERS}.rnn.rnn.RNN")
     ),
     Wording(f"{_BACKEND}.nn", "conv", convolution, _ALL, frozenset()),
+    Wording(f"{_BACKEND}.nn", "conv", volume_convolution, _TFLITE, frozenset()),
+    *(
+        Wording(f"{_BACKEND}.nn", name, pooling, _TFLITE, frozenset())
+        for name in ("max_pool", "average_pool")
+    ),
     Wording(f"{_BACKEND}.nn", "depthwise_conv", depthwise_convolution, _ALL, frozenset()),
     Wording(f"{_BACKEND}.nn", "separable_conv", separable_convolution, _ALL, frozenset()),
+    Wording(f"{_BACKEND}.nn", "conv_transpose", transposed_convolution, _ONNX, _TRANSPOSED),
     Wording("keras.src.ops.nn", "_layer_normalization", layer_normalization, INTEGERS, _MOMENTS),
     Wording(
         f"{_LAYERS}.normalization.group_normalization.GroupNormalization", "_apply_normalization",

@@ -7,8 +7,8 @@ each step, which every kernel set runs, that of microcontrollers too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    # One tensor, or one for each input of a model.
+    Inputs: TypeAlias = (
+        keras.KerasTensor | Mapping[str, keras.KerasTensor] | Sequence[keras.KerasTensor]
+    )
 
 MOST_STEPS = 256
 
@@ -53,7 +57,7 @@ def unroll(model: keras.Model) -> keras.Model:
     """
     import keras
 
-    steps = max((_steps(layer) for layer in loops(model)), default=0)
+    steps = max((steps_of(layer) for layer in loops(model)), default=0)
     if steps > MOST_STEPS:
         raise ValueError(
             f"unrolling {steps} time steps makes a graph too large (most: {MOST_STEPS})"
@@ -77,7 +81,7 @@ def without_dropout_masks(_own: Callable[..., Any], *_arguments: Any) -> None:
 def rebuilt_model(
     model: keras.Model,
     config: Callable[[keras.Layer], dict[str, Any]],
-    inputs: Sequence[keras.KerasTensor] | None = None,
+    inputs: Inputs | None = None,
 ) -> keras.Model:
     """A model of the same graph and weights, its layers made anew; see `cloned_model`."""
     copy = cloned_model(model, config, inputs)
@@ -88,7 +92,7 @@ def rebuilt_model(
 def cloned_model(
     model: keras.Model,
     config: Callable[[keras.Layer], dict[str, Any]],
-    inputs: Sequence[keras.KerasTensor] | None = None,
+    inputs: Inputs | None = None,
 ) -> keras.Model:
     """A model of the same graph with new layers and their initial weights.
 
@@ -99,7 +103,7 @@ def cloned_model(
     """
     import keras
 
-    def anew(layer: keras.Layer) -> keras.Layer:
+    def anew(layer: keras.Operation) -> keras.Operation:
         if not isinstance(layer, keras.Layer):
             return layer
         return layer.__class__.from_config(config(layer))
@@ -108,7 +112,7 @@ def cloned_model(
     return clone(model, inputs, clone_function=anew, **nested)
 
 
-def _steps(layer: keras.Layer) -> int:
+def steps_of(layer: keras.Layer) -> int:
     """Time steps of a layer; inside a wrapper they aren't known to the layer itself."""
     try:
         return int(layer.input.shape[1] or 0)

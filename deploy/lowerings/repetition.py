@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 # Of more copies a TILE is smaller than what names each of them.
 _MOST = 16
 

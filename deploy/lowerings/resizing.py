@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 _OPERATORS = frozenset({"bilinear", "nearest"})
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError, Stopped
-from edgepress.compress.kernel.files import check_output
+from edgepress.compress.kernel.files import TEMPORARY, check_output, temporary_mark
 from edgepress.compress.kernel.locks import locked
 from edgepress.compress.kernel.manifest import first_foreign
 from edgepress.deploy.pipeline.run_folder import RunFolder
 
 # What `atomic_output` writes under until it is whole.
-_HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}(\.old|\.[a-z]+)?")
+_HALF_WRITTEN = re.compile(rf"\..+{TEMPORARY}(\.\w+)?")
 # Checkpoints, Optuna's journal and its lock, recipes and logs of trials, stages in common.
 _WORKING = re.compile(r"\..+\.state|study\.journal.*|\d{4}\.(yaml|log)|\.stages")
 
@@ -100,7 +99,7 @@ def _set_aside(path: Path) -> Path | None:
     if not path.is_dir():
         return None
     with locked(path, path):
-        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+        aside = path.with_name(f".{path.name}{temporary_mark()}.old")
         path.rename(aside)
     return aside
 
@@ -108,7 +107,7 @@ def _set_aside(path: Path) -> Path | None:
 def _forget_earlier(path: Path) -> None:
     """Remove the runs that a finished one replaced."""
     path = path.absolute()
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.old")
+    pattern = re.compile(rf"\.{re.escape(path.name)}{TEMPORARY}\.old")
     for aside in path.parent.iterdir():
         if pattern.fullmatch(aside.name) and aside.is_dir():
             if first_foreign(aside, own=belongs_to_runs) is None:

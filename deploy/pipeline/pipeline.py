@@ -18,29 +18,27 @@ from edgepress.benchmarks.records import (
     RunRecord,
     StageRecord,
     Verdict,
-    measured_inside,
     write_run,
 )
-from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.compress.kernel.files import content_key, sha256
 from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.pipeline.acceptance import judge_run, refuse_at_chance
+from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.opening import check_run_output, opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.pipeline.run_folder import RunFolder, keep_changed
 from edgepress.deploy.pipeline.stage_gains import receipt
 from edgepress.deploy.pipeline.stages import Stage, Work, model_stages
 from edgepress.deploy.process.sharing import working
-from edgepress.deploy.recipe import BenchmarkSpec, Recipe, check_writable, inputs_of, read_recipe
+from edgepress.deploy.recipe import Recipe, check_writable, inputs_of, read_recipe
 from edgepress.deploy.versions import machine, made_by, versions
 
 if TYPE_CHECKING:
     import keras
 
-    from edgepress.compress.data import Dataset
-    from edgepress.deploy.benchmarking.benchmark import RunFile
 
 _FIGURES = ("params", "macs", "bytes", "metric", "split", "value", "raw_bytes", "gzip_bytes",
             "metrics")  # fmt: skip
@@ -133,47 +131,7 @@ def run(
         return line.run(replace(folder, shared=shared))
 
 
-def measure_files(
-    spec: BenchmarkSpec,
-    files: Sequence[RunFile],
-    folder: Path,
-    seed: int,
-    progress: Progress,
-    data: Dataset | None = None,
-) -> BenchmarkRecord:
-    """Measure files that a finished run holds; what can't be measured is said, not raised.
-
-    The models and files are whole by then: a device that fails, or an option that suits none of
-    the files which came out, doesn't take them along.
-
-    Args:
-        spec: How, and on which devices.
-        files: What to measure.
-        folder: The run's folder, by which the record names them.
-        seed: Of the order and the bootstrap.
-        progress: Receives the progress.
-        data: Data set for the accuracy, or None.
-    """
-    from edgepress.deploy.benchmarking.benchmark import benchmark_run
-
-    if not files:
-        return BenchmarkRecord.model_validate(_NOTHING)
-    try:
-        found, left_out = benchmark_run(files, spec, data=data, seed=seed, progress=progress)
-    except (DeviceError, InputError) as error:
-        failures = [
-            {"device": device, "artifact": "", "reason": str(error.message)}
-            for device in spec.devices
-        ]
-        return BenchmarkRecord.model_validate({**_NOTHING, "failures": failures})
-    return measured_inside({**found, "left_out": left_out}, folder)
-
-
-_NOTHING: dict[str, Any] = {"device": {}, "devices": [], "rows": [], "comparisons": [],
-                            "failures": [], "left_out": [], "profiles": []}  # fmt: skip
-
-
-def _load(recipe: Recipe, source: Any) -> Any:
+def _load(recipe: Recipe, source: Any) -> keras.Model:
     """A model, with what its file says of the training that it comes from."""
     from edgepress.compress.models import load_noted, restore_compilation
 
@@ -333,8 +291,9 @@ class _Line:
     def _benchmark(self, exported: ExportRecord, stages: Sequence[StageRecord]) -> BenchmarkRecord:
         """Measure the artifacts and every stage's float file, interleaved in one run."""
         from edgepress.deploy.benchmarking.benchmark import RunFile
+        from edgepress.deploy.sources.source import files_data, keras_source
 
-        spec = self.recipe.benchmark
+        spec, data = self.recipe.benchmark, files_data(keras_source(self.original), self.dataset)
         files = [
             RunFile(a.path.under(self.folder.path), a.quantize)
             for a in exported.artifacts
@@ -346,9 +305,7 @@ class _Line:
             if s.float_sha256 is not None
         ]
         self.progress.stage(f"benchmark on {', '.join(spec.devices)}")
-        return measure_files(
-            spec, files, self.folder.path, self.recipe.seed, self.progress, self.dataset
-        )
+        return measure_files(spec, files, self.folder.path, self.recipe.seed, self.progress, data)
 
     def _record(
         self, stages: Sequence[StageRecord], exported: ExportRecord, measured: BenchmarkRecord

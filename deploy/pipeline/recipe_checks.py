@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgepress.compress.errors import InputError
 from edgepress.compress.specs.pruning import ChannelsSpec, PackedSpec
 from edgepress.compress.specs.recipe import PruneSpec, TrainSpec
 from edgepress.deploy.recipe import Recipe
@@ -40,6 +41,11 @@ def check_recipe(recipe: Recipe, dataset: Dataset, model: keras.Model | None = N
         _check_training(step.recovery())
         _check_pruning(step, dataset)
     check_export(recipe.export)
+    if recipe.export.with_features:
+        raise InputError(
+            "a run compares its files with those of its stages, which take features",
+            "leave with_features out, and export the run's model with --with-features",
+        )
     _check_benchmark(recipe)
 
 

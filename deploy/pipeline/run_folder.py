@@ -20,6 +20,7 @@ from edgepress.compress.kernel.files import (
     atomic_output,
     read_json,
     sha256,
+    temporary_mark,
     write_json,
     write_text,
 )
@@ -187,7 +188,7 @@ def _link(source: Path, target: Path) -> None:
             shutil.copy2(one, other)
         return other
 
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = target.with_name(f".{target.name}{temporary_mark()}.tmp")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
         shutil.copytree(source, temporary, copy_function=copy)
@@ -210,5 +211,5 @@ def _read(path: Path, kind: type[R]) -> R | None:
     """
     try:
         return kind.model_validate(read_json(path)) if path.is_file() else None
-    except (ValidationError, InputError):
+    except (ValidationError, UnicodeError, InputError):
         return None

@@ -19,7 +19,6 @@ from edgepress.deploy.quantize.folding import folded
 if TYPE_CHECKING:
     import keras
 
-
 Array = NDArray[Any]
 
 

@@ -27,7 +27,6 @@ from edgepress.deploy.quantize.folding import folded
 if TYPE_CHECKING:
     import keras
 
-
 Array = NDArray[Any]
 
 KERNELS = ("Conv1D", "Conv2D", "Dense", "DepthwiseConv2D")

@@ -24,7 +24,6 @@ from keras import ops
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 _LEVELS = 127
 _plain = False
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
-
 # Operators that only move, join or scale values. Bounded ones (Sigmoid, Softmax) end the tail:
 # their scale is fixed, and right.
 _TFLITE = frozenset(
@@ -32,6 +31,10 @@ _ONNX = frozenset(
         "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
+
+
+# The name of the model that computes features of sounds, which its operators' names hold.
+SOUND_FRONT = "sound_front"
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,15 @@ def tflite_tail(path: Path, depth: int) -> Tail:
     kept = _some(tail(steps, graph.outputs, depth, _TFLITE), steps, _TFLITE)
     names = (graph.tensors[index].name for step in kept for index in step.outputs)
     return Tail(tuple(names), tuple(s.kind for s in kept))
+
+
+def tflite_head(path: Path) -> tuple[str, ...]:
+    """The tensors of a float TFLite file that compute the features of sounds."""
+    from edgepress.benchmarks.tflite.graph import read_graph
+
+    graph = read_graph(path)
+    made = (graph.tensors[index].name for op in graph.operators for index in op.outputs)
+    return tuple(name for name in made if SOUND_FRONT in name)
 
 
 def onnx_tail(model: onnx.ModelProto, depth: int) -> Tail:

@@ -13,7 +13,6 @@ from edgepress.compress.models.rebuilding.replacing import producers, readers, r
 if TYPE_CHECKING:
     import keras
 
-
 # Layers with a kernel → the axis of the kernel that counts outputs.
 _OUTPUT_AXIS = {"Conv1D": -1, "Conv2D": -1, "Conv3D": -1, "Dense": -1, "Conv2DTranspose": 2}
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.data import Dataset
 
-
 # Outputs hold values of their input: one scale for both.
 _SAME_SCALE = frozenset({
     "Cropping1D", "Cropping2D", "Dropout", "Flatten", "GetItem", "GlobalMaxPooling1D",

@@ -21,7 +21,6 @@ from edgepress.deploy.quantize.fake_quant import Around, divided, is_plain
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 _MULTIPLIER_BITS = 20
 # The range that the 8-bit specification gives to the logistic function, and its levels' distance.
 LOGISTIC_RANGE = (0.0, 255 / 256)

@@ -18,8 +18,8 @@ from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.files import sha256, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.opening import opened_run
-from edgepress.deploy.pipeline.pipeline import measure_files
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import Recipe, inputs_of, read_recipe

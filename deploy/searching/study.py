@@ -16,7 +16,6 @@ from edgepress.deploy.searching.trial import Outcome, as_attributes
 if TYPE_CHECKING:
     from optuna import Study
 
-
 Points = Mapping[int, Sequence[float]]
 _ANEW = "start the search anew in another folder"
 

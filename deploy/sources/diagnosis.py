@@ -24,7 +24,6 @@ from edgepress.deploy.sources.source import Source
 if TYPE_CHECKING:
     from edgepress.compress.typing import DataLike
 
-
 _SAMPLES = 200
 _IDLE = 0.5
 

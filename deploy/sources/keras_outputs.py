@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 Arrays = dict[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
 _CHUNK_BYTES = 32_000_000

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import keras
 
-
 Arrays = dict[str, NDArray[Any]]
 # Free sizes other than the batch (time steps, height, width) get this many.
 FREE_SIZE = 32

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Tensor
 
-
 # Operators of TFLite, ONNX and TensorFlow that put values between 0 and 1.
 ACTIVATIONS = {
     "SOFTMAX": "softmax",

@@ -58,6 +58,7 @@ class ExportSpec(Spec):
         sparse_encoding: Store float32 and float16 TFLite files without their zeros: on, off, or
             auto (if the file becomes smaller, runs and is not slower).
         select_ops: Allow TensorFlow's own kernels (select TF ops) in TFLite files.
+        with_features: Let the files take sounds and compute their features themselves, in floats.
         shapes: Sizes of inputs with free dimensions, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
         int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
@@ -88,6 +89,7 @@ class ExportSpec(Spec):
     bias_correction: bool | None = None
     sparse_encoding: Literal["auto", "on", "off"] = "auto"
     select_ops: bool = False
+    with_features: bool = False
     shapes: Annotated[dict[str, Sizes], BeforeValidator(lambda value: value or {})] = Field(
         default_factory=dict
     )
@@ -136,6 +138,17 @@ class ExportSpec(Spec):
             raise InputError(
                 f"--int8-max-drop keeps layers in floats, which --io {self.io} can't hold",
                 "pass --io float",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_in_floats(self) -> ExportSpec:
+        rounding = self.changed("io", "qat_epochs", "int8_max_drop", "equalize", "bias_correction")
+        if self.with_features and rounding:
+            raise InputError(
+                f"--with-features keeps the features in floats, which {flag_of(rounding[0])} can't"
+                " leave out",
+                "leave one of them out",
             )
         return self
 

@@ -23,7 +23,12 @@ def decides_few_classes(decision: Decision, want: Array) -> bool:
 
 
 def class_decisions(
-    output: str, names: tuple[str, ...], have: Array, want: Array, targets: Any
+    output: str,
+    names: tuple[str, ...],
+    have: Array,
+    want: Array,
+    targets: Any,
+    counting: Array | None = None,
 ) -> ClassDecisions:
     """The decisions of a source and a file, beside the true classes.
 
@@ -33,11 +38,13 @@ def class_decisions(
         have: (n, classes) what the file gives.
         want: (n, classes) what the source gives.
         targets: (n,), (n, 1) or (n, classes) the true classes; samples of no class don't count.
+        counting: (n,) or (n, 1) which samples count; None for all.
     """
     count = want.shape[1]
     truth = class_numbers(np.asarray(targets), want)
     source, file = want.argmax(1), have.argmax(1)
     known = (truth >= 0) & (truth < count)
+    known = known if counting is None else known & counting.reshape(truth.shape)
     changed = np.flatnonzero(known & (source != file))[:_SHOWN]
     return ClassDecisions(
         output,

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.metrics import metric_of
 from edgepress.compress.data.tasks import OutputTask
 from edgepress.compress.kernel.artifact import ClassAgreement
+from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.deploy.differences.slices import Slices, cut, spread
 from edgepress.deploy.quantize.precision import Precision
 
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Nested
-
 
 Array = NDArray[Any]
 Kind = Literal["classes", "labels", "numbers", "values"]
@@ -67,19 +68,35 @@ def _looks_like_classes(want: Array) -> bool:
 
 
 def agreement_of(
-    decision: Decision, have: Array, want: Array, slices: tuple[Slices, ...]
+    decision: Decision,
+    have: Array,
+    want: Array,
+    slices: tuple[Slices, ...],
+    counting: Array | None = None,
 ) -> tuple[float, str]:
-    """Share of decisions, or of values, in which a file agrees; and what counts as agreeing."""
+    """Share of decisions, or of values, in which a file agrees; and what counts as agreeing.
+
+    Args:
+        decision: What is decided.
+        have: (n, …) of the file.
+        want: (n, …) of the source.
+        slices: Parts with ranges of their own.
+        counting: (n, …) which decisions count, as many as there are targets; None for all.
+    """
     per_sample = want.ndim <= 2
     if decision.kind == "classes":
         places = "samples" if per_sample else "places of all samples"
-        return float((have.argmax(-1) == want.argmax(-1)).mean()), f"{places} of the same top class"
+        alike: Array = have.argmax(-1) == want.argmax(-1)
+        counts = np.ones(alike.shape, bool) if counting is None else counting.reshape(alike.shape)
+        return _share(alike[counts]), f"{places} of the same top class"
     if decision.kind == "labels":
-        same = (have > decision.threshold) == (want > decision.threshold)
+        same: Array = np.equal(have > decision.threshold, want > decision.threshold)
+        kept = np.ones(same.shape, bool) if counting is None else counting.reshape(same.shape)
         if per_sample:
             told = f"samples with all values on the same side of {decision.threshold:g}"
-            return float(same.reshape(len(same), -1).all(1).mean()), told
-        return float(same.mean()), f"values on the same side of {decision.threshold:g}"
+            rows = (same | ~kept).reshape(len(same), -1).all(1)
+            return _share(rows[kept.reshape(len(kept), -1).any(1)]), told
+        return _share(same[kept]), f"values on the same side of {decision.threshold:g}"
     if decision.kind == "numbers":
         return float((have == want).mean()), "equal whole numbers"
     unit = np.full((1, *want.shape[1:]), spread(want))
@@ -90,6 +107,11 @@ def agreement_of(
     own = " or their slice's" if slices else ""
     told = f"values within {VALUE_TOLERANCE:g} of their output's{own} spread"
     return float((np.abs(have - want) <= VALUE_TOLERANCE * unit).mean()), told
+
+
+def _share(alike: Array) -> float:
+    """The share that is true; all of nothing."""
+    return float(alike.mean()) if alike.size else 1.0
 
 
 @dataclass(frozen=True)
@@ -122,10 +144,21 @@ class Rights:
         return drop if drop > precision.max_drop and low > precision.max_drop / 2 else 0.0
 
 
-def rights(decision: Decision, have: Array, want: Array, targets: Nested) -> Rights | None:
-    """Compare decisions with targets; None for what decides nothing."""
+def rights(
+    decision: Decision, have: Array, want: Array, targets: Nested, counting: Array | None = None
+) -> Rights | None:
+    """Compare decisions with targets; None for what decides nothing.
+
+    Args:
+        decision: What is decided.
+        have: (n, …) of the file.
+        want: (n, …) of the source.
+        targets: (n, …) of the data.
+        counting: (n, …) which targets count; None for all.
+    """
     if decision.kind == "classes":
         truth = class_numbers(np.asarray(targets), want)
+        truth = truth if counting is None else np.where(counting.reshape(truth.shape), truth, -1)
         n = len(want)
         source, file = (a.argmax(-1) == truth for a in (want, have))
         truth, source, file = (a.reshape(n, -1) for a in (truth, source, file))
@@ -137,6 +170,7 @@ def rights(decision: Decision, have: Array, want: Array, targets: Nested) -> Rig
     columns = want.shape[-1] if want.ndim > 1 else 1
     # One label: both its sides are classes. Several: each is a class where it applies.
     truth = np.where(positive, np.arange(columns), -1) if columns > 1 else positive.astype(np.int64)
+    truth = truth if counting is None else np.where(counting.reshape(truth.shape), truth, -1)
     truth, source, file = (a.reshape(len(want), -1) for a in (truth, source, file))
     return Rights(truth, source, file, max(columns, 2))
 
@@ -185,6 +219,13 @@ def worst_class(
             )
         )  # fmt: skip
     return max(rows, key=lambda row: (not row.passed, row.drop), default=None)
+
+
+def is_share(row: OutputMetric) -> bool:
+    """Whether a figure is a share, so that a fall of it means the same whatever it is of."""
+    if not metric_of(row.metric).own:
+        return row.metric != "psnr"
+    return row.source_value is not None and 0 <= row.source_value <= 1
 
 
 def changed_interval(lost: float, won: float, total: float, tail: float) -> tuple[float, float]:

@@ -12,7 +12,6 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
 
-
 # Operators whose outputs say nothing of a layer: sizes, loops.
 _NO_VALUES = {"SHAPE", "WHILE", "IF", "CALL_ONCE"}
 

@@ -44,6 +44,7 @@ from edgepress.deploy.verification.decisions import (
     Decision,
     agreement_of,
     decision_of,
+    is_share,
     rights,
     worst_class,
 )
@@ -108,12 +109,16 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     if source.task is not None and finite:
         metrics = compared(source.task.figures(got, source.targets), source.metrics)
         value = source.task.headline_of(metrics)
-    known = {output.name: target for output, _, target in _scored(source, outputs)}
+    scored = list(_scored(source, outputs))
+    known = {o.name: target for o, part, target in scored if part.void is None}
+    counting = {o.name: part.counting(target) for o, part, target in scored}
     parts = [
         _parts(o, d, source, precision, known.get(o.name))
         for o, d in zip(outputs, differences, strict=True)
     ]
-    rows = tuple(_row(o, p, precision) for o, p in zip(outputs, parts, strict=True))
+    rows = tuple(
+        _row(o, p, precision, counting.get(o.name)) for o, p in zip(outputs, parts, strict=True)
+    )
     worst = _worst_class(source, outputs, precision) if finite else None
     reason = (
         _departure(source, precision, rows)
@@ -227,14 +232,16 @@ def _is_harmless(
     """
     if precision.bounded != "noise" or not bound < error <= precision.channel_tolerance:
         return False
-    truth = np.asarray(targets) if targets is not None else np.zeros(0)
+    truth = np.asarray([] if targets is None else targets)
     if truth.size != output.want.size or truth.dtype.kind not in "fiub":
         return False
     truth = truth.reshape(output.want.shape)
     return error_holds(cut(output.have, part), cut(output.want, part), cut(truth, part), precision)
 
 
-def _row(output: _Output, parts: list[_Part], precision: Precision) -> OutputAgreement:
+def _row(
+    output: _Output, parts: list[_Part], precision: Precision, counting: NDArray[Any] | None
+) -> OutputAgreement:
     failed = [p for p in parts if not p.passed]
     named = [
         p for p in failed if p.slices and len(_places(failed, p.slices.axis)) < _size(output, p)
@@ -243,7 +250,7 @@ def _row(output: _Output, parts: list[_Part], precision: Precision) -> OutputAgr
     worst = max(named or failed[:1] or parts, key=lambda p: p.error / p.tolerance)
     finite = np.isfinite(output.have).all()
     agreement, definition = agreement_of(
-        output.decision, np.nan_to_num(output.have), output.want, output.slices
+        output.decision, np.nan_to_num(output.have), output.want, output.slices, counting
     )
     return OutputAgreement(
         name=output.name,
@@ -313,9 +320,8 @@ def _fallen(
     source: SourceOutputs, got: Outputs, metrics: Sequence[OutputMetric], precision: Precision
 ) -> str:
     """Why the score of an output is too low; empty if none is."""
-    # In decibels and in units of the user's a share of 1 means nothing: the error itself is
-    # bounded.
-    scores = [m for m in metrics if metric_of(m.metric).higher_is_better and _is_share(m)]
+    # In decibels and in units of the user's a share means nothing: the error is bounded.
+    scores = [m for m in metrics if metric_of(m.metric).higher_is_better and is_share(m)]
     for row in fallen(scores, precision.max_drop):
         if not _is_shown(source, got, row, precision):
             continue
@@ -325,12 +331,6 @@ def _fallen(
             f" to {precision.name} explains at most {precision.max_drop:g}"
         )
     return ""
-
-
-def _is_share(row: OutputMetric) -> bool:
-    if not metric_of(row.metric).own:
-        return row.metric != "psnr"
-    return row.source_value is not None and 0 <= row.source_value <= 1
 
 
 def _is_shown(source: SourceOutputs, got: Outputs, row: OutputMetric, precision: Precision) -> bool:
@@ -357,8 +357,8 @@ def _loss_of_output(source: SourceOutputs, outputs: list[_Output], precision: Pr
     """Why one of several outputs decides too often wrongly; empty if none does."""
     if len(outputs) < 2:
         return ""
-    for output, _, target in _scored(source, outputs):
-        found = rights(output.decision, output.have, output.want, target)
+    for output, part, target in _scored(source, outputs):
+        found = rights(output.decision, output.have, output.want, target, part.counting(target))
         loss = found.loss(precision) if found is not None else 0.0
         if loss:
             return (
@@ -372,8 +372,8 @@ def _worst_class(
     source: SourceOutputs, outputs: list[_Output], precision: Precision
 ) -> ClassAgreement | None:
     rows = []
-    for output, _, target in _scored(source, outputs):
-        found = rights(output.decision, output.have, output.want, target)
+    for output, part, target in _scored(source, outputs):
+        found = rights(output.decision, output.have, output.want, target, part.counting(target))
         if found is not None:
             rows.append(worst_class(found, output.name, source.class_names, precision))
     return max(
@@ -382,9 +382,10 @@ def _worst_class(
 
 
 def _decisions(source: SourceOutputs, outputs: list[_Output]) -> Iterator[ClassDecisions]:
-    for o, _, target in _scored(source, outputs):
+    for o, part, target in _scored(source, outputs):
         if decides_few_classes(o.decision, o.want):
-            yield class_decisions(o.name, source.class_names, o.have, o.want, target)
+            kept = part.counting(target)
+            yield class_decisions(o.name, source.class_names, o.have, o.want, target, kept)
 
 
 def _growth(source: SourceOutputs, outputs: list[_Output], precision: Precision) -> str:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from edgepress.compress.typing import DataLike
     from edgepress.deploy.sources.source import Source
 
-
 Array = NDArray[Any]
 MOST_DB = 160.0
 _SATURATED = 0.01

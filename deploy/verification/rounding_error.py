@@ -22,7 +22,6 @@ from edgepress.deploy.sources.keras_outputs import run_source
 if TYPE_CHECKING:
     import keras
 
-
 Outputs = list[NDArray[Any]]
 _ENOUGH = 64
 _FEW = 8

@@ -57,18 +57,20 @@ def verify(
     from edgepress.compress.data import open_data
     from edgepress.deploy.sources.model_files import open_file
     from edgepress.deploy.sources.opening import open_source
-    from edgepress.deploy.sources.source import as_exported
+    from edgepress.deploy.sources.source import as_exported, taking
 
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
-    source, _ = as_exported(open_source(model))
-    model, file = source.model, open_file(path)
+    given = open_source(model)
+    source, _ = as_exported(given)
+    file = open_file(path)
+    dataset = None if data is None else source.fed(open_data(data, given.model, seed))
     with file.runtime(threads) as runtime:
         inputs, outputs = runtime.tensors()
         if precision is None:
-            given = artifact.quantize if isinstance(artifact, Artifact) else None
-            precision = coarser(given or file.precision, source.precision)
-        dataset = None if data is None else open_data(data, model, seed)
-        shapes = shapes_of(model, inputs)
+            said = artifact.quantize if isinstance(artifact, Artifact) else None
+            precision = coarser(said or file.precision, source.precision)
+        source, dataset = taking(source, dataset, inputs)
+        model, shapes = source.model, shapes_of(source.model, inputs)
         gathered = gather(model, dataset, samples, seed, shapes, source.run)
         return compare(gathered, runtime, inputs, outputs, PRECISIONS[precision])
 

@@ -9,6 +9,8 @@ import keras
 import pytest
 from keras import layers, ops
 
+from edgepress.compress.errors import InputError
+from edgepress.deploy import export
 from edgepress.deploy.cli import main
 from edgepress.deploy.doctor import doctor, environment
 
@@ -41,6 +43,45 @@ def test_a_layer_without_16_bits_is_a_note() -> None:
 def test_loops_are_told_of() -> None:
     model = keras.Sequential([keras.Input((6, 4)), layers.LSTM(3, name="lstm")])
     assert any("loops over time" in f.message for f in _messages(model, formats=("tflite",)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ((None, 4), "a fixed number of steps, which input 'series' leaves free"),
+        ((300, 4), "'looping' has 300 steps, which would be unrolled"),
+    ],
+)
+def test_loops_that_tflite_does_not_take_are_foretold(shape: tuple[Any, ...], says: str) -> None:
+    series = keras.Input(shape, name="series")
+    model = keras.Model(series, layers.GRU(3, name="looping")(series))
+    (finding,) = [f for f in _messages(model, formats=("tflite",)) if says in f.message]
+    assert finding.severity == "warning"
+
+
+def _remembering() -> keras.Model:
+    series = keras.Input(batch_shape=(1, 4, 2), name="series")
+    return keras.Model(series, layers.LSTM(3, stateful=True, name="memory")(series))
+
+
+def _spread() -> keras.Model:
+    image = keras.Input((6, 6, 2), name="image")
+    layer = layers.Conv2DTranspose(3, 2, dilation_rate=2, name="spread")
+    return keras.Model(image, layer(image))
+
+
+def _joined() -> keras.Model:
+    inputs = keras.Input((3,), name="inputs")
+    return keras.Model(inputs, ops.mean(layers.Dense(2)(inputs)))
+
+
+@pytest.mark.parametrize("build", [_remembering, _spread, _joined])
+def test_what_export_refuses_is_foretold_in_its_words(build: Any, tmp_path: Path) -> None:
+    model = build()
+    with pytest.raises(InputError) as refused:
+        export(model, tmp_path / "out")
+    (finding,) = [f for f in _messages(model) if f.severity == "problem"]
+    assert (finding.message, finding.hint) == (refused.value.message, refused.value.hint)
 
 
 def test_the_environment_is_compared_with_the_pins() -> None:

@@ -169,3 +169,38 @@ def test_a_fall_is_one_of_any_output_in_its_own_unit(metric, before, after, fall
     row = OutputMetric("other", metric, after, before, headline=False)
     assert fallen([steady, row], 0.05) == ([row] if falls else [])
     assert (worst_drop([steady, row]) > 0.05) == falls
+
+
+def _states():
+    """A layer that gives all steps and its two states, the last state first."""
+    series = keras.Input((6, 4), name="series")
+    steps, hidden, carried = layers.LSTM(3, return_sequences=True, return_state=True, name="of")(
+        series
+    )
+    return keras.Model(series, [carried, steps, hidden])
+
+
+def _shared_head():
+    """One layer called on two tensors."""
+    series = keras.Input((6, 4), name="series")
+    head = layers.Dense(3, name="of")
+    first, last = layers.Dense(5)(series), layers.Dense(5)(series)
+    return keras.Model(series, [head(last), head(first[:, 0]), head(first)])
+
+
+@pytest.mark.parametrize("build", [_states, _shared_head])
+def test_outputs_of_one_layer_are_paired_with_their_own_targets(build, tmp_path, worker):
+    keras.utils.set_random_seed(0)
+    model = build()
+    series = RANDOM.normal(size=(64, 6, 4)).astype("float32")
+    targets = model.predict(series, verbose=0)
+    names = ("of", "of_1", "of_2")
+    for given in (targets, dict(zip(names, targets, strict=True))):
+        dataset = open_data({"train": (series, given), "val": (series, given)}, model, 0)
+        assert dataset.task.output_names == names
+        assert all(m.value < 1e-5 for m in figures(model, dataset.val, dataset.task))
+    pair = {"train": (series, targets), "val": (series, targets)}
+    result = export(model, tmp_path / "out", ("tflite", "onnx"), ("float32",), pair, worker=worker)
+    assert len(result.artifacts) == 2, (result.skipped, result.failed)
+    for artifact in result.artifacts:
+        assert [o.name for o in artifact.verified.outputs] == list(names)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,20 +61,23 @@ class Server:
     """
 
     def __init__(self, folder: Path, base: Path) -> None:
-        self._folder, self._base, self._number = folder, base, 0
-        self._process: subprocess.Popen[str] | None = None
+        self._folder, self._base, self._numbers = folder, base, itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        # A socket's path has at most 108 bytes.
+        self._socket = Path(tempfile.mkdtemp(prefix="fuzz-")) / "socket"
+        self._lanes = threading.local()
 
     def __enter__(self) -> Self:
         script = Path(__file__).with_name("fork_server.py")
         quiet = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        self._process = subprocess.Popen(
-            [sys.executable, str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=quiet,
-        )
+        with (self._folder / "server.txt").open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(script), str(self._socket)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=quiet,
+            )
         return self
 
     def __exit__(
@@ -80,11 +90,22 @@ class Server:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
+        shutil.rmtree(self._socket.parent)
+
+    def _lane(self) -> Connection:
+        """This thread's connection to the server, which takes a while to load everything."""
+        while not hasattr(self._lanes, "connection"):
+            assert self._process is not None
+            assert self._process.poll() is None
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                self._lanes.connection = Client(str(self._socket), "AF_UNIX")
+            time.sleep(0.1)
+        lane: Connection = self._lanes.connection
+        return lane
 
     def place(self, name: str = "case") -> Path:
         """A new folder with `home`, `tmp`, and `place`, a copy of the base."""
-        self._number += 1
-        folder = self._folder / f"{self._number:05d}-{name}"
+        folder = self._folder / f"{next(self._numbers):05d}-{name}"
         shutil.copytree(self._base, folder / "place")
         for part in ("home", "tmp"):
             (folder / part).mkdir()
@@ -98,6 +119,7 @@ class Server:
         memory_bytes: int = _MEMORY_BYTES,
         limits: dict[str, int] | None = None,
         modes: dict[str, int] | None = None,
+        alone: bool = True,
     ) -> dict[str, Any]:
         """Run a command line in such a folder, and give what became of it.
 
@@ -108,10 +130,8 @@ class Server:
             memory_bytes: What it may hold.
             limits: As those of a case.
             modes: As those of a case.
+            alone: Whether it has a process of its own, which costs more.
         """
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         request = {
             "folder": str(folder),
             "words": words,
@@ -120,35 +140,63 @@ class Server:
             "limits": limits or {},
             "modes": modes or {},
             "stop": stop,
+            "alone": alone,
         }
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        lane = self._lane()
+        lane.send(request)
+        told: dict[str, Any] = lane.recv()
         return told
 
 
 class Fuzzer(Server):
-    """Runs cases and keeps count. Failing cases stay in its folder; others are removed."""
+    """Runs cases, several at once, and keeps count.
 
-    def __init__(self, folder: Path, base: Path) -> None:
+    Failing cases stay in its folder; others are removed.
+
+    Args:
+        folder: As for `Server`.
+        base: As for `Server`.
+        lanes: How many cases run at once.
+    """
+
+    def __init__(self, folder: Path, base: Path, lanes: int) -> None:
         super().__init__(folder, base)
         self.table: Counter[tuple[str, str]] = Counter()
+        self.used_s: Counter[str] = Counter()
         self.failures: list[str] = []
+        self._pool = ThreadPoolExecutor(lanes)
+        self._room = threading.Semaphore(2 * lanes)
+        self._running: list[Future[None]] = []
+
+    def start(self, case: Case) -> None:
+        """Run one case as soon as there is room for it."""
+        self._room.acquire()
+        self._running.append(self._pool.submit(self._run, case))
+
+    def finish(self) -> None:
+        """Wait for all cases that were started."""
+        for running in self._running:
+            running.result()
+        self._running.clear()
+
+    def _run(self, case: Case) -> None:
+        try:
+            self.run(case)
+        finally:
+            self._room.release()
 
     def run(self, case: Case) -> str:
-        """Run one case, count it, and give its outcome."""
-        folder = self.place(case.kind)
-        place = folder / "place"
-        size = _write(place, case.files) + 4_000_000
-        before = _snapshot(place)
-        told = self.ask(folder, case.words, None, _MEMORY_BYTES + 4 * size, case.limits, case.modes)
-        for name in case.modes:
-            (place / name).chmod(0o755)
-        outcome = _outcome(told, _MEMORY_BYTES + 4 * size) or _losses(
-            before, _snapshot(place), (OUTPUT, f".{OUTPUT}.keras.state", *case.outputs)
-        )
-        outcome = outcome or _by_code(told, case)
+        """Run one case, count it, and give its outcome.
+
+        What ends badly where others ran before is run again in a process of its own.
+        """
+        alone = bool(case.limits or case.modes)
+        outcome, folder, told = self._tried(case, alone)
+        if outcome not in GOOD and not alone:
+            shutil.rmtree(folder)
+            outcome, folder, told = self._tried(case, True)
         self.table[case.kind, outcome] += 1
+        self.used_s[case.kind] += told["used_s"]
         if outcome in GOOD:
             shutil.rmtree(folder)
         else:
@@ -159,20 +207,39 @@ class Fuzzer(Server):
             )
         return outcome
 
+    def _tried(self, case: Case, alone: bool) -> tuple[str, Path, dict[str, Any]]:
+        """Run a case in a new folder: its outcome, the folder, and what the server says."""
+        folder = self.place(case.kind)
+        place = folder / "place"
+        most = _MEMORY_BYTES + 4 * (_write(place, case.files) + 4_000_000)
+        before = _snapshot(place)
+        told = self.ask(folder, case.words, None, most, case.limits, case.modes, alone)
+        for name in case.modes:
+            (place / name).chmod(0o755)
+        outcome = (
+            _outcome(told, most)
+            or _losses(before, _snapshot(place), (OUTPUT, f".{OUTPUT}.keras.state", *case.outputs))
+            or _left(folder / "tmp", told)
+            or _by_code(told, case)
+        )
+        return outcome, folder, told
+
     def show(self) -> str:
         """The table: cases by kind and outcome."""
         kinds = sorted({kind for kind, _ in self.table})
         outcomes = [*GOOD, *sorted({o for _, o in self.table} - set(GOOD))]
         lines = [
-            "| kind | cases | " + " | ".join(outcomes) + " |",
-            "| --- " * (len(outcomes) + 2) + "|",
+            "| kind | cases | " + " | ".join(outcomes) + " | processor time, s |",
+            "| --- " * (len(outcomes) + 3) + "|",
         ]
         for kind in [*kinds, "all"]:
             row = [
                 sum(n for (k, o), n in self.table.items() if kind in (k, "all") and o == one)
                 for one in outcomes
             ]
-            lines.append(f"| {kind} | {sum(row)} | " + " | ".join(map(str, row)) + " |")
+            used = sum(s for k, s in self.used_s.items() if kind in (k, "all"))
+            row_text = " | ".join(map(str, row))
+            lines.append(f"| {kind} | {sum(row)} | {row_text} | {used:.0f} |")
         return "\n".join(lines)
 
 
@@ -185,15 +252,28 @@ def _write(place: Path, files: dict[str, bytes]) -> int:
 
 
 def _snapshot(place: Path) -> dict[str, str]:
-    """Hash of each file, by path."""
+    """Hash of each file, and the word "folder" for each folder, by path."""
     found = {}
-    for folder, _, names in os.walk(place):
-        for name in names:
+    for folder, folders, names in os.walk(place):
+        for name in (*names, *folders):
             path = Path(folder, name)
             if path.is_file():
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 found[str(path.relative_to(place))] = digest
+            elif path.is_dir():
+                found[str(path.relative_to(place))] = "folder"
     return found
+
+
+def _left(temporary: Path, told: dict[str, Any]) -> str:
+    """What a command left in its folder for temporary files without a word, or left running."""
+    if told["orphans"]:
+        return "left a process running"
+    text = told["out"] + told["err"]
+    # TensorFlow removes these when the process ends, which ran other cases and goes on.
+    ours = [p for p in temporary.iterdir() if not p.name.startswith("__autograph_generated")]
+    silent = [path for path in ours if path.name not in text]
+    return "left a temporary file" if silent else ""
 
 
 def _outcome(told: dict[str, Any], memory_bytes: int) -> str:

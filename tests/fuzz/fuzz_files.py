@@ -37,7 +37,10 @@ def recipe_cases(draw: st.DrawFn) -> Case:
         content = yaml.safe_dump(value, sort_keys=False).encode()
         if how == "bytes":
             content = draw(mutated(content))
-    return Case("recipes", (*verb, "-o", OUTPUT), {"r.yaml": content})
+    # A run takes a hundred times as long as reading its recipe: most are refused for their output.
+    output = draw(st.sampled_from(["mine"] * 11 + [OUTPUT]))
+    files = {"r.yaml": content, "mine/keep.txt": b"mine"}
+    return Case("recipes", (*verb, "-o", output), files)
 
 
 _ADDRESSES = (
@@ -101,7 +104,9 @@ def device_cases(draw: st.DrawFn) -> Case:
             ]
         )
     )
-    return Case("devices", words, {"devices.yaml": content})
+    writes = words[:2] in (("devices", "add"), ("devices", "remove"))
+    own = ("devices.yaml",) if writes else ()
+    return Case("devices", words, {"devices.yaml": content}, {}, own)
 
 
 _RECORDS = (

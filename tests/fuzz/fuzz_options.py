@@ -185,5 +185,6 @@ def output_cases(draw: st.DrawFn) -> Case:
     # Of places outside the case's folder only those are named that take no files at all.
     force = draw(st.sampled_from([(), ("--force",)]))
     words = (*writer, place + ending, *force)
-    own = () if place in ("", ".", "..", "mine", "m.keras") else (place, f".{place}{ending}.state")
+    name = place + ending
+    own = () if name in ("", ".", "..", "mine", "m.keras") else (name, f".{name}.state")
     return Case("outputs", words, {"mine/keep.txt": b"mine"}, limits, own)

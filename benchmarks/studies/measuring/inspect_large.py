@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-
 ROOT = Path(__file__).parents[3]
 _PARTS = ("compress", "benchmarks", "deploy")
 

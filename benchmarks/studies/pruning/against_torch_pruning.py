@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-
 # Torch-Pruning takes a share of channels; this one leaves about half the MACs of ResNet-50.
 SHARE_REMOVED = 0.3
 

@@ -31,7 +31,6 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-
 TIMES = (1, 2, 4, 8)
 BLOCKS, WIDTH, SIZE, SAMPLES = 4, 16, 8, 64
 Figures = dict[str, float]

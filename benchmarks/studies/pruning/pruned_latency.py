@@ -30,7 +30,6 @@ from edgepress.deploy.versions import machine
 if TYPE_CHECKING:
     import keras
 
-
 PRECISIONS = ("float32", "int8")
 HEADING = (
     "| network | plan | MACs | file | threads | before, ms | latency | 95 % | accuracy | widths |"

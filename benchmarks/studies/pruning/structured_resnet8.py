@@ -34,7 +34,6 @@ from edgepress.compress.structure.tracing.groups import find_channels
 if TYPE_CHECKING:
     import keras
 
-
 WAYS: dict[str, dict[str, Any]] = {
     "whole": {},
     "uniform": {"allocation": "uniform"},

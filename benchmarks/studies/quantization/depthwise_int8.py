@@ -37,7 +37,6 @@ from edgepress.deploy.quantize.equalization import RULES, equalized
 if TYPE_CHECKING:
     import keras
 
-
 Array = NDArray[Any]
 CALIBRATION = 512
 

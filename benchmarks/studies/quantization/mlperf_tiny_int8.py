@@ -25,7 +25,6 @@ from edgepress.benchmarks.runtimes.runtime import Runtime
 if TYPE_CHECKING:
     import keras
 
-
 Array = NDArray[Any]
 METHODS = ("percentile", "min-max", "auto")
 

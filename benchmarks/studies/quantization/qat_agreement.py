@@ -38,7 +38,6 @@ from edgepress.deploy.quantize.qat import train_quantised
 if TYPE_CHECKING:
     import keras
 
-
 Array = NDArray[Any]
 SAMPLES, TRAINED_ON = 1000, 512
 NETWORKS = {

@@ -34,7 +34,6 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-
 BATCH = 64
 SPARSITY = 0.75
 RAMP = 100_000

@@ -19,7 +19,6 @@ from edgepress.compress.training import unfreeze_search
 if TYPE_CHECKING:
     import keras
 
-
 STRATEGIES = {"top": "top:1", "middle": "middle", "bottom": "bottom:3", "all": "all"}
 
 

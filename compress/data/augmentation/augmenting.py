@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 # Changes a batch: (images, targets, seed) → (images, targets).
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 _IMAGE_RANK = 4
@@ -108,8 +107,10 @@ def _targets_of(task: Task) -> Targets:
 def _plain_step(text: str, name: str, amount: str, model: keras.Model, targets: Targets) -> Step:
     known = AUGMENTATIONS[name]
     value = _amount(text, amount, known.default, known.low, known.high)
-    if known.images_only:
+    if known.of == "images":
         _check_images(name, model)
+    elif known.of == "sequences":
+        _check_sequences(name, model)
     moves = targets in ("masks", "pictures")
     if moves and name in ("flip", "flip-vertical", "crop"):
         _check_sizes(name, model)
@@ -154,6 +155,17 @@ def _layer_step(
 def _check_images(name: str, model: keras.Model) -> None:
     if len(model.inputs[0].shape) != _IMAGE_RANK:
         raise InputError(f"augmentation '{name}' needs images, the model takes none")
+
+
+def _check_sequences(name: str, model: keras.Model) -> None:
+    shape = tuple(model.inputs[0].shape[1:])
+    several = len(model.outputs[0].shape) > 2
+    floats = str(model.inputs[0].dtype).startswith(("float", "bfloat"))
+    if not floats or several or len(shape) not in (2, 3) or shape[2:] not in ((), (1,)):
+        raise InputError(
+            f"augmentation '{name}' needs sequences (steps, features) with one answer each, the"
+            f" model takes {shape} and gives {tuple(model.outputs[0].shape[1:])}"
+        )
 
 
 def _check_sizes(name: str, model: keras.Model) -> None:

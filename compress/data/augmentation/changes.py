@@ -1,10 +1,10 @@
-"""Changes of images that no layer of Keras is needed for."""
+"""Changes of images and sequences that no layer of Keras is needed for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgepress.compress.kernel.registry import Table
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Change(Protocol):
-    """Changes one batch of images and, where they are images too, its targets."""
+    """Changes one batch of inputs and, where they are images too, its targets."""
 
     def __call__(
         self, inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor
@@ -112,13 +112,48 @@ def noise(
     return inputs + reach * tf.random.stateless_normal(tf.shape(inputs), seed), targets
 
 
+def spec_augment(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+    """Mask two stretches of time and two of bands, each up to `amount` of its axis.
+
+    Masked places get the sample's mean. Source: Park et al. 2019, SpecAugment, without warping.
+    """
+    import tensorflow as tf
+
+    batch, rank = tf.shape(inputs)[0], inputs.shape.rank
+    masked = tf.zeros(tf.shape(inputs)[:3], tf.bool)
+    for number, axis in enumerate((1, 1, 2, 2)):
+        here = tf.random.experimental.stateless_fold_in(seed, number)
+        length = tf.shape(inputs)[axis]
+        drawn = tf.random.stateless_uniform([2, batch, 1], here)
+        most = tf.floor(amount * tf.cast(length, tf.float32))
+        width = tf.floor(drawn[0] * (most + 1))
+        first = tf.floor(drawn[1] * (tf.cast(length, tf.float32) - width + 1))
+        places = tf.range(tf.cast(length, tf.float32))[None]
+        band = (places >= first) & (places < first + width)
+        masked |= band[:, :, None] if axis == 1 else band[:, None, :]
+    mean = tf.reduce_mean(inputs, list(range(1, rank)), keepdims=True)
+    return tf.where(masked[..., None] if rank == 4 else masked, mean, inputs), targets
+
+
+def shift(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+    """Move each sequence by up to `amount` of its length, its first or last step repeated."""
+    import tensorflow as tf
+
+    steps = tf.shape(inputs)[1]
+    reach = amount * tf.cast(steps, tf.float32)
+    drawn = tf.random.stateless_uniform([tf.shape(inputs)[0], 1], seed, -reach, reach)
+    places = tf.range(steps)[None] + tf.cast(tf.round(drawn), tf.int32)
+    moved = tf.gather(inputs, tf.clip_by_value(places, 0, steps - 1), axis=1, batch_dims=1)
+    return tf.ensure_shape(moved, inputs.shape), targets
+
+
 @dataclass(frozen=True)
 class _Known:
     change: Change
     default: float
     low: float
     high: float
-    images_only: bool = True
+    of: Literal["images", "sequences", "all"] = "images"
 
 
 AUGMENTATIONS: Table[_Known] = Table(
@@ -129,6 +164,8 @@ AUGMENTATIONS: Table[_Known] = Table(
         "crop": _Known(crop, 4, 1, 512),
         "brightness": _Known(brightness, 0.1, 0, 1),
         "contrast": _Known(contrast, 0.2, 0, 1),
-        "noise": _Known(noise, 0.02, 0, 1, images_only=False),
+        "noise": _Known(noise, 0.02, 0, 1, "all"),
+        "spec-augment": _Known(spec_augment, 0.15, 0.01, 1, "sequences"),
+        "shift": _Known(shift, 0.1, 0.001, 1, "sequences"),
     },
 )

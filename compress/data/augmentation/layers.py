@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 # What targets are to a change.
 Targets = Literal["labels", "masks", "pictures", "others"]
 _UNIT = (0.0, 1.0)
@@ -43,7 +42,9 @@ class LayerChange:
     mixes: bool = False
 
 
-def _layer(name: str, *amounts: str, fixed: Any = None, ranged: bool = False) -> keras.Layer:
+def _layer(
+    name: str, *amounts: str, fixed: Any = None, ranged: bool = False
+) -> Callable[[float], keras.Layer]:
     """What makes a layer of Keras whose named arguments are the amount."""
 
     def make(amount: float) -> keras.Layer:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 _SEED = (3, 5)
 
 

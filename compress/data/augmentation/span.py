@@ -10,7 +10,6 @@ from edgepress.compress.data.preparation.inputs import Preparation
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 _EIGHT_BITS = 255.0
 
 

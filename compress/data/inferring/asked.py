@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgepress.compress.data.keras_counterparts import loss_name
+from edgepress.compress.data.losses.keras_counterparts import loss_name
 from edgepress.compress.data.metrics import metric_name
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
@@ -27,11 +27,13 @@ class Asked:
         loss: Keras loss by name or reference to one of the user's; by output where it is a mapping.
         metric: Metric by name or reference, likewise.
         weights: What the loss of an output counts, by its name.
+        ignored: The label that marks places without a class, likewise.
     """
 
     loss: ByOutput = None
     metric: ByOutput = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    ignored: ByOutput = None
 
     def loss_of(self, output: str) -> str | None:
         """The loss of one output, or None."""
@@ -56,7 +58,12 @@ class Asked:
         Raises:
             InputError: With the near names.
         """
-        parts = {"loss": self.loss, "metric": self.metric, "loss weight": self.weights}
+        parts = {
+            "loss": self.loss,
+            "metric": self.metric,
+            "loss weight": self.weights,
+            "label to ignore": self.ignored,
+        }
         for what, given in parts.items():
             for name in given if isinstance(given, Mapping) else ():
                 if name not in outputs:

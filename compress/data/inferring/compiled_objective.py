@@ -21,7 +21,6 @@ from edgepress.compress.models.loss_objects import (
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 Array = NDArray[Any]
 
 
@@ -50,11 +49,19 @@ class OnClassNumbers:
             output: (batch, …, classes).
             sample_weight: (batch, …) or None.
         """
-        import tensorflow as tf
+        return self.loss(_rows(target, output), output, sample_weight=sample_weight)
 
-        numbers = tf.reshape(tf.cast(target, tf.int32), tf.shape(output)[:-1])
-        rows = tf.one_hot(numbers, output.shape[-1], dtype=output.dtype)
-        return self.loss(rows, output, sample_weight=sample_weight)
+    def call(self, target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+        """The losses before they become one number; arguments as above."""
+        return self.loss.call(_rows(target, output), output)
+
+
+def _rows(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+    """A row for each class number, of zeros for -1."""
+    import tensorflow as tf
+
+    numbers = tf.reshape(tf.cast(target, tf.int32), tf.shape(output)[:-1])
+    return tf.one_hot(numbers, output.shape[-1], dtype=output.dtype)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,12 @@ class Summed:
         import tensorflow as tf
 
         return tf.reduce_sum(self.loss(target, output, sample_weight=sample_weight))
+
+    def call(self, target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+        """The losses before they are summed up; arguments as above."""
+        import tensorflow as tf
+
+        return self.loss.call(tf.cast(target, tf.float32), output)
 
 
 def with_compiled_loss(

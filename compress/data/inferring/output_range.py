@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Node, Tensor
 
-
 Array = NDArray[Any]
 
 # What is tried: all between, and twice what is far out. What still grows from one to the other has

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 Array = NDArray[Any]
 # Losses of Keras's whose targets have another shape than the outputs, and the metric that goes with
 # each where there is one.
@@ -56,12 +55,16 @@ class OwnLoss:
         import tensorflow as tf
         from keras.src.losses.loss import reduce_weighted_values
 
+        found = tf.cast(tf.convert_to_tensor(self.call(target, output)), tf.float32)
+        return reduce_weighted_values(found, sample_weight)
+
+    def call(self, target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+        """What the function gives; arguments and errors as above."""
+        import tensorflow as tf
+
         given = target if self.as_stored else tf.cast(target, tf.float32)
         with running(f"loss '{self.reference}'"), told_apart():
-            found = self.function(given, output)
-        return reduce_weighted_values(
-            tf.cast(tf.convert_to_tensor(found), tf.float32), sample_weight
-        )
+            return self.function(given, output)
 
 
 def own_loss(reference: str) -> OwnLoss | None:

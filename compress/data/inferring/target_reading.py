@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.inferring.output_range import Reach
-from edgepress.compress.data.keras_counterparts import keras_loss
+from edgepress.compress.data.losses.keras_counterparts import keras_loss
 from edgepress.compress.data.tasks import Kind, OutputTask
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import CompiledLoss
@@ -81,7 +81,7 @@ def read_targets(output: Output, targets: Array) -> OutputTask:
     whole = np.issubdtype(targets.dtype, np.integer) or np.issubdtype(targets.dtype, np.bool_)
     dense = len(output.shape) >= 3
     size = output.shape[-1] if output.shape else 1
-    if size != 1 and whole and _is_index_shape(targets.shape, output.shape):
+    if size != 1 and whole and is_index_shape(targets.shape, output.shape):
         if dense and size and size <= VOID:
             _refuse_void(output.name, targets, size)
         _check_labels(output.name, targets, size)
@@ -146,7 +146,7 @@ def _is_one_hot(output: Output, targets: Array) -> bool:
     return plain and np.unique(rows.round(4)).size == 2
 
 
-def _is_index_shape(target: Sequence[int], output: Sequence[int | None]) -> bool:
+def is_index_shape(target: Sequence[int], output: Sequence[int | None]) -> bool:
     """Whether targets hold one class index for each output vector."""
     inner = list(target[1:])
     if inner and inner[-1] == 1 and len(inner) == len(output):
@@ -179,7 +179,7 @@ def _refuse_void(name: str, targets: Array, classes: int) -> None:
         raise InputError(
             f"masks of output '{name}' hold 255 beside {others}, which marks pixels without"
             " a class",
-            f"give each pixel a class from 0 to {classes - 1}",
+            f"pass --ignore-label {VOID}, or give each pixel a class from 0 to {classes - 1}",
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.inferring.asked import Asked, ByOutput
+from edgepress.compress.data.inferring.compiled_metrics import with_compiled_metrics
 from edgepress.compress.data.inferring.compiled_objective import with_compiled_loss
 from edgepress.compress.data.inferring.output_range import Reach, reach_of
 from edgepress.compress.data.inferring.output_reading import Look, read_output
@@ -21,11 +22,23 @@ from edgepress.compress.data.inferring.own_losses import (
 )
 from edgepress.compress.data.inferring.target_range import check_range
 from edgepress.compress.data.inferring.target_reading import BY_NUMBER, Output, read_targets
-from edgepress.compress.data.keras_counterparts import keras_loss
-from edgepress.compress.data.metrics import LOSS, metric_of
+from edgepress.compress.data.inferring.void_labels import (
+    Ignored,
+    kept_of,
+    label_of,
+    refuse_void_metric,
+    with_void,
+    without_void,
+)
+from edgepress.compress.data.losses.keras_counterparts import keras_loss
+from edgepress.compress.data.metrics import LOSS, is_always_right, metric_of
 from edgepress.compress.data.tasks import OutputTask, Task, output_names
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.compiled_losses import CompiledLoss, compiled_losses
+from edgepress.compress.models.compiled_losses import (
+    CompiledLoss,
+    compiled_losses,
+    compiled_metrics,
+)
 from edgepress.compress.models.loss_objects import is_keras_loss
 from edgepress.compress.models.user_code import is_reference
 
@@ -33,7 +46,6 @@ if TYPE_CHECKING:
     import keras
 
     from edgepress.compress.keras_types import Nested
-
 
 Array = NDArray[Any]
 
@@ -48,6 +60,7 @@ def infer_task(
     reaches: Sequence[Reach] | None = None,
     look: Look | None = None,
     weights: Mapping[str, float] | None = None,
+    ignored: ByOutput = None,
 ) -> Task:
     """Infer the task from the model's outputs and some targets.
 
@@ -60,6 +73,7 @@ def infer_task(
         reaches: What values each output can take, if it is known already.
         look: What outputs give to samples of the data, for those that may be logits or not.
         weights: What the losses of outputs count, by name, instead of the compiled weights.
+        ignored: The label that marks places without a class; for single outputs a mapping by name.
 
     Returns:
         The task.
@@ -69,7 +83,7 @@ def infer_task(
             is unknown.
     """
     names = output_names(model)
-    asked = Asked(loss, metric, weights or {})
+    asked = Asked(loss, metric, weights or {}, ignored)
     asked.check(names)
     compiled = compiled_losses(model, names) or (_UNKNOWN,) * len(names)
     compiled = tuple(
@@ -95,12 +109,59 @@ def infer_task(
             chosen is not None,
             said,
         )
-        task, told = _task_of(output, chosen, np.asarray(target), look)
+        part, told = _of_output(output, asked, np.asarray(target), look, len(names) > 1)
         remarks += told
-        found.append(replace(task, weight=said.weight))
+        found.append(replace(part, weight=said.weight))
     if not any(output.scored for output in found):
         raise InputError("no output has a loss: there is nothing to train or to measure")
-    return _with_metrics(asked, found, remarks)
+    return _scored(model, asked, found, remarks)
+
+
+def _of_output(
+    output: Output, asked: Asked, targets: Array, look: Look | None, several: bool
+) -> tuple[OutputTask, list[str]]:
+    """The task of one output with its loss, and what to say of it."""
+    loss = asked.loss_of(output.name)
+    label = label_of(output, asked.ignored, loss, several)
+    if label is None:
+        return _task_of(output, loss, targets, look)
+    return _labelled(output, loss, targets, look, label)
+
+
+def _scored(
+    model: Any, asked: Asked, outputs: Sequence[OutputTask], remarks: Sequence[str]
+) -> Task:
+    """The task with the metrics that are asked for, else as it was compiled."""
+    sizes = [tensor.shape[-1] for tensor in model.outputs]
+    found, told = list(outputs), list(remarks)
+    if asked.one_metric is None:
+        said = compiled_metrics(model, [output.name for output in outputs])
+        taken, left = with_compiled_metrics(outputs, said, sizes)
+        named = asked.metrics
+        found = [o if o.name in named else t for o, t in zip(found, taken, strict=True)]
+        told += [] if named else left
+    task = _with_metrics(asked, found, told)
+    for output, size in zip(task.outputs, sizes, strict=True):
+        refuse_void_metric(output)
+        if output.scored and is_always_right(output.metric, size):
+            raise InputError(
+                f"metric '{output.metric}' is always 1 of the {size} classes of output"
+                f" '{output.name}'",
+                f"take top-1 to top-{size - 1}",
+            )
+    return task
+
+
+def _labelled(
+    output: Output, loss: str | None, targets: Array, look: Look | None, label: Ignored
+) -> tuple[OutputTask, list[str]]:
+    """As `_task_of`, by the places that have a label alone."""
+    seen = without_void(targets, label)
+    task, told = _task_of(output, loss, seen, kept_of(look, output.name, label))
+    if not (label.only or task.of_classes):
+        return _task_of(output, loss, targets, look)
+    task, remark = with_void(task, output, targets, label)
+    return task, [*told, remark]
 
 
 def _asked_for(said: CompiledLoss | None, name: str, asked: Asked) -> CompiledLoss | None:

@@ -13,7 +13,6 @@ from edgepress.compress.data.tasks import OutputTask, Task
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 # What one answer everywhere may be right in, so that the share of right answers still tells enough.
 _MOST = 0.9
@@ -46,12 +45,14 @@ def _telling(output: OutputTask, targets: NDArray[Any] | None) -> str:
     dense = output.kind == "image-to-image"
     if not output.scored or output.metric != "accuracy" or targets is None:
         return ""
+    values, counting = np.asarray(targets), output.counting(targets)
     if output.kind == "multi-label":
-        share = (np.asarray(targets) > 0.5).reshape(-1, np.shape(targets)[-1]).mean(0)
+        kept = np.ones(values.shape, bool) if counting is None else counting
+        kept, labels = (a.reshape(-1, values.shape[-1]) for a in (kept, values > 0.5))
+        share = (labels & kept).sum(0) / np.maximum(kept.sum(0), 1)
         return "f1" if float(np.maximum(share, 1 - share).mean()) > _MOST else ""
     if not dense:
         return ""
-    values = np.asarray(targets)
-    classes = values if "sparse" in output.loss else values.argmax(-1)
-    counts = np.unique(classes, return_counts=True)[1]
+    classes = values if output.numbered else values.argmax(-1)
+    counts = np.unique(classes if counting is None else classes[counting], return_counts=True)[1]
     return "iou" if counts.max() > _MOST * counts.sum() else ""

@@ -26,14 +26,15 @@ class Counts:
         hits: (classes,) how often each was chosen rightly; of "binary" both sides, no and yes.
         truth: (classes,) how often each should have been chosen.
         chosen: (classes,) how often each was chosen.
-        total: How many decisions there are (of "labels": for each label).
+        total: How many decisions there are; of "labels" for each label, (labels,) where they
+            differ.
     """
 
     kind: Kind
     hits: Floats
     truth: Floats
     chosen: Floats
-    total: float
+    total: float | Floats
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -71,25 +72,45 @@ def decided(outputs: Array, logits: bool) -> Array:
 
 
 def counted(statistic: Callable[[Counts], float]) -> Any:
-    """A metric of decisions, prepared so that any of the samples are scored; see `Prepared`."""
+    """A metric of decisions, prepared so that any of the samples are scored.
 
-    def prepared(outputs: Array, targets: Array, logits: bool) -> Scorer:
-        count = _counter(outputs, targets, logits)
+    See `Prepared`, and `OfPlaces` for the last argument.
+    """
+
+    def prepared(
+        outputs: Array, targets: Array, logits: bool, counting: Array | None = None
+    ) -> Scorer:
+        count = _counter(outputs, targets, logits, counting)
         return lambda chosen: statistic(count(chosen))
 
     return prepared
 
 
-def _counter(outputs: Array, targets: Array, logits: bool) -> Callable[[Array | None], Counts]:
+def _counter(
+    outputs: Array, targets: Array, logits: bool, counting: Array | None
+) -> Callable[[Array | None], Counts]:
     kind = kind_of(outputs, targets)
     if kind == "labels":
-        return _label_counter(outputs, targets, logits)
+        return _label_counter(outputs, targets, logits, counting)
     if kind == "binary":
-        chosen = decided(outputs, logits).astype(np.int64)
+        classes, chosen = 2, decided(outputs, logits).astype(np.int64)
         truth = (targets.reshape(outputs.shape) > 0.5).astype(np.int64)
-        return _class_counter("binary", truth, chosen, 2)
-    truth, chosen = class_numbers(targets, outputs), outputs.argmax(-1)
-    return _class_counter("classes", truth, chosen, outputs.shape[-1])
+    else:
+        classes = outputs.shape[-1]
+        truth, chosen = class_numbers(targets, outputs), outputs.argmax(-1)
+    if counting is None:
+        return _class_counter(kind, truth, chosen, classes)
+    # What doesn't count is of one class more, of which nothing is said.
+    left_out = ~counting.reshape(truth.shape)
+    truth, chosen = np.where(left_out, classes, truth), np.where(left_out, classes, chosen)
+    count = _class_counter(kind, truth, chosen, classes + 1)
+    return lambda some: _without_last(count(some))
+
+
+def _without_last(counts: Counts) -> Counts:
+    """Counts without those of the last class."""
+    total = counts.total - counts.truth[-1]
+    return Counts(counts.kind, counts.hits[:-1], counts.truth[:-1], counts.chosen[:-1], total)
 
 
 def _class_counter(
@@ -119,9 +140,9 @@ def _row_counter(kind: Kind, rows: Floats, places: int) -> Callable[[Array | Non
     return count
 
 
-def _counts(kind: Kind, three: Floats, total: int) -> Counts:
+def _counts(kind: Kind, three: Floats, total: float | Floats) -> Counts:
     hits, truth, chosen = three
-    return Counts(kind, hits, truth, chosen, float(total))
+    return Counts(kind, hits, truth, chosen, total)
 
 
 def _three(truth: Array, chosen: Array, classes: int) -> Floats:
@@ -132,10 +153,17 @@ def _three(truth: Array, chosen: Array, classes: int) -> Floats:
 
 
 def _label_counter(
-    outputs: Array, targets: Array, logits: bool
+    outputs: Array, targets: Array, logits: bool, counting: Array | None
 ) -> Callable[[Array | None], Counts]:
     n, labels = len(outputs), outputs.shape[-1]
-    chosen = decided(outputs, logits).reshape(n, -1, labels)
-    truth = (targets > 0.5).reshape(n, -1, labels)
-    rows = np.stack([(truth & chosen).sum(1), truth.sum(1), chosen.sum(1)], 1).astype(np.float64)
-    return _row_counter("labels", rows, truth.shape[1])
+    kept = np.ones((n, 1, labels), bool) if counting is None else counting.reshape(n, -1, labels)
+    chosen = decided(outputs, logits).reshape(n, -1, labels) & kept
+    truth = (targets > 0.5).reshape(n, -1, labels) & kept
+    totals = np.broadcast_to(kept, truth.shape).sum(1)
+    rows = np.stack([(truth & chosen).sum(1), truth.sum(1), chosen.sum(1), totals], 1)
+
+    def count(some: Array | None) -> Counts:
+        *three, total = (rows if some is None else rows[some]).sum(0).astype(np.float64)
+        return _counts("labels", np.stack(three), total)
+
+    return count

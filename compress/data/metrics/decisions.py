@@ -103,10 +103,11 @@ def balanced_accuracy(counts: Counts) -> float:
         there = counts.truth > 0
         found = _share(counts.hits, counts.truth)[there]
         return float(found.mean()) if found.size else float("nan")
-    no = counts.total - counts.truth
+    no = np.asarray(counts.total - counts.truth)
     right = no - counts.chosen + counts.hits
     sides = np.stack([_share(counts.hits, counts.truth, np.nan), _share(right, no, np.nan)])
-    return float(np.nanmean(np.nanmean(sides, 0))) if counts.total else float("nan")
+    known = np.isfinite(sides).any(0)
+    return float(np.nanmean(sides[:, known], 0).mean()) if known.any() else float("nan")
 
 
 def by_decisions(statistic: Callable[[Counts], float], rate: Rate | None = None) -> Metric:
@@ -118,7 +119,10 @@ def by_decisions(statistic: Callable[[Counts], float], rate: Rate | None = None)
     """
     prepared = counted(statistic)
     argument = None if rate is None else partial(_single, rate)
-    return Metric(score_of(prepared), True, of_classes=True, prepared=prepared, argument=argument)
+    return Metric(
+        score_of(prepared), True, of_classes=True, prepared=prepared, argument=argument,
+        of_places=prepared,
+    )  # fmt: skip
 
 
 def _single(rate: Rate, text: str) -> Metric:

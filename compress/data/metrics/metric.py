@@ -35,6 +35,20 @@ class Prepared(Protocol):
         """The scorer of some samples; arguments as for `MetricFunction`."""
 
 
+class OfPlaces(Protocol):
+    """As `Prepared`, of some places of each sample: the others are left out."""
+
+    def __call__(self, outputs: Array, targets: Array, logits: bool, counting: Array) -> Scorer:
+        """The scorer of some samples.
+
+        Args:
+            outputs: (samples, …, classes or labels) model outputs.
+            targets: (samples, …) class numbers, or labels in the outputs' shape.
+            logits: Whether outputs come before softmax or sigmoid.
+            counting: Of the targets' shape, which places count.
+        """
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric and its direction.
@@ -52,6 +66,7 @@ class Metric:
         prepared: How some of the samples are scored; where it is None, `score` is called on them.
         argument: What stands behind the colon of a name such as `f1:2`; makes the metric of it.
         own: Whether it is a function of the user's, which takes everything as it is.
+        of_places: How places without a label are left out; None where it can't leave any out.
     """
 
     score: MetricFunction
@@ -64,6 +79,7 @@ class Metric:
     prepared: Prepared | None = None
     argument: Callable[[str], Metric] | None = None
     own: bool = False
+    of_places: OfPlaces | None = None
 
     def scorer(self, outputs: Array, targets: Array, logits: bool) -> Scorer:
         """Scores any of the samples; arguments as for `MetricFunction`."""
@@ -85,6 +101,25 @@ def score_of(prepared: Prepared) -> MetricFunction:
         return prepared(outputs, targets, logits)(None)
 
     return score
+
+
+def mean_over_places(by_place: Callable[[Array, Array, bool], Array]) -> OfPlaces:
+    """The mean over the places that count of what a function gives for each place."""
+
+    def of_places(outputs: Array, targets: Array, logits: bool, counting: Array) -> Scorer:
+        values = np.asarray(by_place(outputs, targets, logits), np.float64)
+        rows = len(values)
+        kept = counting.reshape(rows, -1)
+        sums = np.where(kept, values.reshape(rows, -1), 0).sum(1)
+        counts = kept.sum(1)
+
+        def mean(chosen: Array | None) -> float:
+            total, below = (a.sum() if chosen is None else a[chosen].sum() for a in (sums, counts))
+            return float(total / below) if below else float("nan")
+
+        return mean
+
+    return of_places
 
 
 def mean_of(by_sample: Callable[[Array, Array, bool], Array]) -> Prepared:

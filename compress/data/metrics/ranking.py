@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.metrics.counts import class_numbers, kind_of
-from edgepress.compress.data.metrics.metric import Metric
+from edgepress.compress.data.metrics.metric import Metric, OfPlaces, Scorer
 
 Array = NDArray[Any]
+# Whether each place is of a class or label, and its score.
+Column = tuple[Array, Array]
 
 
 def auc(outputs: Array, targets: Array, logits: bool) -> float:
@@ -20,10 +22,13 @@ def auc(outputs: Array, targets: Array, logits: bool) -> float:
 
     A class or label that all samples or none have is left out; NaN where none is left.
     """
+    return _auc(_columns(outputs, targets, logits))
+
+
+def _auc(columns: Iterable[Column]) -> float:
     from sklearn.metrics import roc_auc_score
 
-    kept = [(t, s) for t, s in _columns(outputs, targets, logits) if 0 < t.sum() < len(t)]
-    return _mean(roc_auc_score, kept)
+    return _mean(roc_auc_score, [(t, s) for t, s in columns if 0 < t.sum() < len(t)])
 
 
 def average_precision(outputs: Array, targets: Array, logits: bool) -> float:
@@ -31,12 +36,35 @@ def average_precision(outputs: Array, targets: Array, logits: bool) -> float:
 
     A class or label that no sample has counts 0, as in scikit-learn.
     """
+    return _average_precision(_columns(outputs, targets, logits))
+
+
+def _average_precision(columns: Iterable[Column]) -> float:
     from sklearn.metrics import average_precision_score
 
-    return _mean(average_precision_score, list(_columns(outputs, targets, logits)))
+    return _mean(average_precision_score, [(t, s) for t, s in columns if len(t)])
 
 
-def _mean(function: Callable[[Array, Array], float], columns: list[tuple[Array, Array]]) -> float:
+def _of_places(function: Callable[[Iterable[Column]], float]) -> OfPlaces:
+    """The metric over places that count, each class or label over its own."""
+
+    def of_places(outputs: Array, targets: Array, logits: bool, counting: Array) -> Scorer:
+        def scored(chosen: Array | None) -> float:
+            taken = (outputs, targets, counting)
+            given, truth, kept = taken if chosen is None else (a[chosen] for a in taken)
+            width = given.shape[-1] if truth.size == given.size else 1
+            by_column = np.broadcast_to(
+                kept.reshape(-1, width), (given.size // given.shape[-1], given.shape[-1])
+            )
+            columns = _columns(given, truth, logits)
+            return function((t[k], s[k]) for (t, s), k in zip(columns, by_column.T, strict=True))
+
+        return scored
+
+    return of_places
+
+
+def _mean(function: Callable[[Array, Array], float], columns: list[Column]) -> float:
     from sklearn import config_context
 
     quickly = config_context(assume_finite=True, skip_parameter_validation=True)
@@ -46,7 +74,7 @@ def _mean(function: Callable[[Array, Array], float], columns: list[tuple[Array, 
     return float(np.mean(found)) if found else float("nan")
 
 
-def _columns(outputs: Array, targets: Array, logits: bool) -> Iterator[tuple[Array, Array]]:
+def _columns(outputs: Array, targets: Array, logits: bool) -> Iterator[Column]:
     """For each class or label whether each place has it, and its score."""
     from scipy.special import logsumexp
 
@@ -65,6 +93,8 @@ def _columns(outputs: Array, targets: Array, logits: bool) -> Iterator[tuple[Arr
 
 
 RANKING = {
-    "auc": Metric(auc, True, of_classes=True),
-    "average_precision": Metric(average_precision, True, of_classes=True),
+    "auc": Metric(auc, True, of_classes=True, of_places=_of_places(_auc)),
+    "average_precision": Metric(
+        average_precision, True, of_classes=True, of_places=_of_places(_average_precision)
+    ),
 }

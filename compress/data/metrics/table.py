@@ -63,6 +63,12 @@ def metric_name(text: str) -> str:
     return plain + colon + rest if plain in METRICS else text
 
 
+def is_always_right(name: str, classes: int | None) -> bool:
+    """Whether a metric is of the class among the K highest of K classes or fewer."""
+    found = _TOP.fullmatch(metric_name(name))
+    return found is not None and classes is not None and int(found[1]) >= classes
+
+
 def with_class_number(name: str, classes: Sequence[str]) -> str:
     """`f1:cat` as `f1:2`, by the names of the classes; other names as they are."""
     head, colon, rest = metric_name(name).partition(":")

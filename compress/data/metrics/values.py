@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.metrics.metric import Metric, mean_of, score_of
+from edgepress.compress.data.metrics.metric import (
+    Metric,
+    MetricFunction,
+    OfPlaces,
+    Scorer,
+    mean_of,
+    mean_over_places,
+    score_of,
+)
 
 Array = NDArray[Any]
 # Below this an absolute target counts as this, as in scikit-learn.
@@ -68,12 +76,31 @@ def difference(outputs: Array, targets: Array) -> Array:
     return outputs.astype(np.float64) - targets.reshape(outputs.shape).astype(np.float64)
 
 
+def _absolute(outputs: Array, targets: Array, logits: bool) -> Array:
+    del logits
+    return np.abs(difference(outputs, targets))
+
+
+def _squared(outputs: Array, targets: Array, logits: bool) -> Array:
+    del logits
+    return np.square(difference(outputs, targets))
+
+
+def _rooted(outputs: Array, targets: Array, logits: bool, counting: Array) -> Scorer:
+    mean = mean_over_places(_squared)(outputs, targets, logits, counting)
+    return lambda chosen: float(np.sqrt(mean(chosen)))
+
+
+def _error(score: MetricFunction, of_places: OfPlaces) -> Metric:
+    return Metric(score, False, by_value=True, of_values=True, unitless=False, of_places=of_places)
+
+
 _MAPE = mean_of(_relative)
 VALUES = {
     "r2": Metric(r2, True, by_value=True, of_values=True),
     "psnr": Metric(psnr, True, by_value=True, of_values=True),
-    "mae": Metric(mae, False, by_value=True, of_values=True, unitless=False),
-    "mse": Metric(mse, False, by_value=True, of_values=True, unitless=False),
-    "rmse": Metric(rmse, False, by_value=True, of_values=True, unitless=False),
+    "mae": _error(mae, mean_over_places(_absolute)),
+    "mse": _error(mse, mean_over_places(_squared)),
+    "rmse": _error(rmse, _rooted),
     "mape": Metric(score_of(_MAPE), False, by_value=True, of_values=True, prepared=_MAPE),
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepress.compress.data.preparation.presets import Linear, applied, check_preset, linear
+from edgepress.compress.data.preparation.sound import SoundInput
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from edgepress.compress.keras_types import Nested
-
 
 _COLOURS = 3
 # A model's own preprocessing stands among so many of its first operations.
@@ -29,6 +29,13 @@ class TargetPreparation(Protocol):
         """Give the prepared batch, (batch, …)."""
 
 
+class Front(Protocol):
+    """The first part of a model, whose outputs are the inputs of the rest."""
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the inputs of the rest, by name."""
+
+
 @dataclass(frozen=True)
 class Preparation:
     """Scale, centre and resize inputs and cast them to the model's type.
@@ -38,6 +45,8 @@ class Preparation:
         preset: Name of a preparation of Keras's own, which takes the place of the next three.
         images: Names of the inputs that the preset is for.
         targets: What is done to targets, or None.
+        sound: What is computed from the samples of sounds before all else, or None.
+        front: What gives the inputs of a part of the model of those of the whole, or None.
         scale: Factor, or None.
         mean: Subtracted after scaling, one number or one for each channel.
         std: Divisor after that.
@@ -52,6 +61,8 @@ class Preparation:
     preset: str | None = None
     images: frozenset[str] = frozenset()
     targets: TargetPreparation | None = None
+    sound: SoundInput | None = None
+    front: Front | None = None
 
     @property
     def linear(self) -> Linear | None:
@@ -71,6 +82,8 @@ class Preparation:
     ) -> tuple[dict[str, tf.Tensor], Nested]:
         """Prepare one batch: inputs by name and targets."""
         prepared = {name: self._one(name, value) for name, value in inputs.items()}
+        if self.front is not None:
+            prepared = self.front(prepared)
         return prepared, targets if self.targets is None else self.targets(targets)
 
     def _one(self, name: str, value: tf.Tensor) -> tf.Tensor:
@@ -80,6 +93,8 @@ class Preparation:
         if not dtype.startswith(("float", "bfloat")):
             return value if value.dtype.name == dtype else tf.cast(value, dtype)
         value = tf.cast(value, tf.float32)
+        if self.sound is not None:
+            value = self.sound(value)
         if self.resize is not None and value.shape.rank == 4:
             value = tf.image.resize(value, self.resize)
         if self.preset is not None and name not in self.images:

@@ -16,7 +16,6 @@ from edgepress.compress.kernel.registry import near_names
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 MODES = ("caffe", "tf", "torch")
 _TOP = 255.0
 _COLOURS = 3

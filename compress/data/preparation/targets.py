@@ -11,7 +11,6 @@ from edgepress.compress.data.preparation.inputs import Preparation
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Nested
 
-
 _TOP = 255.0
 _SLACK = 1e-3
 

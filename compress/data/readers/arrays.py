@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.naming import by_name
+from edgepress.compress.data.preparation.strings import as_texts, takes_text
 from edgepress.compress.data.readers.labels import as_array, fit_weights, whole_labels
 from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from edgepress.compress.keras_types import Nested, SampleWeights
-
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -39,11 +39,16 @@ class ArraySource:
         targets: (samples, …), or the same by output name.
         weights: (samples, …) what each counts in the loss, or the same by output name; None where
             all count the same.
+        groups: (samples,) what each belongs to, which stays in one split; or None.
+        rows: (samples, 2) first row of a table, and the one behind the last, that each is of; or
+            None.
     """
 
     inputs: Arrays
     targets: Any
     weights: Any = None
+    groups: Array | None = None
+    rows: Array | None = None
 
     @property
     def size(self) -> int:
@@ -95,7 +100,7 @@ class ArraySource:
 
     def part(self, indices: Array) -> ArraySource:
         """The samples at some indices."""
-        parts = (self.inputs, self.targets, self.weights)
+        parts = (self.inputs, self.targets, self.weights, self.groups, self.rows)
         return ArraySource(*(_rows(part, indices) for part in parts))
 
 
@@ -315,6 +320,8 @@ def _name_inputs(inputs: Nested, model: keras.Model, where: str) -> Arrays:
 
 def _fit(array: Array, tensor: keras.KerasTensor, where: str, resized: bool) -> Array:
     """The array with the tensor's rank; an absent channel axis of length 1 is added."""
+    if takes_text(tensor):
+        return as_texts(array, tuple(tensor.shape[1:]), f"{where}: input '{tensor.name}'")
     if array.dtype == object:
         raise InputError(f"{where}: input '{tensor.name}' holds Python objects, not numbers")
     if array.dtype.kind not in "biuf":
@@ -323,7 +330,7 @@ def _fit(array: Array, tensor: keras.KerasTensor, where: str, resized: bool) -> 
             "models take real numbers: encode them first",
         )
     expected = tuple(tensor.shape[1:])
-    if array.ndim == len(expected) and expected[-1] == 1:
+    if array.ndim == len(expected) and expected[-1:] == (1,):
         array = array[..., None]
     free = (0, 1) if resized and len(expected) == 3 else ()
     fits = array.ndim == len(expected) + 1 and all(

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.preparation.strings import packed
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.fixing import digest
 from edgepress.compress.data.readers.images.folders import ImageSource
+from edgepress.compress.data.readers.records.encoded import EncodedSource
+from edgepress.compress.data.readers.sound.reading import SoundSource
 from edgepress.compress.kernel.files import sha256
 from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
     from edgepress.compress.data.dataset import Source
-
 
 # The digests of each split's samples; None where there are none.
 Digests = dict[str, list[bytes] | None]
@@ -30,10 +32,11 @@ _MOST_COMPARED = 200_000
 def spec_hash(content: str, spec: DataSpec) -> str:
     """Hash of the content and of what changes which samples a model sees, or what is made of them.
 
-    Losses and metrics in files of the user's count with what the files hold.
+    Losses and metrics in files of the user's, and files of events, count with what they hold.
     """
     settings = spec.model_dump(mode="json", exclude={"spec"})
-    code = [sha256(path) for path in own_files(spec)]
+    events = [] if spec.events is None else [Path(spec.events)]
+    code = [sha256(path) for path in (*own_files(spec), *events)]
     whole = f"{content}{settings}{code or ''}"
     return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -57,7 +60,7 @@ def arrays_hash(arrays: Mapping[str, Any]) -> str:
             continue
         value = np.ascontiguousarray(arrays[name])
         found.update(f"{name}{value.shape}{value.dtype}".encode("utf-8", "surrogatepass"))
-        found.update(value.tobytes() if value.dtype != object else b"")
+        found.update(packed(value))
     return found.hexdigest()
 
 
@@ -99,7 +102,7 @@ def sources_hash(sources: dict[str, Any]) -> str:
 
 
 def sample_digests(source: Source) -> list[bytes] | None:
-    """A hash of the inputs of each sample, byte for byte; of images that of the file.
+    """A hash of the inputs of each sample, byte for byte; of images and sounds that of the file.
 
     Returns:
         One for each sample; None of streams, and of more samples than it is worth.
@@ -108,9 +111,11 @@ def sample_digests(source: Source) -> list[bytes] | None:
         return None
     if isinstance(source, ArraySource):
         rows = zip(*source.inputs.values(), strict=True)
-        return [_digest(b"".join(np.ascontiguousarray(a).tobytes() for a in row)) for row in rows]
-    if isinstance(source, ImageSource):
+        return [_digest(b"".join(packed(np.asarray(a)) for a in row)) for row in rows]
+    if isinstance(source, ImageSource | SoundSource):
         return [_digest(Path(path).read_bytes()) for path in source.paths]
+    if isinstance(source, EncodedSource):
+        return [_digest(item) for item in source.items]
     return None
 
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 Array = NDArray[Any]
 
+# The way on where a stream has no end.
+ENDS = "use .take(N), or --steps-per-epoch N for a training stream in batches"
 # A pipeline of unknown length that goes on for so long is taken for one without an end.
 _MOST_SECONDS = 20.0
 # So many samples, or what comes in so short a time, show the order of classes.
@@ -77,7 +78,7 @@ def count_within(stream: tf.data.Dataset, where: str, most_seconds: float = _MOS
         return size
     raise InputError(
         f"{where}: the dataset has not ended after {size:,} samples in {most_seconds:g} seconds",
-        "if it never ends, use .take(N); else say how many samples there are, with"
+        f"if it never ends, {ENDS}; else say how many samples there are, with"
         " .apply(tf.data.experimental.assert_cardinality(N))",
     )
 

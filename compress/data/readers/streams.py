@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.readers.stream_checks import check_elements, count_within
+from edgepress.compress.data.readers.stream_checks import ENDS, check_elements, count_within
 from edgepress.compress.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from edgepress.compress.keras_types import Nested, SampleWeights
-
 
 Array = NDArray[Any]
 
@@ -70,6 +69,48 @@ def is_stream(value: object) -> bool:
     return isinstance(value, tf.data.Dataset)
 
 
+def named_stream(stream: tf.data.Dataset, model: keras.Model, where: str) -> tf.data.Dataset:
+    """A stream with its inputs by name, checked against a model's.
+
+    Args:
+        stream: `tf.data.Dataset` of (inputs, targets) or (inputs, targets, weights), batched or
+            not.
+        model: The Keras model.
+        where: What it comes from, for messages.
+
+    Raises:
+        InputError: Elements are neither pairs nor triples, or shapes don't fit.
+    """
+    import tensorflow as tf
+
+    spec = stream.element_spec
+    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
+        raise InputError(
+            f"{where}: elements must be pairs of (inputs, targets), or triples with sample weights"
+        )
+    check_elements(spec, where)
+    names = [t.name for t in model.inputs]
+
+    def name(
+        inputs: Mapping[str, tf.Tensor], targets: Nested, *weights: SampleWeights | None
+    ) -> Any:
+        inputs, targets = by_name(inputs, targets, model)
+        counting = tf.nest.map_structure(lambda w: tf.cast(w, tf.float32), weights)
+        if isinstance(inputs, dict):
+            return {n: inputs[n] for n in names if n in inputs}, targets, *counting
+        return dict(zip(names, tf.nest.flatten(inputs), strict=True)), targets, *counting
+
+    return stream.map(name)
+
+
+def is_batched(stream: tf.data.Dataset, model: keras.Model) -> bool:
+    """Whether elements of a stream are batches of a model's inputs."""
+    import tensorflow as tf
+
+    rank = tf.nest.flatten(stream.element_spec[0])[0].shape.rank
+    return bool(rank == len(model.inputs[0].shape))
+
+
 def stream_source(
     stream: tf.data.Dataset, model: keras.Model, where: str, shuffle: bool = False
 ) -> StreamSource:
@@ -86,31 +127,10 @@ def stream_source(
         InputError: Elements are neither pairs nor triples, shapes don't fit, or the stream is empty
             or endless.
     """
-    import tensorflow as tf
-
-    spec = stream.element_spec
-    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
-        raise InputError(
-            f"{where}: elements must be pairs of (inputs, targets), or triples with sample weights"
-        )
-    check_elements(spec, where)
-    names = [t.name for t in model.inputs]
-    first = tf.nest.flatten(spec[0])[0]
-    if first.shape.rank == len(model.inputs[0].shape):
-        stream = stream.unbatch()
-
-    def name(
-        inputs: Mapping[str, tf.Tensor], targets: Nested, *weights: SampleWeights | None
-    ) -> Any:
-        inputs, targets = by_name(inputs, targets, model)
-        counting = tf.nest.map_structure(lambda w: tf.cast(w, tf.float32), weights)
-        if isinstance(inputs, dict):
-            return {n: inputs[n] for n in names if n in inputs}, targets, *counting
-        return dict(zip(names, tf.nest.flatten(inputs), strict=True)), targets, *counting
-
-    named = stream.map(name)
+    named = named_stream(stream, model, where)
+    named = named.unbatch() if is_batched(named, model) else named
     _check_shapes(named.element_spec[0], model, where)
-    return StreamSource(_shaped(named, model), _count(stream, where), shuffle)
+    return StreamSource(_shaped(named, model), _count(named, where), shuffle)
 
 
 def _shaped(named: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:
@@ -143,7 +163,7 @@ def _check_shapes(spec: Any, model: keras.Model, where: str) -> None:
 def _count(stream: tf.data.Dataset, where: str) -> int:
     size = int(stream.cardinality())
     if size == -1:
-        raise InputError(f"{where}: the dataset never ends", "use .take(N)")
+        raise InputError(f"{where}: the dataset never ends", ENDS)
     if size < 0:
         size = count_within(stream, where)
     if size == 0:

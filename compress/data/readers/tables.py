@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgepress.compress.data.preparation.strings import takes_text
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.models.guarding.tables import check_parquet, check_text
@@ -29,15 +30,19 @@ class Table:
         targets: (samples,) values or class indices.
         class_names: Names of the classes, where the target holds text.
         notes: What was done to columns that aren't plain numbers, one line each.
+        groups: (samples,) text of what each row belongs to, or None.
     """
 
     inputs: Any
     targets: Any
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
+    groups: Any = None
 
 
-def read_table(path: Path, target: str | None, model: keras.Model) -> Table:
+def read_table(
+    path: Path, target: str | None, model: keras.Model, group_by: str | None = None
+) -> Table:
     """Read a table for a model.
 
     A model with one input gets all other columns in file order; one with several inputs gets the
@@ -48,6 +53,7 @@ def read_table(path: Path, target: str | None, model: keras.Model) -> Table:
         path: A `.csv` or `.parquet` file.
         target: Column of the target.
         model: The Keras model.
+        group_by: Column of what rows belong to, which is no input.
 
     Returns:
         The table.
@@ -56,29 +62,99 @@ def read_table(path: Path, target: str | None, model: keras.Model) -> Table:
         InputError: The target isn't named or isn't there or has gaps, or a column is neither
             numbers nor text.
     """
-    frame = _read(path)
-    import pandas  # where it is missing, that was told of
-
     if target is None:
         raise InputError(f"'{path}' is a table", "name its target with --target COLUMN")
-    if target not in frame.columns:
-        raise InputError(
-            f"'{path}' has no column '{target}'",
-            _separator(frame.columns) or near_names(target, frame.columns),
-        )
+    texts = _text_columns(path, model, {target, group_by})
+    frame = read_frame(path, tuple(texts.values()))
+    import pandas  # where it is missing, that was told of
+
+    targets, names = _targets(path, present(frame, target, str(path)))
     if frame.empty:
         raise InputError(f"'{path}' holds no rows")
     notes: list[str] = []
-    given = frame.drop(columns=target)
-    features = pandas.DataFrame({name: _numbers(path, given[name], notes) for name in given})
-    targets, names = _targets(path, frame[target])
-    if len(model.inputs) == 1:
-        return Table(features.to_numpy(np.float32), targets, names, tuple(notes))
-    inputs = {t.name: _columns(path, features, t.name) for t in model.inputs}
-    return Table(inputs, targets, names, tuple(notes))
+    groups = None if group_by is None else _groups(path, present(frame, group_by, str(path)))
+    apart = {target, *([] if group_by is None else [group_by]), *texts.values()}
+    given = frame.drop(columns=list(apart))
+    features = pandas.DataFrame({name: _without_gaps(path, given[name], notes) for name in given})
+    if len(model.inputs) == 1 and not texts:
+        return Table(features.to_numpy(np.float32), targets, names, tuple(notes), groups)
+    inputs = {
+        t.name: present(frame, texts[t.name], str(path)).to_numpy(object)
+        if t.name in texts
+        else columns_of_input(f"'{path}'", features, t.name).to_numpy(np.float32)
+        for t in model.inputs
+    }
+    if texts and len(model.inputs) == 1 and len(features.columns):
+        notes.append(f"columns not read: {', '.join(map(str, features.columns))}")
+    return Table(inputs, targets, names, tuple(notes), groups)
 
 
-def _read(path: Path) -> Any:
+def _text_columns(path: Path, model: Any, others: set[str | None]) -> dict[str, str]:
+    """The column of each input of strings, by the input's name."""
+    names = [tensor.name for tensor in model.inputs if takes_text(tensor)]
+    if not names:
+        return {}
+    header = [name for name in column_names(path) if name not in others]
+    found = {name: name for name in names if name in header}
+    if len(found) < len(names) == len(model.inputs) == len(header) == 1:
+        return {names[0]: header[0]}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(
+            f"'{path}' has no column '{missing[0]}' for the model's input of that name",
+            f"its columns are {', '.join(header)}; rename the one that holds the text",
+        )
+    return found
+
+
+def column_names(path: Path) -> list[str]:
+    """Names of a table's columns.
+
+    Raises:
+        InputError: It can't be read.
+    """
+    if path.suffix == ".csv":
+        check_text(path)
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                return next(csv.reader(file), [])
+        except (UnicodeDecodeError, csv.Error):
+            return []  # told of when it is read
+    return list(map(str, read_frame(path).columns))
+
+
+def present(frame: Any, name: str, path: str) -> Any:
+    """A column by its name.
+
+    Raises:
+        InputError: There is no such column.
+    """
+    if name not in frame.columns:
+        raise InputError(
+            f"'{path}' has no column '{name}'",
+            _separator(frame.columns) or near_names(name, frame.columns),
+        )
+    return frame[name]
+
+
+def _groups(path: Path, column: Any) -> Any:
+    if column.isna().any():
+        raise InputError(
+            f"'{path}': column '{column.name}' has gaps", "fill them, or drop the rows"
+        )
+    return column.astype(str).to_numpy(str)
+
+
+def read_frame(path: Path, texts: tuple[str, ...] = ()) -> Any:
+    """A table as it stands, a `pandas.DataFrame`.
+
+    Args:
+        path: A `.csv` or `.parquet` file.
+        texts: Columns whose cells are texts, whatever stands in them.
+
+    Raises:
+        InputError: It can't be read, or pandas is missing.
+    """
     try:
         import pandas
     except ImportError:
@@ -87,7 +163,7 @@ def _read(path: Path) -> Any:
         ) from None
     try:
         if path.suffix == ".csv":
-            return _read_csv(path)
+            return _read_csv(path, texts)
         check_parquet(path)
         return pandas.read_parquet(path)
     except InputError:
@@ -101,7 +177,7 @@ def _read(path: Path) -> Any:
         raise InputError(f"'{path}' can't be read as a table: {error}") from None
 
 
-def _read_csv(path: Path) -> Any:
+def _read_csv(path: Path, texts: tuple[str, ...]) -> Any:
     """A CSV file as it stands: pandas would take cells too many of a first row as row names."""
     import pandas
 
@@ -114,7 +190,10 @@ def _read_csv(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)
         try:
-            return pandas.read_csv(path, index_col=False)
+            frame = pandas.read_csv(path, index_col=False, converters=dict.fromkeys(texts, str))
+            for name in texts:  # what is empty is a text as well
+                frame[name] = frame[name].fillna("")
+            return frame
         except pandas.errors.ParserWarning:
             raise InputError(
                 f"'{path}' has rows of more cells than the {len(names)} columns of its first line",
@@ -128,19 +207,28 @@ def _separator(columns: Any) -> str:
     return f"its columns are separated by {found[0]!r}; separate them by commas" if found else ""
 
 
-def _numbers(path: Path, values: Any, notes: list[str]) -> Any:
-    """A column as numbers without gaps."""
-    name = values.name
+def column_numbers(path: Path, values: Any, notes: list[str]) -> Any:
+    """A column as numbers, NaN where it has gaps; what is done to text is noted.
+
+    Raises:
+        InputError: It is empty, or holds neither numbers nor names of categories.
+    """
     if values.dtype.kind == "b":
         return values.astype(np.float32)
     if values.dtype.kind not in "iuf":
         values = _of_text(path, values, notes)
+    if values.isna().all():
+        raise InputError(f"'{path}': column '{values.name}' is empty", "leave it out")
+    return values
+
+
+def _without_gaps(path: Path, values: Any, notes: list[str]) -> Any:
+    """A column as numbers, its gaps filled with the median."""
+    values = column_numbers(path, values, notes)
     gaps = int(values.isna().sum())
-    if gaps == len(values):
-        raise InputError(f"'{path}': column '{name}' is empty", "leave it out")
     if gaps:
         median = float(values.median())
-        notes.append(f"column '{name}': {gaps} gaps filled with its median {median:g}")
+        notes.append(f"column '{values.name}': {gaps} gaps filled with its median {median:g}")
         values = values.fillna(median)
     return values
 
@@ -209,12 +297,17 @@ def _targets(path: Path, column: Any) -> tuple[Any, tuple[str, ...]]:
     return column.astype(str).map(index).to_numpy(np.int64), tuple(names)
 
 
-def _columns(path: Path, features: Any, name: str) -> Any:
+def columns_of_input(where: str, features: Any, name: str) -> Any:
+    """The columns of one of several inputs: that of its name, or NAME_0, NAME_1, ….
+
+    Raises:
+        InputError: There are none.
+    """
     if name in features.columns:
-        return features[[name]].to_numpy(np.float32)
+        return features[[name]]
     numbered = [c for c in features.columns if str(c).rpartition("_")[0] == name]
     if not numbered:
         raise InputError(
-            f"'{path}' has no column for input '{name}'", near_names(name, features.columns)
+            f"{where} has no column for input '{name}'", near_names(name, features.columns)
         )
-    return features[numbered].to_numpy(np.float32)
+    return features[numbered]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from edgepress.compress.data.readers.images.folders import SPLIT_FOLDERS
+from edgepress.compress.data.readers.class_folders import SPLIT_FOLDERS
 from edgepress.compress.errors import InputError
 
 # Names that look like an array of data: a side, perhaps a split, perhaps a tensor's name.

@@ -14,7 +14,6 @@ from keras import ops
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 _register = keras.saving.register_keras_serializable
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 _DONE = "_edgepress_channels_last"
 
 

@@ -15,7 +15,6 @@ from keras import layers, ops
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 _register = keras.saving.register_keras_serializable("edgepress")
 
 

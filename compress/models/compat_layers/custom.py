@@ -17,7 +17,6 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 _register = keras.saving.register_keras_serializable
 
 

@@ -25,7 +25,6 @@ from edgepress.compress.models.guarding.limits import check_memory, memory_limit
 if TYPE_CHECKING:
     import h5py
 
-
 WEIGHTS = "model.weights.h5"
 # Deflate's limit is 1032; others that are read pack less tightly, or to a size of their own.
 _RATIO = 1100

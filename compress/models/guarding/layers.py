@@ -13,7 +13,6 @@ from edgepress.compress.models.guarding.limits import memory_limit
 if TYPE_CHECKING:
     import keras
 
-
 # Layers with states that no file holds (generators of random numbers, counters) are small.
 _BESIDE_BYTES = 64 * 2**20
 # Weights are counted as four bytes each; quantised models keep them in one or fewer.

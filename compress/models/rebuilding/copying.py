@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.own_training import train_like
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 
 if TYPE_CHECKING:
     import keras
@@ -140,9 +141,11 @@ def forget_compilation(model: keras.Model) -> None:
 
 
 def copy_state(source: keras.Model, target: keras.Model) -> None:
-    """Copy all variables (weights, seed generators) and what is trainable."""
+    """Copy all variables (weights, seed generators), vocabularies and what is trainable."""
     for old, new in zip(source.variables, target.variables, strict=True):
         new.assign(old)
+    for old, new in zip(_layers(source), _layers(target), strict=True):
+        copy_vocabulary(old, new)
     copy_flags(source, target)
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.own_training import train_like
 from edgepress.compress.models.rebuilding.copying import clone
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 
 if TYPE_CHECKING:
     import keras
-
 
 _TOLERANCE = 1e-5
 
@@ -320,7 +320,9 @@ def _clone(operation: keras.Operation) -> keras.Operation:
     try:
         if isinstance(operation, keras.Model):
             return clone(operation)
-        return type(operation).from_config(operation.get_config())
+        fresh = type(operation).from_config(operation.get_config())
+        copy_vocabulary(operation, fresh)
+        return fresh
     except Exception:
         return operation
 

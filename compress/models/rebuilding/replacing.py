@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import nodes_of, require_graph
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 
 if TYPE_CHECKING:
     import keras
-
 
 After = Callable[[Any, Any], Any]
 
@@ -98,6 +98,7 @@ def copy_of(operation: keras.Operation, prefix: str = "") -> keras.Operation:
         ) from None
     # The settings of a user's own layer may lack it.
     fresh.name = f"{prefix}{operation.name}"
+    copy_vocabulary(operation, fresh)
     return fresh
 
 

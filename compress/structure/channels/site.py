@@ -18,7 +18,6 @@ from edgepress.compress.structure.channels.ids import (
 if TYPE_CHECKING:
     import keras
 
-
 Role = Literal["makes", "carries", "uses"]
 
 

@@ -18,7 +18,6 @@ from edgepress.compress.structure.tracing.groups import Channels, Group, Units
 if TYPE_CHECKING:
     import keras
 
-
 Rows = NDArray[np.float32]
 _REDUCE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max}
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from edgepress.compress.structure.importance.observations import Reader
     from edgepress.compress.structure.tracing.groups import Group
 
-
 Vector = NDArray[np.float64]
 # Share of the mean variance added to each feature: keeps the inverse finite, and says how far a
 # few hundred samples can be trusted.

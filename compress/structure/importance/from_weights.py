@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from edgepress.compress.structure.importance.evidence import Evidence
     from edgepress.compress.structure.tracing.groups import Group
 
-
 Vector = NDArray[np.float64]
 
 

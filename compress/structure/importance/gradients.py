@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from edgepress.compress.data import Task
     from edgepress.compress.keras_types import Nested
 
-
 _BATCH = 32
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.structure.channels.site import Visit
 
-
 Matrix = NDArray[np.float64]
 # Above this many features the taps of a kernel are taken as independent of each other.
 _MOST_FEATURES = 1200

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Node
 
-
 # Operations of which one input can stand for the result. A gate (of squeeze-and-excitation) is a
 # product of which one input alone has the result's shape.
 _SUMS = ("Add", "Average")

@@ -20,7 +20,6 @@ from edgepress.compress.structure.tracing.replay import affordable
 if TYPE_CHECKING:
     from edgepress.compress.structure.tracing.groups import Alive
 
-
 Scores = dict[str, NDArray[np.float64]]
 
 

@@ -14,8 +14,8 @@ from edgepress.compress.structure.rules.kernels import channel_axis, has_lora
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
+    from edgepress.compress.keras_types import Values
 
 Rows = NDArray[np.float64]
 Drawn = NDArray[np.float32]
@@ -69,7 +69,7 @@ class Product:
 def _stacked(
     weight: keras.Variable,
     bias: keras.Variable | None,
-    rows: Callable[[tf.Tensor], Drawn],
+    rows: Callable[[Values], Drawn],
     features: int,
     part: int | None = None,
 ) -> Product:
@@ -109,7 +109,7 @@ def _einsum(layer: keras.Layer) -> Product | None:
 
 
 def _blocked(
-    layer: keras.Layer, weight: keras.Variable, blocks: int, rows: Callable[[tf.Tensor], Drawn]
+    layer: keras.Layer, weight: keras.Variable, blocks: int, rows: Callable[[Values], Drawn]
 ) -> Product:
     """The kernel of a convolution in groups: (places…, channels of a group, outputs)."""
     shape = tuple(weight.shape)
@@ -126,7 +126,7 @@ def _blocked(
 def _convolution(layer: keras.Layer) -> Product:
     groups = layer.groups
 
-    def rows(inputs: tf.Tensor) -> Drawn:
+    def rows(inputs: Values) -> Drawn:
         found = patches(layer, inputs)
         if groups == 1:
             return found
@@ -139,7 +139,7 @@ def _convolution(layer: keras.Layer) -> Product:
 def _depthwise(layer: keras.Layer) -> Product:
     shape = tuple(layer.kernel.shape)
 
-    def rows(inputs: tf.Tensor) -> Drawn:
+    def rows(inputs: Values) -> Drawn:
         found = patches(layer, inputs)
         return found.reshape(len(found), -1, shape[-2]).swapaxes(1, 2).reshape(len(found), -1)
 
@@ -158,7 +158,7 @@ def _separable(layer: keras.Layer) -> Product:
     """The second step, on what the first one gives."""
     import keras
 
-    def rows(inputs: tf.Tensor) -> Drawn:
+    def rows(inputs: Values) -> Drawn:
         found = keras.ops.depthwise_conv(
             inputs,
             layer.depthwise_kernel,
@@ -226,7 +226,7 @@ def _at_each_step(product: Product) -> Product:
     """The product of a layer that is applied to each step of a sequence."""
     import keras
 
-    def rows(inputs: tf.Tensor) -> Drawn:
+    def rows(inputs: Values) -> Drawn:
         return product.rows(keras.ops.reshape(inputs, (-1, *inputs.shape[2:])))
 
     fields = (product.fold, product.unfold)
@@ -267,7 +267,7 @@ class RowSampler:
         self._most = most
         self._seed = seed
 
-    def rows(self, layer: keras.Layer, inputs: tf.Tensor) -> Rows:
+    def rows(self, layer: keras.Layer, inputs: Values) -> Rows:
         """The vectors that a plain layer's kernel is multiplied with.
 
         Args:
@@ -279,7 +279,7 @@ class RowSampler:
         """
         return self.drawn(inputs, lambda part: patches(layer, part))
 
-    def points(self, values: tf.Tensor, axis: int) -> Rows:
+    def points(self, values: Values, axis: int) -> Rows:
         """The channel vectors of a tensor at the places of the rows of the layer that makes it.
 
         Args:
@@ -288,7 +288,7 @@ class RowSampler:
         """
         return self.drawn(values, lambda part: channel_vectors(part, axis))
 
-    def drawn(self, values: tf.Tensor, rows_of: Callable[[tf.Tensor], Drawn]) -> Rows:
+    def drawn(self, values: Values, rows_of: Callable[[Values], Drawn]) -> Rows:
         """Some of the rows that a function makes of a tensor, a few samples at a time."""
         random = np.random.default_rng(self._seed)
         count = len(values)
@@ -301,19 +301,19 @@ class RowSampler:
         return np.concatenate(parts).astype(np.float64)
 
 
-def channel_vectors(values: tf.Tensor, axis: int) -> Drawn:
+def channel_vectors(values: Values, axis: int) -> Drawn:
     """A tensor as (places, channels)."""
     flat = np.moveaxis(np.asarray(values, np.float32), axis, -1)
     return flat.reshape(-1, flat.shape[-1])
 
 
-def vectors(values: tf.Tensor, axes: int = 1) -> Drawn:
+def vectors(values: Values, axes: int = 1) -> Drawn:
     """A tensor as (places, what its last axes hold)."""
     flat = np.asarray(values, np.float32)
     return flat.reshape(-1, math.prod(flat.shape[-axes:]))
 
 
-def patches(layer: keras.Layer, inputs: tf.Tensor) -> Drawn:
+def patches(layer: keras.Layer, inputs: Values) -> Drawn:
     """What a dense or convolution layer's kernel is multiplied with: (places, taps x channels)."""
     import tensorflow as tf
 
@@ -338,7 +338,7 @@ def patches(layer: keras.Layer, inputs: tf.Tensor) -> Drawn:
     return np.asarray(tf.reshape(found, (-1, found.shape[-1])))
 
 
-def _impulses(layer: keras.Layer, inputs: tf.Tensor) -> Drawn:
+def _impulses(layer: keras.Layer, inputs: Values) -> Drawn:
     """The same for a convolution of any kind, from its answers to a kernel of single ones.
 
     Each channel goes through by itself, with one output for each place of the kernel.

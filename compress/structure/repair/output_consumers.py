@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Node
 
-
 Matrix = NDArray[np.float64]
 # Lower and upper ends that activations cut off.
 _CLIPS = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
@@ -141,7 +140,7 @@ def _over_channels(normalisation: keras.layers.BatchNormalization, node: Node) -
     return bool(axis % rank == channel_axis(node.operation) % rank)
 
 
-def _clip(operation: keras.Operation) -> tuple[float, float]:
+def _clip(operation: keras.Operation | None) -> tuple[float, float]:
     """What an activation cuts off; nothing where it bends otherwise."""
     import keras
 

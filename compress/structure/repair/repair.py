@@ -280,7 +280,7 @@ class _Place:
         bend = Bend(factor, rows + shift + factor * bias, *goes.clip)
         return bend, (old - new) / factor if goes.others else None
 
-    def _beside(self, sampler: RowSampler, kept: NDArray[np.int64]) -> tuple[Matrix, Matrix] | None:
+    def _beside(self, sampler: RowSampler, kept: NDArray[np.int64]) -> tuple[Any, Any] | None:
         """The sum of the other summands in both models; None where their channels don't match."""
         assert self.goes is not None
         axis = channel_axis(self.node.operation)

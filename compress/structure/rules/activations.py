@@ -11,7 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 # Keras's own that mix the channels, so that removing one changes the others.
 _MIXING = frozenset({"softmax", "log_softmax", "sparsemax", "sparse_softmax", "glu"})
 

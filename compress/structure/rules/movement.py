@@ -41,7 +41,7 @@ def _count(shape: Shape) -> int:
     return math.prod(n or 1 for n in shape)
 
 
-def trace_reshape(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
+def trace_reshape(layer: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Reshape."""
     return reshape(inputs[0], site.shapes[0]) or trace_unknown(layer, inputs, site)
 
@@ -77,7 +77,7 @@ def concatenate(inputs: Sequence[Ids], axis: int, shape: Shape) -> Ids:
     return compact(np.concatenate(parts, axis), shape)
 
 
-def trace_concatenate(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Outputs:
+def trace_concatenate(layer: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Outputs:
     """Concatenate; refused where an axis of open length is joined."""
     axis = inputs[0].axis(layer.axis)
     if axis == 0 or (site.shapes[0][axis] is None and any(i.varying for i in inputs)):
@@ -98,7 +98,7 @@ def keep_equal(inputs: Sequence[Ids], joined: Sequence[int], site: Site) -> None
             site.trace.classes.unite(vectors[0], other)
 
 
-def _joined_open(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site, axis: int) -> Outputs:
+def _joined_open(layer: keras.Operation, inputs: tuple[Ids, ...], site: Site, axis: int) -> Outputs:
     """Places of open number put one after the other: channels that meet are the same."""
     if axis == 0 or any(axis in i.varying for i in inputs):
         return trace_unknown(layer, inputs, site)

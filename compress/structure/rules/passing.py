@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     import keras
 
 
-def trace_activation(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_activation(layer: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Element by element, unless the function mixes channels, as softmax does."""
     if mixes(layer):
         return trace_mixing(layer, inputs, site)
     return inputs[0]
 
 
-def trace_mixing(_layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_mixing(_layer: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Every output depends on all channels."""
     site.pin(inputs[0], "{} runs over all channels")
     return site.pinned(f"'{site.path}' runs over all channels")
 
 
-def trace_softmax(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_softmax(layer: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Mixing along its axes only; harmless where no channels lie along them."""
     axes = layer.axis if isinstance(layer.axis, Sequence) else [layer.axis]
     if None in axes or {inputs[0].axis(a) for a in axes} & {*inputs[0].varying, inputs[0].rank - 1}:
@@ -39,7 +39,7 @@ def trace_softmax(layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Id
     return inputs[0]
 
 
-def trace_fixed(_layer: keras.Layer, inputs: tuple[Ids, ...], site: Site) -> Ids:
+def trace_fixed(_layer: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Ids:
     """Element by element with constants that can't be resized."""
     site.pin(inputs[0], "{} holds constants for these channels")
     return inputs[0]

@@ -15,7 +15,6 @@ from edgepress.compress.structure.channels.site import Site
 if TYPE_CHECKING:
     import keras
 
-
 Outputs = Ids | Sequence[Ids]
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 Values = Callable[[Any], Shaped[np.ndarray, "..."]]
 
 

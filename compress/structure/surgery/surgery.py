@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import graph_of, require_graph, resolve
 from edgepress.compress.models.rebuilding.copying import plain_configuration, trusting
+from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 from edgepress.compress.structure.channels.ids import Ids
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.rules import rule_for
@@ -141,7 +142,7 @@ class _Rebuild:
             operation = _twin(operation)
         return operation(left, *node.arguments.args[1:], **node.arguments.kwargs)
 
-    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor:
+    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor | list[Tensor]:
         """Make the new version of a call, symbolic tensors or real ones."""
         import keras
 
@@ -194,6 +195,7 @@ class _Rebuild:
                 f"layer '{visit.call.path}' can't be rebuilt from its configuration: {error}",
                 f"let {type(old).__name__}.from_config take what its get_config gives",
             ) from error
+        copy_vocabulary(old, new)
         self.undrawn.extend(_start_at_zero(new))
         self.initial.give(old, new)
         return new
@@ -246,7 +248,7 @@ class Surgery:
         """For each axis of an original weight, the positions that stayed."""
         return self.channels.kept(weight, self.alive)
 
-    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor:
+    def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor | list[Tensor]:
         """Make the pruned twin of a call of the original graph on given tensors."""
         return self._rebuild.call(node, tensors)
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Node
 
-
 Alive = NDArray[np.bool_]
 Units = NDArray[np.int64]
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Node
 
-
 Tensors = dict[int, Any]
 # Most memory that the largest tensor of a run may take, and fewest samples that are run at all.
 _MOST_BYTES = 256 * 2**20

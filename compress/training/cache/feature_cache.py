@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested, Node
 
-
 _BATCH = 256
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested, Values
 
-
 Array = NDArray[Any]
 Fetch = Callable[[Array], Any]
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Node
 
-
 _FEW = 3
 
 

@@ -18,7 +18,6 @@ from edgepress.compress.training.freezing.layer_ranges import middle_slice, name
 if TYPE_CHECKING:
     import keras
 
-
 NORMALISATIONS = frozenset(
     {
         "BatchNormalization",

@@ -20,7 +20,6 @@ from edgepress.compress.models.guarding.archives import read_arrays
 if TYPE_CHECKING:
     import keras
 
-
 Array = NDArray[Any]
 
 

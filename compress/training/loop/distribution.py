@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested
 
-
 # TensorFlow connects workers before its first operation, so there is one strategy for a process.
 _joined: list[Any] = []
 

@@ -1,7 +1,9 @@
 """Figures of each epoch for other programs: a CSV table, TensorBoard's event files.
 
 Both go on where a resumed training does: the table is written anew up to the epoch that was kept,
-events of epochs that are done again stand in a newer file, which TensorBoard prefers.
+events of epochs that are done again stand in a newer file, which TensorBoard prefers. Keras's
+CSVLogger writes the epochs that a resumed training does again a second time, its TensorBoard
+callback needs the package of that name.
 """
 
 from __future__ import annotations
@@ -13,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.files import atomic_output, check_output
+from edgepress.compress.kernel.files import atomic_output, check_rewritten
 from edgepress.compress.specs.recipe import TrainSpec
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
 
 Columns = Mapping[str, Sequence[float]]
 
@@ -110,9 +111,7 @@ def logs_of(spec: TrainSpec) -> list[Log]:
         path = Path(spec.log_csv)
         if path.is_dir():
             raise InputError(f"log_csv '{path}' is a folder", "name a .csv file")
-        check_output(path, force=True)
-        if path.is_file() and path.read_bytes()[:5] not in (b"", b"epoch"):
-            raise InputError(f"log_csv '{path}' is there and no log of a training", "name another")
+        check_rewritten(path, "log of a training", rb"epoch[,\r\n]")
         logs.append(CsvLog(path))
     if spec.log_tensorboard is not None:
         folder = Path(spec.log_tensorboard)

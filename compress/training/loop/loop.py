@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 Columns = dict[str, list[float]]
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Nested, SampleWeights
 
-
 # Set by `compile`, and of no use to a loss.
 _COMPILED = ("optimizer", "history", "train_function", "test_function", "predict_function")
 

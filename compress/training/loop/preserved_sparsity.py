@@ -19,7 +19,6 @@ from edgepress.compress.specs.recipe import TrainSpec
 if TYPE_CHECKING:
     import keras
 
-
 # A kernel of fewer weights, or with a smaller share of zeros, isn't taken for a pruned one.
 _LEAST_WEIGHTS, _LEAST_ZEROS = 16, 0.1
 # A kernel of at most so many values, each used so often on average, counts as clustered.

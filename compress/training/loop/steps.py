@@ -10,7 +10,7 @@ import numpy as np
 
 from edgepress.compress.data import Split, Task
 from edgepress.compress.specs.recipe import TrainSpec
-from edgepress.compress.training.loop.class_weights import sample_weights
+from edgepress.compress.training.loop.class_weights import sample_weights, weights_of_positives
 from edgepress.compress.training.loop.own_loss import OwnLoss
 from edgepress.compress.training.teacher.distillation import answers, distance
 from edgepress.compress.training.teacher.feature_matching import Recorder, feature_loss
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from edgepress.compress.keras_types import Nested, SampleWeights
-
 
 # Names of the operations that keep a state between two calls begin so.
 _DRAWING = ("Random", "TruncatedNormal", "Multinomial", "ParameterizedTruncatedNormal")
@@ -37,6 +36,7 @@ class Objective:
         spec: Weighs labels against the teacher.
         teacher: A model whose outputs are learned, or None.
         weights: What a sample of each class counts in training; empty where all count the same.
+        positive: What a "yes" of each label counts in training; empty where it counts as a "no".
         own: Records the features that are matched, or None.
         others: Records the teacher's.
         own_loss: The loss of the model's own class in place of the task's, or None.
@@ -47,6 +47,7 @@ class Objective:
     spec: TrainSpec
     teacher: Any = None
     weights: tuple[float, ...] = ()
+    positive: tuple[float, ...] = ()
     own: Recorder | None = None
     others: Recorder | None = None
     own_loss: OwnLoss | None = None
@@ -75,18 +76,24 @@ class Objective:
             train: Whether classes are weighed, as in training.
             weights: What each sample counts, as the data says it; or None.
         """
-        if train and self.weights:
-            weights = self._by_class(flat(outputs)[0], targets, weights)
+        if train and (self.weights or self.positive):
+            weights = self._weighed(flat(outputs)[0], targets, weights)
         if self.own_loss is None:
             return _whole(self.task.total_loss(flat(outputs), targets, weights))
         return self.own_loss(inputs, targets, outputs, weights, train)
 
-    def _by_class(
+    def _weighed(
         self, output: tf.Tensor, targets: Nested, weights: SampleWeights | None
     ) -> tf.Tensor:
-        """Weights of classes, times those that the data gives."""
-        target = self.task.target_list(targets)[0]
-        found = sample_weights(self.weights, self.task.losses[0], target, output)
+        """Weights of classes and positives, times those that the data gives."""
+        target, asked = self.task.target_list(targets)[0], self.task.outputs[0]
+        target = target if asked.void is None else asked.void.replaced(target)
+        parts = []
+        if self.weights:
+            parts.append(sample_weights(self.weights, asked, target, output))
+        if self.positive:
+            parts.append(weights_of_positives(self.positive, target, output))
+        found = parts[0] if len(parts) == 1 else parts[0] * parts[1]
         given = next(iter(weights.values()), None) if isinstance(weights, dict) else weights
         if given is None:
             return found
@@ -215,7 +222,9 @@ def training_step(
             apply(gradients, variables)
         outputs, wanted = flat(answered), objective.task.target_list(targets)
         for place, metric in metrics:
-            metric.update_state(wanted[place], outputs[place])
+            metric.update_state(
+                *objective.task.outputs[place].followed(wanted[place], outputs[place])
+            )
         return loss
 
     return step
@@ -259,7 +268,7 @@ class Validation:
             given = floats(model(inputs, training=False))
             outputs = flat(given)
             for metric in self._metrics:
-                metric.update_state(targets, outputs[0])
+                metric.update_state(*self._task.outputs[0].followed(targets, outputs[0]))
             return objective.task_loss(inputs, given, targets, False, *weights), outputs
 
         self._step = step

@@ -1,5 +1,9 @@
 """From gradients to weights: the optimizer, slower rates for earlier blocks, what stays of pruned
-and clustered kernels, a running average."""
+and clustered kernels, a running average.
+
+Keras's `use_ema` has its full decay from the second step on, so that the average of a short
+training is mostly the weights it began with, and leaves out the statistics of normalisations.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,6 @@ from edgepress.compress.training.loop.preserved_sparsity import Holder, held_wei
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
 
 # What a weight's rate is multiplied by, by the weight's identity; 1 where it is missing.
 Factors = Mapping[int, float]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-
 # What Linux calls the instructions that multiply bfloat16 numbers.
 _INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 _FIRST_GPU = 8

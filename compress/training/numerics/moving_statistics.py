@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 # An average looks back over a fifth of an epoch, and over five batches at least.
 _PARTS = 5
 _LEAST = 1 - 1 / 5

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-
 # Part of an optimizer's variables, but a setting, not a memory.
 _SETTINGS = ("learning_rate",)
 

@@ -10,7 +10,6 @@ from edgepress.compress.specs.recipe import TrainSpec
 if TYPE_CHECKING:
     import keras
 
-
 # Of an optimizer whose rate is not known yet; the training sets it before the first step.
 _UNTIL_SET = 1e-3
 

@@ -2,7 +2,8 @@
 
 A position is a number of epochs, fractions included, counted from the end of the warm-up. What a
 schedule reacts to (validation losses) is an argument, so no schedule has a state and a resumed
-training needs none restored.
+training needs none restored. Keras's schedules are functions of the step alone: they know no
+losses, and an optimizer that has one takes no rate from a callback.
 """
 
 from __future__ import annotations

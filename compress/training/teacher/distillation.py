@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.data.tasks import OutputTask
 
-
 _SMALLEST = 1e-30
 
 

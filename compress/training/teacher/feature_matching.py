@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Tensor
 
-
 _SMALLEST = 1e-12
 
 

@@ -30,7 +30,6 @@ from edgepress.compress.weights.masks.masks import n_of_m_for
 if TYPE_CHECKING:
     import keras
 
-
 P = TypeVar("P", bound=PackedSpec)
 # How far below the target a size may end where the settings lie close enough together.
 _TOLERANCE = 0.01

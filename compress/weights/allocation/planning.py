@@ -36,7 +36,6 @@ from edgepress.compress.weights.masks.prunable import (
 if TYPE_CHECKING:
     import keras
 
-
 Scores = Mapping[str, Float[np.ndarray, "s i o"]]
 
 

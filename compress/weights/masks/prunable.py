@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -17,6 +17,9 @@ from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.specs.pruning_result import Pinned
 from edgepress.compress.weights.masks import layouts
 from edgepress.compress.weights.masks.layouts import Layout
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 layers = keras.layers
 
@@ -209,7 +212,11 @@ def check_globs(option: str, globs: Sequence[str], paths: Sequence[str]) -> None
 
 
 def _why_pinned(
-    variable: keras.Variable, rule: KernelRule, path: str, protect: Sequence[str], depthwise: bool
+    variable: keras.Variable | tf.Tensor,
+    rule: KernelRule,
+    path: str,
+    protect: Sequence[str],
+    depthwise: bool,
 ) -> str:
     if matches(path, protect):
         return "protected"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from edgepress.compress.errors import Stopped
+from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.kernel.files import sweep
 from edgepress.compress.kernel.locks import locked
 from edgepress.deploy.cli import display
@@ -34,19 +34,44 @@ def training_state(output: Path, resume: bool) -> Iterator[Path]:
         The folder.
 
     Raises:
-        InputError: Another process writes the same output.
+        InputError: Another process writes the same output, or the folder holds something else.
         Stopped: The user stopped the work; says how to go on.
     """
     folder = state_folder(output)
+    _check(folder, output)
     begun = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, output):
+        _check(folder, output)
         try:
             with _checkpoints(output, folder, resume, begun):
                 yield folder
         finally:
             if not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _check(folder: Path, output: Path) -> None:
+    """Refuse a folder of which not everything is a checkpoint: it is emptied.
+
+    Raises:
+        InputError: It holds something else, or is none.
+    """
+    hint = "move it away, or choose another output"
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"'{folder}', where '{output}' keeps its checkpoints, is no folder", hint)
+    found = (path for path in sorted(folder.rglob("*")) if not _is_ours(path))
+    if (foreign := next(found, None)) is not None:
+        raise InputError(
+            f"'{foreign}' lies where '{output}' keeps its checkpoints, and is none", hint
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a training put a file or folder among its checkpoints."""
+    if path.is_symlink():
+        return False
+    return path.is_dir() or path.suffix == ".npz" or path.name == CRASH_FILE
 
 
 def going_on(output: Path) -> Work:

@@ -19,7 +19,6 @@ from edgepress.deploy.exporters.onnx.session import quiet_session
 if TYPE_CHECKING:
     import onnx
 
-
 # Operators that make as many values as their input's values say.
 _BY_VALUE = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import onnx
     from tensorflow.types.experimental import ConcreteFunction
 
-
 # Raises where a model is refused or computes something else than the graph.
 Judge = Callable[[Any], None]
 HIGHEST_OPSET = 18

@@ -18,7 +18,9 @@ _PASSING = frozenset({
 })  # fmt: skip
 
 
-_ONLY_MOVING = frozenset({"Expand", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_ONLY_MOVING = frozenset({
+    "Expand", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
 
 
 def bound_masks(graph: onnx.GraphProto) -> bool:

@@ -16,7 +16,6 @@ from edgepress.deploy.quantize.float_tail import Tail, onnx_tail
 if TYPE_CHECKING:
     import onnx
 
-
 _BATCH = 32
 # x86 without VNNI adds pairs of products in 16 bits, which full 8-bit weights overflow: the file
 # would compute something else there. 7 bits are right everywhere.

@@ -1,4 +1,9 @@
-"""tf2onnx with few copies of a network's weights, the right graph, and the same from each run."""
+"""tf2onnx with few copies of a network's weights, the right graph, and the same from each run.
+
+All of it was seen in tf2onnx 1.17.0, and each patch goes when a release does by itself what its
+comment says; `tests/deploy/exporters/test_tf2onnx_patches.py` and
+`findings/tf2onnx-same-function-other-bytes.sh` show it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,6 @@ if TYPE_CHECKING:
     from tensorflow.core.framework.graph_pb2 import GraphDef
     from tf2onnx.graph import Node as GraphNode
 
-
 _LARGE = 250_000  # numbers: a weight
 _HEAVY = 100_000_000  # bytes: a graph whose copies a laptop would feel
 
@@ -30,6 +34,7 @@ def mended() -> Iterator[None]:
     stand_ins = (
         # It numbers names on from conversion to conversion.
         (utils, "INTERNAL_NAME", 1),
+        # A pass copies the graph, weights and all, before it looks at it.
         (optimizer, "copy", SimpleNamespace(deepcopy=_light_copy)),
         (Node, "update_proto", _without_weights(Node.update_proto)),
         # It goes through sets of nodes, whose order is that of the nodes in memory. The worker

@@ -12,6 +12,8 @@ from typing import Any
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.tracing import input_names
 from edgepress.deploy.lowerings.operations import says_otherwise
+from edgepress.deploy.lowerings.recurrent import flat_layers
+from edgepress.deploy.lowerings.volumes import has_volumes
 from edgepress.deploy.quantize.float_tail import note_of
 
 # What the conversion said of the float32 file, from which the others are made.
@@ -68,7 +70,8 @@ def _convert(job: Job, out: Path) -> None:
     size = None if batch in ("auto", "dynamic") else int(batch)
     reference = job.graph(size)
     source = reference
-    if says_otherwise(reference.operations, "onnx"):
+    volumes = job.trace is None and has_volumes(list(flat_layers(job.model)))
+    if volumes or says_otherwise(reference.operations, "onnx"):
         source = job.graph(size, words="onnx")
     images = _images(job)
     if job.settings.nchw and not images:

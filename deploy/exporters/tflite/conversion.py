@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,11 @@ from edgepress.benchmarks.tflite.unshare_biases import own_biases
 from edgepress.deploy.exporters.tflite.float_steps import without_rounding
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
-from edgepress.deploy.quantize.float_tail import Tail, tflite_tail
+from edgepress.deploy.lowerings.graph_passes import HUGE
+from edgepress.deploy.quantize.float_tail import Tail, tflite_head, tflite_tail
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
+    from tensorflow.lite.python.lite import TFLiteConverterBaseV2
 
 # What a converter leaves behind that lost the weights: they stay outside the file.
 _OUTSIDE = {"READ_VARIABLE", "VAR_HANDLE", "ASSIGN_VARIABLE"}
@@ -29,15 +29,18 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `source` (SavedModel folder), `out` (file), `precision` (by name), `io` ("float",
             "int8" or "uint8"), `calibration` (.npz of samples by input name, or None), `method` (of
-            int8 ranges, by name), `batch` (samples that the graph takes at once), `select_ops`
+            int8 ranges, by name), `batch` (samples that the graph takes at once), `limits` (least
+            and largest values of some inputs, by name), `select_ops`
             (whether TensorFlow's own kernels may be used), `sparse` (whether zeros are left out),
-            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`).
+            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`),
+            `float_head` (whether the features of sounds at its start do).
 
     Returns:
-        The operators of the file, and `floats`, those at its end that stay in floats.
+        The operators of the file, `floats`, those at its end that stay in floats, and `integers`,
+        whether some of its weights have 8 bits.
 
     Raises:
-        ValueError: The file would need variables from outside, or nothing of it was quantised.
+        ValueError: The file would need variables from outside.
     """
     import tensorflow as tf
 
@@ -55,21 +58,22 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(request["out"])
     content, floats = _converted(converter, request)
     path.write_bytes(own_biases(content) if request["precision"] == "int16x8" else content)
-    if request["precision"] == "dynamic":
-        _check_quantised(path)
-    return {"operators": list(check_file(path)), "floats": floats.operators}
+    return {
+        "operators": list(check_file(path)),
+        "floats": floats.operators,
+        "integers": _holds_integers(path),
+    }
 
 
-def _converted(
-    converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]
-) -> tuple[bytes, Tail]:
+def _converted(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> tuple[bytes, Tail]:
     """The file's bytes, and what stays in floats.
 
     Ranges other than min-max are set between the converter's two steps.
     """
     method, depth = request.get("method", "min-max"), request.get("float_tail", 0)
     calibrates = request["precision"] == "int8" and request["calibration"]
-    if not calibrates or (method == "min-max" and not depth):
+    head = request.get("float_head", False)
+    if not calibrates or (method == "min-max" and not depth and not head):
         return bytes(converter.convert()), Tail()
     from tensorflow.lite.python.convert import mlir_quantize
 
@@ -80,26 +84,25 @@ def _converted(
         calibrated.write_bytes(converter.convert())
     content = calibrated.read_bytes()
     if method != "min-max":
-        samples = samples_of(Path(request["calibration"]), request["batch"])
+        limits = request.get("limits")
+        samples = samples_of(Path(request["calibration"]), request["batch"], limits)
         content = clipped(content, samples, method, ranges.with_suffix(".npz"))
     floats = tflite_tail(calibrated, depth) if depth else Tail()
+    kept = [*floats.names, *(tflite_head(calibrated) if head else ())]
     made = mlir_quantize(
         content,
         input_data_type=converter.inference_input_type,
         output_data_type=converter.inference_output_type,
-        denylisted_nodes=list(floats.names) or None,
+        denylisted_nodes=kept or None,
     )
-    return (without_rounding(bytes(made)) if depth else bytes(made)), floats
+    return (without_rounding(bytes(made)) if kept else bytes(made)), floats
 
 
-def _check_quantised(path: Path) -> None:
+def _holds_integers(path: Path) -> bool:
+    """Whether some weights of a file have 8 bits."""
     model = read_model(path)
     graphs = (graph_of(model, place) for place in range(model.SubgraphsLength()))
-    if not any(t.type == "INT8" and t.constant for graph in graphs for t in graph.tensors):
-        raise ValueError(
-            "no kernel of this graph has 1,024 weights or more, and TFLite leaves smaller ones in"
-            " floats: the file would be that of float32; int8-weights takes all sizes"
-        )
+    return any(t.type == "INT8" and t.constant for graph in graphs for t in graph.tensors)
 
 
 def check_file(path: Path) -> tuple[str, ...]:
@@ -118,11 +121,11 @@ def check_file(path: Path) -> tuple[str, ...]:
     return graph.operator_names
 
 
-def _float32(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _float32(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     del converter, request
 
 
-def _float16(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _float16(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     del request
@@ -130,14 +133,14 @@ def _float16(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> 
     converter.target_spec.supported_types = [tf.float16]
 
 
-def _dynamic(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _dynamic(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     del request
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
 
-def _int8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _int8(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     _calibrated(converter, request, tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
@@ -146,7 +149,7 @@ def _int8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> Non
         converter.inference_input_type = converter.inference_output_type = kind
 
 
-def _int16x8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> None:
+def _int16x8(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> None:
     import tensorflow as tf
 
     _calibrated(
@@ -159,7 +162,7 @@ def _int16x8(converter: tf.lite.TFLiteConverter, request: Mapping[str, Any]) -> 
 
 
 def _calibrated(
-    converter: tf.lite.TFLiteConverter, request: Mapping[str, Any], operators: Any
+    converter: TFLiteConverterBaseV2, request: Mapping[str, Any], operators: Any
 ) -> None:
     import tensorflow as tf
 
@@ -167,18 +170,28 @@ def _calibrated(
     if request["calibration"] is None:  # the graph itself carries the ranges
         return
     converter.representative_dataset = lambda: samples_of(
-        Path(request["calibration"]), request["batch"]
+        Path(request["calibration"]), request["batch"], request.get("limits")
     )
     converter.target_spec.supported_ops = [operators]
 
 
-def samples_of(path: Path, batch: int) -> Iterator[dict[str, Any]]:
+def samples_of(
+    path: Path, batch: int, limits: Mapping[str, Sequence[float]] | None = None
+) -> Iterator[dict[str, Any]]:
     """Samples in batches of the file's own size.
 
     By input name: the converter takes a list in another order than that of the model's inputs.
+
+    Args:
+        path: An .npz of samples by input name.
+        batch: Samples of a batch.
+        limits: Least and largest values of inputs that mask, by name; for those with huge values.
     """
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
+    for name, (least, largest) in (limits or {}).items():
+        if np.abs(arrays[name]).max(initial=0) >= HUGE:
+            arrays[name] = np.clip(arrays[name], least, largest)
     total = len(next(iter(arrays.values())))
     for begin in range(0, total - batch + 1, batch):
         yield {name: array[begin : begin + batch] for name, array in arrays.items()}

@@ -28,7 +28,6 @@ from edgepress.compress.kernel.boundary import reason
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
 
-
 ENTRY = "TFLITE_METADATA"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from edgepress.deploy.exporters.tracing import SIGNATURE
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 # Its scale is fixed by the specification; there is nothing to gain.
 _FIXED = {"SOFTMAX", "LOGISTIC", "TANH"}
 _NOISE = "noise"
@@ -32,8 +32,9 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `source` (SavedModel folder), `out` (file), `calibration` (.npz of samples by
-            input name), `batch` (samples that the graph takes at once), `method` (of ranges, by
-            name), `keep` (of how many layers the outputs stay in floats).
+            input name), `batch` (samples that the graph takes at once), `limits` (least and largest
+            values of some inputs, by name), `method` (of ranges, by name), `keep` (of how many
+            layers the outputs stay in floats).
 
     Returns:
         `kept`, the layers left in floats, and `layers`, how many there are.
@@ -43,21 +44,24 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     converter = tf.lite.TFLiteConverter.from_saved_model(
         request["source"], signature_keys=[SIGNATURE]
     )
-    calibration, batch, out = Path(request["calibration"]), request["batch"], Path(request["out"])
+    samples = partial(
+        samples_of, Path(request["calibration"]), request["batch"], request.get("limits")
+    )
+    out = Path(request["out"])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: samples_of(calibration, batch)
+    converter.representative_dataset = samples
     options = tf.lite.experimental.QuantizationDebugOptions
     made: list[Any] = []
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
-        debug_dataset=lambda: _ordered(made[0], calibration, batch),
+        debug_dataset=lambda: _ordered(made[0], samples()),
         debug_options=options(layer_direct_compare_metrics={_NOISE: _channel_noise}),
     )
     made.append(debugger)
     if request["method"] != "min-max":
         ranges = Path(f"{request['source']}.mixed.npz")
         debugger.calibrated_model = clipped(
-            debugger.calibrated_model, samples_of(calibration, batch), request["method"], ranges
+            debugger.calibrated_model, samples(), request["method"], ranges
         )
         debugger.options = debugger.options  # quantises anew
     debugger.run()
@@ -73,12 +77,12 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ordered(
-    debugger: tf.lite.experimental.QuantizationDebugger, calibration: Path, batch: int
+    debugger: tf.lite.experimental.QuantizationDebugger, samples: Iterable[Mapping[str, Any]]
 ) -> Any:
     """Samples as lists in the order of the file's own inputs."""
     details = debugger._quant_interpreter.get_input_details()
     names = [d["name"].removeprefix(f"{SIGNATURE}_").rsplit(":", 1)[0] for d in details]
-    for sample in samples_of(calibration, batch):
+    for sample in samples:
         yield [sample[name] for name in names]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.tflite.per_tensor_scales import share_grid
-from edgepress.compress.errors import InputError
+from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.tracing import TracedModel
 from edgepress.deploy.lowerings.operations import Words, says_otherwise
@@ -18,6 +18,8 @@ from edgepress.deploy.quantize.float_tail import note_of
 _NEEDS_UNROLLED = {"int8", "int16x8"}
 _WORDS: dict[str, Words] = {"int8": "int8", "int16x8": "int16"}
 _WEIGHTS_ONLY = {"int8-weights", "int4-weights"}
+_FLOAT_FILE = "float32.tflite"  # in scratch, from which files of quantised weights are made
+_ALL_SMALL = "no kernel of this graph has the 1,024 weights that TensorFlow's converter asks for"
 # Precisions that keep clusters; int16x8 is for those who want the finest grid.
 _CHANNELWISE = {"int8", "dynamic"}
 
@@ -42,8 +44,29 @@ def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) ->
         _write_float_then_weights(job, precision, out)
         return Written(out)
     answer = job.worker.ask("tflite", request_for(job, precision, out, unrolled=unrolled))
+    if precision == "dynamic" and not answer["integers"]:
+        return _write_small_kernels(job, out)
     floats = (note_of(answer["floats"]),) if answer.get("floats") else ()
     return Written(out, notes=(*floats, *_keep_clusters(job, precision, out)))
+
+
+def _write_small_kernels(job: Job, out: Path) -> Written:
+    """A dynamic file of kernels that TensorFlow's converter leaves in floats.
+
+    Raises:
+        Unsupported: It would be no smaller than the float32 file.
+    """
+    try:
+        _write_float_then_weights(job, "dynamic", out)
+    except DeviceError as error:
+        raise Unsupported(f"{_ALL_SMALL}, and {error.message}") from None
+    before = (job.scratch / _FLOAT_FILE).stat().st_size
+    if out.stat().st_size >= before:
+        raise Unsupported(
+            f"{_ALL_SMALL}: with those in 8 bits the file would have {out.stat().st_size:,} bytes,"
+            f" float32 has {before:,}"
+        )
+    return Written(out, notes=_keep_clusters(job, "dynamic", out))
 
 
 def _keep_clusters(job: Job, precision: str, out: Path) -> tuple[str, ...]:
@@ -76,14 +99,16 @@ def request_for(
         "method": job.settings.calibration_method or "min-max",
         "calibration": None if job.carries_ranges else str(job.calibration),
         "batch": source.inputs[0].shape[0] or 1,
+        "limits": dict(source.limits),
         "select_ops": job.settings.select_ops,
         "float_tail": job.float_tail,
+        "float_head": job.settings.with_features,
         "sparse": sparse,
     }
 
 
 def _write_float_then_weights(job: Job, precision: str, out: Path) -> None:
-    source = job.made_once("float32.tflite", partial(write_tflite, job, "float32"))
+    source = job.made_once(_FLOAT_FILE, partial(write_tflite, job, "float32"))
     request = {"source": str(source), "out": str(out), "precision": precision}
     job.worker.ask("tflite-weights", request)
 

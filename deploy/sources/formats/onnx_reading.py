@@ -21,7 +21,6 @@ from edgepress.deploy.sources.signature import Signature, activation, check_samp
 if TYPE_CHECKING:
     import onnx
 
-
 Shape = tuple[int | None, ...]
 _LOOKS_UP = frozenset({"Gather"})
 # Domains of operators that ONNX Runtime ships kernels of.

@@ -21,7 +21,6 @@ from edgepress.compress.kernel.boundary import check_regular
 if TYPE_CHECKING:
     import onnx
 
-
 _TRUSTED = "get it from a source you trust"
 _AGAIN = "copy or download it again"
 # Bits of the types that are packed, by how their names end.

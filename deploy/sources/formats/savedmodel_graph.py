@@ -17,7 +17,6 @@ from edgepress.deploy.sources.contents.operation import Constant, Operation
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 # Nodes that hold, name or pass values on.
 _PLUMBING = frozenset({"Const", "Identity", "IdentityN", "NoOp", "Placeholder"})
 # Nodes that give stored numbers another shape: what reads them reads the numbers.

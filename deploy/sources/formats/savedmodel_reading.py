@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tensorflow.core.framework.node_def_pb2 import NodeDef
     from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, TensorInfo
 
-
 PROGRAM = "saved_model.pb"
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 # Refused wherever they are in the graph. Source: TensorFlow's list of operations, and its

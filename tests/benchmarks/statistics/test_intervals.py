@@ -124,3 +124,4 @@ def test_an_interval_knows_what_it_holds() -> None:
     assert 1.5 in interval
     assert 2.5 not in interval
     assert interval.to_json() == [1.0, 2.0]
+    assert Interval(1.5, 4.0).width == 2.5

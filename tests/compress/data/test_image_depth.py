@@ -179,3 +179,24 @@ def test_colours_of_sixteen_bits_in_tiff_files_are_refused(tmp_path: Path) -> No
     (root / "a" / "9.tif").write_bytes(content)
     with pytest.raises(InputError, match=r"9\.tif.*colours of 16 bits"):
         open_data(root, network())
+
+
+@pytest.mark.parametrize("modes", [("RGB",), ("L", "RGB"), ("RGB", "RGBA"), ("P", "RGB")])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_values_are_those_of_pillow_whichever_decoder_reads_them(
+    tmp_path: Path, modes: tuple[str, ...], channels: int
+) -> None:
+    random = np.random.default_rng(0)
+    for number in range(8):
+        (folder := tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        pixels = random.integers(0, 256, (6, 5, 4), dtype=np.uint8)
+        image = Image.fromarray(pixels).convert(modes[number % len(modes)])
+        image.save(folder / f"{number}.png")
+    inputs = keras.Input((6, 5, channels))
+    outputs = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(inputs))
+    split = open_data(tmp_path, keras.Model(inputs, outputs)).training_split
+    found = next(split.in_order(9).as_numpy_iterator())[0]
+    for path, values in zip(split.source.paths, found, strict=True):  # type: ignore[attr-defined]
+        with Image.open(path) as image:
+            expected = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        np.testing.assert_array_equal(values, expected.reshape(values.shape))

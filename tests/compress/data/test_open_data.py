@@ -13,7 +13,7 @@ from PIL import Image
 
 from edgepress.compress import open_data
 from edgepress.compress.data.dataset import balanced_choice
-from edgepress.compress.data.readers.splitting import split_indices
+from edgepress.compress.data.splits.drawing import split_indices
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec
 

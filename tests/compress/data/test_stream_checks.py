@@ -13,9 +13,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from edgepress.compress import open_data
+from edgepress.compress import finetune, open_data
 from edgepress.compress.data.readers.stream_checks import count_within
 from edgepress.compress.errors import InputError
+from edgepress.compress.specs.recipe import DataSpec
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(400, 4)).astype(np.float32)
@@ -50,6 +51,57 @@ def test_a_generator_without_an_end_is_noticed_within_seconds() -> None:
     assert ".take(N)" in caught.value.hint
     assert count_within(generated(finite), "the data", most_seconds=60) == 400
     assert count_within(stream.take(7).filter(lambda *_: True), "the data", 60) == 7
+
+
+def batches_without_an_end() -> Iterator[Any]:
+    for number in itertools.count():
+        yield np.full((2, 4), number, np.float32), np.array([number % 4, 1])
+
+
+def of_batches(function: Any = batches_without_an_end) -> tf.data.Dataset:
+    shapes = (tf.TensorSpec((None, 4), tf.float32), tf.TensorSpec((None,), tf.int64))
+    return tf.data.Dataset.from_generator(function, output_signature=shapes)
+
+
+def seen(split: Any, epoch: int, skipped: int = 0) -> list[float]:
+    drawn = split.epoch(3, 0, epoch, skip_batches=skipped)
+    return [float(v) for x, *_ in drawn.as_numpy_iterator() for v in x[:, 0]]
+
+
+def test_an_epoch_of_a_stream_without_an_end_is_its_next_batches(model: keras.Model) -> None:
+    given = {"train": of_batches(), "test": (X, Y)}
+    data = open_data(DataSpec(spec=given, steps_per_epoch=3), model)
+    split = data.training_split
+    assert split.size == 6
+    whole = [[float(n) for n in range(3 * e, 3 * e + 3) for _ in range(2)] for e in range(3)]
+    assert [seen(split, e) for e in range(3)] == whole
+    assert seen(split, 1) == whole[1]  # entered again, as a resumed training does
+    assert seen(split, 2, 1) == whole[2][3:]
+    tuned = finetune(model, DataSpec(spec=given, steps_per_epoch=3), epochs=2, batch_size=3)
+    assert len(tuned.history.epochs["loss"]) == 2
+
+
+def test_a_stream_that_ends_begins_anew(model: keras.Model) -> None:
+    def four() -> Iterator[Any]:
+        yield from itertools.islice(batches_without_an_end(), 4)
+
+    data = open_data(
+        DataSpec(spec={"train": of_batches(four), "test": (X, Y)}, steps_per_epoch=3), model
+    )
+    assert seen(data.training_split, 1) == [3.0, 3.0, 0.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"train": (X, Y), "test": (X, Y)}, "is for a training split that is a tf.data"),
+        ({"train": generated(endless)}, "elements are single samples"),
+        ({"train": of_batches(), "test": of_batches().repeat()}, "never ends"),
+    ],
+)
+def test_steps_for_what_has_none_are_refused(data: Any, message: str, model: keras.Model) -> None:
+    with pytest.raises(InputError, match=message):
+        open_data(DataSpec(spec=data, steps_per_epoch=3), model)
 
 
 @pytest.mark.slow

@@ -65,12 +65,18 @@ def test_a_metric_by_value_takes_targets_of_the_outputs_shape(name: str) -> None
         )
 
 
+SHAPES: dict[str, list[tuple[int, ...]]] = {
+    "images": [(8, 9, 11, 3)],
+    "sequences": [(8, 48, 20), (8, 48, 20, 1)],
+    "all": [(8, 9, 11, 3), (8, 5), (8, 6, 4)],
+}
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_an_augmentation_is_drawn_from_its_seed_alone(name: str) -> None:
     known = AUGMENTATIONS[name]
     assert known.low <= known.default <= known.high
-    shapes = [(8, 9, 11, 3)] if known.images_only else [(8, 9, 11, 3), (8, 5), (8, 6, 4)]
-    for shape in shapes:
+    for shape in SHAPES[known.of]:
         x = tf.constant(np.random.default_rng(0).normal(size=shape).astype(np.float32))
         found = [known.change(x, None, known.default, tf.constant([3, s])) for s in (*range(5), 0)]
         assert all(targets is None for _, targets in found)
@@ -81,7 +87,7 @@ def test_an_augmentation_is_drawn_from_its_seed_alone(name: str) -> None:
         assert np.isfinite(images).all()
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", [n for n in AUGMENTATIONS if AUGMENTATIONS[n].of != "sequences"])
 def test_targets_that_are_images_move_along_or_stay(name: str) -> None:
     """What moves places moves them in both; what changes values leaves targets alone."""
     known = AUGMENTATIONS[name]

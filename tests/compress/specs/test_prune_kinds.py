@@ -50,6 +50,7 @@ TRAINING: dict[str, Any] = {
     "lr_growth": 2.0, "lr_power": 2.0, "lr_points": ((2.0, 0.1),), "lr_patience": 2,
     "min_lr": 1e-3, "early_stopping": 4, "restore_best": False, "clipnorm": 1.0, "clipvalue": 0.5,
     "accumulate": 2, "ema": 0.9, "class_weights": "balanced", "compute": "bfloat16",
+    "positive_weights": "2",
     "temperature": 2.0, "distill_weight": 0.5, "distribute": "mirrored",
     "distill_layers": ("conv",), "distill_layers_weight": 2.0, "release_zeros": True,
     "release_clusters": True, "log_csv": "log.csv", "log_tensorboard": "events", "distill": False,

@@ -32,6 +32,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("text.h5").write_text("no model")
     Path("cut.keras").write_bytes(Path("m.keras").read_bytes()[:-400])
     Path("taken.keras").write_text("mine")
+    Path("mine.png").write_text("mine")
+    Path(".kept.keras.state").mkdir()
+    Path(".kept.keras.state/mine.txt").write_text("mine")
+    Path(".linked.keras.state").symlink_to("empty")
     Path("r.yaml").write_text(RECIPE)
     Path("ends.py").write_text("def f():\n    raise SystemExit(0)\n")
     Path("calls.py").write_text(
@@ -39,6 +43,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "    def on_epoch_begin(self, epoch, logs=None):\n        1 / 0\n"
     )
     Path("seed.yaml").write_text("model: m.keras\ndata: good.npz\nseed: 4294967296\n")
+    Path("half.yaml").write_text(f'{RECIPE}export: {{quantize: "\\uD800"}}\n')
     Path("deep.yaml").write_text("model: " + "[" * 5000)
     Path("names.onnx").write_bytes(onnx_file().replace(b"~~", b"\xff\xfe"))
     Path("bare.yaml").write_text("data: good.npz")
@@ -142,6 +147,33 @@ CASES = {
     "a report below a file": (
         ["benchmark", "taken.keras", "--junit", "m.keras/junit.xml"], "is not a folder",
     ),
+    "a report over a model": (
+        ["benchmark", "taken.keras", "--junit", "m.keras"], "'m.keras' exists already and is no",
+    ),
+    "a report over what is measured": (
+        ["benchmark", "taken.keras", "--github", "taken.keras"], "the input 'taken.keras' is the",
+    ),
+    "a result over what is measured": (
+        ["benchmark", "taken.keras", "-o", "taken.keras", "--force"], "can't be replaced",
+    ),
+    "a file for two outputs": (
+        ["benchmark", "taken.keras", "-o", "b.json", "--github", "./b.json"], "replace each other",
+    ),
+    "a log over the model it is of": ([*TUNE, "--log-csv", "./out.keras"], "replace each other"),
+    "a log over the history": ([*TUNE, "--log-csv", "out.json"], "replace each other"),
+    "a plot over an earlier one": (
+        ["verify", "m.keras", "taken.keras", "--layers", "--plot", "mine.png"], "pass --force"
+    ),
+    "a plot over the data": (
+        ["lr-find", "m.keras", "--data", "mine.png", "-o", "mine.png", "--force"], "the input",
+    ),
+    "the folder that we are in": (
+        ["export", "m.keras", "-o", ".", "--force"], "the folder that the command runs in",
+    ),
+    "checkpoints beside somebody else's file": (
+        [*TUNE, "-o", "kept.keras"], "'.kept.keras.state/mine.txt' lies where",
+    ),
+    "checkpoints behind a link": ([*TUNE, "-o", "linked.keras"], "is no folder; move it away"),
     "a plot in words": (
         ["verify", "m.keras", "taken.keras", "--layers", "--plot", "p.txt"], "must end in .png"
     ),
@@ -161,8 +193,11 @@ CASES = {
         ["compress", "seed.yaml", "-o", "out"], "seed.yaml:3: --seed 4294967296",
     ),
     "a recipe of depth": (["compress", "deep.yaml", "-o", "out"], "'deep.yaml' is not YAML: it is"),
+    "half a character in a recipe": (
+        ["compress", "half.yaml", "-o", "out"], "recipe 'half.yaml' can't be read: its text isn't",
+    ),
     "a log over something else": (
-        [*TUNE, "--log-csv", "r.yaml"], "log_csv 'r.yaml' is there and no log of a training",
+        [*TUNE, "--log-csv", "r.yaml"], "'r.yaml' exists already and is no log of a training",
     ),
     "a log in a device": ([*TUNE, "--log-csv", "/dev/full"], "'/dev/full' exists already"),
     "a name with a zero byte": ([*TUNE, "--data", "a\0b"], "a zero byte"),

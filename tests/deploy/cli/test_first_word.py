@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +45,7 @@ COMMANDS = [
     ["unfreeze-search", "m.keras", "--data", "d.npz", "-o", "run"],
     ["sensitivity", "m.keras", "--data", "d.npz"],
     ["search", "s.yaml", "-o", "run"],
+    ["fit", "m.keras", "--data", "d.npz", "-o", "run"],
     ["demo", "-o", "run"],
 ]
 # Those that say their first word without TensorFlow, and what it is.
@@ -56,6 +59,26 @@ LIGHT = {
     "report no -o r.html": "edgepress: error: 'no' does not exist",
     "benchmark no.tflite": "edgepress: error: artifact 'no.tflite' does not exist",
 }
+
+
+# Those load TensorFlow in a child, which nothing here keeps from it.
+SUPERVISED = ("finetune", "prune", "compress", "lr-find", "unfreeze-search", "sensitivity", "demo")
+
+
+def first_word(*words: str, cwd: Path) -> str:
+    """The first line on standard error; the command is ended then, with its children."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WITHOUT, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        os.killpg(process.pid, signal.SIGKILL)
+    return line
 
 
 def without_frameworks(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -76,15 +99,25 @@ def test_a_word_comes_before_anything_heavy(words: list[str], tmp_path: Path) ->
     (tmp_path / "s.yaml").write_text(
         "model: m.keras\ndata: d.npz\nsearch: {space: {seed: [0, 1]}, objectives: [metric]}\n"
     )
+    if words[0] in SUPERVISED:
+        assert first_word(*words, cwd=tmp_path) == "loading TensorFlow\n"
+        return
     done = without_frameworks(*words, cwd=tmp_path)
     first, *rest = done.stderr.splitlines()
     assert first == "loading TensorFlow"
     assert rest.count(first) == 0
     assert done.stdout == ""
-    supervised = ("finetune", "prune", "compress", "lr-find", "unfreeze-search", "sensitivity",
-                  "demo")  # fmt: skip
-    if words[0] not in supervised:  # those load it in a child
-        assert rest[0] == "FRAMEWORK after []"
+    assert rest[0] == "FRAMEWORK after []"
+
+
+def test_a_child_that_trains_says_nothing_of_its_own(tmp_path: Path) -> None:
+    for name in ("m.keras", "d.npz"):
+        (tmp_path / name).write_bytes(b"")
+    done = without_frameworks(
+        "finetune", "m.keras", "--data", "d.npz", "-o", "t.keras", cwd=tmp_path
+    )
+    assert done.stderr.splitlines().count("loading TensorFlow") == 1
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize("line", LIGHT)

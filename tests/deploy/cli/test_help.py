@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +74,7 @@ def test_the_help_is_a_part_of_the_whole_and_leaves_no_option_out(name: str) -> 
         primary = next(o for o in option.opts if o.startswith("--"))
         assert f"{primary} " in full or f"{primary}\n" in full
         assert option.help is not None
-        if primary in short.split():
+        if re.search(rf"^  (-\w, )?{primary}\b(?!-)", short, re.M):
             assert option.help.partition(" [default")[0].rstrip(".") in short
         if option.required:
             assert primary in short.split()
@@ -196,6 +198,33 @@ def test_a_script_switches_completion_on(shell: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert f"_EDGEPRESS_COMPLETE={shell}_complete" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish isn't installed")
+def test_fish_itself_completes_behind_a_comma() -> None:
+    script = (
+        "_EDGEPRESS_COMPLETE=fish_source edgepress | source\n"
+        'complete -C "edgepress export m --quantize int8,flo"\n'
+    )
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["fish", "-c", script],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["int8,float16", "int8,float32"]
+
+
+def test_fish_is_told_to_split_once() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgepress"],
+        env={**os.environ, "_EDGEPRESS_COMPLETE": "fish_source"},
+        capture_output=True,
+        text=True,
+    )
+    assert 'string split --max 1 "," $completion' in done.stdout
 
 
 def test_the_help_of_the_largest_command_loads_no_framework() -> None:

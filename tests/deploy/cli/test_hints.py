@@ -24,6 +24,7 @@ from edgepress.deploy.cli.examples import EXAMPLES
 from edgepress.deploy.cli.help_sections import SectionedCommand, SpecOption
 from edgepress.deploy.cli.main import COMMANDS, cli
 from edgepress.deploy.cli.options import data_spec, given, spec_from
+from edgepress.deploy.fitting.spec import FitSpec
 from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +37,15 @@ ELSEWHERE = ("deploy/targets", "deploy/process", "deploy/cli/options.py")
 FILLED = "x.keras"
 KINDS: dict[str, type[BaseModel]] = {
     kind.__name__: kind
-    for kind in (FinetuneSpec, PruneSpec, AcceptSpec, ExportSpec, BenchmarkSpec, Tolerances)
+    for kind in (
+        FinetuneSpec,
+        PruneSpec,
+        AcceptSpec,
+        FitSpec,
+        ExportSpec,
+        BenchmarkSpec,
+        Tolerances,
+    )
 }
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import layers
 from real_files import also_real
 
+from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.compress.errors import DeviceError, EdgepressError
 from edgepress.compress.models import load
 from edgepress.deploy.exporters.tflite.conversion import check_file
@@ -259,14 +260,25 @@ def test_an_embedding_before_a_loop_has_a_dynamic_onnx_file_that_runs(tmp_path, 
 def test_a_dynamic_file_in_which_all_would_stay_in_floats_is_refused(tmp_path, worker):
     """Both converters write it without a word."""
     image = keras.Input((8, 8, 3), name="image")
-    model = keras.Model(image, layers.Conv2D(8, 3)(image))
+    model = keras.Model(image, layers.MaxPooling2D(2)(image))
     result = export(
         model, tmp_path / "out", ("tflite", "onnx"), ("float32", "dynamic"), worker=worker
     )
     assert [artifact.quantize for artifact in result] == ["float32", "float32"]
     tflite, onnx = (skipped.reason for skipped in result.skipped)
-    assert "1,024 weights" in tflite
+    assert "no weight of this model can be stored in fewer bits" in tflite
     assert "no weight of this graph" in onnx
+
+
+def test_kernels_that_the_converter_leaves_in_floats_are_in_dynamic_files(tmp_path, worker):
+    """TensorFlow's converter takes none of fewer than 1,024 weights."""
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Flatten()(layers.Conv2D(8, 3, activation="relu")(image))
+    model = keras.Model(image, layers.Dense(2)(x))
+    result = export(model, tmp_path / "out", ("tflite",), ("float32", "dynamic"), worker=worker)
+    floats, dynamic = result.artifacts
+    assert dynamic.bytes < floats.bytes
+    assert {t.type for t in read_graph(dynamic.path).tensors if t.constant} >= {"INT8"}
 
 
 def test_a_dynamic_onnx_file_does_not_overflow_on_processors_without_vnni(tmp_path, worker):

@@ -43,8 +43,8 @@ def test_select_ops_take_a_format_s_obstacle_away(tangent, tmp_path, worker):
 def test_a_file_of_tensorflow_s_own_kernels_is_said_to_be_unverified(tmp_path, worker):
     """No runtime here runs them; the user who asked for them has one."""
     image = keras.Input((4, 4, 4, 2), name="image")
-    model = keras.Model(image, keras.ops.erf(layers.MaxPooling3D(2)(image)))
-    data = (np.zeros((8, 4, 4, 4, 2), np.float32), np.zeros((8, 2, 2, 2, 2), np.float32))
+    model = keras.Model(image, keras.ops.erf(layers.Lambda(tf.sinh)(image)))
+    data = (np.zeros((8, 4, 4, 4, 2), np.float32), np.zeros((8, 4, 4, 4, 2), np.float32))
     options = {"select_ops": True, "worker": worker}
     result = export(
         model, tmp_path / "out", ("tflite", "onnx"), ("float32", "int8"), data, **options
@@ -53,8 +53,8 @@ def test_a_file_of_tensorflow_s_own_kernels_is_said_to_be_unverified(tmp_path, w
     assert tflite.verified is None
     assert (tflite.inputs[0].name, tflite.inputs[0].shape) == ("image", (None, 4, 4, 4, 2))
     assert onnx.verified.passed
-    assert any("not verified: Erf, MaxPool3D run" in note for note in result.notes)
-    assert "kernel MaxPool3D doesn't run here" in result.skipped[0].reason
+    assert any("not verified: Erf, Sinh run" in note for note in result.notes)
+    assert "kernel Sinh doesn't run here" in result.skipped[0].reason
 
 
 def test_layers_said_to_have_no_16_bits_have_none(tmp_path, worker):
@@ -105,12 +105,16 @@ def test_an_obstacle_becomes_the_reason_of_a_skip(tangent, tmp_path, worker):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_table_of_words_is_refused_by_its_layer(tmp_path, worker):
+def test_a_table_of_numbers_stays_before_the_files(tmp_path, worker):
     number = keras.Input((3,), dtype="int32", name="number")
     index = layers.IntegerLookup(vocabulary=[1, 5, 9], name="lookup")(number)
     model = keras.Model(number, layers.Flatten()(layers.Embedding(5, 2)(index)))
-    with pytest.raises(InputError, match="keeps a table that no file format has"):
-        export(model, tmp_path / "out", worker=worker)
+    result = export(model, tmp_path / "out", worker=worker)
+    assert [a.format for a in result] == ["tflite", "onnx"]
+    assert result.artifacts[0].inputs[0].dtype == "int32"
+    assert "layer 'lookup' (IntegerLookup) can't be in a file" in result.notes[0]
+    listed = (tmp_path / "out" / "vocabulary_lookup.txt").read_text().split()
+    assert listed == ["-1", "1", "5", "9"]
 
 
 def words():
@@ -128,12 +132,29 @@ def remembering():
     return keras.Model(series, layers.LSTM(3, stateful=True, name="memory")(series))
 
 
+def dilated(kind, rank):
+    def build():
+        inputs = keras.Input((6,) * rank + (2,), name="inputs")
+        return keras.Model(inputs, kind(3, 2, dilation_rate=2, name="spread")(inputs))
+
+    return build
+
+
+def emptied():
+    image = keras.Input((8, 8, 2), name="image")
+    return keras.Model(image, layers.Conv2D(2, 1)(image)[:, 8:])
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (words, "input 'words' holds text"),
+        (words, "layer 'lookup' .* gives an output of the model"),
         (joined, "one number for a whole batch"),
         (remembering, "layer 'memory' keeps its state"),
+        (dilated(layers.Conv1DTranspose, 1), "'spread' .Conv1DTranspose. is dilated"),
+        (dilated(layers.Conv2DTranspose, 2), "'spread' .Conv2DTranspose. is dilated"),
+        (dilated(layers.Conv3DTranspose, 3), "'spread' .Conv3DTranspose. is dilated"),
+        (emptied, "holds no values: its shape is .0, 8, 2."),
     ],
 )
 def test_what_takes_and_gives_no_samples_is_refused(make, says, tmp_path, worker):

@@ -147,21 +147,41 @@ def test_int8_clips_no_output(tmp_path, worker) -> None:
     assert _noise(model, tmp_path, worker) < 0.1
 
 
-def test_int8_onnx_takes_a_mask_that_is_an_input(tmp_path, worker) -> None:
-    """A mask of 0 and -1e9 that is fed left one level to the scores it was added to."""
+def _fed_mask(kind: str) -> tuple[keras.Model, dict[str, np.ndarray]]:
+    """Attention whose mask of 0 and a huge number is an input, and samples for it."""
     keras.utils.set_random_seed(0)
-    inputs, mask = keras.Input(_STEPS, name="inputs"), keras.Input((1, 12), name="mask")
-    scores = ops.matmul(layers.Dense(8)(inputs), ops.transpose(inputs, [0, 2, 1]))
-    attention = ops.softmax(scores / 4.0 + mask)
-    model = keras.Model([inputs, mask], layers.Dense(4)(ops.matmul(attention, inputs)))
-    random, steps = np.random.default_rng(0), np.arange(12)
-    hidden = (steps >= random.integers(3, 13, (96, 1, 1))) * np.float32(-1e9)
-    samples = {"inputs": _samples(96), "mask": hidden}
+    inputs = keras.Input(_STEPS, name="inputs")
+    mask = keras.Input((1, 12) if kind == "row" else (12,), name="mask")
+    scores = ops.matmul(layers.Dense(8)(inputs), ops.transpose(inputs, [0, 2, 1])) / 4.0
+    scores = {
+        "row": lambda: scores + mask,
+        "steps": lambda: scores + mask[:, None],
+        "less": lambda: scores - layers.Reshape((1, 12))(mask),
+    }[kind]()
+    model = keras.Model([inputs, mask], layers.Dense(4)(ops.matmul(ops.softmax(scores), inputs)))
+    hidden = np.arange(12) >= np.random.default_rng(0).integers(3, 13, (96, 1))
+    hidden = hidden * np.float32(1e9 if kind == "less" else -1e9)
+    return model, {"inputs": _samples(96), "mask": hidden[:, None] if kind == "row" else hidden}
+
+
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
+@pytest.mark.parametrize("kind", ["row", "steps"])
+def test_integers_take_a_mask_that_is_an_input(kind, format, tmp_path, worker) -> None:
+    """A mask of 0 and -1e9 that is fed left one level to the scores it was added to."""
+    model, samples = _fed_mask(kind)
     data = (samples, model.predict(samples, verbose=0))
-    result = export(model, tmp_path / "out", ("onnx",), ("int8",), data, worker=worker)
-    assert result.passed, (result.skipped, result.failed)
-    [artifact] = result.artifacts
-    assert artifact.verified.outputs[0].error < 0.1
+    precisions = {"tflite": ("int8", "int16x8"), "onnx": ("int8",)}[format]
+    result = export(model, tmp_path / "out", (format,), precisions, data, worker=worker)
+    assert len(result.artifacts) == len(precisions), (result.skipped, result.failed)
+    assert all(a.verified.outputs[0].error < 0.1 for a in result.artifacts)
+
+
+@pytest.mark.parametrize(("kind", "limits"), [("steps", (-20, np.inf)), ("less", (-np.inf, 20))])
+def test_limits_of_a_mask_that_is_an_input(kind: str, limits, tmp_path) -> None:
+    model, _ = _fed_mask(kind)
+    graph = trace_model(model, tmp_path / "graph", words="int8")
+    assert graph.limits == {"mask": limits}
+    assert trace_model(model, tmp_path / "floats").limits == {}
 
 
 @pytest.mark.parametrize("turned", [False, True])

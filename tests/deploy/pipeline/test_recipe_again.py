@@ -43,6 +43,7 @@ _FORMS: dict[str, st.SearchStrategy[Any]] = {
     "target_latency": st.sampled_from([0.5, 2, "0.8ms", "1.5 ms"]),
     "lr_points": st.sampled_from(["5=1e-3,10=1e-4", ((1, 0.5),), ()]),
     "class_weights": st.sampled_from(["none", "balanced", {0: 1, "cat": 2.5}, "0=1,3=2.5"]),
+    "positive_weights": st.sampled_from(["none", 2.5, (1, 2.5), {"cat": 2.5}]),
     "scale": st.sampled_from(["1/255", 0.5]),
     "mean": st.sampled_from(["0.5,0.5", 0.25, None]),
     "std": st.sampled_from(["0.5,1/3", None]),

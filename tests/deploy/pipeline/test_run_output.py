@@ -100,7 +100,7 @@ def test_checkpoints_and_what_a_kill_left_are_a_runs_own(tmp_path: Path) -> None
     state = RunFolder(run).state("01-prune")
     state.mkdir()
     (state / "epoch.keras").write_text("half")
-    (run / ".run.0123abcd.json").write_text("{")
+    (run / ".run.edgepress-0123abcd.json").write_text("{")
     check_run_output(run, force=True)
 
 

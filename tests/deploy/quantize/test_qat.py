@@ -176,6 +176,16 @@ def test_training_is_part_of_an_export(tmp_path, worker):
     assert files["tflite", "int8"].inputs[0].dtype == "int8"
 
 
+def test_int8_files_that_the_training_is_not_for_are_named(tmp_path, worker, monkeypatch):
+    name = "edgepress.deploy.exporting.export.trained_for_int8"
+    monkeypatch.setattr(name, lambda model, *_: (model, ()))
+    model = network()
+    formats, options = ("tflite", "onnx"), {"qat_epochs": 1, "worker": worker}
+    result = export(model, tmp_path / "out", formats, ("int8",), data(model), **options)
+    (note,) = [note for note in result.notes if "--qat-epochs trains for c and tflite" in note]
+    assert note.startswith("model_int8.onnx")
+
+
 def test_training_for_nothing_is_refused(tmp_path):
     model = network()
     with pytest.raises(InputError, match="--qat-epochs has no effect"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.data.readers.class_folders import FileKind
 from edgepress.compress.data.readers.images.reading import Reading, tensor_of
 from edgepress.compress.errors import InputError
 
@@ -19,14 +20,9 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
 Array = NDArray[Any]
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-SPLIT_FOLDERS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val",
-    "validation": "val", "test": "test", "testing": "test",
-}  # fmt: skip
+IMAGES = FileKind("images", (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"))
 
 
 @dataclass(frozen=True)
@@ -86,53 +82,10 @@ class ImageSource:
         )
 
 
-def images_below(folder: Path) -> list[Path]:
-    """The image files of a folder and of the folders in it, as Keras reads them; none hidden."""
-    found = (
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_ENDINGS
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    return sorted(found)
-
-
-def folder_splits(folder: Path) -> dict[str, Path]:
-    """Folders by split: those named train, val and test, or "all" for a folder without them."""
-    children = {p.name.lower(): p for p in folder.iterdir() if p.is_dir()}
-    splits = {SPLIT_FOLDERS[n]: p for n, p in sorted(children.items()) if n in SPLIT_FOLDERS}
-    return splits or {"all": folder}
-
-
-def class_folder_source(
-    folder: Path,
-    inside: Mapping[str, Sequence[Path]],
-    classes: tuple[str, ...],
-    input_name: str,
-    reading: Reading,
-) -> ImageSource:
-    """The images of a folder of class folders.
-
-    Args:
-        folder: The folder.
-        inside: The images of each class folder, by its name.
-        classes: Names of the classes in the order of their numbers.
-        input_name: The model's input.
-        reading: How images are read.
-
-    Raises:
-        InputError: There are none.
-    """
-    paths: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        images = inside.get(name, ())
-        paths += map(str, images)
-        labels += [label] * len(images)
-    if not paths:
-        raise InputError(f"'{folder}' holds no images")
-    return ImageSource(input_name, tuple(paths), tuple(labels), reading)
+def takes_images(model: Any) -> bool:
+    """Whether a model has one input, of images."""
+    tensor = model.inputs[0]
+    return len(model.inputs) == 1 and len(tensor.shape) == 4 and tensor.shape[-1] in (1, 3, 4)
 
 
 def image_input(model: keras.Model, folder: Path) -> keras.KerasTensor:
@@ -141,18 +94,17 @@ def image_input(model: keras.Model, folder: Path) -> keras.KerasTensor:
     Raises:
         InputError: It takes none, or something else beside them.
     """
-    tensor = model.inputs[0]
-    if len(model.inputs) != 1 or len(tensor.shape) != 4 or tensor.shape[-1] not in (1, 3, 4):
+    if not takes_images(model):
         shapes = ", ".join(str(tuple(t.shape[1:])) for t in model.inputs)
         raise InputError(
             f"'{folder}' is a folder of images, the model takes {shapes}",
             "image folders are for models with one input of (height, width, 1, 3 or 4 channels)",
         )
-    return tensor
+    return model.inputs[0]
 
 
 def size_read(
-    shape: Sequence[int | None], resize: tuple[int, int] | None, folder: Path
+    shape: Sequence[int | None], resize: tuple[int, int] | None, where: Path | str
 ) -> tuple[int, int]:
     """(height, width) that images are read at: the one asked for, else the model's.
 
@@ -164,6 +116,6 @@ def size_read(
     if shape[1] is not None and shape[2] is not None:
         return shape[1], shape[2]
     raise InputError(
-        f"'{folder}': the model takes images of any size, so give one with --resize",
+        f"'{where}': the model takes images of any size, so give one with --resize",
         "pass --resize HxW",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,13 @@ _END_OF_JPEG, _BEHIND = b"\xff\xd9", 1024
 # So much is decoded before any work: some ten seconds. What lies behind it is looked at alone.
 _MOST_DECODED_BYTES = 256_000_000
 _AT_ONCE = 4
+# Modes in which a PNG file's values are its pixels.
+_PLAIN = ("L", "RGB", "RGBA")
 _IN_COLOUR = ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")
+
+
+Plain = tuple[str, int, int] | tuple[()]
+_NOT_PLAIN: Plain = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class ImageFacts:
         frames: How many images the file holds.
         low: The lowest value of one that is deeper than 8 bits.
         high: The highest value likewise.
+        plain: Mode, width and height of a PNG file that every decoder reads alike; empty for
+            others.
     """
 
     depth: Depth = "8-bit"
@@ -51,6 +59,7 @@ class ImageFacts:
     frames: int = 1
     low: float = 0.0
     high: float = 0.0
+    plain: Plain = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class Survey:
         colour: How many are in colour, and the first of them.
         transparent: Likewise of those with transparent pixels.
         frames: Likewise of those that hold several images.
+        plain: What `ImageFacts.plain` is; empty where one has none, or some weren't decoded.
     """
 
     count: int
@@ -74,6 +84,7 @@ class Survey:
     colour: tuple[int, str]
     transparent: tuple[int, str]
     frames: tuple[int, str]
+    plain: frozenset[tuple[str, int, int]] = frozenset()
 
     @property
     def deep(self) -> bool:
@@ -107,7 +118,10 @@ def check_images(paths: Sequence[str], most_bytes: int = _MOST_DECODED_BYTES) ->
         warnings.simplefilter("ignore", DecompressionBombWarning)
         found = list(pool.map(_facts, paths, decoded))
     refuse_unreadable(paths, found)
-    return _joined(paths, [facts for facts in found if isinstance(facts, ImageFacts)])
+    facts = [one for one in found if isinstance(one, ImageFacts)]
+    plain = {one.plain for one in facts} if all(decoded) else set()
+    alike = frozenset(one for one in plain if one) if () not in plain else frozenset()
+    return replace(_joined(paths, facts), plain=alike)
 
 
 def refuse_unreadable(paths: Sequence[str], found: Sequence[object]) -> None:
@@ -160,18 +174,26 @@ def _facts(path: str, decoded: bool) -> ImageFacts | str:
             frames, alpha = getattr(image, "n_frames", 1), has_alpha(image)
             if depth != "8-bit":
                 return _deep_facts(path, depth, colour, frames)
-            transparent = False
+            transparent, plain = False, _NOT_PLAIN
             if image.format == "PNG" and not decoded:
                 image.verify()
             elif image.format != "JPEG" or decoded or not _ends(path):
                 image.draft("L", (1, 1))  # JPEG files are decoded at an eighth of their size
                 image.load()
                 transparent = alpha and _sees_through(image)
+                plain = _plain(image)
     except InputError as error:
         return f"{error.message}: {error.hint}"
     except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, ValueError, …
         return fault_of(error, path)
-    return ImageFacts(depth, colour, transparent, frames)
+    return ImageFacts(depth, colour, transparent, frames, plain=plain)
+
+
+def _plain(image: Image) -> Plain:
+    """Mode, width and height of a decoded PNG file without palette or orientation."""
+    if image.format != "PNG" or image.mode not in _PLAIN or image.getexif():
+        return _NOT_PLAIN
+    return image.mode, image.width, image.height
 
 
 def _deep_facts(path: str, depth: Depth, colour: bool, frames: int) -> ImageFacts | str:

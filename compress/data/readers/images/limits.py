@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from edgepress.compress.errors import InputError
 
@@ -14,11 +14,11 @@ _MOST_PIXELS = 1024**3 // 4 // 3
 
 
 @contextmanager
-def open_image(path: str | Path) -> Iterator[Any]:
+def open_image(path: str | Path | IO[bytes]) -> Iterator[Any]:
     """An image file, open but not decoded, whose pixels are few enough to be.
 
     Args:
-        path: The file.
+        path: The file, or what stands for it.
 
     Yields:
         The `PIL.Image.Image`.

@@ -25,6 +25,8 @@ Colour = tuple[int, int, int]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 # More colours than this in one file, and it is a picture.
 _MOST_COLOURS = 64
+# Pictures have more levels of grey than this.
+_MOST_LEVELS = 8
 # Files by which pictures are known; masks are looked at to the last one.
 _FIRST = 32
 # Of a mask that a lossy format has blurred, so few pixels lie between dark and bright.
@@ -81,6 +83,7 @@ class MaskReading:
         threshold: From which number on it is class 1, where a lossy format has blurred them.
         by_colour: Whether palettes of black and white are read as these, not by their numbers.
         wide: Whether there are numbers above 255.
+        void: The number of pixels without a class, which they keep; None where there is none.
     """
 
     size_px: tuple[int, int]
@@ -89,6 +92,7 @@ class MaskReading:
     threshold: int = 0
     by_colour: bool = False
     wide: bool = False
+    void: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -113,7 +117,8 @@ class MaskReading:
         if self.threshold:
             found = (found >= self.threshold).astype(self.dtype)
         elif self.white != 1:
-            found = (found == self.white).astype(self.dtype)
+            white = (found == self.white).astype(self.dtype)
+            found = white if self.void is None else np.where(found == self.void, self.void, white)
         if found.shape != self.size_px:
             image = Image.fromarray(found.astype(np.int32))
             found = np.asarray(image.resize(self.size_px[::-1], Image.Resampling.NEAREST))
@@ -121,7 +126,7 @@ class MaskReading:
 
 
 def mask_reading(
-    paths: Sequence[str], output: Output, size_px: tuple[int, int]
+    paths: Sequence[str], output: Output, size_px: tuple[int, int], void: int | None = None
 ) -> tuple[MaskReading | None, tuple[int, ...], list[str]]:
     """How target images are read as class numbers, if they are masks.
 
@@ -131,6 +136,7 @@ def mask_reading(
         paths: The target images.
         output: What they are targets of.
         size_px: (height, width) that they are read at.
+        void: The number that marks pixels without a class; None where no such is known.
 
     Returns:
         The reading, None for pictures; files that together hold every class number; remarks.
@@ -139,15 +145,19 @@ def mask_reading(
         InputError: A file can't be read, or holds what the output has no class for.
     """
     some = _survey(paths[:_FIRST])
-    if _decided(paths, some, output, size_px)[0] is None:
+    if void is None and _decided(paths, some, output, size_px, void)[0] is None:
         return None, (), []
     found = some + _survey(paths[_FIRST:])
-    reading, notes = _decided(paths, found, output, size_px)
+    reading, notes = _decided(paths, found, output, size_px, void)
     return reading, _showing(found), notes
 
 
 def _decided(
-    paths: Sequence[str], found: Sequence[Pixels], output: Output, size_px: tuple[int, int]
+    paths: Sequence[str],
+    found: Sequence[Pixels],
+    output: Output,
+    size_px: tuple[int, int],
+    void: int | None,
 ) -> tuple[MaskReading | None, list[str]]:
     told = zip(paths, found, strict=False)
     without = [(path, pixels.instead) for path, pixels in told if pixels.values is None]
@@ -161,56 +171,75 @@ def _decided(
         return None, []
     by_colour = _black_and_white(found)
     values = np.unique(np.concatenate([_values(pixels, by_colour) for pixels in found]))
-    if output.of_values and not any(pixels.palette for pixels in found):
+    values = values[values != void]
+    if output.of_values and void is None and not any(pixels.palette for pixels in found):
         return None, []
     if output.channels <= 2:
-        reading, notes = _two_classes(found, values, size_px, by_colour, output.channels == 2)
+        reading, notes = _two_classes(found, values, size_px, by_colour, output.channels == 2, void)
         if reading is not None:
             return reading, notes
     if output.channels == 1:
-        _refuse_many(found, values, output)
+        _refuse_many(found, values, output, void)
         return None, []
-    return _classes(paths, found, values, output, size_px)
+    return _classes(paths, found, values, output, size_px, void)
 
 
 def _two_classes(
-    found: Sequence[Pixels], values: Array, size_px: tuple[int, int], by_colour: bool, flat: bool
+    found: Sequence[Pixels],
+    values: Array,
+    size_px: tuple[int, int],
+    by_colour: bool,
+    flat: bool,
+    void: int | None,
 ) -> tuple[MaskReading | None, list[str]]:
     """How masks of two classes are read, None if they are none: class 1 is what is not 0."""
-    high = int(values.max())
+    if void is not None and len(values) == 1:
+        raise InputError(
+            f"masks hold {values[0]} and {void} alone, and without {void} one class is left",
+            f"leave ignore_label out if {void} is a class",
+        )
+    high, wide = int(values.max(initial=0)), max(values.max(initial=0), void or 0) > VOID
     if set(values) <= {0, 1, VOID} and (1 in values or VOID not in values):
-        return MaskReading(size_px, flat, by_colour=by_colour), []
+        return MaskReading(size_px, flat, by_colour=by_colour, wide=wide, void=void), []
     if len(values) == 1 or (len(values) == 2 and values[0] == 0):
         note = f"masks of 0 and {high} are read as classes 0 and 1"
-        return MaskReading(size_px, flat, high, 0, by_colour, high > VOID), [note]
+        return MaskReading(size_px, flat, high, 0, by_colour, wide, void), [note]
     blurred = all(p.lossy and p.between < _MOST_BETWEEN for p in found) and high <= VOID
-    if blurred and values[0] < _DARK and high > _BRIGHT:
+    if void is None and blurred and values[0] < _DARK and high > _BRIGHT:
         note = "masks are blurred by a lossy format: values from 128 on are read as class 1"
         return MaskReading(size_px, flat, threshold=128, by_colour=by_colour), [note]
     return None, []
 
 
-def _refuse_many(found: Sequence[Pixels], values: Array, output: Output) -> None:
-    """Refuse class numbers for one channel, which palettes say that they are."""
-    if any(pixels.palette for pixels in found):
+def _refuse_many(found: Sequence[Pixels], values: Array, output: Output, void: int | None) -> None:
+    """Refuse class numbers for one channel, which palettes, a void label or their number show."""
+    if void is not None or any(pixels.palette for pixels in found):
         raise InputError(
             f"masks hold class numbers up to {values.max()}, output '{output.name}' has one"
             " channel",
             "a model with an output for each class is needed",
         )
+    if 1 < len(values) <= _MOST_LEVELS and not any(p.lossy for p in found):
+        told = ", ".join(map(str, values))
+        raise InputError(
+            f"target images hold {told} alone, which are no two classes for the one channel of"
+            f" output '{output.name}'",
+            "save masks as 0 and one more number; --ignore-label N if one of them marks pixels"
+            " without a class, --loss mse if they are pictures",
+        )
 
 
 def _classes(
     paths: Sequence[str], found: Sequence[Pixels], values: Array, output: Output,
-    size_px: tuple[int, int],
+    size_px: tuple[int, int], void: int | None,
 ) -> tuple[MaskReading | None, list[str]]:  # fmt: skip
     """How masks of an output with a channel for each class are read."""
-    wide = bool(values.max() > VOID)
+    wide = bool(max(values.max(initial=0), void or 0) > VOID)
     beyond = [v for v in values if v >= output.channels and v != VOID]
     if not beyond:
         _check_palettes(paths, found)
-        return MaskReading(size_px, flat=True, wide=wide), []
-    if not output.of_classes:
+        return MaskReading(size_px, flat=True, wide=wide, void=void), []
+    if not output.of_classes and void is None:
         return None, []
     told = zip(paths, found, strict=False)
     first = next(p for p, pixels in told if beyond[0] in _values(pixels, by_colour=False))
@@ -245,6 +274,8 @@ def _pixels(path: str) -> Pixels:
     with open_image(path) as image:
         if depth_of(image) == "float":
             return Pixels(None, many=True, instead="floats")
+        if "A" in image.getbands() and len(set(image.getchannel("A").getextrema())) > 1:
+            return Pixels(None, instead="transparent pixels beside others")
         lossy = image.format in ("JPEG", "WEBP")
         if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr") and not _is_grey(image):
             return Pixels(None, many=image.convert("RGB").getcolors(_MOST_COLOURS) is None)

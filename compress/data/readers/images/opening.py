@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepress.compress.data.readers.images.class_folders import (
+from edgepress.compress.data.readers.class_folders import (
     class_names,
     empty_classes,
-    images_by_folder,
+    files_by_folder,
+    folder_splits,
+    labelled_files,
+    shown_names,
     subfolders,
 )
 from edgepress.compress.data.readers.images.folders import (
+    IMAGES,
     ImageSource,
-    class_folder_source,
-    folder_splits,
     image_input,
     size_read,
 )
 from edgepress.compress.data.readers.images.image_files import check_images
 from edgepress.compress.data.readers.images.pairs import are_pairs, pair_sources
 from edgepress.compress.data.readers.images.reading import ImageReading
-from edgepress.compress.data.readers.images.uniform import are_deep, remarks
+from edgepress.compress.data.readers.images.uniform import are_deep, is_plain, remarks
 from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def open_images(path: Path, model: keras.Model, spec: DataSpec) -> ImageFolder:
     if are_pairs(splits):
         pairs, told = pair_sources(splits, model, spec)
         return ImageFolder(pairs, (), tuple(told))
-    folders = {folder: images_by_folder(folder) for folder in splits.values()}
-    names, notes = class_names(path, folders, model, spec.classes)
+    folders = {folder: files_by_folder(folder, IMAGES) for folder in splits.values()}
+    names, notes = class_names(path, folders, model, IMAGES, spec.classes)
     tensor = image_input(model, path)
     size_px = size_read(tensor.shape, spec.resize, path)
     survey = check_images(
@@ -73,20 +74,22 @@ def open_images(path: Path, model: keras.Model, spec: DataSpec) -> ImageFolder:
             for image in inside.get(name, ())
         ]
     )
-    reading = ImageReading(size_px, tensor.shape[-1], are_deep(survey, spec))
+    channels = tensor.shape[-1]
+    deep, plain = are_deep(survey, spec), is_plain(survey, size_px, channels)
+    reading = ImageReading(size_px, channels, deep, plain)
     sources = {
-        split: class_folder_source(folder, folders[folder], names, tensor.name, reading)
+        split: ImageSource(
+            tensor.name, *labelled_files(folder, folders[folder], names, IMAGES), reading
+        )
         for split, folder in splits.items()
     }
-    # Names of folders may not be UTF-8; what is written of them is.
-    told = [os.fsencode(name).decode("utf-8", "replace") for name in names]
     return ImageFolder(
         sources,
-        tuple(told),
+        shown_names(names),
         (
             *notes,
-            *subfolders(folders),
-            *empty_classes(folders),
+            *subfolders(folders, IMAGES),
+            *empty_classes(folders, IMAGES),
             *remarks(survey, spec, tensor.shape[-1]),
         ),
     )

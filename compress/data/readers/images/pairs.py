@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data.inferring.asked import Asked, by_output
 from edgepress.compress.data.inferring.output_range import reach_of
+from edgepress.compress.data.inferring.void_labels import whole_label
+from edgepress.compress.data.readers.class_folders import files_below
 from edgepress.compress.data.readers.images.folders import (
+    IMAGES,
     ImageSource,
     image_input,
-    images_below,
     size_read,
 )
 from edgepress.compress.data.readers.images.image_files import check_images
@@ -27,7 +29,6 @@ from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
     import keras
-
 
 # Channels that pictures have.
 _PICTURES = (1, 3, 4)
@@ -76,7 +77,11 @@ def pair_sources(
     reading = ImageReading(size_px, tensor.shape[-1], are_deep(survey, spec))
     notes = remarks(survey, spec, tensor.shape[-1], "inputs")
     answered = _size_answered(model, (*size_px, tensor.shape[-1]))
-    masks, showing, told = mask_reading(targets, output, answered)
+    ignored = by_output(spec.ignore_label, "ignore_label")
+    void = ignored.get(output.name) if isinstance(ignored, Mapping) else ignored
+    masks, showing, told = mask_reading(
+        targets, output, answered, None if void is None else whole_label(void)
+    )
     answering: Any = masks
     if masks is None:
         looked = check_images(targets)
@@ -99,7 +104,10 @@ def pair_sources(
 def _pairs(split: str, folder: Path) -> list[_Pair]:
     """The pairs of a split, by the names of the images, subfolders included."""
     sides = [
-        {p.relative_to(folder / side).with_suffix(""): p for p in images_below(folder / side)}
+        {
+            p.relative_to(folder / side).with_suffix(""): p
+            for p in files_below(folder / side, IMAGES)
+        }
         for side in ("inputs", "targets")
     ]
     lonely = sorted(str(sides[0][name]) for name in sides[0].keys() - sides[1].keys())

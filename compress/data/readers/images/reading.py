@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from edgepress.compress.data.readers.images.pixels import deep_values, with_chan
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
 
 Array = NDArray[Any]
 
@@ -49,11 +48,14 @@ class ImageReading:
         size_px: (height, width).
         channels: 1, 3 or 4.
         deep: Whether values are read as they are stored, as float32; else they are those of 8 bits.
+        plain: Whether all files are PNG files of this size and these channels, which TensorFlow
+            decodes to the same values without a call of Python for each.
     """
 
     size_px: tuple[int, int]
     channels: int
     deep: bool = False
+    plain: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,9 +74,10 @@ class ImageReading:
             InputError: The file is no readable image.
         """
         with decoding(path):
-            return self._deep(path) if self.deep else self._eight_bits(path)
+            return self._deep(path) if self.deep else self.eight_bits(path)
 
-    def _eight_bits(self, path: str) -> Array:
+    def eight_bits(self, path: str | IO[bytes]) -> Array:
+        """(height, width, channels) values of 8 bits of a file, or of what stands for one."""
         from PIL import Image, ImageOps
 
         with open_image(path) as file:
@@ -99,6 +102,9 @@ def tensor_of(path: tf.Tensor, reading: Reading) -> tf.Tensor:
     """The values of a file, as a tensor, of its path as one."""
     import tensorflow as tf
 
+    if isinstance(reading, ImageReading) and reading.plain:
+        content = tf.io.read_file(path)
+        return tf.ensure_shape(tf.io.decode_png(content, reading.channels), reading.shape)
     values = tf.numpy_function(
         lambda p: reading.read(os.fsdecode(p)), [path], reading.dtype, stateful=False
     )

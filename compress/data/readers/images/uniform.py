@@ -7,6 +7,8 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec
 
 _EIGHT_BITS = 255
+# Modes of images whose values, or copies of them, are those of so many channels.
+_SAME_VALUES = {1: ("L",), 3: ("L", "RGB", "RGBA"), 4: ("RGBA",)}
 # Depths of cameras and of files: what their full scale may be.
 _BITS = (8, 10, 12, 14, 16)
 
@@ -39,6 +41,20 @@ def are_deep(survey: Survey, spec: DataSpec) -> bool:
             "use --scale, --mean and --std",
         )
     return True
+
+
+def is_plain(survey: Survey, size_px: tuple[int, int], channels: int) -> bool:
+    """Whether any decoder of PNG files gives the values that are read: nothing is converted.
+
+    Args:
+        survey: What the files hold.
+        size_px: (height, width) that they are read at.
+        channels: Channels that are read.
+    """
+    modes = _SAME_VALUES[channels]
+    return bool(survey.plain) and all(
+        mode in modes and (height, width) == size_px for mode, width, height in survey.plain
+    )
 
 
 def full_scale(high: float) -> int:

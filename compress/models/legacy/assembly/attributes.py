@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import Tensor
 
-
 # Keras 1 names → Keras 3 names.
 _INITIALIZERS = {
     "normal": "random_normal",

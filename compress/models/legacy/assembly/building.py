@@ -33,7 +33,6 @@ from edgepress.compress.models.unknown_names import UnknownName
 if TYPE_CHECKING:
     import keras
 
-
 Config = dict[str, Any]
 _MODELS = ("Functional", "Model", "Network", "Sequential", "Graph", "Container")
 _OPERATIONS = (

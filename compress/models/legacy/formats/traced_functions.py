@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tensorflow.core.framework.function_pb2 import FunctionDef
     from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _PASSED_ON = ("Identity", "ReadVariableOp", "StopGradient", "PreventGradient", "Snapshot")
 _SMALL = 64

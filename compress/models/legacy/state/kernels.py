@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.models.legacy.assembly.building import Member
 
-
 _LEAVES = {
     "depthwise_kernel": "kernel",
     "W": "kernel",

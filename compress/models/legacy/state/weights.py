@@ -17,7 +17,6 @@ from edgepress.compress.models.legacy.wiring.rewired_graph import Rewired
 if TYPE_CHECKING:
     import keras
 
-
 Give = Callable[[Any, Tensor], None]
 
 

@@ -18,7 +18,6 @@ from edgepress.compress.models.legacy.tf_ops import shapes as shapes
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 # Functions whose first argument is a list even when it holds one tensor.
 TAKE_LISTS = frozenset({"concat", "stack", "add_n", "parallel_stack", "concatenate"})
 

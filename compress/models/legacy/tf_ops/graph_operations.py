@@ -17,7 +17,6 @@ from edgepress.compress.models.legacy.tf_ops import shapes as shapes
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 _DTYPES = {
     "DT_FLOAT": "float32",
     "DT_DOUBLE": "float64",

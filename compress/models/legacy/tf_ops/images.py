@@ -14,7 +14,6 @@ from edgepress.compress.models.legacy.tf_ops.shapes import inner_sizes
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 _GRAY = (0.2989, 0.587, 0.114)
 
 

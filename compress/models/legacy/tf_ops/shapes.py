@@ -18,7 +18,6 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Tensor
 
-
 _COMPUTED = "computed"
 
 

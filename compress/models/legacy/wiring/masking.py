@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-
 _MERGES = ("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract")
 
 

@@ -12,7 +12,6 @@ from edgepress.compress.models.legacy.wiring.masking import mask_of
 if TYPE_CHECKING:
     import keras
 
-
 _CONSTANT = "_CONSTANT_VALUE"
 _NOTHING = object()
 

@@ -9,18 +9,25 @@ import click
 
 from edgepress.benchmarks.gate.tolerances import Tolerances
 from edgepress.compress.errors import CheckFailed, DeviceError, InputError
-from edgepress.compress.kernel.files import atomic_output, check_output, write_json
+from edgepress.compress.kernel.files import (
+    atomic_output,
+    check_distinct,
+    check_rewritten,
+    write_json,
+)
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
     benchmark_options,
+    checked_output,
     common_options,
     data_options,
     data_spec,
     given,
     keyword_values,
     output_options,
+    read_by,
     spec_from,
     spec_options,
 )
@@ -30,6 +37,12 @@ from edgepress.deploy.specs.benchmark import BenchmarkSpec
 
 if TYPE_CHECKING:
     from edgepress.benchmarks.gate.comparison import GateResult
+
+# Options that name a file for another program, what it is, and how such a file begins.
+_FOR_SERVERS = (
+    ("junit", "JUnit XML of a benchmark", rb"<\?xml [^>]*>\s*<testsuite name=.edgepress"),
+    ("github", "list for the GitHub benchmark action", rb"\[\s*(\]|{\s*.name.:)"),
+)
 
 
 @click.command(cls=SectionedCommand)
@@ -145,10 +158,11 @@ def _check_pairs(values: Values) -> None:
 def _check_outputs(values: Values) -> None:
     """Refuse, before anything is measured, what can't be written."""
     if values["output"]:
-        check_output(values["output"], values["force"])
-    for option in ("junit", "github"):
+        checked_output(values)
+    for option, what, begins in _FOR_SERVERS:
         if values[option]:
-            check_output(values[option], force=True)
+            check_rewritten(values[option], what, begins, read_by(values))
+    check_distinct(*(values[name] for name in ("output", "junit", "github", "history")))
     if values["history"]:
         from edgepress.benchmarks.history import check_history
 
@@ -179,7 +193,7 @@ def _dataset(values: Values) -> Any:
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data
     from edgepress.deploy.sources.opening import open_source
+    from edgepress.deploy.sources.source import files_data
 
-    return open_data(
-        data, open_source(values["model"] or values["artifacts"][0]).model, values["seed"]
-    )
+    source = open_source(values["model"] or values["artifacts"][0])
+    return files_data(source, open_data(data, source.model, values["seed"]))

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     "--layers", is_flag=True, help="Compare layer by layer and name the first that differs."
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Plot of --layers, a .png file.")
+@click.option("--force", is_flag=True, help="Replace an existing plot.")
 @table_options(_FIGURES, _OUTPUTS, _LAYERS, OUTPUTS)
 @common_options
 @keyword_values
@@ -64,8 +65,10 @@ def command(values: Values) -> None:
         raise InputError(f"artifact '{artifact}' does not exist")
     if values["plot"] and not values["layers"]:
         raise InputError("--plot draws the layers", "pass --layers")
+    if values["force"] and not values["plot"]:
+        raise click.UsageError("--force needs --plot")
     if values["plot"]:
-        check_picture(values["plot"], force=True)
+        check_picture(values["plot"], values)
     load_frameworks(values["verbose"])
     from edgepress.deploy.verification.verifying import verify
 

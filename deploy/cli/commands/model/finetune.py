@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from edgepress.compress.errors import CheckFailed
-from edgepress.compress.kernel.files import check_output
+from edgepress.compress.kernel.files import check_distinct, check_output
 from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.specs.recipe import FinetuneSpec
 from edgepress.deploy.cli import display
@@ -54,8 +54,10 @@ def command(values: Values) -> None:
     spec = spec_from(FinetuneSpec, given(values, FinetuneSpec))
     data = data_spec(values)
     output = checked_model_output(values)
-    for beside in (output.with_suffix(".json"), output.with_suffix(".png")):
-        check_output(beside, values["force"], inputs=read_by(values))
+    beside = (output.with_suffix(".json"), output.with_suffix(".png"))
+    for path in beside:
+        check_output(path, values["force"], inputs=read_by(values))
+    check_distinct(output, *beside, spec.log_csv, spec.log_tensorboard)
     supervise(replace(going_on(output), again=spec.distribute != "multi-worker"))
     load_frameworks(values["verbose"], _joining(spec))
     from edgepress.benchmarks.number_format import counted

@@ -43,7 +43,7 @@ def command(values: Values) -> None:
     """Find a learning rate for MODEL: train with a rising learning rate and watch the loss."""
     data, output = data_spec(values), values["output"]
     if output is not None:
-        check_picture(output, values["force"])
+        check_picture(output, values)
     supervise()
     load_frameworks(values["verbose"])
     from edgepress.compress.training.lr_range import draw_range, lr_find

@@ -10,6 +10,7 @@ import click
 
 from edgepress.compress.errors import CheckFailed
 from edgepress.compress.kernel.context import Context
+from edgepress.compress.kernel.files import check_distinct
 from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.pruning_result import PruneResult, Removed
@@ -86,6 +87,7 @@ def command(values: Values) -> None:
     if values["output"] is None:
         raise click.UsageError("Missing option '-o' / '--output'")
     output = checked_model_output(values)
+    check_distinct(output, spec.recover.log_csv, spec.recover.log_tensorboard)
     supervise(going_on(output))
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data, save

@@ -50,7 +50,7 @@ def command(values: Values) -> None:
     """Measure how much the metric of MODEL falls when each channel group alone is pruned."""
     data, ratios, output = data_spec(values), _ratios(values["ratios"]), values["output"]
     if output is not None:
-        check_picture(output, values["force"])
+        check_picture(output, values)
     supervise()
     load_frameworks(values["verbose"])
     from edgepress.compress.structure.sensitivity import sensitivity

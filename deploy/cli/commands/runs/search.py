@@ -100,6 +100,8 @@ def command(values: Values) -> None:
                 progress=progress,
             )
     except (KeyboardInterrupt, Stopped):
+        if not (output / "study.journal").is_file():
+            raise Stopped("stopped; nothing was written") from None
         raise Stopped(
             f"stopped; what is finished stays in '{output}'",
             f"go on with: edgepress search --resume {output}",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepress.compress.data.readers.images.folders import IMAGE_ENDINGS, images_below
 from edgepress.compress.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,21 +16,101 @@ if TYPE_CHECKING:
 _HINT = "name all classes in the order of the model's outputs with --classes or in a classes.txt"
 
 
-# The images of each folder in a split's folder, by its name.
+SPLIT_FOLDERS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val",
+    "validation": "val", "test": "test", "testing": "test",
+}  # fmt: skip
+
+# The files of each folder in a split's folder, by its name.
 Inside = Mapping[str, Sequence[Path]]
 
 
-def images_by_folder(folder: Path) -> Inside:
-    """The images of each folder in a split's folder, by its name; hidden folders left out."""
+@dataclass(frozen=True)
+class FileKind:
+    """Files that class folders may hold.
+
+    Attributes:
+        name: What they are called, in the plural.
+        endings: What their names end in, in small letters.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+
+
+def files_below(folder: Path, kind: FileKind) -> list[Path]:
+    """The files of a kind in a folder and the folders in it, as Keras reads them; none hidden."""
+    found = (
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in kind.endings
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    return sorted(found)
+
+
+def kinds_below(folder: Path, kinds: Sequence[FileKind]) -> set[FileKind]:
+    """Which kinds of files a folder and the folders in it hold; hidden ones left out."""
+    missing, found = list(kinds), set[FileKind]()
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        endings = {Path(name).suffix.lower() for name in files if name[0] != "."}
+        here = [kind for kind in missing if not endings.isdisjoint(kind.endings)]
+        found.update(here)
+        missing = [kind for kind in missing if kind not in here]
+        if not missing:
+            break
+    return found
+
+
+def folder_splits(folder: Path) -> dict[str, Path]:
+    """Folders by split: those named train, val and test, or "all" for a folder without them."""
+    children = {p.name.lower(): p for p in folder.iterdir() if p.is_dir()}
+    splits = {SPLIT_FOLDERS[n]: p for n, p in sorted(children.items()) if n in SPLIT_FOLDERS}
+    return splits or {"all": folder}
+
+
+def files_by_folder(folder: Path, kind: FileKind) -> Inside:
+    """The files of each folder in a split's folder, by its name; hidden folders left out."""
     return {
-        p.name: images_below(p)
+        p.name: files_below(p, kind)
         for p in sorted(folder.iterdir())
         if p.is_dir() and not p.name.startswith((".", "__MACOSX"))
     }
 
 
+def labelled_files(
+    folder: Path, inside: Inside, classes: tuple[str, ...], kind: FileKind
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The files of a folder of class folders, and the class number of each.
+
+    Args:
+        folder: The folder.
+        inside: The files of each class folder, by its name.
+        classes: Names of the classes in the order of their numbers.
+        kind: What the files are.
+
+    Raises:
+        InputError: There are none.
+    """
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        files = inside.get(name, ())
+        paths += map(str, files)
+        labels += [label] * len(files)
+    if not paths:
+        raise InputError(f"'{folder}' holds no {kind.name}")
+    return tuple(paths), tuple(labels)
+
+
 def class_names(
-    root: Path, folders: Mapping[Path, Inside], model: keras.Model, given: tuple[str, ...] = ()
+    root: Path,
+    folders: Mapping[Path, Inside],
+    model: keras.Model,
+    kind: FileKind,
+    given: tuple[str, ...] = (),
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the classes in the order of their numbers.
 
@@ -41,6 +122,7 @@ def class_names(
         root: The data's folder.
         folders: The folder of each split, with what is inside.
         model: The Keras model, whose output says how many classes there are.
+        kind: What the files are.
         given: The names in order.
 
     Returns:
@@ -49,12 +131,12 @@ def class_names(
     Raises:
         InputError: There are no class folders, a name isn't known, or the order is in doubt.
     """
-    found = [{name for name, images in inside.items() if images} for inside in folders.values()]
+    found = [{name for name, files in inside.items() if files} for inside in folders.values()]
     here, first = set().union(*found), next(iter(folders))
     if not here:
-        endings = ", ".join(IMAGE_ENDINGS)
         raise InputError(
-            f"'{first}' holds no class folders with images", f"images end in {endings}"
+            f"'{first}' holds no class folders with {kind.name}",
+            f"{kind.name} end in {', '.join(kind.endings)}",
         )
     count, order = _classes_of(model), given or _listed(root)
     if order:
@@ -72,34 +154,35 @@ def class_names(
     return tuple(sorted(here)), ()
 
 
-def subfolders(folders: Mapping[Path, Inside]) -> list[str]:
-    """A note on images that lie in subfolders of the class folders: they are read, as by Keras."""
+def subfolders(folders: Mapping[Path, Inside], kind: FileKind) -> list[str]:
+    """A note on files that lie in subfolders of the class folders: they are read, as by Keras."""
     inside = [
-        (folder / name, images)
-        for folder, found in folders.items()
-        for name, images in found.items()
+        (folder / name, files) for folder, found in folders.items() for name, files in found.items()
     ]
-    below = [
-        (place, image) for place, images in inside for image in images if image.parent != place
-    ]
+    below = [(place, file) for place, files in inside for file in files if file.parent != place]
     if not below:
         return []
-    (place, first), total = min(below), sum(len(images) for _, images in inside)
+    (place, first), total = min(below), sum(len(files) for _, files in inside)
     name = first.relative_to(place.parent).parent
     return [
-        f"{len(below):,} of {total:,} images lie in subfolders of the class folders, such as"
-        f" '{name}': they are read as images of the class"
+        f"{len(below):,} of {total:,} {kind.name} lie in subfolders of the class folders, such as"
+        f" '{name}': they are read as {kind.name} of the class"
     ]
 
 
-def empty_classes(folders: Mapping[Path, Inside]) -> list[str]:
-    """A note for each folder without images among the class folders, for it is no class."""
+def empty_classes(folders: Mapping[Path, Inside], kind: FileKind) -> list[str]:
+    """A note for each folder without files among the class folders, for it is no class."""
     return [
-        f"'{folder / name}' holds no images, so it is no class"
+        f"'{folder / name}' holds no {kind.name}, so it is no class"
         for folder, found in folders.items()
-        for name, images in found.items()
-        if not images
+        for name, files in found.items()
+        if not files
     ]
+
+
+def shown_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names as they are written: those of folders may not be UTF-8."""
+    return tuple(os.fsencode(name).decode("utf-8", "replace") for name in names)
 
 
 def _classes_of(model: keras.Model) -> int | None:

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.errors import InputError
+
 Array = NDArray[Any]
+# So many draws of groups are compared.
+_DRAWS = 50
 
 
 def split_indices(size: int, share: float, labels: Array | None, seed: int) -> tuple[Array, Array]:
@@ -62,6 +66,62 @@ def split_with_copies(
             aside[group] = True
     chosen = aside[groups]
     return (np.flatnonzero(~chosen), np.flatnonzero(chosen)) if 0 < chosen.mean() < 1 else None
+
+
+def split_groups(
+    groups: Array, share: float, labels: Array | None, seed: int
+) -> tuple[Array, Array]:
+    """Divide samples so that no group is on both sides.
+
+    Of many draws of groups the one is taken that sets aside nearest to the share of every class.
+
+    Args:
+        groups: (size,) what each sample belongs to.
+        share: As for `split_indices`.
+        labels: As for `split_indices`.
+        seed: Draws which groups.
+
+    Raises:
+        InputError: There is one group.
+    """
+    from sklearn.model_selection import GroupShuffleSplit
+
+    if len(np.unique(groups)) < 2:
+        raise InputError(
+            f"all samples are of one group, '{groups[0]}', so no validation split can be set aside",
+            "give one of its own",
+        )
+    kinds = (
+        np.zeros(len(groups), np.int64)
+        if labels is None
+        else np.unique(labels, return_inverse=True)[1]
+    )
+    counts = np.bincount(kinds)
+    draws = GroupShuffleSplit(_DRAWS, test_size=share, random_state=seed)
+
+    def distance(drawn: tuple[Array, Array]) -> float:
+        aside = np.bincount(kinds[drawn[1]], minlength=len(counts)) / counts
+        return float(np.abs(aside - share).sum())
+
+    kept, aside = min(draws.split(kinds, groups=groups), key=distance)
+    return np.sort(kept), np.sort(aside)
+
+
+def without_shared_rows(kept: Array, aside: Array, rows: Array) -> Array:
+    """Those of the kept samples that hold no row of a sample that was set aside.
+
+    Args:
+        kept: Indices of samples.
+        aside: Indices of the samples set aside.
+        rows: (size, 2) first row, and the one behind the last, of each sample.
+    """
+    taken = np.zeros(int(rows.max()) + 1, np.int64)
+    np.add.at(taken, rows[aside, 0], 1)
+    np.add.at(taken, rows[aside, 1], -1)
+    before = np.concatenate([[0], np.cumsum(np.cumsum(taken) > 0)])
+    shared = before[rows[kept, 1]] > before[rows[kept, 0]]
+    found: Array = kept[~shared]
+    return found
 
 
 def _can_stratify(labels: Array, size: int, count: int) -> bool:

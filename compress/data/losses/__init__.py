@@ -1,0 +1,1 @@
+"""Losses of Keras by name, and how any loss is taken place by place."""

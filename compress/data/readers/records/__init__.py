@@ -1,0 +1,1 @@
+"""Records on disk: TFRecord files, and data sets that Hugging Face's `datasets` wrote."""

@@ -1,0 +1,1 @@
+"""Time series in tables: recordings, cut into windows."""

@@ -1,0 +1,1 @@
+"""The validation split that is drawn where the data has none."""

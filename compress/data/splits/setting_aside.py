@@ -1,0 +1,111 @@
+"""Setting samples aside so that what belongs together stays on one side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepress.compress.data.splits.drawing import (
+    split_groups,
+    split_indices,
+    split_with_copies,
+    without_shared_rows,
+)
+from edgepress.compress.errors import InputError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Division:
+    """Samples kept and set aside.
+
+    Attributes:
+        kept: Sorted indices of those that are trained on.
+        aside: Sorted indices of the validation split.
+        notes: What should be known of it, one line each.
+    """
+
+    kept: Array
+    aside: Array
+    notes: tuple[str, ...] = ()
+
+
+def check_groups(sources: Mapping[str, Any]) -> None:
+    """Refuse splits that share a group.
+
+    Raises:
+        InputError: Names the group.
+    """
+    seen: dict[str, str] = {}
+    for split in ("train", "val", "test"):
+        groups = getattr(sources.get(split), "groups", None)
+        for group in () if groups is None else np.unique(groups):
+            other = seen.setdefault(str(group), split)
+            if other != split:
+                raise InputError(
+                    f"group '{group}' is in the {other} split and in the {split} split",
+                    "move it to one of them",
+                )
+
+
+def set_aside(train: Any, digests: Sequence[bytes] | None, share: float, seed: int) -> Division:
+    """Draw a validation split from a training split.
+
+    Groups stay on one side, else equal samples do; windows that share rows with one that was set
+    aside are left out of the training.
+
+    Args:
+        train: The source.
+        digests: Of each sample, alike where samples are; or None.
+        share: Share that is set aside.
+        seed: Draws it.
+    """
+    labels = train.labels()
+    groups = getattr(train, "groups", None)
+    if groups is not None:
+        kept, aside = split_groups(groups, share, labels, seed)
+        return Division(kept, aside, _of_groups(groups, kept, aside, labels))
+    divided = digests and split_with_copies(digests, share, labels, seed)
+    kept, aside = divided or split_indices(train.size, share, labels, seed)
+    notes = []
+    if digests and divided:
+        copies = len(digests) - len(set(digests))
+        notes.append(f"{copies:,} samples are copies of others: equal ones are in the same split")
+    rows = getattr(train, "rows", None)
+    if rows is not None:
+        apart = without_shared_rows(kept, aside, rows)
+        if len(apart) < len(kept):
+            notes.append(
+                f"{len(kept) - len(apart):,} of {len(kept):,} training windows share rows with the"
+                " validation split and are left out; --group-by keeps recordings apart"
+            )
+        if not len(apart):
+            raise InputError(
+                "every training window shares rows with the validation split",
+                "name what rows belong to with --group-by, or take a longer --step",
+            )
+        kept = apart
+    return Division(kept, aside, tuple(notes))
+
+
+def _of_groups(groups: Array, kept: Array, aside: Array, labels: Array | None) -> tuple[str, ...]:
+    """What a division by groups gives."""
+    number, of = len(np.unique(groups[aside])), len(np.unique(groups))
+    notes = [
+        f"{number} of {of} groups ({len(aside):,} of {len(groups):,} samples) are the validation"
+        " split"
+    ]
+    if labels is not None:
+        for name, places in (("training", kept), ("validation", aside)):
+            missing = sorted(set(labels.tolist()) - set(labels[places].tolist()))
+            if missing:
+                notes.append(
+                    f"no group of the {name} split has class {', '.join(map(str, missing))}: each"
+                    " of its groups is needed on the other side; give splits of your own"
+                )
+    return tuple(notes)
