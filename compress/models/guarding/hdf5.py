@@ -30,6 +30,8 @@ WEIGHTS = "model.weights.h5"
 _RATIO = 1100
 # Below, a shape of which nothing is stored does no harm: HDF5 leaves out what was never written.
 _SMALL_BYTES = 2**20
+# Keras writes numbers of types that HDF5 lacks, as bfloat16, as opaque bytes.
+_NARROW_BYTES = 2
 _DEFLATE, _SHUFFLE, _CHECKSUM, _SZIP, _NBIT, _SCALEOFFSET, _LZF = 1, 2, 3, 4, 5, 6, 32000
 _PACKERS = frozenset({_DEFLATE, _SZIP, _NBIT, _SCALEOFFSET, _LZF})
 _FILTERS = _PACKERS | {_SHUFFLE, _CHECKSUM}
@@ -246,7 +248,9 @@ def _described(dataset: h5py.h5d.DatasetID, name: str, path: Path) -> _Dataset:
     if made.get_external_count():
         raise _refusal(path, name, "keeps its numbers in another file")
     kind = dataset.get_type()
-    if kind.get_class() in (h5t.VLEN, h5t.REFERENCE, h5t.OPAQUE) or kind.detect_class(h5t.VLEN):
+    narrow = kind.get_class() == h5t.OPAQUE and kind.get_size() <= _NARROW_BYTES
+    others = (h5t.VLEN, h5t.REFERENCE, h5t.OPAQUE)
+    if (kind.get_class() in others and not narrow) or kind.detect_class(h5t.VLEN):
         raise _refusal(path, name, "holds no plain numbers")
     declared = chunk = kind.get_size()
     for length in dataset.shape:

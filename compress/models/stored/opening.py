@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgepress.compress.models.guarding.archives import open_archive
 from edgepress.compress.models.guarding.hdf5 import WEIGHTS, open_weights
 from edgepress.compress.models.reading import check_file
 from edgepress.compress.models.stored.entries import variable_names
@@ -88,7 +89,7 @@ def _found(
         settings = _settings(path)
         if settings is None:
             return None
-        archive = opened.enter_context(zipfile.ZipFile(path))
+        archive = opened.enter_context(open_archive(path))
         return _opened(settings, opened.enter_context(open_weights(archive, path)), fits, path)
     except Exception:  # whatever is wrong with the file, loading it says
         return None
@@ -114,7 +115,7 @@ def _bytes(model: keras.Model, path: Path) -> int:
     """Size of a file that holds no state of an optimizer, with the model's settings as they are."""
     from keras.src.saving import saving_lib
 
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         before = sum(archive.getinfo(name).file_size for name in _TEXTS)
     now = sum(len(text.encode()) for text in saving_lib._serialize_model_as_json(model))
     return path.stat().st_size - before + now
@@ -161,7 +162,7 @@ def _settings(path: Path) -> str | None:
     check_file(path)
     if is_older(path):
         return None
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         members = archive.infolist()
         stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
         if {member.filename for member in members} != {*_TEXTS, WEIGHTS} or not stored:

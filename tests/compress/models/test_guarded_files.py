@@ -236,7 +236,7 @@ def test_a_pipe_or_device_is_not_read(ending: str, tmp_path: Path) -> None:
 
 
 def test_nothing_else_opens_such_files() -> None:
-    opening = re.compile(r"h5py\.(File|is_hdf5)|ZipFile\(|load_weights\(|models\.load_model\(")
+    opening = re.compile(r"h5py\.(File\(|is_hdf5)|ZipFile\(|load_weights\(|models\.load_model\(")
     found = {
         str(path.relative_to(ROOT)): sorted(set(opening.findall(path.read_text("utf-8"))))
         for folder in ("compress", "deploy")
@@ -262,3 +262,14 @@ def test_a_large_archive_loads_and_is_sized_like_a_small_one(
         np.testing.assert_array_equal(mine, theirs)
     # HDF5 pads a file on the disk otherwise than one in memory.
     assert abs(writing.saved_bytes(large) - zipped) < 4096
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])
+def test_weights_of_every_type_that_keras_saves_are_read(kind: str, tmp_path: Path) -> None:
+    """HDF5 has no name for bfloat16, and keeps such numbers as opaque bytes."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype=kind)])
+    model.save(tmp_path / "m.keras")
+    loaded = load(tmp_path / "m.keras")
+    for mine, theirs in zip(loaded.weights, model.weights, strict=True):
+        assert mine.dtype == theirs.dtype == kind
+        np.testing.assert_array_equal(np.asarray(mine, float), np.asarray(theirs, float))
