@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.gate.resampling import resampled
 from edgepress.compress.data.metrics import fallen, metric_of
-from edgepress.compress.data.tasks import OutputTask, output_names
+from edgepress.compress.data.output_task import OutputTask
+from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import (
     Agreement,

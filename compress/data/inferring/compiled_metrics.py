@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgepress.compress.data.metrics import is_always_right, metric_of
-from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import CompiledMetrics
 

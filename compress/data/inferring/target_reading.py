@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.inferring.output_range import Reach
 from edgepress.compress.data.losses.keras_counterparts import keras_loss
-from edgepress.compress.data.tasks import Kind, OutputTask
+from edgepress.compress.data.output_task import Kind, OutputTask
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import CompiledLoss
 
