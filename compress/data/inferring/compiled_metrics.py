@@ -71,7 +71,7 @@ def with_compiled_metrics(
     return found, remarks
 
 
-def _said(given: Any) -> _Said:
+def _said(given: object) -> _Said:
     """A metric of a configuration: a name, a class with settings, or a function."""
     if isinstance(given, str):
         return _Said(given, _plain(given), {})

@@ -130,7 +130,7 @@ def _of_output(
 
 
 def _scored(
-    model: Any, asked: Asked, outputs: Sequence[OutputTask], remarks: Sequence[str]
+    model: keras.Model, asked: Asked, outputs: Sequence[OutputTask], remarks: Sequence[str]
 ) -> Task:
     """The task with the metrics that are asked for, else as it was compiled."""
     sizes = [tensor.shape[-1] for tensor in model.outputs]
