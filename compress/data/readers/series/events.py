@@ -59,7 +59,7 @@ def event_labels(path: Path, recordings: Recordings, group_by: str | None) -> pa
             raise InputError(
                 f"'{path}:{row + 2}' (from {start[row]} to {end[row]}) holds no row of"
                 f" {recordings.where}",
-                "start and end are in the units of --time COLUMN, else in rows from 0",
+                "start and end are in the units of --time-column COLUMN, else in rows from 0",
             )
         other = owner[inside].max()
         if other >= 0:

@@ -62,7 +62,7 @@ def open_series(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str
     """
     files = _files(path, spec)
     paths = [file for found in files.values() for file in found]
-    recordings = read_recordings(paths, spec.group_by, spec.time)
+    recordings = read_recordings(paths, spec.group_by, spec.time_column)
     labels, left_out = _labels(recordings, spec)
     columns, told = sensors(recordings, left_out)
     window = spec.window or 1
@@ -111,7 +111,7 @@ def _files(path: Path, spec: DataSpec) -> Mapping[str, Sequence[Path]]:
 
 def _labels(recordings: Recordings, spec: DataSpec) -> tuple[_Labels, list[str]]:
     """The label of each row, and the columns that are no sensors."""
-    others = [name for name in (spec.group_by, spec.time) if name is not None]
+    others = [name for name in (spec.group_by, spec.time_column) if name is not None]
     if spec.events is not None:
         if spec.target is not None:
             raise InputError("give one of --target and --events")
