@@ -46,7 +46,7 @@ class Bench:
     document: Document
 
     @classmethod
-    def of(cls, run: Any) -> Bench | None:
+    def of(cls, run: object) -> Bench | None:
         """The benchmark that `as_run` was given; None for anything else."""
         if isinstance(run, Mapping) and run.get("kind") == "benchmark":
             return cls(run["benchmark"])

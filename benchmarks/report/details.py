@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,11 @@ def _counts(layer: Mapping[str, Any]) -> bool:
 
 
 def _bar(
-    old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, field: str, text: Any, top: float
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any] | None,
+    field: str,
+    text: Callable[[float], str],
+    top: float,
 ) -> Bar:
     before = None if old is None else old[field]
     after = None if new is None else new[field]

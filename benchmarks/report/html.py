@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.benchmarks.glossary import GLOSSARY, term_of
 from edgepress.benchmarks.number_format import bytes_text, metric_text
@@ -13,6 +13,9 @@ from edgepress.benchmarks.records import RunRecord, run_record
 from edgepress.benchmarks.report import benches, details, output_rows, plots, view_model
 from edgepress.benchmarks.report.benches import Bench
 from edgepress.benchmarks.report.classes import classes
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _FOLDER = Path(__file__).parent
 
@@ -135,7 +138,7 @@ def _overview(runs: Sequence[tuple[str, RunRecord | Bench]]) -> view_model.Grid:
     return view_model.Grid(("file", "bytes", "gzip", "latency", "metric"), tuple(rows))
 
 
-def _accuracy(runs: Sequence[tuple[str, RunRecord | Bench]], metric: str | None) -> Any:
+def _accuracy(runs: Sequence[tuple[str, RunRecord | Bench]], metric: str | None) -> Markup | str:
     points = [point for name, run in runs if _metric(run) == metric for point in _points(run, name)]
     if not metric or len(points) < 2:
         return ""
@@ -176,7 +179,7 @@ def _bench(name: str, bench: Bench) -> dict[str, Any]:
     }
 
 
-def _svg(text: str) -> Any:
+def _svg(text: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(text)

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from edgepress.benchmarks.number_format import is_share, metric_text, ms_text
 from edgepress.benchmarks.records import BenchmarkRow, StageRecord
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.benchmarks.records.run import StageTime
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # On two lines, since it stands at the edge of a plot.
 _NOT_REAL = NOT_REAL.replace(", ", ",\n")
@@ -95,13 +98,13 @@ def accuracy_over_size(points: Sequence[Point], metric: str) -> str:
         return finish("accuracy", f"{metric} over size", told)
 
 
-def _within(axes: Any, lowest: float, highest: float) -> None:
+def _within(axes: Axes, lowest: float, highest: float) -> None:
     """Keep an axis to values that there can be."""
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, lowest), min(high, highest))
 
 
-def _label(axes: Any, places: Sequence[tuple[float, float, str]]) -> None:
+def _label(axes: Axes, places: Sequence[tuple[float, float, str]]) -> None:
     """Names in a column beside the plot, each with a line to its point: none covers another."""
     order = sorted(places, key=lambda place: (-place[1], place[0]))
     step = 1 / max(len(order), 8)
@@ -237,12 +240,12 @@ def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
     return panels
 
 
-def has_curves(history: Any) -> bool:
+def has_curves(history: object) -> bool:
     """Whether there is anything to draw."""
     return isinstance(history, Mapping) and bool(_panels(history))
 
 
-def _log_ticks(axes: Any, values: Sequence[float]) -> None:
+def _log_ticks(axes: Axes, values: Sequence[float]) -> None:
     """Ticks 1, 2, 5, 10, … as plain numbers."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 

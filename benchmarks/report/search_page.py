@@ -142,5 +142,5 @@ def _figure(trial: TrialRecord, name: str, metric: str) -> str:
     return "\n".join((ms_text(value), *marks))
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

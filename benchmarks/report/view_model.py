@@ -222,7 +222,9 @@ def _stage_time(time: StageTime) -> str:
     return f"{ms_text(time.ms)}\n{told}"
 
 
-def _with_change(text: Any, value: float | None, last: float | None) -> str:
+def _with_change(
+    text: Callable[[float | None], str], value: float | None, last: float | None
+) -> str:
     change = change_text(last, value)
     return f"{text(value)}\n{change}" if change else str(text(value))
 
@@ -261,7 +263,7 @@ def artifacts(run: Run) -> Grid | None:
     return Grid(columns, tuple(rows), skipped, tuple(quote(a.path) for a in run.artifacts))
 
 
-def _or_absent(value: float | None, text: Any) -> str:
+def _or_absent(value: float | None, text: Callable[[float], str]) -> str:
     return ABSENT if value is None else str(text(value))
 
 

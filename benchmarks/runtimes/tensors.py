@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
-def to_tensor(array: Any, spec: dict[str, Any]) -> Any:
+def to_tensor(array: NDArray[Any], spec: dict[str, Any]) -> NDArray[Any]:
     """An array in the tensor's type; real numbers are quantised for a quantised tensor."""
     import numpy as np
 
@@ -17,7 +20,7 @@ def to_tensor(array: Any, spec: dict[str, Any]) -> Any:
     return np.ascontiguousarray(array, dtype=dtype)
 
 
-def to_real(array: Any, spec: dict[str, Any]) -> Any:
+def to_real(array: NDArray[Any], spec: dict[str, Any]) -> NDArray[Any]:
     """The real numbers of a quantised tensor; other tensors as they are."""
     import numpy as np
 
@@ -26,7 +29,7 @@ def to_real(array: Any, spec: dict[str, Any]) -> Any:
     return array
 
 
-def fill(shape: tuple[int, ...], dtype: str, seed: int) -> Any:
+def fill(shape: tuple[int, ...], dtype: str, seed: int) -> NDArray[Any]:
     """Input for timing: floats in 0..1, all levels of 8 bits, zeros for indices."""
     import numpy as np
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -247,6 +248,13 @@ class Dataset:
                 "add x_test, y_test (or a 'val' or 'test' entry)",
             )
         return split
+
+    def with_splits(self, change: Callable[[Split], Split]) -> Dataset:
+        """The same data, each of its splits changed."""
+        train, val, test = (
+            None if split is None else change(split) for split in (self.train, self.val, self.test)
+        )
+        return replace(self, train=train, val=val, test=test)
 
     def calibration(self, n: int = 256, seed: int = 0) -> Arrays:
         """A representative data set: inputs by name, (n, …), classes in equal parts.

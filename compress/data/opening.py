@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import keras
+    import tensorflow as tf
 
     # An open data set, how to open one, or arrays.
     DataLike: TypeAlias = (
@@ -194,7 +195,7 @@ def _open(spec: DataSpec, model: keras.Model) -> Opened:
     return _open_folder(path, model, spec) if path.is_dir() else _open_file(path, model, spec)
 
 
-def _open_file(path: Path, model: Any, spec: DataSpec) -> Opened:
+def _open_file(path: Path, model: keras.Model, spec: DataSpec) -> Opened:
     check_regular(path)
     if path.suffix == ".npz":
         return _open_arrays(read_arrays(path), model, f"'{path}'", sha256(path), spec)
@@ -254,13 +255,15 @@ def _open_mapping(
     return Opened(sources, sources_hash(sources), notes=notes)
 
 
-def _stream(value: Any, model: keras.Model, where: str, name: str, shuffle: bool = False) -> Any:
+def _stream(
+    value: tf.data.Dataset, model: keras.Model, where: str, name: str, shuffle: bool = False
+) -> Source:
     """A source of a `tf.data.Dataset`; what is measured on gives the same at each pass."""
     source = stream_source(value, model, where, shuffle and name == "train")
     return source if name == "train" else fixed(source, where)
 
 
-def _holds_numbers(value: Any) -> bool:
+def _holds_numbers(value: object) -> bool:
     return isinstance(value, list | tuple | Mapping) or hasattr(value, "__array__")
 
 

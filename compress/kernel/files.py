@@ -166,7 +166,7 @@ def _obstacle(
     return "" if foreign is None else f"'{foreign.path}' in it {foreign.why}"
 
 
-def _named_file(given: Any) -> Path | None:
+def _named_file(given: object) -> Path | None:
     """The file or folder that an input names: itself, or what stands before `:function`."""
     if not isinstance(given, str | Path):
         return None
@@ -283,7 +283,7 @@ def adopt(folder: Path, names: Iterable[str]) -> None:
         write_text(folder / MANIFEST, manifest_of(folder, found))
 
 
-def write_json(path: Path, value: Any, force: bool = True) -> None:
+def write_json(path: Path, value: object, force: bool = True) -> None:
     """Write a value as indented JSON, whole or not at all."""
     with atomic_output(path, force=force) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", "utf-8")
@@ -322,7 +322,7 @@ def zstd_size(path: Path) -> int:
     return len(zstandard.ZstdCompressor(level=12).compress(path.read_bytes()))
 
 
-def content_key(*parts: Any) -> str:
+def content_key(*parts: object) -> str:
     """A short key that changes when any of the JSON-able parts changes."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -174,7 +174,7 @@ def _said_by_model(model: keras.Model) -> Mapping[str, Any] | None:
         return None
 
 
-def _by_output(said: Any, names: Sequence[str]) -> list[Any] | None:
+def _by_output(said: object, names: Sequence[str]) -> list[Any] | None:
     """What is said of each output; None where nothing is, or of other outputs."""
     if said is None:
         return None
@@ -185,7 +185,7 @@ def _by_output(said: Any, names: Sequence[str]) -> list[Any] | None:
     return [said] * len(names)
 
 
-def _loss(said: Any, weight: float, given: Any, kept: _Said) -> CompiledLoss:
+def _loss(said: object, weight: float, given: object, kept: _Said) -> CompiledLoss:
     """The loss of one output.
 
     Args:
@@ -200,7 +200,7 @@ def _loss(said: Any, weight: float, given: Any, kept: _Said) -> CompiledLoss:
     return CompiledLoss(name, told, weight, made, unsaved)
 
 
-def _named(said: Any) -> tuple[str, bool | None]:
+def _named(said: object) -> tuple[str, bool | None]:
     """The plain name of a loss, and whether it was told that outputs are logits."""
     if isinstance(said, str):
         return plain_name(said), None

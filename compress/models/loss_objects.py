@@ -20,7 +20,7 @@ _UNSAVED = {"Huber": "delta", "CosineSimilarity": "axis"}
 
 
 def loss_object(
-    said: Any, custom_objects: Mapping[str, Any] | None = None
+    said: object, custom_objects: Mapping[str, Any] | None = None
 ) -> keras.losses.Loss | None:
     """A Keras loss object of what `compile` was given, or of what a file says of that.
 
@@ -112,7 +112,7 @@ def _values(loss: keras.losses.Loss) -> dict[str, Any]:
     return {**loss.get_config(), **{k: v for k, v in kept.items() if not callable(v)}}
 
 
-def unsaved_setting(said: Any) -> str:
+def unsaved_setting(said: object) -> str:
     """The setting that Keras left out of a loss's configuration; empty where it holds all."""
     if not isinstance(said, Mapping) or not isinstance(said.get("config"), Mapping):
         return ""

@@ -66,17 +66,17 @@ def stand_in(kind: Kind) -> Any:
     class StandIn(keras.layers.Layer):
         """Gives what it is given, whatever it is made with."""
 
-        def __init__(self, *_: Any, name: str | None = None, **__: Any) -> None:
+        def __init__(self, *_: object, name: str | None = None, **__: object) -> None:
             super().__init__(name=name)
 
-        def call(self, inputs: Tensor, *_: Any, **__: Any) -> Tensor:
+        def call(self, inputs: Tensor, *_: object, **__: object) -> Tensor:
             """The first input."""
             return keras.tree.flatten(inputs)[0]
 
     return StandIn if kind == "layer" else (lambda x: x)
 
 
-def missing_in(settings: Any, where: str, objects: Mapping[str, Any]) -> InputError | None:
+def missing_in(settings: object, where: str, objects: Mapping[str, Any]) -> InputError | None:
     """What a file of Keras 3 needs beside Keras, as an error; None where nothing is missing.
 
     Args:
@@ -93,7 +93,7 @@ def missing_in(settings: Any, where: str, objects: Mapping[str, Any]) -> InputEr
     return all_unknown(where, list(found.values())) if found else None
 
 
-def check_lambdas(settings: Any, where: str) -> None:
+def check_lambdas(settings: object, where: str) -> None:
     """Refuse a file of Keras 3 with a lambda among a layer's settings: Keras can't read it back.
 
     Args:
@@ -115,7 +115,7 @@ def check_lambdas(settings: Any, where: str) -> None:
         )
 
 
-def is_lambda(value: Any) -> bool:
+def is_lambda(value: object) -> bool:
     """Whether a saved function is a lambda: its code, or nothing but its being one, is saved."""
     if not isinstance(value, Mapping):
         return bool(value == "<lambda>")
@@ -143,7 +143,7 @@ def saved_settings(path: Path) -> Any:
         return None
 
 
-def _parts(value: Any, layer: str) -> Iterator[tuple[Any, str]]:
+def _parts(value: object, layer: str) -> Iterator[tuple[Any, str]]:
     """All values within settings, each with the name of the layer that it belongs to."""
     config = value.get("config") if isinstance(value, dict) else None
     if isinstance(config, dict):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 _UNITS = {"ms": 1.0, "us": 1e-3}
 
 
-def parse_latency(value: Any) -> float | str:
+def parse_latency(value: object) -> float | str:
     """Read a share up to 1 as a number; what is above, or has a unit, as text with the unit ms.
 
     Raises:
@@ -37,7 +36,7 @@ def latency_ms(text: str) -> float:
     return float(text.removesuffix("ms"))
 
 
-def parse_duration(value: Any) -> float:
+def parse_duration(value: object) -> float:
     """Read `20m`, `1h30m`, `90s` or a number of seconds as seconds.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 AUTO_RATE = 0.0
 
 
-def parse_number(text: Any) -> Any:
+def parse_number(text: object) -> object:
     """Read `1/255` or `0.5` as a number; leave what isn't text alone."""
     if not isinstance(text, str):
         return text
@@ -21,14 +21,14 @@ def parse_number(text: Any) -> Any:
         raise ValueError("write a number, such as 0.5 or 1/255") from None
 
 
-def parse_numbers(text: Any) -> Any:
+def parse_numbers(text: object) -> Any:
     """Read `0.5,0.5,0.5` (or one number) as a tuple of numbers."""
     if isinstance(text, str):
         return tuple(parse_number(part) for part in text.split(","))
     return (text,) if isinstance(text, int | float) else text
 
 
-def parse_size(text: Any) -> Any:
+def parse_size(text: object) -> object:
     """Read `96x96` as (height, width)."""
     if not isinstance(text, str):
         return text
@@ -38,12 +38,12 @@ def parse_size(text: Any) -> Any:
     return tuple(int(part) for part in parts)
 
 
-def parse_points(text: Any) -> Any:
+def parse_points(text: object) -> object:
     """Read `5=1e-3,10=1e-4` as pairs of (epoch, rate)."""
     return tuple(tuple(p.split("=")) for p in text.split(",")) if isinstance(text, str) else text
 
 
-def parse_rate(value: Any) -> Any:
+def parse_rate(value: object) -> object:
     """Read a learning rate; `auto` becomes `AUTO_RATE`."""
     if value == "auto":
         return AUTO_RATE
@@ -58,14 +58,14 @@ def show_rate(rate: float) -> float | str:
     return "auto" if rate == AUTO_RATE else rate
 
 
-def parse_class_weights(value: Any) -> Any:
+def parse_class_weights(value: object) -> object:
     """Read a mapping `{0: 1, cat: 2.5}` as the text `0=1,cat=2.5`."""
     if isinstance(value, dict):
         return ",".join(f"{name}={weight}" for name, weight in value.items())
     return value
 
 
-def parse_positive_weights(value: Any) -> Any:
+def parse_positive_weights(value: object) -> object:
     """Read a number, a list of them or a mapping as the text `1,2.5` or `0=1,cat=2.5`."""
     if isinstance(value, list | tuple):
         return ",".join(str(weight) for weight in value)
@@ -74,12 +74,12 @@ def parse_positive_weights(value: Any) -> Any:
     return parse_class_weights(value)
 
 
-def as_list(value: Any) -> Any:
+def as_list(value: object) -> object:
     """Read a single text as a list of one."""
     return [value] if isinstance(value, str) else value
 
 
-def parse_class_names(value: Any) -> Any:
+def parse_class_names(value: object) -> object:
     """Read `cat,dog`, alone or as the one name of a list, as the names of classes in order.
 
     A list of several is taken as it is, for names may hold commas; numbers are names too.
@@ -93,7 +93,7 @@ def parse_class_names(value: Any) -> Any:
     return told
 
 
-def parse_by_output(value: Any) -> Any:
+def parse_by_output(value: object) -> object:
     """Read `mse`, `a=mse,b=mae`, a number or a mapping as a list of texts; nothing as none."""
     value = str(value) if type(value) is int else value
     if isinstance(value, Mapping):
@@ -104,7 +104,7 @@ def parse_by_output(value: Any) -> Any:
     return () if value is None else value
 
 
-def parse_share(text: Any) -> Any:
+def parse_share(text: object) -> object:
     """Read `1%` or `0.01` as a share."""
     if isinstance(text, str) and text.strip().endswith("%"):
         return float(text.strip()[:-1]) / 100

@@ -85,7 +85,7 @@ class SeriesSpec(Spec):
         step: Rows from one window to the next; by default the window's length.
         group_by: Column of what rows belong to, such as a subject: no group is in two splits, and
             no window holds rows of two.
-        time: Column of the time of each row; no window crosses a gap in it. Seconds, or dates.
+        time_column: Column of each row's time, seconds or dates; no window crosses a gap in it.
         events: CSV file with the columns start, end and label (and the one of `group_by`, or file),
             instead of a column with labels.
         window_label: What a window is labelled by: the majority of its rows, its last row, or the
@@ -95,7 +95,7 @@ class SeriesSpec(Spec):
     window: int | None = Field(None, ge=1)
     step: int | None = Field(None, ge=1)
     group_by: str | None = None
-    time: str | None = None
+    time_column: str | None = None
     events: str | None = None
     window_label: Literal["majority", "last", "mean"] | None = None
 
@@ -172,7 +172,7 @@ class DataSpec(SoundSpec, SeriesSpec):
 
     @model_validator(mode="after")
     def _of_windows(self) -> DataSpec:
-        asked = [n for n in ("step", "time", "events", "window_label") if getattr(self, n)]
+        asked = [n for n in ("step", "time_column", "events", "window_label") if getattr(self, n)]
         if asked and self.window is None:
             raise ValueError(f"{asked[0]} is for windows of rows: give window too")
         return self

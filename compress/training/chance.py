@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data import Split, Task
-from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.data.output_task import OutputTask
 
 Array = NDArray[Any]
 

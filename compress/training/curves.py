@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgepress.compress.kernel.files import atomic_output
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -47,7 +48,7 @@ def metric_of(columns: Mapping[str, Sequence[float]]) -> str:
 
 
 def _panel(
-    axes: Any, columns: Mapping[str, Sequence[float]], shown: Mapping[str, str], title: str
+    axes: Axes, columns: Mapping[str, Sequence[float]], shown: Mapping[str, str], title: str
 ) -> None:
     for column, label in shown.items():
         values = columns.get(column, [])
@@ -58,7 +59,7 @@ def _panel(
         axes.legend(frameon=False)
     axes.set_xlabel("epoch")
     axes.set_title(title)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.3)
 
 

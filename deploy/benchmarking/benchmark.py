@@ -27,7 +27,7 @@ from edgepress.deploy.benchmarking.outcomes import outcomes_of
 from edgepress.deploy.benchmarking.speed_notes import with_speed_notes
 from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.specs.benchmark import BenchmarkSpec
-from edgepress.deploy.specs.notation import parse_list
+from edgepress.deploy.specs.notation import split_list
 from edgepress.deploy.targets import target_for
 from edgepress.deploy.targets.runnable import takes_files, why_not
 
@@ -78,7 +78,7 @@ def benchmark(
     """
     several = [artifacts] if isinstance(artifacts, Artifact | Path | str) else artifacts
     paths = [Path(a.path if isinstance(a, Artifact) else a) for a in several]
-    given = parse_list(devices) if isinstance(devices, str) else devices
+    given = split_list(devices) if isinstance(devices, str) else devices
     given = None if given is None else tuple(given)
     if not paths or given == ():
         raise InputError("nothing to benchmark", "name at least one artifact and device")

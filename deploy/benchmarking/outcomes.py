@@ -20,7 +20,8 @@ from edgepress.compress.data.metrics.counts import decided
 from edgepress.compress.data.metrics.shares import is_among
 
 if TYPE_CHECKING:
-    from edgepress.compress.data.tasks import OutputTask, Task
+    from edgepress.compress.data.output_task import OutputTask
+    from edgepress.compress.data.tasks import Task
     from edgepress.compress.keras_types import Nested
 
 Array = NDArray[Any]

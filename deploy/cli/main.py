@@ -67,7 +67,7 @@ class _Fish(FishComplete):
     """
 
     source_template = FishComplete.source_template.replace(
-        'string split ","', 'string split --max 1 ","'
+        'string split ","', 'string split -m 1 ","'
     )
 
 

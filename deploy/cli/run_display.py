@@ -16,7 +16,7 @@ from edgepress.deploy.cli.table_layouts import BEFORE_AFTER, FILES, STAGE_OUTPUT
 from edgepress.deploy.cli.tables import say_styled, show_grid
 from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.pipeline import RunResult, run
-from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.pipeline.run_folder import RunFolder, shared_stages
 from edgepress.deploy.recipe import Recipe
 
 _TABLES = {
@@ -29,9 +29,7 @@ _TABLES = {
 _SHOWN = 4
 
 
-def run_line(
-    recipe: Recipe, output: Path, resume: bool, force: bool, shared: Path | None = None
-) -> RunResult:
+def run_line(recipe: Recipe, output: Path, resume: bool, force: bool) -> RunResult:
     """Run the full pipeline with its progress on standard error.
 
     Raises:
@@ -39,6 +37,7 @@ def run_line(
     """
     try:
         with display.ConsoleProgress() as progress:
+            shared = shared_stages()
             return run(recipe, output, resume=resume, force=force, progress=progress, shared=shared)
     except NothingDone:
         raise

@@ -14,6 +14,7 @@ from edgepress.benchmarks.records import BenchmarkRecord
 from edgepress.benchmarks.records.fit import FitRecord, FitTrial, PickRecord
 from edgepress.benchmarks.records.reading import validated
 from edgepress.benchmarks.records.search import TrialRecord
+from edgepress.compress.data import Dataset
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.files import read_json, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
@@ -350,7 +351,7 @@ class _Fit:
         write_search_page(told, runs_to_show(told, self.folder.path), self.folder.report)
 
 
-def _headline(found: Sequence[PickRecord], recipe: FitRecipe, data: Any, tried: int) -> str:
+def _headline(found: Sequence[PickRecord], recipe: FitRecipe, data: Dataset, tried: int) -> str:
     """What came out, in one line."""
     floor = f"a fall of at most {recipe.fit.max_drop:g}"
     if not found:

@@ -110,14 +110,14 @@ def separable_convolution(
 
 def transposed_convolution(
     own: Callable[..., Any],
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
+    inputs: tf.Tensor,
+    kernel: tf.Tensor | keras.Variable,
+    strides: int | Sequence[int] = 1,
     padding: str = "valid",
-    output_padding: Any = None,
+    output_padding: int | Sequence[int] | None = None,
     data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
+    dilation_rate: int | Sequence[int] = 1,
+) -> tf.Tensor:
     """`keras.ops.conv_transpose` with an output padding: without it, then cut or filled with zeros.
 
     ONNX has other output paddings than Keras, and none where the kernel ends before the padding.

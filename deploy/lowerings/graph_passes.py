@@ -13,6 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from numpy.typing import ArrayLike, NDArray
 
 # exp(-20) is 2e-9: a masked score adds nothing to a softmax whose output has 8 or 16 bits, and the
 # scores beside it keep most levels of their integer type.
@@ -183,7 +184,7 @@ def _scale(operation: tf.Operation) -> float:
     return scale_of(values[0]) * scale_of(values[1])
 
 
-def scale_of(value: Any) -> float:
+def scale_of(value: ArrayLike | None) -> float:
     """A constant factor of scores, without its sign; 1 for what is none, and for a mask."""
     if value is None or np.size(value) != 1:
         return 1.0
@@ -191,7 +192,7 @@ def scale_of(value: Any) -> float:
     return size if 0 < size < HUGE else 1.0
 
 
-def _huge_constant(tensor: tf.Tensor) -> Any:
+def _huge_constant(tensor: tf.Tensor) -> NDArray[Any] | None:
     """The value of a constant of floats with huge numbers in it, infinite ones too; else None.
 
     A weight is a constant, too: masks are kept in weights that aren't trained.
@@ -207,7 +208,7 @@ def _huge_constant(tensor: tf.Tensor) -> Any:
     return value if value is not None and np.any(np.abs(value) >= HUGE) else None
 
 
-def _weight(tensor: tf.Tensor) -> Any:
+def _weight(tensor: tf.Tensor) -> NDArray[Any] | None:
     """What is read from the variable that a graph captures; None if it captures none."""
     import tensorflow as tf
 

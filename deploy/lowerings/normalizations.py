@@ -76,7 +76,7 @@ def _scaled(
     x: tf.Tensor,
     gamma: tf.Tensor | keras.Variable | None,
     beta: tf.Tensor | keras.Variable | None,
-    shape: Any,
+    shape: Sequence[int],
 ) -> tf.Tensor:
     """Times one weight and plus another, each in this shape, where there are such."""
     import tensorflow as tf
@@ -87,7 +87,7 @@ def _scaled(
 
 
 def group_normalization(
-    own: Callable[..., Any], layer: keras.Layer, groups: Any, shape: Any
+    own: Callable[..., Any], layer: keras.Layer, groups: tf.Tensor, shape: Sequence[int]
 ) -> tf.Tensor:
     """The same for groups of channels, as `GroupNormalization` reshapes them."""
     import tensorflow as tf

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
@@ -98,7 +99,7 @@ def says_otherwise(operations: Iterable[str], words: Words) -> bool:
     return changed or any(not present.isdisjoint(wording.shown_by) for wording in integers)
 
 
-def _found(path: str) -> Any:
+def _found(path: str) -> ModuleType | type:
     """A module, or a class in a module."""
     parent, _, name = path.rpartition(".")
     return getattr(importlib.import_module(parent), name)

@@ -17,6 +17,7 @@ from edgepress.compress.models.rebuilding.copying import clone
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+    from numpy.typing import NDArray
 
     # One tensor, or one for each input of a model.
     Inputs: TypeAlias = (
@@ -71,7 +72,7 @@ def unroll(model: keras.Model) -> keras.Model:
     return rebuilt_model(model, config)
 
 
-def without_dropout_masks(_own: Callable[..., Any], *_arguments: Any) -> None:
+def without_dropout_masks(_own: Callable[..., Any], *_arguments: object) -> None:
     """Nothing: Keras draws the masks of a recurrent layer's dropout for inference, too.
 
     They aren't used there, but drawing them changes a variable, which no file format has.
@@ -134,10 +135,10 @@ def as_one_operator(
     own: Callable[..., Any],
     layer: keras.Layer,
     sequences: tf.Tensor,
-    initial_state: Any,
+    initial_state: tf.Tensor | list[tf.Tensor] | tuple[tf.Tensor, ...],
     mask: tf.Tensor | None,
     training: bool = False,
-) -> Any:
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """A GRU or SimpleRNN as the one operator that ONNX has for it, not as a loop.
 
     TensorFlow has such an operator for graphics processors alone: it stands in the graph for
@@ -199,7 +200,7 @@ def _kind(layer: keras.Layer) -> str | None:
     return None
 
 
-def _in_onnx_order(cell: keras.Layer) -> Any:
+def _in_onnx_order(cell: keras.Layer) -> NDArray[np.float32]:
     """A cell's kernels, transposed, and its two biases, flat and behind one another."""
     from keras.ops import convert_to_numpy
 

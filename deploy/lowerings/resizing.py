@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from numpy.typing import NDArray
 
 _OPERATORS = frozenset({"bilinear", "nearest"})
 
@@ -55,7 +56,9 @@ def resize(
     return tf.transpose(tf.nn.conv2d(x, columns, 1, "VALID"), [0, 1, 3, 2])
 
 
-def _kernel(own: Callable[..., Any], old: int, new: int, method: str, antialias: bool) -> Any:
+def _kernel(
+    own: Callable[..., Any], old: int, new: int, method: str, antialias: bool
+) -> NDArray[Any]:
     """What each old pixel of a line adds to each new one: (1, 1, old, new)."""
     import numpy as np
 

@@ -9,9 +9,13 @@ and columns and one over the depth.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 # Layers that these functions lower.
 _KINDS = frozenset({"AveragePooling3D", "Conv3D", "MaxPooling3D"})
@@ -22,7 +26,7 @@ def has_volumes(layers: Sequence[Any]) -> bool:
     return any(type(layer).__name__ in _KINDS for layer in layers)
 
 
-def _is_plain(inputs: Any, data_format: str | None) -> bool:
+def _is_plain(inputs: tf.Tensor, data_format: str | None) -> bool:
     """Whether these are volumes of known sizes, the channels last."""
     import keras
 
@@ -32,12 +36,12 @@ def _is_plain(inputs: Any, data_format: str | None) -> bool:
 
 def pooling(
     own: Callable[..., Any],
-    inputs: Any,
-    pool_size: Any,
-    strides: Any = None,
+    inputs: tf.Tensor,
+    pool_size: int | Sequence[int],
+    strides: int | Sequence[int] | None = None,
     padding: str = "valid",
     data_format: str | None = None,
-) -> Any:
+) -> tf.Tensor:
     """`keras.ops.max_pool` or `average_pool`: over each plane, then over the depth.
 
     At an edge that is padded an average is over the values that are there, whose number is a
@@ -59,13 +63,13 @@ def pooling(
 
 def volume_convolution(
     own: Callable[..., Any],
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
+    inputs: tf.Tensor,
+    kernel: tf.Tensor | keras.Variable,
+    strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: Any = 1,
-) -> Any:
+    dilation_rate: int | Sequence[int] = 1,
+) -> tf.Tensor:
     """`keras.ops.conv` of volumes as one of planes; others, and grouped ones, as they are."""
     import tensorflow as tf
 
@@ -86,7 +90,9 @@ def volume_convolution(
     return tf.reshape(made, [-1, size, *made.shape[1:]])
 
 
-def _padded(x: Any, taps: int, step: int, dilation: int, padding: str) -> tuple[Any, int]:
+def _padded(
+    x: tf.Tensor, taps: int, step: int, dilation: int, padding: str
+) -> tuple[tf.Tensor, int]:
     """Volumes as (samples, depth, values of a plane), padded in depth, and the depth to come."""
     import tensorflow as tf
 
@@ -99,6 +105,6 @@ def _padded(x: Any, taps: int, step: int, dilation: int, padding: str) -> tuple[
     return tf.pad(flat, [[0, 0], [more // 2, more - more // 2], [0, 0]]) if more else flat, size
 
 
-def _each(value: Any) -> tuple[int, ...]:
+def _each(value: int | Sequence[int]) -> tuple[int, ...]:
     """A setting of the three axes of a volume."""
     return tuple(int(n) for n in np.broadcast_to(value, 3))

@@ -31,6 +31,8 @@ from edgepress.deploy.recipe import Recipe, recipe_text
 R = TypeVar("R", ExportRecord, StageRecord)
 
 _RESULT = "result.json"
+# Names the folder of stages in common to the runs of a search.
+SHARED_STAGES = "EDGEPRESS_SHARED_STAGES"
 # What stages of before hold, which had no list of their files.
 _OF_A_STAGE = (_RESULT, "model.keras", "model.tflite", "curves.png")
 
@@ -171,6 +173,12 @@ class RunFolder:
             yield folder, result
             write_json(folder / _RESULT, result)
         shutil.rmtree(self.state(name), ignore_errors=True)
+
+
+def shared_stages() -> Path | None:
+    """Where the search that this process runs a trial of keeps stages in common; else None."""
+    place = os.environ.get(SHARED_STAGES)
+    return Path(place) if place else None
 
 
 def _link(source: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from edgepress.benchmarks.records import ArtifactRecord, BenchmarkRow, RunRecord
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import EdgepressError
 from edgepress.compress.processes.children import start as launch
-from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.pipeline.run_folder import SHARED_STAGES, RunFolder
 from edgepress.deploy.recipe import Recipe, write_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchSpec
@@ -67,9 +67,9 @@ def start(
         written = folder.with_name(f"{folder.name}.yaml")
         write_recipe(recipe, written)
         command += [str(written), "-o", str(folder), "--force"]
-    if shared is not None:
-        command += ["--shared-stages", str(shared)]
     environment = {} if threads is None else {"TF_NUM_INTRAOP_THREADS": str(threads)}
+    if shared is not None:
+        environment[SHARED_STAGES] = str(shared)
     with folder.with_name(f"{folder.name}.log").open("wb") as log:
         return launch(
             command,

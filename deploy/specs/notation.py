@@ -12,32 +12,37 @@ from pydantic import BeforeValidator, Field
 from edgepress.compress.specs.notation import parse_size
 
 
-def parse_list(value: Any) -> Any:
+def split_list(text: str) -> tuple[str, ...]:
+    """The parts of `tflite,onnx`."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_list(value: object) -> object:
     """Read `tflite,onnx` as a list; texts inside a list may hold commas too."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list | tuple) or not all(isinstance(t, str) for t in texts):
         return value
-    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+    return tuple(part for text in texts for part in split_list(text))
 
 
-def parse_batch(value: Any) -> Any:
+def parse_batch(value: object) -> object:
     """Read a number as one; `auto` and `dynamic` stay text."""
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     return one_or_more(number)
 
 
-def parse_counts(value: Any) -> Any:
+def parse_counts(value: object) -> object:
     """Read `1,2` or a number as numbers, nothing as none."""
     if value is None:
         return ()
     if isinstance(value, Integral):
         return (value,)
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        return split_list(value)
     return value
 
 
-def parse_cores(value: Any) -> Any:
+def parse_cores(value: object) -> object:
     """Read `0,2-3` as the cores 0, 2 and 3."""
     if not isinstance(value, str):
         return parse_counts(value)
@@ -49,19 +54,19 @@ def parse_cores(value: Any) -> Any:
     return tuple(found)
 
 
-def parse_path(value: Any) -> Any:
+def parse_path(value: object) -> object:
     """Read a path as its text."""
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def one_or_more(value: Any) -> Any:
+def one_or_more(value: object) -> object:
     """Refuse a number below 1."""
     if isinstance(value, Integral) and int(value) < 1:
         raise ValueError("must be 1 or more")
     return value
 
 
-def core_number(value: Any) -> Any:
+def core_number(value: object) -> object:
     """Refuse a core that can't be."""
     if isinstance(value, Integral) and int(value) < 0:
         raise ValueError("cores are numbered from 0")

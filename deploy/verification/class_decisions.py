@@ -27,7 +27,7 @@ def class_decisions(
     names: tuple[str, ...],
     have: Array,
     want: Array,
-    targets: Any,
+    targets: Array,
     counting: Array | None = None,
 ) -> ClassDecisions:
     """The decisions of a source and a file, beside the true classes.

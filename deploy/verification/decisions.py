@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.metrics import metric_of
-from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.kernel.artifact import ClassAgreement
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.deploy.differences.slices import Slices, cut, spread

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.gate.resampling import resampled
 from edgepress.compress.data.metrics import fallen, metric_of
-from edgepress.compress.data.tasks import OutputTask, output_names
+from edgepress.compress.data.output_task import OutputTask
+from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import (
     Agreement,
@@ -20,11 +21,7 @@ from edgepress.compress.kernel.artifact import (
     OutputAgreement,
 )
 from edgepress.compress.kernel.figures import OutputMetric, compared
-from edgepress.deploy.differences.difference import (
-    ROUNDING_LIMIT,
-    bounded_error,
-    noise,
-)
+from edgepress.deploy.differences.difference import ROUNDING_LIMIT, bounded_error, noise
 from edgepress.deploy.differences.growth import error_holds, grown_error
 from edgepress.deploy.differences.slices import (
     Slices,
@@ -50,7 +47,9 @@ from edgepress.deploy.verification.decisions import (
 )
 from edgepress.deploy.verification.source_outputs import SourceOutputs
 
-Outputs = list[NDArray[Any]]
+Array = NDArray[Any]
+Outputs = list[Array]
+Targets = Array | None
 # A file differs from its source by the rounding of both, seen 1.8 times that of one.
 _ROUNDINGS = 4
 # A channel that spreads over less than this share of what the output spreads over is compared with
@@ -81,8 +80,8 @@ class _Output:
     """One output of source and file."""
 
     name: str
-    want: NDArray[Any]
-    have: NDArray[Any]
+    want: Array
+    have: Array
     whole: bool
     decision: Decision
     slices: tuple[Slices, ...]
@@ -195,52 +194,47 @@ def _scored(
 
 
 def _parts(
-    output: _Output,
-    difference: NDArray[Any],
-    source: SourceOutputs,
-    precision: Precision,
-    targets: Any = None,
+    output: _Output, difference: Array, source: SourceOutputs, precision: Precision, truth: Targets
 ) -> list[_Part]:
     """The output, its slices with ranges of their own and, where noise is bounded, its channels."""
     error = bounded_error(difference, output.want, output.whole, precision)
     found = [_Part(error, _tolerance(source, precision, error))]
-    for part in output.slices:
-        error = bounded_error(cut(difference, part), cut(output.want, part), False, precision)
-        bound = _tolerance(source, precision, error)
-        if _is_harmless(output, part, error, bound, precision, targets):
-            bound = precision.channel_tolerance
-        found.append(_Part(error, bound, part))
+    for slices in output.slices:
+        error = bounded_error(cut(difference, slices), cut(output.want, slices), False, precision)
+        part = _Part(error, _tolerance(source, precision, error), slices)
+        harmless = _is_harmless(output, part, precision, truth)
+        bound = precision.channel_tolerance if harmless else part.tolerance
+        found.append(replace(part, tolerance=bound))
     if precision.bounded == "noise" and not output.whole and output.want.ndim > 1:
         small = {i for s in output.slices if s.last for i in s.places}
         least = _LEAST_OF_WHOLE * spread(output.want)
-        for place in range(output.want.shape[-1]):
+        width = output.want.shape[-1]
+        for place in (n for n in range(width) if n not in small and width > 1):
             one = Slices(output.want.ndim - 1, (place,), True)
-            if place in small or output.want.shape[-1] == 1:
-                continue
             error = noise(cut(difference, one), cut(output.want, one), least)
             found.append(_Part(error, precision.channel_tolerance, one))
     return found
 
 
-def _is_harmless(
-    output: _Output, part: Slices, error: float, bound: float, precision: Precision, targets: Any
-) -> bool:
+def _is_harmless(output: _Output, part: _Part, precision: Precision, targets: Targets) -> bool:
     """Whether slices are noisier than the whole may be, but no further from their targets.
 
     So are pixels that are nearly always 0, which a network gives with an error of its own that
     their rounding is lost in.
     """
-    if precision.bounded != "noise" or not bound < error <= precision.channel_tolerance:
+    noisy = part.tolerance < part.error <= precision.channel_tolerance
+    if precision.bounded != "noise" or part.slices is None or not noisy:
         return False
     truth = np.asarray([] if targets is None else targets)
     if truth.size != output.want.size or truth.dtype.kind not in "fiub":
         return False
     truth = truth.reshape(output.want.shape)
-    return error_holds(cut(output.have, part), cut(output.want, part), cut(truth, part), precision)
+    have, want = cut(output.have, part.slices), cut(output.want, part.slices)
+    return error_holds(have, want, cut(truth, part.slices), precision)
 
 
 def _row(
-    output: _Output, parts: list[_Part], precision: Precision, counting: NDArray[Any] | None
+    output: _Output, parts: list[_Part], precision: Precision, counting: Array | None
 ) -> OutputAgreement:
     failed = [p for p in parts if not p.passed]
     named = [

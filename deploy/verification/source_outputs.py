@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from edgepress.compress.data.tasks import Task
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.deploy.sources.keras_outputs import Arrays, Outputs, chunk_size, run_source
 from edgepress.deploy.sources.sample_inputs import plausible_inputs
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +65,7 @@ class SourceOutputs:
 
 
 def gather(
-    model: Any,
+    model: keras.Model,
     dataset: Dataset | None,
     samples: int | None = None,
     seed: int = 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
 from edgepress.deploy.exporters.tracing import graph_names, input_names, output_names
+
+if TYPE_CHECKING:
+    import keras
 
 Arrays = Mapping[str, NDArray[Any]]
 Shape = Sequence[int | None]
@@ -42,7 +45,7 @@ class Pairing:
         }
 
 
-def pair_inputs(model: Any, specs: Sequence[TensorSpec]) -> Pairing:
+def pair_inputs(model: keras.Model, specs: Sequence[TensorSpec]) -> Pairing:
     """Find each input of a model among an artifact's.
 
     By name, else by shape where only one fits, else by position.
@@ -61,7 +64,7 @@ def pair_inputs(model: Any, specs: Sequence[TensorSpec]) -> Pairing:
 
 
 def pair_outputs(
-    model: Any, want: Sequence[NDArray[Any]], specs: Sequence[TensorSpec], got: Arrays
+    model: keras.Model, want: Sequence[NDArray[Any]], specs: Sequence[TensorSpec], got: Arrays
 ) -> list[NDArray[Any]]:
     """An artifact's outputs in the order and shapes of the source's.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
 from edgepress.deploy.verification.tensor_matching import Pairing, pair_inputs, pair_outputs
 
 if TYPE_CHECKING:
+    import keras
+
     from edgepress.compress.keras_types import ModelLike
     from edgepress.compress.typing import DataLike
     from edgepress.deploy.sources.source import Source
@@ -95,7 +97,7 @@ def compare(
     return judge(source, got, precision)
 
 
-def shapes_of(model: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
+def shapes_of(model: keras.Model, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
     """Sizes that an artifact fixes where its source leaves them free, by the source's names."""
     pairing: Pairing = pair_inputs(model, inputs)
     found = {}

@@ -13,7 +13,8 @@ from keras import layers
 from edgepress.compress import finetune, prune
 from edgepress.compress.data import figures, open_data
 from edgepress.compress.data.metrics import fallen, worst_drop
-from edgepress.compress.data.tasks import OutputTask, Task
+from edgepress.compress.data.output_task import OutputTask
+from edgepress.compress.data.tasks import Task
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.deploy import benchmark, export, verify
 

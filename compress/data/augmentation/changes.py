@@ -112,7 +112,9 @@ def noise(
     return inputs + reach * tf.random.stateless_normal(tf.shape(inputs), seed), targets
 
 
-def spec_augment(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+def spec_augment(
+    inputs: tf.Tensor, targets: Nested, amount: float, seed: tf.Tensor
+) -> tuple[Any, Any]:
     """Mask two stretches of time and two of bands, each up to `amount` of its axis.
 
     Masked places get the sample's mean. Source: Park et al. 2019, SpecAugment, without warping.
@@ -135,7 +137,7 @@ def spec_augment(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[A
     return tf.where(masked[..., None] if rank == 4 else masked, mean, inputs), targets
 
 
-def shift(inputs: Any, targets: Any, amount: float, seed: Any) -> tuple[Any, Any]:
+def shift(inputs: tf.Tensor, targets: Nested, amount: float, seed: tf.Tensor) -> tuple[Any, Any]:
     """Move each sequence by up to `amount` of its length, its first or last step repeated."""
     import tensorflow as tf
 

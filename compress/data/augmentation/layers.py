@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,14 +43,14 @@ class LayerChange:
 
 
 def _layer(
-    name: str, *amounts: str, fixed: Any = None, ranged: bool = False
+    name: str, *amounts: str, fixed: Mapping[str, float] | None = None, ranged: bool = False
 ) -> Callable[[float], keras.Layer]:
     """What makes a layer of Keras whose named arguments are the amount."""
 
     def make(amount: float) -> keras.Layer:
         import keras
 
-        settings = dict.fromkeys(amounts, amount) | (fixed or {})
+        settings: dict[str, Any] = {**dict.fromkeys(amounts, amount), **(fixed or {})}
         if ranged:
             settings["value_range"] = _UNIT
         return getattr(keras.layers, name)(**settings)
@@ -153,7 +153,7 @@ class LayerStep:
         return self._traced(images, targets, seed)
 
     @functools.cached_property
-    def _traced(self) -> Any:
+    def _traced(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """The change as a graph, made once rather than in every epoch: some take seconds."""
         import tensorflow as tf
 
@@ -175,7 +175,7 @@ class LayerStep:
         changed = _as_type(self._span.from_unit(unit), images.dtype)
         return tf.ensure_shape(changed, images.shape), self._answered(targets, drawn)
 
-    def _answered(self, targets: tf.Tensor, drawn: Any) -> tf.Tensor:
+    def _answered(self, targets: tf.Tensor, drawn: dict[str, Any]) -> tf.Tensor:
         """The targets of changed images."""
         import tensorflow as tf
 
@@ -210,7 +210,7 @@ def _as_type(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return tf.cast(tf.round(values) if dtype.is_integer else values, dtype)
 
 
-def _fixed_seeds(seed: tf.Tensor) -> Any:
+def _fixed_seeds(seed: tf.Tensor) -> keras.random.SeedGenerator:
     """A generator of Keras's whose seeds follow from a tensor, one after another."""
     import keras
     import tensorflow as tf
@@ -220,7 +220,7 @@ def _fixed_seeds(seed: tf.Tensor) -> Any:
             # Not Keras's own: it would make a variable, which a graph of `tf.data` can't.
             self._drawn = 0
 
-        def next(self, ordered: bool = True) -> Any:
+        def next(self, ordered: bool = True) -> tf.Tensor:
             del ordered
             self._drawn += 1
             return tf.random.experimental.stateless_fold_in(seed, self._drawn)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgepress.compress.data.metrics import is_always_right, metric_of
-from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import CompiledMetrics
 
@@ -71,7 +71,7 @@ def with_compiled_metrics(
     return found, remarks
 
 
-def _said(given: Any) -> _Said:
+def _said(given: object) -> _Said:
     """A metric of a configuration: a name, a class with settings, or a function."""
     if isinstance(given, str):
         return _Said(given, _plain(given), {})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.data.output_task import OutputTask
 
 Array = NDArray[Any]
 

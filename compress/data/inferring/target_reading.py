@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.inferring.output_range import Reach
 from edgepress.compress.data.losses.keras_counterparts import keras_loss
-from edgepress.compress.data.tasks import Kind, OutputTask
+from edgepress.compress.data.output_task import Kind, OutputTask
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import CompiledLoss
 
@@ -88,7 +88,7 @@ def read_targets(output: Output, targets: Array) -> OutputTask:
         kind: Kind = "image-to-image" if dense else "classification"
         return OutputTask(output.name, kind, BY_NUMBER, "accuracy", output.logits)
     _check_target_shape(output.name, targets, output.shape)
-    binary = "image-to-image" if dense else "binary"
+    binary: Kind = "image-to-image" if dense else "binary"
     if size == 1:
         if _are_labels(output, targets, whole):
             metric = "iou" if dense else "accuracy"
@@ -106,7 +106,7 @@ def read_targets(output: Output, targets: Array) -> OutputTask:
     return OutputTask(output.name, kind, "mse", "mae", logits)
 
 
-def _classes(output: Output, kind: Any, loss: str, metric: str) -> OutputTask:
+def _classes(output: Output, kind: Kind, loss: str, metric: str) -> OutputTask:
     """An output of classes: what is learned as a value is decided at one half."""
     loss = output.loss if "hinge" in output.loss else loss
     return OutputTask(output.name, kind, loss, metric, output.logits and not output.of_values)

@@ -32,7 +32,8 @@ from edgepress.compress.data.inferring.void_labels import (
 )
 from edgepress.compress.data.losses.keras_counterparts import keras_loss
 from edgepress.compress.data.metrics import LOSS, is_always_right, metric_of
-from edgepress.compress.data.tasks import OutputTask, Task, output_names
+from edgepress.compress.data.output_task import OutputTask
+from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.compiled_losses import (
     CompiledLoss,
@@ -129,7 +130,7 @@ def _of_output(
 
 
 def _scored(
-    model: Any, asked: Asked, outputs: Sequence[OutputTask], remarks: Sequence[str]
+    model: keras.Model, asked: Asked, outputs: Sequence[OutputTask], remarks: Sequence[str]
 ) -> Task:
     """The task with the metrics that are asked for, else as it was compiled."""
     sizes = [tensor.shape[-1] for tensor in model.outputs]

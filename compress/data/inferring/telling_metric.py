@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.tasks import OutputTask, Task
+from edgepress.compress.data.output_task import OutputTask
+from edgepress.compress.data.tasks import Task
 
 if TYPE_CHECKING:
     from edgepress.compress.keras_types import Nested

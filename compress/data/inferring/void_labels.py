@@ -14,7 +14,7 @@ from edgepress.compress.data.inferring.output_reading import Look, Seen
 from edgepress.compress.data.inferring.target_reading import Output
 from edgepress.compress.data.losses.by_place import OVERLAPS, VoidLabel, has_values
 from edgepress.compress.data.metrics import LOSS, metric_of
-from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]

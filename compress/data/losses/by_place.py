@@ -5,11 +5,16 @@ A place is what one label is for: a sample, a pixel, a step, or one label of sev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
+
+    # A loss object, or a function that gives a value for each place.
+    Loss: TypeAlias = keras.losses.Loss | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 # Losses of Keras that are a mean over the labels of a place, each taken for itself.
 ELEMENTWISE = (
@@ -94,7 +99,7 @@ def places_of(
     return Places(target, output, kept, target.shape[:-1])
 
 
-def loss_values(loss: Any, target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+def loss_values(loss: Loss, target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     """The values of a loss before they become one number, float32."""
     import keras
     import tensorflow as tf
@@ -110,7 +115,7 @@ class HasPlaces(Protocol):
     def places(self, target: tf.Tensor, output: tf.Tensor) -> Places:
         """A batch as its loss takes it."""
 
-    def keras_loss(self) -> Any:
+    def keras_loss(self) -> keras.losses.Loss:
         """Its loss."""
 
 
@@ -131,7 +136,7 @@ def has_values(task: HasPlaces, target: tf.Tensor, output: tf.Tensor) -> bool:
     return has in (needs, (*needs, 1))
 
 
-def loss_by_place(loss: Any, places: Places, weights: tf.Tensor | None = None) -> tf.Tensor:
+def loss_by_place(loss: Loss, places: Places, weights: tf.Tensor | None = None) -> tf.Tensor:
     """The loss of a batch: the mean over the places that count, or their sum where it is summed.
 
     Args:
@@ -158,7 +163,7 @@ def loss_by_place(loss: Any, places: Places, weights: tf.Tensor | None = None) -
 
 
 def loss_of_overlap(
-    loss: Any,
+    loss: keras.losses.Loss,
     target: tf.Tensor,
     output: tf.Tensor,
     void: VoidLabel,

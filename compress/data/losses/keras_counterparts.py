@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
@@ -9,6 +10,8 @@ from edgepress.compress.models.compiled_losses import plain_name
 
 if TYPE_CHECKING:
     import keras
+
+    from edgepress.compress.keras_types import Tensor
 
 
 def keras_loss(name: str, logits: bool) -> keras.losses.Loss:
@@ -42,7 +45,7 @@ def loss_name(name: str) -> str:
     return name if _found(plain) is None else plain
 
 
-def _found(name: str) -> Any:
+def _found(name: str) -> Callable[..., Tensor] | keras.losses.Loss | None:
     import keras
 
     try:

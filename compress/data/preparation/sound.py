@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import SoundSpec
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Kind = Literal["mel", "log-mel", "mfcc", "spectrogram"]
 
@@ -65,7 +68,7 @@ class SoundFeatures:
         """The fewest samples that so many frames are of."""
         return self.frame_length + (frames - 1) * self.hop_length
 
-    def __call__(self, sounds: Any) -> Any:
+    def __call__(self, sounds: tf.Tensor) -> tf.Tensor:
         """Features of sounds.
 
         Args:
@@ -81,7 +84,7 @@ class SoundFeatures:
         )
         return self.of_spectra(tf.square(spectra) if self.power else spectra)
 
-    def of_spectra(self, spectra: Any) -> Any:
+    def of_spectra(self, spectra: tf.Tensor) -> tf.Tensor:
         """Features of magnitudes or their squares.
 
         Args:
@@ -162,7 +165,7 @@ class SoundInput:
     samples: int
     sample_rate: int
 
-    def __call__(self, sounds: Any) -> Any:
+    def __call__(self, sounds: tf.Tensor) -> tf.Tensor:
         """The input of a batch of sounds, (batch, samples) float32."""
         value = sounds if self.features is None else self.features(sounds)
         return value[..., None] if self.channel else value

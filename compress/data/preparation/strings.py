@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 
+if TYPE_CHECKING:
+    import keras
+
 Array = NDArray[Any]
 
 
-def takes_text(tensor: Any) -> bool:
+def takes_text(tensor: keras.KerasTensor) -> bool:
     """Whether an input of a model is of strings."""
     return str(getattr(tensor.dtype, "name", tensor.dtype)) == "string"
 
@@ -52,7 +55,7 @@ def as_texts(array: Array, shape: tuple[int | None, ...], what: str) -> Array:
     return found
 
 
-def _encoded(value: Any, place: int, what: str) -> bytes:
+def _encoded(value: object, place: int, what: str) -> bytes:
     if isinstance(value, bytes):
         return bytes(value)
     if not isinstance(value, str):

@@ -258,7 +258,7 @@ def array_source(
     return source
 
 
-def _padded(inputs: Nested, model: keras.Model) -> Any:
+def _padded(inputs: Nested, model: keras.Model) -> Nested:
     """Lists of sequences of different length as one array, padded behind with the mask's value."""
     if isinstance(inputs, Mapping):
         return {name: _padded(value, model) for name, value in inputs.items()}
@@ -277,7 +277,7 @@ def _padded(inputs: Nested, model: keras.Model) -> Any:
         ) from None
 
 
-def _fit_targets(targets: Nested, model: keras.Model, where: str) -> Any:
+def _fit_targets(targets: Nested, model: keras.Model, where: str) -> Array | Arrays:
     """Finite targets; where outputs end in an axis of length 1 that targets lack, it is added."""
     if isinstance(targets, Mapping):
         named = {n: (v, f"{where}: target '{n}'") for n, v in targets.items()}

@@ -68,7 +68,7 @@ class EndlessSource(StreamSource):
                 state.position += 1
                 yield found
 
-        def shaped(*sample: Any) -> Any:
+        def shaped(*sample: tf.Tensor) -> tuple[Any, ...]:
             spec = self.samples.element_spec
             return tf.nest.map_structure(lambda v, s: tf.ensure_shape(v, s.shape), sample, spec)
 

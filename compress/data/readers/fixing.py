@@ -31,7 +31,7 @@ FIX_THE_ORDER = (
 _RESTART = "let the data function return a pipeline that can be iterated again"
 
 
-def fixed(stream: StreamSource, where: str, limits: Limits = _LIMITS) -> Any:
+def fixed(stream: StreamSource, where: str, limits: Limits = _LIMITS) -> ArraySource | StreamSource:
     """A source that gives the samples of one pass over a stream, however often it is asked.
 
     Args:
@@ -57,7 +57,7 @@ def fixed(stream: StreamSource, where: str, limits: Limits = _LIMITS) -> Any:
     return stream if repeats else _on_disk(stream, kept[0], where, limits)
 
 
-def digest(values: Any) -> bytes:
+def digest(values: object) -> bytes:
     """Hash of nested arrays: of their values, shapes and element types."""
     import tensorflow as tf
 

@@ -38,7 +38,7 @@ def numbered(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
     return made, tuple(map(str, names))
 
 
-def as_array(values: Any, what: str) -> NDArray[Any]:
+def as_array(values: object, what: str) -> NDArray[Any]:
     """What a user gave as one array.
 
     Raises:
@@ -89,7 +89,9 @@ def whole_labels(targets: NDArray[Any], output: keras.KerasTensor) -> NDArray[An
     return targets
 
 
-def fit_weights(weights: SampleWeights | None, outputs: Sequence[str], where: str) -> Any:
+def fit_weights(
+    weights: SampleWeights | None, outputs: Sequence[str], where: str
+) -> NDArray[Any] | dict[str, NDArray[Any]] | None:
     """Weights in float32, checked.
 
     Args:

@@ -6,11 +6,14 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 Array = NDArray[Any]
 
@@ -55,7 +58,7 @@ class Limits:
         return min(self.memory * _GIB, _SHARE_OF_FREE_MEMORY * free)
 
 
-def _on_disk(shape: tuple[int, ...], kind: Any) -> Array:
+def _on_disk(shape: tuple[int, ...], kind: DTypeLike) -> Array:
     """An array in a file without a name: its room is free again when the process ends, however."""
     with tempfile.TemporaryFile(prefix="edgepress-arrays-") as file:
         return np.memmap(file, dtype=kind, mode="w+", shape=shape)

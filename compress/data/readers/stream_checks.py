@@ -28,7 +28,7 @@ _FEWEST_SAMPLES = 32
 _SORTED = 0.1
 
 
-def check_elements(spec: Any, where: str) -> None:
+def check_elements(spec: tuple[Any, ...], where: str) -> None:
     """Refuse elements that can't be put into one batch.
 
     Args:
@@ -83,7 +83,7 @@ def count_within(stream: tf.data.Dataset, where: str, most_seconds: float = _MOS
     )
 
 
-def first_targets(samples: Any) -> Nested:
+def first_targets(samples: tf.data.Dataset) -> Nested:
     """Targets of the first samples of a stream, as an array; None where there are several.
 
     Args:

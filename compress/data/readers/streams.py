@@ -93,7 +93,7 @@ def named_stream(stream: tf.data.Dataset, model: keras.Model, where: str) -> tf.
 
     def name(
         inputs: Mapping[str, tf.Tensor], targets: Nested, *weights: SampleWeights | None
-    ) -> Any:
+    ) -> tuple[Any, ...]:
         inputs, targets = by_name(inputs, targets, model)
         counting = tf.nest.map_structure(lambda w: tf.cast(w, tf.float32), weights)
         if isinstance(inputs, dict):
@@ -139,13 +139,13 @@ def _shaped(named: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:
 
     shapes = {t.name: t.shape[1:] for t in model.inputs}
 
-    def shaped(inputs: Mapping[str, tf.Tensor], *rest: Any) -> Any:
+    def shaped(inputs: Mapping[str, tf.Tensor], *rest: tf.Tensor) -> tuple[Any, ...]:
         return {n: tf.ensure_shape(v, shapes[n]) for n, v in inputs.items()}, *rest
 
     return named.map(shaped)
 
 
-def _check_shapes(spec: Any, model: keras.Model, where: str) -> None:
+def _check_shapes(spec: Mapping[str, tf.TensorSpec], model: keras.Model, where: str) -> None:
     for tensor in model.inputs:
         if tensor.name not in spec:
             raise InputError(

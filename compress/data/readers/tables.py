@@ -19,6 +19,8 @@ from edgepress.compress.models.guarding.tables import check_parquet, check_text
 
 if TYPE_CHECKING:
     import keras
+    import pandas
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def read_table(
     return Table(inputs, targets, names, tuple(notes), groups)
 
 
-def _text_columns(path: Path, model: Any, others: set[str | None]) -> dict[str, str]:
+def _text_columns(path: Path, model: keras.Model, others: set[str | None]) -> dict[str, str]:
     """The column of each input of strings, by the input's name."""
     names = [tensor.name for tensor in model.inputs if takes_text(tensor)]
     if not names:
@@ -123,7 +125,7 @@ def column_names(path: Path) -> list[str]:
     return list(map(str, read_frame(path).columns))
 
 
-def present(frame: Any, name: str, path: str) -> Any:
+def present(frame: pandas.DataFrame, name: str, path: str) -> pandas.Series:
     """A column by its name.
 
     Raises:
@@ -137,7 +139,7 @@ def present(frame: Any, name: str, path: str) -> Any:
     return frame[name]
 
 
-def _groups(path: Path, column: Any) -> Any:
+def _groups(path: Path, column: pandas.Series) -> NDArray[np.str_]:
     if column.isna().any():
         raise InputError(
             f"'{path}': column '{column.name}' has gaps", "fill them, or drop the rows"
@@ -145,7 +147,7 @@ def _groups(path: Path, column: Any) -> Any:
     return column.astype(str).to_numpy(str)
 
 
-def read_frame(path: Path, texts: tuple[str, ...] = ()) -> Any:
+def read_frame(path: Path, texts: tuple[str, ...] = ()) -> pandas.DataFrame:
     """A table as it stands, a `pandas.DataFrame`.
 
     Args:
@@ -177,7 +179,7 @@ def read_frame(path: Path, texts: tuple[str, ...] = ()) -> Any:
         raise InputError(f"'{path}' can't be read as a table: {error}") from None
 
 
-def _read_csv(path: Path, texts: tuple[str, ...]) -> Any:
+def _read_csv(path: Path, texts: tuple[str, ...]) -> pandas.DataFrame:
     """A CSV file as it stands: pandas would take cells too many of a first row as row names."""
     import pandas
 
@@ -201,13 +203,13 @@ def _read_csv(path: Path, texts: tuple[str, ...]) -> Any:
             ) from None
 
 
-def _separator(columns: Any) -> str:
+def _separator(columns: pandas.Index) -> str:
     """What to do where all names of columns stand in one; empty where they don't."""
     found = [mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in str(columns[0])]
     return f"its columns are separated by {found[0]!r}; separate them by commas" if found else ""
 
 
-def column_numbers(path: Path, values: Any, notes: list[str]) -> Any:
+def column_numbers(path: Path, values: pandas.Series, notes: list[str]) -> pandas.Series:
     """A column as numbers, NaN where it has gaps; what is done to text is noted.
 
     Raises:
@@ -222,7 +224,7 @@ def column_numbers(path: Path, values: Any, notes: list[str]) -> Any:
     return values
 
 
-def _without_gaps(path: Path, values: Any, notes: list[str]) -> Any:
+def _without_gaps(path: Path, values: pandas.Series, notes: list[str]) -> pandas.Series:
     """A column as numbers, its gaps filled with the median."""
     values = column_numbers(path, values, notes)
     gaps = int(values.isna().sum())
@@ -250,7 +252,7 @@ _NOT_CATEGORIES = {
 }
 
 
-def _of_text(path: Path, values: Any, notes: list[str]) -> Any:
+def _of_text(path: Path, values: pandas.Series, notes: list[str]) -> pandas.Series:
     """A column of text as numbers, as the numbers of its categories, or refused."""
     import pandas
 
@@ -280,14 +282,14 @@ def _of_text(path: Path, values: Any, notes: list[str]) -> Any:
     return _categories(values, present, notes)
 
 
-def _categories(values: Any, present: Any, notes: list[str]) -> Any:
+def _categories(values: pandas.Series, present: pandas.Series, notes: list[str]) -> pandas.Series:
     names = sorted(present.unique())
     shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     notes.append(f"column '{values.name}': text read as 0 to {len(names) - 1} ({shown})")
     return values.map({name: number for number, name in enumerate(names)})
 
 
-def _targets(path: Path, column: Any) -> tuple[Any, tuple[str, ...]]:
+def _targets(path: Path, column: pandas.Series) -> tuple[NDArray[Any], tuple[str, ...]]:
     if column.isna().any():
         raise InputError(f"'{path}': the target '{column.name}' has gaps", "drop those rows")
     if column.dtype.kind in "iufb":
@@ -297,7 +299,7 @@ def _targets(path: Path, column: Any) -> tuple[Any, tuple[str, ...]]:
     return column.astype(str).map(index).to_numpy(np.int64), tuple(names)
 
 
-def columns_of_input(where: str, features: Any, name: str) -> Any:
+def columns_of_input(where: str, features: pandas.DataFrame, name: str) -> pandas.DataFrame:
     """The columns of one of several inputs: that of its name, or NAME_0, NAME_1, ….
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,17 @@ from edgepress.compress.data.splits.drawing import (
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
+
+
+class Divisible(Protocol):
+    """Samples that can be parted by their places."""
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+
+    def labels(self) -> Array | None:
+        """(samples,) class of each sample, where the targets are classes."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,9 @@ def check_groups(sources: Mapping[str, Any]) -> None:
                 )
 
 
-def set_aside(train: Any, digests: Sequence[bytes] | None, share: float, seed: int) -> Division:
+def set_aside(
+    train: Divisible, digests: Sequence[bytes] | None, share: float, seed: int
+) -> Division:
     """Draw a validation split from a training split.
 
     Groups stay on one side, else equal samples do; windows that share rows with one that was set

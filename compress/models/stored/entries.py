@@ -10,6 +10,7 @@ from keras.src.saving import saving_lib
 
 if TYPE_CHECKING:
     import keras
+    from keras.src.saving.keras_saveable import KerasSaveable
 
 
 class _Names(saving_lib.H5IOStore):
@@ -22,7 +23,7 @@ class _Names(saving_lib.H5IOStore):
     def __bool__(self) -> bool:
         return True
 
-    def make(self, path: str, metadata: Any = None) -> _Names:  # noqa: ARG002
+    def make(self, path: str, metadata: object = None) -> _Names:  # noqa: ARG002
         self._path = f"{path}/vars/".lstrip("/")
         return self
 
@@ -59,7 +60,7 @@ def _short_walks() -> Iterator[None]:
         saving_lib._walk_saveable = walk
 
 
-def _is_leaf(saveable: Any) -> bool:
+def _is_leaf(saveable: KerasSaveable) -> bool:
     """Whether an object is a layer of Keras's own without any part that has a state."""
     return (
         type(saveable).__module__.startswith("keras.src.layers.")

@@ -24,6 +24,7 @@ from edgepress.compress.models.stored.entries import variable_names
 if TYPE_CHECKING:
     import h5py
     import keras
+    from numpy.typing import DTypeLike
 
 _TEXTS = ("metadata.json", "config.json")
 # Their values or assets are part of what they compute from, or they run code of their own.
@@ -56,7 +57,9 @@ class StoredValue:
         self.dtype = np.dtype(dtype)
         self.shape = tuple(dataset.shape)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> np.ndarray[Any, Any]:
         import h5py
 
         found = np.asarray(h5py.Dataset(self._dataset)[()])
@@ -171,7 +174,7 @@ def _settings(path: Path) -> str | None:
     return settings if _is_plain(json.loads(settings)) else None
 
 
-def _is_plain(settings: Any) -> bool:
+def _is_plain(settings: object) -> bool:
     """Whether a configuration names nothing but what Keras itself defines."""
     if isinstance(settings, list):
         return all(map(_is_plain, settings))

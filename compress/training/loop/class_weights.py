@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data import Dataset, Split, Task
 from edgepress.compress.data.losses.by_place import has_values
-from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from edgepress.compress.data.tasks import OutputTask
+    from edgepress.compress.data.output_task import OutputTask
 
 _SMALLEST = 1e-30
 

@@ -12,21 +12,23 @@ if TYPE_CHECKING:
     from tf2onnx.graph import Node as GraphNode
 
 
-def _complementary_error_function(context: Graph, node: GraphNode, name: str, args: Any) -> Any:
+def _complementary_error_function(
+    context: Graph, node: GraphNode, name: str, args: object
+) -> GraphNode:
     """1 - Erf."""
     del name, args
     node.type = "Erf"
     return _followed(context, node, "Sub", lambda erf, one: [one, erf])
 
 
-def _exponential_less_one(context: Graph, node: GraphNode, name: str, args: Any) -> Any:
+def _exponential_less_one(context: Graph, node: GraphNode, name: str, args: object) -> GraphNode:
     """Exp - 1."""
     del name, args
     node.type = "Exp"
     return _followed(context, node, "Sub", lambda power, one: [power, one])
 
 
-def _logarithm_of_one_more(context: Graph, node: GraphNode, name: str, args: Any) -> Any:
+def _logarithm_of_one_more(context: Graph, node: GraphNode, name: str, args: object) -> GraphNode:
     """Log of the sum."""
     from tf2onnx import utils
 
@@ -38,7 +40,7 @@ def _logarithm_of_one_more(context: Graph, node: GraphNode, name: str, args: Any
 
 def _followed(
     context: Graph, node: GraphNode, kind: str, order: Callable[[str, str], Sequence[str]]
-) -> Any:
+) -> GraphNode:
     """The node with another behind it, which reads its output and the number one."""
     from tf2onnx import utils
 
@@ -57,7 +59,7 @@ def _one(context: Graph, node: GraphNode) -> str:
     return str(constant.output[0])
 
 
-def _recurrent(context: Graph, node: GraphNode, name: str, args: Any) -> None:
+def _recurrent(context: Graph, node: GraphNode, name: str, args: object) -> None:
     """GRU or RNN, whose weights `lowerings.recurrent.as_one_operator` put into ONNX's order."""
     from tf2onnx import utils
     from tf2onnx.graph_builder import GraphBuilder
@@ -93,7 +95,7 @@ def _recurrent(context: Graph, node: GraphNode, name: str, args: Any) -> None:
     context.make_node("Identity", [made.output[1]], outputs=[last])
 
 
-def _resized(context: Graph, node: GraphNode, name: str, args: Any) -> None:
+def _resized(context: Graph, node: GraphNode, name: str, args: object) -> None:
     """Resize by the next factor where one that is rounded to 32 bits would give a pixel less.
 
     Resizing by sizes says it without factors, but ONNX Runtime loses the sizes of two axes beside

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from edgepress.deploy.exporters.tracing import SIGNATURE
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from numpy.typing import NDArray
 
 # Its scale is fixed by the specification; there is nothing to gain.
 _FIXED = {"SOFTMAX", "LOGISTIC", "TANH"}
@@ -78,7 +79,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _ordered(
     debugger: tf.lite.experimental.QuantizationDebugger, samples: Iterable[Mapping[str, Any]]
-) -> Any:
+) -> Iterator[list[Any]]:
     """Samples as lists in the order of the file's own inputs."""
     details = debugger._quant_interpreter.get_input_details()
     names = [d["name"].removeprefix(f"{SIGNATURE}_").rsplit(":", 1)[0] for d in details]
@@ -86,7 +87,9 @@ def _ordered(
         yield [sample[name] for name in names]
 
 
-def _channel_noise(real: Any, levels: Any, scale: float, zero_point: int) -> float:
+def _channel_noise(
+    real: NDArray[np.float32], levels: NDArray[np.integer[Any]], scale: float, zero_point: int
+) -> float:
     """Rounding error against a channel's size, averaged over channels.
 
     One large channel that takes all levels must not hide that the others lost theirs.

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from edgepress.compress.data import Dataset
+from edgepress.compress.data import Dataset, Split
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.preparation.sound import SoundFeatures, SoundInput
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import write_json
 from edgepress.deploy.quantize.float_tail import SOUND_FRONT
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+    from edgepress.compress.data.readers.sound.reading import SoundSource
 
 
 def sound_of(dataset: Dataset | None) -> SoundInput | None:
@@ -50,7 +56,7 @@ def write_features(dataset: Dataset | None, folder: Path) -> list[Path]:
     return [path]
 
 
-def with_features(model: Any, dataset: Dataset | None) -> tuple[Any, Dataset]:
+def with_features(model: keras.Model, dataset: Dataset | None) -> tuple[keras.Model, Dataset]:
     """A model that computes its features itself, and its data set of plain sounds.
 
     Frames are transformed by a convolution with the windowed waves of each frequency, which every
@@ -73,20 +79,17 @@ def with_features(model: Any, dataset: Dataset | None) -> tuple[Any, Dataset]:
     name = carrying.inputs[0].name
     plain = dataclasses.replace(sound, features=None, channel=False)
 
-    def changed(split: Any) -> Any:
-        if split is None:
-            return None
-        source = dataclasses.replace(split.source, input_name=name)
+    def changed(split: Split) -> Split:
+        source = dataclasses.replace(cast("SoundSource", split.source), input_name=name)
         prepared = Preparation({name: "float32"}, targets=preparation.targets, sound=plain)
         return dataclasses.replace(split, source=source, preparation=prepared)
 
-    parts = {part: changed(getattr(dataset, part)) for part in ("train", "val", "test")}
-    return carrying, dataclasses.replace(dataset, **parts)
+    return carrying, dataset.with_splits(changed)
 
 
 def _joined(
-    model: Any, sound: SoundInput, features: SoundFeatures, preparation: Preparation
-) -> Any:
+    model: keras.Model, sound: SoundInput, features: SoundFeatures, preparation: Preparation
+) -> keras.Model:
     import keras
 
     given = keras.Input((sound.samples,), name="sound")
@@ -102,7 +105,7 @@ def _joined(
     return keras.Model(given, model(front(given)), name=model.name)
 
 
-def _features(sounds: Any, features: SoundFeatures) -> Any:
+def _features(sounds: keras.KerasTensor, features: SoundFeatures) -> keras.KerasTensor:
     """Features of (batch, samples, 1) sounds by operations of Keras."""
     import keras
 
@@ -133,20 +136,22 @@ def _features(sounds: Any, features: SoundFeatures) -> Any:
     return _fixed(keras.layers.Dense(features.coefficients, use_bias=False), x, features.cosines)
 
 
-def _fixed(layer: Any, x: Any, weights: Any) -> Any:
+def _fixed(layer: keras.Layer, x: keras.KerasTensor, weights: NDArray[Any]) -> keras.KerasTensor:
     layer.trainable = False
     result = layer(x)
     layer.set_weights([weights])
     return result
 
 
-def _frequencies(features: SoundFeatures) -> Any:
+def _frequencies(features: SoundFeatures) -> NDArray[np.int64]:
     """Those frequencies that count in some band."""
     every = np.arange(features.fft_length // 2 + 1)
     return every if features.kind == "spectrogram" else every[features.mel_matrix.any(1)]
 
 
-def _waves(features: SoundFeatures, chosen: Any, wave: Any) -> Any:
+def _waves(
+    features: SoundFeatures, chosen: NDArray[np.int64], wave: np.ufunc
+) -> NDArray[np.float32]:
     """(frame, 1, frequencies) waves of each frequency under the window."""
     import tensorflow as tf
 

@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgepress.compress.data import Dataset
+from edgepress.compress.data import Dataset, Split
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import write_json
+
+if TYPE_CHECKING:
+    import keras
 
 # Layers of Keras that keep a table, or hash texts.
 LOOKUPS = ("StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing")
@@ -56,18 +59,13 @@ class TokenFront:
     def applied(self, dataset: Dataset) -> Dataset:
         """A data set for the rest of the model, of one for the whole of it."""
 
-        def changed(split: Any) -> Any:
-            if split is None or split.preparation.front is not None:
+        def changed(split: Split) -> Split:
+            if split.preparation.front is not None:
                 return split
             preparation = dataclasses.replace(split.preparation, front=self)
             return dataclasses.replace(split, preparation=preparation)
 
-        return dataclasses.replace(
-            dataset,
-            train=changed(dataset.train),
-            val=changed(dataset.val),
-            test=changed(dataset.test),
-        )
+        return dataset.with_splits(changed)
 
     def remark(self) -> str:
         """What people should know of the files."""
@@ -110,7 +108,7 @@ class TokenFront:
         return [*files, path]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return value if isinstance(value, bool | int | float | str | list | tuple) else str(value)
 
 
@@ -118,7 +116,7 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
 
 
-def split_off(model: Any) -> tuple[TokenFront, Any] | None:
+def split_off(model: keras.Model) -> tuple[TokenFront, keras.Model] | None:
     """A model's look-ups and the rest of it.
 
     Args:
@@ -176,7 +174,7 @@ def _early(nodes: Sequence[Any]) -> list[Any]:
     return found[::-1]
 
 
-def _check(early: Sequence[Any], layers: Sequence[Any], graph: Any) -> None:
+def _check(early: Sequence[Any], layers: Sequence[Any], graph: keras.Model) -> None:
     made = {id(t) for node in early for t in node.output_tensors}
     for layer in layers:
         if getattr(layer, "invert", False) or any(id(t) in made for t in graph.outputs):
@@ -205,19 +203,19 @@ def _names(cut: Sequence[Any], inputs: Sequence[Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _file_type(tensor: Any) -> str:
+def _file_type(tensor: keras.KerasTensor) -> str:
     dtype = str(tensor.dtype)
     return "int32" if dtype == "int64" else dtype
 
 
 def _rest(
-    flat: Any,
-    graph: Any,
+    flat: keras.Model,
+    graph: keras.Model,
     late: Sequence[Any],
     cut: Sequence[Any],
     kept: Sequence[Any],
     names: Sequence[str],
-) -> Any:
+) -> keras.Model:
     """The model behind the numbers, layers copied with their weights."""
     import keras
 

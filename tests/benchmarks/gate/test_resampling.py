@@ -8,7 +8,8 @@ import pytest
 from edgepress.benchmarks.gate.outcomes import Resampled, read_result
 from edgepress.benchmarks.gate.resampling import drawn_counts, drawn_indices
 from edgepress.benchmarks.gate.significance import paired, unpaired
-from edgepress.compress.data.tasks import OutputTask, Task
+from edgepress.compress.data.output_task import OutputTask
+from edgepress.compress.data.tasks import Task
 from edgepress.deploy.benchmarking.outcomes import outcomes_of
 
 RANDOM = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgepress.compress.data.metrics import METRICS, metric_name, metric_of
 from edgepress.compress.data.metrics.sequences import edits
-from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.errors import InputError
 
 AVERAGES = ("macro", "micro", "weighted")

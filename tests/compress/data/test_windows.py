@@ -112,7 +112,7 @@ def test_windows_stop_at_gaps_in_time_and_gaps_in_values_are_filled(tmp_path: Pa
     frame["seconds"] = np.arange(200) * 0.02 + np.where(np.arange(200) >= 105, 7.0, 0.0)
     frame.loc[50, "x"] = np.nan
     path = written(frame, tmp_path / "motion.csv")
-    spec = DataSpec(spec=path, target="activity", window=10, time="seconds")
+    spec = DataSpec(spec=path, target="activity", window=10, time_column="seconds")
     data = open_data(spec, network(10, 2))
     firsts = np.concatenate([x[:, 0, 0] for x, _ in rows_of(data).values()])
     assert sorted(firsts) == [*range(0, 96, 10), *range(105, 191, 10)]
@@ -127,7 +127,7 @@ def test_events_label_the_rows_between_start_and_end(tmp_path: Path) -> None:
     path = written(frame, tmp_path / "motion.csv")
     events = pd.DataFrame({"start": [0, 10], "end": [8, 20], "label": ["sit", "walk"]})
     spec = DataSpec(
-        spec=path, events=str(written(events, tmp_path / "e.csv")), window=10, time="seconds"
+        spec=path, events=str(written(events, tmp_path / "e.csv")), window=10, time_column="seconds"
     )
     data = open_data(spec, network(10, 2))
     by_first = {int(x[0, 0]): int(y) for xs, ys in rows_of(data).values()
@@ -175,7 +175,7 @@ def test_windows_are_those_of_a_plain_loop(
         ({"window": 20, "target": None}, "--target"),
         ({"window": 20, "target": "missing"}, "no column 'missing'"),
         ({"window": 20, "group_by": "who"}, "no column 'who'"),
-        ({"window": 20, "time": "y"}, "time goes from"),
+        ({"window": 20, "time_column": "y"}, "time goes from"),
         ({"window": 20, "window_label": "mean"}, "classes have no mean"),
         ({"window": 20, "classes": ("sit", "run")}, "label 'walk' isn't among"),
         ({"window": 20, "events": "nowhere.csv"}, "one of --target and --events"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepress.compress.data import Task
-from edgepress.compress.data.tasks import OutputTask
+from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.errors import InputError
 from edgepress.compress.training.teacher.distillation import check_teacher, distillation_loss
 

@@ -86,7 +86,7 @@ def test_the_help_of_the_full_pipeline_can_be_read() -> None:
     titles = [line for line in shown("compress", "--help").splitlines() if line.endswith(":")]
     assert titles == [
         "Options:", "Data:", "Fine-tuning:", "Pruning:", "Acceptance:", "Export:", "Benchmark:",
-        "Every command:",
+        "Every command:", "Examples:",
     ]  # fmt: skip
     narrow = CliRunner().invoke(cli, ["compress", "--help"], terminal_width=80).stdout
     assert len(narrow.splitlines()) < 180
@@ -224,7 +224,7 @@ def test_fish_is_told_to_split_once() -> None:
         capture_output=True,
         text=True,
     )
-    assert 'string split --max 1 "," $completion' in done.stdout
+    assert 'string split -m 1 "," $completion' in done.stdout
 
 
 def test_the_help_of_the_largest_command_loads_no_framework() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgepress.benchmarks.records import BenchmarkRecord, ExportRecord, StageRecord, Verdict
-from edgepress.compress.data.tasks import OutputTask, Task
+from edgepress.compress.data.output_task import OutputTask
+from edgepress.compress.data.tasks import Task
 from edgepress.deploy.pipeline.acceptance import judge_run
 from edgepress.deploy.pipeline.pipeline import run
 from edgepress.deploy.pipeline.stage_gains import receipt

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from edgepress.compress.data.tasks import OutputTask, Task
+from edgepress.compress.data.output_task import OutputTask
+from edgepress.compress.data.tasks import Task
 from edgepress.compress.kernel.artifact import Agreement
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.verification.decisions import changed_interval

@@ -82,7 +82,7 @@ class ImageSource:
         )
 
 
-def takes_images(model: Any) -> bool:
+def takes_images(model: keras.Model) -> bool:
     """Whether a model has one input, of images."""
     tensor = model.inputs[0]
     return len(model.inputs) == 1 and len(tensor.shape) == 4 and tensor.shape[-1] in (1, 3, 4)

@@ -100,7 +100,7 @@ class MaskReading:
         return self.size_px if self.flat else (*self.size_px, 1)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> type[np.integer[Any]]:
         """uint8, or int32 where numbers are larger."""
         return np.int32 if self.wide else np.uint8
 

@@ -26,7 +26,7 @@ class Reading(Protocol):
         """Of what it gives."""
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> type[np.generic]:
         """NumPy type of what it gives."""
 
     def read(self, path: str) -> Array:
@@ -63,7 +63,7 @@ class ImageReading:
         return (*self.size_px, self.channels)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> type[np.float32] | type[np.uint8]:
         """float32 of deep images, else uint8."""
         return np.float32 if self.deep else np.uint8
 

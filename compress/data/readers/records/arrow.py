@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.models.guarding.limits import check_memory
 from edgepress.compress.models.guarding.tables import check_parquet
 from edgepress.compress.specs.recipe import DataSpec
+
+if TYPE_CHECKING:
+    import keras
+    import pyarrow
 
 Array = NDArray[Any]
 _SAVED, _SPLITS = "state.json", "dataset_dict.json"
@@ -45,7 +50,7 @@ def has_records(path: Path) -> bool:
     )
 
 
-def open_saved(path: Path, model: Any, spec: DataSpec, fingerprint: str) -> Opened:
+def open_saved(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str) -> Opened:
     """A data set that `datasets` saved, or Parquet files as its Hub keeps them.
 
     Args:
@@ -95,7 +100,7 @@ def _data_files(folder: Path, endings: Sequence[str]) -> Iterable[Path]:
     )
 
 
-def _pyarrow() -> Any:
+def _pyarrow() -> ModuleType:
     try:
         import pyarrow
         import pyarrow.types
@@ -106,7 +111,7 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
-def _schema(path: Path) -> Any:
+def _schema(path: Path) -> pyarrow.Schema:
     _pyarrow()
     import pyarrow.parquet
 
@@ -116,7 +121,7 @@ def _schema(path: Path) -> Any:
         raise InputError(f"'{path}' can't be read as a table: {error}") from None
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> pyarrow.Table:
     """One file as a `pyarrow.Table`."""
     arrow = _pyarrow()
     import pyarrow.ipc
@@ -165,7 +170,7 @@ def _columns(paths: Sequence[Path], split: str) -> Columns:
     return Columns(values, names, f"the rows of '{paths[0].parent}'")
 
 
-def _features(schema: Any) -> Mapping[str, Any]:
+def _features(schema: pyarrow.Schema) -> Mapping[str, Any]:
     """What `datasets` says of the columns, in the file's own metadata."""
     try:
         told = json.loads((schema.metadata or {})[b"huggingface"])
@@ -175,7 +180,7 @@ def _features(schema: Any) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _values(name: str, column: Any, root: Path) -> Array:
+def _values(name: str, column: pyarrow.ChunkedArray, root: Path) -> Array:
     """A column as an array; gaps are refused where it is read, images and texts are objects."""
     listed = column.to_pylist()
     if any(isinstance(value, dict) for value in listed):
@@ -200,7 +205,7 @@ def _objects(values: Sequence[Any]) -> Array:
     return found
 
 
-def _content(name: str, value: Any, root: Path) -> Any:
+def _content(name: str, value: object, root: Path) -> object:
     """The bytes of an image or sound, which are stored, or lie in a file of the data set."""
     if not isinstance(value, dict) or "bytes" not in value:
         return value

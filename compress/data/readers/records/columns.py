@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.preparation.strings import takes_text
-from edgepress.compress.data.readers.arrays import array_source
+from edgepress.compress.data.readers.arrays import ArraySource, array_source
 from edgepress.compress.data.readers.images.folders import size_read, takes_images
 from edgepress.compress.data.readers.images.limits import decoding, open_image
 from edgepress.compress.data.readers.images.pixels import depth_of
@@ -20,6 +20,9 @@ from edgepress.compress.data.readers.records.encoded import EncodedSource
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.specs.recipe import DataSpec
+
+if TYPE_CHECKING:
+    import keras
 
 Array = NDArray[Any]
 _TARGETS = ("label", "labels", "target", "class", "y")
@@ -44,7 +47,7 @@ class Columns:
 
 
 def record_sources(
-    splits: Mapping[str, Columns], model: Any, spec: DataSpec
+    splits: Mapping[str, Columns], model: keras.Model, spec: DataSpec
 ) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:
     """Sources of records.
 
@@ -96,7 +99,9 @@ def _target(columns: Columns, spec: DataSpec) -> str:
     return found[0]
 
 
-def _input(columns: Columns, tensor: Any, model: Any, target: str) -> list[str]:
+def _input(
+    columns: Columns, tensor: keras.KerasTensor, model: keras.Model, target: str
+) -> list[str]:
     """The columns of an input: of its name or a usual one, or all others, if they are numbers."""
     others = [name for name in columns.values if name != target]
     if tensor.name in others:
@@ -162,8 +167,8 @@ def _number(text: str, names: tuple[str, ...], columns: Columns, target: str) ->
 
 
 def _source(
-    columns: Columns, given: Mapping[str, Array], targets: Array, model: Any, spec: DataSpec
-) -> Any:
+    columns: Columns, given: Mapping[str, Array], targets: Array, model: keras.Model, spec: DataSpec
+) -> ArraySource | EncodedSource:
     (name, values), *more = given.items()
     tensor = model.inputs[0]
     for column in given.values():
@@ -200,7 +205,7 @@ def _check_whole(column: Array, where: str) -> None:
         )
 
 
-def _in_shape(values: Array, tensor: Any) -> Array:
+def _in_shape(values: Array, tensor: keras.KerasTensor) -> Array:
     """Numbers that were stored in one row, in the shape of the model's input."""
     shape = tuple(tensor.shape[1:])
     flat = values.ndim == 2 and values.dtype != object and len(shape) > 1 and None not in shape
@@ -220,7 +225,7 @@ def _check_image(item: bytes, what: str) -> None:
         )
 
 
-def _raw_pixels(items: Sequence[bytes], tensor: Any, where: str) -> Array:
+def _raw_pixels(items: Sequence[bytes], tensor: keras.KerasTensor, where: str) -> Array:
     """Bytes that are the pixels themselves."""
     shape = tuple(tensor.shape[1:])
     wanted = int(np.prod([n or 0 for n in shape]))

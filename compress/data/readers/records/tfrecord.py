@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from edgepress.compress.data.readers.records.splits import files_by_split
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.guarding.limits import check_memory
 from edgepress.compress.specs.recipe import DataSpec
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 Array = NDArray[Any]
 _NAME = re.compile(r"\.tf-?rec(ord)?s?([-.].*)?$", re.IGNORECASE)
@@ -35,7 +39,7 @@ def holds_tfrecords(folder: Path) -> bool:
     return any(is_tfrecord(Path(name)) for _, _, names in os.walk(folder) for name in names)
 
 
-def open_tfrecords(path: Path, model: Any, spec: DataSpec, fingerprint: str) -> Opened:
+def open_tfrecords(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str) -> Opened:
     """A TFRecord file, or a folder of such, as sources.
 
     Args:
@@ -118,7 +122,7 @@ def _examples(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
             ) from None
 
 
-def _features(example: Any) -> dict[str, Any]:
+def _features(example: tf.train.Example) -> dict[str, Any]:
     found = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,14 @@ from edgepress.compress.data.readers.series.recordings import Recordings
 from edgepress.compress.data.readers.tables import column_numbers, present, read_frame
 from edgepress.compress.errors import InputError
 
+if TYPE_CHECKING:
+    import pandas
+
 Array = NDArray[Any]
 _FILE = "file"
 
 
-def event_labels(path: Path, recordings: Recordings, group_by: str | None) -> Any:
+def event_labels(path: Path, recordings: Recordings, group_by: str | None) -> pandas.Series:
     """The label of each row, None outside of all events.
 
     An event holds the rows from its start up to, and without, its end, in the units of the time
@@ -55,7 +59,7 @@ def event_labels(path: Path, recordings: Recordings, group_by: str | None) -> An
             raise InputError(
                 f"'{path}:{row + 2}' (from {start[row]} to {end[row]}) holds no row of"
                 f" {recordings.where}",
-                "start and end are in the units of --time COLUMN, else in rows from 0",
+                "start and end are in the units of --time-column COLUMN, else in rows from 0",
             )
         other = owner[inside].max()
         if other >= 0:
@@ -68,7 +72,7 @@ def event_labels(path: Path, recordings: Recordings, group_by: str | None) -> An
     return found
 
 
-def _as_times(path: Path, values: Any) -> Array:
+def _as_times(path: Path, values: pandas.Series) -> Array:
     import pandas
 
     if values.dtype.kind in "iuf":
@@ -82,7 +86,9 @@ def _as_times(path: Path, values: Any) -> Array:
     return numbers
 
 
-def _belonging(path: Path, events: Any, recordings: Recordings, group_by: str | None) -> Any:
+def _belonging(
+    path: Path, events: pandas.DataFrame, recordings: Recordings, group_by: str | None
+) -> Callable[[int], Array]:
     """Which rows the recording of an event has, by the event's place."""
     if group_by is not None and group_by in events.columns:
         names = events[group_by].astype(str).to_numpy(str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,10 @@ from edgepress.compress.data.readers.tables import columns_of_input, present
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec
 
+if TYPE_CHECKING:
+    import keras
+    import pandas
+
 Array = NDArray[Any]
 TABLES = FileKind("tables", (".csv", ".parquet"))
 
@@ -44,7 +48,7 @@ class _Labels:
     of_classes: bool
 
 
-def open_series(path: Path, model: Any, spec: DataSpec, fingerprint: str) -> Opened:
+def open_series(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str) -> Opened:
     """Windows of a table, or of a folder of tables.
 
     Args:
@@ -58,7 +62,7 @@ def open_series(path: Path, model: Any, spec: DataSpec, fingerprint: str) -> Ope
     """
     files = _files(path, spec)
     paths = [file for found in files.values() for file in found]
-    recordings = read_recordings(paths, spec.group_by, spec.time)
+    recordings = read_recordings(paths, spec.group_by, spec.time_column)
     labels, left_out = _labels(recordings, spec)
     columns, told = sensors(recordings, left_out)
     window = spec.window or 1
@@ -107,7 +111,7 @@ def _files(path: Path, spec: DataSpec) -> Mapping[str, Sequence[Path]]:
 
 def _labels(recordings: Recordings, spec: DataSpec) -> tuple[_Labels, list[str]]:
     """The label of each row, and the columns that are no sensors."""
-    others = [name for name in (spec.group_by, spec.time) if name is not None]
+    others = [name for name in (spec.group_by, spec.time_column) if name is not None]
     if spec.events is not None:
         if spec.target is not None:
             raise InputError("give one of --target and --events")
@@ -126,7 +130,7 @@ def _labels(recordings: Recordings, spec: DataSpec) -> tuple[_Labels, list[str]]
     return _numbered(column, spec), list(dict.fromkeys(named))
 
 
-def _numbered(column: Any, spec: DataSpec) -> _Labels:
+def _numbered(column: pandas.Series, spec: DataSpec) -> _Labels:
     missing = column.isna().to_numpy()
     if missing.all():
         raise InputError(f"column '{column.name}' holds no label")
@@ -154,13 +158,15 @@ def _numbered(column: Any, spec: DataSpec) -> _Labels:
     return _Labels(np.where(missing, -1, values), tuple(names), True)
 
 
-def _answers_each(model: Any, window: int) -> bool:
+def _answers_each(model: keras.Model, window: int) -> bool:
     """Whether a model's one output has a row for each row of a window."""
     shape = tuple(model.outputs[0].shape)
     return len(model.outputs) == 1 and len(shape) == 3 and shape[1] in (None, window)
 
 
-def _inputs(columns: Any, starts: Array, window: int, model: Any, where: str) -> dict[str, Array]:
+def _inputs(
+    columns: pandas.DataFrame, starts: Array, window: int, model: keras.Model, where: str
+) -> dict[str, Array]:
     """Windows by the names of the model's inputs."""
     found = {}
     for tensor in model.inputs:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.data.readers.tables import column_numbers, present, read_frame
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
 
 Array = NDArray[Any]
 # A step in time of more than so many usual ones is a gap.
@@ -91,7 +94,9 @@ def read_recordings(paths: Sequence[Path], group_by: str | None, time: str | Non
     return Recordings(joined, files, tuple(paths), groups, times, runs, tuple(notes))
 
 
-def _groups(frame: Any, name: str | None, paths: Sequence[Path], files: Array) -> Array:
+def _groups(
+    frame: pandas.DataFrame, name: str | None, paths: Sequence[Path], files: Array
+) -> Array:
     if name is None:
         return np.array([str(path) for path in paths])[files]
     values = present(frame, name, str(paths[0]))
@@ -100,7 +105,7 @@ def _groups(frame: Any, name: str | None, paths: Sequence[Path], files: Array) -
     return values.astype(str).to_numpy(str)
 
 
-def _times(frame: Any, name: str, paths: Sequence[Path], files: Array) -> Array:
+def _times(frame: pandas.DataFrame, name: str, paths: Sequence[Path], files: Array) -> Array:
     """Times as numbers; dates as seconds."""
     import pandas
 

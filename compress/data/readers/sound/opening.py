@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from edgepress.compress.data.readers.sound.reading import SoundReading, SoundSou
 from edgepress.compress.data.readers.sound.survey import Survey, survey_sounds
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec
+
+if TYPE_CHECKING:
+    import keras
 
 # Sounds that are held as one array in a batch: an hour at 48 kHz.
 _MOST_SAMPLES = 200_000_000
@@ -45,7 +48,7 @@ class SoundFolder:
     input: SoundInput
 
 
-def open_sounds(path: Path, model: Any, spec: DataSpec) -> SoundFolder:
+def open_sounds(path: Path, model: keras.Model, spec: DataSpec) -> SoundFolder:
     """The sounds of class folders, of all splits read alike.
 
     Args:
@@ -79,7 +82,7 @@ def open_sounds(path: Path, model: Any, spec: DataSpec) -> SoundFolder:
 
 
 def sound_input(
-    survey: Survey, model: Any, spec: DataSpec, where: str
+    survey: Survey, model: keras.Model, spec: DataSpec, where: str
 ) -> tuple[SoundInput, SoundReading, list[str]]:
     """How sounds are read for a model.
 
@@ -123,7 +126,9 @@ def _sample_rate(survey: Survey, spec: DataSpec, where: str) -> int:
     return next(iter(rates))
 
 
-def _shape(model: Any, features: SoundFeatures | None, where: str) -> tuple[int | None, ...]:
+def _shape(
+    model: keras.Model, features: SoundFeatures | None, where: str
+) -> tuple[int | None, ...]:
     """The sizes of the model's one input, without the batch."""
     shapes = [tuple(t.shape[1:]) for t in model.inputs]
     told = ", ".join(map(str, shapes))

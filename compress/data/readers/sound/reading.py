@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from edgepress.compress.data.readers.images.reading import tensor_of
 from edgepress.compress.data.readers.sound.decoding import decoded
 from edgepress.compress.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Array = NDArray[Any]
 
@@ -42,7 +45,7 @@ class SoundReading:
         return (self.samples,)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> type[np.float32]:
         """float32."""
         return np.float32
 
@@ -94,14 +97,14 @@ class SoundSource:
         """Number of samples."""
         return len(self.paths)
 
-    def batches(self, order: Array | None, batch_size: int) -> Any:
+    def batches(self, order: Array | None, batch_size: int) -> tf.data.Dataset:
         """A `tf.data.Dataset` of batches in the given order."""
         import tensorflow as tf
 
         chosen = np.arange(self.size) if order is None else order
         paths = tf.constant([os.fsencode(self.paths[i]) for i in chosen])
 
-        def read(path: Any, target: Any) -> Any:
+        def read(path: tf.Tensor, target: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             return {self.input_name: _tensor(path, self.reading)}, target
 
         slices = tf.data.Dataset.from_tensor_slices((paths, self.targets[chosen]))
@@ -121,7 +124,7 @@ class SoundSource:
         )
 
 
-def _tensor(path: Any, reading: SoundReading) -> Any:
+def _tensor(path: tf.Tensor, reading: SoundReading) -> tf.Tensor:
     """The samples of a file, (samples,), of its path as a tensor."""
     import tensorflow as tf
 

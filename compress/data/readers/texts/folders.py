@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,10 +24,13 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.models.guarding.limits import check_memory
 from edgepress.compress.specs.recipe import DataSpec
 
+if TYPE_CHECKING:
+    import keras
+
 TEXTS = FileKind("texts", (".txt",))
 
 
-def open_texts(path: Path, model: Any, spec: DataSpec, fingerprint: str) -> Opened:
+def open_texts(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str) -> Opened:
     """The text files of class folders.
 
     Args:

@@ -35,8 +35,7 @@ from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec, Recip
 
 _PRUNE_SCHEDULES = ("one-shot", "iterative")
 # Options that a recipe doesn't hold.
-_OF_ANY_RUN = ("source", "output", "resume", "force", "as_json", "verbose", "debug", "help_all",
-               "shared_stages")  # fmt: skip
+_OF_ANY_RUN = ("source", "output", "resume", "force", "as_json", "verbose", "debug", "help_all")
 _RECIPE_ENDINGS = (".yaml", ".yml")
 
 
@@ -69,7 +68,6 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
     is_flag=True,
     help="Let Lambda layers run their Python code: only for files you trust.",
 )
-@click.option("--shared-stages", hidden=True, type=click.Path(path_type=Path))
 @table_options(*RUN)
 @common_options
 @keyword_values
@@ -93,8 +91,7 @@ def command(values: Values) -> None:
     load_frameworks(values["verbose"])
     from edgepress.deploy.cli.run_display import finish, run_line
 
-    folder, shared = resume or output, values["shared_stages"]
-    result = run_line(recipe, folder, resume is not None, values["force"], shared)
+    result = run_line(recipe, resume or output, resume is not None, values["force"])
     finish(result, values["as_json"])
 
 
