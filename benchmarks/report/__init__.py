@@ -46,7 +46,7 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
 
     Args:
         runs: RUN folders or their run.json files, and JSON files that `benchmark` wrote; or one
-            folder of a search, or its search.json.
+            folder of a search or fit, or its search.json or fit.json.
         output: The file; its ending says the format (`.html`, `.md`, `.json`).
         force: Whether an existing file is replaced.
 
@@ -61,13 +61,17 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
     if not runs:
         raise InputError("there is no run to report on", "name at least one RUN folder")
     alone = _search(Path(runs[0]), target.suffix.lower()) if len(runs) == 1 else None
-    read = [_read(Path(run)) for run in runs]
-    if target.suffix.lower() == ".html":
-        read = [(path, _linked(path, told, target)) for path, told in read]
-    text = alone or render(_named(read))
+    text = alone or render(_named(_runs(runs, target)))
     with atomic_output(target, force=force) as temporary:
         temporary.write_text(text, "utf-8", "backslashreplace")
     return target
+
+
+def _runs(runs: Sequence[Path | str], target: Path) -> list[tuple[Path, dict[str, Any]]]:
+    read = [_read(Path(run)) for run in runs]
+    if target.suffix.lower() != ".html":
+        return read
+    return [(path, _linked(path, told, target)) for path, told in read]
 
 
 def _linked(path: Path, told: dict[str, Any], target: Path) -> dict[str, Any]:
@@ -79,9 +83,10 @@ def _linked(path: Path, told: dict[str, Any], target: Path) -> dict[str, Any]:
 
 
 def _search(path: Path, suffix: str) -> str | None:
-    """The report of a search by its folder or search.json; None for anything else."""
-    file = path / "search.json" if path.is_dir() else path
-    return render_search(file, read_json(file), suffix) if file.is_file() else None
+    """The report of a search or fit by its folder or record; None for anything else."""
+    places = [path / name for name in ("search.json", "fit.json")] if path.is_dir() else [path]
+    file = next((place for place in places if place.is_file()), None)
+    return None if file is None else render_search(file, read_json(file), suffix)
 
 
 def _read(path: Path) -> tuple[Path, dict[str, Any]]:

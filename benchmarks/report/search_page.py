@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.number_format import ABSENT, metric_text, ms_text, significant
+from edgepress.benchmarks.number_format import ABSENT, counted, metric_text, ms_text, significant
 from edgepress.benchmarks.records import RunRecord, read_run, validated
+from edgepress.benchmarks.records.fit import FitRecord
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.benchmarks.report import view_model
+from edgepress.benchmarks.report.fit_tables import picks_grid
 from edgepress.benchmarks.report.html import page
 from edgepress.benchmarks.report.markdown import markdown_table, render_markdown
 from edgepress.compress.kernel.files import atomic_output
@@ -45,7 +47,7 @@ def render_search(path: Path, told: Any, suffix: str) -> str | None:
     """
     if not isinstance(told, dict) or not {"trials", "front", "objectives"} <= told.keys():
         return None
-    found = validated(SearchRecord, told, f"'{path}'")
+    found = validated(FitRecord if "minimise" in told else SearchRecord, told, f"'{path}'")
     runs = runs_to_show(found, path.parent)
     if suffix == ".html":
         return page(runs, search_view(found))
@@ -84,11 +86,13 @@ def _markdown(found: SearchRecord, runs: Sequence[tuple[str, RunRecord]]) -> str
 def search_view(found: SearchRecord) -> dict[str, Any]:
     """What the page shows above the runs."""
     measured = RunRecord(benchmark=found.benchmark)
+    fitted = isinstance(found, FitRecord)
+    front = picks_grid(found) if isinstance(found, FitRecord) else front_grid(found)
     return {
-        "title": f"search over {len(found.trials)} recipes",
+        "title": f"{'fit' if fitted else 'search'} over {counted(len(found.trials), 'recipe')}",
         "headline": found.headline,
         "good": bool(found.front),
-        "front": front_grid(found) if found.front else None,
+        "front": front if found.front else None,
         "latency": view_model.latency(measured),
         "comparisons": view_model.comparisons(measured),
         "trials": trials_grid(found),

@@ -12,6 +12,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.specs.descriptions import fields_of as fields_of
+from edgepress.compress.specs.notation import FORMS
 from edgepress.compress.specs.training import Spec
 
 S = TypeVar("S", bound=BaseModel)
@@ -62,6 +63,8 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
     """
     place = ".".join(str(p) for p in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_pattern_mismatch" and problem["ctx"]["pattern"] in FORMS:
+        message = f"write {FORMS[problem['ctx']['pattern']]}"
     if problem["type"] == "extra_forbidden":
         return f"unknown option '{place}'"
     if problem["type"] == "missing":

@@ -7,6 +7,15 @@ from typing import Any
 
 # Stands for a learning rate that a range test finds before the training.
 AUTO_RATE = 0.0
+# Texts of a form of their own, and how people write them, for errors.
+CLASS_WEIGHTS = r"^(none|balanced|auto|[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*)$"
+BLOCK = r"^[1-9]\d*x[1-9]\d*$"
+N_OF_M = r"^[1-9]\d*:[1-9]\d*$"
+FORMS = {
+    CLASS_WEIGHTS: "none, balanced, or the weight of each class, as 0=1,cat=2.5",
+    BLOCK: "rows x columns, as 1x4",
+    N_OF_M: "how many of how many stay, as 2:4",
+}
 
 
 def parse_number(text: object) -> object:

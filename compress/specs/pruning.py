@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.specs.notation import BLOCK, N_OF_M
 from edgepress.compress.specs.prune_parts import PackedSpec as PackedSpec
 from edgepress.compress.specs.prune_parts import RampSpec, RemovalSpec, Share
 from edgepress.compress.specs.prune_step import TARGETS, PruneSpec, UnitRecoverSpec
@@ -130,7 +131,7 @@ class BlocksSpec(ZerosSpec):
 
     structure: Literal["blocks"] = "blocks"
     target_params: Share = None
-    block: str = Field("1x4", pattern=r"^[1-9]\d*x[1-9]\d*$")
+    block: str = Field("1x4", pattern=BLOCK)
 
 
 class NMSpec(ZerosSpec):
@@ -142,7 +143,7 @@ class NMSpec(ZerosSpec):
     """
 
     structure: Literal["nm"] = "nm"
-    pattern: str | None = Field(None, pattern=r"^[1-9]\d*:[1-9]\d*$")
+    pattern: str | None = Field(None, pattern=N_OF_M)
 
     found: ClassVar[str] = "pattern"
 

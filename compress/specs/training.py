@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema
 from edgepress.compress.specs.amounts import parse_latency
 from edgepress.compress.specs.descriptions import describe, docstring_helps
 from edgepress.compress.specs.notation import (
+    CLASS_WEIGHTS,
     as_list,
     parse_class_weights,
     parse_number,
@@ -171,7 +172,7 @@ class TrainSpec(Spec):
     class_weights: Annotated[
         str,
         BeforeValidator(parse_class_weights, json_schema_input_type=dict[str, float] | str),
-        Field(pattern=r"^(none|balanced|auto|[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*)$"),
+        Field(pattern=CLASS_WEIGHTS),
     ] = "none"
     positive_weights: Annotated[
         str,

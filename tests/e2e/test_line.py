@@ -241,8 +241,8 @@ def test_a_pruning_step_keeps_to_its_own_floor(model_folder: Path, tmp_path: Pat
 def test_what_a_killed_run_left_half_written_is_swept(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    (folder / "stages" / ".02-prune-channels.aba61ec1").mkdir()
-    (folder / ".run.0123abcd.json").write_text("{")
+    (folder / "stages" / ".02-prune-channels.edgepress-aba61ec1").mkdir()
+    (folder / ".run.edgepress-0123abcd.json").write_text("{")
     (folder / ".gitignore").write_text("mine")
     run(None, folder, resume=True)
     hidden = sorted(p.name for p in folder.rglob(".*"))

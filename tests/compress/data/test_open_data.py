@@ -236,10 +236,10 @@ def test_folder_with_splits_and_pairs(tmp_path: Path) -> None:
     model = keras.Model(x, keras.layers.Conv2D(1, 1)(x))
     for split in ("train", "val"):
         for side in ("inputs", "targets"):
-            for number in range(3):
-                write_image(tmp_path / split / side / f"{number}.png", "L", value=number * 40)
+            for number in range(12):
+                write_image(tmp_path / split / side / f"{number}.png", "L", value=number * 20)
     data = open_data(tmp_path, model)
-    assert (data.train.size, data.val.size, data.task.kind) == (3, 3, "image-to-image")
+    assert (data.train.size, data.val.size, data.task.kind) == (12, 12, "image-to-image")
     for inputs, targets in data.val.in_order():
         np.testing.assert_array_equal(inputs.numpy(), targets.numpy())
 

@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from click.testing import CliRunner, Result
 
 from edgepress.benchmarks.records.fit import FitRecord
+from edgepress.benchmarks.report import report
 from edgepress.compress.kernel.files import sha256
 from edgepress.deploy.cli.main import cli
 from edgepress.deploy.demo import digits, network
@@ -81,7 +82,10 @@ def test_without_time_for_trials_the_given_model_is_fitted_by_precision_alone(
     assert found["picks"][0]["quantize"] == "int8"
     assert found["picks"][0]["ratio"] < 1
     assert not (run / ".stages").exists()
-    assert (run / "report.html").is_file()
+    page = (run / "report.html").read_text()
+    assert "fit over 1 recipe" in page
+    moved = run.rename(tmp_path / "moved")
+    assert report([moved], tmp_path / "again.html").read_text() == page
 
 
 @pytest.mark.slow
