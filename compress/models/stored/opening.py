@@ -132,6 +132,8 @@ def _without_values() -> Iterator[None]:
 
     waiting = "uninitialized_variables"
     before = global_state.get_global_attribute(waiting)
+    # A list of their own: Keras would give values to all that wait in its one.
+    global_state.set_global_attribute(waiting, [])
     try:
         with keras.StatelessScope(initialize_variables=False):
             yield
