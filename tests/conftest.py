@@ -43,7 +43,7 @@ def pytest_report_header() -> str:
 
 
 # Modules that take long with few tests; last, one of them would keep one worker busy alone.
-_LONG = ("e2e/test_line", "searching/test_search", "export/test_zeros", "export/test_qat")
+_LONG = ("e2e/test_line", "searching/test_search", "fitting/test_fit", "quantize/test_qat")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
