@@ -140,7 +140,8 @@ def parse(words: list[str]) -> None:
         if isinstance(command, click.Group):
             name, inner, rest = command.resolve_command(context, words[1:])
             assert inner is not None
-            inner.make_context(name, rest, parent=context)
+            # Closed at once: it may hold standard output, which --json keeps for the document.
+            inner.make_context(name, rest, parent=context).close()
             return
         if data_spec(context.params) is None and isinstance(command, SectionedCommand):
             assert "--data" not in words
