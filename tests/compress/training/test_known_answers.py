@@ -23,7 +23,7 @@ L = keras.layers
 def network(classes: int = 3, last: str | None = "softmax", seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
     x = keras.Input((6, 6, 1))
-    y = L.ReLU()(L.BatchNormalization()(L.Conv2D(4, 3)(x)))
+    y = L.ReLU()(L.BatchNormalization()(L.Conv2D(4, 3, use_bias=False)(x)))
     y = L.Dropout(0.2)(L.GlobalAveragePooling2D()(y))
     return keras.Model(x, L.Dense(classes, activation=last, name="out")(y))
 
