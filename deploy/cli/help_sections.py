@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from edgepress.deploy.cli.examples import EXAMPLES
-from edgepress.deploy.cli.tables import check_shown
+from edgepress.deploy.cli.tables.printing import check_shown
 from edgepress.deploy.cli.valid_names import NamedValue
 
 # Kind of spec → the section's title, and the fields that every day needs.
@@ -82,8 +82,13 @@ class SectionedCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep what was typed, since errors name an option by the name that the user chose."""
         ctx.meta[_TYPED] = frozenset(word.partition("=")[0] for word in args)
-        rest = super().parse_args(ctx, args)
-        check_shown(ctx, ctx.params.get("as_json", False))
+        try:
+            rest = super().parse_args(ctx, args)
+            check_shown(ctx, ctx.params.get("as_json", False))
+        except BaseException:
+            # click leaves the context open, and with it what `--json` did to standard output.
+            ctx.close()
+            raise
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

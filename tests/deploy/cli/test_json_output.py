@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 
 import keras
+import pytest
+
+from edgepress.deploy.cli.main import main
 
 
 def test_what_the_users_code_prints_goes_to_standard_error(tmp_path) -> None:
@@ -42,3 +46,12 @@ def test_what_the_users_code_prints_goes_to_standard_error(tmp_path) -> None:
     assert {"imported", "opened", "row", "end", "written", "started", "under"} <= set(
         done.stderr.split()
     )
+
+
+def test_a_bad_command_line_leaves_standard_output_as_it_was(monkeypatch) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    with pytest.raises(SystemExit) as stopped:
+        main(["doctor", "m.keras", "--json", "--unknown"])
+    assert stopped.value.code == 2
+    assert sys.stdout is output
