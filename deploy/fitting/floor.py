@@ -9,17 +9,13 @@ from typing import Any
 import numpy as np
 
 from edgepress.benchmarks.gate.outcomes import Result, read_result
+from edgepress.benchmarks.gate.significance import FEWEST, interval_of, resampled_together
 from edgepress.benchmarks.records.fit import FloorRecord
 from edgepress.benchmarks.records.rows import BenchmarkRow
 from edgepress.compress.data.metrics import drop_of
 
 KEPT, UNSHOWN, MISSED = "kept", "not shown", "missed"
-_DRAWS = 2000
-_TAIL = 0.025
-_Z = 1.96
 _ROUNDING = 1e-9
-# With fewer samples no interval is worth its name.
-_FEWEST = 6
 
 
 def floors(before: BenchmarkRow, after: BenchmarkRow, max_drop: float) -> Iterator[FloorRecord]:
@@ -75,16 +71,14 @@ def _results(row: BenchmarkRow) -> Mapping[str, Result]:
 def _interval(before: Result, after: Result) -> tuple[float, float] | None:
     """95 % interval of the fall; None where the samples aren't the same or too few."""
     same = before.samples_hash and before.samples_hash == after.samples_hash
-    if not same or before.n != after.n or after.n < _FEWEST:
+    if not same or before.n != after.n or after.n < FEWEST:
         return None
-    one, other = before.resampled(_DRAWS), after.resampled(_DRAWS)
-    both = min(len(one), len(other))
-    falls = [drop_of(after.metric, b, a) for b, a in zip(one[:both], other[:both], strict=True)]
-    falls = [fall for fall in falls if math.isfinite(fall)]
-    if len(falls) < both / 2:
-        return None
-    low, high = np.quantile(falls, (_TAIL, 1 - _TAIL))
-    return float(low), float(high)
+    one, other = resampled_together(before, after)
+    # As `drop_of` takes a fall.
+    falls = one - other
+    if not after.higher_is_better:
+        falls = np.divide(-falls, one, out=other.copy(), where=one != 0)
+    return interval_of(falls) if np.isfinite(falls).mean() >= 0.5 else None
 
 
 def _needed(
