@@ -101,6 +101,7 @@ class FitRecord(SearchRecord):
         quantize: The precision that paid most in the given model.
         spent_s: Seconds so far.
         plans: What was tried, in the order of `trials`, without the first, which removes nothing.
+        underway: The trial that was begun last and isn't done; its `seconds` are those so far.
         picks: The files to choose from.
     """
 
@@ -109,4 +110,5 @@ class FitRecord(SearchRecord):
     quantize: str = ""
     spent_s: float = 0.0
     plans: Several[FitTrial] = ()
+    underway: FitTrial | None = None
     picks: Several[PickRecord] = ()

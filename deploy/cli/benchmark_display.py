@@ -20,8 +20,8 @@ from edgepress.benchmarks.report import benches
 from edgepress.benchmarks.report.output_rows import TITLE, outputs_of_benchmark
 from edgepress.benchmarks.report.view_model import profile
 from edgepress.deploy.cli.gate import say_changes
-from edgepress.deploy.cli.table_layouts import COMPARED, OPERATORS, OUTPUT_ROWS, ROWS
-from edgepress.deploy.cli.tables import show_grid, show_table
+from edgepress.deploy.cli.tables.layouts import COMPARED, OPERATORS, OUTPUT_ROWS, ROWS
+from edgepress.deploy.cli.tables.printing import show_grid, show_table
 
 
 def show_benchmark(document: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,9 +13,10 @@ from edgepress.benchmarks.report import output_rows
 from edgepress.benchmarks.report.markdown import grids
 from edgepress.benchmarks.report.view_model import left_out_notes
 from edgepress.compress.errors import CheckFailed, DeviceError, Stopped
+from edgepress.compress.kernel.progress import Progress
 from edgepress.deploy.cli import display
-from edgepress.deploy.cli.table_layouts import BEFORE_AFTER, FILES, STAGE_OUTPUTS, STAGES
-from edgepress.deploy.cli.tables import say_styled, show_grid
+from edgepress.deploy.cli.tables.layouts import BEFORE_AFTER, FILES, STAGE_OUTPUTS, STAGES
+from edgepress.deploy.cli.tables.printing import say_styled, show_grid
 from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.pipeline import RunResult, run
 from edgepress.deploy.pipeline.run_folder import RunFolder, shared_stages
@@ -29,25 +32,40 @@ _TABLES = {
 _SHOWN = 4
 
 
-def run_line(recipe: Recipe, output: Path, resume: bool, force: bool) -> RunResult:
-    """Run the full pipeline with its progress on standard error.
+@contextmanager
+def resumable(made: Path, go_on: str) -> Iterator[Progress]:
+    """The progress, on standard error, of work that can be stopped and resumed.
+
+    Args:
+        made: The file in the output folder without which nothing can be resumed.
+        go_on: The command that does.
 
     Raises:
         Stopped: The user stopped it; says how to go on.
     """
     try:
         with display.ConsoleProgress() as progress:
-            shared = shared_stages()
-            return run(recipe, output, resume=resume, force=force, progress=progress, shared=shared)
+            yield progress
     except NothingDone:
         raise
     except (KeyboardInterrupt, Stopped):
-        if not RunFolder(Path(output)).recipe.is_file():
+        if not made.is_file():
             raise NothingDone("stopped; nothing was written") from None
         raise Stopped(
-            f"stopped; what is finished stays in '{output}'",
-            f"go on with: edgepress compress --resume {output}",
+            f"stopped; what is finished stays in '{made.parent}'", f"go on with: {go_on}"
         ) from None
+
+
+def run_line(recipe: Recipe, output: Path, resume: bool, force: bool) -> RunResult:
+    """Run the full pipeline with its progress on standard error.
+
+    Raises:
+        Stopped: The user stopped it; says how to go on.
+    """
+    go_on = f"edgepress compress --resume {output}"
+    with resumable(RunFolder(Path(output)).recipe, go_on) as progress:
+        shared = shared_stages()
+        return run(recipe, output, resume=resume, force=force, progress=progress, shared=shared)
 
 
 def finish(result: RunResult, as_json: bool) -> None:

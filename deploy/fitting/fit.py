@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,49 +18,33 @@ from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.files import read_json, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.fitting.choosing import Next, Tried, best, choose, expected_seconds
+from edgepress.deploy.fitting.floor import MISSED, UNSHOWN
 from edgepress.deploy.fitting.last_look import picked
-from edgepress.deploy.fitting.picking import picks
+from edgepress.deploy.fitting.picking import SMALLEST, picks
 from edgepress.deploy.fitting.plans import RUNGS, Plan, recipe_of
 from edgepress.deploy.fitting.precisions import candidates, zeros_pay
 from edgepress.deploy.fitting.scoring import Scorer
 from edgepress.deploy.fitting.spec import FitRecipe
+from edgepress.deploy.pipeline.finished import Finished
 from edgepress.deploy.pipeline.opening import opened_run
-from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.pipeline.run_folder import IN_COMMON, RunFolder
 from edgepress.deploy.recipe import Recipe, check_writable, inputs_of
 from edgepress.deploy.searching.space import SearchSpec
 from edgepress.deploy.searching.trial import Outcome, judge, start, stop
 
 _POLL_S = 0.2
-_SHARED = ".stages"
 # Share of the time that the last measurement and the test data are kept for.
 _RESERVED = 0.12
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """A fit that has come to an end, or as far as its time went.
-
-    Attributes:
-        folder: Its folder.
-        told: What `fit.json` holds.
-    """
-
-    folder: Path
-    told: FitRecord
-
-    @cached_property
-    def record(self) -> dict[str, Any]:
-        """What `fit.json` holds, as JSON-able values."""
-        return self.told.to_json()
+class FitResult(Finished[FitRecord]):
+    """A fit that came to an end, or as far as its time went, with what `fit.json` holds."""
 
     @property
     def picks(self) -> Mapping[str, PickRecord]:
         """The files to choose from, by name: safest, knee, smallest."""
         return {name: pick for pick in self.told.picks for name in pick.names}
-
-    def to_json(self) -> dict[str, Any]:
-        """What `fit --json` prints."""
-        return {"run": str(self.folder), "report": str(RunFolder(self.folder).report)} | self.record
 
 
 def fit(
@@ -131,6 +114,7 @@ class _Fit:
     progress: Progress
     trials: list[TrialRecord] = field(default_factory=list)
     plans: list[FitTrial] = field(default_factory=list)
+    underway: FitTrial | None = None
     spent_s: float = 0.0
     quantize: str = ""
 
@@ -144,7 +128,6 @@ class _Fit:
         self.data = open_data(recipe.data, self.model, recipe.seed)
         self.data.training_split  # noqa: B018  raises before any work where there is none
         self.scorer = Scorer(self.model, self.data)
-        self.format = recipe.fit.format
 
     def run(self, folder: RunFolder) -> FitResult:
         self.folder, self.began = folder, time.monotonic()
@@ -152,8 +135,8 @@ class _Fit:
         folder.write_recipe(self.recipe)
         if not self.trials:
             self._try_given()
-        while (chosen := self._choose()) is not None:
-            self._try(chosen)
+        while (chosen := self._choose()) is not None and self._try(chosen):
+            pass
         return self._finish()
 
     def _go_on(self) -> None:
@@ -168,7 +151,7 @@ class _Fit:
                 f"'{path}' was made for another objective or floor", "choose another -o"
             )
         self.trials, self.plans = list(told.trials), list(told.plans)
-        self.spent_s, self.quantize = told.spent_s, told.quantize
+        self.spent_s, self.quantize, self.underway = told.spent_s, told.quantize, told.underway
 
     def _left(self) -> float:
         """Seconds for trials."""
@@ -187,16 +170,20 @@ class _Fit:
         ]
 
     def _choose(self) -> Next | None:
-        fit = self.recipe.fit
+        """The trial that was under way, whose folder holds what it has done; else the best one."""
+        fit, begun = self.recipe.fit, self.underway
+        if begun is not None:
+            return Next(Plan(begun.share, begun.sparsity), begun.rung)
         return choose(self._tried(), fit.max_drop, zeros_pay(fit.minimise), self._left())
 
     def _try_given(self) -> None:
         """Export the model as it is in every precision, and see which one pays."""
-        precisions = candidates(self.format, self.recipe.fit.quantize)
+        precisions = candidates(self.recipe.fit.format, self.recipe.fit.quantize)
         self.progress.stage(f"measure the given model as {', '.join(precisions)}")
         recipe = recipe_of(self.recipe, Plan(), 0, precisions)
         began = time.monotonic()
         code = self._run(0, recipe)
+        assert code is not None  # without the given model there is nothing to show
         seconds = time.monotonic() - began
         outcomes = {q: self._judge(code, 0, recipe, q) for q in precisions}
         known = {q: o for q, o in outcomes.items() if o.values}
@@ -219,38 +206,37 @@ class _Fit:
 
         return min(known, key=order)
 
-    def _try(self, chosen: Next) -> None:
-        """Run one trial; one that the time ends before it is done is taken up next time."""
-        number = len(self.trials)
-        tried = self._tried()
-        expected = expected_seconds(chosen, tried)
-        recipe = recipe_of(self.recipe, chosen.plan, chosen.epochs, (self.quantize,))
+    def _try(self, chosen: Next) -> bool:
+        """Run one trial; whether it was done before the time was up."""
+        number, plan = len(self.trials), chosen.plan
+        expected, left = expected_seconds(chosen, self._tried()), self._left()
+        recipe = recipe_of(self.recipe, plan, chosen.epochs, (self.quantize,))
         self.progress.stage(
-            f"try {chosen.plan.words()}, {chosen.epochs} epochs (about {expected:.0f} s of the"
-            f" {self._left():.0f} s left)"
+            f"try {plan.words()}, {chosen.epochs} epochs (about {expected:.0f} s of the"
+            f" {max(left, 0.0):.0f} s left)"
         )
-        began = time.monotonic()
+        begun = self.underway or FitTrial(
+            share=plan.share, sparsity=plan.sparsity, rung=chosen.rung, seconds=0.0
+        )
+        self.underway, began = begun, time.monotonic()
+        self._write(self._told())
         code = self._run(number, recipe)
+        trial = begun.model_copy(update={"seconds": begun.seconds + time.monotonic() - began})
         if code is None:
-            return
-        outcome = self._judge(code, number, recipe, self.quantize)
-        plan = FitTrial(
-            share=chosen.plan.share,
-            sparsity=chosen.plan.sparsity,
-            rung=chosen.rung,
-            seconds=time.monotonic() - began,
-        )
-        self._record(number, outcome, plan)
+            self.underway = trial
+            return False
+        self.underway = None
+        self._record(number, self._judge(code, number, recipe, self.quantize), trial)
+        return True
 
     def _run(self, number: int, recipe: Recipe) -> int | None:
         """Run a trial's process to its end, or until the time is up: then None."""
-        process = start(recipe, self._trial(number), None, self.folder.path / _SHARED)
+        process = start(recipe, self._trial(number), None)
         try:
             while process.poll() is None:
                 if number and self._left() <= 0:
                     self.progress.stage("the time is up; the trial goes on with --resume")
                     stop(process)
-                    self.seconds = 0.0
                     return None
                 time.sleep(_POLL_S)
         except BaseException:
@@ -261,13 +247,13 @@ class _Fit:
     def _trial(self, number: int) -> Path:
         return self.folder.path / "trials" / f"{number:04d}"
 
-    def _judge(self, code: int | None, number: int, recipe: Recipe, quantize: str) -> Outcome:
+    def _judge(self, code: int, number: int, recipe: Recipe, quantize: str) -> Outcome:
         asked = SearchSpec(
-            objectives=("metric", self.recipe.fit.minimise), format=self.format, quantize=quantize
+            objectives=("metric", self.recipe.fit.minimise),
+            format=self.recipe.fit.format,
+            quantize=quantize,
         )
-        return judge(
-            code or 0, self._trial(number), asked, recipe, self.data, scored=self.scorer.score
-        )
+        return judge(code, self._trial(number), asked, recipe, self.data, scored=self.scorer.score)
 
     def _record(self, number: int, outcome: Outcome, plan: FitTrial) -> None:
         """Write down a trial, so that nothing of it is lost."""
@@ -312,6 +298,7 @@ class _Fit:
             "quantize": self.quantize,
             "spent_s": spent,
             "plans": self.plans,
+            "underway": self.underway,
             **more,
         }
         return FitRecord.model_validate(values)
@@ -340,7 +327,7 @@ class _Fit:
         )
         self._write(told)
         self._report(told)
-        shutil.rmtree(self.folder.path / _SHARED, ignore_errors=True)
+        shutil.rmtree(self.folder.path / IN_COMMON, ignore_errors=True)
         self.folder.list_files()
         return FitResult(self.folder.path, told)
 
@@ -356,14 +343,14 @@ def _headline(found: Sequence[PickRecord], recipe: FitRecipe, data: Dataset, tri
     floor = f"a fall of at most {recipe.fit.max_drop:g}"
     if not found:
         return f"none of {tried} trials keeps {floor} on validation data"
-    smallest = next(pick for pick in found if "smallest" in pick.names)
+    smallest = next(pick for pick in found if SMALLEST in pick.names)
     share = "" if smallest.ratio is None else f", {smallest.ratio:.2f} of the given model's"
     told = f"{smallest.words}{share} {recipe.fit.minimise}"
     verdicts = {held.verdict for pick in found for held in pick.floors}
     split = data.report_split.name
     seen = "" if data.test is not None and data.val is not None else ", which choices were made by"
-    if "missed" in verdicts:
+    if MISSED in verdicts:
         return f"{told}; a pick misses {floor} on {split} data{seen}"
-    if "not shown" in verdicts or not verdicts:
+    if UNSHOWN in verdicts or not verdicts:
         return f"{told}; {floor} holds on {split} data{seen}, but not beyond doubt"
     return f"{told}; {floor} is shown on {split} data{seen}"

@@ -11,6 +11,7 @@ from edgepress.benchmarks.records.fit import FloorRecord, PickRecord
 from edgepress.benchmarks.records.search import TrialRecord
 from edgepress.compress.data import Dataset
 from edgepress.compress.kernel.files import atomic_output, sha256
+from edgepress.compress.kernel.manifest import first_foreign
 from edgepress.compress.kernel.progress import Progress
 from edgepress.deploy.benchmarking.benchmark import RunFile
 from edgepress.deploy.fitting.floor import floors
@@ -19,6 +20,8 @@ from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, read_recipe, write_recipe
 from edgepress.deploy.searching.last_measurement import MEASURED
+
+_PICKS = "picks"
 
 
 def picked(
@@ -46,6 +49,7 @@ def picked(
     """
     files = {number: folder.path / _copied(folder, recipe, trials[number], words)
              for number, words in names.items()}  # fmt: skip
+    _forget_others(folder.path / _PICKS, {path.parent for path in files.values()})
     given = _given_file(folder, trials[0])
     spec = recipe.benchmark.model_copy(update={"profile": False})
     chosen = [RunFile(given, "float32", shows_stage=True)]
@@ -87,7 +91,7 @@ def _copied(folder: RunFolder, recipe: FitRecipe, trial: TrialRecord, names: Seq
 
     The recipe gets the floor, so that `compress` holds a run of it against that.
     """
-    place = Path("picks") / "-".join(names)
+    place = Path(_PICKS) / "-".join(names)
     run = folder.path / trial.folder
     plan = read_recipe(RunFolder(run).recipe)
     accept = AcceptSpec(max_drop=recipe.fit.max_drop)
@@ -97,6 +101,13 @@ def _copied(folder: RunFolder, recipe: FitRecipe, trial: TrialRecord, names: Seq
         shutil.copyfile(run / trial.artifact, temporary / file)
         write_recipe(plan.model_copy(update={"accept": accept}), temporary / "recipe.yaml")
     return place / file
+
+
+def _forget_others(place: Path, kept: set[Path]) -> None:
+    """Remove the picks of an earlier call; what somebody else put there, or changed, stays."""
+    for path in place.iterdir():
+        if path not in kept and path.is_dir() and first_foreign(path) is None:
+            shutil.rmtree(path)
 
 
 def _objective(

@@ -13,12 +13,12 @@ from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.kernel.files import TEMPORARY, check_output, temporary_mark
 from edgepress.compress.kernel.locks import locked
 from edgepress.compress.kernel.manifest import first_foreign
-from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.pipeline.run_folder import IN_COMMON, RunFolder
 
 # What `atomic_output` writes under until it is whole.
 _HALF_WRITTEN = re.compile(rf"\..+{TEMPORARY}(\.\w+)?")
 # Checkpoints, Optuna's journal and its lock, recipes and logs of trials, stages in common.
-_WORKING = re.compile(r"\..+\.state|study\.journal.*|\d{4}\.(yaml|log)|\.stages")
+_WORKING = re.compile(rf"\..+\.state|study\.journal.*|\d{{4}}\.(yaml|log)|{re.escape(IN_COMMON)}")
 
 
 class NothingDone(Stopped):

@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from edgepress.compress.kernel.files import content_key, sha256
 from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.pipeline.acceptance import judge_run, refuse_at_chance
+from edgepress.deploy.pipeline.finished import Finished
 from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.opening import check_run_output, opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
@@ -46,21 +46,8 @@ _OF_LAYERS = ("name", "type", "params", "macs", "activation_bytes")
 
 
 @dataclass(frozen=True)
-class RunResult:
-    """A finished run.
-
-    Attributes:
-        folder: Its folder.
-        told: What `run.json` holds.
-    """
-
-    folder: Path
-    told: RunRecord
-
-    @cached_property
-    def record(self) -> dict[str, Any]:
-        """What `run.json` holds, as JSON-able values."""
-        return self.told.to_json()
+class RunResult(Finished[RunRecord]):
+    """A finished run, with what `run.json` holds."""
 
     @property
     def verdict(self) -> Verdict:

@@ -31,7 +31,8 @@ from edgepress.deploy.recipe import Recipe, recipe_text
 R = TypeVar("R", ExportRecord, StageRecord)
 
 _RESULT = "result.json"
-# Names the folder of stages in common to the runs of a search.
+# The folder of stages that the trials of a search have in common, and what names it to them.
+IN_COMMON = ".stages"
 SHARED_STAGES = "EDGEPRESS_SHARED_STAGES"
 # What stages of before hold, which had no list of their files.
 _OF_A_STAGE = (_RESULT, "model.keras", "model.tflite", "curves.png")

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,11 @@ from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.files import sha256, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
+from edgepress.deploy.pipeline.finished import Finished
 from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.opening import opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
-from edgepress.deploy.pipeline.run_folder import RunFolder
+from edgepress.deploy.pipeline.run_folder import IN_COMMON, RunFolder
 from edgepress.deploy.recipe import Recipe, inputs_of, read_recipe
 from edgepress.deploy.searching.last_measurement import MEASURED, MOST_FILES, Front, measured_front
 from edgepress.deploy.searching.objectives import OBJECTIVES
@@ -45,30 +45,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _POLL_S = 0.2
-# Stages that trials have in common, while they run.
-SHARED = ".stages"
 
 
 @dataclass(frozen=True)
-class SearchResult:
-    """A finished search.
-
-    Attributes:
-        folder: Its folder.
-        told: What `search.json` holds.
-    """
-
-    folder: Path
-    told: SearchRecord
-
-    @cached_property
-    def record(self) -> dict[str, Any]:
-        """What `search.json` holds, as JSON-able values."""
-        return self.told.to_json()
-
-    def to_json(self) -> dict[str, Any]:
-        """What `search --json` prints."""
-        return {"run": str(self.folder), "report": str(RunFolder(self.folder).report)} | self.record
+class SearchResult(Finished[SearchRecord]):
+    """A finished search, with what `search.json` holds."""
 
 
 def search(
@@ -233,8 +214,7 @@ class _Search:
         except InputError as error:
             record(self.study, number, Outcome(reason=error.format_message()))
             return []
-        folder, shared = self._trial_folder(number), self.folder.path / SHARED
-        return [_Running(number, recipe, start(recipe, folder, self.threads, shared))]
+        return [_Running(number, recipe, start(recipe, self._trial_folder(number), self.threads))]
 
     def _end(self, trial: _Running, trials: int) -> None:
         folder = self._trial_folder(trial.number)
@@ -292,7 +272,7 @@ class _Search:
         )
         write_json(self.folder.path / "search.json", found.to_json())
         self._report(found)
-        shutil.rmtree(self.folder.path / SHARED, ignore_errors=True)
+        shutil.rmtree(self.folder.path / IN_COMMON, ignore_errors=True)
         self.folder.list_files()
         return SearchResult(self.folder.path, found)
 

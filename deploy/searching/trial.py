@@ -16,7 +16,7 @@ from edgepress.benchmarks.records import ArtifactRecord, BenchmarkRow, RunRecord
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import EdgepressError
 from edgepress.compress.processes.children import start as launch
-from edgepress.deploy.pipeline.run_folder import SHARED_STAGES, RunFolder
+from edgepress.deploy.pipeline.run_folder import IN_COMMON, SHARED_STAGES, RunFolder
 from edgepress.deploy.recipe import Recipe, write_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchSpec
@@ -48,16 +48,15 @@ class Outcome:
     relative: bool = False
 
 
-def start(
-    recipe: Recipe, folder: Path, threads: int | None, shared: Path | None = None
-) -> subprocess.Popen[bytes]:
+def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen[bytes]:
     """Run the line in a process of its own; one that was stopped goes on.
+
+    Stages that trials have in common lie beside the folder of trials.
 
     Args:
         recipe: What the trial runs.
         folder: Its run folder.
         threads: Processor threads of its training; all by default.
-        shared: Folder of stages that trials have in common.
     """
     command = [sys.executable, "-m", "edgepress.deploy.cli", "compress"]
     if RunFolder(folder).recipe.is_file():
@@ -67,9 +66,9 @@ def start(
         written = folder.with_name(f"{folder.name}.yaml")
         write_recipe(recipe, written)
         command += [str(written), "-o", str(folder), "--force"]
-    environment = {} if threads is None else {"TF_NUM_INTRAOP_THREADS": str(threads)}
-    if shared is not None:
-        environment[SHARED_STAGES] = str(shared)
+    environment = {SHARED_STAGES: str(folder.parents[1] / IN_COMMON)}
+    if threads is not None:
+        environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
     with folder.with_name(f"{folder.name}.log").open("wb") as log:
         return launch(
             command,

@@ -12,8 +12,8 @@ from edgepress.benchmarks.glossary import GLOSSARY, term_of, words
 from edgepress.benchmarks.records import run_record
 from edgepress.benchmarks.report import benches
 from edgepress.benchmarks.report.markdown import grids
-from edgepress.deploy.cli import table_layouts
 from edgepress.deploy.cli.main import cli
+from edgepress.deploy.cli.tables import layouts
 
 # Heads that say what they are themselves.
 PLAIN = {
@@ -59,11 +59,11 @@ def test_an_unknown_word_is_met_with_near_ones() -> None:
     assert "did you mean 'arena'" in done.output
 
 
-@pytest.mark.parametrize("name", [n for n in vars(table_layouts) if n.isupper()])
+@pytest.mark.parametrize("name", [n for n in vars(layouts) if n.isupper()])
 def test_every_column_of_the_terminal_is_explained(name: str) -> None:
-    layout = getattr(table_layouts, name)
-    layouts = layout if isinstance(layout, tuple) else (layout,)
-    columns = [column for one in layouts for column in one.columns]
+    layout = getattr(layouts, name)
+    several = layout if isinstance(layout, tuple) else (layout,)
+    columns = [column for one in several for column in one.columns]
     assert [c for c in columns if c not in PLAIN and term_of(c) is None] == []
 
 

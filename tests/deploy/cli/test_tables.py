@@ -25,7 +25,7 @@ from edgepress.deploy.cli.commands.files.export import show_export
 from edgepress.deploy.cli.commands.model import doctor, inspect
 from edgepress.deploy.cli.main import COMMANDS, cli
 from edgepress.deploy.cli.run_display import show_run
-from edgepress.deploy.cli.tables import Layout, output_width, show_table, table_options
+from edgepress.deploy.cli.tables.printing import Layout, output_width, show_table, table_options
 from edgepress.deploy.pipeline.pipeline import RunResult
 
 APPROVED = Path(__file__).parent / "approved_tables"

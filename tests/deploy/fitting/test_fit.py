@@ -94,7 +94,7 @@ def test_a_fit_finds_smaller_files_that_keep_the_floor_and_goes_on(
 ) -> None:
     run = tmp_path / "run"
     words = (str(place / "m.keras"), "--data", str(place / "d.npz"), "-o", str(run))
-    first = fit(*words, "--minimise", "macs", "--quantize", "int8", "--time", "2m",
+    first = fit(*words, "--minimise", "macs", "--quantize", "int8", "--time", "5m",
                 "--max-drop", "0.05", *QUICK)  # fmt: skip
     found = read(first)
     check_picks(found, run, place / "d.npz")
@@ -102,9 +102,19 @@ def test_a_fit_finds_smaller_files_that_keep_the_floor_and_goes_on(
         any(f["verdict"] == "missed" for f in found["picks"][0]["floors"])
     )
     assert len(found["trials"]) > 2
-    again = read(fit("--resume", str(run), "--time", "2m", "--json"))
+    # A trial that was cut off is taken up again, whatever else would be worth a trial now.
+    begun = {"share": 0.42, "sparsity": 0.0, "rung": 0, "seconds": 1.0}
+    record = run / "fit.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "underway": begun}))
+    cut = read(fit("--resume", str(run), "--time", "1s", "--json"))
+    assert cut["underway"]["share"] == 0.42
+    again = read(fit("--resume", str(run), "--time", "5m", "--json"))
+    assert again["plans"][len(found["trials"])]["share"] == 0.42
+    assert again["underway"] is None or again["underway"]["share"] != 0.42
     kept = [t["sha256"] for t in found["trials"]]
     assert [t["sha256"] for t in again["trials"]][: len(kept)] == kept
+    places = {str(Path(pick["file"]).parent.name) for pick in again["picks"]}
+    assert {path.name for path in (run / "picks").iterdir()} == places
     least = [min(p["objective"] for p in one["picks"]) for one in (found, again)]
     assert least[1] <= least[0]
 

@@ -31,8 +31,8 @@ from edgepress.deploy.cli.options import (
     spec_from,
     spec_options,
 )
-from edgepress.deploy.cli.table_layouts import BENCHMARK
-from edgepress.deploy.cli.tables import table_options
+from edgepress.deploy.cli.tables.layouts import BENCHMARK
+from edgepress.deploy.cli.tables.printing import table_options
 from edgepress.deploy.specs.benchmark import BenchmarkSpec
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from edgepress.compress.errors import DeviceError
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import GroupWithExamples
 from edgepress.deploy.cli.options import Values, common_options, keyword_values
-from edgepress.deploy.cli.tables import Layout, show_table
+from edgepress.deploy.cli.tables.printing import Layout, show_table
 from edgepress.deploy.cli.valid_names import DEVICE
 
 _DEVICES = Layout(("name", "address"))

@@ -22,8 +22,8 @@ from edgepress.deploy.cli.options import (
     open_noted,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.table_layouts import OUTPUTS, show_outputs
-from edgepress.deploy.cli.tables import Layout, show_table, table_options
+from edgepress.deploy.cli.tables.layouts import OUTPUTS, show_outputs
+from edgepress.deploy.cli.tables.printing import Layout, show_table, table_options
 
 _FIGURES = Layout(("figure", "value"))
 _OUTPUTS = Layout(

@@ -18,7 +18,7 @@ from edgepress.deploy.cli.options import (
     model_argument,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.tables import Layout, show_table, table_options
+from edgepress.deploy.cli.tables.printing import Layout, show_table, table_options
 
 _ADVICE = Layout(("setting", "value", "because"))
 

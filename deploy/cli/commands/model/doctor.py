@@ -20,7 +20,7 @@ from edgepress.deploy.cli.options import (
     open_model,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.tables import say_marked, say_styled
+from edgepress.deploy.cli.tables.printing import say_marked, say_styled
 from edgepress.deploy.cli.valid_names import RUNTIME
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from edgepress.deploy.cli.options import (
     open_noted,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.tables import Layout, show_table, table_options
+from edgepress.deploy.cli.tables.printing import Layout, show_table, table_options
 from edgepress.deploy.cli.valid_names import RUNTIME
 
 _LAYERS = Layout(

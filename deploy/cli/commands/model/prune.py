@@ -34,8 +34,8 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
 from edgepress.deploy.cli.supervised.training_state import going_on, training_state
-from edgepress.deploy.cli.table_layouts import BEFORE_AFTER, OUTPUTS, show_outputs
-from edgepress.deploy.cli.tables import Layout, show_table, table_options
+from edgepress.deploy.cli.tables.layouts import BEFORE_AFTER, OUTPUTS, show_outputs
+from edgepress.deploy.cli.tables.printing import Layout, show_table, table_options
 
 _REMOVED = Layout(
     ("group", "layers", "removed", "of", "multiple"), ("removed", "of", "layers", "multiple")

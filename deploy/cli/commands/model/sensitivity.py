@@ -22,7 +22,7 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
-from edgepress.deploy.cli.tables import Layout, show_table, table_options
+from edgepress.deploy.cli.tables.printing import Layout, show_table, table_options
 from edgepress.deploy.cli.valid_names import CHANNEL_CRITERION
 
 _GROUPS = Layout(("group", "removed", "metric", "change", "MACs saved"))

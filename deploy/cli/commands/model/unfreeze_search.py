@@ -26,7 +26,7 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
 from edgepress.deploy.cli.supervised.training_state import going_on, training_state
-from edgepress.deploy.cli.tables import Layout, show_table, table_options
+from edgepress.deploy.cli.tables.printing import Layout, show_table, table_options
 from edgepress.deploy.cli.valid_names import NamedValue
 
 _STEPS = Layout(("step", "metric", "trainable", "took", "layers"), ("metric", "trainable", "took"))

@@ -28,8 +28,8 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.run_work import run_work
 from edgepress.deploy.cli.supervised.supervision import supervise
-from edgepress.deploy.cli.table_layouts import RUN
-from edgepress.deploy.cli.tables import table_options
+from edgepress.deploy.cli.tables.layouts import RUN
+from edgepress.deploy.cli.tables.printing import table_options
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, BenchmarkSpec, ExportSpec, Recipe, read_recipe
 

@@ -11,8 +11,8 @@ from edgepress.deploy.cli.options import Values, common_options, keyword_values,
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.run_work import run_work
 from edgepress.deploy.cli.supervised.supervision import supervise
-from edgepress.deploy.cli.table_layouts import RUN
-from edgepress.deploy.cli.tables import table_options
+from edgepress.deploy.cli.tables.layouts import RUN
+from edgepress.deploy.cli.tables.printing import table_options
 from edgepress.deploy.demo import demo_recipe
 
 

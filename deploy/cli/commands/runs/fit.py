@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepress.compress.errors import InputError, Stopped
+from edgepress.compress.errors import InputError
 from edgepress.compress.specs.construction import make_spec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SectionedCommand
@@ -26,9 +26,8 @@ from edgepress.deploy.cli.options import (
     spec_options,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.tables import Layout, show_grid, table_options
+from edgepress.deploy.cli.tables.printing import Layout, show_grid, table_options
 from edgepress.deploy.fitting.spec import FitRecipe, FitSpec
-from edgepress.deploy.pipeline.opening import NothingDone
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import BenchmarkSpec, read_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
@@ -82,25 +81,19 @@ def command(values: Values) -> None:
     recipe = _recipe(values) if resume is None else _resumed(values)
     folder = resume or output
     load_frameworks(values["verbose"])
+    from edgepress.deploy.cli.run_display import resumable
     from edgepress.deploy.fitting.fit import check_fit, fit
 
-    try:
-        with display.ConsoleProgress() as progress:
-            result = fit(
-                recipe,
-                folder,
-                seconds=values["time"],
-                resume=resume is not None,
-                force=values["force"],
-                progress=progress,
-            )
-    except NothingDone:
-        raise
-    except (KeyboardInterrupt, Stopped):
-        raise Stopped(
-            f"stopped; what is finished stays in '{folder}'",
-            f"go on, or see the best so far, with: edgepress fit --resume {folder} --time 1m",
-        ) from None
+    go_on = f"edgepress fit --resume {folder} --time 20m"
+    with resumable(RunFolder(folder).recipe, go_on) as progress:
+        result = fit(
+            recipe,
+            folder,
+            seconds=values["time"],
+            resume=resume is not None,
+            force=values["force"],
+            progress=progress,
+        )
     if values["as_json"]:
         display.print_json(result.to_json())
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepress.compress.errors import InputError, Stopped
+from edgepress.compress.errors import InputError
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
@@ -19,8 +19,8 @@ from edgepress.deploy.cli.options import (
     seconds_of,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
-from edgepress.deploy.cli.table_layouts import LATENCY
-from edgepress.deploy.cli.tables import Layout, show_grid, table_options
+from edgepress.deploy.cli.tables.layouts import LATENCY
+from edgepress.deploy.cli.tables.printing import Layout, show_grid, table_options
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import read_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
@@ -85,27 +85,21 @@ def command(values: Values) -> None:
     if on_command_line("seed"):
         recipe = recipe.model_copy(update={"seed": values["seed"]})
     load_frameworks(values["verbose"])
+    from edgepress.deploy.cli.run_display import resumable
     from edgepress.deploy.searching.search import check_found, run_search
 
-    try:
-        with display.ConsoleProgress() as progress:
-            result = run_search(
-                recipe,
-                output,
-                trials=values["trials"],
-                workers=values["workers"],
-                seconds=values["time"],
-                resume=resume is not None,
-                force=values["force"],
-                progress=progress,
-            )
-    except (KeyboardInterrupt, Stopped):
-        if not (output / "study.journal").is_file():
-            raise Stopped("stopped; nothing was written") from None
-        raise Stopped(
-            f"stopped; what is finished stays in '{output}'",
-            f"go on with: edgepress search --resume {output}",
-        ) from None
+    go_on = f"edgepress search --resume {output}"
+    with resumable(output / "study.journal", go_on) as progress:
+        result = run_search(
+            recipe,
+            output,
+            trials=values["trials"],
+            workers=values["workers"],
+            seconds=values["time"],
+            resume=resume is not None,
+            force=values["force"],
+            progress=progress,
+        )
     if values["as_json"]:
         display.print_json(result.to_json())
     else:

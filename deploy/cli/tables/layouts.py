@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgepress.deploy.cli.tables import Layout, show_table
+from edgepress.deploy.cli.tables.printing import Layout, show_table
 
 BEFORE_AFTER = Layout(("figure", "before", "after", "change"))
 OUTPUTS = Layout(("output", "metric", "before", "after"), ("after", "before", "metric"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgepress.benchmarks.number_format import ABSENT, significant, whole
 from edgepress.deploy.cli.valid_names import NamedValue
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _LONGEST_WORD = 24
 _FEWEST = 4
 # Of a time that isn't real, where a cell has no room for more.
 _MARK = "(estimate)"
-_ABSENT = "–"
 # What may follow a figure in its cell.
 _UNITS = frozenset(
     ("%", "points", "B", "kB", "MB", "GB", "k", "M", "G", "ms", "µs", "s", "min", "mJ", "dB", "…",
@@ -268,7 +268,7 @@ class _Column:
 
     @property
     def empty(self) -> bool:
-        return all(cell in ("", _ABSENT) for cell in self.cells)
+        return all(cell in ("", ABSENT) for cell in self.cells)
 
 
 def _chosen(
@@ -370,10 +370,9 @@ def _console(width: int) -> Console:
 
 
 def _cell(value: Any) -> str:
-    from edgepress.benchmarks.number_format import significant, whole
 
     if value is None:
-        return _ABSENT
+        return ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -383,7 +382,7 @@ def _cell(value: Any) -> str:
 
 def _is_number(text: str) -> bool:
     """Whether a cell is a figure with its unit, or an interval of two."""
-    if text in (_ABSENT, "same"):
+    if text in (ABSENT, "same"):
         return True
     words = text.replace(_MARK, "").split()
     figures = [re.match(r"[+\-−±]?\d", word) is not None for word in words]
