@@ -185,6 +185,8 @@ def export(job: Job) -> dict[str, Any]:
         model, job.out / "files", [kind], [precision], {"train": (x, y), "val": (x, y)},
         calibration_samples=CALIBRATION, force=True,
     )  # fmt: skip
+    if not made.artifacts:
+        raise SystemExit("withheld: " + "; ".join(x.reason for x in (*made.failed, *made.skipped)))
     path = Path(made[0].path)
     path.rename(job.out / f"model{path.suffix}")
     return {"file": f"model{path.suffix}"}
