@@ -186,7 +186,8 @@ def export(job: Job) -> dict[str, Any]:
         calibration_samples=CALIBRATION, force=True,
     )  # fmt: skip
     if not made.artifacts:
-        raise SystemExit("withheld: " + "; ".join(x.reason for x in (*made.failed, *made.skipped)))
+        reasons = [f.reason for f in made.failed] + [s.reason for s in made.skipped]
+        raise SystemExit("withheld: " + "; ".join(reasons))
     path = Path(made[0].path)
     path.rename(job.out / f"model{path.suffix}")
     return {"file": f"model{path.suffix}"}
