@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgepress.benchmarks.runtimes.micro_runtime import has_micro
 from edgepress.benchmarks.tflite.graph import TFLiteGraph, read_graph
+from edgepress.benchmarks.tflite.lean import make_lean
 from edgepress.benchmarks.tflite.tflm_memory import plan_micro
 from edgepress.deploy.exporters.c.tflm import try_in_micro
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
@@ -80,7 +81,7 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     Args:
         job: Has the samples that TFLM is tried on.
         precision: By name.
-        model: The TFLite file.
+        model: The TFLite file; it becomes what the array holds, without names and metadata.
         out: The `.cc` file of the array.
 
     Returns:
@@ -94,6 +95,7 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     missing = absent_in_micro(graph.operator_names)
     if missing:
         raise Unsupported(f"TensorFlow Lite Micro has no operator {', '.join(missing)}")
+    make_lean(model, fixed_shapes=True)
     arena, notes = _arena(job, precision, model)
     name = c_name(out.stem)
     header, setup, main = (
