@@ -6,7 +6,7 @@ None of that changes an output. Constants are written in the order in which oper
 that flash is read from front to back.
 
 Source: schema.fbs of LiteRT; MicroAllocator and MicroInterpreter of tensorflow/tflite-micro, for
-which fields are read; FlatBuffers' "Internals" page: parts of equal content may be shared.
+which fields are read.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.benchmarks.tflite.graph import packed
 from edgepress.compress.kernel.files import atomic_output
 
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
 
-# The schema asks for constants at multiples of it; vector instructions of some kernels rely on it.
-_ALIGNMENT = 16
 # The only metadata that an interpreter obeys: where tensors lie in the arena.
 _MEMORY_PLAN = "OfflineMemoryAllocation"
 
@@ -67,7 +66,7 @@ def lean(content: bytes, fixed_shapes: bool = False) -> bytes:
         _drop_unused_tensors(graph)
     _share_codes(model)
     _share_buffers(model)
-    smaller = _packed(model, len(content))
+    smaller = packed(model, len(content), share=True)
     return smaller if len(smaller) < len(content) else content
 
 
@@ -172,25 +171,3 @@ def _by_use(model: schema.ModelT) -> Iterator[schema.TensorT]:
         read = (int(i) for operator in graph.operators or () for i in operator.inputs if i >= 0)
         for index in dict.fromkeys((*read, *range(len(graph.tensors)))):
             yield graph.tensors[index]
-
-
-def _packed(model: schema.ModelT, size: int) -> bytes:
-    """The bytes of a model whose vectors of equal content are stored once."""
-    import flatbuffers
-
-    class SharingBuilder(flatbuffers.Builder):
-        def __init__(self) -> None:
-            super().__init__(size)
-            self.found: dict[tuple[str, bytes], int] = {}
-
-        def CreateNumpyVector(self, x: NDArray[Any]) -> int:
-            key = (x.dtype.str, x.tobytes())
-            if key not in self.found:
-                if x.dtype == np.uint8:
-                    self.Prep(_ALIGNMENT, x.size)
-                self.found[key] = super().CreateNumpyVector(x)
-            return self.found[key]
-
-    builder = SharingBuilder()
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
