@@ -6,6 +6,8 @@ turned into `InputError`s here; the cause stays behind them for `--debug`.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import stat
 import sys
@@ -20,6 +22,8 @@ from edgepress.compress.errors import EdgepressError, InputError
 USER_MODULE = "edgepress_user_"
 
 _MOST_CHARACTERS = 300
+_REFUSALS = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EACCES,
+             errno.EROFS, errno.ENAMETOOLONG, errno.EIO)  # fmt: skip
 _LINE = re.compile(r'File "([^"]+)", line (\d+)')
 # Names of its own graph that TensorFlow puts around what happened.
 _OF_TENSORFLOW = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:\w+\](?: name:)?")
@@ -116,6 +120,22 @@ def reason(error: BaseException) -> str:
     if isinstance(error, KeyError) and text:
         return f"it lacks {text}"
     return text or "it is damaged, or not of the form that is expected"
+
+
+def refused_by_system(error: BaseException) -> str:
+    """What a disk, its owner or the limits of the system refused, in words.
+
+    TensorFlow and HDF5 write files by themselves, and tell of it in errors of their own.
+
+    Returns:
+        The words; empty where it was something else.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename!r}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return reason(error)
+    text = _one_line(error)
+    return text if any(os.strerror(number) in text for number in _REFUSALS) else ""
 
 
 def _named(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem, FishComplete, add_completion_class
 
 from edgepress.compress.errors import EdgepressError, Stopped
-from edgepress.compress.kernel.boundary import explained, reason
+from edgepress.compress.kernel.boundary import explained, refused_by_system
 from edgepress.compress.processes import signals
 
 # Name → (module under `commands`, one-line help). Help and completion read only this table, so
@@ -193,12 +193,8 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.strerror):
-            # What a disk, its owner or the system's limits refuse is no failure in here.
-            named = getattr(error, "filename", None)
-            click.echo(
-                f"edgepress: error: {f'{named!r}: ' if named else ''}{reason(error)}", err=True
-            )
+        if refusal := refused_by_system(error):
+            click.echo(f"edgepress: error: {refusal}", err=True)
             _exit(2)
         first = " ".join(str(error).split())[:300]
         click.echo(

@@ -186,5 +186,8 @@ def output_cases(draw: st.DrawFn) -> Case:
     force = draw(st.sampled_from([(), ("--force",)]))
     words = (*writer, place + ending, *force)
     name = place + ending
-    own = () if name in ("", ".", "..", "mine", "m.keras") else (name, f".{name}.state")
+    # A training leaves its figures and curves beside the model.
+    stem = name.removesuffix(".keras")
+    beside = (f".{name}.state", f"{stem}.json", f"{stem}.png")
+    own = () if name in ("", ".", "..", "mine", "m.keras") else (name, *beside)
     return Case("outputs", words, {"mine/keep.txt": b"mine"}, limits, own)

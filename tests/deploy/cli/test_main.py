@@ -82,6 +82,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], says: str, tmp_
     [
         (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device\n"),
         (OSError(errno.EROFS, "Read-only file system", "o"), "error: 'o': Read-only file system\n"),
+        (RuntimeError("t/saved_model.pb; File too large"), "t/saved_model.pb; File too large\n"),
         (ValueError("odd"), "internal failure, ValueError: odd; run again with --debug"),
     ],
 )
