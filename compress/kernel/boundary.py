@@ -25,8 +25,10 @@ _MOST_CHARACTERS = 300
 _REFUSALS = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EACCES,
              errno.EROFS, errno.ENAMETOOLONG, errno.EIO)  # fmt: skip
 _LINE = re.compile(r'File "([^"]+)", line (\d+)')
-# Names of its own graph that TensorFlow puts around what happened.
-_OF_TENSORFLOW = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:\w+\](?: name:)?")
+# Names of its own graph that TensorFlow puts around what happened, and codes of ONNX Runtime.
+_OF_LIBRARIES = re.compile(
+    r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:\w+\](?: name:)?|\[ONNXRuntimeError\] : \d+ : \w+ : "
+)
 # How TensorFlow tells of the last error of a Python function that it called.
 _TOLD_INSIDE = re.compile(r"\n\n([\w.]+)(?:: (.*?))?\n\n+\t \[\[", re.DOTALL)
 
@@ -146,7 +148,7 @@ def _named(error: BaseException) -> str:
 
 def _one_line(error: BaseException) -> str:
     """The text of an error, on one line; an error of the user's own may not even have one."""
-    return " ".join(_OF_TENSORFLOW.sub("", _text(error)).split())[:_MOST_CHARACTERS]
+    return " ".join(_OF_LIBRARIES.sub("", _text(error)).split())[:_MOST_CHARACTERS]
 
 
 def _place(error: BaseException) -> str:

@@ -189,5 +189,7 @@ def output_cases(draw: st.DrawFn) -> Case:
     # A training leaves its figures and curves beside the model.
     stem = name.removesuffix(".keras")
     beside = (f".{name}.state", f"{stem}.json", f"{stem}.png")
+    if name.startswith("nowhere/"):
+        beside = (*beside, "nowhere")
     own = () if name in ("", ".", "..", "mine", "m.keras") else (name, *beside)
     return Case("outputs", words, {"mine/keep.txt": b"mine"}, limits, own)

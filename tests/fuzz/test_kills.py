@@ -53,6 +53,7 @@ def _in_place(*words: str) -> Command:
     return Command(words, (*words, "--resume"), ".out.keras.state")
 
 
+_UNFREEZE = ("unfreeze-search", "m.keras", "--data", "good.npz", "--epochs", "2")
 COMMANDS = {
     "finetune": _in_place(
         *("finetune", "m.keras", "--data", "good.npz", "--epochs", "6"),
@@ -73,6 +74,17 @@ COMMANDS = {
         ("search", "s.yaml", "--trials", "2", "-o", "out"),
         ("search", "--resume", "out", "--trials", "2"),
         "out/study.journal",
+    ),
+    # The given model's trial alone: the time is up before a second one on every machine.
+    "fit": Command(
+        ("fit", "m.keras", "--data", "good.npz", "--minimise", "bytes", "--quantize", "float32",
+         "--quantize", "int8", "--runs", "5", "--launches", "1", "--time", "1s", "-o", "out"),
+        ("fit", "--resume", "out", "--time", "1s"),
+        "out/recipe.yaml",
+    ),
+    "strip": Command(("strip", "m.keras", "-o", "out.keras")),
+    "unfreeze-search": Command(
+        (*_UNFREEZE, "-o", "out"), (*_UNFREEZE, "-o", "out", "--resume"), ".out.state"
     ),
     "benchmark": Command(("benchmark", "m.tflite", "--runs", "20", "-o", "out.json")),
 }  # fmt: skip
