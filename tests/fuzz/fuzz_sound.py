@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz_bytes import edited, mutated
+from fuzz_bytes import edited, json_bytes, mutated
 from fuzz_case import OUTPUT, Case
 from fuzz_data import npz
 from hypothesis import strategies as st
@@ -114,14 +114,43 @@ def sound_cases(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def fit_cases(draw: st.DrawFn, base: Path) -> Case:
+    """Fits whose record, picks or recipe was edited, cut or repeated."""
+    run, files = _copied(base, "fit")
+    picks = sorted(n for n in files if "/picks/" in n and n.endswith((".yaml", ".tflite")))
+    trials = sorted(n for n in files if "/trials/" in n and n.endswith((".json", ".yaml")))
+    whole = f"{run}/fit.json"
+    name = draw(st.sampled_from([whole] * 6 + [f"{run}/recipe.yaml", *picks, *trials]))
+    content = files[name]
+    if name == whole and draw(st.integers(0, 3)):
+        content = json_bytes(draw(edited(json.loads(content))))
+    else:
+        content = draw(mutated(content))
+    recipe = next(n for n in picks if n.endswith(".yaml"))
+    words = draw(
+        st.sampled_from(
+            [
+                ("fit", "--resume", run, "--time", "1s"),
+                ("report", run, "-o", f"{OUTPUT}.html"),
+                ("report", run, "-o", f"{OUTPUT}.md"),
+                ("compress", recipe, "-o", "mine"),
+            ]
+        )
+    )
+    return Case("fits", words, files | {name: content, "mine/keep.txt": b"mine"})
+
+
+def _copied(base: Path, name: str) -> tuple[str, dict[str, bytes]]:
+    """A folder of the base under a name that commands may write, and its files."""
+    run = f"{OUTPUT}-{name}"
+    found = (p for p in (base / name).rglob("*") if p.is_file())
+    return run, {f"{run}/{p.relative_to(base / name)}": p.read_bytes() for p in found}
+
+
+@st.composite
 def search_cases(draw: st.DrawFn, base: Path) -> Case:
     """Searches whose journal, record or recipe was edited, cut or repeated."""
-    run = f"{OUTPUT}-search"
-    files = {
-        f"{run}/{p.relative_to(base / 'search')}": p.read_bytes()
-        for p in (base / "search").rglob("*")
-        if p.is_file()
-    }
+    run, files = _copied(base, "search")
     name = draw(st.sampled_from(["study.journal"] * 4 + ["search.json", "recipe.yaml"]))
     content = files[f"{run}/{name}"]
     if name == "study.journal" and draw(st.booleans()):
