@@ -86,7 +86,11 @@ def sound_folder_cases(draw: st.DrawFn) -> Case:
         place = draw(st.sampled_from(["a", "b", "train/a", "", "é", "\udcff"]))
         files[f"d/{place}/n{number}.{draw(st.sampled_from([form, form, 'wav', 'txt']))}"] = content
     kind = draw(st.sampled_from(["sound", "bands"]))
-    options = ("--features", "log-mel", "--bands", "8") if kind == "bands" else ()
+    options = (
+        ("--features", "log-mel", "--bands", "8", "--clip-seconds", "0.05")
+        if kind == "bands"
+        else ()
+    )
     more = draw(
         st.sampled_from(
             [
@@ -119,24 +123,28 @@ def series_cases(draw: st.DrawFn) -> Case:
     rows = [["t", "s1", "s2", "who", "what"]]
     rows += [[str(i / 10), str(i % 7), str(i % 5), f"p{i // 20}", "abc"[i // 7 % 3]]
              for i in range(80)]  # fmt: skip
+    named = draw(st.booleans())
+    if not named:
+        rows = [row[:3] for row in rows]
     for _ in range(draw(st.integers(0, 4))):
         row = draw(st.integers(0, len(rows) - 1))
-        rows[row][draw(st.integers(0, 4))] = draw(odd)
+        rows[row][draw(st.integers(0, len(rows[row]) - 1))] = draw(odd)
     content = "\n".join(",".join(row) for row in rows).encode("utf-8", "surrogateescape")
     events = f"start,end,label\n0,3,a\n3,{draw(odd)},b\n{draw(odd)},7.5,c\n".encode()
     if draw(st.integers(0, 3)) == 0:
         content = draw(mutated(content))
     if draw(st.integers(0, 3)) == 0:
         events = draw(mutated(events))
-    window = draw(st.sampled_from(["5", "5", "5", "1", "0", "-1", "99999999999", "80", "81"]))
-    step = draw(st.sampled_from(["5", "1", "0", "99999999999"]))
-    options = ["--window", window, "--step", step]
-    named = draw(st.booleans())
-    options += ["--target", "what"] if named else ["--events", "e.csv"]
-    if draw(st.booleans()) or not named:
-        options += ["--time-column", draw(st.sampled_from(["t", "t", "s1", "none", ""]))]
-    if draw(st.booleans()):
-        options += ["--group-by", draw(st.sampled_from(["who", "who", "t", "what", ""]))]
+    usual = ["5"] * 8
+    window = draw(st.sampled_from([*usual, "1", "0", "-1", "99999999999", "80", "81"]))
+    step = draw(st.sampled_from([*usual, "1", "0", "99999999999"]))
+    time = draw(st.sampled_from(["t"] * 8 + ["s1", "none", ""]))
+    options = ["--window", window, "--step", step, "--time-column", time]
+    if named:
+        group = draw(st.sampled_from(["who"] * 8 + ["t", "what", ""]))
+        options += ["--target", "what", "--group-by", group]
+    else:
+        options += ["--events", "e.csv"]
     if draw(st.integers(0, 3)) == 0:
         options += ["--window-label", draw(st.sampled_from(["last", "mean", "majority", "x"]))]
     data = draw(st.sampled_from(["d.csv", "d.csv", "d"]))

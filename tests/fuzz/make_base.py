@@ -106,8 +106,24 @@ def make(folder: Path) -> None:
             path.rename(f"m{path.suffix}")
     _call("search", "s.yaml", "--trials", "1", "-o", "search")
     _call("benchmark", "m.tflite", "--runs", "5", "-o", "bench.json")
-    _call("fit", "m.keras", "--data", "good.npz", "--minimise", "bytes", "--quantize", "float32",
-          "--runs", "5", "--launches", "1", "--time", "1s", "-o", "fit")
+    _call(
+        "fit",
+        "m.keras",
+        "--data",
+        "good.npz",
+        "--minimise",
+        "bytes",
+        "--quantize",
+        "float32",
+        "--runs",
+        "5",
+        "--launches",
+        "1",
+        "--time",
+        "1s",
+        "-o",
+        "fit",
+    )
     _records(folder / "kept")
 
 
