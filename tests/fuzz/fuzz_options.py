@@ -47,6 +47,9 @@ _TEXTS = (
     "2147483648",
     "99999999999",
 )
+# The given model in one precision, and no time for more.
+_FIT = ("fit", "m.keras", "--data", "good.npz", "--minimise", "bytes", "--quantize", "float32",
+        "--runs", "5", "--launches", "1", "--time", "1s")  # fmt: skip
 _STARTS = {
     "finetune": ("m.keras", "--data", "good.npz", "-o", f"{OUTPUT}.keras", "--epochs", "1"),
     "prune": ("m.keras", "-o", f"{OUTPUT}.keras", "--sparsity", "0.5"),
@@ -65,6 +68,7 @@ _STARTS = {
     "devices": (),
     "schema": (),
     "search": ("s.yaml", "--trials", "1", "-o", OUTPUT),
+    "fit": (*_FIT[1:], "-o", OUTPUT),
 }
 # Options that make a command slow, stop it from ending, or that name files to be written.
 _LEFT_OUT = (
@@ -74,6 +78,8 @@ _LEFT_OUT = (
     "runs",
     "epochs",
     "max_seconds",
+    "time",
+    "seconds",
     "launches",
     "device_timeout",
     "trials",
@@ -158,6 +164,8 @@ _WRITERS = (
     ("compress", "m.keras", "--data", "good.npz", "--epochs", "0", "--runs", "5", "-o"),
     ("search", "s.yaml", "--trials", "1", "-o"),
     ("lr-find", "m.keras", "--data", "good.npz", "--steps", "10", "-o"),
+    (*_FIT, "-o"),
+    ("unfreeze-search", "m.keras", "--data", "good.npz", "--epochs", "1", "-o"),
     ("benchmark", "m.tflite", "--runs", "5", "-o"),
     ("benchmark", "m.tflite", "--runs", "5", "--junit"),
     ("benchmark", "m.tflite", "--runs", "5", "--history"),

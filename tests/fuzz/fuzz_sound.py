@@ -5,6 +5,7 @@ Most cases get past all refusals, so that training, pruning, export and searches
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,36 @@ def fit_cases(draw: st.DrawFn, base: Path) -> Case:
     return Case("fits", words, files | {name: content, "mine/keep.txt": b"mine"})
 
 
+@st.composite
+def checkpoint_cases(draw: st.DrawFn, base: Path) -> Case:
+    """A stopped training whose state was edited, damaged or joined by another file."""
+    content = (base / "state" / "training.npz").read_bytes()
+    how = draw(st.sampled_from(["bytes", "array", "array", "facts", "facts", "another file"]))
+    files = {}
+    if how == "bytes":
+        content = draw(mutated(content))
+    elif how == "another file":
+        name = draw(
+            st.sampled_from(["mine.txt", "training.json", "x.npz", "a/b", "published.json"])
+        )
+        files[f".{OUTPUT}.keras.state/{name}"] = b"mine"
+    else:
+        arrays = dict(np.load(io.BytesIO(content)))
+        name = "facts" if how == "facts" else draw(st.sampled_from(sorted(arrays)))
+        if how == "facts":
+            told = json_bytes(draw(edited(json.loads(arrays[name].tobytes()))))
+            arrays[name] = np.frombuffer(told, np.uint8)
+        elif draw(st.booleans()):
+            del arrays[name]
+        else:
+            shape = draw(st.sampled_from([(), (1,), (4, 8), (8, 4), (0,)]))
+            arrays[name] = np.ones(shape, draw(st.sampled_from(["f4", "i8", "U3", "c8", "?"])))
+        content = npz(arrays)
+    files[f".{OUTPUT}.keras.state/training.npz"] = content
+    words = ("finetune", "m.keras", "--data", "good.npz", "--epochs", "3", *_KERAS, "--resume")
+    return Case("checkpoints", words, files)
+
+
 def _copied(base: Path, name: str) -> tuple[str, dict[str, bytes]]:
     """A folder of the base under a name that commands may write, and its files."""
     run = f"{OUTPUT}-{name}"
@@ -197,6 +228,26 @@ _WRITERS = (
     ("strip", "m.keras", "-o", f"{OUTPUT}/x.keras"),
     ("export", "m.keras", "--format", "tflite", "-o", f"{OUTPUT}/x"),
     ("compress", "r.yaml", "-o", f"{OUTPUT}/x"),
+    ("search", "s.yaml", "--trials", "1", "-o", f"{OUTPUT}/x"),
+    (
+        "fit",
+        "m.keras",
+        "--data",
+        "good.npz",
+        "--minimise",
+        "bytes",
+        "--quantize",
+        "float32",
+        "--runs",
+        "5",
+        "--launches",
+        "1",
+        "--time",
+        "1s",
+        "-o",
+        f"{OUTPUT}/x",
+    ),
+    ("unfreeze-search", "m.keras", "--data", "good.npz", "--epochs", "1", "-o", f"{OUTPUT}/x"),
     ("report", "run", "-o", f"{OUTPUT}/x.html"),
     ("benchmark", "m.tflite", "--runs", "5", "-o", f"{OUTPUT}/x.json"),
     ("benchmark", "m.tflite", "--runs", "5", "--history", f"{OUTPUT}/x.sqlite"),

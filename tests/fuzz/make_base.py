@@ -82,6 +82,13 @@ def _records(folder: Path) -> None:
         (folder / "arrow" / name).write_text(json.dumps(told["info"]))
 
 
+def _checkpoint(model: str, state: Path) -> None:
+    """What `finetune --epochs 3` keeps of a training until its end."""
+    from edgepress.compress import finetune
+
+    finetune(model, "good.npz", epochs=3, state_dir=state)
+
+
 def _call(*words: str) -> None:
     import pytest
 
@@ -125,6 +132,7 @@ def make(folder: Path) -> None:
         "fit",
     )
     _records(folder / "kept")
+    _checkpoint("m.keras", folder / "state")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[Callable[[Path], Strategy], int]] = {
     "arrays": (lambda base: fuzz_data.array_cases(), 4),
     "images": (lambda base: fuzz_data.image_cases(), 4),
     **fuzz_readers.KINDS,
+    "checkpoints": (fuzz_sound.checkpoint_cases, 4),
     "fits": (fuzz_sound.fit_cases, 2),
     "searches": (fuzz_sound.search_cases, 2),
     "sound": (lambda base: fuzz_sound.sound_cases(), 1),
