@@ -134,6 +134,9 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(InputError, match="is damaged behind record 18"):
         open_data(path, network())
+    path.write_bytes(b"\xff" * 40)
+    with pytest.raises(InputError, match="is damaged from its beginning"):
+        open_data(path, network())
     with tf.io.TFRecordWriter(str(path)) as file:
         file.write(b"\xff\xff\xff no Example")
     with pytest.raises(InputError, match=r"record 0, is no tf\.train\.Example"):

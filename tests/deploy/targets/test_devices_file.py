@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,13 @@ def test_the_file_is_the_users_alone_and_a_link_to_it_stays(
     add_device("board", "mcu:/dev/ttyS1")
     assert (tmp_path / "devices.yaml").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "link.yaml").is_symlink()
+
+
+def test_devices_that_are_added_at_one_time_are_all_kept(own_file: Path) -> None:
+    names = [f"d{number}" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: add_device(name, "mcu:/dev/ttyS1"), names))
+    assert set(list_devices()) == set(names)
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,9 @@ def _examples(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
                 f"'{path}', record {place}, is no tf.train.Example", "write records as Examples"
             ) from None
         except tf.errors.DataLossError:
+            where = "from its beginning" if place < 0 else f"behind record {place}"
             raise InputError(
-                f"'{path}' is damaged behind record {place}, or compressed otherwise than by GZIP",
+                f"'{path}' is damaged {where}, or compressed otherwise than by GZIP",
                 "write it again, or copy it again",
             ) from None
 
