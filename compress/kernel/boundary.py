@@ -49,7 +49,10 @@ def reading(what: str, hint: str = "") -> Iterator[None]:
     except EdgepressError:
         raise
     except Exception as error:
-        raise InputError(f"{what} can't be read: {reason(error)}", hint) from error
+        named = error.filename if isinstance(error, OSError) else None
+        # Of a folder, the file in it.
+        inside = f"'{named}': " if isinstance(named, str) and f"'{named}'" not in what else ""
+        raise InputError(f"{what} can't be read: {inside}{reason(error)}", hint) from error
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from edgepress.compress.data.readers.opened import Opened
 from edgepress.compress.data.readers.records.columns import Columns, record_sources
 from edgepress.compress.data.readers.records.splits import files_by_split
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.models.guarding.limits import check_memory
 from edgepress.compress.models.guarding.tables import check_parquet
 from edgepress.compress.specs.recipe import DataSpec
@@ -118,7 +119,7 @@ def _schema(path: Path) -> pyarrow.Schema:
     try:
         return pyarrow.parquet.read_schema(path)
     except Exception as error:
-        raise InputError(f"'{path}' can't be read as a table: {error}") from None
+        raise InputError(f"'{path}' can't be read as a table: {reason(error)}") from None
 
 
 def _read(path: Path) -> pyarrow.Table:
@@ -140,7 +141,7 @@ def _read(path: Path) -> pyarrow.Table:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"'{path}' can't be read: {error}", "copy it again") from None
+        raise InputError(f"'{path}' can't be read: {reason(error)}", "copy it again") from None
 
 
 def _columns(paths: Sequence[Path], split: str) -> Columns:
