@@ -17,7 +17,7 @@ _RECIPE: dict[str, Any] = {
     "finetune": {"epochs": 1, "lr": 0.01, "unfreeze": "all", "optimizer": "adam"},
     "prune": [{"structure": "weights", "sparsity": 0.5, "recover": {"epochs": 0}}],
     "export": {"formats": ["tflite"], "quantize": ["float32"]},
-    "benchmark": {"devices": ["local"], "runs": 5},
+    "benchmark": {"devices": ["local"], "runs": 5, "max_seconds": 2, "launches": 1},
     "accept": {"max_drop": 0.5},
     "seed": 0,
 }
