@@ -59,7 +59,21 @@ class ArtifactRecord(Record):
         return self.path.rpartition("/")[2]
 
 
-class StageRecord(Record):
+class Figures(Record):
+    """A model in numbers."""
+
+    params: int | None = None
+    macs: int | None = None
+    bytes: int | None = None
+    metric: str | None = None
+    split: str | None = None
+    value: float | None = None
+    metrics: Several[OutputMetric] = ()
+    raw_bytes: int | None = None
+    gzip_bytes: int | None = None
+
+
+class StageRecord(Figures):
     """What a stage left.
 
     Attributes:
@@ -83,15 +97,6 @@ class StageRecord(Record):
     key: str | None = None
     title: str | None = None
     structure: str | None = None
-    params: int | None = None
-    macs: int | None = None
-    bytes: int | None = None
-    metric: str | None = None
-    split: str | None = None
-    value: float | None = None
-    metrics: Several[OutputMetric] = ()
-    raw_bytes: int | None = None
-    gzip_bytes: int | None = None
     float_file: str | None = None
     float_sha256: str | None = None
     sparsity: float | None = None
@@ -135,20 +140,6 @@ class ExportRecord(Record):
     failed: Several[Skipped] = ()
     notes: Several[str] = ()
     seconds: float | None = None
-
-
-class Figures(Record):
-    """A model in numbers."""
-
-    params: int | None = None
-    macs: int | None = None
-    bytes: int | None = None
-    metric: str | None = None
-    split: str | None = None
-    value: float | None = None
-    metrics: Several[OutputMetric] = ()
-    raw_bytes: int | None = None
-    gzip_bytes: int | None = None
 
 
 Numbers = Annotated[Figures, BeforeValidator(lambda value: value or {})]
