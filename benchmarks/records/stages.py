@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from edgepress.benchmarks.records.base import Record, RunPath, Several, Some
+from edgepress.benchmarks.records.facts import Finding, LayerFacts
 from edgepress.compress.kernel.artifact import ClassDecisions
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.compress.specs.pruning_result import Uncounted
@@ -83,7 +84,8 @@ class StageRecord(Figures):
         float_sha256: Hash of that file, by which figures belong to it; None where there is none.
         value: The metric on `split`.
         metrics: That of each output, beside what the stage began with.
-        layers: Its layers: `name`, `type`, `params`, `macs` and `activation_bytes` of each.
+        layers: Of its model.
+        diagnosis: What was seen while it was trained.
         median_ms: Latency of its float file on `device`.
         device: Where that was measured, the same for all stages of a run.
         timing_valid: Whether it is the time of real hardware.
@@ -101,9 +103,9 @@ class StageRecord(Figures):
     before: Any = None
     after: Any = None
     history: Some[Any] = Field(default_factory=dict)
-    diagnosis: Several[dict[str, Any]] = ()
+    diagnosis: Several[Finding] = ()
     uncounted: Several[Uncounted] = ()
-    layers: Several[dict[str, Any]] = ()
+    layers: Several[LayerFacts] = ()
     seconds: float | None = None
     median_ms: float | None = None
     device: str | None = None
