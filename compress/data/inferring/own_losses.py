@@ -67,6 +67,22 @@ class OwnLoss:
             return self.function(given, output)
 
 
+@dataclass(frozen=True)
+class NoLoss:
+    """Stands for the loss of a model that is only measured."""
+
+    def __call__(self, *_: Any, **__: Any) -> tf.Tensor:
+        """Refuse to be taken.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            "the data holds boxes, and there is no loss to train by",
+            "give --loss file.py:function of (boxes, outputs)",
+        )
+
+
 def own_loss(reference: str) -> OwnLoss | None:
     """The loss that `file.py:name` names: a function, or a Keras loss or a class of such.
 

@@ -35,7 +35,7 @@ def own_metric(reference: str) -> Metric:
     Raises:
         InputError: There is no such function, or its file fails.
     """
-    key = _key(reference)
+    key = reference_key(reference)
     if key not in _KNOWN:
         function = resolve_reference(reference)
         prepared = _prepared(function, reference)
@@ -46,7 +46,7 @@ def own_metric(reference: str) -> Metric:
     return _KNOWN[key]
 
 
-def _key(reference: str) -> tuple[str, int]:
+def reference_key(reference: str) -> tuple[str, int]:
     """The reference from any folder, and what changes with its file."""
     name, _, function = reference.rpartition(":")
     path = Path(name).absolute()
