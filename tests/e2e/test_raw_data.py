@@ -113,7 +113,7 @@ def test_masks_whose_edges_have_no_class(tmp_path: Path) -> None:
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
     model = keras.Model(inputs, layers.Conv2D(3, 1, activation="softmax")(x))
     spec = DataSpec(spec=tmp_path / "m", scale="1/255", metric="mean_iou", ignore_label=void)
-    artifact = exported(model, spec, tmp_path / "out", epochs=25)
+    artifact = exported(model, spec, tmp_path / "out", epochs=40, batch_size=2)
     files = sorted((tmp_path / "m" / "test" / "inputs").glob("*.png"))
     samples = np.stack([np.asarray(Image.open(f), np.float32)[..., None] / 255 for f in files])
     truth = np.stack([np.asarray(Image.open(f.parents[1] / "targets" / f.name)) for f in files])
@@ -223,7 +223,7 @@ def test_labels_with_weights_by_the_command_line(tmp_path: Path) -> None:
         code, said = edgepress(tmp_path, f"{words} --format tflite --quantize int8 --json")
         assert code == 0, said
         [artifact] = json.loads(said)["artifacts"]
-        chosen = answers(Path(artifact["path"]), parts["x_test"]) > 0.5
+        chosen = answers(tmp_path / artifact["path"], parts["x_test"]) > 0.5
         wanted = parts["y_test"] == 1
         found[name] = float(np.mean((chosen & wanted).sum(0) / wanted.sum(0)))
         assert artifact["verified"]["value"] == pytest.approx(found[name], abs=1e-9)

@@ -83,7 +83,12 @@ def _prepared(function: Callable[..., Any], reference: str) -> Any:
                 f"metric '{reference}' returns {value} of {len(outputs):,} samples",
                 "return finite numbers, such as 0 where there is nothing to count",
             )
-        if whole.size > 1 and len(whole) == len(outputs):
+        if whole.size > 1 and len(whole) != len(outputs):
+            raise InputError(
+                f"metric '{reference}' returns {whole.shape} values of {len(outputs):,} samples",
+                "return a number, or one for each sample",
+            )
+        if whole.size > 1:
             values = whole.reshape(len(whole), -1).mean(1)
             return lambda some: float((values if some is None else values[some]).mean())
 

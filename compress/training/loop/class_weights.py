@@ -66,7 +66,10 @@ def given_class_weights(
     _refuse_one_number("class_weights", model, dataset)
     if setting in ("balanced", "auto"):
         return None
-    return _given("class_weights", setting, _classes(model), dataset.class_names)
+    weights = _given("class_weights", setting, _classes(model), dataset.class_names)
+    if not any(weights):
+        raise InputError("class_weights: all are 0, so nothing would be learned")
+    return weights
 
 
 def _classes(model: keras.Model) -> int:

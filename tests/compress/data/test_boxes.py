@@ -280,6 +280,27 @@ DAMAGED = {
         _coco(lambda d: d["categories"].append({"id": 99, "name": "bar"})),
         "the name 'bar'",
     ),
+    "no list": (
+        "coco",
+        _coco(lambda d: d["annotations"][0].update(bbox=None)),
+        "not four finite numbers",
+    ),
+    "one without a box": (
+        "coco",
+        _coco(lambda d: d["annotations"].append({"id": 0, "image_id": 0, "category_id": 3})),
+        "lacks 'bbox'",
+    ),
+    "shares": (
+        "coco",
+        _coco(lambda d: [m.update(bbox=[0.1, 0.1, 0.2, 0.2]) for m in d["annotations"]]),
+        "boxes are in pixels",
+    ),
+    "another number of classes": (
+        "yolo",
+        lambda r: (r / "data.yaml").write_text("names: [bar, square]\nnc: 3"),
+        "nc 3 and 2 names",
+    ),
+    "a size in words": ("voc", _voc("<width>16</width>", "<width>x</width>"), "train_0.xml' can't"),
     "no lower edge": ("voc", _voc("<ymax>12</ymax>", ""), "not four finite numbers"),
     "no name": ("voc", _voc("<name>bar</name>", ""), "has no name"),
     "upside down": ("voc", _voc("<ymax>12</ymax>", "<ymax>1</ymax>"), "has no area"),

@@ -37,7 +37,8 @@ def _holds_boxes(path: Path) -> bool:
     marks = document.get("annotations")
     if not isinstance(document.get("images"), list) or not isinstance(marks, list):
         return False
-    return all(isinstance(mark, dict) and "bbox" in mark for mark in marks)
+    boxes = [mark for mark in marks if isinstance(mark, dict) and "bbox" in mark]
+    return bool(boxes) or not marks
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -137,13 +138,20 @@ def _pictures(
         if mark["category_id"] not in names:
             raise InputError(f"{where}: there is no category {mark['category_id']}")
         given = mark["bbox"]
-        x, y, width, height = finite(given if len(given) == 4 else "?", where)
+        x, y, width, height = finite(
+            given if isinstance(given, list) and len(given) == 4 else "?", where
+        )
         boxes[mark["image_id"]].append(
             Box(
                 (x, y, x + width, y + height),
                 names[mark["category_id"]],
                 bool(mark.get("iscrowd", 0)),
             )
+        )
+    corners = [value for found in boxes.values() for box in found for value in box.corners]
+    if corners and max(corners) <= 1:
+        raise InputError(
+            f"'{path}': no box reaches beyond the first pixel", "COCO's boxes are in pixels"
         )
     places = [
         (key, images.place(str(one["file_name"]), path, split)) for key, one in entries.items()

@@ -103,7 +103,8 @@ def _picture(
         raise InputError(f"'{path}' has {path.stat().st_size:,} bytes: it is no file of boxes")
     with reading(f"'{path}'"):
         root = ElementTree.fromstring(path.read_bytes())
-    return Picture(images[name], tuple(_box(one, path) for one in root.iter("object")), _size(root))
+        size = _size(root)
+    return Picture(images[name], tuple(_box(one, path) for one in root.iter("object")), size)
 
 
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
@@ -119,5 +120,5 @@ def _box(marked: ElementTree.Element, path: Path) -> Box:
     sides = [marked.findtext(f"bndbox/{s}") for s in ("xmin", "ymin", "xmax", "ymax")]
     left, top, right, bottom = finite(sides, f"'{path}', object '{name}'")
     # Pixels are counted from 1, and the last one is inside.
-    hard = (marked.findtext("difficult") or "0").strip() not in ("0", "")
+    hard = (marked.findtext("difficult") or "0").strip() == "1"
     return Box((max(left - 1, 0.0), max(top - 1, 0.0), right, bottom), name, hard)

@@ -94,7 +94,12 @@ def _names_in(path: Path) -> tuple[str, ...] | None:
         if sorted(names) != list(range(len(names))):
             raise InputError(f"'{path}': names are not numbered from 0", "number each class")
         names = [names[number] for number in range(len(names))]
-    return tuple(map(str, names)) if isinstance(names, list) else None
+    if not isinstance(names, list):
+        return None
+    count = document.get("nc", len(names))
+    if count != len(names):
+        raise InputError(f"'{path}' has nc {count} and {len(names)} names", "correct one of them")
+    return tuple(map(str, names))
 
 
 def _pictures(images: Path, labels: Path, names: tuple[str, ...]) -> list[Picture]:
