@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from edgepress.benchmarks.statistics.sampling import Entrant, Plan, Record, sample
 from edgepress.benchmarks.target import Job, RunOptions, Target
 from edgepress.benchmarks.tflite.layer_file import write_layer
 from edgepress.benchmarks.tflite.tiny_model import write_tiny_model
-from edgepress.compress.errors import DeviceError
+from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.kernel.files import content_key, read_json, write_json
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.processes.scratch import scratch_folder
@@ -23,6 +25,7 @@ from edgepress.compress.structure.budgets.layer_size import LayerSize
 # Layers measured at one time, each in a process of its own, in turns.
 _AT_ONCE = 8
 _PLAN = Plan(runs=60, launches=1, rounds=6, max_seconds=8.0)
+_TIMES = TypeAdapter(dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]])
 # What of the environment tells one machine from another: not what changes from hour to hour.
 _MACHINE = ("machine", "processor", "cores", "system")
 
@@ -53,7 +56,7 @@ class LayerClock:
             DeviceError: The device can't be reached, or can't run a layer.
         """
         path, empty = self._place()
-        known: dict[str, float] = read_json(path)["ms"] if path.exists() else {}
+        known = _known(path)
         missing = [s for s in dict.fromkeys(sizes) if s.signature not in known]
         if missing:
             self.progress.stage(f"measure {len(missing)} layers on {self.target.name}")
@@ -90,6 +93,15 @@ class LayerClock:
             entrants = [Entrant(str(p), partial(self.target.open, p, self.options)) for p in paths]
             records = sample(entrants, _PLAN)
         return [_quietest(size, record) for size, record in zip(sizes, records, strict=True)]
+
+
+def _known(path: Path) -> dict[str, float]:
+    """Milliseconds that were kept, by layer; none where the file is damaged or was edited."""
+    with suppress(InputError, ValidationError):
+        told = read_json(path) if path.exists() else None
+        if isinstance(told, dict):
+            return _TIMES.validate_python(told.get("ms"))
+    return {}
 
 
 def _quietest(size: LayerSize, record: Record) -> float:

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
-from edgepress.benchmarks.records.base import Record, Several, Some
+from edgepress.benchmarks.records.base import Record, Several
+from edgepress.benchmarks.records.facts import DeviceDocument, OneDevice, ProfileDocument
 from edgepress.compress.kernel.figures import OutputMetric
 
 NOT_REAL = "estimated or emulated, not a real time"
@@ -129,13 +130,13 @@ class BenchmarkRecord(Record):
         profiles: Time by operator.
     """
 
-    device: Some[Any] = Field(default_factory=dict)
-    devices: Several[dict[str, Any]] = ()
+    device: OneDevice = Field(default_factory=dict)
+    devices: Several[DeviceDocument] = ()
     rows: Several[BenchmarkRow] = ()
     comparisons: Several[Comparison] = ()
     failures: Several[Failed] = ()
     left_out: Several[Failed] = ()
-    profiles: Several[dict[str, Any]] = ()
+    profiles: Several[ProfileDocument] = ()
 
     def rows_of(self, file: str | None) -> tuple[BenchmarkRow, ...]:
         """Every row of a file, by its hash."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from edgepress.benchmarks.records.base import Record, Several, Some
+from edgepress.benchmarks.records.facts import DataFacts
 from edgepress.benchmarks.records.rows import BenchmarkRecord, BenchmarkRow, TimeChange, renamed
 from edgepress.benchmarks.records.stages import (
     ArtifactRecord,
@@ -71,7 +72,7 @@ class RunRecord(Record):
     seed: int | None = None
     versions: Some[Any] = Field(default_factory=dict)
     machine: Some[Any] = Field(default_factory=dict)
-    data: Some[Any] = Field(default_factory=dict)
+    data: Annotated[DataFacts, BeforeValidator(lambda value: value or {})] = DataFacts()
     warnings: Several[str] = ()
     recipe: Some[Any] = Field(default_factory=dict)
     before: Numbers = Figures()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from edgepress.benchmarks.records.base import Record, RunPath, Several, Some
+from edgepress.benchmarks.records.facts import Finding, LayerFacts
 from edgepress.compress.kernel.artifact import ClassDecisions
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.compress.specs.pruning_result import Uncounted
@@ -58,7 +59,21 @@ class ArtifactRecord(Record):
         return self.path.rpartition("/")[2]
 
 
-class StageRecord(Record):
+class Figures(Record):
+    """A model in numbers."""
+
+    params: int | None = None
+    macs: int | None = None
+    bytes: int | None = None
+    metric: str | None = None
+    split: str | None = None
+    value: float | None = None
+    metrics: Several[OutputMetric] = ()
+    raw_bytes: int | None = None
+    gzip_bytes: int | None = None
+
+
+class StageRecord(Figures):
     """What a stage left.
 
     Attributes:
@@ -69,7 +84,8 @@ class StageRecord(Record):
         float_sha256: Hash of that file, by which figures belong to it; None where there is none.
         value: The metric on `split`.
         metrics: That of each output, beside what the stage began with.
-        layers: Its layers: `name`, `type`, `params`, `macs` and `activation_bytes` of each.
+        layers: Of its model.
+        diagnosis: What was seen while it was trained.
         median_ms: Latency of its float file on `device`.
         device: Where that was measured, the same for all stages of a run.
         timing_valid: Whether it is the time of real hardware.
@@ -81,24 +97,15 @@ class StageRecord(Record):
     key: str | None = None
     title: str | None = None
     structure: str | None = None
-    params: int | None = None
-    macs: int | None = None
-    bytes: int | None = None
-    metric: str | None = None
-    split: str | None = None
-    value: float | None = None
-    metrics: Several[OutputMetric] = ()
-    raw_bytes: int | None = None
-    gzip_bytes: int | None = None
     float_file: str | None = None
     float_sha256: str | None = None
     sparsity: float | None = None
     before: Any = None
     after: Any = None
     history: Some[Any] = Field(default_factory=dict)
-    diagnosis: Several[dict[str, Any]] = ()
+    diagnosis: Several[Finding] = ()
     uncounted: Several[Uncounted] = ()
-    layers: Several[dict[str, Any]] = ()
+    layers: Several[LayerFacts] = ()
     seconds: float | None = None
     median_ms: float | None = None
     device: str | None = None
@@ -133,20 +140,6 @@ class ExportRecord(Record):
     failed: Several[Skipped] = ()
     notes: Several[str] = ()
     seconds: float | None = None
-
-
-class Figures(Record):
-    """A model in numbers."""
-
-    params: int | None = None
-    macs: int | None = None
-    bytes: int | None = None
-    metric: str | None = None
-    split: str | None = None
-    value: float | None = None
-    metrics: Several[OutputMetric] = ()
-    raw_bytes: int | None = None
-    gzip_bytes: int | None = None
 
 
 Numbers = Annotated[Figures, BeforeValidator(lambda value: value or {})]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgepress.benchmarks.records.base import Record, Several
+from edgepress.benchmarks.records.facts import DeviceFacts, ProfileFacts
 from edgepress.benchmarks.records.reading import validated
 from edgepress.benchmarks.records.rows import BenchmarkRow, Comparison, Failed
 from edgepress.compress.errors import InputError
@@ -29,12 +30,6 @@ class _Row(BenchmarkRow):
     notes: tuple[str, ...] = ()
 
 
-class _Device(Record):
-    name: str | None = None
-    smallest_difference: float | None = None
-    warnings: Several[str] = ()
-
-
 class _File(Record):
     name: str | None = None
     file: str | None = None
@@ -56,14 +51,14 @@ class _Against(Record):
 
 
 class _Written(Record):
-    device: _Device | None = None
-    devices: Several[_Device] = ()
+    device: DeviceFacts | None = None
+    devices: Several[DeviceFacts] = ()
     files: Several[_File] = ()
     rows: tuple[_Row, ...]
     comparisons: Several[Comparison] = ()
     failures: Several[Failed] = ()
     left_out: Several[Failed] = ()
-    profiles: Several[dict[str, Any]] = ()
+    profiles: Several[ProfileFacts] = ()
     changes: Several[_Change] = ()
     against: _Against | None = None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from edgepress.benchmarks.number_format import bytes_text, count_text
 from edgepress.benchmarks.records import RunRecord
+from edgepress.benchmarks.records.facts import LayerFacts
 
 Run = RunRecord
 
@@ -45,11 +45,11 @@ def layers(run: Run) -> list[LayerRow]:
     """The layers that compute or hold something, of the first stage's model and the last one's."""
     if not run.stages or not run.stages[-1].layers:
         return []
-    last = {layer["name"]: layer for layer in run.stages[-1].layers}
-    first = {layer["name"]: layer for layer in run.stages[0].layers} or last
+    last = {layer.name: layer for layer in run.stages[-1].layers}
+    first = {layer.name: layer for layer in run.stages[0].layers} or last
     names = [n for n in dict.fromkeys((*first, *last)) if _counts(first.get(n) or last[n])]
     largest = {
-        field: max(max(layer[field] for layer in model.values()) for model in (first, last)) or 1
+        field: max(_figure(layer, field) or 0 for layer in (*first.values(), *last.values())) or 1
         for _, field, _ in _FIGURES
     }
     rows = []
@@ -58,27 +58,31 @@ def layers(run: Run) -> list[LayerRow]:
         figures = tuple(
             (head, _bar(old, new, field, text, largest[field])) for head, field, text in _FIGURES
         )
-        rows.append(LayerRow(name, str((new or old or {})["type"]), figures))
+        rows.append(LayerRow(name, (new or first[name]).type, figures))
     return rows
 
 
-def _counts(layer: Mapping[str, Any]) -> bool:
-    return bool(layer["macs"] or layer["params"])
+def _counts(layer: LayerFacts) -> bool:
+    return bool(layer.macs or layer.params)
+
+
+def _figure(layer: LayerFacts | None, field: str) -> int | None:
+    found: int | None = getattr(layer, field, None)
+    return found
 
 
 def _bar(
-    old: Mapping[str, Any] | None,
-    new: Mapping[str, Any] | None,
+    old: LayerFacts | None,
+    new: LayerFacts | None,
     field: str,
     text: Callable[[float], str],
     top: float,
 ) -> Bar:
-    before = None if old is None else old[field]
-    after = None if new is None else new[field]
+    before, after = _figure(old, field), _figure(new, field)
     same = before == after
     return Bar(
         "" if same or before is None else text(before),
-        "gone" if after is None else text(after),
+        "gone" if new is None else "" if after is None else text(after),
         round(100 * (before or 0) / top, 1),
         round(100 * (after or 0) / top, 1),
     )
@@ -86,7 +90,7 @@ def _bar(
 
 def provenance(run: Run) -> list[tuple[str, str]]:
     """Where the figures come from."""
-    samples = ", ".join(f"{k} {v}" for k, v in (run.data.get("samples") or {}).items())
+    samples = ", ".join(f"{k} {v}" for k, v in run.data.samples.items())
     given = run.recipe.get("data")
     found = [
         ("date", run.date),
@@ -94,9 +98,9 @@ def provenance(run: Run) -> list[tuple[str, str]]:
         ("commit", run.commit),
         ("model", run.model),
         ("data", given.get("spec") if isinstance(given, Mapping) else given),
-        ("hash of the data", run.data.get("hash")),
+        ("hash of the data", run.data.hash),
         ("samples", samples),
-        ("task", run.data.get("task")),
+        ("task", run.data.task),
         ("seed", run.seed),
         ("machine", ", ".join(str(v) for v in run.machine.values() if v)),
         ("versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())),

@@ -232,12 +232,21 @@ def _panels(history: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
     """Which curves share a panel."""
     panels: dict[str, list[str]] = {}
     for name, values in history.items():
-        if name == "seconds" or not values or not all(isinstance(v, int | float) for v in values):
+        if name == "seconds" or not _are_numbers(values):
             continue
         base = name.removeprefix("val_")
         title = "learning rate" if base in ("lr", "learning_rate") else base
         panels.setdefault(title, []).append(name)
     return panels
+
+
+def _are_numbers(values: object) -> bool:
+    """Whether they can be drawn: one or more finite numbers."""
+    return (
+        isinstance(values, Sequence)
+        and len(values) > 0
+        and all(isinstance(v, int | float) and np.isfinite(v) for v in values)
+    )
 
 
 def has_curves(history: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ from edgepress.compress.processes.scratch import scratch_folder
 RUNNER = Path(__file__).with_name("runner.py")
 # What the runner needs beside itself, wherever it is.
 RUNNER_FILES = (RUNNER, RUNNER.with_name("host.py"), RUNNER.with_name("tensors.py"))
+# What ONNX Runtime puts before its words.
+_OF_RUNTIME = re.compile(r"^\w+: \[ONNXRuntimeError\] : \d+ : \w+ : ")
 RUNTIME_OF_SUFFIX = {".tflite": "litert", ".onnx": "onnxruntime"}
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -217,7 +220,7 @@ class Runtime:
             said = " ".join(text.split())[:100]
             raise DeviceError(f"'{self.path.name}': the runner said '{said}'")
         if not reply.pop("ok"):
-            told = reply["error"].removeprefix("ValueError: ")
+            told = _OF_RUNTIME.sub("", reply["error"].removeprefix("ValueError: "))
             raise DeviceError(f"'{self.path.name}': {told}", _cure(reply["error"]))
         return reply
 

@@ -18,6 +18,7 @@ from edgepress.compress.errors import InputError
 
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
+    from numpy.typing import NDArray
 
 # Bits of one element by TensorType; strings and resources have no size of their own.
 _BITS = {
@@ -25,6 +26,10 @@ _BITS = {
     "COMPLEX64": 64, "INT8": 8, "FLOAT64": 64, "COMPLEX128": 128, "UINT64": 64, "UINT32": 32,
     "UINT16": 16, "INT4": 4, "BFLOAT16": 16, "INT2": 2, "UINT4": 4,
 }  # fmt: skip
+
+# Constants lie at multiples of it, on which vector instructions of some kernels rely: the schema's
+# `force_align`, which its generated Python code leaves out.
+_ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
@@ -103,16 +108,33 @@ def read_model(path: Path | str) -> schema.Model:
     return schema.Model.GetRootAs(data, 0)
 
 
-def packed(model: schema.ModelT, size: int = 1024) -> bytes:
+def packed(model: schema.ModelT, size: int = 1024, share: bool = False) -> bytes:
     """A model of the schema's object form (`schema.ModelT`) as the bytes of a file.
 
     Args:
         model: The model.
         size: About how many bytes it takes.
+        share: Store vectors of equal content once, as FlatBuffers' "Internals" page allows.
     """
     import flatbuffers
 
-    builder = flatbuffers.Builder(size)
+    class Builder(flatbuffers.Builder):
+        def __init__(self) -> None:
+            super().__init__(size)
+            self.found: dict[tuple[str, bytes], int] = {}
+
+        def CreateNumpyVector(self, x: NDArray[Any]) -> int:
+            key = (x.dtype.str, x.tobytes()) if share else ("", b"")
+            if key in self.found:
+                return self.found[key]
+            if x.dtype == "uint8":
+                self.Prep(_ALIGNMENT, x.size)
+            place: int = super().CreateNumpyVector(x)
+            if share:
+                self.found[key] = place
+            return place
+
+    builder = Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 

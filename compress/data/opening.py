@@ -34,7 +34,7 @@ from edgepress.compress.data.readers.arrays import (
     split_arrays,
 )
 from edgepress.compress.data.readers.boxes.opening import box_file, box_folder, open_boxes
-from edgepress.compress.data.readers.class_folders import kinds_below
+from edgepress.compress.data.readers.class_folders import check_folders, kinds_below
 from edgepress.compress.data.readers.endless import check_steps, endless_source
 from edgepress.compress.data.readers.fingerprints import (
     Digests,
@@ -305,6 +305,7 @@ def _open_arrays(
 def _open_folder(path: Path, model: keras.Model, spec: DataSpec) -> Opened:
     if not any(path.iterdir()):
         raise InputError(f"folder '{path}' is empty", f"give {_FORMS}")
+    check_folders(path)
     if spec.window is None and holds_tfrecords(path):
         return open_tfrecords(path, model, spec, folder_hash(path))
     boxes = box_folder(path) if takes_images(model) else None

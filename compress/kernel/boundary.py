@@ -6,6 +6,8 @@ turned into `InputError`s here; the cause stays behind them for `--debug`.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import stat
 import sys
@@ -20,9 +22,13 @@ from edgepress.compress.errors import EdgepressError, InputError
 USER_MODULE = "edgepress_user_"
 
 _MOST_CHARACTERS = 300
+_REFUSALS = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EACCES,
+             errno.EROFS, errno.ENAMETOOLONG, errno.EIO)  # fmt: skip
 _LINE = re.compile(r'File "([^"]+)", line (\d+)')
-# Names of its own graph that TensorFlow puts around what happened.
-_OF_TENSORFLOW = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:\w+\](?: name:)?")
+# Names of its own graph that TensorFlow puts around what happened, and codes of ONNX Runtime.
+_OF_LIBRARIES = re.compile(
+    r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:\w+\](?: name:)?|\[ONNXRuntimeError\] : \d+ : \w+ : "
+)
 # How TensorFlow tells of the last error of a Python function that it called.
 _TOLD_INSIDE = re.compile(r"\n\n([\w.]+)(?:: (.*?))?\n\n+\t \[\[", re.DOTALL)
 
@@ -43,7 +49,10 @@ def reading(what: str, hint: str = "") -> Iterator[None]:
     except EdgepressError:
         raise
     except Exception as error:
-        raise InputError(f"{what} can't be read: {reason(error)}", hint) from error
+        named = error.filename if isinstance(error, OSError) else None
+        # Of a folder, the file in it.
+        inside = f"'{named}': " if isinstance(named, str) and f"'{named}'" not in what else ""
+        raise InputError(f"{what} can't be read: {inside}{reason(error)}", hint) from error
 
 
 @contextmanager
@@ -118,6 +127,22 @@ def reason(error: BaseException) -> str:
     return text or "it is damaged, or not of the form that is expected"
 
 
+def refused_by_system(error: BaseException) -> str:
+    """What a disk, its owner or the limits of the system refused, in words.
+
+    TensorFlow and HDF5 write files by themselves, and tell of it in errors of their own.
+
+    Returns:
+        The words; empty where it was something else.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename!r}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return reason(error)
+    text = _one_line(error)
+    return text if any(os.strerror(number) in text for number in _REFUSALS) else ""
+
+
 def _named(error: BaseException) -> str:
     """Kind and text of an error, on one line."""
     text = _one_line(error)
@@ -128,7 +153,7 @@ def _one_line(error: BaseException) -> str:
     """The text of an error, on one line; an error of the user's own may not even have one."""
     # TensorFlow quotes the traceback of a Python function that it called behind what it raised.
     told = _text(error).partition("Traceback (most recent call last)")[0] or _text(error)
-    return " ".join(_OF_TENSORFLOW.sub("", told).split())[:_MOST_CHARACTERS]
+    return " ".join(_OF_LIBRARIES.sub("", told).split())[:_MOST_CHARACTERS]
 
 
 def _place(error: BaseException) -> str:

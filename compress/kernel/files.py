@@ -29,6 +29,8 @@ _MOST_BYTES_OF_A_NAME, _LONGEST_ADDITION = 255, 35
 _MOST_BYTES = 3_500
 # What is written under until it is whole, and where a former result is until then.
 TEMPORARY = r"\.edgepress-[0-9a-f]{8}"
+# Places that blocks of `atomic_output` are writing in: what writes there needs none of its own.
+_given: set[Path] = set()
 
 
 def check_output(
@@ -58,6 +60,8 @@ def check_output(
             be written.
     """
     path = Path(path)
+    if path in _given:
+        return path
     _check_name(path)
     if os.path.lexists(path):
         obstacle = _obstacle(path, folder, inputs, own)
@@ -191,20 +195,26 @@ def atomic_output(
         folder: Whether the block makes a folder.
 
     Yields:
-        A path that doesn't exist, with the target's suffix, on the same file system.
+        A path that doesn't exist, with the target's suffix, on the same file system; a target that
+        another block was given is written in itself.
 
     Raises:
         InputError: The target exists without `force`, must not be replaced, or can't be written.
     """
     target = check_output(target, force, folder=folder)
+    if target in _given:
+        yield target
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}{temporary_mark()}{target.suffix}")
+    _given.add(temporary)
     try:
         yield temporary
         if folder:
             (temporary / MANIFEST).write_text(manifest_of(temporary), "utf-8")
         _replace(temporary, target)
     finally:
+        _given.discard(temporary)
         _remove(temporary)
 
 

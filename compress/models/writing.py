@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, check_output
-from edgepress.compress.processes.scratch import scratch_folder
+from edgepress.compress.processes.scratch import scratch_folder, taken_along
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +50,7 @@ def save(model: keras.Model, path: Path | str, force: bool = False) -> Path:
         InputError: The path can't be written, or exists without `force`.
     """
     path = check_model_output(path, force)
-    with atomic_output(path, force) as temporary:
+    with atomic_output(path, force) as temporary, taken_along():
         model.save(temporary)
     return path
 
@@ -73,7 +73,7 @@ def saved_bytes(model: keras.Model) -> int:
 
 
 def _saved_bytes(model: keras.Model) -> int:
-    with scratch_folder() as folder:
+    with scratch_folder() as folder, taken_along():
         if 4 * model.count_params() <= _ZIPPED_UP_TO:
             model.save(folder / "model.keras")
             return (folder / "model.keras").stat().st_size

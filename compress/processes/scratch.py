@@ -40,6 +40,20 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@contextmanager
+def taken_along() -> Iterator[None]:
+    """Let what libraries put into the temporary folder in the block go with this process.
+
+    Some forget theirs where writing fails, as Keras does where a disk is full.
+    """
+    before = tempfile.tempdir
+    tempfile.tempdir = str(own_folder())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
 def keep_text(text: str, prefix: str) -> Path:
     """Write a text that outlasts this process, for a person who is told of it.
 

@@ -38,8 +38,8 @@ def exit_code() -> int:
 def heed() -> None:
     """Let SIGTERM and SIGHUP stop this process as Ctrl-C does; one that is ignored stays so."""
     for number in STOPPING:
-        if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _stop_once)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt if number == signal.SIGINT else _stop_once)
     os.register_at_fork(after_in_child=_as_usual)
 
 
@@ -47,7 +47,7 @@ def heed_parent() -> None:
     """Leave the signals to the parent, and stop when it passes one on."""
     for number in STOPPING:
         signal.signal(number, _leave)
-    signal.signal(PASSED_ON, signal.default_int_handler)
+    signal.signal(PASSED_ON, _interrupt)
     os.register_at_fork(after_in_child=_as_usual)
 
 
@@ -83,6 +83,12 @@ def _stop_once(number: int, _: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """Stop, each time that Ctrl-C is pressed."""
+    _received.append(signal.SIGINT if number == PASSED_ON else number)
+    raise KeyboardInterrupt
+
+
 def _leave(number: int, _: FrameType | None) -> None:
     """Do nothing: unlike an ignored signal, this doesn't pass on to programs started from here."""
 
@@ -90,6 +96,6 @@ def _leave(number: int, _: FrameType | None) -> None:
 def _as_usual() -> None:
     """Give a fork of this process, such as a data loader's worker, the usual ends."""
     for number in (*STOPPING, PASSED_ON):
-        if signal.getsignal(number) in (_stop_once, _leave, signal.default_int_handler):
+        if signal.getsignal(number) in (_stop_once, _leave, _interrupt):
             usual = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if usual else signal.SIG_DFL)

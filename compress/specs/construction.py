@@ -63,8 +63,9 @@ def explain(problem: Mapping[str, Any], names: Mapping[str, str] | None = None) 
     """
     place = ".".join(str(p) for p in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "string_pattern_mismatch" and problem["ctx"]["pattern"] in FORMS:
-        message = f"write {FORMS[problem['ctx']['pattern']]}"
+    form = FORMS.get(problem.get("ctx", {}).get("pattern", ""))
+    if problem["type"] == "string_pattern_mismatch" and form is not None:
+        message = f"write {form}"
     if problem["type"] == "extra_forbidden":
         return f"unknown option '{place}'"
     if problem["type"] == "missing":

@@ -334,5 +334,6 @@ def _as_written(
         place = (beside[place[1]], *place[2:])
     elif place == ("recover",) and "recover" not in value:
         place = ()
-    said = PydanticCustomError(problem["type"], "{said}", {"said": problem["msg"]})
+    context = {"said": problem["msg"], "pattern": problem.get("ctx", {}).get("pattern", "")}
+    said = PydanticCustomError(problem["type"], "{said}", context)
     return InitErrorDetails(type=said, loc=place, input=problem["input"])

@@ -24,7 +24,7 @@ from edgepress.compress.training.loop.checkpoints import Checkpoints
 from edgepress.compress.training.loop.class_weights import class_weights, positive_weights
 from edgepress.compress.training.loop.distribution import Replicas, is_chief, strategy_of
 from edgepress.compress.training.loop.history import History
-from edgepress.compress.training.loop.loop import Loop, refuse_diverged
+from edgepress.compress.training.loop.loop import Conditions, Loop, refuse_diverged
 from edgepress.compress.training.loop.own_loss import own_loss
 from edgepress.compress.training.loop.steps import Objective
 from edgepress.compress.training.loop.user_callbacks import check_callbacks
@@ -110,10 +110,7 @@ def fit(
     try:
         with own_loss(model, task) as own:
             objective = replace(_objective(model, dataset, spec, teacher), own_loss=own)
-            loop = _run(
-                model,
-                dataset,
-                objective,
+            conditions = Conditions(
                 seed=seed,
                 checkpoints=checkpoints,
                 callbacks=callbacks,
@@ -122,6 +119,7 @@ def fit(
                 optimizer=optimizer,
                 prompt=prompt,
             )
+            loop = _run(model, dataset, objective, conditions)
     except KeyboardInterrupt:
         raise _stopped(checkpoints) from None
     finally:
@@ -136,42 +134,24 @@ def _run(
     model: keras.Model,
     dataset: Dataset,
     objective: Objective,
-    *,
-    seed: int,
-    checkpoints: Checkpoints,
-    callbacks: Sequence[keras.callbacks.Callback],
-    progress: Progress,
-    factors: Factors | None,
-    optimizer: keras.Optimizer | None,
-    prompt: bool,
+    conditions: Conditions,
 ) -> Loop:
     """Train deterministically, with the fused normalisation in model and teacher."""
     strategy = strategy_of(objective.spec)
+    factors, callbacks = conditions.factors, conditions.callbacks
     if strategy is not None and (callbacks or factors or objective.own_loss):
         what = "lr_decay_per_block" if factors else "a callback"
         what = what if factors or callbacks else "compute_loss of the model's own class"
         raise InputError(f"{what} does not go with distribute", "leave one of them out")
     with deterministic_operations(), _swapped(model, objective):
+        seed, progress = conditions.seed, conditions.progress
         spec = with_found_rate(model, dataset, objective, seed, progress)
     replicas = None if strategy is None else Replicas(strategy, model)
     trained = model if replicas is None else replicas.model
     with deterministic_operations(), _swapped(trained, objective):
         if replicas is None:
             dataset, objective = with_known_answers(dataset, objective)
-        loop = Loop(
-            trained,
-            dataset,
-            objective,
-            spec,
-            seed=seed,
-            checkpoints=checkpoints,
-            callbacks=callbacks,
-            progress=progress,
-            factors=factors,
-            optimizer=optimizer,
-            replicas=replicas,
-            prompt=prompt,
-        )
+        loop = Loop(trained, dataset, objective, spec, conditions, replicas)
         loop.run()
     if replicas is not None:
         replicas.hand_back()

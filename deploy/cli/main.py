@@ -12,8 +12,8 @@ from typing import IO, Any
 import click
 from click.shell_completion import CompletionItem, FishComplete, add_completion_class
 
-from edgepress.compress.errors import EdgepressError, Stopped
-from edgepress.compress.kernel.boundary import explained, reason
+from edgepress.compress.errors import CheckFailed, EdgepressError, Stopped
+from edgepress.compress.kernel.boundary import explained, refused_by_system
 from edgepress.compress.processes import signals
 
 # Name → (module under `commands`, one-line help). Help and completion read only this table, so
@@ -180,33 +180,47 @@ def main(arguments: list[str] | None = None) -> None:
     except click.UsageError as error:
         _usage(error)
     except click.ClickException as error:
-        if debug:
-            traceback.print_exc()
-        error.show()
-        _exit(error.exit_code)
+        _refused(error, debug)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("edgepress: stopped; nothing was left half-written", err=True)
-        _exit(130)
+        _stop()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _exit(0)
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.strerror):
-            # What a disk, its owner or the system's limits refuse is no failure in here.
-            named = getattr(error, "filename", None)
-            click.echo(
-                f"edgepress: error: {f'{named!r}: ' if named else ''}{reason(error)}", err=True
-            )
-            _exit(2)
-        first = " ".join(str(error).split())[:300]
-        click.echo(
-            f"edgepress: error: internal failure, {type(error).__name__}: {first};"
-            " run again with --debug and report what it prints",
-            err=True,
-        )
-        _exit(3)
+        _failed(error, debug)
+
+
+def _refused(error: click.ClickException, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    # Native code makes an error of its own of what a signal raises.
+    told = (Stopped.exit_code, CheckFailed.exit_code)
+    if signals.was_stopped() and error.exit_code not in told:
+        _stop()
+    error.show()
+    _exit(error.exit_code)
+
+
+def _failed(error: Exception, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    if signals.was_stopped():
+        _stop()
+    if refusal := refused_by_system(error):
+        click.echo(f"edgepress: error: {refusal}", err=True)
+        _exit(2)
+    first = " ".join(str(error).split())[:300]
+    click.echo(
+        f"edgepress: error: internal failure, {type(error).__name__}: {first};"
+        " run again with --debug and report what it prints",
+        err=True,
+    )
+    _exit(3)
+
+
+def _stop() -> None:
+    click.echo("edgepress: stopped; nothing was left half-written", err=True)
+    _exit(Stopped.exit_code)
 
 
 def _take_signals(own: bool) -> None:

@@ -254,24 +254,29 @@ def read_by(values: Mapping[str, Any]) -> list[Any]:
     return found
 
 
-def checked_output(values: Mapping[str, Any], folder: bool = False) -> Path:
+def checked_output(
+    values: Mapping[str, Any], folder: bool = False, force: bool | None = None
+) -> Path:
     """The output of a command, refused before any work where it can't be written.
 
     Args:
         values: The command's options.
         folder: Whether it is a folder.
+        force: Whether it may be replaced; by default what the option says.
 
     Raises:
         InputError: It exists without `--force`, or must not be replaced.
     """
-    return check_output(values["output"], values["force"], folder=folder, inputs=read_by(values))
+    force = values["force"] if force is None else force
+    return check_output(values["output"], force, folder=folder, inputs=read_by(values))
 
 
-def checked_model_output(values: Mapping[str, Any]) -> Path:
+def checked_model_output(values: Mapping[str, Any], force: bool | None = None) -> Path:
     """As `checked_output`, for a Keras model."""
     from edgepress.compress.models.writing import check_model_output
 
-    return check_model_output(values["output"], values["force"], read_by(values))
+    force = values["force"] if force is None else force
+    return check_model_output(values["output"], force, read_by(values))
 
 
 def check_picture(path: Path, values: Mapping[str, Any]) -> None:

@@ -38,6 +38,7 @@ class Job:
         calibration: The representative data set, a .npz by graph input name, or None.
         data_sizes: Sizes of the data's samples by input name, where the model leaves them free.
         trace: Writes the graph of a model that only stands in for a file; None for a Keras model.
+        class_names: Names of the classes of the data, where it names them.
         float_tail: How much at the end of int8 files stays in floats: 0 nothing, 1 what only joins
             and scales values, 2 also what that reads.
     """
@@ -50,6 +51,7 @@ class Job:
     calibration: Path | None
     data_sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     trace: Trace | None = None
+    class_names: tuple[str, ...] = ()
     float_tail: int = 0
     _graphs: dict[str, TracedModel] = field(default_factory=dict)
     _failures: dict[str, EdgepressError] = field(default_factory=dict)

@@ -36,6 +36,7 @@ from edgepress.deploy.exporting.float_ends import (
     with_float_end,
 )
 from edgepress.deploy.exporting.int8_training import trained_for_int8, untrained_files
+from edgepress.deploy.exporting.naming import name_parts
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -282,7 +283,7 @@ class _Line:
 
     def _unverified(self, precision: str, path: Path) -> Artifact:
         """A file that no runtime here can run."""
-        self._described(path, precision)
+        self._name("tflite", path, precision)
         tensors = TFLiteReader(path).signature()
         return self._artifact("tflite", precision, path, path, tensors.inputs, tensors.outputs)
 
@@ -324,22 +325,15 @@ class _Line:
         self.notes += notes
         return kept
 
-    def _described(self, path: Path, precision: str) -> None:
-        """Tell a TFLite file what its data is called and how it is prepared."""
-        from edgepress.deploy.exporters.tflite.metadata import describe
-
-        if self.dataset is None:
-            return
-        split = self.dataset.report_split
-        about = f"{precision}, by edgepress from {self.fingerprint[:16]}"
-        names = self.dataset.class_names
-        describe(path, self.job.model.name, about, split.preparation, names)
+    def _name(self, name: str, path: Path, precision: str) -> None:
+        origin = f"{precision}, by edgepress from {self.fingerprint[:16]}"
+        if name == "tflite":
+            name_parts(path, self.job, self.dataset, origin, self._is_converted(name))
 
     def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
         from edgepress.deploy.verification.verifying import coarser, compare
 
-        if self._is_converted(name):
-            self._described(path, precision)
+        self._name(name, path, precision)
         with Runtime(runnable) as runtime:
             inputs, outputs = runtime.tensors()
             bounds = PRECISIONS[coarser(precision, self.origin.precision)]

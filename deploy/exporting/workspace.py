@@ -52,7 +52,8 @@ def prepared(
         probe = plausible_inputs(model, count, seed, spec.shapes)
         saved = save(scratch / "probe.npz", probe)
         sizes = _data_sizes(model, dataset)
-        yield Job(model, spec, worker, scratch, saved, calibration, sizes, source.trace)
+        classes = () if dataset is None else tuple(dataset.class_names)
+        yield Job(model, spec, worker, scratch, saved, calibration, sizes, source.trace, classes)
 
 
 def _of_model(arrays: dict[str, Any], model: keras.Model) -> dict[str, Any]:

@@ -21,12 +21,13 @@ from edgepress.deploy.fitting.choosing import Next, Tried, best, choose, expecte
 from edgepress.deploy.fitting.floor import MISSED, UNSHOWN
 from edgepress.deploy.fitting.last_look import picked
 from edgepress.deploy.fitting.picking import SMALLEST, picks
-from edgepress.deploy.fitting.plans import RUNGS, Plan, recipe_of
+from edgepress.deploy.fitting.plans import RUNGS, Plan, first_plans, recipe_of
 from edgepress.deploy.fitting.precisions import candidates, zeros_pay
 from edgepress.deploy.fitting.scoring import Scorer
 from edgepress.deploy.fitting.spec import FitRecipe
 from edgepress.deploy.pipeline.finished import Finished
 from edgepress.deploy.pipeline.opening import opened_run
+from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.pipeline.run_folder import IN_COMMON, RunFolder
 from edgepress.deploy.recipe import Recipe, check_writable, inputs_of
 from edgepress.deploy.searching.space import SearchSpec
@@ -81,6 +82,7 @@ def fit(
         raise InputError("a fit needs time above 0 seconds")
     check_writable(recipe)
     driver = _Fit(recipe, seconds, progress or Silent())
+    driver.check()
     with opened_run(Path(output), resume, force, inputs_of(recipe), given=True) as folder:
         return driver.run(replace(folder, more=(folder.path / "fit.json",)))
 
@@ -128,6 +130,17 @@ class _Fit:
         self.data = open_data(recipe.data, self.model, recipe.seed)
         self.data.training_split  # noqa: B018  raises before any work where there is none
         self.scorer = Scorer(self.model, self.data)
+
+    def check(self) -> None:
+        """Refuse, before any work, what a trial would end with.
+
+        Raises:
+            InputError: A device, a precision or an option of the training can't be used.
+        """
+        fit = self.recipe.fit
+        precisions = candidates(fit.format, fit.quantize)
+        for plan in (Plan(), first_plans(False)[0]):
+            check_recipe(recipe_of(self.recipe, plan, 1, precisions), self.data, self.model)
 
     def run(self, folder: RunFolder) -> FitResult:
         self.folder, self.began = folder, time.monotonic()

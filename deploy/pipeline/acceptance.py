@@ -41,8 +41,8 @@ def refuse_at_chance(stages: Sequence[StageRecord]) -> None:
     """
     for stage in stages:
         for found in stage.diagnosis:
-            if found["finding"] == "validation at chance":
-                what, _, hint = found["advice"].partition("; ")
+            if found.finding == "validation at chance":
+                what, _, hint = found.advice.partition("; ")
                 raise CheckFailed(f"stopped after {stage.name}, before pruning: {what}", hint)
 
 

@@ -58,6 +58,8 @@ class ExportSpec(Spec):
         sparse_encoding: Store float32 and float16 TFLite files without their zeros: on, off, or
             auto (if the file becomes smaller, runs and is not slower).
         select_ops: Allow TensorFlow's own kernels (select TF ops) in TFLite files.
+        strip_names: Leave names, signature and metadata out of TFLite files, which makes them
+            smaller; C sources never hold them.
         with_features: Let the files take sounds and compute their features themselves, in floats.
         shapes: Sizes of inputs with free dimensions, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
@@ -89,6 +91,7 @@ class ExportSpec(Spec):
     bias_correction: bool | None = None
     sparse_encoding: Literal["auto", "on", "off"] = "auto"
     select_ops: bool = False
+    strip_names: bool = False
     with_features: bool = False
     shapes: Annotated[dict[str, Sizes], BeforeValidator(lambda value: value or {})] = Field(
         default_factory=dict
@@ -162,6 +165,8 @@ class ExportSpec(Spec):
                 "add --quantize float32 --format tflite",
                 " on",
             )
+        if self.strip_names and "tflite" not in self.formats:
+            raise unused("strip_names", "it is for TFLite files", "add --format tflite")
         if "onnx" not in self.formats:
             for name in self.changed("nchw", "opset"):
                 raise InputError(f"{flag_of(name)} has no effect without --format onnx")

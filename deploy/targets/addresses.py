@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
+
+_PASSWORD = re.compile(r"(//[^:@/?]*:)[^?]*@")
+
+
+def masked(url: str) -> str:
+    """An address as it may be shown: without a password."""
+    return _PASSWORD.sub(r"\1…@", url)
+
+
+def refuse_password(url: str) -> None:
+    """Refuse an address with a password, before any other message repeats it.
+
+    Raises:
+        InputError: It holds one.
+    """
+    if (shown := masked(url)) != url:
+        raise InputError(
+            f"the address '{shown}' holds a password, which runs and reports would keep",
+            "use a key: ssh-keygen and ssh-copy-id, then leave the password out",
+        )
 
 
 @dataclass(frozen=True)
@@ -58,18 +79,13 @@ def read_address(url: str, known: Iterable[str]) -> Address:
     Raises:
         InputError: It has no host, or a part is malformed.
     """
+    refuse_password(url)
     bare, options = split_options(url, known)
     try:
         parts = urlsplit(bare)
         port = parts.port
     except ValueError as error:
         raise InputError(f"'{url}' is not an address: {error}") from None
-    if parts.password is not None:
-        shown = bare.replace(f":{parts.password}@", ":…@")
-        raise InputError(
-            f"the address '{shown}' holds a password, which runs and reports would keep",
-            "use a key: ssh-keygen and ssh-copy-id, then leave the password out",
-        )
     if not parts.hostname or parts.path.strip("/"):
         form = f"{parts.scheme or 'ssh'}://user@host:port"
         raise InputError(f"'{url}' is not an address", f"the form is {form}")

@@ -12,7 +12,7 @@ from edgepress.benchmarks.target import Job, RunOptions, Target
 from edgepress.benchmarks.tflite.tiny_model import write_tiny_model
 from edgepress.compress.errors import EdgepressError, InputError
 from edgepress.compress.processes.scratch import scratch_folder
-from edgepress.deploy.targets.devices_file import list_devices, write_devices
+from edgepress.deploy.targets.devices_file import changing, devices_file
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,12 @@ def add_device(name: str, url: str, force: bool = False) -> Path:
         raise InputError(f"'{name}' can't name a device", "letters, digits, dots and dashes")
     if ":" not in url:
         raise InputError(f"'{url}' is not an address", "such as ssh://user@host or adb:SERIAL")
-    devices = list_devices()
-    if name in devices and not force:
-        raise InputError(f"there is a device '{name}' already", "pass --force to replace it")
     target_for(url)
-    return write_devices({**devices, name: url})
+    with changing() as devices:
+        if name in devices and not force:
+            raise InputError(f"there is a device '{name}' already", "pass --force to replace it")
+        devices[name] = url
+    return devices_file()
 
 
 def check_device(device: str, bootstrap: Path | str | None = None) -> Check:

@@ -9,12 +9,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output
+from edgepress.compress.kernel.locks import locked
 from edgepress.compress.kernel.registry import near_names
+
+_WAIT_S = 10.0
 
 
 def devices_file() -> Path:
@@ -52,15 +56,30 @@ def list_devices() -> dict[str, str]:
     return dict(told)
 
 
-def write_devices(devices: Mapping[str, str]) -> Path:
-    """Keep addresses by name, for the user's eyes alone; give the file."""
+@contextmanager
+def changing() -> Iterator[dict[str, str]]:
+    """Addresses by name, for the block to change; kept when it succeeds.
+
+    One process at a time, so that none loses what another one added.
+
+    Raises:
+        InputError: As `list_devices`, or another process doesn't let go of the file.
+    """
+    place = devices_file().resolve().parent
+    place.mkdir(parents=True, exist_ok=True)
+    with locked(place, devices_file(), _WAIT_S):
+        devices = list_devices()
+        yield devices
+        _write(devices)
+
+
+def _write(devices: Mapping[str, str]) -> None:
+    """Keep addresses by name, for the user's eyes alone."""
     import yaml
 
-    path = devices_file()
-    with atomic_output(path.resolve(), force=True) as temporary:  # the file may be a link
+    with atomic_output(devices_file().resolve(), force=True) as temporary:  # the file may be a link
         temporary.touch(0o600)
         temporary.write_text(yaml.safe_dump(dict(devices)), "utf-8")
-    return path
 
 
 def remove_device(name: str) -> Path:
@@ -72,9 +91,10 @@ def remove_device(name: str) -> Path:
     Raises:
         InputError: There is no such name.
     """
-    devices = list_devices()
-    if name not in devices:
-        hint = near_names(name, devices) if devices else "no device has a name yet"
+    known = list_devices()
+    if name not in known:
+        hint = near_names(name, known) if known else "no device has a name yet"
         raise InputError(f"there is no device '{name}'", hint)
-    del devices[name]
-    return write_devices(devices)
+    with changing() as devices:
+        devices.pop(name, None)
+    return devices_file()

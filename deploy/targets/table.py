@@ -9,6 +9,7 @@ from urllib.parse import quote
 from edgepress.benchmarks.target import Target
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import Table, near_names
+from edgepress.deploy.targets.addresses import refuse_password
 from edgepress.deploy.targets.android.target import android_target
 from edgepress.deploy.targets.devices_file import list_devices
 from edgepress.deploy.targets.local import local_target
@@ -42,6 +43,7 @@ def target_for(device: str, bootstrap: Path | str | None = None) -> Target:
     Raises:
         InputError: There is no such kind of device, or the address is malformed.
     """
+    refuse_password(device)
     known = list_devices() if ":" not in device and device not in TARGETS else {}
     if device in known:
         return Named(device, target_for(known[device], bootstrap))

@@ -50,9 +50,12 @@ def _tflite(data: bytes) -> bytes:
         if model.operatorCodes[operator.opcodeIndex].builtinCode in silent:
             continue
         for index in operator.outputs:
-            if int(index) not in given and _is_number(graph.tensors[int(index)], schema):
+            tensor = graph.tensors[int(index)]
+            if int(index) not in given and _is_number(tensor, schema):
                 given.add(int(index))
                 shown.append(int(index))
+                # A lean file names none: they are told apart by what they hold.
+                tensor.name = tensor.name or f"tensor_{index}"
     graph.outputs = shown
     # A signature lists all outputs; without one the tensors are known by their own names.
     model.signatureDefs = None

@@ -26,7 +26,10 @@ ODD_VALUES: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from([None, True, False, 0, -1, 1, 0.5, 1e300, -0.0, 2**31, 2**63, 2**70, -(2**65)]),
     st.sampled_from([float("nan"), float("inf"), float("-inf")]),
     st.sampled_from(_ODD_NAMES),
-    st.sampled_from([[], {}, [[]], {"": {}}, [None], {"a": 1}, [1, "a", None, {}]]),
+    # Later edits change what an earlier one put in.
+    st.sampled_from([[], {}, [[]], {"": {}}, [None], {"a": 1}, [1, "a", None, {}]]).map(
+        copy.deepcopy
+    ),
 )
 
 

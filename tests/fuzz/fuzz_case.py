@@ -174,10 +174,11 @@ class Fuzzer(Server):
         self._running.append(self._pool.submit(self._run, case))
 
     def finish(self) -> None:
-        """Wait for all cases that were started."""
+        """Wait for all cases that were started; `table.md` has the counts so far."""
         for running in self._running:
             running.result()
         self._running.clear()
+        (self._folder / "table.md").write_text(f"{self.show()}\n")
 
     def _run(self, case: Case) -> None:
         try:

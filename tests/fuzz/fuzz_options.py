@@ -47,6 +47,9 @@ _TEXTS = (
     "2147483648",
     "99999999999",
 )
+# The given model in one precision, and no time for more.
+_FIT = ("fit", "m.keras", "--data", "good.npz", "--minimise", "bytes", "--quantize", "float32",
+        "--runs", "5", "--launches", "1", "--time", "1s")  # fmt: skip
 _STARTS = {
     "finetune": ("m.keras", "--data", "good.npz", "-o", f"{OUTPUT}.keras", "--epochs", "1"),
     "prune": ("m.keras", "-o", f"{OUTPUT}.keras", "--sparsity", "0.5"),
@@ -65,7 +68,11 @@ _STARTS = {
     "devices": (),
     "schema": (),
     "search": ("s.yaml", "--trials", "1", "-o", OUTPUT),
+    "fit": (*_FIT[1:], "-o", OUTPUT),
 }
+# Whole runs take a hundred times as long as the others.
+_WHOLE = ("compress", "fit", "search")
+_VERBS = (*sorted(_STARTS.keys() - set(_WHOLE)) * 8, *_WHOLE)
 # Options that make a command slow, stop it from ending, or that name files to be written.
 _LEFT_OUT = (
     "help",
@@ -74,6 +81,8 @@ _LEFT_OUT = (
     "runs",
     "epochs",
     "max_seconds",
+    "time",
+    "seconds",
     "launches",
     "device_timeout",
     "trials",
@@ -112,7 +121,7 @@ def _options(verb: str) -> list[tuple[str, bool]]:
 @st.composite
 def option_cases(draw: st.DrawFn) -> Case:
     """Options with values that nobody should give."""
-    verb = draw(st.sampled_from(sorted(_STARTS)))
+    verb = draw(st.sampled_from(_VERBS))
     words = [verb, *_STARTS[verb]]
     known = _options(verb)
     for _ in range(draw(st.integers(1, 2))):
@@ -158,6 +167,8 @@ _WRITERS = (
     ("compress", "m.keras", "--data", "good.npz", "--epochs", "0", "--runs", "5", "-o"),
     ("search", "s.yaml", "--trials", "1", "-o"),
     ("lr-find", "m.keras", "--data", "good.npz", "--steps", "10", "-o"),
+    (*_FIT, "-o"),
+    ("unfreeze-search", "m.keras", "--data", "good.npz", "--epochs", "1", "-o"),
     ("benchmark", "m.tflite", "--runs", "5", "-o"),
     ("benchmark", "m.tflite", "--runs", "5", "--junit"),
     ("benchmark", "m.tflite", "--runs", "5", "--history"),
@@ -169,7 +180,8 @@ _WRITERS = (
 @st.composite
 def output_cases(draw: st.DrawFn) -> Case:
     """Outputs that can't be written, for their name, their place or the system's limits."""
-    writer = draw(st.sampled_from(_WRITERS))
+    quick = [writer for writer in _WRITERS if writer[0] not in _WHOLE]
+    writer = draw(st.sampled_from([*quick * 8, *_WRITERS]))
     place, ending = (
         draw(st.sampled_from(_PLACES)),
         draw(st.sampled_from(["", "", ".keras", ".png"])),
@@ -186,5 +198,10 @@ def output_cases(draw: st.DrawFn) -> Case:
     force = draw(st.sampled_from([(), ("--force",)]))
     words = (*writer, place + ending, *force)
     name = place + ending
-    own = () if name in ("", ".", "..", "mine", "m.keras") else (name, f".{name}.state")
+    # A training leaves its figures and curves beside the model.
+    stem = name.removesuffix(".keras")
+    beside = (f".{name}.state", f"{stem}.json", f"{stem}.png")
+    if name.startswith("nowhere/"):
+        beside = (*beside, "nowhere")
+    own = () if name in ("", ".", "..", "mine", "m.keras") else (name, *beside)
     return Case("outputs", words, {"mine/keep.txt": b"mine"}, limits, own)

@@ -5,12 +5,13 @@ Most cases get past all refusals, so that training, pruning, export and searches
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz_bytes import edited, mutated
+from fuzz_bytes import edited, json_bytes, mutated
 from fuzz_case import OUTPUT, Case
 from fuzz_data import npz
 from hypothesis import strategies as st
@@ -114,14 +115,73 @@ def sound_cases(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def fit_cases(draw: st.DrawFn, base: Path) -> Case:
+    """Fits whose record, picks or recipe was edited, cut or repeated."""
+    run, files = _copied(base, "fit")
+    picks = sorted(n for n in files if "/picks/" in n and n.endswith((".yaml", ".tflite")))
+    trials = sorted(n for n in files if "/trials/" in n and n.endswith((".json", ".yaml")))
+    whole = f"{run}/fit.json"
+    name = draw(st.sampled_from([whole] * 6 + [f"{run}/recipe.yaml", *picks, *trials]))
+    content = files[name]
+    if name == whole and draw(st.integers(0, 3)):
+        content = json_bytes(draw(edited(json.loads(content))))
+    else:
+        content = draw(mutated(content))
+    recipe = next(n for n in picks if n.endswith(".yaml"))
+    words = draw(
+        st.sampled_from(
+            [
+                ("fit", "--resume", run, "--time", "1s"),
+                ("report", run, "-o", f"{OUTPUT}.html"),
+                ("report", run, "-o", f"{OUTPUT}.md"),
+                ("compress", recipe, "-o", "mine"),
+            ]
+        )
+    )
+    return Case("fits", words, files | {name: content, "mine/keep.txt": b"mine"})
+
+
+@st.composite
+def checkpoint_cases(draw: st.DrawFn, base: Path) -> Case:
+    """A stopped training whose state was edited, damaged or joined by another file."""
+    content = (base / "state" / "training.npz").read_bytes()
+    how = draw(st.sampled_from(["bytes", "array", "array", "facts", "facts", "another file"]))
+    files = {}
+    if how == "bytes":
+        content = draw(mutated(content))
+    elif how == "another file":
+        name = draw(
+            st.sampled_from(["mine.txt", "training.json", "x.npz", "a/b", "published.json"])
+        )
+        files[f".{OUTPUT}.keras.state/{name}"] = b"mine"
+    else:
+        arrays = dict(np.load(io.BytesIO(content)))
+        name = "facts" if how == "facts" else draw(st.sampled_from(sorted(arrays)))
+        if how == "facts":
+            told = json_bytes(draw(edited(json.loads(arrays[name].tobytes()))))
+            arrays[name] = np.frombuffer(told, np.uint8)
+        elif draw(st.booleans()):
+            del arrays[name]
+        else:
+            shape = draw(st.sampled_from([(), (1,), (4, 8), (8, 4), (0,)]))
+            arrays[name] = np.ones(shape, draw(st.sampled_from(["f4", "i8", "U3", "c8", "?"])))
+        content = npz(arrays)
+    files[f".{OUTPUT}.keras.state/training.npz"] = content
+    words = ("finetune", "m.keras", "--data", "good.npz", "--epochs", "3", *_KERAS, "--resume")
+    return Case("checkpoints", words, files)
+
+
+def _copied(base: Path, name: str) -> tuple[str, dict[str, bytes]]:
+    """A folder of the base under a name that commands may write, and its files."""
+    run = f"{OUTPUT}-{name}"
+    found = (p for p in (base / name).rglob("*") if p.is_file())
+    return run, {f"{run}/{p.relative_to(base / name)}": p.read_bytes() for p in found}
+
+
+@st.composite
 def search_cases(draw: st.DrawFn, base: Path) -> Case:
     """Searches whose journal, record or recipe was edited, cut or repeated."""
-    run = f"{OUTPUT}-search"
-    files = {
-        f"{run}/{p.relative_to(base / 'search')}": p.read_bytes()
-        for p in (base / "search").rglob("*")
-        if p.is_file()
-    }
+    run, files = _copied(base, "search")
     name = draw(st.sampled_from(["study.journal"] * 4 + ["search.json", "recipe.yaml"]))
     content = files[f"{run}/{name}"]
     if name == "study.journal" and draw(st.booleans()):
@@ -168,6 +228,26 @@ _WRITERS = (
     ("strip", "m.keras", "-o", f"{OUTPUT}/x.keras"),
     ("export", "m.keras", "--format", "tflite", "-o", f"{OUTPUT}/x"),
     ("compress", "r.yaml", "-o", f"{OUTPUT}/x"),
+    ("search", "s.yaml", "--trials", "1", "-o", f"{OUTPUT}/x"),
+    (
+        "fit",
+        "m.keras",
+        "--data",
+        "good.npz",
+        "--minimise",
+        "bytes",
+        "--quantize",
+        "float32",
+        "--runs",
+        "5",
+        "--launches",
+        "1",
+        "--time",
+        "1s",
+        "-o",
+        f"{OUTPUT}/x",
+    ),
+    ("unfreeze-search", "m.keras", "--data", "good.npz", "--epochs", "1", "-o", f"{OUTPUT}/x"),
     ("report", "run", "-o", f"{OUTPUT}/x.html"),
     ("benchmark", "m.tflite", "--runs", "5", "-o", f"{OUTPUT}/x.json"),
     ("benchmark", "m.tflite", "--runs", "5", "--history", f"{OUTPUT}/x.sqlite"),

@@ -127,6 +127,7 @@ READERS: dict[str, dict[str, tuple[str, ...]]] = {
 # What is no fault of the file: a command does without it, or makes it anew.
 _FINE = frozenset(
     {("devices.yaml", "empty"), ("devices.yaml", "gone"), ("devices.yaml", "a link to itself"),
+     ("devices.yaml", "its head alone"),  # which is all of it
      ("images/a/1.png", "gone"),
      ("layers.py", "empty"), ("images/a/1.png", "a folder"), ("images/a/1.png", "a pipe"),
      ("images/a/1.png", "a link to itself"), ("run/run.json", "gone")}

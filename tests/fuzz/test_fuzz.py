@@ -15,6 +15,7 @@ import fuzz_data
 import fuzz_files
 import fuzz_models
 import fuzz_options
+import fuzz_readers
 import fuzz_sound
 import pytest
 from fuzz_case import Case, Fuzzer
@@ -37,6 +38,9 @@ KINDS: dict[str, tuple[Callable[[Path], Strategy], int]] = {
     "tables": (lambda base: fuzz_data.table_cases(), 4),
     "arrays": (lambda base: fuzz_data.array_cases(), 4),
     "images": (lambda base: fuzz_data.image_cases(), 4),
+    **fuzz_readers.KINDS,
+    "checkpoints": (fuzz_sound.checkpoint_cases, 4),
+    "fits": (fuzz_sound.fit_cases, 2),
     "searches": (fuzz_sound.search_cases, 2),
     "sound": (lambda base: fuzz_sound.sound_cases(), 1),
     "clock": (lambda base: fuzz_sound.clock_cases(), 1),

@@ -65,6 +65,20 @@ def files_below(folder: Path, kind: FileKind) -> list[Path]:
     return sorted(found)
 
 
+def check_folders(folder: Path) -> None:
+    """Refuse a folder of which a part is not to be listed: it would be left out in silence.
+
+    Raises:
+        OSError: Names the part.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for _, folders, _ in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+
+
 def kinds_below(folder: Path, kinds: Sequence[FileKind]) -> set[FileKind]:
     """Which kinds of files a folder and the folders in it hold; hidden ones left out."""
     missing, found = list(kinds), set[FileKind]()

@@ -16,6 +16,7 @@ import numpy as np
 from edgepress.compress.data.preparation.strings import takes_text
 from edgepress.compress.data.readers.labels import ordered
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.models.guarding.tables import check_parquet, check_text
 
@@ -184,7 +185,7 @@ def read_frame(path: Path, texts: tuple[str, ...] = ()) -> pandas.DataFrame:
             "save it as UTF-8, or convert it with iconv",
         ) from None
     except Exception as error:
-        raise InputError(f"'{path}' can't be read as a table: {error}") from None
+        raise InputError(f"'{path}' can't be read as a table: {reason(error)}") from None
 
 
 def _read_csv(path: Path, texts: tuple[str, ...]) -> pandas.DataFrame:

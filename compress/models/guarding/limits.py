@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from edgepress.compress.errors import InputError
 # Deflate packs a run of zeros about 1030 times smaller, so a ratio alone can't tell an honest mask
 # from a trap: what counts is what a file takes, and how large it is itself.
 _FREE_BYTES, _TIMES_THE_FILE, _SHARE = 2**30, 3, 0.8
+_PIECE_BYTES = 2**22
 VARIABLE = "EDGEPRESS_UNPACKED_GB"
 
 
@@ -57,6 +59,23 @@ def check_memory(path: Path | str, unpacked: int, file_bytes: int) -> None:
             f" the limit of {_size(limit)}",
             f"if you trust it and have the memory, set {VARIABLE}={unpacked // 10**9 + 1}",
         )
+
+
+def check_gzip(path: Path) -> None:
+    """Refuse a gzip file that takes too much memory: its size is counted, in pieces.
+
+    Raises:
+        InputError: It takes more than `memory_limit` allows.
+        OSError: It is damaged.
+        EOFError: It ends too early.
+    """
+    size = path.stat().st_size
+    limit, unpacked = memory_limit(size), 0
+    with gzip.open(path) as file:
+        while piece := file.read(_PIECE_BYTES):
+            unpacked += len(piece)
+            if unpacked > limit:
+                check_memory(path, unpacked, size)
 
 
 def _size(count: int) -> str:

@@ -6,13 +6,14 @@ import codecs
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.guarding.limits import check_memory
+from edgepress.compress.models.guarding.limits import check_memory, memory_limit
 
 # A cell is a number of eight bytes in the table and one of four in what the model takes.
 _CELL_BYTES = 12
-_AT_ONCE_BYTES = 2**20
+_AT_ONCE_BYTES, _PIECE_BYTES = 2**20, 2**26
 _LINE_ENDS = re.compile(rb"[\r\n]")
 # The header's names are looked at one by one, and each column is an array of its own.
 _MOST_COLUMNS = 100_000
@@ -68,6 +69,36 @@ def check_parquet(path: Path) -> None:
     cells = _CELL_BYTES * declared.num_rows * declared.num_columns
     unpacked = max(cells, sum(group.total_byte_size for group in groups))
     check_memory(path, unpacked, path.stat().st_size)
+    _check_repeated(path, declared)
+
+
+def _check_repeated(path: Path, declared: Any) -> None:
+    """Add up what values take that a column keeps once and repeats.
+
+    A long one is repeated in next to nothing, as often as it likes: how much that makes shows when
+    it is read, which is in pieces here.
+    """
+    from pyarrow import parquet
+
+    most, longest = _at_most(declared)
+    size, read = path.stat().st_size, 0
+    if most <= memory_limit(size):
+        return
+    with parquet.ParquetFile(path) as file:
+        for piece in file.iter_batches(max(1, _PIECE_BYTES // max(1, longest))):
+            read += piece.nbytes
+            check_memory(path, read, size)
+
+
+def _at_most(declared: Any) -> tuple[int, int]:
+    """Bytes that all values of a Parquet file can take, and a single one."""
+    most, longest = 0, 0
+    for group in (declared.row_group(i) for i in range(declared.num_row_groups)):
+        for part in (group.column(i) for i in range(declared.num_columns)):
+            once = any("DICTIONARY" in encoding for encoding in part.encodings)
+            most += part.total_uncompressed_size * (max(1, part.num_values) if once else 1)
+            longest = max(longest, part.total_uncompressed_size)
+    return most, longest
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -79,8 +80,17 @@ def read_snapshot(file: Path, key: str) -> Snapshot | None:
     Args:
         file: An `.npz` file.
         key: Says what it must be of.
+
+    Raises:
+        InputError: It isn't one, is damaged, or was changed since it was written.
     """
     arrays = read_arrays(file)
+    told = arrays.pop("digest", np.zeros(0)).tobytes()
+    if "facts" not in arrays or told != _digest(arrays):
+        raise InputError(
+            f"'{file}' isn't the state of a training as it was written",
+            "begin anew, without --resume",
+        )
     facts = json.loads(arrays.pop("facts").tobytes())
     return Snapshot(arrays, facts) if facts.pop("key") == key else None
 
@@ -95,8 +105,21 @@ def write_snapshot(file: Path, key: str, snapshot: Snapshot) -> None:
     """
     text = json.dumps({**snapshot.facts, "key": key}).encode()
     arrays: dict[str, Any] = {**snapshot.arrays, "facts": np.frombuffer(text, np.uint8)}
+    arrays["digest"] = np.frombuffer(_digest(arrays), np.uint8)
     with atomic_output(file, force=True) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
+
+
+def _digest(arrays: Mapping[str, Array]) -> bytes:
+    """Hash of all names, shapes and numbers: what a hand changed is no state to go on from.
+
+    The type's name is left out: such files know bfloat16 by its size alone.
+    """
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.itemsize} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.digest()
 
 
 class Checkpoints:

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,14 +61,11 @@ class Diverged(Exception):
     """A loss is NaN or infinite."""
 
 
-class Loop:
-    """One training of one model, in place.
+@dataclass(frozen=True)
+class Conditions:
+    """What a training is given beside its model, data and objective.
 
-    Args:
-        model: What is trainable of it is trained.
-        dataset: Has a training split, and a validation split that choices are made by.
-        objective: What is minimised.
-        spec: How.
+    Attributes:
         seed: Draws order, augmentation and dropout.
         checkpoints: Where the state goes after each epoch.
         callbacks: Keras callbacks; one with `state` and `restore` is resumed, and one whose
@@ -76,8 +74,28 @@ class Loop:
         factors: What the rate of single weights is multiplied by.
         optimizer: A built optimizer whose state the training starts from and which gets the state
             that it ends with, where it is of the class that the spec names; or None.
-        replicas: Devices that share each batch, and hold the model; None trains on one.
         prompt: Whether moving statistics keep up with the training; see `prompt_statistics`.
+    """
+
+    seed: int
+    checkpoints: Checkpoints
+    callbacks: Sequence[keras.callbacks.Callback]
+    progress: Progress
+    factors: Factors | None = None
+    optimizer: keras.Optimizer | None = None
+    prompt: bool = False
+
+
+class Loop:
+    """One training of one model, in place.
+
+    Args:
+        model: What is trainable of it is trained.
+        dataset: Has a training split, and a validation split that choices are made by.
+        objective: What is minimised.
+        spec: How.
+        conditions: See there.
+        replicas: Devices that share each batch, and hold the model; None trains on one.
 
     Attributes:
         columns: Figures by name, one value for each whole epoch.
@@ -93,15 +111,8 @@ class Loop:
         dataset: Dataset,
         objective: Objective,
         spec: TrainSpec,
-        *,
-        seed: int,
-        checkpoints: Checkpoints,
-        callbacks: Sequence[keras.callbacks.Callback],
-        progress: Progress,
-        factors: Factors | None = None,
-        optimizer: keras.Optimizer | None = None,
+        conditions: Conditions,
         replicas: Replicas | None = None,
-        prompt: bool = False,
     ) -> None:
         self.columns: Columns = {}
         self.settled: list[bool] = []
@@ -111,13 +122,14 @@ class Loop:
         self._model = model
         self._split = dataset.training_split
         self._spec = spec
-        self._seed = seed
-        self._checkpoints = checkpoints
-        self._callbacks = list(callbacks)
+        self._seed = conditions.seed
+        self._checkpoints = conditions.checkpoints
+        self._callbacks = list(conditions.callbacks)
         schedule = schedule_of(spec)
         self._replicas = replicas
         self._optimizer = self._make_optimizer()
-        self._given = optimizer if carries(optimizer, self._optimizer) else None
+        given = conditions.optimizer
+        self._given = given if carries(given, self._optimizer) else None
         self._metrics = [] if replicas else dataset.task.training_metrics()
         self._steps = self._split.steps(spec.batch_size)
         self._pace = Pace(
@@ -126,7 +138,7 @@ class Loop:
             spec,
             self._callbacks,
         )
-        self._clock = Clock(progress, spec.epochs, self._steps)
+        self._clock = Clock(conditions.progress, spec.epochs, self._steps)
         self._validation = None
         if dataset.val is not None:
             self._validation = Validation(model, dataset.val, objective, spec.batch_size)
@@ -136,8 +148,8 @@ class Loop:
         self._hooks = Hooks(
             self._callbacks, model, self._optimizer, directions, spec.epochs, self._steps
         )
-        self._updates, self._step = self._compile(objective, factors or {})
-        self._prompt = prompt or is_prompt(model)
+        self._updates, self._step = self._compile(objective, conditions.factors or {})
+        self._prompt = conditions.prompt or is_prompt(model)
         self._look_back = LookBack()
         self._draws = True
         self._best: list[Any] = []

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgepress.compress.errors import InputError, Stopped
-from edgepress.compress.kernel.files import sweep
+from edgepress.compress.kernel.files import (
+    TEMPORARY,
+    atomic_output,
+    read_json,
+    sha256,
+    sweep,
+    write_json,
+)
 from edgepress.compress.kernel.locks import locked
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.supervised.supervision import CRASH_FILE, Work
+
+# Hashes of the outputs, written before the first of them is renamed to its name.
+_PUBLISHED = "published.json"
+_OWN = re.compile(rf"{CRASH_FILE}|{_PUBLISHED}|\.published{TEMPORARY}\.json")
 
 
 def state_folder(output: Path) -> Path:
@@ -71,7 +84,7 @@ def _is_ours(path: Path) -> bool:
     """Whether a training put a file or folder among its checkpoints."""
     if path.is_symlink():
         return False
-    return path.is_dir() or path.suffix == ".npz" or path.name == CRASH_FILE
+    return path.is_dir() or path.suffix == ".npz" or _OWN.fullmatch(path.name) is not None
 
 
 def going_on(output: Path) -> Work:
@@ -87,7 +100,51 @@ def going_on(output: Path) -> Work:
 
 def _kept(folder: Path) -> bool:
     """Whether there are checkpoints in a folder."""
-    return folder.is_dir() and any(path.name != CRASH_FILE for path in folder.iterdir())
+    return folder.is_dir() and any(not _OWN.fullmatch(path.name) for path in folder.iterdir())
+
+
+def may_replace(values: Mapping[str, Any], path: Path) -> bool:
+    """Whether a command may replace one of its outputs that is there already.
+
+    `--resume` may where the stopped call had put it there: it was killed after one of its outputs
+    was whole and before its checkpoints were removed.
+
+    Args:
+        values: The command's options.
+        path: The output.
+    """
+    record = state_folder(Path(values["output"])) / _PUBLISHED
+    if values["force"] or not (values["resume"] and record.is_file() and path.exists()):
+        return bool(values["force"])
+    told = read_json(record)
+    return isinstance(told, dict) and told.get(path.name) == _digest(path)
+
+
+def _digest(path: Path) -> str | None:
+    """Of a file, or of a folder's model."""
+    file = path / "model.keras" if path.is_dir() else path
+    return sha256(file) if file.is_file() else None
+
+
+@contextmanager
+def published(
+    values: Mapping[str, Any], *targets: Path, folder: bool = False
+) -> Iterator[tuple[Path, ...]]:
+    """Places to write outputs in, which get their names when the block succeeds.
+
+    Args:
+        values: The command's options.
+        targets: The outputs. They get their names in turn, the first one last.
+        folder: Whether they are folders with a `model.keras`.
+    """
+    with ExitStack() as stack:
+        places = tuple(
+            stack.enter_context(atomic_output(path, may_replace(values, path), folder=folder))
+            for path in targets
+        )
+        yield places
+        digests = {t.name: _digest(p) for t, p in zip(targets, places, strict=True)}
+        write_json(state_folder(Path(values["output"])) / _PUBLISHED, digests)
 
 
 @contextmanager
@@ -111,7 +168,8 @@ def _checkpoints(output: Path, folder: Path, resume: bool, begun: bool) -> Itera
 
 
 def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
+    # A call that is killed in between knows its outputs until there is nothing to go on from.
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == _PUBLISHED):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

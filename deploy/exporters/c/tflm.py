@@ -62,7 +62,7 @@ def try_in_micro(job: Job, precision: str, model: Path) -> MicroTrial:
     """
     from edgepress.deploy.differences.difference import ROUNDING_LIMIT, departure
 
-    samples = _samples(job)
+    samples = samples_of(job, _SAMPLES)
     with Runtime(model) as runtime:
         want, tensors = runtime.predict(samples), runtime.describe()
     names = {t["name"]: t["tensor"] for side in ("inputs", "outputs") for t in tensors[side]}
@@ -84,7 +84,7 @@ def try_in_micro(job: Job, precision: str, model: Path) -> MicroTrial:
     return MicroTrial(arena["total"], arena["head"], arena["tail"], count, version)
 
 
-def _samples(job: Job) -> Arrays:
+def samples_of(job: Job, count: int) -> Arrays:
     """A few samples by graph input name: real ones where there are any."""
     with np.load(job.calibration or job.probe) as file:
-        return {name: file[name][:_SAMPLES] for name in file.files}
+        return {name: file[name][:count] for name in file.files}

@@ -135,3 +135,20 @@ def test_an_earlier_record_is_read_and_a_later_or_a_broken_one_refused(tmp_path:
             read_run(path)
         assert says in caught.value.format_message()
         assert str(path) in caught.value.format_message()
+
+
+ODD = {
+    "stages.0.layers.0.type": {"stages": [{"layers": [{"name": "a", "params": 1}]}]},
+    "stages.0.diagnosis.0.finding": {"stages": [{"diagnosis": [{"advice": "none"}]}]},
+    "benchmark.devices.0": {"benchmark": {"devices": [{"warnings": 3}]}},
+    "benchmark.device": {"benchmark": {"device": {"smallest_difference": "much"}}},
+    "benchmark.profiles.0": {"benchmark": {"profiles": [{"artifact": "a", "operators": [{}]}]}},
+    "data.samples": {"data": {"samples": [1, 2]}},
+}
+
+
+@pytest.mark.parametrize("place", ODD)
+def test_what_pages_compute_with_is_checked_when_it_is_read(place: str) -> None:
+    with pytest.raises(InputError, match=f"can't be read: {place}") as caught:
+        run_record({"version": VERSION, **ODD[place]})
+    assert "\n" not in str(caught.value)

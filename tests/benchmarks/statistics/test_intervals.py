@@ -125,3 +125,25 @@ def test_an_interval_knows_what_it_holds() -> None:
     assert 2.5 not in interval
     assert interval.to_json() == [1.0, 2.0]
     assert Interval(1.5, 4.0).width == 2.5
+
+
+def test_a_ratio_must_leave_the_noise_and_its_interval_one() -> None:
+    a, twice = as_series([[[1.0], [1.0]]] * 3), as_series([[[2.0], [2.0]]] * 3)
+    found = compare(("a", "b"), a, twice)
+    assert (found.ratio, found.interval.low, found.interval.high) == (2.0, 2.0, 2.0)
+    assert found.verdict == "b is slower"
+    assert compare(("a", "b"), a, twice, noise=0.99).verdict == "b is slower"
+    assert compare(("a", "b"), a, twice, noise=1.0).verdict == "no difference shown"
+    # Half of the launches say twice as long, half say half as long.
+    torn = as_series([[[0.5], [0.5]], [[2.0], [2.0]], [[2.0], [2.0]]])
+    found = compare(("a", "b"), a, torn)
+    assert 1.0 in found.interval
+    assert (found.ratio, found.verdict) == (2.0, "no difference shown")
+
+
+@given(st.floats(1e-3, 1e6), st.floats(-1e6, 1e6))
+def test_outliers_do_not_depend_on_the_unit(scale: float, shift: float) -> None:
+    # The quartiles are 1 and 3: above 9 is outside.
+    values = np.array([0.0, 1.0, 2.0, 3.0, 8.5])
+    assert outliers(scale * values + shift) == 0
+    assert outliers(scale * np.array([0.0, 1.0, 2.0, 3.0, 9.5]) + shift) == 1

@@ -115,6 +115,35 @@ def test_the_rows_that_a_parquet_file_declares_fit_in_memory(
         open_data(DataSpec(spec=str(path), target="t"), dense)
 
 
+def test_values_that_a_parquet_file_repeats_fit_in_memory(
+    tmp_path: Path, dense: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, count = tmp_path / "a.parquet", 200_000
+    pandas.DataFrame({"x": ["long" * 50] * count, "t": np.zeros(count)}).to_parquet(path)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setenv(VARIABLE, "0.02")
+    with pytest.raises(InputError, match=r"'.*a\.parquet' has .* kB but declares contents of"):
+        open_data(DataSpec(spec=str(path), target="t"), dense)
+
+
+def test_a_folder_that_can_not_be_listed_is_not_left_out(
+    tmp_path: Path, dense: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.new("L", (2, 2)).save(tmp_path / name / "1.png")
+    plain = os.scandir
+
+    def refusing(path: str) -> object:
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match=r"'.*/b': Permission denied"):
+        open_data(str(tmp_path), dense)
+
+
 @pytest.mark.parametrize("end", ["\n1\n", ""])
 def test_a_header_of_very_many_columns(end: str, tmp_path: Path, dense: keras.Model) -> None:
     spec = _table(tmp_path, "t," + ",".join(f"c{i}" for i in range(100_000)) + end)

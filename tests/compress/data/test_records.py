@@ -19,6 +19,7 @@ from PIL import Image
 from edgepress.compress import DataSpec
 from edgepress.compress.data import Dataset, open_data
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.guarding.limits import VARIABLE
 
 COUNT, SIDE = 20, 8
 
@@ -134,6 +135,9 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(InputError, match="is damaged behind record 18"):
         open_data(path, network())
+    path.write_bytes(b"\xff" * 40)
+    with pytest.raises(InputError, match="is damaged from its beginning"):
+        open_data(path, network())
     with tf.io.TFRecordWriter(str(path)) as file:
         file.write(b"\xff\xff\xff no Example")
     with pytest.raises(InputError, match=r"record 0, is no tf\.train\.Example"):
@@ -224,3 +228,30 @@ def test_options_that_records_have_no_use_for_are_refused(tmp_path: Path) -> Non
     path = write(tmp_path / "a.tfrecord", encoded())
     with pytest.raises(InputError, match="--features has no effect"):
         open_data(DataSpec(spec=path, features="mfcc"), network())
+
+
+def test_what_packed_records_take_is_known_before_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "0.02")
+    zeros = [{"image": bytes(2**20), "label": place % 2} for place in range(40)]
+    packed = write(tmp_path / "a.tfrecord", zeros, "GZIP")
+    repeated = pa.DictionaryArray.from_arrays(np.zeros(40, np.int32), [bytes(2**20)])
+    (tmp_path / "hub").mkdir()
+    table = pa.table({"image": repeated, "label": [0, 1] * 20})
+    pq.write_table(table, tmp_path / "hub" / "train-00000-of-00001.parquet")
+    folder = tmp_path / "arrow"
+    folder.mkdir()
+    made = pa.table({"image": [bytes(2**20)] * 4, "label": [0, 1] * 2})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with (
+        pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as file,
+        pa.ipc.new_stream(file, made.schema, options=options) as writer,
+    ):
+        for _ in range(10):
+            writer.write_table(made)
+    for name in ("state.json", "dataset_info.json"):
+        (folder / name).write_text("{}")
+    for path in (packed, tmp_path / "hub", folder):
+        with pytest.raises(InputError, match=r"declares contents of 2\d\.\d MB|of 4\d\.\d MB"):
+            open_data(path, network())

@@ -19,6 +19,7 @@ from edgepress.compress.data import open_data
 from edgepress.compress.data.preparation.sound import SoundFeatures, features_of
 from edgepress.compress.data.readers.sound.decoding import decoded
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.guarding.limits import VARIABLE
 from edgepress.compress.specs.recipe import SoundSpec
 
 RATE = 8000
@@ -247,3 +248,15 @@ def test_spec_augment_masks_stretches_the_same_way_for_the_same_seed(tmp_path: P
     assert rows.sum(1).max() <= 2 * 9
     assert columns.sum(1).max() <= 2 * 4
     assert changed.any()
+
+
+def test_silence_that_is_packed_to_nothing_is_held_against_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    monkeypatch.setenv(VARIABLE, "0.02")
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(4_000_000, np.int16), RATE, format="FLAC")
+    assert path.stat().st_size < 100_000
+    with pytest.raises(InputError, match=r"declares contents of 32\.0 MB"):
+        decoded(str(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepress.compress.data.augmentation.changes import AUGMENTATIONS
@@ -23,6 +23,7 @@ some_classes = st.lists(st.integers(0, CLASSES - 1), min_size=2, max_size=20).fi
 
 @pytest.mark.parametrize("logits", [False, True])
 @pytest.mark.parametrize("name", OF_ROWS)
+@settings(max_examples=25)
 @given(classes=some_classes, seed=st.integers(0, 99))
 def test_a_metric_prefers_what_is_right(
     name: str, logits: bool, classes: list[int], seed: int

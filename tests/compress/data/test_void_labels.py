@@ -348,7 +348,7 @@ def test_a_file_is_judged_by_the_pixels_that_have_a_label(tmp_path):
     y = masks(64)
     x = images(y)
     given = spec(x, y, metric="iou")
-    tuned = finetune(dense_of(), given, epochs=30, lr=0.05, batch_size=8)
+    tuned = finetune(dense_of(), given, epochs=8, lr=0.2, batch_size=8)
     kept = y[32:] != VOID
     chosen = tuned.model.predict(x[32:], verbose=0).argmax(-1)
     expected = sk.jaccard_score(y[32:][kept], chosen[kept], average="macro")
@@ -369,7 +369,7 @@ def test_accuracy_in_training_leaves_samples_without_a_label_out(balanced):
     y[::3] = -1
     given = {"train": (x, y), "test": (x, y)}
     data = DataSpec(spec=given, ignore_label="-1")
-    tuned = finetune(model, data, epochs=40, lr=0.05, class_weights=balanced)
+    tuned = finetune(model, data, epochs=10, lr=0.2, class_weights=balanced)
     kept = y >= 0
     right = tuned.model.predict(x, verbose=0).argmax(1) == y
     assert tuned.history.after == pytest.approx(right[kept].mean(), abs=1e-9)

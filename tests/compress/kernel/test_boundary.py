@@ -19,6 +19,10 @@ REASONS = {
     "memory": (MemoryError(), "more memory than there is"),
     "text": (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "isn't UTF-8"),
     "other": (ZeroDivisionError("division\nby zero"), "can't be read: division by zero"),
+    "a runtime": (
+        RuntimeError("[ONNXRuntimeError] : 10 : INVALID_GRAPH : no such input"),
+        "can't be read: no such input",
+    ),
     "a key": (KeyError("epochs"), "it lacks 'epochs'"),
     "bare": (StopIteration(), "it is damaged, or not of the form that is expected"),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import resource
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from edgepress.compress.models.guarding import archives
 from edgepress.compress.models.guarding.archives import open_archive, read_arrays
 from edgepress.compress.models.guarding.hdf5 import check_keras_file, open_hdf5
 from edgepress.compress.models.guarding.limits import VARIABLE, memory_limit
+from edgepress.compress.processes import scratch
 
 ROOT = Path(__file__).parents[3]
 NAME = "model_weights/dense/dense/kernel"
@@ -262,6 +265,26 @@ def test_a_large_archive_loads_and_is_sized_like_a_small_one(
         np.testing.assert_array_equal(mine, theirs)
     # HDF5 pads a file on the disk otherwise than one in memory.
     assert abs(writing.saved_bytes(large) - zipped) < 4096
+
+
+def test_a_save_that_the_disk_stops_leaves_nothing(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setattr(scratch, "_own", [])
+    model, limits = load(whole / "m.keras"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            writing.save(model, tmp_path / "out.keras")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path for path in tmp_path.iterdir() if path != place] == []
+    # What Keras forgets there goes with the process.
+    assert list(place.iterdir()) == [scratch.own_folder()]
+    scratch._remove_own()
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])

@@ -147,15 +147,9 @@ def _check_files(name: str, formats: list[str], folder: Path, record: Record, wo
         assert artifact.verified.passed
 
 
-def test_files_of_a_pruned_network_give_the_same(
-    tmp_path: Path, record_property: Record, worker: Any
-) -> None:
-    _check_files("MobileNet", ["tflite", "onnx"], tmp_path, record_property, worker)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in ALL if name != "MobileNet"])
-def test_files_of_all_others_give_the_same(
+@pytest.mark.parametrize("name", ALL)
+def test_files_of_a_pruned_network_give_the_same(
     name: str, tmp_path: Path, record_property: Record, worker: Any
 ) -> None:
     formats = ["tflite", "onnx"] if name in ONNX else ["tflite"]

@@ -12,6 +12,7 @@ import pytest
 import quarters
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from variants import mostly_slow
 
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError, Stopped
@@ -105,7 +106,7 @@ def test_channels_that_shrank_to_nothing_are_not_missed() -> None:
     assert not np.asarray(frozen.kernel)[..., channels.kept(frozen.kernel, ~alive)[3]].any()
 
 
-@pytest.mark.parametrize("schedule", ["constant", "polynomial"])
+@pytest.mark.parametrize("schedule", mostly_slow(["constant", "polynomial"], "polynomial"))
 def test_pruning_during_training(
     schedule: Any, compiled: keras.Model, images: dict[str, Any]
 ) -> None:
@@ -151,7 +152,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(
     "case",
-    ["shrinking", pytest.param("after-shrinking", marks=pytest.mark.slow), "iterative"],
+    mostly_slow(CASES, "iterative"),
 )
 def test_a_stopped_pruning_goes_on_to_the_same_bits(
     case: str, compiled: keras.Model, images: dict[str, Any], tmp_path: Path

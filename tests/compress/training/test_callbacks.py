@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from variants import mostly_slow
 
 from edgepress import compress
 from edgepress.compress.errors import InputError, Stopped
@@ -107,7 +108,7 @@ FALLING = {
 }
 
 
-@pytest.mark.parametrize("name", FALLING)
+@pytest.mark.parametrize("name", mostly_slow(FALLING, "plateau", "batch begin"))
 def test_a_rate_that_a_callback_sets_holds_over_a_resume(
     name: str, model: Any, data: Any, tmp_path: Path
 ) -> None:

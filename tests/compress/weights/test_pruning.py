@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from variants import mostly_slow
 
 from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
@@ -152,7 +153,10 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("case", ["one-shot", "polynomial", "iterative", "moving"])
+@pytest.mark.parametrize(
+    "case",
+    mostly_slow(["one-shot", "polynomial", "iterative", "moving"], "polynomial", "iterative"),
+)
 def test_a_stopped_pruning_goes_on_to_the_same_bits(images, tmp_path, case):
     from edgepress.compress.errors import Stopped
 

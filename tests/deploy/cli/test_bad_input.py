@@ -106,6 +106,10 @@ CASES = {
     "unknown channel criterion": (
         [*LINE, "--structure", "channels", "--target-macs", "0.5", "--criterion", "talor"], "talor"
     ),
+    "class weights of recovery": (
+        [*LINE, "--sparsity", "0.5", "--recover-class-weights", "1/3"],
+        "--recover-class-weights 1/3: write none, balanced, or the weight of each class",
+    ),
     "unknown schedule of recovery": (
         [*LINE, "--sparsity", "0.5", "--recover-epochs", "1", "--recover-schedule", "cosin"],
         "cosin",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
+from edgepress.compress.errors import CheckFailed, InputError
+from edgepress.compress.processes import signals
 from edgepress.deploy.cli.main import COMMANDS, cli, main
 
 
@@ -82,6 +85,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], says: str, tmp_
     [
         (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device\n"),
         (OSError(errno.EROFS, "Read-only file system", "o"), "error: 'o': Read-only file system\n"),
+        (RuntimeError("t/saved_model.pb; File too large"), "t/saved_model.pb; File too large\n"),
         (ValueError("odd"), "internal failure, ValueError: odd; run again with --debug"),
     ],
 )
@@ -96,6 +100,34 @@ def test_what_the_disk_refuses_is_no_failure_of_the_program(
         main(["devices", "list"])
     assert end.value.code == (3 if isinstance(error, ValueError) else 2)
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "stops"),
+    [
+        (
+            SystemError("__import__ returned a result with an exception set"),
+            True,
+        ),
+        (InputError("data 'd.npz' can't be read: odd"), True),
+        (CheckFailed("the metric falls", "prune less"), False),
+    ],
+)
+def test_what_native_code_makes_of_a_signal_is_a_stop(
+    error: Exception,
+    stops: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(click.Group, "invoke", fail)
+    monkeypatch.setattr(signals, "_received", [signal.SIGTERM])
+    with pytest.raises(SystemExit) as end:
+        main(["devices", "list"])
+    assert end.value.code == (143 if stops else 1)
+    assert ("edgepress: stopped" in capsys.readouterr().err) == stops
 
 
 def test_recipe_errors_name_the_line(tmp_path: Path) -> None:

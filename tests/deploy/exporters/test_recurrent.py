@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from keras import layers
+from variants import mostly_slow
 
 from edgepress.deploy import export
 
@@ -69,7 +70,7 @@ def test_a_dynamic_file_larger_than_float32_is_refused_with_both_sizes(tmp_path,
     assert f"{result.artifacts[0].bytes:,}" in left_out.reason
 
 
-@pytest.mark.parametrize("kind", DROPOUT)
+@pytest.mark.parametrize("kind", mostly_slow(DROPOUT, "lstm", "images", "stacked"))
 def test_dropout_of_recurrent_layers_is_left_out(kind: str, tmp_path, worker) -> None:
     shape, change = DROPOUT[kind]
     keras.utils.set_random_seed(0)

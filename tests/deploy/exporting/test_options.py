@@ -141,6 +141,7 @@ def test_a_specification_is_taken_as_it_is_and_changed_by_name(model, tmp_path, 
 RULES = [
     {"formats": ["tflite"], "nchw": True},
     {"formats": ["tflite"], "opset": 15},
+    {"formats": ["c"], "strip_names": True},
     {"quantize": ["float32"], "calibration_samples": 20},
     {"quantize": ["float32"], "qat_epochs": 2},
     {"quantize": ["float32"], "int8_max_drop": 0.1},

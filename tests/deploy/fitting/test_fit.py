@@ -130,6 +130,8 @@ def test_a_fit_finds_smaller_files_that_keep_the_floor_and_goes_on(
         (("m.keras", "--data", "d.npz", "-o", "run", "--minimise", "speed"), "speed"),
         (("m.keras", "--data", "d.npz", "-o", "run", "--max-drop", "-1"), "max-drop"),
         (("m.keras", "--data", "d.npz", "-o", "run", "--quantize", "int3"), "int3"),
+        (("m.keras", "--data", "d.npz", "-o", "run", "--device", "nowhere"), "'nowhere'"),
+        (("m.keras", "--data", "d.npz", "-o", "run", "--device", "ssh://a:b@c"), "password"),
         (("--resume", "."), "no fit to resume"),
         (("--resume", ".", "--minimise", "bytes"), "--minimise"),
     ],

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from variants import mostly_slow
 
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.deploy import export
@@ -86,7 +87,19 @@ def test_graphs_show_that_other_words_are_needed(kind: str, tmp_path) -> None:
     assert says_otherwise(graph.operations, "int8") == (not changed.isdisjoint(graph.operations))
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize(
+    "kind",
+    mostly_slow(
+        LAYERS,
+        "layer_normalization",
+        "group_normalization_axis_2",
+        "rms_normalization",
+        "prelu_shared",
+        "elu_alpha",
+        "hard_silu",
+        "moments",
+    ),
+)
 def test_int16x8_files_exist_and_are_finer_than_int8(kind: str, tmp_path, worker) -> None:
     model, samples = _network(kind), _samples(64)
     data = (samples, model.predict(samples, verbose=0))
@@ -129,7 +142,9 @@ DILATED: dict[str, tuple[tuple[int, ...], Callable[[], keras.Layer]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", DILATED)
+@pytest.mark.parametrize(
+    "kind", mostly_slow(DILATED, "steps_causal", "steps_grouped", "image_rows", "image_depthwise")
+)
 def test_dilated_convolutions_are_one_operator(kind: str, tmp_path, worker) -> None:
     """No SPACE_TO_BATCH_ND around them, and the same outputs in every format."""
     keras.utils.set_random_seed(0)

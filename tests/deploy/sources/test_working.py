@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from edge_networks import images
 from real_files import also_real, cifar_images
+from variants import mostly_slow
 
 from edgepress import deploy
 from edgepress.benchmarks.runtimes.runtime import Runtime
@@ -23,8 +24,12 @@ DATA_NEEDED = ["float32", "float16", "dynamic", "int8"]
 
 @pytest.mark.parametrize(
     ("source", "artifact"),
-    [*itertools.permutations(["tflite", "onnx", "savedmodel"], 2), ("onnx", "tflite int8"),
-     ("tflite int8", "savedmodel"), ("tflite int8", "onnx int8")],
+    mostly_slow(
+        [*itertools.permutations(["tflite", "onnx", "savedmodel"], 2), ("onnx", "tflite int8"),
+         ("tflite int8", "savedmodel"), ("tflite int8", "onnx int8")],
+        ("tflite", "onnx"), ("onnx", "savedmodel"), ("savedmodel", "tflite"),
+        ("tflite int8", "onnx int8"),
+    ),
 )  # fmt: skip
 def test_every_kind_is_compared_with_every_other(source: str, artifact: str, kinds: Any) -> None:
     found = deploy.verify(kinds.files[source], kinds.files[artifact], str(kinds.data))

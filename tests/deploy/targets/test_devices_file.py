@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sshd import SSHD, sshd
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.benchmarking.benchmark import benchmark
+from edgepress.deploy.cli.main import cli
 from edgepress.deploy.targets import add_device, check_device, list_devices, target_for
+from edgepress.deploy.targets.addresses import masked
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +119,36 @@ def test_the_file_is_the_users_alone_and_a_link_to_it_stays(
     assert (tmp_path / "link.yaml").is_symlink()
 
 
-def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
-    with pytest.raises(InputError, match="password") as caught:
-        target_for("ssh://pi:hunter2@10.0.0.3")
+def test_devices_that_are_added_at_one_time_are_all_kept(own_file: Path) -> None:
+    names = [f"d{number}" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: add_device(name, "mcu:/dev/ttyS1"), names))
+    assert set(list_devices()) == set(names)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://pi:hunter2@10.0.0.3",
+        "ssh://pi:hunter2@10.0.0.3:99999",
+        "ssh://pi:hunter2@10.0.0.3?x=y",
+        "ssh://:hunter2@h",
+        "ssh://pi:hunter2/@h",
+        "shh://pi:hunter2@h",
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(url: str, own_file: Path) -> None:
+    with pytest.raises(InputError, match="holds a password") as caught:
+        target_for(url)
     assert "hunter2" not in str(caught.value)
+    own_file.parent.mkdir()
+    own_file.write_text(f"pi: {url}\n")
+    shown = CliRunner().invoke(cli, ["devices", "list"])
+    assert shown.exit_code == 0
+    assert "hunter2" not in shown.output
+    assert "…@" in shown.output
+
+
+def test_an_address_without_a_password_is_none() -> None:
+    for url in ("ssh://pi@10.0.0.3:22", "ssh://[::1]:22", "ssh://pi@[::1]:22?python=/a@b"):
+        assert masked(url) == url

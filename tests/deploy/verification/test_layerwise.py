@@ -42,6 +42,22 @@ def test_a_float_file_departs_nowhere(model, suffix, tmp_path, worker):
     assert compared | set(report.fused) == {layer.name for layer in model.layers[1:]}
 
 
+def test_a_file_without_names_is_compared_as_the_named_one(model, tmp_path, worker):
+    asked = (("tflite",), ("int8",), {"train": samples(model), "test": samples(model)})
+    [named] = export(model, tmp_path / "named", *asked, worker=worker)
+    [nameless] = export(model, tmp_path / "nameless", *asked, strip_names=True, worker=worker)
+    assert nameless.bytes < named.bytes
+    assert nameless.verified.passed
+    assert nameless.verified.to_json() == named.verified.to_json()
+    reports = [compare_layers(model, artifact.path) for artifact in (named, nameless)]
+    by_name, by_values = (
+        [(row.layer, row.sqnr_db, row.max_abs_error, row.cause) for row in report.layers]
+        for report in reports
+    )
+    assert by_name == by_values
+    assert reports[0].fused == reports[1].fused
+
+
 def test_a_range_that_was_too_narrow_is_found(model, tmp_path, worker):
     narrow, wide = samples(model, 0.05), samples(model)
     data = {"train": narrow, "test": narrow}

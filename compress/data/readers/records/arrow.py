@@ -16,6 +16,7 @@ from edgepress.compress.data.readers.opened import Opened
 from edgepress.compress.data.readers.records.columns import Columns, record_sources
 from edgepress.compress.data.readers.records.splits import files_by_split
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.models.guarding.limits import check_memory
 from edgepress.compress.models.guarding.tables import check_parquet
 from edgepress.compress.specs.recipe import DataSpec
@@ -118,7 +119,7 @@ def _schema(path: Path) -> pyarrow.Schema:
     try:
         return pyarrow.parquet.read_schema(path)
     except Exception as error:
-        raise InputError(f"'{path}' can't be read as a table: {error}") from None
+        raise InputError(f"'{path}' can't be read as a table: {reason(error)}") from None
 
 
 def _read(path: Path) -> pyarrow.Table:
@@ -133,14 +134,52 @@ def _read(path: Path) -> pyarrow.Table:
             return pyarrow.parquet.read_table(path)
         with arrow.memory_map(str(path)) as file:
             try:
-                return pyarrow.ipc.open_stream(file).read_all()
+                return _read_in_parts(path, pyarrow.ipc.open_stream(file))
             except arrow.ArrowInvalid:
                 file.seek(0)
-                return pyarrow.ipc.open_file(file).read_all()
+                opened = pyarrow.ipc.open_file(file)
+                parts = map(opened.get_batch, range(opened.num_record_batches))
+                return _read_in_parts(path, parts, opened.schema)
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"'{path}' can't be read: {error}", "copy it again") from None
+        raise InputError(f"'{path}' can't be read: {reason(error)}", "copy it again") from None
+
+
+def _read_in_parts(
+    path: Path, parts: Iterable[pyarrow.RecordBatch], schema: pyarrow.Schema | None = None
+) -> pyarrow.Table:
+    """All parts of an Arrow file; they may be compressed, so that the file's size says nothing."""
+    read, kept, size = 0, [], path.stat().st_size
+    for part in parts:
+        read += part.nbytes
+        if read > size:
+            check_memory(path, read, size)
+        kept.append(part)
+    return _pyarrow().Table.from_batches(kept, schema or getattr(parts, "schema", None))
+
+
+def _once_kept(table: pyarrow.Table) -> int:
+    """Bytes of the texts in columns that keep each of them once and repeat it."""
+    arrow = _pyarrow()
+    import pyarrow.compute
+
+    found = 0
+    for column in table.columns:
+        for part in column.chunks if arrow.types.is_dictionary(column.type) else ():
+            once = part.dictionary
+            if _is_text(once.type):
+                lengths = pyarrow.compute.binary_length(once).take(part.indices)
+                found += pyarrow.compute.sum(lengths).as_py() or 0
+            elif arrow.types.is_nested(once.type):
+                found += once.nbytes * len(part)  # at the most
+    return found
+
+
+def _is_text(kind: pyarrow.DataType) -> bool:
+    types = _pyarrow().types
+    tests = (types.is_binary, types.is_large_binary, types.is_string, types.is_large_string)
+    return any(test(kind) for test in tests)
 
 
 def _columns(paths: Sequence[Path], split: str) -> Columns:
@@ -158,7 +197,8 @@ def _columns(paths: Sequence[Path], split: str) -> Columns:
         ) from None
     if not table.num_rows:
         raise InputError(f"'{paths[0]}' holds no rows")
-    check_memory(paths[0], _CELL_BYTES * table.num_rows * table.num_columns + size, size)
+    cells = _CELL_BYTES * table.num_rows * table.num_columns
+    check_memory(paths[0], cells + size + _once_kept(table), size)
     features = _features(table.schema)
     names = {
         name: tuple(map(str, kind["names"]))

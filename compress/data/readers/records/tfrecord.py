@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from edgepress.compress.data.readers.opened import Opened
 from edgepress.compress.data.readers.records.columns import Columns, record_sources
 from edgepress.compress.data.readers.records.splits import files_by_split
 from edgepress.compress.errors import InputError
-from edgepress.compress.models.guarding.limits import check_memory
+from edgepress.compress.models.guarding.limits import check_gzip, check_memory
 from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def _examples(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
             packed = "GZIP" if file.read(2) == _GZIP else ""
         place = -1
         try:
+            if packed:
+                check_gzip(path)
             records = tf.data.TFRecordDataset(str(path), packed).as_numpy_iterator()
             for place, record in enumerate(records):
                 example = tf.train.Example.FromString(record)
@@ -115,9 +118,10 @@ def _examples(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
             raise InputError(
                 f"'{path}', record {place}, is no tf.train.Example", "write records as Examples"
             ) from None
-        except tf.errors.DataLossError:
+        except (tf.errors.DataLossError, EOFError, OSError, zlib.error):
+            where = "from its beginning" if place < 0 else f"behind record {place}"
             raise InputError(
-                f"'{path}' is damaged behind record {place}, or compressed otherwise than by GZIP",
+                f"'{path}' is damaged {where}, or compressed otherwise than by GZIP",
                 "write it again, or copy it again",
             ) from None
 

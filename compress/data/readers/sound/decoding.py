@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.readers.class_folders import FileKind
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.guarding.limits import check_memory
 
 Array = NDArray[np.float32]
 
@@ -21,6 +22,7 @@ SOUNDS = FileKind(
     "sounds", (".wav", ".wave", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".au")
 )
 _WAVE = (b"RIFF", b"RIFX", b"RF64")
+_SAMPLE_BYTES = 4
 _NEEDS_SOUNDFILE = "pip install 'edgepress[sound]'"
 
 
@@ -101,5 +103,8 @@ def _by_soundfile(path: str) -> Sound:
         raise InputError("its format needs the package soundfile", _NEEDS_SOUNDFILE)
     import soundfile
 
+    told, size = soundfile.info(path), Path(path).stat().st_size
+    # Silence is packed to next to nothing; reading makes a copy.
+    check_memory(path, 2 * _SAMPLE_BYTES * told.frames * told.channels, size)
     values, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return Sound(values, int(rate))

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgepress.compress.data.readers.sound.decoding import decoded, refusing_cut_files
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reason
 
 _AT_ONCE = 4
 # Values of float files above this are no rounding of a loud one: they mean something else.
@@ -126,7 +127,7 @@ def _facts(path: str) -> SoundFacts | str:
     except Warning as warning:
         return f"it is cut off ({warning})"
     except Exception as error:  # SciPy and soundfile raise many kinds
-        return str(error).replace(f"'{path}'", "it") or type(error).__name__
+        return reason(error).replace(f"'{path}'", "it")
     samples, channels = sound.values.shape
     if samples == 0 or channels == 0:
         return "it holds no samples"

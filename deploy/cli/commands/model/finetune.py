@@ -33,7 +33,13 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
-from edgepress.deploy.cli.supervised.training_state import going_on, state_folder, training_state
+from edgepress.deploy.cli.supervised.training_state import (
+    going_on,
+    may_replace,
+    published,
+    state_folder,
+    training_state,
+)
 from edgepress.deploy.cli.tables.layouts import BEFORE_AFTER, OUTPUTS, show_outputs
 from edgepress.deploy.cli.tables.printing import show_table, table_options
 
@@ -53,10 +59,10 @@ def command(values: Values) -> None:
     """Train chosen layers of MODEL; writes OUT, its history (.json) and curves (.png)."""
     spec = spec_from(FinetuneSpec, given(values, FinetuneSpec))
     data = data_spec(values)
-    output = checked_model_output(values)
+    output = checked_model_output(values, may_replace(values, Path(values["output"])))
     beside = (output.with_suffix(".json"), output.with_suffix(".png"))
     for path in beside:
-        check_output(path, values["force"], inputs=read_by(values))
+        check_output(path, may_replace(values, path), inputs=read_by(values))
     check_distinct(output, *beside, spec.log_csv, spec.log_tensorboard)
     supervise(replace(going_on(output), again=spec.distribute != "multi-worker"))
     load_frameworks(values["verbose"], _joining(spec))
@@ -89,9 +95,10 @@ def command(values: Values) -> None:
         if not chief:
             display.say(f"this worker's share is done; the first worker writes '{output}'")
             return
-        save(result.model, output, values["force"])
-        write_json(output.with_suffix(".json"), document)
-        draw_curves(document["history"], output.with_suffix(".png"))
+        with published(values, output, *beside) as (file, table, curves):
+            save(result.model, file)
+            write_json(table, document)
+            draw_curves(document["history"], curves)
     _show(values, document, output)
     if document["diverged"]:
         raise CheckFailed(

@@ -33,7 +33,12 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
-from edgepress.deploy.cli.supervised.training_state import going_on, training_state
+from edgepress.deploy.cli.supervised.training_state import (
+    going_on,
+    may_replace,
+    published,
+    training_state,
+)
 from edgepress.deploy.cli.tables.layouts import BEFORE_AFTER, OUTPUTS, show_outputs
 from edgepress.deploy.cli.tables.printing import Layout, show_table, table_options
 
@@ -86,7 +91,7 @@ def command(values: Values) -> None:
         return
     if values["output"] is None:
         raise click.UsageError("Missing option '-o' / '--output'")
-    output = checked_model_output(values)
+    output = checked_model_output(values, may_replace(values, Path(values["output"])))
     check_distinct(output, spec.recover.log_csv, spec.recover.log_tensorboard)
     supervise(going_on(output))
     load_frameworks(values["verbose"])
@@ -105,7 +110,8 @@ def command(values: Values) -> None:
         display.say(f"note: {warning}")
     with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
         result = prune_as(spec, model, dataset, Context(values["seed"], state, progress))
-        save(result.model, output, values["force"])
+        with published(values, output) as (file,):
+            save(result.model, file)
     result = dataclasses.replace(result, notes=(*result.notes, *crash_notes()))
     if dataset is not None and not spec.recover.epochs:
         display.say("note: nothing was trained after pruning; --recover-epochs 10 recovers most")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from edgepress.compress.kernel.files import atomic_output, write_json
+from edgepress.compress.kernel.files import write_json
 from edgepress.compress.specs.training import NOT_OF_SEARCH, FinetuneSpec
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.help_sections import SectionedCommand
@@ -25,7 +26,12 @@ from edgepress.deploy.cli.options import (
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.supervised.supervision import supervise
-from edgepress.deploy.cli.supervised.training_state import going_on, training_state
+from edgepress.deploy.cli.supervised.training_state import (
+    going_on,
+    may_replace,
+    published,
+    training_state,
+)
 from edgepress.deploy.cli.tables.printing import Layout, show_table, table_options
 from edgepress.deploy.cli.valid_names import NamedValue
 
@@ -51,7 +57,7 @@ _STEPS = Layout(("step", "metric", "trainable", "took", "layers"), ("metric", "t
 def command(values: Values) -> None:
     """Unfreeze MODEL step by step from the output side, validate each step and keep the best."""
     data = data_spec(values)
-    output = checked_output(values, folder=True)
+    output = checked_output(values, True, may_replace(values, Path(values["output"])))
     supervise(going_on(output))
     load_frameworks(values["verbose"])
     from edgepress.compress.training.progressive import draw_search, unfreeze_search
@@ -67,7 +73,7 @@ def command(values: Values) -> None:
             **given(values, FinetuneSpec, NOT_OF_SEARCH),
         )
         document = found.to_json()
-        with atomic_output(output, values["force"], folder=True) as folder:
+        with published(values, output, folder=True) as (folder,):
             folder.mkdir(parents=True)
             found.model.save(folder / "model.keras")
             write_json(folder / "search.json", document)

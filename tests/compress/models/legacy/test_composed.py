@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from variants import mostly_slow
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models import load, load_noted
@@ -33,7 +34,7 @@ def _agrees(reference: Any, folder: Path, form: str, x: Any = None) -> Any:
     return loaded
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", mostly_slow(FORMS, "h5"))
 def test_a_pruned_model_inside_a_model(tmp_path: Path, form: str) -> None:
     from tensorflow_model_optimization.sparsity.keras import ConstantSparsity, prune_low_magnitude
     from tensorflow_model_optimization.sparsity.keras import UpdatePruningStep as Update

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras1_files import keras1_layer, write_keras1
 from old_keras import outputs_of
+from variants import mostly_slow
 
 from edgepress.compress.models import load, save
 
@@ -105,7 +106,9 @@ MASKED: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize(
+    "name", mostly_slow(MASKED, "states_of_both", "sum_of_two_masks", "joined")
+)
 def test_masked_steps(name: str, tmp_path: Path) -> None:
     tf_keras.backend.clear_session()
     first = tf_keras.Input((5,), dtype="int32")

@@ -17,6 +17,7 @@ from edgepress.compress.models import load_noted, restore_compilation
 
 L = tf_keras.layers
 NEW, OLD = tf_keras.optimizers, tf_keras.optimizers.legacy
+SLOW = pytest.mark.slow
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(8, 5, 3)).astype("float32")
 Y = RANDOM.normal(size=(8, 2)).astype("float32")
@@ -71,12 +72,14 @@ def _goes_on_alike(path: Path, old: Any) -> Any:
 @pytest.mark.parametrize(
     "optimizer",
     [
-        pytest.param(lambda: NEW.SGD(0.05, momentum=0.9), id="sgd"),
+        pytest.param(lambda: NEW.SGD(0.05, momentum=0.9), id="sgd", marks=SLOW),
         pytest.param(lambda: NEW.Adam(0.01), id="adam"),
-        pytest.param(lambda: NEW.RMSprop(0.01), id="rmsprop"),
+        pytest.param(lambda: NEW.RMSprop(0.01), id="rmsprop", marks=SLOW),
         pytest.param(lambda: OLD.SGD(0.05, momentum=0.9, nesterov=True), id="sgd-2.10"),
         pytest.param(lambda: OLD.Adam(0.01, amsgrad=True, decay=0.1), id="adam-2.10"),
-        pytest.param(lambda: OLD.RMSprop(0.01, momentum=0.5, centered=True), id="rmsprop-2.10"),
+        pytest.param(
+            lambda: OLD.RMSprop(0.01, momentum=0.5, centered=True), id="rmsprop-2.10", marks=SLOW
+        ),
     ],
 )
 def test_a_further_step_equals_that_of_tf_keras(optimizer: Any, tmp_path: Path) -> None:
@@ -91,13 +94,20 @@ def test_a_further_step_equals_that_of_tf_keras(optimizer: Any, tmp_path: Path) 
     [
         pytest.param(lambda: NEW.Adam(0.01, amsgrad=True), "model.keras", id="archive-amsgrad"),
         pytest.param(
-            lambda: NEW.RMSprop(0.01, centered=True, momentum=0.9), "model.keras", id="archive-rms"
+            lambda: NEW.RMSprop(0.01, centered=True, momentum=0.9),
+            "model.keras",
+            id="archive-rms",
+            marks=SLOW,
         ),
-        pytest.param(lambda: NEW.SGD(0.05, momentum=0.9), "model.keras", id="archive-sgd"),
+        pytest.param(
+            lambda: NEW.SGD(0.05, momentum=0.9), "model.keras", id="archive-sgd", marks=SLOW
+        ),
         pytest.param(lambda: "adam", "model.keras", id="archive-named"),
         pytest.param(lambda: NEW.Adam(0.01), "model", id="folder-adam"),
-        pytest.param(lambda: OLD.Adam(0.01), "model", id="folder-adam-2.10"),
-        pytest.param(lambda: OLD.SGD(0.05, momentum=0.9), "model", id="folder-sgd-2.10"),
+        pytest.param(lambda: OLD.Adam(0.01), "model", id="folder-adam-2.10", marks=SLOW),
+        pytest.param(
+            lambda: OLD.SGD(0.05, momentum=0.9), "model", id="folder-sgd-2.10", marks=SLOW
+        ),
     ],
 )
 def test_other_formats(optimizer: Any, form: str, tmp_path: Path) -> None:
