@@ -119,7 +119,9 @@ def test_an_ended_command_goes_on_to_the_same_bytes(
         if ended["code"] != 0:
             counts[number.name] += 1
             told = server.ask(folder, command.again(folder / "place"))
-            if told["code"] != 0:
+            # Ended behind its last step, a call has left all that there is to make.
+            done = told["code"] == 2 and "exists already" in told["err"] and not command.kept
+            if told["code"] != 0 and not done:
                 fault = fault or f"the next call ends with {told['code']}: {told['err'][-400:]}"
         else:
             counts["too late"] += 1

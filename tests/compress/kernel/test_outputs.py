@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.files import atomic_output, check_output
+from edgepress.compress.kernel.files import adopt, atomic_output, check_distinct, check_output
 from edgepress.compress.kernel.locks import locked
+from edgepress.compress.kernel.manifest import first_foreign
 
 NAMES = st.lists(
     st.sampled_from(["a", "b.txt", "sub/c", "sub/deep/d.bin", "e f"]), unique=True, min_size=1
@@ -121,6 +124,7 @@ def test_what_is_put_into_a_result_while_it_is_made_anew_is_kept(tmp_path: Path)
     with pytest.warns(UserWarning, match="keeps what was put"):
         result(out, ["a"], "anew", True, lambda: write(out, ["late"], "mine"))
     (kept,) = tmp_path.glob("out.before-*")
+    assert re.fullmatch(r"out\.before-[0-9a-f]{8}", kept.name)
     assert contents(kept) == {"a": "ours", "late": "mine"}
 
 
@@ -155,3 +159,37 @@ def test_a_lock_is_held_by_one_process_and_freed_with_it(tmp_path: Path) -> None
         other.kill()
     with locked(tmp_path, "out"):
         assert not [*tmp_path.iterdir()]
+
+
+def test_two_names_of_one_file_are_one_output(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    same = tmp_path / "sub" / ".." / "out"
+    for other in (tmp_path / "out", tmp_path / "out" / "inside"):
+        with pytest.raises(InputError, match="would replace each other"):
+            check_distinct(same, other)
+    check_distinct(same, tmp_path / "out2", None)
+
+
+@pytest.mark.parametrize("writer", ["", "another", "zzz", None])
+def test_a_list_of_another_program_makes_nothing_ours(writer: str | None, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    result(target, ["a"])
+    told = json.loads((target / "manifest.json").read_text())
+    assert first_foreign(target) is None
+    (target / "manifest.json").write_text(json.dumps({**told, "written_by": writer}))
+    assert first_foreign(target) is not None
+
+
+def test_files_of_a_folder_without_a_list_are_adopted_by_name(tmp_path: Path) -> None:
+    write(tmp_path, ["a", "b.txt", "sub/c"])
+    adopt(tmp_path, ["a", "sub/c", "absent"])
+    foreign = first_foreign(tmp_path)
+    assert foreign is not None
+    assert foreign.path == tmp_path / "b.txt"
+    (tmp_path / "b.txt").unlink()
+    assert first_foreign(tmp_path) is None
+    write(tmp_path, ["b.txt"])
+    adopt(tmp_path, ["b.txt"])  # it has a list now, which stays
+    assert first_foreign(tmp_path) is not None
+    adopt(tmp_path / "none", ["a"])
+    assert not (tmp_path / "none").exists()
