@@ -196,10 +196,8 @@ class OnnxRuntime:
             options.enable_profiling, options.profile_file_prefix = True, request["profile"]
         providers = request.get("providers") or ["CPUExecutionProvider"]
         check_providers(providers, ort.get_available_providers(), "was built without")
-        begin = time.perf_counter_ns()
-        self.session = ort.InferenceSession(
-            _name_or_content(request["path"]), options, providers=providers
-        )
+        path, begin = TENSORS.file_of(request["path"]), time.perf_counter_ns()
+        self.session = ort.InferenceSession(path, options, providers=providers)
         self.load_ns = time.perf_counter_ns() - begin
         # One whose libraries or hardware are missing is left out without an error.
         check_providers(providers, self.providers(), "could not start")
@@ -374,16 +372,6 @@ def answer(request: dict[str, Any], loaded: list[Any]) -> dict[str, Any]:
             "cpus": sorted(os.sched_getaffinity(0)),
         }
     return ACTIONS[do](runtime, request)
-
-
-def _name_or_content(path: str) -> str | bytes:
-    """A file as ONNX Runtime takes it: by its name, or by its content where that isn't UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        with open(path, "rb") as file:  # noqa: PTH123  a board's Python loads no more than it must
-            return file.read()
-    return path
 
 
 def main() -> None:
