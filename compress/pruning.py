@@ -82,6 +82,7 @@ def prune_as(
     from edgepress.compress.data import open_data
     from edgepress.compress.models import load_noted, restore_compilation
     from edgepress.compress.models.own_training import refuse_own_step
+    from edgepress.compress.training.weight_checks import check_weights
 
     context = make_context(context, fields)
     loaded = load_noted(model)
@@ -93,6 +94,8 @@ def prune_as(
     if data is not None and graph_of(source) is not None:
         require_open_batch(source)
     dataset = None if data is None else open_data(data, source, context.seed)
+    if dataset is not None and spec.recover.epochs:
+        check_weights(source, dataset, spec.recover, spec.recover.distill)
     module, _, name = PRUNERS[spec.structure].partition(":")
     how = getattr(import_module(f"edgepress.compress.{module}"), name)
     result: PruneResult = how(source, dataset, spec, context)

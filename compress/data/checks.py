@@ -69,6 +69,28 @@ def class_by_class(source: Source) -> Iterator[str]:
     )
 
 
+def check_class_names(names: Sequence[str], model: keras.Model, task: Task) -> None:
+    """Refuse names of classes that aren't as many as an output tells apart.
+
+    Raises:
+        InputError: Says both numbers.
+    """
+    if not names or len(task.outputs) > 1:
+        return
+    output, size = task.outputs[0], model.outputs[0].shape[-1]
+    if output.kind == "own" or size is None:
+        return
+    if not output.of_classes:
+        raise InputError("classes are named, but the targets are values", "leave classes out")
+    count = 2 if size == 1 else int(size)
+    if len(names) != count and not (size == 1 and len(names) == 1):
+        raise InputError(
+            f"{len(names)} classes are named ({', '.join(names[:4])}{', …' * (len(names) > 4)}),"
+            f" output '{output.name}' tells {count} apart",
+            "name each class once, in the order of the outputs, with --classes",
+        )
+
+
 def refuse_undefined(task: Task, sources: Mapping[str, Any]) -> None:
     """Refuse a metric of ranks for samples of one class, which have none.
 
@@ -110,3 +132,14 @@ def suspected_range(spec: DataSpec, model: keras.Model, span: tuple[float, float
         )
     if high <= 1 / 100 and low >= -1 / 100 and not any(map(takes_text, model.inputs)):
         yield f"{SUSPECTED_RANGE} {low:g} to {high:g}: were they scaled twice?"
+
+
+def left_out(task: Task) -> list[str]:
+    """What the one metric of tables and choices says nothing of."""
+    told = ", ".join(output.name for output in task.headline)
+    others = [output for output in task.outputs if output.scored and output.name in task.unscored]
+    return [
+        f"{task.metric} used for ranking is that of output {told}; that of output"
+        f" {output.name} ({output.metric}) stands beside it"
+        for output in others
+    ]

@@ -119,15 +119,25 @@ class Split:
 
         order = self.order(seed, epoch)
         batches = self._epoch_batches(epoch, order, batch_size)
-        numbered = batches.enumerate().skip(skip_batches)
-        change = self.augmentation if augment else Augmentation()
+        batches = batches.skip(skip_batches) if skip_batches else batches
+        if not (augment and self.augmentation.changes):
+            return self._prepared(batches).prefetch(4)
 
         def prepare(number: tf.Tensor, batch: tuple[Any, ...]) -> tuple[Nested, ...]:
             inputs, targets = self.preparation(*batch[:2])
             here = tf.stack([seed * 100_003 + epoch, tf.cast(number, tf.int32)])
-            return (*change(inputs, targets, here), *batch[2:])
+            return _unwrap(*self.augmentation(inputs, targets, here), *batch[2:])
 
-        return numbered.map(prepare, num_parallel_calls=2).map(_unwrap).prefetch(4)
+        numbered = batches.enumerate(skip_batches)
+        return numbered.map(prepare, num_parallel_calls=2).prefetch(4)
+
+    def _prepared(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Batches as a model takes them."""
+
+        def prepare(*batch: Any) -> tuple[Nested, ...]:
+            return _unwrap(*self.preparation(*batch[:2]), *batch[2:])
+
+        return batches.map(prepare, num_parallel_calls=2)
 
     def in_order(self, batch_size: int = 256, weighted: bool = False) -> tf.data.Dataset:
         """All samples in stored order as a `tf.data.Dataset` of (inputs, targets).
@@ -137,13 +147,7 @@ class Split:
             weighted: Whether weights stand behind the targets, where samples have them.
         """
         batches = (self._batches if weighted else self.source.batches)(None, batch_size)
-
-        def prepare(
-            inputs: dict[str, tf.Tensor], targets: Nested, *weights: tf.Tensor
-        ) -> tuple[Nested, ...]:
-            return (*self.preparation(inputs, targets), *weights)
-
-        return batches.map(prepare, num_parallel_calls=2).map(_unwrap).prefetch(2)
+        return self._prepared(batches).prefetch(2)
 
     def sample(self, n: int, seed: int = 0) -> tuple[Arrays, Any]:
         """Some samples, classes in equal parts where they are known.

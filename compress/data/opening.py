@@ -14,7 +14,9 @@ import numpy as np
 
 from edgepress.compress.data.augmentation.augmenting import Augmentation, parse_augmentation
 from edgepress.compress.data.checks import (
+    check_class_names,
     class_by_class,
+    left_out,
     refuse_undefined,
     shared_samples,
     suspected_range,
@@ -31,11 +33,13 @@ from edgepress.compress.data.readers.arrays import (
     is_read,
     split_arrays,
 )
+from edgepress.compress.data.readers.boxes.opening import box_file, box_folder, open_boxes
 from edgepress.compress.data.readers.class_folders import check_folders, kinds_below
 from edgepress.compress.data.readers.endless import check_steps, endless_source
 from edgepress.compress.data.readers.fingerprints import (
     Digests,
     arrays_hash,
+    copies_in,
     folder_hash,
     sample_digests,
     sources_hash,
@@ -88,8 +92,8 @@ if TYPE_CHECKING:
     )
 
 _FORMS = (
-    "a .npz, .csv, .parquet or .tfrecord file, a folder of images, sounds, texts or tables,"
-    " tfds:NAME or file.py:function"
+    "a .npz, .csv, .parquet, .tfrecord or COCO .json file, a folder of images, sounds, texts or"
+    " tables, tfds:NAME or file.py:function"
 )
 
 
@@ -126,7 +130,7 @@ def open_data(
 def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model | None) -> Dataset:
     preparation = preparation_for(model, spec)
     opened = _open(spec, model)
-    check_heeded(spec, opened)
+    check_heeded(spec, opened, model)
     preparation = replace(preparation, sound=opened.sound)
     sources: dict[str, Any] = dict(opened.sources)
     if spec.unlabelled:
@@ -136,8 +140,10 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
     check_steps(sources, spec.steps_per_epoch)
     sources, digests, copies = _with_validation(sources, spec, seed)
     preparation, scaled = with_scaled_targets(preparation, sources, model)
-    task = task_of(model, sources, spec, preparation, opened.class_names)
+    names = opened.class_names or spec.classes
+    task = task_of(model, sources, spec, preparation, names)
     refuse_undefined(task, sources)
+    check_class_names(names, model, task)
     span = functools.partial(span_in, next(iter(sources.values())), preparation)
     augmentation = parse_augmentation(spec.augment, model, task, span)
     preparation, task = for_mixed_samples(preparation, task, augmentation.mixing, model)
@@ -155,14 +161,14 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
         task=task,
         fingerprint=spec_hash(opened.fingerprint, spec),
         input_range=(low, high),
-        class_names=opened.class_names,
+        class_names=names,
         warnings=(
             *opened.notes,
             *copies,
             *scaled,
             *([] if opened.sound else suspected_range(spec, model, (low, high))),
-            *_warnings(sources, digests, opened.class_names, task),
-            *_left_out(task),
+            *_warnings(sources, digests, names, task),
+            *left_out(task),
             *task.remarks,
             *_agreement(spec, opened),
         ),
@@ -201,16 +207,18 @@ def _open_file(path: Path, model: keras.Model, spec: DataSpec) -> Opened:
         return _open_arrays(read_arrays(path), model, f"'{path}'", sha256(path), spec)
     if is_tfrecord(path):
         return open_tfrecords(path, model, spec, sha256(path))
+    if path.suffix == ".json":
+        return open_boxes(path, box_file(path), model, spec, sha256(path))
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"'{path}' is not a supported data format", f"give {_FORMS}")
     if spec.window is not None:
         return open_series(path, model, spec, sha256(path))
     if path.suffix == ".parquet" and has_records(path):
         return open_saved(path, model, spec, sha256(path))
-    table = read_table(path, spec.target, model, spec.group_by)
+    table = read_table(path, spec.target, model, spec.group_by, spec.classes)
     source = array_source(table.inputs, table.targets, model, f"'{path}'")
     sources = {"all": replace(source, groups=table.groups)}
-    heeded = frozenset({"group_by"})
+    heeded = frozenset({"group_by", "target"})
     return Opened(sources, sha256(path), table.class_names, table.notes, heeded=heeded)
 
 
@@ -275,7 +283,8 @@ def _open_arrays(
     if spec.unlabelled:
         arrays, made = with_placeholders(arrays, model)
     given = split_arrays(arrays, where)
-    parts, found = numbered({split: by_name(x, y, model) for split, (x, y, _) in given.items()})
+    named = {split: by_name(x, y, model) for split, (x, y, _) in given.items()}
+    parts, found = numbered(named, spec.classes)
     names = arrays.get("class_names", found)
     sources = {
         split: array_source(
@@ -299,6 +308,9 @@ def _open_folder(path: Path, model: keras.Model, spec: DataSpec) -> Opened:
     check_folders(path)
     if spec.window is None and holds_tfrecords(path):
         return open_tfrecords(path, model, spec, folder_hash(path))
+    boxes = box_folder(path) if takes_images(model) else None
+    if boxes is not None:
+        return open_boxes(path, boxes, model, spec, folder_hash(path))
     kinds = kinds_below(path, (IMAGES, SOUNDS, TABLES, ARROW))
     if spec.window is None and not kinds & {IMAGES, SOUNDS} and is_saved_dataset(path):
         return open_saved(path, model, spec, folder_hash(path))
@@ -342,7 +354,7 @@ def _with_validation(
     digests = {"train": known, **others}
     if train is None or "val" in sources or not hasattr(train, "part") or train.size < 2:
         return sources, digests, []
-    drawn = set_aside(train, known, spec.validation_split, seed)
+    drawn = set_aside(train, copies_in(train, known), spec.validation_split, seed)
     for name, places in (("train", drawn.kept), ("val", drawn.aside)):
         sources[name] = train.part(places)
         digests[name] = [known[place] for place in places] if known else None
@@ -379,14 +391,3 @@ def _agreement(spec: DataSpec, opened: Opened) -> list[str]:
     if "test" in opened.sources and "test" not in opened.unlabelled:
         return ["labels are used to measure on the test split only"]
     return ["without labels, figures say how far a model agrees with its teacher"]
-
-
-def _left_out(task: Task) -> list[str]:
-    """What the one metric of tables and choices says nothing of."""
-    told = ", ".join(output.name for output in task.headline)
-    others = [output for output in task.outputs if output.scored and output.name in task.unscored]
-    return [
-        f"{task.metric} used for ranking is that of output {told}; that of output"
-        f" {output.name} ({output.metric}) stands beside it"
-        for output in others
-    ]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.augmentation.augmenting import Augmentation
 from edgepress.compress.data.dataset import Source, Split
-from edgepress.compress.data.inferring.asked import by_output, loss_weights
+from edgepress.compress.data.inferring.asked import Asked, by_output, loss_weights
+from edgepress.compress.data.inferring.box_task import boxes_task
 from edgepress.compress.data.inferring.output_range import reach_of
 from edgepress.compress.data.inferring.output_reading import Seen
 from edgepress.compress.data.inferring.target_range import RUNS
@@ -22,6 +23,7 @@ from edgepress.compress.data.inferring.void_labels import refuse_absent
 from edgepress.compress.data.metrics import with_class_number
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.data.readers.arrays import ArraySource
+from edgepress.compress.data.readers.boxes.source import BoxSource
 from edgepress.compress.data.readers.images.folders import ImageSource
 from edgepress.compress.data.readers.streams import StreamSource
 from edgepress.compress.data.tasks import Task, output_names
@@ -77,6 +79,9 @@ def task_of(
     loss = plain_loss(spec) if spec.unlabelled else by_output(spec.loss, "loss")
     metric = by_output([with_class_number(m, classes) for m in spec.metric], "metric")
     weights, ignored = loss_weights(spec.loss_weight), by_output(spec.ignore_label, "ignore_label")
+    boxes = [source.boxes for source in sources.values() if isinstance(source, BoxSource)]
+    if boxes:
+        return boxes_task(model, boxes[0], Asked(loss, metric, weights, ignored))
     reaches = [reach_of(tensor) for tensor in model.outputs]
     first = Split("first", next(iter(sources.values())), preparation, Augmentation())
     look = functools.cache(lambda: _seen(model, first))

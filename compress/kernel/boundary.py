@@ -151,7 +151,9 @@ def _named(error: BaseException) -> str:
 
 def _one_line(error: BaseException) -> str:
     """The text of an error, on one line; an error of the user's own may not even have one."""
-    return " ".join(_OF_LIBRARIES.sub("", _text(error)).split())[:_MOST_CHARACTERS]
+    # TensorFlow quotes the traceback of a Python function that it called behind what it raised.
+    told = _text(error).partition("Traceback (most recent call last)")[0] or _text(error)
+    return " ".join(_OF_LIBRARIES.sub("", told).split())[:_MOST_CHARACTERS]
 
 
 def _place(error: BaseException) -> str:

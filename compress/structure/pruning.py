@@ -16,6 +16,7 @@ from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure.budgets.measured_targets import measured_target
 from edgepress.compress.structure.planning.resolving import resolved
 from edgepress.compress.structure.structured_run import StructuredRun, rounds_of
+from edgepress.compress.structure.surgery.surgery import Surgery
 from edgepress.compress.structure.tracing.groups import Channels, find_channels
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def prune_channels(
             name = "recover" if spec.steps == 1 else f"round-{number}"
             small = run.round(small, part, name, known)
     pinned = tuple(Pinned(g.layers[0], g.reason, g.channels) for g in channels.groups if g.reason)
-    removed = _removed(channels, small, spec)
+    removed = _removed(channels, small, spec, run.surgery)
     run.notes.extend(_notes(channels, spec, dataset))
     if not removed and spec.sparsity is None and measured_target(spec) is None:
         run.notes.append(
@@ -77,9 +78,14 @@ def _whole(model: keras.Model, spec: ChannelsSpec, instruments: Instruments | No
     return float(getattr(instruments, name)(model))
 
 
-def _removed(channels: Channels, small: keras.Model, spec: ChannelsSpec) -> tuple[Removed, ...]:
-    """What went from each group, counted in the model that is left."""
-    left = {g.name: g.size for g in find_channels(small).groups}
+def _removed(
+    channels: Channels, small: keras.Model, spec: ChannelsSpec, last: Surgery | None
+) -> tuple[Removed, ...]:
+    """What went from each group: as the only cut had it, or counted in the model that is left."""
+    if last is not None and last.channels is channels:
+        left = {g.name: int(last.alive[g.units].sum()) for g in channels.groups}
+    else:
+        left = {g.name: g.size for g in find_channels(small).groups}
     return tuple(
         Removed(g.name, g.layers, g.size - left[g.name], g.size, spec.multiple_left(left[g.name]))
         for g in channels.groups

@@ -52,12 +52,14 @@ class StructuredRun(PruningRun):
         optimizer: Built for the model as it is now, with the state that training goes on from;
             None until there is one.
         measured: What they showed in the last round.
+        surgery: Of the last round, where it cut the model that was given.
     """
 
     spec: UnitsSpec
     _: KW_ONLY
     optimizer: Any = None
     measured: tuple[Measured, ...] = ()
+    surgery: Surgery | None = None
 
     def round(
         self, model: keras.Model, spec: ChannelsSpec, name: str, channels: Channels | None = None
@@ -124,6 +126,8 @@ class StructuredRun(PruningRun):
 
     def finish(self, surgery: Surgery, spec: UnitsSpec, name: str) -> keras.Model:
         """Repair and recover what surgery left, where that is asked for."""
+        # A later cut would keep the model before it in memory.
+        self.surgery = surgery if surgery.channels.model is self.source else None
         self.optimizer = carry_optimizer(surgery, self.optimizer)
         if self.dataset is None:
             return surgery.model

@@ -68,6 +68,12 @@ class Chance:
             return value <= self.value / 2
         return 1 - value <= (1 - self.value) / 2
 
+    def beaten(self, value: float) -> bool:
+        """Whether a score is clearly better than chance."""
+        if self.metric in _ERRORS:
+            return value <= _CLEARLY_BETTER * self.value
+        return value - self.value > max(_POINTS, _APART * self.error)
+
     def surpassed(self, value: float, validation: Sequence[float]) -> bool:
         """Whether a score in training is clearly better than chance and than validation."""
         if self.metric in _ERRORS:
@@ -173,4 +179,53 @@ def _stuck(columns: Mapping[str, Sequence[float]], chance: Chance) -> str:
     return (
         f"{where}{reached} in training, at best {best:.3g} in validation over {len(validation)}"
         f" epochs, where always giving the same answer has {chance.value:.3g}"
+    )
+
+
+def collapsed(
+    columns: Mapping[str, Sequence[float]],
+    chances: Sequence[Chance],
+    before: Mapping[str, float],
+    rate: float,
+) -> tuple[int, str] | None:
+    """Where a training loses what the model knew and never finds it again.
+
+    Args:
+        columns: A history's `epochs`.
+        chances: Of the validation split, for each output whose chance is known.
+        before: The metric of each output before the training, by the name of its column.
+        rate: The learning rate.
+
+    Returns:
+        The epoch from which validation stays at chance, from 1, and what to say; or None.
+    """
+    for chance in chances:
+        lost = _lost(columns.get(f"val_{chance.column}", []), chance, before.get(chance.column))
+        if lost is not None:
+            return lost[0], (
+                f"the training collapsed: {lost[1]}; use a tenth of the learning rate,"
+                f" {rate / 10:.2g}, a warm-up of one epoch, or clipnorm 1"
+            )
+    return None
+
+
+def _lost(
+    validation: Sequence[float], chance: Chance, before: float | None
+) -> tuple[int, str] | None:
+    """From which epoch on an output is at chance that was clearly better, and its figures."""
+    pick = min if chance.metric in _ERRORS else max
+    known = [] if before is None else [before]
+    # The first column is what the model had before the training.
+    values = [*known, *validation]
+    if not validation or not values:
+        return None
+    good = [place for place, value in enumerate(values) if chance.beaten(value)]
+    if not good or not (rest := values[good[-1] + 1 :]) or not chance.explains(rest):
+        return None
+    best = pick(values[: good[-1] + 1])
+    epoch = good[-1] + 2 - len(known)
+    name = f"{chance.metric} of output '{chance.output}'" if chance.output else chance.metric
+    return epoch, (
+        f"from epoch {epoch} on validation has at best {name} {pick(rest):.3g}, where always giving"
+        f" the same answer has {chance.value:.3g}, and it had {best:.3g} before"
     )

@@ -8,7 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-Finding = Literal["diverging", "validation at chance", "oscillating", "too slow", "overfitting"]
+Finding = Literal[
+    "diverging", "validation at chance", "collapsed", "oscillating", "too slow", "overfitting"
+]
 
 _RISE = 0.1
 _SWING = 0.5
@@ -31,7 +33,10 @@ class Diagnosis:
 
 
 def diagnose(
-    columns: Mapping[str, Sequence[float]], diverged: str = "", at_chance: str = ""
+    columns: Mapping[str, Sequence[float]],
+    diverged: str = "",
+    at_chance: str = "",
+    collapsed: tuple[int, str] | None = None,
 ) -> tuple[Diagnosis, ...]:
     """Read the curves of a training.
 
@@ -39,6 +44,7 @@ def diagnose(
         columns: A history's `epochs`: "loss", "lr" and, where there is one, "val_loss".
         diverged: The history's `diverged`.
         at_chance: The history's `at_chance`.
+        collapsed: The history's `collapsed`.
 
     Returns:
         The findings, the gravest first; empty where nothing is wrong, or with fewer than three
@@ -48,6 +54,8 @@ def diagnose(
     if diverged:
         return (Diagnosis("diverging", len(loss) + 1, diverged),)
     stuck = (Diagnosis("validation at chance", 1, at_chance),) if at_chance else ()
+    if collapsed:
+        return (*stuck, Diagnosis("collapsed", *collapsed))
     if len(loss) < 3:
         return stuck
     rate = columns["lr"][0]

@@ -63,7 +63,10 @@ class FinetuneResult:
             "lr": history.lr,
             "diverged": history.diverged,
             "diagnosis": [
-                vars(d) for d in diagnose(history.epochs, history.diverged, history.at_chance)
+                vars(d)
+                for d in diagnose(
+                    history.epochs, history.diverged, history.at_chance, history.collapsed
+                )
             ],
             "notes": list(history.notes),
         }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepress.compress.data import Dataset, Task, figures
+from edgepress.compress.data.inferring.own_losses import NoLoss
 from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.kernel.figures import OutputMetric, compared
 from edgepress.compress.kernel.files import content_key
@@ -17,7 +18,7 @@ from edgepress.compress.models.fingerprints import weights_hash
 from edgepress.compress.models.own_training import own_training, refuse_own_step
 from edgepress.compress.specs.notation import AUTO_RATE
 from edgepress.compress.specs.recipe import TrainSpec
-from edgepress.compress.training.chance import at_chance, chances_of
+from edgepress.compress.training.chance import at_chance, chances_of, collapsed
 from edgepress.compress.training.known_answers import with_known_answers
 from edgepress.compress.training.loop.checkpoints import Checkpoints
 from edgepress.compress.training.loop.class_weights import class_weights, positive_weights
@@ -36,6 +37,7 @@ from edgepress.compress.training.optimization.optimizer_state import carries, sl
 from edgepress.compress.training.optimization.optimizers import OPTIMIZERS
 from edgepress.compress.training.teacher.distillation import check_teacher
 from edgepress.compress.training.teacher.feature_matching import recorders
+from edgepress.compress.training.weight_checks import check_weights
 
 if TYPE_CHECKING:
     import keras
@@ -175,7 +177,6 @@ def _objective(
     model: keras.Model, dataset: Dataset, spec: TrainSpec, teacher: keras.Model | None
 ) -> Objective:
     own, others = recorders(model, teacher, spec.distill_layers)
-    _refuse_unheard_weights(model, dataset, spec, teacher)
     weights = class_weights(spec.class_weights, model, dataset)
     positive = positive_weights(spec.positive_weights, model, dataset)
     if dataset.unlabelled:
@@ -183,32 +184,12 @@ def _objective(
     return Objective(dataset.task, spec, teacher, weights, positive, own, others)
 
 
-def _refuse_unheard_weights(
-    model: keras.Model, dataset: Dataset, spec: TrainSpec, teacher: keras.Model | None
-) -> None:
-    """Refuse weights of labels where no loss of labels would heed them."""
-    given = [n for n in ("class_weights", "positive_weights") if getattr(spec, n) != "none"]
-    if not given:
-        return
-    if dataset.unlabelled or (teacher is not None and spec.distill_weight == 1):
-        raise InputError(
-            f"{given[0]} is given, but the training learns from its teacher alone",
-            "leave it out, or take a distill_weight below 1",
-        )
-    own = own_training(model)
-    by_label = "positive_weights" in given or dataset.task.kind == "multi-label"
-    if by_label and own is not None and "compute_loss" in own.methods:
-        raise InputError(
-            f"{given[-1]} is given, but compute_loss of {own.name} is the loss: it takes a weight"
-            " for each sample, not for each label",
-            "weigh labels there",
-        )
-
-
 def _check(
     model: keras.Model, dataset: Dataset, spec: TrainSpec, teacher: keras.Model | None
 ) -> None:
     refuse_own_step(model)
+    if any(isinstance(o.compiled, NoLoss) for o in dataset.task.outputs if o.scored):
+        NoLoss()()
     if dataset.training_split.size == 0:
         raise InputError("the training split is empty")
     steps = spec.epochs * dataset.training_split.steps(spec.batch_size)
@@ -225,6 +206,7 @@ def _check(
         )
     if teacher is not None:
         check_teacher(teacher, model)
+    check_weights(model, dataset, spec, teacher is not None)
 
 
 def _key(
@@ -301,8 +283,11 @@ def _account(
         notes.append(f"the range test took the learning rate {loop.rate:.3g}")
     chances = [] if dataset.val is None else chances_of(dataset.task, dataset.val)
     stuck = at_chance(loop.columns, chances)
-    if stuck:
-        notes.append(stuck)
+    several = len(dataset.task.outputs) > 1
+    known = {f"{m.output}_{m.metric}" if several else m.metric: m.source_value for m in metrics}
+    earlier = {name: value for name, value in known.items() if value is not None}
+    lost = None if stuck else collapsed(loop.columns, chances, earlier, loop.rate)
+    notes += filter(None, (stuck, lost and lost[1]))
     if dataset.task.better(before, after):
         notes.append(
             f"the training made the model worse ({dataset.task.metric} {before:.4g} to"
@@ -322,4 +307,5 @@ def _account(
         notes=tuple(notes),
         metrics=metrics,
         at_chance=stuck,
+        collapsed=lost,
     )

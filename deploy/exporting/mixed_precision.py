@@ -47,7 +47,7 @@ def keep_floor(
             best = replace(mixed, path=artifact.path)
         tried, keep = keep, min(2 * keep, layers)
     if _lost(best) > max_drop:
-        notes.append(f"{artifact.path.name}: no number of layers in floats keeps --int8-max-drop")
+        notes.append(f"{artifact.path.name}: no number of tensors in floats keeps --int8-max-drop")
     return best, notes
 
 
@@ -77,6 +77,6 @@ def _line(artifact: Artifact, keep: int) -> str:
     verified = artifact.verified
     value = verified.value if verified else None
     return (
-        f"int8 with {keep} layers' outputs in floats: {artifact.bytes} bytes, value {value},"
+        f"int8 with {keep} tensors between layers in floats: {artifact.bytes} bytes, value {value},"
         f" lost {_lost(artifact):.4f}"
     )

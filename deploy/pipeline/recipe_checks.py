@@ -35,6 +35,8 @@ def check_recipe(recipe: Recipe, dataset: Dataset, model: keras.Model | None = N
         from edgepress.compress.models.own_training import refuse_own_step
 
         refuse_own_step(model)
+    if model is not None:
+        _check_weights(recipe, dataset, model)
     if recipe.finetune is not None:
         _check_training(recipe.finetune)
     for step in recipe.prune:
@@ -47,6 +49,17 @@ def check_recipe(recipe: Recipe, dataset: Dataset, model: keras.Model | None = N
             "leave with_features out, and export the run's model with --with-features",
         )
     _check_benchmark(recipe)
+
+
+def _check_weights(recipe: Recipe, dataset: Dataset, model: keras.Model) -> None:
+    """Refuse weights of classes or labels that don't fit the task, of every training."""
+    from edgepress.compress.training.weight_checks import check_weights
+
+    if recipe.finetune is not None and recipe.finetune.epochs:
+        check_weights(model, dataset, recipe.finetune, recipe.finetune.teacher is not None)
+    for step in recipe.prune:
+        if step.recover.epochs:
+            check_weights(model, dataset, step.recover, step.recover.distill)
 
 
 def _check_benchmark(recipe: Recipe) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,18 @@ def answers(path: Path, samples: Any) -> Any:
     return np.stack(rows)
 
 
+def edgepress(folder: Path, words: str) -> tuple[int, str]:
+    """Exit code of a command that is called in a folder, and what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "edgepress", *words.split()],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout or done.stderr
+
+
 def convolutional(shape: tuple[int, ...], classes: int) -> keras.Model:
     keras.utils.set_random_seed(0)
     x = inputs = keras.Input(shape)
@@ -76,33 +91,39 @@ def test_class_folders_whose_order_a_file_names(tmp_path: Path) -> None:
     assert accuracy > 0.8
 
 
-def test_masks_of_0_and_255(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
+def test_masks_whose_edges_have_no_class(tmp_path: Path) -> None:
+    random, void = np.random.default_rng(0), 255
     for split in SPLITS:
         for side in ("inputs", "targets"):
             (tmp_path / "m" / split / side).mkdir(parents=True)
         for number in range(16):
             mask = np.zeros((16, 16), np.uint8)
-            top, left = random.integers(0, 8, 2)
-            mask[top : top + 8, left : left + 8] = 255
-            noisy = np.clip(mask * 0.5 + random.normal(60, 20, mask.shape), 0, 255)
-            Image.fromarray(noisy.astype(np.uint8)).save(
-                tmp_path / "m" / split / "inputs" / f"{number}.png"
-            )
-            Image.fromarray(mask).save(tmp_path / "m" / split / "targets" / f"{number}.png")
+            kind, top, left = 1 + number % 2, *random.integers(0, 7, 2)
+            mask[top : top + 9, left : left + 9] = void
+            mask[top + 1 : top + 8, left + 1 : left + 8] = kind
+            shown = np.where(mask == void, random.integers(0, 3, mask.shape), mask)
+            noisy = np.clip(shown * 80 + random.normal(40, 12, mask.shape), 0, 255)
+            name = f"{number}.png"
+            Image.fromarray(noisy.astype(np.uint8)).save(tmp_path / "m" / split / "inputs" / name)
+            stored = Image.fromarray(mask, "P")
+            stored.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0] + [0] * 756 + [224, 224, 192])
+            stored.save(tmp_path / "m" / split / "targets" / name)
     keras.utils.set_random_seed(0)
     x = inputs = keras.Input((16, 16, 1))
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
-    model = keras.Model(inputs, layers.Conv2D(1, 1, activation="sigmoid")(x))
-    spec = DataSpec(spec=tmp_path / "m", scale="1/255", metric="iou")
-    artifact = exported(model, spec, tmp_path / "out")
+    model = keras.Model(inputs, layers.Conv2D(3, 1, activation="softmax")(x))
+    spec = DataSpec(spec=tmp_path / "m", scale="1/255", metric="mean_iou", ignore_label=void)
+    artifact = exported(model, spec, tmp_path / "out", epochs=40, batch_size=2)
     files = sorted((tmp_path / "m" / "test" / "inputs").glob("*.png"))
     samples = np.stack([np.asarray(Image.open(f), np.float32)[..., None] / 255 for f in files])
     truth = np.stack([np.asarray(Image.open(f.parents[1] / "targets" / f.name)) for f in files])
-    found, wanted = answers(artifact.path, samples)[..., 0] > 0.5, truth > 127
-    iou = (found & wanted).sum() / (found | wanted).sum()
-    assert artifact.verified.value == pytest.approx(float(iou), abs=1e-9)
-    assert iou > 0.8
+    found, kept = answers(artifact.path, samples).argmax(-1), truth != void
+    overlaps = [
+        ((found == k) & (truth == k) & kept).sum() / (((found == k) | (truth == k)) & kept).sum()
+        for k in range(3)
+    ]
+    assert artifact.verified.value == pytest.approx(float(np.mean(overlaps)), abs=1e-9)
+    assert np.mean(overlaps) > 0.8
 
 
 def test_folders_of_sounds(tmp_path: Path) -> None:
@@ -171,24 +192,39 @@ def test_windows_by_subject(tmp_path: Path) -> None:
     assert accuracy > 0.9
 
 
-def test_labels_of_which_a_sample_has_several(tmp_path: Path) -> None:
+def test_labels_with_weights_by_the_command_line(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     parts = {}
     for split in SPLITS:
-        labels = (random.random((90, 3)) < 0.3).astype(np.int64)
-        noise = random.normal(0, 0.4, (90, 6))
+        labels = (random.random((300, 3)) < (0.4, 0.15, 0.05)).astype(np.int64)
+        noise = random.normal(0, 0.4, (300, 6))
         parts[f"x_{split}"] = (labels @ np.eye(3, 6) + noise).astype(np.float32)
         parts[f"y_{split}"] = labels
-    path = tmp_path / "labels.npz"
-    np.savez(path, **parts)
+    np.savez(tmp_path / "labels.npz", **parts)
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6,))
     hidden = layers.Dense(16, activation="relu")(inputs)
-    model = keras.Model(inputs, layers.Dense(3, activation="sigmoid")(hidden))
-    artifact = exported(model, DataSpec(spec=path, metric="f1"), tmp_path / "out")
-    found = answers(artifact.path, parts["x_test"]) > 0.5
-    wanted = parts["y_test"] == 1
-    hits = (found & wanted).sum(0)
-    f1 = float(np.mean(2 * hits / (found.sum(0) + wanted.sum(0))))
-    assert artifact.verified.value == pytest.approx(f1, abs=1e-9)
-    assert f1 > 0.7
+    compress.save(
+        keras.Model(inputs, layers.Dense(3, activation="sigmoid")(hidden)), tmp_path / "m.keras"
+    )
+    training = "--epochs 12 --lr 0.02 --batch-size 16 --metric recall --data labels.npz"
+    found = {}
+    for name in ("none", "balanced", "wrong"):
+        weights = {"wrong": "1,2"}.get(name, name)
+        code, said = edgepress(
+            tmp_path, f"finetune m.keras {training} -o {name}.keras --positive-weights {weights}"
+        )
+        if name == "wrong":
+            assert code == 2
+            assert "2 numbers, the model 3 labels" in said
+            continue
+        assert code == 0, said
+        words = f"export {name}.keras -o {name} --data labels.npz --metric recall"
+        code, said = edgepress(tmp_path, f"{words} --format tflite --quantize int8 --json")
+        assert code == 0, said
+        [artifact] = json.loads(said)["artifacts"]
+        chosen = answers(tmp_path / artifact["path"], parts["x_test"]) > 0.5
+        wanted = parts["y_test"] == 1
+        found[name] = float(np.mean((chosen & wanted).sum(0) / wanted.sum(0)))
+        assert artifact["verified"]["value"] == pytest.approx(found[name], abs=1e-9)
+    assert found["balanced"] > max(found["none"] + 0.05, 0.8)

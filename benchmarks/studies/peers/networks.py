@@ -94,6 +94,7 @@ def trained(name: str, data: Path, source: Path | None, folder: Path) -> Path:
         folder: Where files are kept.
     """
     network = NETWORKS[name]
+    folder.mkdir(parents=True, exist_ok=True)
     if network.published and source is not None and (source / network.published).is_file():
         found = source / network.published
         kept = folder / f"{name}-published{found.suffix}"

@@ -53,21 +53,29 @@ def write_page(
     """
     folder = out.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
-    found = [contest for part in parts.values() for contest in part]
+    done = {heading: [c for c in part if _is_whole(c)] for heading, part in parts.items()}
+    found = [contest for part in done.values() for contest in part]
+    missing = sum(len(part) for part in parts.values()) - len(found)
     raw = {
         "plan": dataclasses.asdict(plan),
         **facts,
         "contests": [dataclasses.asdict(c) | {"outcome": c.outcome, "lead": c.lead} for c in found],
     }
     (folder / "results.json").write_text(json.dumps(raw, indent=1) + "\n", "utf-8")
-    missing = sum(row.failed == NOT_RUN for contest in found for row in contest.rows)
     text = [_HEAD, _setting(plan, quick, facts, missing), "## In short\n", summary(found)]
     text.append("\nA plot of all leads: ![leads](peers/leads.svg)\n")
-    for heading, contests in parts.items():
+    for heading, contests in done.items():
+        if not contests:
+            continue
         text.append(f"## {heading}\n")
         text += [table(contest) + "\n" for contest in in_order(contests)]
     out.write_text("\n".join(text), "utf-8")
     draw_leads(found, folder / "leads.svg")
+
+
+def _is_whole(contest: Contest) -> bool:
+    """Whether all rows were tried: a peer that nobody ran hasn't lost."""
+    return not any(row.failed == NOT_RUN for row in contest.rows)
 
 
 def _setting(plan: Plan, quick: bool, facts: Mapping[str, Any], missing: int) -> str:
@@ -78,7 +86,7 @@ def _setting(plan: Plan, quick: bool, facts: Mapping[str, Any], missing: int) ->
         f"Machine: {facts['machine']}. Pinned: {pins}.",
     ]
     if missing:
-        lines.append(f"{missing} rows have not been run yet; they say so.")
+        lines.append(f"{missing} tables aren't here yet: not all of their rows have been run.")
     if facts["absent"]:
         lines.append("Not installed here: " + "; ".join(facts["absent"]) + ".")
     return "\n".join(lines) + "\n"

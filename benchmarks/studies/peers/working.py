@@ -17,7 +17,8 @@ from edgepress.benchmarks.studies.peers.plan import Plan
 from edgepress.benchmarks.studies.peers.tools import OWN, TOOLS
 from edgepress.compress.kernel.files import content_key, sha256
 
-ROOT = Path(__file__).parents[3]
+# What is imported through the links of scripts/typing has its real place here.
+ROOT = Path(__file__).resolve().parents[3]
 # On what of edgepress's sources the result of a task of its own depends.
 _SOURCES = {
     "channels": ("compress/structure", "compress/specs"),

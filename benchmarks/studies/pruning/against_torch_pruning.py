@@ -24,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,17 +77,30 @@ def serve_torch() -> None:
 def keras_round(model: keras.Model) -> tuple[dict[str, tuple[float, float]], float]:
     """Seconds by what they took, and the share of MACs that is left."""
     from edgepress import compress
-    from edgepress.compress.specs.pruning import ChannelsSpec
-    from edgepress.compress.structure.budgets.measured_targets import Budget
-    from edgepress.compress.structure.planning.allocate import allocate
-    from edgepress.compress.structure.planning.scoring import score_groups
-    from edgepress.compress.structure.surgery.surgery import remove
-    from edgepress.compress.structure.tracing.groups import find_channels
 
-    spec = ChannelsSpec(target_macs=0.5, criterion="l1")
+    # The earlier commit has no such module.
+    sys.path.append(str(Path(__file__).parents[1]))
+    found_in = import_module("earlier").found_in
+
+    inside = "edgepress.compress.structure."
+    places = {
+        "Budget": ("budgets.measured_targets", "budget"),
+        "allocate": ("planning.allocate", "allocate"),
+        "score_groups": ("planning.scoring", "scoring"),
+        "remove": ("surgery.surgery", "surgery"),
+        "find_channels": ("tracing.groups", "groups"),
+    }
+    budget_of, allocate, score_groups, remove, find_channels = (
+        found_in(*(f"{inside}{module}:{name}" for module in modules))
+        for name, modules in places.items()
+    )
+    spec_of = found_in(
+        "edgepress.compress.specs.pruning:ChannelsSpec", "edgepress.compress.recipe:PruneSpec"
+    )
+    spec = spec_of(structure="channels", target_macs=0.5, criterion="l1")
     began = now()
     channels = find_channels(model)
-    budget = Budget(channels)
+    budget = budget_of(channels)
     alive = allocate(channels, score_groups(channels, spec, None, budget), spec, budget)
     planned = since(began)
     remove(channels, alive)

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,16 @@ def serve(path: str, rounds: int, augment: bool) -> None:
     import keras
 
     from edgepress.compress.data import open_data
-    from edgepress.compress.specs.recipe import DataSpec, TrainSpec
-    from edgepress.compress.training import fit
+
+    # The earlier commit has no such module.
+    sys.path.append(str(Path(__file__).parents[1]))
+    found_in = import_module("earlier").found_in
+
+    data_spec, train_spec = (
+        found_in(f"edgepress.compress.specs.recipe:{name}", f"edgepress.compress.recipe:{name}")
+        for name in ("DataSpec", "TrainSpec")
+    )
+    fit = found_in("edgepress.compress.training:fit", "edgepress.compress.finetune:fit")
 
     class Turns(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -64,9 +73,9 @@ def serve(path: str, rounds: int, augment: bool) -> None:
     x, y = images()
     arrays = {"x_train": x, "y_train": y, "x_val": x[:BATCH], "y_val": y[:BATCH]}
     np.savez(file := Path(os.environ["STUDY_FOLDER"]) / f"{os.getpid()}.npz", **arrays)
-    spec = DataSpec(spec=str(file), augment=("flip", "crop:4") if augment else ())
+    spec = data_spec(spec=str(file), augment=("flip", "crop:4") if augment else ())
     dataset = open_data(spec, teacher)
-    training = TrainSpec(epochs=rounds, batch_size=BATCH, lr=2e-3, restore_best=False)
+    training = train_spec(epochs=rounds, batch_size=BATCH, lr=2e-3, restore_best=False)
     fit(student, dataset, training, callbacks=[Turns()], teacher=teacher)
 
 

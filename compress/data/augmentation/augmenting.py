@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Changes a batch: (images, targets, seed) → (images, targets).
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 _IMAGE_RANK = 4
+_MOVING = ("flip", "flip-vertical", "crop")
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,21 @@ def parse_augmentation(
     return Augmentation(tuple(changes), model.inputs[0].name, mixing)
 
 
+def check_moves(texts: Sequence[str]) -> None:
+    """Refuse changes that move images, for boxes would stay where they were.
+
+    Raises:
+        InputError: Names the change.
+    """
+    for name in (part.strip().partition(":")[0] for text in texts for part in text.split(",")):
+        moves = name in LAYERS and (LAYERS[name].moves or LAYERS[name].mixes)
+        if moves or name in _MOVING:
+            raise InputError(
+                f"augmentation '{name}' moves images, and boxes would stay where they were",
+                "change colours, or give file.py:function, which moves boxes too",
+            )
+
+
 def _targets_of(task: Task) -> Targets:
     """What the targets of a task are to a change."""
     if len(task.outputs) > 1:
@@ -112,7 +128,7 @@ def _plain_step(text: str, name: str, amount: str, model: keras.Model, targets: 
     elif known.of == "sequences":
         _check_sequences(name, model)
     moves = targets in ("masks", "pictures")
-    if moves and name in ("flip", "flip-vertical", "crop"):
+    if moves and name in _MOVING:
         _check_sizes(name, model)
     return _with_targets(known.change, value, moves)
 

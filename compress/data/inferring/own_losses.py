@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import running
+from edgepress.compress.kernel.boundary import reason, running
 from edgepress.compress.models.user_code import resolve_object, told_apart
 
 if TYPE_CHECKING:
@@ -67,6 +67,22 @@ class OwnLoss:
             return self.function(given, output)
 
 
+@dataclass(frozen=True)
+class NoLoss:
+    """Stands for the loss of a model that is only measured."""
+
+    def __call__(self, *_: Any, **__: Any) -> tf.Tensor:
+        """Refuse to be taken.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            "the data holds boxes, and there is no loss to train by",
+            "give --loss file.py:function of (boxes, outputs)",
+        )
+
+
 def own_loss(reference: str) -> OwnLoss | None:
     """The loss that `file.py:name` names: a function, or a Keras loss or a class of such.
 
@@ -110,21 +126,29 @@ def fitted(
     outputs = tf.fill((len(few), *sizes), 1 / max(sizes[-1] if sizes else 1, 2))
     problem: Exception | None = None
     forms = [loss, replace(loss, as_stored=True)] if isinstance(loss, OwnLoss) else [loss]
+    name = getattr(loss, "reference", None) or getattr(loss, "name", type(loss).__name__)
+    given = tf.cast(outputs, tf.float32)
     for form in forms:
         try:
-            form(few, tf.cast(outputs, tf.float32))
+            with tf.GradientTape() as tape:
+                tape.watch(given)
+                found = form(few, given)
         except Exception as error:  # whatever a loss says to targets that it isn't made for
             problem = problem or error
-        else:
-            return form
+            continue
+        if tape.gradient(found, given) is None:
+            raise InputError(
+                f"loss '{name}' doesn't depend on the outputs as TensorFlow sees it, so nothing can"
+                " be learned by it",
+                "compute it of the outputs by differentiable operations",
+            )
+        return form
     assert problem is not None
     if isinstance(problem, InputError):
         raise problem
-    lines = str(problem).strip().splitlines() or [type(problem).__name__]
-    name = getattr(loss, "name", type(loss).__name__)
     raise InputError(
         f"loss '{name}' fails on targets of shape {few.shape[1:]} and output '{output}' of"
-        f" {tuple(shape)}: {lines[0][:160]}",
+        f" {tuple(shape)}: {reason(problem)[:160]}",
         "give targets as it takes them, or another --loss",
     )
 

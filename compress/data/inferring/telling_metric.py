@@ -47,10 +47,13 @@ def _telling(output: OutputTask, targets: NDArray[Any] | None) -> str:
     if not output.scored or output.metric != "accuracy" or targets is None:
         return ""
     values, counting = np.asarray(targets), output.counting(targets)
-    if output.kind == "multi-label":
+    if output.kind in ("binary", "multi-label"):
         kept = np.ones(values.shape, bool) if counting is None else counting
-        kept, labels = (a.reshape(-1, values.shape[-1]) for a in (kept, values > 0.5))
+        width = values.shape[-1] if output.kind == "multi-label" else 1
+        kept, labels = (a.reshape(-1, width) for a in (kept, values > 0.5))
         share = (labels & kept).sum(0) / np.maximum(kept.sum(0), 1)
+        if output.kind == "binary" and not 0 < share.mean() < 1:
+            return ""  # of one side alone no metric tells anything
         return "f1" if float(np.maximum(share, 1 - share).mean()) > _MOST else ""
     if not dense:
         return ""

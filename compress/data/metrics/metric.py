@@ -65,7 +65,8 @@ class Metric:
         any_shape: Whether targets may have another shape than the outputs.
         prepared: How some of the samples are scored; where it is None, `score` is called on them.
         argument: What stands behind the colon of a name such as `f1:2`; makes the metric of it.
-        own: Whether it is a function of the user's, which takes everything as it is.
+        own: Whether it takes outputs and targets as they are: a function of the user's, or one of
+            boxes.
         of_places: How places without a label are left out; None where it can't leave any out.
     """
 

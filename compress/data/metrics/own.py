@@ -35,7 +35,7 @@ def own_metric(reference: str) -> Metric:
     Raises:
         InputError: There is no such function, or its file fails.
     """
-    key = _key(reference)
+    key = reference_key(reference)
     if key not in _KNOWN:
         function = resolve_reference(reference)
         prepared = _prepared(function, reference)
@@ -46,7 +46,7 @@ def own_metric(reference: str) -> Metric:
     return _KNOWN[key]
 
 
-def _key(reference: str) -> tuple[str, int]:
+def reference_key(reference: str) -> tuple[str, int]:
     """The reference from any folder, and what changes with its file."""
     name, _, function = reference.rpartition(":")
     path = Path(name).absolute()
@@ -83,7 +83,12 @@ def _prepared(function: Callable[..., Any], reference: str) -> Any:
                 f"metric '{reference}' returns {value} of {len(outputs):,} samples",
                 "return finite numbers, such as 0 where there is nothing to count",
             )
-        if whole.size > 1 and len(whole) == len(outputs):
+        if whole.size > 1 and len(whole) != len(outputs):
+            raise InputError(
+                f"metric '{reference}' returns {whole.shape} values of {len(outputs):,} samples",
+                "return a number, or one for each sample",
+            )
+        if whole.size > 1:
             values = whole.reshape(len(whole), -1).mean(1)
             return lambda some: float((values if some is None else values[some]).mean())
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from edgepress.compress.data.metrics.boxes import BOXES
 from edgepress.compress.data.metrics.decisions import DECISIONS
 from edgepress.compress.data.metrics.metric import Array, Metric
 from edgepress.compress.data.metrics.own import own_metric
@@ -32,13 +33,14 @@ def _no_loss(outputs: Array, targets: Array, logits: bool) -> float:
 
 METRICS: Table[Metric] = Table(
     "metric",
-    {**SHARES, **DECISIONS, **RANKING, **SEQUENCES, **SIMILARITY, **VALUES},
+    {**SHARES, **DECISIONS, **RANKING, **SEQUENCES, **SIMILARITY, **VALUES, **BOXES},
     "edgepress.metrics",
 )
 # What else a metric of the table is called.
 _ALIASES = {
     "roc_auc": "auc", "auroc": "auc", "ap": "average_precision", "jaccard": "iou",
     "miou": "mean_iou", "f1_score": "f1",
+    "map50_95": "map", "coco_map": "map", "box_map": "map", "map_50": "map50", "map_75": "map75",
 }  # fmt: skip
 # The loss itself, which only a task can take.
 LOSS = "loss"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +16,18 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     import keras
 
+# Other names that people give to the folder of a split.
+_NEAR_SPLITS = {
+    "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "tests": "test",
+    "trains": "train",
+}
+# Files that lie in folders of data and are no part of it.
+_NO_DATA = ("thumbs.db", "desktop.ini", "classes.txt")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_MOST_LIST_BYTES = 100_000
 _HINT = "name all classes in the order of the model's outputs with --classes or in a classes.txt"
 
 
@@ -153,19 +168,122 @@ def class_names(
             f"{kind.name} end in {', '.join(kind.endings)}",
         )
     count, order = _classes_of(model), given or _listed(root)
+    notes = _unread(root, folders, kind)
     if order:
-        return _in_order(order, here, first), ()
+        return _in_order(order, here, first, count), notes
+    _refuse_other_list(root, here)
     if all(name.isdecimal() for name in here):
-        return _numbered(here, count, root)
-    for folder, names in zip(folders, found, strict=True):
-        odd = names - found[0]
+        names, told = _numbered(here, count, root)
+        return names, (*told, *notes)
+    if all(_NUMBER.fullmatch(name) for name in here):
+        raise InputError(
+            f"'{root}' has folders named by the numbers {', '.join(sorted(here)[:4])}, which are no"
+            " class numbers",
+            _HINT,
+        )
+    for folder, those in zip(folders, found, strict=True):
+        odd = those - found[0]
         if odd:
             raise InputError(f"'{folder}' has class '{min(odd)}', '{first}' has not", _HINT)
     if count and len(here) != count:
         raise InputError(
             f"'{root}' has {len(here)} class folders, the model's output {count} classes", _HINT
         )
-    return tuple(sorted(here)), ()
+    return tuple(sorted(here)), (*_order_in_doubt(here), *notes)
+
+
+def _order_in_doubt(here: set[str]) -> list[str]:
+    """A note where folders have numbers in their names that are out of order as text."""
+    in_text = sorted(here)
+    by_number = sorted(here, key=lambda n: [(p.isdecimal(), int(p) if p.isdecimal() else 0, p)
+                                            for p in re.split(r"(\d+)", n)])  # fmt: skip
+    if in_text == by_number:
+        return []
+    shown = ", ".join(f"{number} {name}" for number, name in enumerate(in_text[:4]))
+    return [
+        f"classes are numbered as text, as Keras does: {shown}, …; --classes names another order"
+    ]
+
+
+def _unread(root: Path, folders: Mapping[Path, Inside], kind: FileKind) -> tuple[str, ...]:
+    """Notes on what lies in a folder of class folders and is not read.
+
+    Raises:
+        InputError: A folder's name is nearly that of a split.
+    """
+    notes = []
+    for folder in sorted(root.iterdir()) if root not in folders else []:
+        if folder in folders or not folder.is_dir() or not files_below(folder, kind):
+            continue
+        if folder.name.lower() in _NEAR_SPLITS:
+            meant = _NEAR_SPLITS[folder.name.lower()]
+            raise InputError(f"'{folder}' is not read", f"did you mean '{meant}'?")
+        if not folder.name.startswith((".", "__MACOSX")):
+            notes.append(f"'{folder}' is not read: it is none of train, val and test")
+    for folder, inside in folders.items():
+        beside = [p for p in folder.iterdir() if p.suffix.lower() in kind.endings and p.is_file()]
+        if any(p.name[0] != "." for p in beside):
+            notes.append(
+                f"{len(beside):,} {kind.name} in '{folder}' lie in no class folder: they are not"
+                " read"
+            )
+        others = Counter(
+            ending for name in inside for ending in _other_endings(folder / name, kind)
+        )
+        if others:
+            told = ", ".join(ending or "without an ending" for ending, _ in others.most_common(4))
+            notes.append(
+                f"{others.total():,} other files in the class folders of '{folder}' are not read:"
+                f" {told}"
+            )
+    return tuple(notes)
+
+
+def _other_endings(folder: Path, kind: FileKind) -> Iterator[str]:
+    """The endings of files that aren't of a kind; hidden ones left out."""
+    for _, inside, files in os.walk(folder):
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        for name in files:
+            ending = Path(name).suffix.lower()
+            plain = name[0] != "." and name.lower() not in _NO_DATA
+            if plain and ending not in kind.endings:
+                yield ending
+
+
+def _refuse_other_list(root: Path, here: set[str]) -> None:
+    """Refuse a file beside the folders that lists the classes in another order than that of text.
+
+    Raises:
+        InputError: Names the file.
+    """
+    for path in sorted([*root.glob("*.txt"), *root.glob("*.json")]):
+        if path.stat().st_size > _MOST_LIST_BYTES:
+            continue
+        listed = _names_in(path)
+        if set(listed) == here and list(listed) != sorted(here):
+            raise InputError(
+                f"'{path}' lists the classes in an order that is not that of their names",
+                "call it classes.txt, a name in each line, or pass --classes " + ",".join(listed),
+            )
+
+
+def _names_in(path: Path) -> list[str]:
+    """Names that a file may list: its lines, or what a JSON document holds."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    if path.suffix == ".txt":
+        return [
+            re.sub(r"^\d+[\s:,]+", "", line.strip()) for line in text.splitlines() if line.strip()
+        ]
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    if isinstance(found, dict):
+        pairs = found.items()
+        if all(isinstance(number, int) for number in found.values()):  # numbers by name
+            return [name for name, _ in sorted(pairs, key=lambda pair: pair[1])]
+        found = [v for k, v in sorted(pairs, key=lambda p: int(p[0]) if p[0].isdecimal() else 0)]
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
 
 def subfolders(folders: Mapping[Path, Inside], kind: FileKind) -> list[str]:
@@ -215,7 +333,9 @@ def _listed(root: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _in_order(order: tuple[str, ...], here: set[str], first: Path) -> tuple[str, ...]:
+def _in_order(
+    order: tuple[str, ...], here: set[str], first: Path, count: int | None
+) -> tuple[str, ...]:
     twice = sorted({name for name in order if order.count(name) > 1})
     if twice:
         raise InputError(f"class '{twice[0]}' is named twice", "name each class once")
@@ -225,6 +345,11 @@ def _in_order(order: tuple[str, ...], here: set[str], first: Path) -> tuple[str,
             f"'{first.name}' has a folder '{unknown[0]}', which isn't among the classes"
             f" {', '.join(order)}",
             "name it too, or move the folder away",
+        )
+    if count is not None and len(order) != count:
+        raise InputError(
+            f"{len(order)} classes are named, the model's output has {count}",
+            "name each class of the model once, in the order of its outputs",
         )
     return order
 

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.preparation.strings import packed
 from edgepress.compress.data.readers.arrays import ArraySource
+from edgepress.compress.data.readers.boxes.source import BoxSource
 from edgepress.compress.data.readers.fixing import digest
 from edgepress.compress.data.readers.images.folders import ImageSource
+from edgepress.compress.data.readers.images.likeness import alike, of_arrays, of_files
+from edgepress.compress.data.readers.images.reading import ImageReading
 from edgepress.compress.data.readers.records.encoded import EncodedSource
 from edgepress.compress.data.readers.sound.reading import SoundSource
+from edgepress.compress.data.splits.setting_aside import Copies, copies_of
 from edgepress.compress.kernel.files import sha256
 from edgepress.compress.specs.recipe import DataSpec
 
@@ -44,9 +48,10 @@ def spec_hash(content: str, spec: DataSpec) -> str:
 def own_files(spec: DataSpec) -> list[Path]:
     """The Python files that losses and metrics are named in."""
     named = [text.rpartition(":")[0] for text in (*spec.loss, *spec.metric)]
-    # Of out=file.py:function what stands behind the output's name.
-    paths = [Path(name if Path(name).is_file() else name.partition("=")[2]) for name in named]
-    return [path for path in paths if path.suffix == ".py" and path.is_file()]
+    # Of out=map:file.py:function what stands behind the names of output and metric.
+    forms = [[n, *(n.partition(mark)[2] for mark in "=:"), n.rpartition(":")[2]] for n in named]
+    files = [[p for p in map(Path, form) if p.suffix == ".py" and p.is_file()] for form in forms]
+    return [found[0] for found in files if found]
 
 
 def arrays_hash(arrays: Mapping[str, Any]) -> str:
@@ -112,10 +117,38 @@ def sample_digests(source: Source) -> list[bytes] | None:
     if isinstance(source, ArraySource):
         rows = zip(*source.inputs.values(), strict=True)
         return [_digest(b"".join(packed(np.asarray(a)) for a in row)) for row in rows]
-    if isinstance(source, ImageSource | SoundSource):
+    if isinstance(source, ImageSource | SoundSource | BoxSource):
         return [_digest(Path(path).read_bytes()) for path in source.paths]
     if isinstance(source, EncodedSource):
         return [_digest(item) for item in source.items]
+    return None
+
+
+def copies_in(source: Source, digests: list[bytes] | None) -> Copies | None:
+    """Which samples are the same, and which pictures nearly; None where it isn't known.
+
+    Args:
+        source: The samples.
+        digests: Of each of them.
+    """
+    if not digests:
+        return None
+    looks = _looks(source)
+    pairs = np.empty((0, 2), np.int64) if looks is None else alike(looks)
+    of_tables = isinstance(source, ArraySource) and all(a.ndim <= 2 for a in source.inputs.values())
+    return copies_of(digests, pairs, not of_tables)
+
+
+def _looks(source: Source) -> NDArray[np.float32] | None:
+    """(samples, values) what pictures look like; None of other samples, and of too many."""
+    if isinstance(source, ArraySource):
+        images = list(source.inputs.values())
+        plain = len(images) == 1 and images[0].ndim == 4 and images[0].shape[-1] in (1, 3, 4)
+        return of_arrays(images[0]) if plain else None
+    if isinstance(source, ImageSource | EncodedSource | BoxSource):
+        files = source.items if isinstance(source, EncodedSource) else source.paths
+        deep = isinstance(source.reading, ImageReading) and source.reading.deep
+        return None if deep else of_files(files)
     return None
 
 

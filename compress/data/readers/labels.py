@@ -18,24 +18,65 @@ if TYPE_CHECKING:
 Parts = dict[str, tuple[Any, Any]]
 
 
-def numbered(parts: Parts) -> tuple[Parts, tuple[str, ...]]:
+def ordered(found: Sequence[str], order: Sequence[str]) -> tuple[str, ...]:
+    """Names of classes in the order of their numbers: the one asked for, else the alphabet's.
+
+    Args:
+        found: The labels, each once.
+        order: All classes as they are to be numbered; empty where nobody says.
+
+    Raises:
+        InputError: One is named twice, or a label isn't named.
+    """
+    twice = [name for name in order if list(order).count(name) > 1]
+    if twice:
+        raise InputError(f"class '{twice[0]}' is named twice", "name each class once")
+    unknown = sorted(set(found) - set(order))
+    if order and unknown:
+        raise InputError(
+            f"label '{unknown[0]}' isn't among the classes {', '.join(order)}",
+            "name it in --classes too",
+        )
+    return tuple(order) or tuple(sorted(found))
+
+
+def numbered(parts: Parts, order: Sequence[str] = ()) -> tuple[Parts, tuple[str, ...]]:
     """Text labels as class numbers, in alphabetical order over all splits.
 
     Args:
         parts: (inputs, targets) by split.
+        order: All classes as they are to be numbered instead.
 
     Returns:
         The same with numbers, and the classes' names; unchanged and none where targets aren't text.
+
+    Raises:
+        InputError: A label isn't among those that are named.
     """
-    targets = {split: as_array(y, "targets") for split, (_, y) in parts.items() if not _is_named(y)}
+    targets = {
+        split: _as_text(as_array(y, "targets"))
+        for split, (_, y) in parts.items()
+        if not _is_named(y)
+    }
     if len(targets) < len(parts) or any(y.dtype.kind not in "US" for y in targets.values()):
         return parts, ()
     texts = {
         split: y.astype(str) if y.dtype.kind == "U" else _decoded(y) for split, y in targets.items()
     }
-    names = np.unique(np.concatenate([y.ravel() for y in texts.values()]))
-    made = {split: (x, np.searchsorted(names, texts[split])) for split, (x, _) in parts.items()}
-    return made, tuple(map(str, names))
+    found = np.unique(np.concatenate([y.ravel() for y in texts.values()]))
+    names = ordered([str(name) for name in found], order)
+    numbers = np.array([names.index(str(name)) for name in found], np.int64)
+    made = {
+        split: (x, numbers[np.searchsorted(found, texts[split])]) for split, (x, _) in parts.items()
+    }
+    return made, names
+
+
+def _as_text(array: NDArray[Any]) -> NDArray[Any]:
+    """Python's strings as an array of text; anything else as it is."""
+    if array.dtype != object or not all(isinstance(value, str) for value in array.flat):
+        return array
+    return array.astype(str)
 
 
 def as_array(values: object, what: str) -> NDArray[Any]:
@@ -116,6 +157,30 @@ def fit_weights(
             f"its outputs are {', '.join(outputs)}",
         )
     return {n: _checked(value, f"{where}: sample_weight '{n}'") for n, value in weights.items()}
+
+
+def check_places(weights: Any, targets: Any, where: str) -> None:
+    """Refuse weights that are neither one for each sample nor one for each place of its target.
+
+    Args:
+        weights: (samples, …) array, a mapping of such by output, or None.
+        targets: (samples, …) array, or the same by output.
+        where: What they come from, for messages.
+
+    Raises:
+        InputError: Says both shapes.
+    """
+    named = weights if isinstance(weights, Mapping) else {"": weights}
+    for name, array in named.items():
+        target = targets.get(name) if isinstance(targets, Mapping) else targets
+        if array is None or target is None or array.ndim == 1:
+            continue
+        if array.shape[1:] != target.shape[1 : array.ndim]:
+            raise InputError(
+                f"{where}: sample_weight has {array.shape[1:]} for each sample, its target"
+                f" {target.shape[1:]}",
+                "give one number for each sample, or one for each place of a mask",
+            )
 
 
 def _checked(weights: SampleWeights | None, what: str) -> NDArray[np.float32]:

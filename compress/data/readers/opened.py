@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data.preparation.sound import SoundInput
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec, SeriesSpec, SoundSpec, Spec
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Opened:
         notes: What should be known of how it is read, one line each.
         unlabelled: Splits whose targets only stand in for labels.
         sound: From the samples of sounds to the model's input, where they are sounds.
-        heeded: Options of `SoundSpec` and `SeriesSpec` that had a meaning.
+        heeded: Options of `SoundSpec` and `SeriesSpec`, and `target`, that had a meaning.
     """
 
     sources: Mapping[str, Any]
@@ -35,20 +38,26 @@ class Opened:
 
 
 OF_SOUNDS = frozenset(SoundSpec.model_fields)
-OF_WINDOWS = frozenset(SeriesSpec.model_fields)
+OF_WINDOWS = frozenset({*SeriesSpec.model_fields, "target"})
+_IMAGE_RANK = 4
 _FOR = {
     **dict.fromkeys(OF_SOUNDS, "it is for folders and lists of sound files"),
-    **dict.fromkeys(OF_WINDOWS, "it is for tables whose rows are a time series"),
+    **dict.fromkeys(SeriesSpec.model_fields, "it is for tables whose rows are a time series"),
     "group_by": "it is for tables",
 }
 
 
-def check_heeded(spec: DataSpec, opened: Opened) -> None:
+def check_heeded(spec: DataSpec, opened: Opened, model: keras.Model) -> None:
     """Refuse options that this kind of data has no use for.
 
     Raises:
         InputError: Names the option.
     """
+    if spec.target is not None and "target" not in opened.heeded:
+        raise InputError("--target has no effect on this data: it names a column", "leave it out")
+    if spec.resize is not None and not any(len(t.shape) == _IMAGE_RANK for t in model.inputs):
+        shapes = ", ".join(str(tuple(t.shape[1:])) for t in model.inputs)
+        raise InputError(f"--resize is for images, the model takes {shapes}", "leave it out")
     for kind in (SoundSpec, SeriesSpec):
         for name in changed(spec, kind):
             if name not in opened.heeded:

@@ -89,6 +89,11 @@ def named_stream(stream: tf.data.Dataset, model: keras.Model, where: str) -> tf.
             f"{where}: elements must be pairs of (inputs, targets), or triples with sample weights"
         )
     check_elements(spec, where)
+    if any(part.dtype == tf.string for part in tf.nest.flatten(spec[1])):
+        raise InputError(
+            f"{where}: targets are texts",
+            "number the classes from 0, as with .map(lambda x, y: (x, lookup(y)))",
+        )
     names = [t.name for t in model.inputs]
 
     def name(

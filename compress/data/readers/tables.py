@@ -6,6 +6,7 @@ import csv
 import re
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgepress.compress.data.preparation.strings import takes_text
+from edgepress.compress.data.readers.labels import ordered
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.kernel.registry import near_names
@@ -44,7 +46,11 @@ class Table:
 
 
 def read_table(
-    path: Path, target: str | None, model: keras.Model, group_by: str | None = None
+    path: Path,
+    target: str | None,
+    model: keras.Model,
+    group_by: str | None = None,
+    order: Sequence[str] = (),
 ) -> Table:
     """Read a table for a model.
 
@@ -57,6 +63,8 @@ def read_table(
         target: Column of the target.
         model: The Keras model.
         group_by: Column of what rows belong to, which is no input.
+        order: Names of all classes as they are numbered, where the target holds text; by default
+            the alphabet's.
 
     Returns:
         The table.
@@ -71,7 +79,7 @@ def read_table(
     frame = read_frame(path, tuple(texts.values()))
     import pandas  # where it is missing, that was told of
 
-    targets, names = _targets(path, present(frame, target, str(path)))
+    targets, names = _targets(path, present(frame, target, str(path)), order)
     if frame.empty:
         raise InputError(f"'{path}' holds no rows")
     notes: list[str] = []
@@ -200,11 +208,11 @@ def _read_csv(path: Path, texts: tuple[str, ...]) -> pandas.DataFrame:
         except pandas.errors.ParserWarning:
             raise InputError(
                 f"'{path}' has rows of more cells than the {len(names)} columns of its first line",
-                "quote cells that hold commas",
+                _separator(names) or "quote cells that hold commas",
             ) from None
 
 
-def _separator(columns: pandas.Index) -> str:
+def _separator(columns: Sequence[str] | pandas.Index) -> str:
     """What to do where all names of columns stand in one; empty where they don't."""
     found = [mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in str(columns[0])]
     return f"its columns are separated by {found[0]!r}; separate them by commas" if found else ""
@@ -290,14 +298,16 @@ def _categories(values: pandas.Series, present: pandas.Series, notes: list[str])
     return values.map({name: number for number, name in enumerate(names)})
 
 
-def _targets(path: Path, column: pandas.Series) -> tuple[NDArray[Any], tuple[str, ...]]:
+def _targets(
+    path: Path, column: pandas.Series, order: Sequence[str]
+) -> tuple[NDArray[Any], tuple[str, ...]]:
     if column.isna().any():
         raise InputError(f"'{path}': the target '{column.name}' has gaps", "drop those rows")
     if column.dtype.kind in "iufb":
         return column.to_numpy(), ()
-    names = sorted(column.astype(str).unique())
+    names = ordered(column.astype(str).unique().tolist(), order)
     index = {name: number for number, name in enumerate(names)}
-    return column.astype(str).map(index).to_numpy(np.int64), tuple(names)
+    return column.astype(str).map(index).to_numpy(np.int64), names
 
 
 def columns_of_input(where: str, features: pandas.DataFrame, name: str) -> pandas.DataFrame:

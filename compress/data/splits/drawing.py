@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,23 +37,24 @@ def split_indices(size: int, share: float, labels: Array | None, seed: int) -> t
 
 
 def split_with_copies(
-    digests: Sequence[bytes], share: float, labels: Array | None, seed: int
+    groups: Array, share: float, labels: Array | None, seed: int, recordings: bool = False
 ) -> tuple[Array, Array] | None:
     """Divide samples so that equal ones are on one side.
 
     Args:
-        digests: Of each sample, alike where samples are.
+        groups: (size,) numbers from 0, alike where samples are.
         share: As for `split_indices`.
         labels: As for `split_indices`; of equal samples the first one's count.
         seed: Draws which samples.
+        recordings: Whether samples are pictures, sounds and the like.
 
     Returns:
-        As `split_indices`; None where no two are equal, or most are: then samples are no
-        recordings but combinations of few values, which every split has.
+        As `split_indices`; None where no two are equal, or most are and they aren't recordings:
+        then they are combinations of few values, which every split has.
     """
-    groups = np.unique(np.array(digests), return_inverse=True)[1]
     sizes = np.bincount(groups)
-    if len(sizes) == len(groups) or 2 * len(sizes) < len(groups):
+    few = 2 * len(sizes) < len(groups) and not recordings
+    if len(sizes) == len(groups) or few:
         return None
     firsts = np.unique(groups, return_index=True)[1]
     kinds = np.zeros(len(sizes), np.int64) if labels is None else labels[firsts]

@@ -64,9 +64,57 @@ def check_groups(sources: Mapping[str, Any]) -> None:
                 )
 
 
-def set_aside(
-    train: Divisible, digests: Sequence[bytes] | None, share: float, seed: int
-) -> Division:
+@dataclass(frozen=True)
+class Copies:
+    """Which samples are the same, or nearly.
+
+    Attributes:
+        groups: (size,) numbers from 0, alike where samples are.
+        equal: How many samples are copies of an earlier one.
+        near: How many others are nearly.
+        recordings: Whether samples are pictures, sounds and the like, not rows of a table.
+    """
+
+    groups: Array
+    equal: int
+    near: int = 0
+    recordings: bool = False
+
+    def notes(self) -> list[str]:
+        """What to say where they are kept on one side."""
+        found = []
+        if self.equal:
+            found.append(
+                f"{self.equal:,} samples are copies of others: equal ones are in the same split"
+            )
+        if self.near:
+            found.append(
+                f"{self.near:,} samples are nearly copies of others, as a photograph that was saved"
+                " or lit otherwise: they are in the same split as those"
+            )
+        return found
+
+
+def copies_of(digests: Sequence[bytes], pairs: Array, recordings: bool) -> Copies:
+    """Samples grouped by what is equal or nearly.
+
+    Args:
+        digests: Of each sample, alike where samples are.
+        pairs: (pairs, 2) places of samples that are nearly the same.
+        recordings: Whether they are pictures, sounds and the like.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    exact = np.unique(np.array(digests), return_inverse=True)[1]
+    kinds = int(exact.max()) + 1
+    joined = exact[pairs]
+    edges = coo_array((np.ones(len(pairs)), (joined[:, 0], joined[:, 1])), shape=(kinds, kinds))
+    count, of_kinds = connected_components(edges, directed=False)
+    return Copies(of_kinds[exact], len(exact) - kinds, kinds - count, recordings)
+
+
+def set_aside(train: Divisible, copies: Copies | None, share: float, seed: int) -> Division:
     """Draw a validation split from a training split.
 
     Groups stay on one side, else equal samples do; windows that share rows with one that was set
@@ -74,7 +122,7 @@ def set_aside(
 
     Args:
         train: The source.
-        digests: Of each sample, alike where samples are; or None.
+        copies: Which samples are the same, or None.
         share: Share that is set aside.
         seed: Draws it.
     """
@@ -83,12 +131,9 @@ def set_aside(
     if groups is not None:
         kept, aside = split_groups(groups, share, labels, seed)
         return Division(kept, aside, _of_groups(groups, kept, aside, labels))
-    divided = digests and split_with_copies(digests, share, labels, seed)
+    divided = copies and split_with_copies(copies.groups, share, labels, seed, copies.recordings)
     kept, aside = divided or split_indices(train.size, share, labels, seed)
-    notes = []
-    if digests and divided:
-        copies = len(digests) - len(set(digests))
-        notes.append(f"{copies:,} samples are copies of others: equal ones are in the same split")
+    notes = copies.notes() if copies is not None and divided else []
     rows = getattr(train, "rows", None)
     if rows is not None:
         apart = without_shared_rows(kept, aside, rows)

@@ -42,8 +42,9 @@ class _Counted:
 class Counts:
     """Exact MACs and parameters of a model with some units removed.
 
-    All weight axes that channels run along lie in one array, so a new choice of units costs one
-    look-up and one segmented sum, however many layers there are.
+    All weight axes that channels run along lie in one array, those with the same units (a kernel's
+    and its normalisation's) once, so a new choice of units costs one look-up and one segmented sum,
+    however many layers there are.
 
     Args:
         channels: The model's units.
@@ -52,9 +53,11 @@ class Counts:
     def __init__(self, channels: Channels) -> None:
         bound = [(b, units) for b, units in channels.bound if len(units)]
         self._keys = [(id(b.weight), b.axis) for b, _ in bound]
-        lengths = [len(units) for _, units in bound]
-        self._starts = np.cumsum([0, *lengths[:-1]]) if bound else np.zeros(0, np.int64)
-        self._units = np.concatenate([u for _, u in bound]) if bound else np.zeros(0, np.int64)
+        known: dict[bytes, int] = {}
+        self._place = np.array([known.setdefault(u.tobytes(), len(known)) for _, u in bound], int)
+        runs = [np.frombuffer(units, np.int64) for units in known]
+        self._starts = np.cumsum([0, *map(len, runs[:-1])])
+        self._units = np.concatenate(runs) if runs else np.zeros(0, np.int64)
         self._channels = channels
         self._calls: list[_Counted] = []
         self._products: list[Visit] = []
@@ -79,7 +82,8 @@ class Counts:
         """How many positions of each bound axis are left."""
         if not self._keys:
             return np.zeros(0, np.int64)
-        return np.add.reduceat(alive[self._units], self._starts, dtype=np.int64)
+        left = np.add.reduceat(alive[self._units], self._starts, dtype=np.int64)
+        return np.asarray(left[self._place])
 
     def _shapes(self, counts: Units) -> dict[int, list[int]]:
         shapes = {key: list(shape) for key, shape in self._weights.items()}

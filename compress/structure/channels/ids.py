@@ -55,6 +55,8 @@ class Ids:
         lengths = list(self.array.shape)
         for axis in chosen:
             lengths[axis] = self.shape[axis] or 1
+        if tuple(lengths) == self.array.shape:
+            return self.array
         return np.broadcast_to(self.array, lengths)
 
 
@@ -137,6 +139,8 @@ class Classes:
         Returns:
             The representative of each slice.
         """
+        if array.size == array.shape[axis]:
+            return self.roots(array.ravel())
         slices = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
         if slices.shape[1] > 1:
             self.unite(slices[:, 1:], slices[:, :1])

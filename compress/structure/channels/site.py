@@ -86,7 +86,7 @@ class Trace:
         self, layer: str, weight: keras.Variable, axis: int, ids: IntVector, role: Role
     ) -> None:
         """Note that channels run along a weight's axis; a second use unites them."""
-        axis %= len(weight.shape)
+        axis %= weight.ndim
         before = self._bound.get((id(weight), axis))
         if before is not None:
             self.classes.unite(before.ids, ids)
@@ -97,7 +97,7 @@ class Trace:
 
     def bound(self, weight: keras.Variable, axis: int) -> Binding | None:
         """What runs along a weight's axis, if anything does."""
-        return self._bound.get((id(weight), axis % len(weight.shape)))
+        return self._bound.get((id(weight), axis % weight.ndim))
 
 
 @dataclass(frozen=True, eq=False)

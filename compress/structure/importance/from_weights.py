@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from edgepress.compress.structure.tracing.groups import Group
 
 Vector = NDArray[np.float64]
+# Numbers that are looked at together: so many stay in a processor's cache.
+_AT_ONCE = 1 << 16
 
 
 def _norms(group: Group, evidence: Evidence, norm: Callable[[Any], Any]) -> Vector:
@@ -32,7 +34,14 @@ def l1(group: Group, evidence: Evidence) -> Vector:
 
     Source: Li et al., "Pruning filters for efficient ConvNets" (2017).
     """
-    return _norms(group, evidence, lambda rows: np.abs(rows).sum(1))
+    return _norms(group, evidence, _absolute_sums)
+
+
+def _absolute_sums(rows: NDArray[np.float32]) -> Vector:
+    """`np.abs(rows).sum(1)`, of a part of the numbers at a time."""
+    step = max(1, _AT_ONCE // len(rows))
+    parts = (rows[:, start : start + step] for start in range(0, rows.shape[1], step))
+    return np.sum([np.abs(part).sum(1) for part in parts], axis=0, dtype=np.float64)
 
 
 def l2(group: Group, evidence: Evidence) -> Vector:

@@ -266,9 +266,10 @@ def _widths(bound: tuple[tuple[Binding, Units], ...], label: Units, count: int) 
     for binding, units in bound:
         if binding.role == "makes":
             held = label[units]
-            for group in np.unique(held):
-                made = len(np.unique(binding.ids[held == group]))
-                widths[group] = max(widths[group], made)
+            same = held.size and (held == held[0]).all()
+            for group in held[:1] if same else np.unique(held):
+                ids = binding.ids if same else binding.ids[held == group]
+                widths[group] = max(widths[group], len(np.unique(ids)))
     return widths
 
 

@@ -45,19 +45,35 @@ def class_weights(setting: str, model: keras.Model, dataset: Dataset) -> tuple[f
 
     Source: King and Zeng, "Logistic regression in rare events data" (2001), as in scikit-learn.
     """
-    if setting == "none":
-        return ()
-    _check(dataset.task, setting)
-    _refuse_one_number("class_weights", model, dataset)
-    count = max(2, int(model.outputs[0].shape[-1]))
-    if setting not in ("balanced", "auto"):
-        return _given("class_weights", setting, count, dataset.class_names)
-    found = _counts(dataset.training_split, dataset.task, count)
+    given = given_class_weights(setting, model, dataset)
+    if given is not None:
+        return given
+    found = _counts(dataset.training_split, dataset.task, _classes(model))
     held = found[found > 0]
     if setting == "auto" and held.max() <= _UNEVEN * held.min():
         return ()
     weights = np.where(found > 0, found.sum() / (len(held) * np.maximum(found, 1)), 1.0)
     return tuple(weights.tolist())
+
+
+def given_class_weights(
+    setting: str, model: keras.Model, dataset: Dataset
+) -> tuple[float, ...] | None:
+    """As `class_weights`, without reading the training split; None where it must be counted."""
+    if setting == "none":
+        return ()
+    _check(dataset.task, setting)
+    _refuse_one_number("class_weights", model, dataset)
+    if setting in ("balanced", "auto"):
+        return None
+    weights = _given("class_weights", setting, _classes(model), dataset.class_names)
+    if not any(weights):
+        raise InputError("class_weights: all are 0, so nothing would be learned")
+    return weights
+
+
+def _classes(model: keras.Model) -> int:
+    return max(2, int(model.outputs[0].shape[-1]))
 
 
 def _check(task: Task, setting: str) -> None:
@@ -109,6 +125,18 @@ def positive_weights(setting: str, model: keras.Model, dataset: Dataset) -> tupl
 
     Source: as `pos_weight` of a binary cross-entropy is commonly defined.
     """
+    given = given_positive_weights(setting, model, dataset)
+    if given is not None:
+        return given
+    yes, no = _sides(dataset.training_split, dataset.task, _label_count(model))
+    weights = np.where((yes > 0) & (no > 0), no / np.maximum(yes, 1), 1.0)
+    return tuple(weights.tolist())
+
+
+def given_positive_weights(
+    setting: str, model: keras.Model, dataset: Dataset
+) -> tuple[float, ...] | None:
+    """As `positive_weights`, without reading the training split; None where it must be counted."""
     if setting == "none":
         return ()
     task = dataset.task
@@ -119,16 +147,18 @@ def positive_weights(setting: str, model: keras.Model, dataset: Dataset) -> tupl
             "take --class-weights for classes, else leave positive_weights out",
         )
     _refuse_one_number("positive_weights", model, dataset)
-    count = int(model.outputs[0].shape[-1] or 1)
+    count = _label_count(model)
     if setting == "balanced":
-        yes, no = _sides(dataset.training_split, task, count)
-        weights = np.where((yes > 0) & (no > 0), no / np.maximum(yes, 1), 1.0)
-        return tuple(weights.tolist())
+        return None
     if Path(setting).is_file():
         return _numbers(_read(Path(setting), count, dataset.class_names), count, setting)
     if "=" in setting:
         return _given("positive_weights", setting, count, dataset.class_names)
     return _numbers(setting.split(","), count, setting)
+
+
+def _label_count(model: keras.Model) -> int:
+    return int(model.outputs[0].shape[-1] or 1)
 
 
 def _sides(split: Split, task: Task, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -29,6 +29,8 @@ class History:
         metrics: After and before by output.
         at_chance: What to say where validation stayed at chance while training improved; else
             empty.
+        collapsed: From which epoch on validation fell to chance for good, and what to say of it;
+            else None.
     """
 
     metric: str
@@ -44,6 +46,7 @@ class History:
     notes: tuple[str, ...] = field(default=())
     metrics: tuple[OutputMetric, ...] = ()
     at_chance: str = ""
+    collapsed: tuple[int, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it, by name."""

@@ -213,7 +213,8 @@ def _keep_by_quota(
 
 def count_zeros(arrays: Sequence[Float[np.ndarray, "..."]]) -> tuple[int, int]:
     """(zeros, weights) over some arrays."""
-    zeros = sum(a.size - int(np.count_nonzero(a)) for a in arrays)
+    # NumPy counts what is true several times faster than floats that aren't zero.
+    zeros = sum(a.size - int(np.count_nonzero(a != 0)) for a in arrays)
     return zeros, sum(a.size for a in arrays)
 
 

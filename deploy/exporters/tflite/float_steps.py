@@ -7,6 +7,7 @@ the classes of a detector's background are lost.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from edgepress.benchmarks.tflite.graph import packed
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
 
 
-def without_rounding(content: bytes) -> bytes:
+def without_rounding(content: bytes, inputs: Collection[str] = ()) -> bytes:
     """A file whose floats go from operator to operator as they are.
 
     Args:
         content: A TFLite file.
+        inputs: Tensors' names of those inputs that float operators read as they are too; others
+            are rounded for a reason, by a scale of their own.
 
     Returns:
         The file; the same bytes where no floats were rounded between two operators.
@@ -30,11 +33,11 @@ def without_rounding(content: bytes) -> bytes:
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
     codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
     kinds = [names.get(code, "") for code in codes]
-    changed = [_mend(graph, kinds, schema.TensorType.FLOAT32) for graph in model.subgraphs]
+    changed = [_mend(graph, kinds, schema.TensorType.FLOAT32, inputs) for graph in model.subgraphs]
     return packed(model, len(content)) if any(changed) else content
 
 
-def _mend(graph: schema.SubGraphT, kinds: list[str], floats: int) -> bool:
+def _mend(graph: schema.SubGraphT, kinds: list[str], floats: int, inputs: Collection[str]) -> bool:
     """Whether operators read rounded floats, and read them as they are now."""
     makers = {int(made): op for op in graph.operators for made in op.outputs}
     kind = {id(op): kinds[op.opcodeIndex] for op in graph.operators}
@@ -44,8 +47,8 @@ def _mend(graph: schema.SubGraphT, kinds: list[str], floats: int) -> bool:
         if before is None or kind[id(before)] != "QUANTIZE":
             continue
         source, target = int(before.inputs[0]), int(op.outputs[0])
-        # What enters the graph as floats is rounded for a reason: it is an input's own scale.
-        if source in makers and graph.tensors[source].type == graph.tensors[target].type == floats:
+        plain = source in makers or graph.tensors[source].name.decode() in inputs
+        if plain and graph.tensors[source].type == graph.tensors[target].type == floats:
             origin[target] = source
     read = {int(i) for op in graph.operators for i in op.inputs}
     if not origin.keys() & read:

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgepress.benchmarks.tflite.graph import TFLiteGraph, read_graph
 from edgepress.deploy.exporters.tflite.conversion import check_file, samples_of
+from edgepress.deploy.exporters.tflite.float_steps import without_rounding
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
 
@@ -66,15 +67,18 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         )
         debugger.options = debugger.options  # quantises anew
     debugger.run()
-    ranked = _ranked(debugger)
-    out.write_bytes(debugger.get_debug_quantized_model())
-    kept = _with_readers(read_graph(out), ranked[: request["keep"]])
+    # In the graph that is still in floats: a quantiser renames what it rounds.
+    out.write_bytes(debugger.calibrated_model)
+    graph = read_graph(out)
+    noise = {**_noise_of_layers(debugger), **_noise_of_inputs(debugger, next(iter(samples())))}
+    ranked = sorted(noise, key=lambda name: -noise[name])[: request["keep"]]
+    kept = _with_readers(graph, ranked)
     # Refused, after they were set, where no integer layer is left to look at.
     with contextlib.suppress(ValueError):
         debugger.options = options(denylisted_nodes=kept)
-    out.write_bytes(debugger.get_nondebug_quantized_model())
+    out.write_bytes(without_rounding(debugger.get_nondebug_quantized_model(), ranked))
     check_file(out)
-    return {"kept": kept, "layers": len(ranked)}
+    return {"kept": kept, "layers": len(noise)}
 
 
 def _ordered(
@@ -101,19 +105,40 @@ def _channel_noise(
     return float(np.mean(np.minimum(error / np.maximum(size, 1e-12), 1.0)))
 
 
-def _ranked(debugger: tf.lite.experimental.QuantizationDebugger) -> list[str]:
-    """Tensors by their noise, worst first."""
+def _noise_of_layers(debugger: tf.lite.experimental.QuantizationDebugger) -> dict[str, float]:
+    """What rounding makes of each layer's output, by tensor."""
     text = io.StringIO()
     debugger.layer_statistics_dump(text)
     rows = list(csv.DictReader(io.StringIO(text.getvalue())))
-    noise = {r["tensor_name"]: float(r[_NOISE]) for r in rows if r["op_name"] not in _FIXED}
-    return sorted(noise, key=lambda name: -noise[name])
+    return {r["tensor_name"]: float(r[_NOISE]) for r in rows if r["op_name"] not in _FIXED}
+
+
+def _noise_of_inputs(
+    debugger: tf.lite.experimental.QuantizationDebugger, sample: Mapping[str, Any]
+) -> dict[str, float]:
+    """What rounding makes of each input, by tensor."""
+    interpreter = debugger._quant_interpreter
+    details = {d["index"]: d for d in interpreter.get_tensor_details()}
+    found = {}
+    for detail, values in zip(
+        interpreter.get_input_details(), next(_ordered(debugger, [sample])), strict=True
+    ):
+        readers = [
+            op for op in interpreter._get_ops_details()
+            if op["op_name"] == "QUANTIZE" and detail["index"] in op["inputs"]
+        ]  # fmt: skip
+        if not readers:
+            continue
+        rounded = details[readers[0]["outputs"][0]]
+        (scale, zero_point), limits = rounded["quantization"], np.iinfo(rounded["dtype"])
+        levels = np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max)
+        found[detail["name"]] = _channel_noise(values, levels, scale, zero_point)
+    return found
 
 
 def _with_readers(graph: TFLiteGraph, names: list[str]) -> list[str]:
     """Tensors and those computed from them directly."""
-    index = {tensor.name: tensor.index for tensor in graph.tensors}
-    chosen = {index[name] for name in names if name in index}
-    read = [op for op in graph.operators if chosen & set(op.inputs) and op.name != "NumericVerify"]
-    followers = [graph.tensors[i].name for op in read for i in op.outputs]
+    chosen = {tensor.index for tensor in graph.tensors if tensor.name in names}
+    read = [operator for operator in graph.operators if chosen & set(operator.inputs)]
+    followers = [graph.tensors[i].name for operator in read for i in operator.outputs]
     return list(dict.fromkeys([*names, *followers]))

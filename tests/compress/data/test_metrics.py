@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepress.compress.data.metrics import METRICS, metric_name, metric_of
+from edgepress.compress.data.metrics.boxes import BOXES
 from edgepress.compress.data.metrics.sequences import edits
 from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.errors import InputError
@@ -50,10 +51,26 @@ def of_classes(truth, outputs, classes):
         yield "top2_accuracy", top
 
 
+def of_decisions(truth, chosen):
+    """Shares of right decisions, each for itself, by scikit-learn."""
+    share = sk.accuracy_score(truth.ravel(), chosen.ravel())
+    yield "accuracy", share
+    yield "binary_accuracy", share
+
+
 def of_labels(truth, outputs):
     """Metrics of several labels by scikit-learn, by name."""
     chosen = outputs > 0
     yield from rates(truth, chosen, average="macro")
+    yield from of_decisions(truth, chosen)
+    overlaps = sk.jaccard_score(truth, chosen, average=None, zero_division=1)
+    found = sk.f1_score(truth, chosen, average=None, zero_division=1)
+    there = (truth | chosen).any(0)  # others overlap with nothing
+    yield "iou", overlaps[there].mean() if there.any() else 1.0
+    yield "dice", found[there].mean() if there.any() else 1.0
+    yield "mean_iou", overlaps.mean()
+    sides = [sk.balanced_accuracy_score(t, c) for t, c in zip(truth.T, chosen.T, strict=True)]
+    yield "balanced_accuracy", np.mean(sides)
     yield "average_precision", sk.average_precision_score(truth, outputs)
     seen = [c for c in range(truth.shape[1]) if 0 < truth[:, c].sum() < len(truth)]
     found = [sk.roc_auc_score(truth[:, c], outputs[:, c]) for c in seen]
@@ -65,6 +82,8 @@ def of_yes_and_no(truth, outputs):
     truth, outputs = truth[:, 0], outputs[:, 0]
     chosen = outputs > 0
     yield from rates(truth, chosen, average="binary")
+    yield from of_decisions(truth, chosen)
+    yield "dice", sk.f1_score(truth, chosen, zero_division=1)
     yield "balanced_accuracy", sk.balanced_accuracy_score(truth, chosen)
     yield "iou", sk.jaccard_score(truth, chosen) if (truth | chosen).any() else 1.0
     yield "mean_iou", sk.jaccard_score(truth, chosen, average="macro")
@@ -76,6 +95,7 @@ def of_values(truth, outputs):
     """Metrics of values by scikit-learn, by name."""
     yield "mae", sk.mean_absolute_error(truth, outputs)
     yield "mse", sk.mean_squared_error(truth, outputs)
+    yield "rmse", np.sqrt(sk.mean_squared_error(truth.ravel(), outputs.ravel()))
     yield "mape", sk.mean_absolute_percentage_error(truth, outputs)
     yield "r2", sk.r2_score(truth, outputs)
 
@@ -131,6 +151,18 @@ def test_a_thousand_cases_are_as_scikit_learn_has_them(kind):
         compare(kind, seed)
 
 
+def test_every_metric_that_scikit_learn_has_is_compared():
+    compared = {
+        name.partition(":")[0].replace("top2", "top5")
+        for kind in KINDS
+        for seed in range(20)
+        for name, _ in drawn(kind, seed)[2]
+    }
+    # Of images, sequences and boxes: compared with TensorFlow, by hand, and with pycocotools.
+    others = {"ssim", "psnr", "cer", "wer", *BOXES}
+    assert set(METRICS) - compared == others
+
+
 def scored(name, outputs, targets, kind="binary", **fields):
     task = OutputTask("out", kind, "binary_crossentropy", name, **fields)
     return task.score(np.asarray(outputs, float), np.asarray(targets))
@@ -174,7 +206,7 @@ def test_labels_of_one_each_are_labels_all_the_same():
     assert scored("f1_micro", outputs, targets, "classification") == 1.0
 
 
-@pytest.mark.parametrize("name", [*METRICS, "top3_accuracy"])
+@pytest.mark.parametrize("name", [*(m for m in METRICS if m not in BOXES), "top3_accuracy"])
 def test_a_perfect_answer_is_better_than_a_bad_one(name):
     random = np.random.default_rng(0)
     if name in ("cer", "wer"):

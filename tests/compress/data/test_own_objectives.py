@@ -30,6 +30,9 @@ def whole(y, p): return keras.ops.sum(keras.ops.one_hot(y, 3) * p)
 def broken(y, p): raise ValueError("never mind")
 def words(y, p): return "good"
 def gap(y, p): return float("nan")
+def several(y, p): return [1.0, 0.5, 0.0]
+def constant(y, p): return keras.ops.ones(3)
+def text(y, p): return "x"
 def gaps(y, p): return [1.0, float("inf"), 0.0]
 class Own(keras.losses.Loss):
     def call(self, y, p): return keras.ops.mean((y - p[:, :1]) ** 2, -1)
@@ -84,6 +87,11 @@ def test_a_metric_without_a_value_is_one_line(name, value, mine):
         task_of(softmax(), CLASS, metric=f"mine.py:{name}").score(np.eye(3)[CLASS], CLASS)
 
 
+def test_a_metric_of_neither_one_value_nor_one_a_sample_is_refused(mine):
+    with pytest.raises(InputError, match=r"returns \(3,\) values of 60 samples"):
+        task_of(softmax(), CLASS, metric="mine.py:several").score(np.eye(3)[CLASS], CLASS)
+
+
 @pytest.mark.parametrize("loss", ["loss", "whole"])
 def test_a_loss_from_a_file_trains_what_targets_say(loss, mine):
     model = softmax()
@@ -127,6 +135,11 @@ def test_a_loss_that_fails_on_the_targets_is_one_line(mine):
         task_of(softmax(), CLASS, loss="mine.py:broken")
     with pytest.raises(InputError, match="nothing named"):
         task_of(softmax(), CLASS, loss="mine.py:nothing")
+    with pytest.raises(InputError, match="doesn't depend on the outputs"):
+        task_of(softmax(), CLASS, loss="mine.py:constant")
+    with pytest.raises(InputError, match=r"'mine\.py:text' fails on targets") as error:
+        task_of(softmax(), CLASS, loss="mine.py:text")
+    assert "{{" not in error.value.message
 
 
 def ctc():

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from edgepress.compress.data.augmentation.changes import AUGMENTATIONS
 from edgepress.compress.data.metrics import METRICS
+from edgepress.compress.data.metrics.boxes import BOXES
 from edgepress.compress.data.metrics.sequences import SEQUENCES
 
 CLASSES = 6
 # Those that take one row for each sample; the others take sequences and images.
-OF_ROWS = [name for name in METRICS if name not in {*SEQUENCES, "ssim"}]
+OF_ROWS = [name for name in METRICS if name not in {*SEQUENCES, *BOXES, "ssim"}]
 some_classes = st.lists(st.integers(0, CLASSES - 1), min_size=2, max_size=20).filter(
     lambda drawn: len({*drawn}) > 1
 )

@@ -14,7 +14,8 @@ from edgepress import compress
 from edgepress.compress.errors import CheckFailed
 from edgepress.compress.specs.recipe import DataSpec
 from edgepress.compress.training import advise
-from edgepress.compress.training.chance import Chance, at_chance, chance_of
+from edgepress.compress.training.chance import Chance, at_chance, chance_of, collapsed
+from edgepress.compress.training.diagnosis import diagnose
 from edgepress.deploy.pipeline.pipeline import run
 from edgepress.deploy.recipe import Recipe
 
@@ -170,3 +171,39 @@ def test_advice_for_a_model_that_was_never_trained(data: Any) -> None:
         assert "train everything" in advice.lines[0].reason
         trained = compress.finetune(model, good, **{**advice.recipe, "epochs": 5}).model
         assert "never trained" not in advise(trained, good).lines[0].reason
+
+
+@pytest.mark.parametrize(
+    ("validation", "before", "epoch"),
+    [
+        ([0.9, 0.25, 0.25], 0.25, 2),
+        ([0.9, 0.25], None, 2),
+        ([0.25, 0.25, 0.26], 0.9, 1),  # what it had before the first epoch
+        ([0.25, 0.9, 0.24, 0.25], 0.3, 3),
+        ([0.9, 0.25, 0.9], 0.25, None),
+        ([0.9, 0.5, 0.5], 0.9, None),  # worse, but not lost
+        ([0.25, 0.25], 0.25, None),  # it never knew anything
+        ([0.9], 0.9, None),
+    ],
+)
+def test_a_training_that_falls_to_chance_is_told_of(
+    validation: list[float], before: float | None, epoch: int | None
+) -> None:
+    known = {} if before is None else {"accuracy": before}
+    columns = {"loss": [1.0] * len(validation), "val_accuracy": validation}
+    found = collapsed(columns, [Chance("accuracy", 0.25, 200)], known, 0.5)
+    assert (found and found[0]) == epoch
+    if found:
+        assert "a tenth of the learning rate, 0.05" in found[1]
+        [diagnosis] = diagnose(columns, collapsed=found)
+        assert (diagnosis.finding, diagnosis.epoch) == ("collapsed", epoch)
+
+
+def test_a_training_that_loses_the_model_says_so(data: Any) -> None:
+    good = {**data, "x_val": data["x_test"], "y_val": data["y_test"]}
+    known = compress.finetune(_network(), good, epochs=6, lr=1e-2, batch_size=16)
+    assert known.history.collapsed is None
+    noise = {**good, "y_train": np.random.default_rng(0).permutation(data["y_train"])}
+    lost = compress.finetune(known.model, noise, epochs=4, lr=30.0, batch_size=16)
+    assert lost.history.collapsed is not None
+    assert lost.history.collapsed[1] in lost.to_json()["notes"]

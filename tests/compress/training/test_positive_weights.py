@@ -110,6 +110,7 @@ CLASSES = np.arange(60) % 3
     ("y", "activation", "options", "message"),
     [
         (CLASSES, "softmax", {"positive_weights": "balanced"}, "for one output of labels"),
+        (CLASSES, "softmax", {"class_weights": "0=0,1=0,2=0"}, "all are 0"),
         (LABELS, "sigmoid", {"positive_weights": "1,2"}, "has 2 numbers, the model 3 labels"),
         (LABELS, "sigmoid", {"positive_weights": "7=2"}, "there is no class '7'"),
         (LABELS, "sigmoid", {"positive_weights": "-1"}, "not a weight of 0 or more"),

@@ -185,6 +185,9 @@ def export(job: Job) -> dict[str, Any]:
         model, job.out / "files", [kind], [precision], {"train": (x, y), "val": (x, y)},
         calibration_samples=CALIBRATION, force=True,
     )  # fmt: skip
+    if not made.artifacts:
+        reasons = [f.reason for f in made.failed] + [s.reason for s in made.skipped]
+        raise SystemExit("withheld: " + "; ".join(reasons))
     path = Path(made[0].path)
     path.rename(job.out / f"model{path.suffix}")
     return {"file": f"model{path.suffix}"}

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-IMAGES = FileKind("images", (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"))
+IMAGES = FileKind(
+    "images", (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+)
 
 
 @dataclass(frozen=True)

@@ -237,6 +237,9 @@ def _classes(
     wide = bool(max(values.max(initial=0), void or 0) > VOID)
     beyond = [v for v in values if v >= output.channels and v != VOID]
     if not beyond:
+        blurred = next((p for p, x in zip(paths, found, strict=False) if x.lossy), None)
+        if blurred is not None and len(values) > 1:
+            raise InputError(f"mask '{blurred}' is of a lossy format", _lossy_hint(found))
         _check_palettes(paths, found)
         return MaskReading(size_px, flat=True, wide=wide, void=void), []
     if not output.of_classes and void is None:

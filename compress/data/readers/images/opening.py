@@ -25,6 +25,7 @@ from edgepress.compress.data.readers.images.image_files import check_images
 from edgepress.compress.data.readers.images.pairs import are_pairs, pair_sources
 from edgepress.compress.data.readers.images.reading import ImageReading
 from edgepress.compress.data.readers.images.uniform import are_deep, is_plain, remarks
+from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
@@ -62,6 +63,13 @@ def open_images(path: Path, model: keras.Model, spec: DataSpec) -> ImageFolder:
     if are_pairs(splits):
         pairs, told = pair_sources(splits, model, spec)
         return ImageFolder(pairs, (), tuple(told))
+    outputs = model.outputs[0].shape
+    if len(model.outputs) == 1 and len(outputs) == 4:
+        inside = sorted(p.name for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
+        raise InputError(
+            f"the model gives images, and '{path}' has the folders {', '.join(inside[:6])}",
+            "put images into inputs/ and those of the same names that they belong to into targets/",
+        )
     folders = {folder: files_by_folder(folder, IMAGES) for folder in splits.values()}
     names, notes = class_names(path, folders, model, IMAGES, spec.classes)
     tensor = image_input(model, path)

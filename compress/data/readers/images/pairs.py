@@ -98,7 +98,7 @@ def pair_sources(
             answering,
             tuple(n - places[0] for n in showing if places[0] <= n <= places[-1]),
         )
-    return sources, [*notes, *told]
+    return sources, [*notes, *told, *_spare(folders, len(found))]
 
 
 def _pairs(split: str, folder: Path) -> list[_Pair]:
@@ -117,6 +117,16 @@ def _pairs(split: str, folder: Path) -> list[_Pair]:
     if lonely:
         raise InputError(f"'{folder}': input '{lonely[0]}' has no target of that name", hint)
     return [_Pair(split, str(image), str(sides[1][name])) for name, image in sides[0].items()]
+
+
+def _spare(folders: Mapping[str, Path], pairs: int) -> list[str]:
+    """A note on target images without an input."""
+    targets = sum(len(files_below(folder / "targets", IMAGES)) for folder in folders.values())
+    if targets == pairs:
+        return []
+    return [
+        f"{targets - pairs:,} images in targets/ have no input of their name: they are not read"
+    ]
 
 
 def _image_output(model: keras.Model, losses: Sequence[str], folder: Path) -> Output:

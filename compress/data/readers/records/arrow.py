@@ -67,7 +67,7 @@ def open_saved(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str)
     columns = {split: _columns(paths, split) for split, paths in files.items()}
     sources, names, notes = record_sources(columns, model, spec)
     told = [f"splits not read: {', '.join(sorted(left))}"] if left else []
-    return Opened(sources, fingerprint, names, (*told, *notes))
+    return Opened(sources, fingerprint, names, (*told, *notes), heeded=frozenset({"target"}))
 
 
 def _files(path: Path) -> tuple[dict[str, list[Path]], list[str]]:

@@ -60,7 +60,7 @@ def open_tfrecords(path: Path, model: keras.Model, spec: DataSpec, fingerprint: 
         files = {"all": [path]}
     columns = {split: _columns(paths) for split, paths in files.items()}
     sources, names, notes = record_sources(columns, model, spec)
-    return Opened(sources, fingerprint, names, notes)
+    return Opened(sources, fingerprint, names, notes, heeded=frozenset({"target"}))
 
 
 def _columns(paths: Sequence[Path]) -> Columns:

@@ -1,0 +1,1 @@
+"""Whole commands, measured from outside."""

@@ -1,0 +1,98 @@
+"""Copies and near copies stay on one side of the split that is drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image, ImageEnhance
+
+from edgepress.compress.data import open_data
+from edgepress.compress.data.readers.images.likeness import alike, of_arrays, of_files
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    inputs = keras.Input((32, 32, 3))
+    return keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.Flatten()(inputs)))
+
+
+def scene(seed: int) -> Any:
+    """A picture of large and small spots, as photographs have."""
+    random = np.random.default_rng(seed)
+    layers_ = [random.integers(0, 255, (n, n, 3), np.uint8) for n in (4, 8, 24)]
+    sized = [np.asarray(Image.fromarray(a).resize((48, 48)), np.float32) for a in layers_]
+    return Image.fromarray((0.5 * sized[0] + 0.3 * sized[1] + 0.2 * sized[2]).astype(np.uint8))
+
+
+def numbers(paths: Any) -> set[int]:
+    return {int(Path(path).stem.partition("_")[0]) for path in paths}
+
+
+def test_a_photograph_that_was_saved_again_stays_with_the_first(
+    tmp_path: Path, model: keras.Model
+) -> None:
+    for seed in range(COUNT):
+        (folder := tmp_path / "ab"[seed % 2]).mkdir(exist_ok=True)
+        image = scene(seed)
+        image.save(folder / f"{seed}.png")
+        image.save(folder / f"{seed}_again.jpg", quality=70)
+        if seed < 4:
+            ImageEnhance.Brightness(image.resize((40, 40))).enhance(0.8).save(
+                folder / f"{seed}_dim.png"
+            )
+    data = open_data(tmp_path, model)
+    kept, aside = (numbers(s.source.paths) for s in (data.train, data.val))  # type: ignore
+    assert not kept & aside
+    assert 3 <= len(aside) <= 8
+    assert f"{COUNT + 4} samples are nearly copies of others" in " ".join(data.warnings)
+
+
+def test_arrays_of_pictures_are_compared_too(model: keras.Model) -> None:
+    first = np.stack([np.asarray(scene(s).resize((32, 32))) for s in range(COUNT)]) / 255
+    noise = np.random.default_rng(0).normal(0, 0.004, first.shape)
+    x = np.concatenate([first, first + noise, first[:3]]).astype(np.float32)
+    y = np.concatenate([np.arange(COUNT) % 2] * 2 + [np.arange(3) % 2])
+    data = open_data((x, y), model)
+    whole = of_arrays(x)
+    assert whole is not None
+    told = " ".join(data.warnings)
+    assert f"{COUNT} samples are nearly copies" in told
+    assert "3 samples are copies of others" in told
+    rows = [
+        np.asarray(s.source.inputs[next(iter(s.source.inputs))]) for s in (data.train, data.val)
+    ]  # type: ignore
+    origin = [{int(np.abs(first - row).mean((1, 2, 3)).argmin()) for row in part} for part in rows]
+    assert not origin[0] & origin[1]
+
+
+def test_different_pictures_are_not_alike() -> None:
+    looks = np.stack(
+        [np.asarray(scene(s).resize((16, 16)), np.float32).ravel() for s in range(300)]
+    )
+    assert not len(alike(looks))
+    digits = np.zeros((400, 12, 12, 1), np.float32)  # strokes at one of few places
+    for number, digit in enumerate(digits):
+        digit[2:10, 3 + number % 2] = 1
+    found = of_arrays(digits)
+    assert found is not None
+    assert not len(alike(found)), "all are alike, so it says nothing"
+    assert not len(alike(np.zeros((5, 256), np.float32)))
+    assert of_files(["x"] * 20_001) is None
+
+
+def test_pairs_are_those_that_a_comparison_of_all_finds() -> None:
+    random = np.random.default_rng(0)
+    looks = random.normal(size=(200, 768)).astype(np.float32)
+    near = looks[:40] * 1.3 + random.normal(0, 0.1, (40, 768)) + 2
+    together = np.concatenate([looks, near]).astype(np.float32)
+    whole = np.corrcoef(together) >= 0.98
+    expected = {(int(a), int(b)) for a, b in zip(*np.nonzero(np.triu(whole, 1)), strict=True)}
+    assert expected
+    assert {tuple(sorted(pair)) for pair in alike(together).tolist()} == expected
