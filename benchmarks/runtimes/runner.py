@@ -196,8 +196,8 @@ class OnnxRuntime:
             options.enable_profiling, options.profile_file_prefix = True, request["profile"]
         providers = request.get("providers") or ["CPUExecutionProvider"]
         check_providers(providers, ort.get_available_providers(), "was built without")
-        begin = time.perf_counter_ns()
-        self.session = ort.InferenceSession(request["path"], options, providers=providers)
+        path, begin = TENSORS.file_of(request["path"]), time.perf_counter_ns()
+        self.session = ort.InferenceSession(path, options, providers=providers)
         self.load_ns = time.perf_counter_ns() - begin
         # One whose libraries or hardware are missing is left out without an error.
         check_providers(providers, self.providers(), "could not start")

@@ -52,3 +52,13 @@ def chosen(name: str, specs: list[dict[str, Any]], arrays: dict[str, Any]) -> li
         known = ", ".join(s["name"] for s in specs)
         raise ValueError(f"'{name}' takes the inputs {known}, not {', '.join(sorted(arrays))}")
     return found
+
+
+def file_of(path: str) -> str | bytes:
+    """A file as ONNX Runtime takes it: by its name, or by its content where that isn't UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:  # noqa: PTH123  a board's Python loads no more than it must
+            return file.read()
+    return path

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgepress.compress.errors import InputError
 from edgepress.compress.models.guarding.archives import open_archive
 from edgepress.compress.models.guarding.hdf5 import is_hdf5, open_hdf5, open_weights
 from edgepress.compress.models.reading import Loaded
@@ -45,7 +46,12 @@ def restore_compilation(
     if loaded.optimizer is not None:
         model.compile(optimizer=loaded.optimizer)
         return ""
-    saved = _read(Path(str(source)))
+    try:
+        saved = _read(Path(str(source)))
+    except InputError:
+        raise
+    except Exception as error:  # settings of another form than Keras writes
+        return _left_behind(source, error)
     if saved is None:
         return ""
     objects = custom_objects
@@ -56,12 +62,16 @@ def restore_compilation(
             saved.compile(model)
     except Exception as error:  # whatever the user's own losses and metrics raise
         model.compiled, model.optimizer = False, None
-        return (
-            f"what '{source}' was compiled with can't be restored ({type(error).__name__}), so"
-            " its optimizer's state is left behind"
-        )
+        return _left_behind(source, error)
     _assign(model.optimizer, saved.state)
     return ""
+
+
+def _left_behind(source: object, error: Exception) -> str:
+    return (
+        f"what '{source}' was compiled with can't be restored ({type(error).__name__}), so"
+        " its optimizer's state is left behind"
+    )
 
 
 @dataclass(frozen=True)

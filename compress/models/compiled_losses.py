@@ -160,7 +160,7 @@ def _said_by(path: Path) -> Mapping[str, Any] | None:
         if is_hdf5(path):
             with open_hdf5(path) as file:
                 return json.loads(file.attrs.get("training_config", "null"))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
         return None  # the model itself was read: what its training was is a help, no more
     return None
 

@@ -120,10 +120,11 @@ def preparation_for(model: keras.Model, spec: DataSpec) -> Preparation:
     """The preparation that a specification asks for, checked against the model.
 
     Raises:
-        InputError: The model carries the same preprocessing itself, or there are more numbers than
-            channels.
+        InputError: The model carries the same preprocessing itself, there are more numbers than
+            channels, or images get a size that the model doesn't take.
     """
     _check_once(model, spec)
+    _check_resize(model, spec)
     images = _images(model, spec.preprocess) if spec.preprocess is not None else frozenset[str]()
     if spec.std is not None and any(s == 0 for s in spec.std):
         raise InputError("--std holds a zero")
@@ -138,6 +139,22 @@ def preparation_for(model: keras.Model, spec: DataSpec) -> Preparation:
         spec.preprocess,
         images,
     )
+
+
+def _check_resize(model: keras.Model, spec: DataSpec) -> None:
+    """Refuse a size of images that the model doesn't take."""
+    for tensor in model.inputs if spec.resize is not None else ():
+        size = tuple(tensor.shape[1:3])
+        if len(tensor.shape) == 4 and any(
+            there not in (None, asked) for there, asked in zip(size, spec.resize or (), strict=True)
+        ):
+            asked = "x".join(map(str, spec.resize or ()))
+            taken = "x".join("any" if n is None else str(n) for n in size)
+            raise InputError(
+                f"--resize {asked} makes images that the model's input '{tensor.name}' doesn't"
+                f" take: its size is {taken}",
+                "leave it out: images are read at the model's size",
+            )
 
 
 def _check_once(model: keras.Model, spec: DataSpec) -> None:

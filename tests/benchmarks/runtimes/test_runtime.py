@@ -103,6 +103,13 @@ def test_wrong_inputs_are_named(onnx_file: Path, tmp_path: Path) -> None:
         pass
 
 
+def test_a_file_whose_name_is_no_utf_8_runs(onnx_file: Path, tmp_path: Path) -> None:
+    named = tmp_path / "m\udcff.onnx"
+    named.write_bytes(onnx_file.read_bytes())
+    with Runtime(named) as runtime:
+        assert runtime.time(1)
+
+
 def test_a_killed_runtime_is_one_clear_line(onnx_file: Path) -> None:
     channel = LocalChannel()
     with Runtime(onnx_file, channel=channel) as runtime:

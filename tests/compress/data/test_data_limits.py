@@ -155,3 +155,20 @@ def test_a_zero_byte_far_into_a_table(tmp_path: Path, dense: keras.Model) -> Non
     spec = _table(tmp_path, "a,b,t\n" + "1.25,2.5,0\n" * 120_000 + "1,\0,2\n")
     with pytest.raises(InputError, match=r"a\.csv:120002' holds a zero byte"):
         open_data(spec, dense)
+
+
+def test_images_are_not_resized_to_what_the_model_does_not_take(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            Image.new("L", (8, 8), number).save(tmp_path / name / f"{number}.png")
+    for height, refused in ((8, True), (None, False)):
+        x = keras.Input((height, 8, 1), name="image")
+        y = keras.layers.GlobalAveragePooling2D()(x)
+        model = keras.Model(x, keras.layers.Dense(3, activation="softmax")(y))
+        spec = DataSpec(spec=str(tmp_path), resize=(9, 8))
+        if refused:
+            with pytest.raises(InputError, match=r"--resize 9x8 makes images .* its size is 8x8"):
+                open_data(spec, model)
+        else:
+            assert open_data(spec, model).train is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -9,12 +10,23 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.files import adopt, atomic_output, check_distinct, check_output
+from edgepress.compress.kernel.files import (
+    adopt,
+    atomic_output,
+    check_distinct,
+    check_output,
+    check_rewritten,
+    content_key,
+    gzip_size,
+    read_json,
+    write_json,
+)
 from edgepress.compress.kernel.locks import locked
 from edgepress.compress.kernel.manifest import first_foreign
 
@@ -193,3 +205,32 @@ def test_files_of_a_folder_without_a_list_are_adopted_by_name(tmp_path: Path) ->
     assert first_foreign(tmp_path) is not None
     adopt(tmp_path / "none", ["a"])
     assert not (tmp_path / "none").exists()
+
+
+def test_a_list_that_is_a_link_is_none(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    result(target, ["a"])
+    (target / "manifest.json").rename(tmp_path / "elsewhere.json")
+    (target / "manifest.json").symlink_to(tmp_path / "elsewhere.json")
+    assert first_foreign(target) is not None
+
+
+def test_what_is_written_anew_at_each_call_is_known_by_how_it_begins(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    check_rewritten(log, "log", b"epoch,")
+    for content, fits in (("epoch,loss\n", True), ("", True), ("mine\n", False)):
+        log.write_text(content)
+        if fits:
+            check_rewritten(log, "log", b"epoch,")
+        else:
+            with pytest.raises(InputError, match="is no log"):
+                check_rewritten(log, "log", b"epoch,")
+
+
+def test_sizes_are_those_of_the_named_levels_and_keys_are_short(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40 + b"edge" * 3000 + np.random.default_rng(0).bytes(2000)
+    (tmp_path / "m").write_bytes(content)
+    assert gzip_size(tmp_path / "m") == len(gzip.compress(content, 9, mtime=0))
+    write_json(tmp_path / "j", {"a": [1, None]})
+    assert read_json(tmp_path / "j") == {"a": [1, None]}
+    assert re.fullmatch("[0-9a-f]{16}", content_key("a", 1))

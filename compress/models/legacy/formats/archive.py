@@ -65,7 +65,7 @@ def archive_version(path: Path) -> str:
     try:
         with open_archive(path) as archive:
             metadata = json.loads(archive.read("metadata.json"))
-    except (zipfile.BadZipFile, OSError, KeyError, EOFError, ValueError):
+    except (zipfile.BadZipFile, OSError, KeyError, EOFError, ValueError, RecursionError):
         return ""
     return str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
 

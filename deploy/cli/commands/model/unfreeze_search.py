@@ -60,6 +60,7 @@ def command(values: Values) -> None:
     output = checked_output(values, True, may_replace(values, Path(values["output"])))
     supervise(going_on(output))
     load_frameworks(values["verbose"])
+    from edgepress.compress import save
     from edgepress.compress.training.progressive import draw_search, unfreeze_search
 
     with training_state(output, values["resume"]) as state, display.ConsoleProgress() as progress:
@@ -75,7 +76,7 @@ def command(values: Values) -> None:
         document = found.to_json()
         with published(values, output, folder=True) as (folder,):
             folder.mkdir(parents=True)
-            found.model.save(folder / "model.keras")
+            save(found.model, folder / "model.keras")
             write_json(folder / "search.json", document)
             draw_search(found, folder / "search.png")
     if values["as_json"]:
