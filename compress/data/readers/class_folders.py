@@ -167,7 +167,7 @@ def class_names(
             f"'{first}' holds no class folders with {kind.name}",
             f"{kind.name} end in {', '.join(kind.endings)}",
         )
-    count, order = _classes_of(model), given or _listed(root)
+    count, order = _classes_of(model), given or listed_classes(root)
     notes = _unread(root, folders, kind)
     if order:
         return _in_order(order, here, first, count), notes
@@ -325,7 +325,8 @@ def _classes_of(model: keras.Model) -> int | None:
     return 2 if shape[-1] == 1 else int(shape[-1])
 
 
-def _listed(root: Path) -> tuple[str, ...]:
+def listed_classes(root: Path) -> tuple[str, ...]:
+    """The classes that a folder's `classes.txt` names, a line each; none without the file."""
     path = root / "classes.txt"
     if not path.is_file():
         return ()

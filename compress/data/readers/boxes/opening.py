@@ -16,6 +16,7 @@ from edgepress.compress.data.readers.boxes.marking import Box, Marking, Picture
 from edgepress.compress.data.readers.boxes.source import BoxSource
 from edgepress.compress.data.readers.boxes.voc import read_voc, voc_folders
 from edgepress.compress.data.readers.boxes.yolo import read_yolo, yolo_folders
+from edgepress.compress.data.readers.class_folders import listed_classes
 from edgepress.compress.data.readers.images.folders import image_input, size_read
 from edgepress.compress.data.readers.images.image_files import check_images
 from edgepress.compress.data.readers.images.limits import open_image
@@ -104,7 +105,7 @@ def _numbered(
     marking: Marking, root: Path, given: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the classes in the order of their numbers, and a note on the order."""
-    order = tuple(given) or (() if marking.numbered else _listed(root))
+    order = tuple(given) or (() if marking.numbered else listed_classes(root))
     if not order:
         if marking.numbered:
             return marking.names, ()
@@ -124,14 +125,6 @@ def _numbered(
             "name all classes in the order of the model's numbers",
         )
     return order, ()
-
-
-def _listed(root: Path) -> tuple[str, ...]:
-    path = root / "classes.txt"
-    if not path.is_file():
-        return ()
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _rows(picture: Picture, numbers: Mapping[str, int]) -> list[tuple[float, ...]]:
