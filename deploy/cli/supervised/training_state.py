@@ -30,7 +30,13 @@ _OWN = re.compile(rf"{CRASH_FILE}|{_PUBLISHED}|\.published{TEMPORARY}\.json")
 
 
 def state_folder(output: Path) -> Path:
-    """Where the checkpoints of a command that writes an output lie."""
+    """Where the checkpoints of a command that writes an output lie.
+
+    Raises:
+        InputError: The output has no name of its own, as the running folder and the root.
+    """
+    if not output.name:
+        raise InputError(f"'{output}' names no file that could be written", "choose another output")
     return output.with_name(f".{output.name}.state")
 
 

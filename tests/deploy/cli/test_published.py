@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edgepress.compress.errors import InputError
 from edgepress.compress.kernel import files
 from edgepress.deploy.cli.supervised.training_state import (
     may_replace,
@@ -20,6 +21,12 @@ def write(values: dict[str, Any], *targets: Path, text: str = "new") -> None:
     with published(values, *targets) as places:
         for place in places:
             files.write_text(place, text)
+
+
+@pytest.mark.parametrize("output", ["", ".", "/"])
+def test_an_output_without_a_name_of_its_own_is_refused(output: str) -> None:
+    with pytest.raises(InputError, match="names no file"):
+        state_folder(Path(output))
 
 
 @pytest.mark.parametrize("whole", [1, 2])
