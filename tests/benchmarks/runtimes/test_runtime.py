@@ -134,3 +134,13 @@ def test_no_tensorflow_is_loaded(tmp_path: Path) -> None:
     code = "import sys, edgepress.benchmarks.runtimes.runtime; print('tensorflow' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def test_what_the_system_refuses_is_said_without_the_name_of_an_exception(
+    resnet_float: Path, tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "none.npz")
+    request = {"do": "predict", "inputs": missing, "outputs": missing, "real": True}
+    with Runtime(resnet_float) as runtime, pytest.raises(DeviceError) as caught:
+        runtime.ask(request)
+    assert caught.value.message.startswith("'resnet8_float.tflite': No such file or directory")
