@@ -18,21 +18,20 @@ _STEPS, _SHARE = 2, 1e-3
 Arrays = Sequence[NDArray[Any]]
 
 
-def sample_header(name: str, ends: Ends, inputs: Arrays, outputs: Arrays, drawn: bool) -> str:
+def sample_header(name: str, ends: Ends, sample: Arrays, drawn: bool) -> str:
     """One sample: what goes in, what LiteRT gave, and how far another runtime may be from that.
 
     Args:
         name: Of the model's array.
         ends: Inputs and outputs.
-        inputs: The values of each input, in its own type.
-        outputs: LiteRT's values of each output, in its own type.
+        sample: The values of each input, then LiteRT's of each output, in their own types.
         drawn: Whether the values are drawn at random, and not data.
     """
     origin = "drawn at random" if drawn else "of the data"
     lines = [f"// A sample {origin}, and what LiteRT gives for it.\n"]
-    for (key, end), values in zip(ends.named, (*inputs, *outputs), strict=True):
+    for (key, end), values in zip(ends.named, sample, strict=True):
         lines += _array(f"{name}_sample_{key}", end.kind, values)
-    for number, values in enumerate(outputs):
+    for number, values in enumerate(sample[len(ends.inputs) :]):
         limit = _limit(values)
         lines.append(f"#define {name.upper()}_SAMPLE_LIMIT_{number} {c_number(limit)}\n")
     return guarded(f"{name.upper()}_SAMPLE_H_", "".join(lines))

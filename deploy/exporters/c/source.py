@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtimes.micro_runtime import has_micro
 from edgepress.benchmarks.runtimes.runtime import Runtime
@@ -95,25 +98,26 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     header, setup, sample, main = (
         out.with_name(f"{out.stem}{end}") for end in (".h", "_tflm.h", "_sample.h", "_main.cc")
     )
-    with Runtime(model) as runtime:
-        told = runtime.describe()
-        samples = samples_of(job, told["inputs"][0]["shape"][0] or 1)
-        inputs = [
-            to_tensor(array, spec)
-            for array, spec in zip(
-                chosen(model.name, told["inputs"], samples), told["inputs"], strict=True
-            )
-        ]
-        outputs = runtime.predict(samples, real=False)
-    ends = Ends(*(tuple(map(End.read, told[side])) for side in ("inputs", "outputs")))
+    ends, values = _sample(job, model)
     with out.open("w") as file:
         file.writelines(array_source(name, header.name, data))
     header.write_text(array_header(name, data, ends, _labels(job, ends)))
     setup.write_text(tflm_header(name, graph.operator_names, arena, header.name))
-    wanted = [outputs[end.name] for end in ends.outputs]
-    sample.write_text(sample_header(name, ends, inputs, wanted, job.calibration is None))
+    sample.write_text(sample_header(name, ends, values, job.calibration is None))
     main.write_text(example_main(name, ends, setup.name, sample.name))
     return Written(model, (header, setup, sample, main), tuple(notes))
+
+
+def _sample(job: Job, model: Path) -> tuple[Ends, list[NDArray[Any]]]:
+    """Inputs and outputs of a file, and the values of one sample in their order and types."""
+    with Runtime(model) as runtime:
+        told = runtime.describe()
+        samples = samples_of(job, told["inputs"][0]["shape"][0] or 1)
+        outputs = runtime.predict(samples, real=False)
+    ends = Ends(*(tuple(map(End.read, told[side])) for side in ("inputs", "outputs")))
+    given = chosen(model.name, told["inputs"], samples)
+    inputs = [to_tensor(array, spec) for array, spec in zip(given, told["inputs"], strict=True)]
+    return ends, [*inputs, *(outputs[end.name] for end in ends.outputs)]
 
 
 def _labels(job: Job, ends: Ends) -> tuple[str, ...]:
