@@ -15,6 +15,7 @@ from fuzz_bytes import edited, json_bytes, mutated
 from fuzz_case import OUTPUT, Case
 from fuzz_data import npz
 from hypothesis import strategies as st
+from make_base import QUICK_FIT
 
 # What may follow at each rank of tensors, and the rank behind it.
 _AT_RANK: dict[int, tuple[tuple[str, int], ...]] = {
@@ -229,24 +230,7 @@ _WRITERS = (
     ("export", "m.keras", "--format", "tflite", "-o", f"{OUTPUT}/x"),
     ("compress", "r.yaml", "-o", f"{OUTPUT}/x"),
     ("search", "s.yaml", "--trials", "1", "-o", f"{OUTPUT}/x"),
-    (
-        "fit",
-        "m.keras",
-        "--data",
-        "good.npz",
-        "--minimise",
-        "bytes",
-        "--quantize",
-        "float32",
-        "--runs",
-        "5",
-        "--launches",
-        "1",
-        "--time",
-        "1s",
-        "-o",
-        f"{OUTPUT}/x",
-    ),
+    (*QUICK_FIT, "-o", f"{OUTPUT}/x"),
     ("unfreeze-search", "m.keras", "--data", "good.npz", "--epochs", "1", "-o", f"{OUTPUT}/x"),
     ("report", "run", "-o", f"{OUTPUT}/x.html"),
     ("benchmark", "m.tflite", "--runs", "5", "-o", f"{OUTPUT}/x.json"),

@@ -19,6 +19,12 @@ _SEARCH = """search:
   objectives: [metric, bytes]
 """
 
+# A fit that has time for the given model alone.
+QUICK_FIT = (
+    *("fit", "m.keras", "--data", "good.npz", "--minimise", "bytes", "--quantize", "float32"),
+    *("--runs", "5", "--launches", "1", "--time", "1s"),
+)
+
 
 def _models() -> None:
     import keras
@@ -113,24 +119,7 @@ def make(folder: Path) -> None:
             path.rename(f"m{path.suffix}")
     _call("search", "s.yaml", "--trials", "1", "-o", "search")
     _call("benchmark", "m.tflite", "--runs", "5", "-o", "bench.json")
-    _call(
-        "fit",
-        "m.keras",
-        "--data",
-        "good.npz",
-        "--minimise",
-        "bytes",
-        "--quantize",
-        "float32",
-        "--runs",
-        "5",
-        "--launches",
-        "1",
-        "--time",
-        "1s",
-        "-o",
-        "fit",
-    )
+    _call(*QUICK_FIT, "-o", "fit")
     _records(folder / "kept")
     _checkpoint("m.keras", folder / "state")
 
