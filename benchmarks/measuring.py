@@ -27,7 +27,7 @@ from edgepress.benchmarks.statistics.intervals import (
 )
 from edgepress.benchmarks.statistics.sampling import Entrant, Plan, Record, sample
 from edgepress.benchmarks.target import RunOptions, Target
-from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.errors import DeviceError, FileRefused, InputError
 from edgepress.compress.kernel.progress import Progress, Silent
 
 _TWIN = "\0twin"
@@ -232,7 +232,8 @@ def _measurements(
     found, failures = [], []
     for candidate, record in zip(artifacts, records, strict=False):
         if record.failure:
-            failures.append(Failure(target.name, candidate.name, record.failure))
+            failure = Failure(target.name, candidate.name, record.failure, record.refused)
+            failures.append(failure)
         series = record.series()
         if series is not None:
             measurement = measured(
@@ -271,7 +272,8 @@ def _judged(
             with target.open(path, chosen) as session:
                 found[path] = judge(session, by)
         except DeviceError as error:
-            failures.append(Failure(target.name, path.name, error.format_message()))
+            refused = isinstance(error, FileRefused)
+            failures.append(Failure(target.name, path.name, error.format_message(), refused))
         watch.step(done, len(options), path.name)
     unknown = Judged(by.metric, by.split, by.higher_is_better)
     judged = tuple(replace(m, judged=found.get(m.path, unknown)) for m in measurements)

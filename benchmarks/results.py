@@ -178,11 +178,19 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Failure:
-    """An artifact that a device could not measure, or a device that could not be reached."""
+    """An artifact that a device could not measure, or a device that could not be reached.
+
+    Attributes:
+        device: Its name.
+        artifact: The file; empty where the device could not be used at all.
+        reason: Why.
+        refused: Whether the file is to blame: this machine's runtime can't take it.
+    """
 
     device: str
     artifact: str
     reason: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)

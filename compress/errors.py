@@ -4,6 +4,7 @@
     ├── InputError            exit 2   bad input or usage; a ValueError, too
     ├── CheckFailed           exit 1   the work is done, a check that was asked for failed
     ├── DeviceError           exit 3   a device or a child process failed
+    │   └── FileRefused       exit 2   a runtime on this machine can't take a file
     └── Stopped               exit 130 stopped by the user or a signal, can be resumed
 
 The command line prints one line for each and exits with the class's code.
@@ -49,6 +50,15 @@ class DeviceError(EdgepressError):
     """A device or a child process failed."""
 
     exit_code = 3
+
+
+class FileRefused(DeviceError):
+    """A runtime on this machine can't take a file: it is damaged, or not made for this runtime.
+
+    Where several files are tried, it fails one of them as a device would.
+    """
+
+    exit_code = 2
 
 
 class Stopped(EdgepressError):

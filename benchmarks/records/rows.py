@@ -97,11 +97,12 @@ class Comparison(Record):
 
 
 class Failed(Record):
-    """What a device could not measure, or should not."""
+    """What a device could not measure, or should not; `refused` where the file is to blame."""
 
     device: str = ""
     artifact: str = ""
     reason: str = ""
+    refused: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 A stand-alone script: Python 3.10 or newer, NumPy and one runtime; it is also what is sent to a
 board, with `host.py` and `tensors.py` beside it. It reads one JSON object a line from standard
 input and answers each with one on standard output: `{"ok": true, …}` or `{"ok": false, "error":
-"one line"}`. Whatever libraries print goes to standard error. The requests ("do"):
+"one line", "file": whether the file is at fault}`. Whatever libraries print goes to standard error.
+The requests ("do"):
 
     load         path, runtime, threads, xnnpack, delegates, providers, batch, cpus, profile
     describe     inputs, outputs, operators, providers, cpus
@@ -40,26 +41,20 @@ def load_beside(name: str) -> Any:
 HOST, TENSORS = load_beside("host.py"), load_beside("tensors.py")
 
 
+class NotHere(ValueError):
+    """This machine lacks what was asked for: the file is not at fault."""
+
+
 def load_delegate(litert: Any, path: str, options: dict[str, str]) -> Any:
     """A delegate out of its library.
 
     Raises:
-        ValueError: The library can't be loaded, or refuses its options.
+        NotHere: The library can't be loaded, or refuses its options.
     """
     try:
         return litert.load_delegate(path, options or None)
     except (OSError, AttributeError, ValueError) as error:
-        raise ValueError(f"the delegate '{path}' can't be used: {error}") from None
-
-
-def _named(path: str) -> dict[str, Any]:
-    """The file as LiteRT takes it: by its name if that is UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        with open(path, "rb") as file:  # noqa: PTH123
-            return {"model_content": file.read()}
-    return {"model_path": path}
+        raise NotHere(f"the delegate '{path}' can't be used: {error}") from None
 
 
 class LiteRT:
@@ -78,9 +73,9 @@ class LiteRT:
         delegates = [load_delegate(litert, *named) for named in request.get("delegates") or ()]
         kinds = litert.OpResolverType
         plain = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        begin = time.perf_counter_ns()
+        begin, file = time.perf_counter_ns(), TENSORS.file_of(request["path"])
         self.interpreter = litert.Interpreter(
-            **_named(request["path"]),
+            **{"model_path" if isinstance(file, str) else "model_content": file},
             num_threads=request.get("threads", 1),
             experimental_delegates=delegates or None,
             experimental_op_resolver_type=kinds.AUTO if request.get("xnnpack", True) else plain,
@@ -170,9 +165,7 @@ def check_providers(wanted: list[str], present: list[str], why: str) -> None:
     """Refuse to go on without an execution provider that was asked for."""
     missing = sorted(set(wanted) - set(present))
     if missing:
-        raise ValueError(
-            f"ONNX Runtime here {why} {', '.join(missing)}: it has {', '.join(present)}"
-        )
+        raise NotHere(f"ONNX Runtime here {why} {', '.join(missing)}: it has {', '.join(present)}")
 
 
 class OnnxRuntime:
@@ -341,9 +334,7 @@ def bind(cpus: list[int]) -> None:
     """Bind this process to cores; threads that it starts inherit that."""
     missing = sorted(set(cpus) - set(range(os.cpu_count() or 1)))
     if missing:
-        raise ValueError(
-            f"there is no core {missing[0]}: they are 0 to {(os.cpu_count() or 1) - 1}"
-        )
+        raise NotHere(f"there is no core {missing[0]}: they are 0 to {(os.cpu_count() or 1) - 1}")
     if cpus:
         os.sched_setaffinity(0, cpus)
 
@@ -388,10 +379,10 @@ def main() -> None:
             reply = {"ok": True, **answer(request, loaded)}
         except Exception as error:
             # NumPy hides what kept it from loading behind a page of advice.
-            told = error.__cause__ if isinstance(error, ImportError) else None
-            told = told or error
+            told = (isinstance(error, ImportError) and error.__cause__) or error
             text = " ".join(f"{type(told).__name__}: {told}".split())
-            reply = {"ok": False, "error": text[:500]}
+            machine = isinstance(error, (NotHere, ImportError, MemoryError, OSError))
+            reply = {"ok": False, "error": text[:500], "file": not machine}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 

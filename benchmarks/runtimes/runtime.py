@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.errors import DeviceError, FileRefused, InputError
 from edgepress.compress.kernel.artifact import TensorSpec
 from edgepress.compress.processes.children import NO_MEMORY, Child, Died, Late
 from edgepress.compress.processes.scratch import scratch_folder
@@ -24,7 +24,11 @@ RUNNER = Path(__file__).with_name("runner.py")
 # What the runner needs beside itself, wherever it is.
 RUNNER_FILES = (RUNNER, RUNNER.with_name("host.py"), RUNNER.with_name("tensors.py"))
 # What ONNX Runtime and Python put before the words of a refusal.
-_OF_RUNTIME = re.compile(r"^\w+: (?:\[ONNXRuntimeError\] : \d+ : \w+ : |\[Errno \d+\] )")
+_OF_RUNTIME = re.compile(
+    r"^\w+: (?:\[ONNXRuntimeError\] : \d+ : \w+ : |\[Errno \d+\] )"
+    r"|^NotHere: |^ValueError: "
+)
+_DAMAGED = "it is damaged, or holds what this version of its runtime can't run"
 RUNTIME_OF_SUFFIX = {".tflite": "litert", ".onnx": "onnxruntime"}
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -106,7 +110,10 @@ class LocalChannel:
         except Late as error:
             raise DeviceError(f"the runtime {error.message}") from None
         except Died as error:
-            raise DeviceError(f"the runtime's process {error.message}") from None
+            told = f"the runtime's process {error.message}"
+            if error.native and not NO_MEMORY.search(told):
+                raise FileRefused(told, _DAMAGED) from None
+            raise DeviceError(told) from None
 
     def put(self, path: Path) -> str:
         """The file itself."""
@@ -128,7 +135,8 @@ class LocalChannel:
 class Runtime:
     """An artifact loaded in its runtime, in a process of its own.
 
-    A crash, an endless loop or a refusal of the runtime becomes a `DeviceError` here.
+    A crash, an endless loop or a refusal of the runtime becomes a `DeviceError` here; one of this
+    machine's runtimes that the file itself is to blame for, a `FileRefused`.
 
     Args:
         path: A `.tflite` or `.onnx` file.
@@ -205,13 +213,15 @@ class Runtime:
         """Send one request of the runner's protocol and give its answer.
 
         Raises:
+            FileRefused: A runtime of this machine can't load or run the file.
             DeviceError: The runner refused, crashed or was too slow.
         """
         line = json.dumps(request)
         try:
             text = self._channel.ask_line(line, timeout or self.timeout)
         except DeviceError as error:
-            raise DeviceError(f"'{self.path.name}': {error.message}", error.hint) from None
+            kind = FileRefused if isinstance(error, FileRefused) else DeviceError
+            raise kind(f"'{self.path.name}': {error.message}", error.hint) from None
         try:
             reply = json.loads(text)
         except json.JSONDecodeError:
@@ -220,9 +230,18 @@ class Runtime:
             said = " ".join(text.split())[:100]
             raise DeviceError(f"'{self.path.name}': the runner said '{said}'")
         if not reply.pop("ok"):
-            told = _OF_RUNTIME.sub("", reply["error"].removeprefix("ValueError: "))
-            raise DeviceError(f"'{self.path.name}': {told}", _cure(reply["error"]))
+            raise self._refusal(reply["error"], bool(reply.get("file")))
         return reply
+
+    def _refusal(self, error: str, of_file: bool) -> DeviceError:
+        """What the runner raised; here, where the runtimes are known, as a fault of the file."""
+        told, cure = _OF_RUNTIME.sub("", error), _cure(error)
+        if not of_file or NO_MEMORY.search(error) or not isinstance(self._channel, LocalChannel):
+            return DeviceError(f"'{self.path.name}': {told}", cure)
+        kind, _, words = told.partition(": ")
+        if kind.isidentifier() and kind.endswith(("Error", "Exception")):
+            told = "a name in it isn't UTF-8" if kind == "UnicodeDecodeError" else words
+        return FileRefused(f"'{self.path.name}': {told}", cure or _DAMAGED)
 
     def put(self, path: Path) -> str:
         """Make a local file readable for the runner; give the path by which it knows the file."""

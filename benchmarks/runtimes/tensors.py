@@ -55,7 +55,7 @@ def chosen(name: str, specs: list[dict[str, Any]], arrays: dict[str, Any]) -> li
 
 
 def file_of(path: str) -> str | bytes:
-    """A file as ONNX Runtime takes it: by its name, or by its content where that isn't UTF-8."""
+    """A file as runtimes take it: by its name, or by its content where that isn't UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:

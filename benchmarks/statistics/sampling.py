@@ -15,7 +15,7 @@ import numpy as np
 
 from edgepress.benchmarks.measurement import Samples, Series, SessionFacts
 from edgepress.benchmarks.target import Job, Session
-from edgepress.compress.errors import DeviceError, InputError
+from edgepress.compress.errors import DeviceError, FileRefused, InputError
 from edgepress.compress.kernel.progress import Progress, Silent
 
 
@@ -58,7 +58,7 @@ def split(total: int, parts: int) -> list[int]:
 
 @dataclass
 class Record:
-    """What was measured of one entrant so far."""
+    """What was measured of one entrant so far, why it failed, and whether its file is to blame."""
 
     key: str
     launches: list[list[Samples]] = field(default_factory=list)
@@ -66,6 +66,7 @@ class Record:
     facts: list[SessionFacts] = field(default_factory=list)
     steady: bool = True
     failure: str = ""
+    refused: bool = False
 
     def series(self) -> Series | None:
         """The samples, or None when there are none."""
@@ -177,6 +178,7 @@ class _noting_failure:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
         if isinstance(error, DeviceError):
             self.record.failure = error.format_message()
+            self.record.refused = isinstance(error, FileRefused)
             return True
         return False
 

@@ -44,7 +44,15 @@ Kind = Literal["helper", "own"]
 
 
 class Died(DeviceError):
-    """A child ended without an answer; the message says why, to be put behind what it was."""
+    """A child ended without an answer; the message says why, to be put behind what it was.
+
+    Attributes:
+        native: Whether it died of its own fault: native code crashed in it.
+    """
+
+    def __init__(self, message: str, native: bool = False) -> None:
+        super().__init__(message)
+        self.native = native
 
 
 class Late(DeviceError):
@@ -225,7 +233,7 @@ class Child:
         if late.is_set():
             raise Late(f"did not answer within {timeout:g} s and was stopped")
         self._log.seek(begin)
-        raise Died(died(code, self._log.read()))
+        raise Died(died(code, self._log.read()), -code in NATIVE_DEATHS)
 
     def close(self) -> None:
         """End it: it holds nothing that would have to be saved."""

@@ -16,7 +16,7 @@ from edgepress.benchmarks.results import BenchmarkResult, DeviceResult, Failure
 from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.data.passes import Passes
-from edgepress.compress.errors import DeviceError, InputError, Stopped
+from edgepress.compress.errors import DeviceError, FileRefused, InputError, Stopped
 from edgepress.compress.kernel.artifact import Artifact
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.compress.specs.construction import make_spec
@@ -74,6 +74,7 @@ def benchmark(
     Raises:
         InputError: An artifact is missing or is of no kind that can be run; an option is wrong.
         CheckFailed: A SavedModel can't be converted.
+        FileRefused: Nothing could be measured, since runtimes here can't take the files.
         DeviceError: Nothing at all could be measured.
     """
     several = [artifacts] if isinstance(artifacts, Artifact | Path | str) else artifacts
@@ -96,7 +97,9 @@ def benchmark(
     told = tuple(dict.fromkeys(c.file for c in chosen))
     result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), told)
     if not result.measurements:
-        raise DeviceError(result.failures[0].reason)
+        failures = result.failures
+        kind = FileRefused if all(f.refused for f in failures) else DeviceError
+        raise kind(failures[0].reason)
     return with_speed_notes(result)
 
 
@@ -219,7 +222,8 @@ class _Work:
             try:
                 profiles.append(target.profile(path, replace(how, batch=None)).to_json())
             except DeviceError as error:
-                failures.append(Failure(target.name, str(path), error.format_message()))
+                refused = isinstance(error, FileRefused)
+                failures.append(Failure(target.name, str(path), error.format_message(), refused))
         return replace(found, profiles=tuple(profiles), failures=tuple(failures))
 
 

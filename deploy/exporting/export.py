@@ -46,6 +46,7 @@ from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
 from edgepress.deploy.sources.fronts.sounds import write_features
+from edgepress.deploy.sources.model_files import check_runs
 from edgepress.deploy.sources.opening import finished_file, open_source
 from edgepress.deploy.sources.source import Source, as_exported, carrying_features, keras_source
 from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
@@ -95,6 +96,7 @@ def export(
 
     Raises:
         InputError: A name is unknown, an option has no use, or int8 is asked for without data.
+        FileRefused: The model is a file that its runtime can't load.
     """
     from edgepress.compress.data import open_data
 
@@ -107,6 +109,7 @@ def export(
     given = open_source(model)
     source, remarks = as_exported(given)
     asked = check(asked, source, data is not None)
+    check_runs(source)
     dataset = None if data is None else source.fed(open_data(data, given.model, seed))
     if dataset is not None:
         dataset.report_split  # noqa: B018  raises before any work where there is none

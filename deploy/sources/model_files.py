@@ -61,6 +61,17 @@ def check_whole(path: Path) -> None:
     open_file(path)
 
 
+def check_runs(source: Source) -> None:
+    """Refuse a finished file that its runtime can't load, before other files are made of it.
+
+    Raises:
+        FileRefused: The runtime refuses it, or crashes with it.
+    """
+    if source.is_finished:
+        with source.file.runtime():
+            pass
+
+
 def open_foreign(path: Path | str) -> Source:
     """Open such a file as what other files are made from and compared with.
 

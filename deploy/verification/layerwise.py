@@ -129,7 +129,8 @@ def compare_layers(
 
     Raises:
         InputError: The file's inputs aren't those of the model.
-        DeviceError: The runtime refuses the file or crashes.
+        FileRefused: The runtime refuses the file, or crashes with it.
+        DeviceError: The runtime is not there, or too slow.
     """
     model, path = in_single_precision(model), Path(artifact)
     chosen = PRECISIONS[precision or open_file(path).precision]

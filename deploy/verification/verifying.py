@@ -54,7 +54,8 @@ def verify(
 
     Raises:
         InputError: The file's inputs or outputs aren't those of the model.
-        DeviceError: The runtime refuses the file or crashes.
+        FileRefused: The runtime refuses the file, or crashes with it.
+        DeviceError: The runtime is not there, or too slow.
     """
     from edgepress.compress.data import open_data
     from edgepress.deploy.sources.model_files import open_file

@@ -156,9 +156,9 @@ def record_cases(draw: st.DrawFn, base: Path) -> Case:
         words = draw(
             st.sampled_from(
                 [
-                    *[("report", run, "-o", f"{OUTPUT}.html")] * 4,
-                    *[("report", run, "--json", "-o", f"{OUTPUT}.md")] * 2,
-                    ("report", run, run, "-o", f"{OUTPUT}.html"),
+                    *[("report", run, "-o", f"{OUTPUT}.html")] * 12,
+                    *[("report", run, "--json", "-o", f"{OUTPUT}.md")] * 6,
+                    *[("report", run, run, "-o", f"{OUTPUT}.html")] * 3,
                     # Takes a hundred times as long.
                     ("compress", "--resume", run),
                 ]

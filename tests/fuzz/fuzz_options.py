@@ -90,6 +90,7 @@ _LEFT_OUT = (
     "output",
     "history",
     "junit",
+    "github",
     "plot",
     "recover_epochs",
     "qat_epochs",
@@ -103,7 +104,6 @@ _LEFT_OUT = (
     "recover_log_csv",
     "recover_log_tensorboard",
     "custom_objects",
-    "history",
     "cache_disk",
 )
 
@@ -171,6 +171,7 @@ _WRITERS = (
     ("unfreeze-search", "m.keras", "--data", "good.npz", "--epochs", "1", "-o"),
     ("benchmark", "m.tflite", "--runs", "5", "-o"),
     ("benchmark", "m.tflite", "--runs", "5", "--junit"),
+    ("benchmark", "m.tflite", "--runs", "5", "--github"),
     ("benchmark", "m.tflite", "--runs", "5", "--history"),
     ("verify", "m.keras", "m.tflite", "--layers", "--plot"),
     ("finetune", "m.keras", "--data", "good.npz", "--epochs", "1", "-o", "out.keras", "--log-csv"),

@@ -57,8 +57,25 @@ DAMAGES: dict[str, Damage] = {
     "a link to itself": _loop,
     "gone": lambda path: path.unlink(),
 }
+
+
+def _turned(share: float) -> Damage:
+    """A bit turned so far behind the file's begin."""
+
+    def damage(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[int(len(content) * share)] ^= 1 << int(1000 * share) % 8
+        path.write_bytes(content)
+
+    return damage
+
+
+# What runtimes find where our readers don't; a command may also find nothing.
+TURNED = {
+    f"a bit turned at {n} %": _turned(n / 100) for n in (2, 9, 17, 33, 46, 58, 71, 83, 92, 98)
+}
 # A file with damage in its middle, or zeros in it, may be whole as far as a command can tell.
-_MAY_PASS = frozenset({"noise in its middle"})
+_MAY_PASS = frozenset({"noise in its middle", *TURNED})
 
 _OUT = ("-o", "out")
 _KERAS = ("-o", "out.keras")
@@ -178,7 +195,7 @@ def _fault(file: str, verb: str, damage: str, base: Path) -> str:
 
     path = Path(file)
     whole = "images" if file.startswith("images") else file
-    DAMAGES[damage](path)
+    (DAMAGES | TURNED)[damage](path)
     words = [verb, *(word.format(whole) for word in READERS[file][verb])]
     code, out, err = _called(main, words)
     lines = [line for line in err.splitlines() if line.startswith("edgepress: error: ")]
@@ -186,7 +203,7 @@ def _fault(file: str, verb: str, damage: str, base: Path) -> str:
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
     shutil.copy(base / file, path)
-    fine = (0, 1, 2, 3) if damage in _MAY_PASS or (file, damage) in _FINE else (2,)
+    fine = (0, 1, 2) if damage in _MAY_PASS or (file, damage) in _FINE else (2,)
     bad = code not in fine or "Traceback" in err or "internal failure" in err
     if bad or (code == 2 and (len(lines) != 1 or out)):
         return f"{file} {damage}: {' '.join(words)}: {code}: {out[-200:]}{err[-400:]}"
@@ -210,5 +227,6 @@ def _called(main: Callable[[list[str]], None], words: list[str]) -> tuple[int, s
 def test_every_damage_of_every_file_is_one_line(
     file: str, verb: str, place: Path, whole: Path
 ) -> None:
-    faults = [_fault(file, verb, damage, whole) for damage in DAMAGES]
+    damages = DAMAGES | (TURNED if file in ("m.tflite", "m.onnx") else {})
+    faults = [_fault(file, verb, damage, whole) for damage in damages]
     assert list(filter(None, faults)) == []

@@ -63,3 +63,22 @@ def test_what_finetune_writes_beside_its_model_is_an_output_too(project: Path) -
     assert done.exit_code == 2
     assert "new.json" in done.output
     assert (project / "new.json").read_text() == "mine"
+
+
+def test_a_benchmark_does_not_replace_a_file_of_another_kind(project: Path, tmp_path: Path) -> None:
+    x = keras.Input((4,))
+    keras.Model(x, keras.layers.ReLU()(x)).save(tmp_path / "r.keras")
+    assert (
+        call("export", tmp_path / "r.keras", "-o", tmp_path / "f", "--format", "tflite").exit_code
+        == 0
+    )
+    (file,) = (tmp_path / "f").glob("*.tflite")
+    words = ("benchmark", file, "--runs", "1", "--launches", "1", "--force", "-o")
+    before = (project / "m.keras").read_bytes()
+    for output in (project / "m.keras", project / "notes.txt"):
+        done = call(*words, output)
+        assert (done.exit_code, "no JSON document" in done.output) == (2, True)
+    assert (project / "m.keras").read_bytes() == before
+    assert (project / "notes.txt").read_text() == "mine"
+    for _ in range(2):
+        assert call(*words, tmp_path / "result").exit_code == 0

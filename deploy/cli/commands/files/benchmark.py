@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgepress.benchmarks.gate.tolerances import Tolerances
-from edgepress.compress.errors import CheckFailed, DeviceError, InputError
+from edgepress.compress.errors import CheckFailed, DeviceError, FileRefused, InputError
 from edgepress.compress.kernel.files import (
     atomic_output,
     check_distinct,
@@ -141,7 +141,9 @@ def _end(document: dict[str, Any], found: GateResult) -> None:
     if document["failures"]:
         first = document["failures"][0]
         told = f"{first['device']}: {first['artifact']} failed: {first['reason']}"
-        raise DeviceError(f"{told.rstrip('.')}; {worse}" if worse else told)
+        refused = all(failure.get("refused") for failure in document["failures"])
+        kind = FileRefused if refused else DeviceError
+        raise kind(f"{told.rstrip('.')}; {worse}" if worse else told)
     if worse:
         raise CheckFailed(worse)
 
@@ -158,7 +160,9 @@ def _check_pairs(values: Values) -> None:
 def _check_outputs(values: Values) -> None:
     """Refuse, before anything is measured, what can't be written."""
     if values["output"]:
-        checked_output(values)
+        path = checked_output(values)
+        # Its name doesn't say what it is: a slip of the hand would replace a model.
+        check_rewritten(path, "JSON document", rb"\s*\{", read_by(values))
     for option, what, begins in _FOR_SERVERS:
         if values[option]:
             check_rewritten(values[option], what, begins, read_by(values))
