@@ -12,6 +12,20 @@ The command line prints one line for each and exits with the class's code.
 
 from __future__ import annotations
 
+import re
+
+# What stands before the @ of an address behind a colon, whatever else a message quotes of it.
+_PASSWORD = re.compile(r"((?://|\b)[\w.+%~-]{0,99}:)(?!//)[^\s'\"]{1,199}@(?=[\w\[])")
+
+
+def without_passwords(text: str) -> str:
+    """A message as it may be shown and logged: passwords in addresses left out.
+
+    Args:
+        text: It may quote what a person wrote: an option, a line of a recipe, a devices file.
+    """
+    return _PASSWORD.sub(r"\1…@", text)
+
 
 class EdgepressError(Exception):
     """An error with a way out.
@@ -25,8 +39,8 @@ class EdgepressError(Exception):
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
-        self.message = " ".join(message.split())
-        self.hint = " ".join(hint.split())
+        self.message = without_passwords(" ".join(message.split()))
+        self.hint = without_passwords(" ".join(hint.split()))
 
     def format_message(self) -> str:
         """The message and the way out as one line."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.rebuilding.copying import (
     clone,
+    copy_layer,
     copy_model,
     fresh_inputs,
 )
-from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
 from edgepress.compress.processes.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -144,9 +144,7 @@ def _clone(layer: keras.Layer) -> keras.Layer:
 
     if isinstance(layer, keras.Model):
         return strip(layer)
-    fresh = type(layer).from_config(layer.get_config())
-    copy_vocabulary(layer, fresh)
-    return fresh
+    return copy_layer(layer)
 
 
 def _copy_weights(pairs: list[tuple[keras.Layer, keras.Layer]]) -> None:

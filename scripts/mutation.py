@@ -2,7 +2,8 @@
 
 The changes are cosmic-ray's. Its own runner changes files in place and starts a process for each
 mutant, which loads TensorFlow anew; here each mutant is a fork of a process that has loaded the
-libraries but nothing of edgepress, and files stay as they are.
+libraries but nothing of edgepress, and files stay as they are. A mutant meets the tests that run
+its lines, the quick ones first, and where it survives those, all tests of its part.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ import contextlib
 import difflib
 import importlib
 import itertools
+import json
 import os
 import random
 import resource
 import signal
 import sys
+import tempfile
+import threading
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +93,7 @@ class Mutant:
         was: The changed lines before, joined and without indentation.
         now: And after.
         line: Where they begin.
+        end: The first line behind them.
     """
 
     path: Path
@@ -95,6 +101,7 @@ class Mutant:
     was: str
     now: str
     line: int
+    end: int
 
     def __str__(self) -> str:
         return f"{self.path.relative_to(ROOT)}:{self.line}: {self.was}  ->  {self.now}"
@@ -131,7 +138,8 @@ def _mutant(path: Path, text: str, code: str) -> Mutant:
     changes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
     changed = [change for change in changes if change[0] != "equal"]
     start, end, new_end = changed[0][1], changed[-1][2], changed[-1][4]
-    return Mutant(path, code, _joined(before[start:end]), _joined(after[start:new_end]), start + 1)
+    was, now = _joined(before[start:end]), _joined(after[start:new_end])
+    return Mutant(path, code, was, now, start + 1, max(end, start + 1) + 1)
 
 
 def _joined(lines: Sequence[str]) -> str:
@@ -161,6 +169,86 @@ def _bare(text: str) -> str:
     return ast.dump(_Plain().visit(ast.parse(text)))
 
 
+class _Coverage:
+    """A plugin of pytest that notes which lines each test runs, and how long it takes."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files, self._known = {str(file) for file in files}, dict[str, str]()
+        self._lines = set[tuple[str, int]]()
+        self.tests: list[tuple[str, float, list[tuple[str, int]]]] = []
+
+    def pytest_runtest_protocol(self, item: Any) -> None:
+        """Begin with a test."""
+        self._lines, self._item, self._begun = set(), item.nodeid, time.process_time()
+        threading.settrace(self._called)
+        sys.settrace(self._called)
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Keep what it ran."""
+        sys.settrace(None)
+        took = time.process_time() - self._begun
+        self.tests.append((self._item, took, sorted(self._lines)))
+
+    def _called(self, frame: FrameType, *_: Any) -> Callable[..., Any] | None:
+        name = frame.f_code.co_filename
+        if name not in self._known:
+            self._known[name] = str(Path(name).resolve())
+        return self._ran if self._known[name] in self._files else None
+
+    def _ran(self, frame: FrameType, *_: Any) -> Callable[..., Any]:
+        self._lines.add((self._known[frame.f_code.co_filename], frame.f_lineno))
+        return self._ran
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Which tests run which lines.
+
+    Attributes:
+        tests: Names, seconds that each takes, and (file, line) of what it runs; quick ones first.
+    """
+
+    tests: tuple[tuple[str, float, frozenset[tuple[str, int]]], ...]
+
+    def of(self, mutant: Mutant) -> list[str]:
+        """The tests that run a mutant's statement; none where it is run on import."""
+        lines = _statement(mutant)
+        places = {(str(mutant.path), line) for line in lines}
+        return [name for name, _, ran in self.tests if not ran.isdisjoint(places)]
+
+
+def _statement(mutant: Mutant) -> range:
+    """The lines of the innermost statement around a change, without the statements in it."""
+    found = range(0)
+    for node in ast.walk(ast.parse(mutant.path.read_text("utf-8"))):
+        if isinstance(node, ast.stmt | ast.ExceptHandler) and node.end_lineno is not None:
+            body = getattr(node, "body", None)
+            end = body[0].lineno if body else node.end_lineno + 1
+            inside = node.lineno <= mutant.line < max(end, node.lineno + 1)
+            if inside and (not found or node.lineno >= found.start):
+                found = range(node.lineno, max(end, node.lineno + 1))
+    return found or range(mutant.line, mutant.end)
+
+
+def coverage(part: Part) -> Covered | None:
+    """What each test of a part runs; None where they fail without any change."""
+    with tempfile.TemporaryDirectory() as folder:
+        note = Path(folder) / "lines.json"
+
+        def run() -> int:
+            seen = _Coverage([file.resolve() for file in _files(part)])
+            code = _pytest(part.tests, [seen])
+            note.write_text(json.dumps(seen.tests))
+            return code
+
+        end, _ = _forked(run)
+        if end != "survived":
+            return None
+        told = json.loads(note.read_text())
+    tests = ((name, took, frozenset((f, n) for f, n in lines)) for name, took, lines in told)
+    return Covered(tuple(sorted(tests, key=lambda test: test[1])))
+
+
 def load_libraries() -> None:
     """Import what takes seconds and is not mutated; no operation is run, so that forks work."""
     os.environ.update(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", MPLBACKEND="Agg")
@@ -182,20 +270,29 @@ def _become(tests: Sequence[str], mutant: Mutant | None, seconds: float) -> int:
         SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
     limit = max(1, int(seconds))
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+    return _pytest(tests, [])
+
+
+def _pytest(tests: Sequence[str], plugins: list[Any]) -> int:
     import pytest
 
     quiet = ("-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
-    return int(pytest.main([*quiet, *tests]))
+    return int(pytest.main([*quiet, *tests], plugins=plugins))
 
 
 def outcome(tests: Sequence[str], mutant: Mutant | None, seconds: float) -> tuple[str, float]:
     """How tests end, and what they take of the processor.
 
     Args:
-        tests: Test files.
+        tests: Test files, or names of tests.
         mutant: What is changed; None for nothing.
         seconds: Processor time that they may take.
     """
+    return _forked(lambda: _become(tests, mutant, seconds))
+
+
+def _forked(work: Callable[[], int]) -> tuple[str, float]:
+    """How a fork ends that runs tests, and what it takes of the processor."""
     pid = os.fork()
     if pid == 0:
         code = 70
@@ -204,7 +301,7 @@ def outcome(tests: Sequence[str], mutant: Mutant | None, seconds: float) -> tupl
             sink = os.open(os.devnull, os.O_RDWR)
             for handle in range(3):
                 os.dup2(sink, handle)
-            code = _become(tests, mutant, seconds)
+            code = work()
         finally:
             os._exit(code)
     _, status, used = os.wait4(pid, 0)
@@ -234,13 +331,13 @@ def examine(name: str, sample: int, seed: int) -> bool:
     random.Random(seed).shuffle(places)
     made = filter(None, (mutant_at(*place) for place in places))
     drawn = list(itertools.islice(made, sample or None))
-    plain, seconds = outcome(part.tests, None, 3600)
-    if plain != "survived":
+    covered = coverage(part)
+    if covered is None:
         print(f"{name}: its tests fail without any change")
         return False
     counts, survivors, begun = Counter[str](), list[Mutant](), time.monotonic()
     for mutant in drawn:
-        end, _ = outcome(part.tests, mutant, 30 + 5 * seconds)
+        end = _end(mutant, part, covered)
         place = (str(mutant.path.relative_to(ROOT)), mutant.was, mutant.now)
         end = "explained" if end == "survived" and place in known else end
         counts[end] += 1
@@ -254,6 +351,13 @@ def examine(name: str, sample: int, seed: int) -> bool:
         flush=True,
     )
     return not survivors
+
+
+def _end(mutant: Mutant, part: Part, covered: Covered) -> str:
+    """How a mutant ends: before the tests that run it, then before all."""
+    names, seconds = covered.of(mutant), sum(took for _, took, _ in covered.tests)
+    end = outcome(names, mutant, 30 + 5 * seconds)[0] if names else "survived"
+    return end if end != "survived" else outcome(part.tests, mutant, 30 + 5 * seconds)[0]
 
 
 def main() -> None:

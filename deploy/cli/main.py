@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 from click.shell_completion import CompletionItem, FishComplete, add_completion_class
 
-from edgepress.compress.errors import CheckFailed, EdgepressError, Stopped
+from edgepress.compress.errors import CheckFailed, EdgepressError, Stopped, without_passwords
 from edgepress.compress.kernel.boundary import explained, refused_by_system
 from edgepress.compress.processes import signals
 
@@ -231,7 +231,7 @@ def _take_signals(own: bool) -> None:
 
 def _usage(error: click.UsageError) -> None:
     command = error.ctx.command_path if error.ctx else "edgepress"
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = without_passwords(" ".join(error.format_message().split()).rstrip("."))
     click.echo(f"edgepress: error: {message}; see '{command} --help'", err=True)
     _exit(2)
 

@@ -67,7 +67,8 @@ def split_options(url: str, known: Iterable[str]) -> tuple[str, dict[str, str]]:
     allowed = list(known)
     for name, value in pairs:
         if name not in allowed:
-            raise InputError(f"unknown option '{name}' in '{url}'", near_names(name, allowed))
+            shown = f"{bare}?{name}=…"  # its value may be a secret
+            raise InputError(f"unknown option '{name}' in '{shown}'", near_names(name, allowed))
         if not value:
             raise InputError(f"option '{name}' in '{url}' has no value")
     return bare, dict(pairs)

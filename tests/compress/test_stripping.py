@@ -162,3 +162,37 @@ def test_a_copy_keeps_the_names_of_inputs_and_leaves_the_compilation():
     copy = copy_model(model)
     assert [layer.name for layer in copy.layers] == [layer.name for layer in model.layers]
     assert not copy.compiled
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_lambda_of_a_model_in_memory_stays(functional: bool) -> None:
+    """Keras refuses to build one from its settings: they may come out of a stranger's file."""
+    stack = [layers.Dense(3), layers.Dropout(0.5), layers.Lambda(lambda x: 2 * x)]
+    if functional:
+        x = y = keras.Input((4,))
+        for layer in stack:
+            y = layer(y)
+        model = keras.Model(x, y)
+    else:
+        model = keras.Sequential([keras.Input((4,)), *stack])
+    plain = strip(model)
+    given = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(model(given), plain(given))
+    assert [type(layer) for layer in plain.layers[-2:]] == [layers.Dense, layers.Lambda]
+
+
+def test_a_layer_that_can_not_be_built_again_is_named() -> None:
+    class Own(keras.layers.Layer):
+        def __init__(self, factor: float) -> None:
+            super().__init__(name="mine")
+            self.factor = factor
+
+        def get_config(self) -> dict[str, object]:
+            return {"name": "mine"}
+
+        def call(self, inputs: object) -> object:
+            return inputs
+
+    model = keras.Sequential([keras.Input((4,)), Own(2.0), keras.layers.Dense(2)])
+    with pytest.raises(InputError, match=r"'mine' \(Own\) can't be rebuilt"):
+        strip(model)

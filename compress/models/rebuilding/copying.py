@@ -61,6 +61,30 @@ def trusting(layers: Iterable[keras.Layer]) -> Iterator[None]:
         yield
 
 
+def copy_layer(layer: keras.Layer) -> keras.Layer:
+    """A new layer with a layer's settings and vocabulary, whose weights aren't built yet.
+
+    Args:
+        layer: A Keras layer; a Lambda layer keeps the function that it already runs.
+
+    Raises:
+        InputError: It can't be made from its settings.
+    """
+    try:
+        with trusting([layer]):
+            fresh = type(layer).from_config(layer.get_config())
+    except InputError:  # says more already
+        raise
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise InputError(
+            f"layer '{layer.name}' ({type(layer).__name__}) can't be rebuilt from its"
+            f" configuration: {' '.join(str(error).split())[:120]}",
+            "give its class a get_config that names all arguments",
+        ) from error
+    copy_vocabulary(layer, fresh)
+    return fresh
+
+
 def plain_configuration(layer: keras.Layer) -> dict[str, Any]:
     """A layer's configuration in containers of its own, which may be changed.
 

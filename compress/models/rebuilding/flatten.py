@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.own_training import train_like
-from edgepress.compress.models.rebuilding.copying import clone
-from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
+from edgepress.compress.models.rebuilding.copying import clone, copy_layer
 
 if TYPE_CHECKING:
     import keras
@@ -320,9 +319,9 @@ def _clone(operation: keras.Operation) -> keras.Operation:
     try:
         if isinstance(operation, keras.Model):
             return clone(operation)
-        fresh = type(operation).from_config(operation.get_config())
-        copy_vocabulary(operation, fresh)
-        return fresh
+        if isinstance(operation, keras.Layer):
+            return copy_layer(operation)
+        return type(operation).from_config(operation.get_config())
     except Exception:
         return operation
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import nodes_of, require_graph
-from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
+from edgepress.compress.models.rebuilding.copying import copy_layer
 
 if TYPE_CHECKING:
     import keras
@@ -86,19 +86,9 @@ def copy_of(operation: keras.Operation, prefix: str = "") -> keras.Operation:
         return operation
     if hasattr(operation, "layers"):
         raise InputError(f"layer '{operation.name}' is a model in itself: its layers stay hidden")
-    try:
-        fresh = type(operation).from_config(operation.get_config())
-    except InputError:  # says more already
-        raise
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise InputError(
-            f"layer '{operation.name}' ({type(operation).__name__}) can't be rebuilt from its"
-            f" configuration: {' '.join(str(error).split())[:120]}",
-            "give its class a get_config that names all arguments",
-        ) from None
+    fresh = copy_layer(operation)
     # The settings of a user's own layer may lack it.
     fresh.name = f"{prefix}{operation.name}"
-    copy_vocabulary(operation, fresh)
     return fresh
 
 
