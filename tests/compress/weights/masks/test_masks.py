@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.weights.masks.layouts import Layout
 from edgepress.compress.weights.masks.masks import (
     GRANULARITIES,
+    Mask,
     keep_highest,
     n_of_m_for,
     parse_block,
@@ -97,8 +100,17 @@ def test_a_sparsity_names_its_pattern(group, data):
     removed = data.draw(st.integers(1, group - 1))
     kept, of = parse_n_of_m(n_of_m_for(removed / group))
     assert 1 - kept / of == removed / group
+    assert of == max(4, group // math.gcd(removed, group))
 
 
 def test_a_sparsity_that_no_pattern_has_is_refused():
     with pytest.raises(InputError, match=r"no N:M pattern up to 16 has the sparsity 0\.7"):
         n_of_m_for(0.7)
+
+
+@given(shapes, st.integers(0, 60), seeds)
+def test_a_mask_counts_what_it_removes(shape, zeros, seed):
+    units = GRANULARITIES["weights"](shape, "")
+    zeros = min(zeros, units.index.size)
+    mask = Mask("kernel", keep_highest(units, scores_of(shape, seed), zeros), "weights")
+    assert mask.zeros == zeros
