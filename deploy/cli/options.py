@@ -99,8 +99,8 @@ def benchmark_options(function: F) -> F:
 
 def _option(words: list[str], field: FieldInfo, text: str, settings: Values) -> Callable[[F], F]:
     default = field.get_default(call_default_factory=True)
-    told = "default" in text.lower()
-    if not told and default not in (None, (), "", {}) and not isinstance(default, bool):
+    has_default = "default" in text.lower()
+    if not has_default and default not in (None, (), "", {}) and not isinstance(default, bool):
         shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
         text = f"{text.rstrip('.')} [default: {shown}]"
     kind = _plain(field.annotation)

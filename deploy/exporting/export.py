@@ -118,15 +118,17 @@ def export(
         lines = []
         for part, trains in _parts(asked):
             origin = source
-            told: tuple[str, ...] = ()
+            training_notes: tuple[str, ...] = ()
             if trains:
                 assert dataset is not None
-                model, told = trained_for_int8(source.model, dataset, asked, seed, progress)
+                model, training_notes = trained_for_int8(
+                    source.model, dataset, asked, seed, progress
+                )
                 origin = keras_source(model)
             precisions = [q for _, q in part]
             with prepared(origin, dataset, asked, precisions, worker, seed) as job:
                 line = _Line(job, origin, dataset, seed, progress)
-                line.notes += told
+                line.notes += training_notes
                 line.write_all(part, folder)
                 line.notes += () if trains else untrained_files(asked, line.artifacts)
                 lines.append(line)
@@ -243,8 +245,8 @@ class _Line:
         try:
             written = exporter.write(self._job_for(name, precision), precision, path)
         except EdgepressError as error:
-            told = error.message if isinstance(error, DeviceError) else error.format_message()
-            self.skipped.append(Skipped(name, precision, told))
+            reason = error.message if isinstance(error, DeviceError) else error.format_message()
+            self.skipped.append(Skipped(name, precision, reason))
             return
         asked = self.job.settings.select_ops and self._is_converted(name)
         if asked and (kernels := tensorflow_kernels(path)):

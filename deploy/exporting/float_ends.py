@@ -101,8 +101,8 @@ def _cannot(job: Job, artifact: Artifact) -> str:
 def _advised(artifact: Artifact, why: str) -> Artifact:
     agreement = artifact.verified
     assert agreement is not None
-    told = (
+    advice = (
         f"{agreement.reason}; its end can't stay in floats ({why}): give parts of"
         " different ranges separate outputs in the model, or scale all to one range"
     )
-    return replace(artifact, verified=replace(agreement, reason=told))
+    return replace(artifact, verified=replace(agreement, reason=advice))

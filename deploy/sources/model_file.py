@@ -92,11 +92,11 @@ def inspected(
         DeviceError: The child crashed or was too slow.
     """
     with working() as worker:
-        told = asked(worker, task, {"source": str(file.path.absolute()), **request}, file.path)
-    operations = [Operation.from_json(value) for value in told["operations"]]
+        reply = asked(worker, task, {"source": str(file.path.absolute()), **request}, file.path)
+    operations = [Operation.from_json(value) for value in reply["operations"]]
     size = sum(part.stat().st_size for part in parts)
     return account(
-        file.what, size, file.signature, operations, file.precision, told["notes"], file.path
+        file.what, size, file.signature, operations, file.precision, reply["notes"], file.path
     )
 
 

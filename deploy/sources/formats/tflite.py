@@ -57,10 +57,10 @@ class TFLiteFile(ForeignFile):
         """What the file says of itself."""
         try:
             with undamaged(self.path):
-                told = read_description(self.path)
+                description = read_description(self.path)
         except InputError as error:
             return [error.message]
-        return told.lines() if told else []
+        return description.lines() if description else []
 
     def identify(self) -> str:
         """The file's hash."""
