@@ -1,4 +1,4 @@
-"""A native runtime at arm's length: the runner script in a child process, here or on a board."""
+"""A native runtime in a subprocess: the runner script, here or on a board."""
 
 from __future__ import annotations
 

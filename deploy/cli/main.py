@@ -226,7 +226,7 @@ def _stop() -> None:
 def _take_signals(own: bool) -> None:
     """Let signals stop this process, if it is the command's own."""
     if own:
-        (signals.heed_parent if signals.are_parents() else signals.heed)()
+        (signals.handle_as_child if signals.are_parents() else signals.handle)()
 
 
 def _usage(error: click.UsageError) -> None:

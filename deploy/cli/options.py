@@ -211,7 +211,7 @@ def _pairs(name: str, texts: Iterable[str]) -> dict[str, str]:
 
 
 def data_options(required: bool, skip: Iterable[str] = ()) -> Callable[[F], F]:
-    """`--data` and how the data is prepared, without fields that a command has no use for."""
+    """`--data` and how the data is prepared, without fields that have no effect in a command."""
 
     def decorate(function: F) -> F:
         function = spec_options(DataSpec, skip=("spec", *skip))(function)

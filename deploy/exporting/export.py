@@ -94,7 +94,7 @@ def export(
         The files, what was skipped and what failed.
 
     Raises:
-        InputError: A name is unknown, an option has no use, or int8 is asked for without data.
+        InputError: A name is unknown, an option has no effect, or int8 is asked for without data.
     """
     from edgepress.compress.data import open_data
 
@@ -256,13 +256,13 @@ class _Line:
         try:
             artifact = self._verified(name, precision, path, written.runnable)
             if precision in JOINED and loses_slices(artifact.verified):
-                artifact, mended = with_float_end(
+                artifact, float_artifact = with_float_end(
                     self._job_for(name, precision),
                     artifact,
                     lambda job: exporter.write(job, precision, path),
                     lambda made: self._verified(name, precision, path, made.runnable),
                 )
-                written = mended or written
+                written = float_artifact or written
             if self._is_converted(name):
                 artifact = self._encoded(artifact)
         except (DeviceError, InputError) as error:

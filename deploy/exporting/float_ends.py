@@ -77,13 +77,13 @@ def with_float_end(
         for depth in _DEPTHS:
             try:
                 written = write(replace(job, float_tail=depth))
-                mended = verify(written)
+                repaired = verify(written)
             except EdgepressError as error:
                 why = error.message
                 continue
-            if mended.verified is not None and mended.verified.passed:
-                return mended, written
-            why = mended.verified.reason if mended.verified else ""
+            if repaired.verified is not None and repaired.verified.passed:
+                return repaired, written
+            why = repaired.verified.reason if repaired.verified else ""
     return _advised(artifact, why), None
 
 

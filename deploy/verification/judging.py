@@ -287,7 +287,7 @@ def _tolerance(source: SourceOutputs, precision: Precision, error: float) -> flo
 def _departure(
     source: SourceOutputs, precision: Precision, rows: tuple[OutputAgreement, ...]
 ) -> str:
-    """Why outputs depart from the source's by more than rounding explains; empty if they don't."""
+    """Why outputs differ from the source's by more than rounding explains; empty if they don't."""
     failed = [row for row in rows if not row.passed]
     if not failed:
         return ""

@@ -19,7 +19,12 @@ from edgepress.deploy.exporters.table import C_SOURCE, TFLITE
 from edgepress.deploy.exporters.tflite.metadata import read_description
 from edgepress.deploy.sources.contents.account import FileInspection, account
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader, left_out
-from edgepress.deploy.sources.model_file import ForeignFile, offered, stored_already, without_road
+from edgepress.deploy.sources.model_file import (
+    ForeignFile,
+    not_convertible,
+    offered,
+    stored_already,
+)
 from edgepress.deploy.sources.signature import checked
 
 # What the quantiser makes of a float file.
@@ -82,7 +87,7 @@ class TFLiteFile(ForeignFile):
         return {
             "tflite": offered(TFLITE, there, self._write, self._absent()),
             "c": offered(C_SOURCE, in_c, self._write_c, {**self._absent(), **C_SOURCE.absent}),
-            **without_road("TFLite", self._write, ("tflite", "c")),
+            **not_convertible("TFLite", self._write, ("tflite", "c")),
         }
 
     def _absent(self) -> dict[str, str]:
