@@ -322,7 +322,7 @@ def end_profile(runtime: Any, _: dict[str, Any]) -> dict[str, Any]:
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(end):
             name = event["name"][: -len(end)]
-            node = nodes.setdefault(name, {"node": name, "us": [], "told": event["args"]})
+            node = nodes.setdefault(name, {"node": name, "us": [], "arguments": event["args"]})
             node["us"].append(event["dur"])
     return {"nodes": list(nodes.values())}
 
@@ -379,8 +379,8 @@ def main() -> None:
             reply = {"ok": True, **answer(request, loaded)}
         except Exception as error:
             # NumPy hides what kept it from loading behind a page of advice.
-            told = (isinstance(error, ImportError) and error.__cause__) or error
-            text = " ".join(f"{type(told).__name__}: {told}".split())
+            cause = (isinstance(error, ImportError) and error.__cause__) or error
+            text = " ".join(f"{type(cause).__name__}: {cause}".split())
             machine = isinstance(error, (NotHere, ImportError, MemoryError, OSError))
             reply = {"ok": False, "error": text[:500], "file": not machine}
         replies.write(json.dumps(reply) + "\n")

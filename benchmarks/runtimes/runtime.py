@@ -1,4 +1,4 @@
-"""A native runtime at arm's length: the runner script in a child process, here or on a board."""
+"""A native runtime in a subprocess: the runner script, here or on a board."""
 
 from __future__ import annotations
 
@@ -235,13 +235,13 @@ class Runtime:
 
     def _refusal(self, error: str, of_file: bool) -> DeviceError:
         """What the runner raised; here, where the runtimes are known, as a fault of the file."""
-        told, cure = _OF_RUNTIME.sub("", error), _cure(error)
+        reason, cure = _OF_RUNTIME.sub("", error), _cure(error)
         if not of_file or NO_MEMORY.search(error) or not isinstance(self._channel, LocalChannel):
-            return DeviceError(f"'{self.path.name}': {told}", cure)
-        kind, _, words = told.partition(": ")
+            return DeviceError(f"'{self.path.name}': {reason}", cure)
+        kind, _, words = reason.partition(": ")
         if kind.isidentifier() and kind.endswith(("Error", "Exception")):
-            told = "a name in it isn't UTF-8" if kind == "UnicodeDecodeError" else words
-        return FileRefused(f"'{self.path.name}': {told}", cure or _DAMAGED)
+            reason = "a name in it isn't UTF-8" if kind == "UnicodeDecodeError" else words
+        return FileRefused(f"'{self.path.name}': {reason}", cure or _DAMAGED)
 
     def put(self, path: Path) -> str:
         """Make a local file readable for the runner; give the path by which it knows the file."""
@@ -266,12 +266,12 @@ class Runtime:
 
     def tensors(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """Inputs and outputs, named by the file's signature where it has one."""
-        told = self.describe()
+        description = self.describe()
 
         def specs(side: str) -> tuple[TensorSpec, ...]:
             return tuple(
                 TensorSpec(t["name"], tuple(t["shape"]), t["dtype"], t["scale"], t["zero_point"])
-                for t in told[side]
+                for t in description[side]
             )
 
         return specs("inputs"), specs("outputs")

@@ -94,8 +94,8 @@ def benchmark(
     check(asked, files, targets)
     judge = None if data is None else judge_for(_opened(data, model, paths[0], seed))
     work = _Work(chosen, _plan(asked, seed), asked, judge)
-    told = tuple(dict.fromkeys(c.file for c in chosen))
-    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), told)
+    chosen_files = tuple(dict.fromkeys(c.file for c in chosen))
+    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), chosen_files)
     if not result.measurements:
         failures = result.failures
         kind = FileRefused if all(f.refused for f in failures) else DeviceError

@@ -140,10 +140,10 @@ def _end(document: dict[str, Any], found: GateResult) -> None:
     worse = regression_message(found)
     if document["failures"]:
         first = document["failures"][0]
-        told = f"{first['device']}: {first['artifact']} failed: {first['reason']}"
-        refused = all(failure.get("refused") for failure in document["failures"])
+        failure = f"{first['device']}: {first['artifact']} failed: {first['reason']}"
+        refused = all(failed.get("refused") for failed in document["failures"])
         kind = FileRefused if refused else DeviceError
-        raise kind(f"{told.rstrip('.')}; {worse}" if worse else told)
+        raise kind(f"{failure.rstrip('.')}; {worse}" if worse else failure)
     if worse:
         raise CheckFailed(worse)
 
