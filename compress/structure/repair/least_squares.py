@@ -103,7 +103,7 @@ def _einsum(layer: keras.Layer) -> Product | None:
     given, kernel = left.split(",")
     summed = [c for c in kernel if c in given and c not in result]
     kept, made = given.removesuffix("".join(summed)), kernel.removeprefix("".join(summed))
-    if not summed or kept == given or kept + made != result:
+    if kept == given or kept + made != result:
         return None
     return _stacked(layer.kernel, layer.bias, lambda x: vectors(x, len(summed)), len(summed))
 

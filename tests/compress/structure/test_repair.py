@@ -11,7 +11,13 @@ from architectures import MODELS
 from pruned_twins import cut, inputs_for, outputs_of, randomise
 
 from edgepress.compress.models.fingerprints import fingerprint
-from edgepress.compress.structure.repair.least_squares import products
+from edgepress.compress.structure.repair.least_squares import (
+    RowSampler,
+    is_linear,
+    kernel_rows,
+    products,
+    taps,
+)
 from edgepress.compress.structure.repair.refit import Bend, refit
 from edgepress.compress.structure.repair.repair import repair
 from edgepress.compress.structure.surgery.surgery import Surgery, remove
@@ -134,3 +140,49 @@ def test_batch_normalisation_of_places_is_not_taken_for_one_of_channels() -> Non
     cut_only = float(np.square(np.asarray(surgery.model(x)) - expected).mean())
     repair(surgery, {i.name: x})
     assert np.square(np.asarray(surgery.model(x)) - expected).mean() < cut_only
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "places"),
+    [
+        (lambda: L.Dense(3), (4,), 1),
+        (lambda: L.Dense(3), (5, 4), 1),
+        (lambda: L.Conv1D(3, 2, padding="causal", dilation_rate=2), (9, 4), 2),
+        (lambda: L.Conv2D(5, (3, 2), strides=2, padding="same"), (7, 6, 4), 6),
+        (lambda: L.Conv2D(5, 3, dilation_rate=2), (9, 8, 2), 9),
+    ],
+)
+def test_rows_that_are_drawn_give_the_outputs_at_the_same_places(
+    build: Any, shape: tuple[int, ...], places: int
+) -> None:
+    layer = build()
+    inputs = np.random.default_rng(0).normal(size=(70, *shape)).astype(np.float32)
+    outputs = layer(inputs)
+    layer.bias.assign(np.arange(layer.bias.shape[0]))
+    sampler = RowSampler(50, seed=3)
+    rows = sampler.rows(layer, inputs)
+    made = rows @ kernel_rows(layer) + layer.bias.numpy()
+    expected = sampler.points(layer(inputs), -1)
+    assert is_linear(layer)
+    assert taps(layer) == places
+    assert 30 < len(rows) < np.prod(outputs.shape[:-1])
+    np.testing.assert_allclose(made, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("equation", "sizes", "shape", "rows"),
+    [
+        ("ab,bc->ac", (3,), (4,), 4),
+        ("abc,cd->abd", (None, 3), (5, 4), 4),
+        ("abc,bcde->ade", (2, 3), (5, 4), 20),
+        ("abc,cd->adb", (3, None), (5, 4), None),
+        ("ab,bc->abc", (4, 3), (4,), None),
+    ],
+)
+def test_an_equation_is_a_product_where_the_last_axes_are_summed(
+    equation: str, sizes: tuple[int | None, ...], shape: tuple[int, ...], rows: int | None
+) -> None:
+    layer = L.EinsumDense(equation, sizes)
+    layer(np.ones((2, *shape), np.float32))
+    found = products(layer)
+    assert [product.kernel().shape[1] for product in found] == ([] if rows is None else [rows])
