@@ -56,8 +56,9 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
     Raises:
         InputError: A run isn't one, the format is unknown, or the output can't be written.
     """
-    target = check_output(Path(output), force)
+    target = check_output(Path(output), force, inputs=runs)
     render = RENDERERS[target.suffix.lower()]
+    _check_no_record(target, runs)
     if not runs:
         raise InputError("there is no run to report on", "name at least one RUN folder")
     alone = _search(Path(runs[0]), target.suffix.lower()) if len(runs) == 1 else None
@@ -65,6 +66,18 @@ def report(runs: Sequence[Path | str], output: Path | str, force: bool = True) -
     with atomic_output(target, force=force) as temporary:
         temporary.write_text(text, "utf-8", "backslashreplace")
     return target
+
+
+def _check_no_record(target: Path, runs: Sequence[Path | str]) -> None:
+    """Refuse to replace what a run consists of: its page may lie in its folder, and be replaced."""
+    if target.suffix.lower() != ".json" or not target.exists():
+        return
+    for run in runs:
+        if Path(run).resolve() in target.resolve().parents:
+            raise InputError(
+                f"'{target}' exists already and can't be replaced: it is a record of '{run}'",
+                "choose another output",
+            )
 
 
 def _runs(runs: Sequence[Path | str], target: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -120,6 +120,7 @@ class Server:
         limits: dict[str, int] | None = None,
         modes: dict[str, int] | None = None,
         alone: bool = True,
+        seconds: float = SECONDS,
     ) -> dict[str, Any]:
         """Run a command line in such a folder, and give what became of it.
 
@@ -131,11 +132,12 @@ class Server:
             limits: As those of a case.
             modes: As those of a case.
             alone: Whether it has a process of its own, which costs more.
+            seconds: Of the processor's time that it may take.
         """
         request = {
             "folder": str(folder),
             "words": words,
-            "seconds": SECONDS,
+            "seconds": seconds,
             "memory_bytes": memory_bytes,
             "limits": limits or {},
             "modes": modes or {},

@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.slow]
 # SIGKILL is what a machine without memory sends; the others ask.
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TIMES = frozenset({".json", ".html", ".journal", ".log", ".csv", ".sqlite", ".lock", ".md"})
+_SECONDS = 600.0  # a search loads everything in each of its trials
 _TIMED = frozenset({"search.png"})  # the seconds of each depth
 
 
@@ -106,7 +107,7 @@ def test_an_ended_command_goes_on_to_the_same_bytes(
     folder, other = server.place(), server.place()
     # The first call loads what the second one finds, so its time says nothing of those to come.
     for place in (folder, other):
-        plain = server.ask(place, command.words)
+        plain = server.ask(place, command.words, seconds=_SECONDS)
         assert plain["code"] == 0, plain["err"]
     expected, counts, wrong = _contents(folder / "place"), Counter[str](), []
     assert _difference(expected, _contents(other / "place")) == ""
@@ -114,11 +115,11 @@ def test_an_ended_command_goes_on_to_the_same_bytes(
         number = draw.choice(SIGNALS)
         stop = (draw.uniform(0, 1) * plain["seconds"], number)
         folder = server.place()
-        ended = server.ask(folder, command.words, stop)
+        ended = server.ask(folder, command.words, stop, seconds=_SECONDS)
         fault = _end_fault(ended, number)
         if ended["code"] != 0:
             counts[number.name] += 1
-            told = server.ask(folder, command.again(folder / "place"))
+            told = server.ask(folder, command.again(folder / "place"), seconds=_SECONDS)
             # Ended behind its last step, a call has left all that there is to make.
             done = told["code"] == 2 and "exists already" in told["err"] and not command.kept
             if told["code"] != 0 and not done:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from edgepress.compress.kernel.files import adopt
 from edgepress.deploy.cli.main import cli
 
 
@@ -63,6 +65,32 @@ def test_what_finetune_writes_beside_its_model_is_an_output_too(project: Path) -
     assert done.exit_code == 2
     assert "new.json" in done.output
     assert (project / "new.json").read_text() == "mine"
+
+
+def test_a_report_does_not_replace_what_it_is_about(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("run.json", "other.json"):
+        (run / name).write_text("{}")
+        for given in (run, run / name):
+            done = call("report", given, "-o", run / name, "--force")
+            assert (done.exit_code, "can't be replaced" in done.output) == (2, True)
+        assert (run / name).read_text() == "{}"
+
+
+@pytest.mark.parametrize("verb", ["compress", "search"])
+def test_a_run_is_not_replaced_by_one_of_its_own_recipe(
+    verb: str, project: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    recipe = folder / "recipe.yaml"
+    search = "search:\n  space: {seed: [1, 2]}\n" if verb == "search" else ""
+    recipe.write_text(f"model: {project / 'm.keras'}\ndata: {project / 'd.npz'}\n{search}")
+    np.savez(project / "d.npz", x=np.ones((30, 4), np.float32), y=np.arange(30) % 2)
+    adopt(folder, ["recipe.yaml"])
+    done = call(verb, recipe, "-o", folder, "--force")
+    assert (done.exit_code, "recipe.yaml' lies in it" in done.output) == (2, True), done.output
 
 
 def test_a_benchmark_does_not_replace_a_file_of_another_kind(project: Path, tmp_path: Path) -> None:

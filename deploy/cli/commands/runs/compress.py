@@ -22,6 +22,7 @@ from edgepress.deploy.cli.options import (
     on_command_line,
     options_given,
     output_options,
+    read_by,
     spec_from,
     spec_options,
 )
@@ -90,6 +91,10 @@ def command(values: Values) -> None:
     supervise(run_work(resume or output))
     load_frameworks(values["verbose"])
     from edgepress.deploy.cli.run_display import finish, run_line
+    from edgepress.deploy.pipeline.opening import check_run_output
+
+    if resume is None:
+        check_run_output(output, values["force"], read_by(values))
 
     result = run_line(recipe, resume or output, resume is not None, values["force"])
     finish(result, values["as_json"])

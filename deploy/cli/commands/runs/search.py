@@ -16,6 +16,7 @@ from edgepress.deploy.cli.options import (
     keyword_values,
     on_command_line,
     output_options,
+    read_by,
     seconds_of,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
@@ -86,8 +87,11 @@ def command(values: Values) -> None:
         recipe = recipe.model_copy(update={"seed": values["seed"]})
     load_frameworks(values["verbose"])
     from edgepress.deploy.cli.run_display import resumable
+    from edgepress.deploy.pipeline.opening import check_run_output
     from edgepress.deploy.searching.search import check_found, run_search
 
+    if resume is None:
+        check_run_output(output, values["force"], read_by(values))
     go_on = f"edgepress search --resume {output}"
     with resumable(output / "study.journal", go_on) as progress:
         result = run_search(
