@@ -76,6 +76,7 @@ from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular, explained, reading
 from edgepress.compress.kernel.files import sha256
+from edgepress.compress.models.class_lists.own import classes_of
 from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
 from edgepress.compress.specs.recipe import DataSpec
@@ -141,6 +142,8 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
     sources, digests, copies = _with_validation(sources, spec, seed)
     preparation, scaled = with_scaled_targets(preparation, sources, model)
     names = opened.class_names or spec.classes
+    own = classes_of(model)
+    order = own.note(names, bool(spec.classes)) if own is not None else ""
     task = task_of(model, sources, spec, preparation, names)
     refuse_undefined(task, sources)
     check_class_names(names, model, task)
@@ -163,6 +166,7 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
         input_range=(low, high),
         class_names=names,
         warnings=(
+            *([order] if order else []),
             *opened.notes,
             *copies,
             *scaled,
@@ -284,7 +288,7 @@ def _open_arrays(
         arrays, made = with_placeholders(arrays, model)
     given = split_arrays(arrays, where)
     named = {split: by_name(x, y, model) for split, (x, y, _) in given.items()}
-    parts, found = numbered(named, spec.classes)
+    parts, found = numbered(named, spec.classes, classes_of(model))
     names = arrays.get("class_names", found)
     sources = {
         split: array_source(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from edgepress.compress.errors import InputError
@@ -20,6 +21,12 @@ def near_names(name: str, known: Iterable[str]) -> str:
         return "did you mean " + " or ".join(f"'{n}'" for n in near) + "?"
     listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     return f"known: {listed}"
+
+
+@functools.cache
+def installed_parts(group: str) -> Mapping[str, EntryPoint]:
+    """The entry points of a group by name, looked up once: each look reads all packages' files."""
+    return {point.name: point for point in entry_points(group=group)} if group else {}
 
 
 class Table(Mapping[str, T], Generic[T]):
@@ -42,18 +49,17 @@ class Table(Mapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         if name in self._entries:
             return self._entries[name]
-        for point in entry_points(group=self._group) if self._group else ():
-            if point.name == name:
-                part: T = point.load()
-                return part
+        if name in (installed := installed_parts(self._group)):
+            part: T = installed[name].load()
+            return part
         raise InputError(f"unknown {self.kind} '{name}'", near_names(name, self))
 
     def __contains__(self, name: object) -> bool:
-        return name in set(self)
+        return name in self._entries or name in installed_parts(self._group)
 
     def __iter__(self) -> Iterator[str]:
-        installed = entry_points(group=self._group).names if self._group else set()
-        return iter([*self._entries, *sorted(installed - self._entries.keys())])
+        installed = installed_parts(self._group).keys() - self._entries.keys()
+        return iter([*self._entries, *sorted(installed)])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -18,6 +18,7 @@ from edgepress.compress.data.readers.labels import ordered
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.models.class_lists.own import ClassList, classes_of
 from edgepress.compress.models.guarding.tables import check_parquet, check_text
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def read_table(
     frame = read_frame(path, tuple(texts.values()))
     import pandas  # where it is missing, that was told of
 
-    targets, names = _targets(path, present(frame, target, str(path)), order)
+    targets, names = _targets(path, present(frame, target, str(path)), order, classes_of(model))
     if frame.empty:
         raise InputError(f"'{path}' holds no rows")
     notes: list[str] = []
@@ -299,13 +300,13 @@ def _categories(values: pandas.Series, present: pandas.Series, notes: list[str])
 
 
 def _targets(
-    path: Path, column: pandas.Series, order: Sequence[str]
+    path: Path, column: pandas.Series, order: Sequence[str], own: ClassList | None
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     if column.isna().any():
         raise InputError(f"'{path}': the target '{column.name}' has gaps", "drop those rows")
     if column.dtype.kind in "iufb":
         return column.to_numpy(), ()
-    names = ordered(column.astype(str).unique().tolist(), order)
+    names = ordered(column.astype(str).unique().tolist(), order, own)
     index = {name: number for number, name in enumerate(names)}
     return column.astype(str).map(index).to_numpy(np.int64), names
 

@@ -132,6 +132,7 @@ def test_every_objective_gives_a_figure_of_a_finished_trial(
         return Installed([Plugin] if group == "edgepress.objectives" else [])
 
     monkeypatch.setattr(registry, "entry_points", points)
+    monkeypatch.setattr(registry, "installed_parts", registry.installed_parts.__wrapped__)
     varied = recipe(space={"prune.0.target_macs": [0.5]}, objectives=list(OBJECTIVES))
     plain = varied.with_values({"prune.0.target_macs": 0.5})
     done = run(plain, tmp_path / "trial")
