@@ -34,6 +34,7 @@ from edgepress.compress.data.readers.arrays import (
     split_arrays,
 )
 from edgepress.compress.data.readers.boxes.opening import box_file, box_folder, open_boxes
+from edgepress.compress.data.readers.boxes.source import BoxSource
 from edgepress.compress.data.readers.class_folders import check_folders, kinds_below
 from edgepress.compress.data.readers.endless import check_steps, endless_source
 from edgepress.compress.data.readers.fingerprints import (
@@ -148,7 +149,8 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
     refuse_undefined(task, sources)
     check_class_names(names, model, task)
     span = functools.partial(span_in, next(iter(sources.values())), preparation)
-    augmentation = parse_augmentation(spec.augment, model, task, span)
+    boxes = any(isinstance(source, BoxSource) for source in sources.values())
+    augmentation = parse_augmentation(spec.augment, model, task, span, boxes)
     preparation, task = for_mixed_samples(preparation, task, augmentation.mixing, model)
     splits = {
         name: Split(name, source, preparation, augmentation if name == "train" else Augmentation())
