@@ -323,7 +323,10 @@ def listed_classes(root: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+    found = tuple(line.strip() for line in lines if line.strip())
+    if not found:
+        raise InputError(f"'{path}' names no class", "write a name in each line, or remove it")
+    return found
 
 
 def _in_order(
