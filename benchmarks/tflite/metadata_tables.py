@@ -21,7 +21,8 @@ LABELS = "labels.txt"
 _IDENTIFIER = b"M001"
 _OLDEST_PARSER = "1.0.0"
 # Values of the schema's enumerations.
-_AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
+# AssociatedFileType.TENSOR_AXIS_LABELS, and TENSOR_VALUE_LABELS of tensors that hold class numbers.
+_AXIS_LABELS, _VALUE_LABELS = 2, 3
 _FEATURE, _IMAGE = 1, 2  # ContentProperties
 _NORMALIZATION = 1  # ProcessUnitOptions
 _RGB = 1  # ColorSpaceType
@@ -35,7 +36,7 @@ class Described:
         name: Its name.
         mean: Subtracted from raw values, one number or one for each channel; empty for none.
         std: Divisor after that.
-        labels: Names along its last axis.
+        labels: Names along its last axis, or of the class numbers that it holds.
     """
 
     name: str
@@ -171,7 +172,7 @@ def _described(tensor: _Table, files: Mapping[str, str]) -> Described:
     labels = [
         files.get(file.text(0), "").splitlines()
         for file in tensor.tables(6)
-        if file.number(2) == _AXIS_LABELS
+        if file.number(2) in (_AXIS_LABELS, _VALUE_LABELS)
     ]
     return Described(tensor.text(0), mean, std, tuple(labels[0]) if labels else ())
 

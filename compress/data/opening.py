@@ -34,6 +34,7 @@ from edgepress.compress.data.readers.arrays import (
     split_arrays,
 )
 from edgepress.compress.data.readers.boxes.opening import box_file, box_folder, open_boxes
+from edgepress.compress.data.readers.boxes.source import BoxSource
 from edgepress.compress.data.readers.class_folders import check_folders, kinds_below
 from edgepress.compress.data.readers.endless import check_steps, endless_source
 from edgepress.compress.data.readers.fingerprints import (
@@ -76,6 +77,7 @@ from edgepress.compress.data.unlabelled import answered, with_placeholders
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular, explained, reading
 from edgepress.compress.kernel.files import sha256
+from edgepress.compress.models.class_lists.own import classes_of
 from edgepress.compress.models.guarding.archives import read_arrays
 from edgepress.compress.models.user_code import call_reference, is_reference
 from edgepress.compress.specs.recipe import DataSpec
@@ -141,11 +143,14 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
     sources, digests, copies = _with_validation(sources, spec, seed)
     preparation, scaled = with_scaled_targets(preparation, sources, model)
     names = opened.class_names or spec.classes
+    own = classes_of(model)
+    order = own.note(names, bool(spec.classes)) if own is not None else ""
     task = task_of(model, sources, spec, preparation, names)
     refuse_undefined(task, sources)
     check_class_names(names, model, task)
     span = functools.partial(span_in, next(iter(sources.values())), preparation)
-    augmentation = parse_augmentation(spec.augment, model, task, span)
+    boxes = any(isinstance(source, BoxSource) for source in sources.values())
+    augmentation = parse_augmentation(spec.augment, model, task, span, boxes)
     preparation, task = for_mixed_samples(preparation, task, augmentation.mixing, model)
     splits = {
         name: Split(name, source, preparation, augmentation if name == "train" else Augmentation())
@@ -163,6 +168,7 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
         input_range=(low, high),
         class_names=names,
         warnings=(
+            *([order] if order else []),
             *opened.notes,
             *copies,
             *scaled,
@@ -284,7 +290,7 @@ def _open_arrays(
         arrays, made = with_placeholders(arrays, model)
     given = split_arrays(arrays, where)
     named = {split: by_name(x, y, model) for split, (x, y, _) in given.items()}
-    parts, found = numbered(named, spec.classes)
+    parts, found = numbered(named, spec.classes, classes_of(model))
     names = arrays.get("class_names", found)
     sources = {
         split: array_source(

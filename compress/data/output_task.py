@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,6 +51,8 @@ class OutputTask:
             name: one of the user's own, or as the model was compiled; else None.
         settings: What sets it apart, as people read it, such as "gamma=3".
         void: The label of places that count neither in the loss nor in the metric, or None.
+        joint: Shapes of a sample of all outputs of the model, where its metric takes them together;
+            else empty. Outputs are given side by side then, (samples, values), see `side_by_side`.
     """
 
     name: str
@@ -60,6 +64,7 @@ class OutputTask:
     compiled: Any = field(default=None, compare=False, repr=False)
     settings: str = ""
     void: VoidLabel | None = None
+    joint: tuple[tuple[int | None, ...], ...] = ()
 
     def keras_loss(self) -> keras.losses.Loss:
         """The Keras loss object that it is trained by."""
@@ -158,6 +163,9 @@ class OutputTask:
         if not len(values) or np.isnan(values).any():
             return lambda _: float("nan")
         metric, counting = metric_of(self.metric), self.counting(np.asarray(targets))
+        if self.joint:
+            several: Any = apart(values, self.joint)
+            return metric.scorer(several, truth, logits)
         if counting is None or metric.own or metric.of_places is None:
             return metric.scorer(values, truth, logits)
         return metric.of_places(values, truth, logits, counting)
@@ -195,6 +203,10 @@ class OutputTask:
         values = values[:, None] if values.ndim == 1 else values
         if self.void is not None:
             truth = np.where(self.void.counting(truth), truth, 0).astype(truth.dtype)
+        classes = self.kind == "classification" or "categor" in self.loss
+        rows = classes and not metric.of_values and truth.shape == values.shape and truth.size > 0
+        if rows and not np.isin(truth, (0, 1)).all():  # shares of classes
+            truth = truth.argmax(-1)
         if self.kind == "multi-label" and not metric.of_values:
             truth = truth > 0.5  # said so, for samples of one label each look like classes
         if not (self.logits and metric.of_values):
@@ -206,6 +218,31 @@ class OutputTask:
         """The task as people read it, such as "binary (binary_crossentropy on logits)"."""
         loss_text = f"{self.loss}{' with ' + self.settings if self.settings else ''}"
         return f"{self.kind} ({loss_text}{' on logits' if self.logits else ''})"
+
+
+def side_by_side(outputs: Sequence[Array]) -> Array:
+    """Several outputs as one array, (samples, values)."""
+    return np.concatenate([np.reshape(o, (len(o), -1)) for o in outputs], 1)
+
+
+def apart(joined: Array, shapes: Sequence[tuple[int | None, ...]]) -> list[Array]:
+    """The outputs that `side_by_side` put together.
+
+    Args:
+        joined: (samples, values).
+        shapes: Of a sample of each; an open first size is the same in all.
+    """
+    rows = [math.prod(n or 1 for n in shape[1:]) for shape in shapes]
+    opened = sum(row for row, shape in zip(rows, shapes, strict=True) if shape[:1] == (None,))
+    fixed = [math.prod(n or 0 for n in shape) for shape in shapes]
+    count = (joined.shape[1] - sum(fixed)) // opened if opened else 0
+    found, start = [], 0
+    for shape in shapes:
+        whole = tuple(count if n is None else n for n in shape)
+        size = math.prod(whole)
+        found.append(joined[:, start : start + size].reshape(-1, *whole))
+        start += size
+    return found
 
 
 def _probabilities(logits: Array, softmax: bool) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgepress.compress.data.losses.keras_counterparts import keras_metrics
 from edgepress.compress.data.metrics import drop_of, metric_of
-from edgepress.compress.data.output_task import Kind, OutputTask
+from edgepress.compress.data.output_task import Kind, OutputTask, side_by_side
 from edgepress.compress.kernel.figures import OutputMetric
 
 if TYPE_CHECKING:
@@ -176,13 +176,24 @@ class Task:
             targets: As for `score`.
         """
         scored = self.headline
-        values = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-        parts = zip(self.outputs, values, self.target_list(targets), strict=True)
+        parts = zip(self.outputs, self.by_metric(outputs), self.target_list(targets), strict=True)
         return tuple(
             OutputMetric(o.name, o.metric, o.score(given, target), headline=o in scored)
             for o, given, target in parts
             if o.scored
         )
+
+    def by_metric(self, outputs: Nested) -> list[Any]:
+        """What the metric of each output takes: its values, or those of all outputs side by side.
+
+        Args:
+            outputs: As for `score`.
+        """
+        values: list[Any] = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        return [
+            side_by_side(values) if output.joint else value
+            for output, value in zip(self.outputs, values, strict=True)
+        ]
 
     def target_list(self, targets: Nested) -> list[Any]:
         """Targets in the outputs' order, None where an output has none."""

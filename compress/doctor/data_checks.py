@@ -182,7 +182,8 @@ def preprocessing(
         value = task.score(run(changed), targets)
         if best is None or task.better(value, best[0]):
             best = (value, other)
-    if best is not None and task.drop(best[0], given) > _BETTER:
+    # Two standard errors of a share of so many samples: what fewer show may be chance.
+    if best is not None and task.drop(best[0], given) > max(_BETTER, (2 / samples) ** 0.5):
         value, other = best
         yield Finding(
             "problem",

@@ -7,11 +7,13 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular, reason
+from edgepress.compress.models.class_lists.own import classes_of, remember_classes
 from edgepress.compress.models.compiled_losses import remember_losses
 from edgepress.compress.models.file_kinds import archive_kind, file_kind
 from edgepress.compress.models.guarding.archives import DAMAGED, open_archive, unpacked
@@ -134,6 +136,8 @@ def load_noted(
         found = _load_file(path, objects, unsafe_lambda)
         model = _built(found.model, text)
     remember_losses(model, path, objects)
+    settings = partial(saved_settings, path) if path.is_file() else None
+    remember_classes(model, path, classes_of(found.model), settings)
     return Loaded(model, found.notes, found.optimizer)
 
 

@@ -168,6 +168,8 @@ class DataSpec(SoundSpec, SeriesSpec):
         numbers = [name for name in ("scale", "mean", "std") if getattr(self, name) is not None]
         if self.preprocess is not None and numbers:
             raise ValueError(f"give one of preprocess and {numbers[0]}")
+        if self.scale == 0:
+            raise ValueError("scale 0 makes all inputs 0: write a number such as 1/255")
         return self
 
     @model_validator(mode="after")

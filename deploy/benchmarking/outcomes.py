@@ -138,7 +138,9 @@ def outcomes_of(task: Task, outputs: Sequence[Array], targets: Nested) -> list[R
     truth = task.target_list(targets)
     found = {
         part.name: _of_output(part, np.asarray(values), np.asarray(wanted))
-        for part, values, wanted in zip(task.outputs, outputs, truth, strict=True)
+        for part, values, wanted in zip(
+            task.outputs, task.by_metric(list(outputs)), truth, strict=True
+        )
         if part.scored
     }
     whole = _joined([found[part.name] for part in task.headline])

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.class_lists.own import ClassList
 from edgepress.deploy.exporters import EXPORTERS, Exporter
 from edgepress.deploy.exporters.exporter import Trace, Write
 from edgepress.deploy.process.sharing import working
@@ -56,6 +57,10 @@ class ForeignFile(ABC):
     def runtime(self, threads: int = 1) -> Runtime:
         """What runs it, in a child process."""
         return Runtime(self.path, threads)
+
+    def class_list(self) -> ClassList | None:
+        """The names of the classes that it carries along, in the order of its outputs."""
+        return None
 
     @property
     def trace(self) -> Trace | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular
+from edgepress.compress.models.class_lists.own import remember_classes
 from edgepress.compress.models.other_kinds import is_there
 from edgepress.deploy.exporters.preflight import preflight
 from edgepress.deploy.exporters.tracing import graph_names
@@ -86,6 +87,7 @@ def open_foreign(path: Path | str) -> Source:
     """
     file = open_file(path)
     model = stand_in(file.signature)
+    remember_classes(model, file.path, file.class_list())
     names = plain_names(file.signature.inputs)
     return Source(
         model=model,

@@ -338,8 +338,9 @@ def _is_shown(source: SourceOutputs, got: Outputs, row: OutputMetric, precision:
     place = names.index(row.output)
     part, truth = source.task.outputs[place], source.task.target_list(source.targets)[place]
     before, after = (
-        resampled(part.scorer(a[place], truth), len(a[place]), _DRAWS)
+        resampled(part.scorer(given, truth), len(given), _DRAWS)
         for a in (source.outputs, got)
+        for given in [source.task.by_metric(list(a))[place]]
     )
     both = min(len(before), len(after))
     drops = before[:both] - after[:both]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgepress.compress.data.augmentation.boxes import as_targets, boxes_in
 from edgepress.compress.data.augmentation.changes import AUGMENTATIONS, Change
 from edgepress.compress.data.augmentation.layers import LAYERS, LayerStep, Targets, flat
 from edgepress.compress.data.augmentation.own import OwnStep
@@ -62,7 +63,11 @@ class Augmentation:
 
 
 def parse_augmentation(
-    texts: tuple[str, ...], model: keras.Model, task: Task, span: Callable[[], Span]
+    texts: tuple[str, ...],
+    model: keras.Model,
+    task: Task,
+    span: Callable[[], Span],
+    of_boxes: bool = False,
 ) -> Augmentation:
     """Read texts such as `flip`, `crop:4` or `file.py:function`, also several behind commas.
 
@@ -71,12 +76,13 @@ def parse_augmentation(
         model: The Keras model.
         task: What it is asked to do.
         span: The values that images have, asked for where a change depends on them.
+        of_boxes: Whether targets are boxes.
 
     Raises:
         InputError: A name or an amount is wrong, the model takes no images, or its targets can't
             follow a change.
     """
-    targets = _targets_of(task)
+    targets: Targets = "boxes" if of_boxes else _targets_of(task)
     changes: list[Step] = []
     mixing = ""
     for text in (part.strip() for joined in texts for part in joined.split(",")):
@@ -97,17 +103,18 @@ def parse_augmentation(
 
 
 def check_moves(texts: Sequence[str]) -> None:
-    """Refuse changes that move images, for boxes would stay where they were.
+    """Refuse changes that move images in a way that boxes can't follow.
 
     Raises:
         InputError: Names the change.
     """
     for name in (part.strip().partition(":")[0] for text in texts for part in text.split(",")):
         moves = name in LAYERS and (LAYERS[name].moves or LAYERS[name].mixes)
-        if moves or name in _MOVING:
+        if moves and not LAYERS[name].boxes:
+            able = [*_MOVING, *(other for other in LAYERS if LAYERS[other].boxes)]
             raise InputError(
                 f"augmentation '{name}' moves images, and boxes would stay where they were",
-                "change colours, or give file.py:function, which moves boxes too",
+                f"boxes follow {', '.join(able)}, or file.py:function",
             )
 
 
@@ -127,17 +134,19 @@ def _plain_step(text: str, name: str, amount: str, model: keras.Model, targets: 
         _check_images(name, model)
     elif known.of == "sequences":
         _check_sequences(name, model)
-    moves = targets in ("masks", "pictures")
-    if moves and name in _MOVING:
+    if targets in ("masks", "pictures") and name in _MOVING:
         _check_sizes(name, model)
-    return _with_targets(known.change, value, moves)
+    return _with_targets(known.change, value, targets)
 
 
-def _with_targets(change: Change, amount: float, moves: bool) -> Step:
-    """A change whose targets move along where they are images."""
+def _with_targets(change: Change, amount: float, what: Targets) -> Step:
+    """A change whose targets move along where they are images or boxes."""
 
-    def step(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if not moves:
+    def step(images: tf.Tensor, targets: Any, seed: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        if what == "boxes":
+            images, boxes = change(images, boxes_in(targets), amount, seed)
+            return images, as_targets(boxes, targets)
+        if what not in ("masks", "pictures"):
             return change(images, None, amount, seed)[0], targets
         planes = targets[..., None] if flat(targets) else targets
         images, planes = change(images, planes, amount, seed)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from edgepress.compress.data.augmentation.boxes import Boxes
 from edgepress.compress.kernel.registry import Table
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Change(Protocol):
 
         Args:
             inputs: (batch, height, width, channels) tensor.
-            targets: Tensor of the same height and width, or None where targets aren't images.
+            targets: Tensor of the same height and width, boxes, or None where targets are neither.
             amount: The number after the colon; its meaning is the change's own.
             seed: (2,) tensor for TensorFlow's stateless random functions.
         """
@@ -54,13 +55,18 @@ def _mirror(
     def mirrored(images: tf.Tensor) -> tf.Tensor:
         return tf.where(chosen, tf.reverse(images, [axis]), images)
 
+    if isinstance(targets, Boxes):
+        return mirrored(inputs), targets.mirrored(chosen, axis)
     return mirrored(inputs), None if targets is None else mirrored(targets)
 
 
 def crop(
     inputs: Mapping[str, tf.Tensor], targets: Nested, amount: float, seed: tf.Tensor
 ) -> tuple[Any, Any]:
-    """Shift each image by up to `amount` pixels each way, its border reflected."""
+    """Shift each image by up to `amount` pixels each way, its border reflected.
+
+    With boxes the border is dark: what is reflected would be shown twice, and boxed once.
+    """
     import tensorflow as tf
 
     reach = int(amount)
@@ -70,11 +76,19 @@ def crop(
     columns = shifts[1][:, None] + tf.range(shape[2])[None]
 
     def shifted(images: tf.Tensor) -> tf.Tensor:
-        padded = tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]], "REFLECT")
+        around = [[0, 0], [reach, reach], [reach, reach], [0, 0]]
+        if isinstance(targets, Boxes):
+            padded = tf.pad(images, around, constant_values=tf.reduce_min(images))
+        else:
+            padded = tf.pad(images, around, "REFLECT")
         kept = tf.gather(padded, rows, axis=1, batch_dims=1)
         wide = tf.gather(kept, columns, axis=2, batch_dims=1)
         return tf.ensure_shape(wide, images.shape)
 
+    if isinstance(targets, Boxes):
+        by = [tf.cast(reach - s, tf.float32) / tf.cast(n, tf.float32)
+              for s, n in zip(tf.unstack(shifts), tf.unstack(shape[1:3]), strict=True)]  # fmt: skip
+        return shifted(inputs), targets.shifted(*by)
     return shifted(inputs), None if targets is None else shifted(targets)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgepress.compress.data.augmentation.boxes import as_targets, boxes_in
 from edgepress.compress.data.augmentation.span import Span
 from edgepress.compress.kernel.registry import Table
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 # What targets are to a change.
-Targets = Literal["labels", "masks", "pictures", "others"]
+Targets = Literal["labels", "masks", "pictures", "boxes", "others"]
 _UNIT = (0.0, 1.0)
 
 
@@ -31,6 +32,7 @@ class LayerChange:
         moves: Whether places change, so that target images change with them.
         colours: Whether values change, by rules for grey or RGB.
         mixes: Whether samples are mixed, and their targets with them.
+        boxes: Whether boxes can move along.
     """
 
     make: Callable[[float], Any]
@@ -40,6 +42,7 @@ class LayerChange:
     moves: bool = False
     colours: bool = False
     mixes: bool = False
+    boxes: bool = False
 
 
 def _layer(
@@ -85,14 +88,22 @@ LAYERS: Table[LayerChange] = Table(
         ),
         "mixup": LayerChange(_layer("MixUp", "alpha"), 0.2, 0.01, 100, mixes=True),
         "cutmix": LayerChange(_layer("CutMix", "factor"), 1.0, mixes=True),
-        "rotation": LayerChange(_layer("RandomRotation", "factor"), 0.05, moves=True),
-        "zoom": LayerChange(_layer("RandomZoom", "height_factor"), 0.2, moves=True),
+        "rotation": LayerChange(_layer("RandomRotation", "factor"), 0.05, moves=True, boxes=True),
+        "zoom": LayerChange(_layer("RandomZoom", "height_factor"), 0.2, moves=True, boxes=True),
         "translation": LayerChange(
-            _layer("RandomTranslation", "height_factor", "width_factor"), 0.1, moves=True
+            _layer("RandomTranslation", "height_factor", "width_factor"),
+            0.1,
+            moves=True,
+            boxes=True,
         ),
-        "shear": LayerChange(_layer("RandomShear", "x_factor", "y_factor"), 0.1, moves=True),
+        "shear": LayerChange(
+            _layer("RandomShear", "x_factor", "y_factor"), 0.1, moves=True, boxes=True
+        ),
         "perspective": LayerChange(
-            _layer("RandomPerspective", "scale", fixed={"factor": 1.0}), 0.2, moves=True
+            _layer("RandomPerspective", "scale", fixed={"factor": 1.0}),
+            0.2,
+            moves=True,
+            boxes=True,
         ),
         "elastic": LayerChange(
             _layer("RandomElasticTransform", "scale", fixed={"factor": 1.0}), 0.5, moves=True
@@ -140,6 +151,10 @@ class LayerStep:
     ) -> None:
         self._known, self._span, self._targets = known, span, targets
         self._layer = known.make(amount)
+        if targets == "boxes" and known.boxes:
+            self._layer.bounding_box_format = "xyxy"
+            # What is reflected into the border would be shown twice, and boxed once.
+            self._layer.fill_mode = "constant"
         self._layer.build((None, *shape[:2], 3 if known.colours else shape[2]))
 
     def __call__(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[Any, Any]:
@@ -173,12 +188,17 @@ class LayerStep:
         unit = self._layer.transform_images(unit, drawn)
         unit = tf.reduce_mean(unit, -1, keepdims=True) if grey else unit
         changed = _as_type(self._span.from_unit(unit), images.dtype)
-        return tf.ensure_shape(changed, images.shape), self._answered(targets, drawn)
+        return tf.ensure_shape(changed, images.shape), self._answered(targets, drawn, unit)
 
-    def _answered(self, targets: tf.Tensor, drawn: dict[str, Any]) -> tf.Tensor:
+    def _answered(self, targets: Any, drawn: dict[str, Any], images: tf.Tensor) -> Any:
         """The targets of changed images."""
         import tensorflow as tf
 
+        if self._targets == "boxes":
+            if not self._known.moves:
+                return targets
+            moved = boxes_in(targets).changed(self._layer, drawn, tf.shape(images))
+            return as_targets(moved, targets)
         if self._targets == "labels" and self._known.mixes:
             rows = tf.reshape(tf.cast(targets, tf.float32), [tf.shape(targets)[0], -1])
             mixed = self._layer.transform_labels(rows, drawn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,12 @@ from numpy.typing import NDArray
 from edgepress.compress.data.inferring.asked import Asked
 from edgepress.compress.data.inferring.own_losses import NoLoss, fitted, own_loss
 from edgepress.compress.data.metrics import LOSS, metric_of
-from edgepress.compress.data.metrics.boxes import BOXES, DETECTION
+from edgepress.compress.data.metrics.boxes import (
+    BOXES,
+    DETECTION,
+    are_boxes_and_scores,
+    takes,
+)
 from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.errors import InputError
@@ -51,17 +57,39 @@ def boxes_task(model: keras.Model, boxes: Array, asked: Asked) -> Task:
         _output(name, tuple(tensor.shape[1:]), boxes, asked, said or _UNKNOWN)
         for name, tensor, said in zip(names, model.outputs, compiled, strict=True)
     ]
+    shapes = tuple(tuple(tensor.shape[1:]) for tensor in model.outputs)
+    joint = _joint(asked, shapes)
+    if joint:
+        found = [
+            replace(output, metric=LOSS, weight=output.weight * (output.loss != "none"))
+            for output in found
+        ]
+        # An output without a loss would have to be trained if it were scored.
+        place = next((n for n, output in enumerate(found) if output.scored), 0)
+        leads = found[place]
+        found[place] = replace(leads, metric=joint, joint=shapes, weight=leads.weight or 1.0)
     if not any(output.scored for output in found):
         raise InputError(
             f"the data holds boxes, and no output gives detections (count, {DETECTION}) or has a"
             " loss of its own",
-            "give --metric map:file.py:function to measure, --loss file.py:function to train",
+            "give --metric map:file.py:function to measure (a function of all outputs, or of one),"
+            " --loss file.py:function to train",
         )
-    idle = [output.name for output in found if not output.scored]
+    idle = [output.name for output in found if not (output.scored or joint)]
     remarks = [f"output '{name}' has no loss: it is neither trained nor scored" for name in idle]
     leading = next(iter(asked.metrics), "")
     headline = asked.one_metric or asked.metrics.get(leading)
     return Task(tuple(found), headline, tuple(remarks), leading)
+
+
+def _joint(asked: Asked, shapes: Sequence[tuple[int | None, ...]]) -> str:
+    """The metric that takes all outputs together; empty where each has its own."""
+    metric = asked.one_metric
+    if metric is None:
+        return ""
+    if metric in BOXES:
+        return metric if are_boxes_and_scores(shapes) else ""
+    return metric if takes(metric, len(shapes)) else ""
 
 
 def _output(

@@ -23,6 +23,8 @@ BY_NUMBER = "sparse_categorical_crossentropy"
 VOID = 255
 # Losses of classes, by what their names hold; all others are of values.
 _OF_CLASSES = ("crossentropy", "hinge")
+# Losses between shares of classes.
+_OF_SHARES = ("categorical", "kl_divergence", "kullback_leibler", "kld")
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,9 @@ def _are_labels(output: Output, targets: Array, whole: bool) -> bool:
 
 
 def _is_one_hot(output: Output, targets: Array) -> bool:
-    """Whether each row of targets names one class, or shares of classes where the loss says so.
+    """Whether each row of targets names one class, or shares of classes that sum to 1.
 
-    Without a loss, labels for a softmax that were smoothed are known by their two values.
+    Such shares are soft labels of a softmax, and of any output where the loss says so.
     """
     rows = targets.reshape(-1, targets.shape[-1])
     if not np.allclose(rows.sum(-1), 1, atol=1e-3):
@@ -140,10 +142,31 @@ def _is_one_hot(output: Output, targets: Array) -> bool:
         return True
     if (rows < 0).any():
         return False
-    if output.loss.startswith("categorical"):
+    if output.loss.startswith(_OF_SHARES):
         return True
-    plain = not output.loss and output.reach.squashing == "softmax"
-    return plain and np.unique(rows.round(4)).size == 2
+    return not output.loss and output.reach.squashing == "softmax"
+
+
+def soft_remark(output: Output, task: OutputTask, targets: Array) -> str:
+    """What to say of targets that are shares of classes, or look like it; empty of others."""
+    if targets.shape[-1:] != output.shape[-1:] or targets.shape[-1] < 2 or task.numbered:
+        return ""
+    rows = targets.reshape(-1, targets.shape[-1])
+    if (
+        np.isin(rows, (0, 1)).all()
+        or (rows < 0).any()
+        or not np.allclose(rows.sum(-1), 1, atol=1e-3)
+    ):
+        return ""
+    what = f"targets of output '{output.name}' are shares of classes"
+    if "categorical" in task.loss or task.kind == "classification":
+        return f"{what}: decisions are compared with the largest one"
+    if output.reach.squashing or output.loss:
+        return ""
+    return (
+        f"{what} that sum to 1, and are read as values, for it passes no softmax; if it gives"
+        " logits, pass --loss categorical_crossentropy"
+    )
 
 
 def is_index_shape(target: Sequence[int], output: Sequence[int | None]) -> bool:

@@ -21,7 +21,12 @@ from edgepress.compress.data.inferring.own_losses import (
     own_loss,
 )
 from edgepress.compress.data.inferring.target_range import check_range
-from edgepress.compress.data.inferring.target_reading import BY_NUMBER, Output, read_targets
+from edgepress.compress.data.inferring.target_reading import (
+    BY_NUMBER,
+    Output,
+    read_targets,
+    soft_remark,
+)
 from edgepress.compress.data.inferring.void_labels import (
     Ignored,
     kept_of,
@@ -184,6 +189,7 @@ def _task_of(
         return own, []
     task = read_targets(output, targets)
     remarks: list[str] = []
+    soft = soft_remark(output, task, targets)
     if own is not None:
         # What its targets are is still known by the loss that they would have.
         task = replace(task, compiled=own.compiled, settings=f"{own.loss} in its place")
@@ -199,7 +205,7 @@ def _task_of(
             f"output '{output.name}' was compiled with from_logits=True but has passed a"
             f" {output.reach.by or output.reach.squashing}: its values are taken as probabilities"
         )
-    return task, remarks
+    return task, [*remarks, soft]
 
 
 def _own_task(output: Output, loss: str | None, targets: Array) -> OutputTask | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from pycocotools.cocoeval import COCOeval
 
 Array = NDArray[Any]
-# Turns an output (samples, …) into detections (samples, count, 6).
-Decoder = Callable[[Array], Array]
+# Turns an output (samples, …), or several, into detections (samples, count, 6).
+Decoder = Callable[..., Array]
 DETECTION = 6
 # COCO's range of areas that is named "all", and detections of a class and picture that count.
 _AREAS, _MOST = [0, 1e5**2], 100
@@ -34,7 +35,11 @@ _OVERLAPS = {"map": None, "map50": 0.5, "map75": 0.75}
 
 
 def _prepared(
-    name: str, decoder: Decoder | None, outputs: Array, targets: Array, logits: bool
+    name: str,
+    decoder: Decoder | None,
+    outputs: Array | list[Array],
+    targets: Array,
+    logits: bool,
 ) -> Scorer:
     """Matches every sample's boxes once; any of the samples are then scored.
 
@@ -42,7 +47,8 @@ def _prepared(
         name: Of the metric.
         decoder: Turns outputs into detections; None where they are.
         outputs: (samples, count, 6) detections: x_min, y_min, x_max, y_max, score and class; rows
-            of a class below 0 are none. With a decoder of any shape.
+            of a class below 0 are none. With a decoder of any shape. A list of several outputs
+            is given to the decoder as it is; without one they are boxes and scores.
         targets: (samples, most, 5 or 6) boxes: x_min, y_min, x_max, y_max and class, below 0 where
             there is none; and 1 in a last column for what marks a crowd.
         logits: Means nothing here.
@@ -58,17 +64,19 @@ def _prepared(
     return lambda chosen: _mean_precision(matched, chosen)
 
 
-def detections(name: str, decoder: Decoder | None, outputs: Array) -> Array:
-    """(samples, count, 6) detections of an output.
+def detections(name: str, decoder: Decoder | None, outputs: Array | list[Array]) -> Array:
+    """(samples, count, 6) detections of an output, or of several.
 
     Raises:
         InputError: It gives none, or holds NaN.
     """
-    found = outputs
+    several = outputs if isinstance(outputs, list) else [outputs]
     if decoder is not None:
         with running(f"metric '{name}'"), told_apart():
-            found = np.asarray(decoder(outputs))
-    if found.ndim != 3 or found.shape[-1] != DETECTION or len(found) != len(outputs):
+            found = np.asarray(decoder(*several))
+    else:
+        found = _with_scores(*several) if len(several) == 2 else several[0]
+    if found.ndim != 3 or found.shape[-1] != DETECTION or len(found) != len(several[0]):
         what = "its function gives" if decoder else "the output gives"
         raise InputError(
             f"metric '{name}' takes detections (samples, count, {DETECTION}), but {what}"
@@ -81,6 +89,32 @@ def detections(name: str, decoder: Decoder | None, outputs: Array) -> Array:
     if not np.isfinite(found[kept]).all():
         raise InputError(f"metric '{name}': detections hold NaN or infinite values")
     return found
+
+
+def are_boxes_and_scores(shapes: Sequence[tuple[int | None, ...]]) -> bool:
+    """Whether two outputs give (count, 4) boxes and (count, classes) scores, in this order."""
+    if len(shapes) != 2 or any(len(shape) != 2 for shape in shapes):
+        return False
+    (count, corners), (other, _) = shapes
+    return count == other and corners == 4
+
+
+def _with_scores(boxes: Array, scores: Array) -> Array:
+    """(samples, count, 6) detections: each box with its highest score and the class of it."""
+    best = scores.max(-1, keepdims=True)
+    return np.concatenate([boxes, best, scores.argmax(-1)[..., None]], -1)
+
+
+def takes(metric: str, outputs: int) -> bool:
+    """Whether a metric of boxes has a function that takes so many outputs at once."""
+    reference = metric.partition(":")[2]
+    if outputs < 2 or metric.partition(":")[0] not in _OVERLAPS or not is_reference(reference):
+        return False
+    try:
+        inspect.signature(resolve_reference(reference)).bind(*[None] * outputs)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _evaluation() -> type[COCOeval]:

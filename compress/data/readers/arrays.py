@@ -28,6 +28,8 @@ Arrays = dict[str, Array]
 SPLITS = ("train", "val", "test")
 _WEIGHT = "sample_weight"
 _PREFIXES = {"x": "inputs", "y": "targets", _WEIGHT: "weights"}
+# Layers by which steps behind a sequence's end are known or are tokens of their own.
+_OF_SEQUENCES = ("Masking", "Embedding")
 
 
 @dataclass(frozen=True)
@@ -259,12 +261,22 @@ def array_source(
     return source
 
 
-def _padded(inputs: Nested, model: keras.Model) -> Nested:
+def _padded(inputs: Nested, model: keras.Model, name: str = "") -> Nested:
     """Lists of sequences of different length as one array, padded behind with the mask's value."""
     if isinstance(inputs, Mapping):
-        return {name: _padded(value, model) for name, value in inputs.items()}
+        return {name: _padded(value, model, name) for name, value in inputs.items()}
     if not isinstance(inputs, list) or len({len(np.shape(s)) and len(s) for s in inputs}) < 2:
         return inputs
+    tensor = next((t for t in model.inputs if t.name == name), model.inputs[0])
+    reads = any(type(layer).__name__ in _OF_SEQUENCES for layer in model.layers)
+    if len(tensor.shape) > 3 or (
+        len(tensor.shape) == 2 and tensor.shape[1] is not None and not reads
+    ):
+        one, other = list(dict.fromkeys(np.shape(s) for s in inputs))[:2]
+        raise InputError(
+            f"samples of input '{tensor.name}' have different shapes, such as {one} and {other}",
+            f"bring all to one shape: the model takes {tuple(tensor.shape[1:])}",
+        )
     import keras
 
     masks = [layer.mask_value for layer in model.layers if type(layer).__name__ == "Masking"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.class_lists.own import classes_of
+from edgepress.compress.models.class_lists.parsing import of_json, of_lines
 
 if TYPE_CHECKING:
     import keras
@@ -143,9 +144,9 @@ def class_names(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the classes in the order of their numbers.
 
-    The order is the one given, else that of a `classes.txt` (a name in each line), else that of the
-    folders' names as text, as Keras numbers them. Folders that are named by numbers keep them. What
-    would leave a number in doubt is refused, never renumbered.
+    The order is the one given, else that of a `classes.txt` (a name in each line), else the model's
+    own, else that of the folders' names as text, as Keras numbers them. Folders that are named by
+    numbers keep them. What would leave a number in doubt is refused, never renumbered.
 
     Args:
         root: The data's folder.
@@ -171,6 +172,10 @@ def class_names(
     notes = _unread(root, folders, kind)
     if order:
         return _in_order(order, here, first, count), notes
+    own = classes_of(model)
+    order = own.order_of(here) if own is not None else ()
+    if order:
+        return order, notes
     _refuse_other_list(root, here)
     if all(name.isdecimal() for name in here):
         names, numbering = _numbered(here, count, root)
@@ -262,30 +267,17 @@ def _refuse_other_list(root: Path, here: set[str]) -> None:
         if path.stat().st_size > _MOST_LIST_BYTES:
             continue
         listed = _names_in(path)
-        if set(listed) == here and list(listed) != sorted(here):
+        if set(listed) == here and listed != tuple(sorted(here)):
             raise InputError(
                 f"'{path}' lists the classes in an order that is not that of their names",
                 "call it classes.txt, a name in each line, or pass --classes " + ",".join(listed),
             )
 
 
-def _names_in(path: Path) -> list[str]:
+def _names_in(path: Path) -> tuple[str, ...]:
     """Names that a file may list: its lines, or what a JSON document holds."""
     text = path.read_text(encoding="utf-8-sig", errors="replace")
-    if path.suffix == ".txt":
-        return [
-            re.sub(r"^\d+[\s:,]+", "", line.strip()) for line in text.splitlines() if line.strip()
-        ]
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    if isinstance(found, dict):
-        pairs = found.items()
-        if all(isinstance(number, int) for number in found.values()):  # numbers by name
-            return [name for name, _ in sorted(pairs, key=lambda pair: pair[1])]
-        found = [v for k, v in sorted(pairs, key=lambda p: int(p[0]) if p[0].isdecimal() else 0)]
-    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+    return of_lines(text) if path.suffix == ".txt" else of_json(text)
 
 
 def subfolders(folders: Mapping[Path, Inside], kind: FileKind) -> list[str]:
@@ -333,7 +325,10 @@ def listed_classes(root: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+    found = tuple(line.strip() for line in lines if line.strip())
+    if not found:
+        raise InputError(f"'{path}' names no class", "write a name in each line, or remove it")
+    return found
 
 
 def _in_order(

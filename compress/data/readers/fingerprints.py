@@ -19,7 +19,9 @@ from edgepress.compress.data.readers.images.folders import ImageSource
 from edgepress.compress.data.readers.images.likeness import alike, of_arrays, of_files
 from edgepress.compress.data.readers.images.reading import ImageReading
 from edgepress.compress.data.readers.records.encoded import EncodedSource
+from edgepress.compress.data.readers.sound.likeness import of_sounds
 from edgepress.compress.data.readers.sound.reading import SoundSource
+from edgepress.compress.data.readers.texts.likeness import alike_texts
 from edgepress.compress.data.splits.setting_aside import Copies, copies_of
 from edgepress.compress.kernel.files import sha256
 from edgepress.compress.specs.recipe import DataSpec
@@ -125,7 +127,7 @@ def sample_digests(source: Source) -> list[bytes] | None:
 
 
 def copies_in(source: Source, digests: list[bytes] | None) -> Copies | None:
-    """Which samples are the same, and which pictures nearly; None where it isn't known.
+    """Which samples are the same, and which are nearly; None where it isn't known.
 
     Args:
         source: The samples.
@@ -133,10 +135,28 @@ def copies_in(source: Source, digests: list[bytes] | None) -> Copies | None:
     """
     if not digests:
         return None
-    looks = _looks(source)
-    pairs = np.empty((0, 2), np.int64) if looks is None else alike(looks)
+    texts = _texts(source)
     of_tables = isinstance(source, ArraySource) and all(a.ndim <= 2 for a in source.inputs.values())
-    return copies_of(digests, pairs, not of_tables)
+    if texts is not None:
+        pairs, such_as = alike_texts(texts), "a text of which a word or two differ"
+    elif isinstance(source, SoundSource):
+        pairs = alike(of_sounds(source.paths, source.reading))
+        such_as = "a sound that was saved otherwise or made louder"
+    else:
+        looks = _looks(source)
+        pairs = alike(looks)
+        such_as = "a photograph that was saved or lit otherwise"
+    return copies_of(digests, pairs, not of_tables or texts is not None, such_as)
+
+
+def _texts(source: Source) -> list[str] | None:
+    """The texts of samples that are nothing else; None of others."""
+    if not isinstance(source, ArraySource) or len(source.inputs) != 1:
+        return None
+    [values] = source.inputs.values()
+    if values.dtype.kind not in "OSU" or values[:1].size != 1:
+        return None
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values.flat]
 
 
 def _looks(source: Source) -> NDArray[np.float32] | None:

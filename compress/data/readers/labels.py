@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.class_lists.own import ClassList
 
 if TYPE_CHECKING:
     import keras
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
 Parts = dict[str, tuple[Any, Any]]
 
 
-def ordered(found: Sequence[str], order: Sequence[str]) -> tuple[str, ...]:
-    """Names of classes in the order of their numbers: the one asked for, else the alphabet's.
+def ordered(
+    found: Sequence[str], order: Sequence[str], own: ClassList | None = None
+) -> tuple[str, ...]:
+    """Names of classes in the order of their numbers: as asked for, the model's, or the alphabet's.
 
     Args:
         found: The labels, each once.
         order: All classes as they are to be numbered; empty where nobody says.
+        own: What the model calls its classes; None where it doesn't say.
 
     Raises:
         InputError: One is named twice, or a label isn't named.
     """
+    if not order and own is not None:
+        order = own.order_of(set(found))
     twice = [name for name in order if list(order).count(name) > 1]
     if twice:
         raise InputError(f"class '{twice[0]}' is named twice", "name each class once")
@@ -40,12 +46,15 @@ def ordered(found: Sequence[str], order: Sequence[str]) -> tuple[str, ...]:
     return tuple(order) or tuple(sorted(found))
 
 
-def numbered(parts: Parts, order: Sequence[str] = ()) -> tuple[Parts, tuple[str, ...]]:
+def numbered(
+    parts: Parts, order: Sequence[str] = (), own: ClassList | None = None
+) -> tuple[Parts, tuple[str, ...]]:
     """Text labels as class numbers, in alphabetical order over all splits.
 
     Args:
         parts: (inputs, targets) by split.
         order: All classes as they are to be numbered instead.
+        own: What the model calls its classes, in place of the alphabet's order.
 
     Returns:
         The same with numbers, and the classes' names; unchanged and none where targets aren't text.
@@ -64,7 +73,7 @@ def numbered(parts: Parts, order: Sequence[str] = ()) -> tuple[Parts, tuple[str,
         split: y.astype(str) if y.dtype.kind == "U" else _decoded(y) for split, y in targets.items()
     }
     found = np.unique(np.concatenate([y.ravel() for y in texts.values()]))
-    names = ordered([str(name) for name in found], order)
+    names = ordered([str(name) for name in found], order, own)
     numbers = np.array([names.index(str(name)) for name in found], np.int64)
     made = {
         split: (x, numbers[np.searchsorted(found, texts[split])]) for split, (x, _) in parts.items()

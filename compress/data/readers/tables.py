@@ -18,6 +18,7 @@ from edgepress.compress.data.readers.labels import ordered
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reason
 from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.models.class_lists.own import ClassList, classes_of
 from edgepress.compress.models.guarding.tables import check_parquet, check_text
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def read_table(
     frame = read_frame(path, tuple(texts.values()))
     import pandas  # where it is missing, that was told of
 
-    targets, names = _targets(path, present(frame, target, str(path)), order)
+    targets, names = _targets(path, present(frame, target, str(path)), order, classes_of(model))
     if frame.empty:
         raise InputError(f"'{path}' holds no rows")
     notes: list[str] = []
@@ -254,11 +255,25 @@ _NOT_CATEGORIES = {
         r"[+-]?\d+([.,]\d+)?(\s+\D+|\s*[%°]\D*)",
         "write the numbers alone, and the unit in the column's name",
     ),
+    "numbers with commas": (
+        r"[+-]?(\d{1,3}(,\d{3})+(\.\d+)?|\d*,\d+)",
+        "write a point before decimals, and nothing between thousands",
+    ),
+    "times": (
+        r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[aApP]\.?[mM]\.?)?",
+        "write them as numbers, such as hours",
+    ),
     "dates": (
         r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4})([T ].*)?",
         "write them as numbers, such as days, or leave the column out",
     ),
 }
+
+
+_WITH_UNIT = (
+    r"(?P<before>[^\w\s.,+-]?)\s*(?P<number>[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?)\s*"
+    r"(?P<behind>([^\d\s].*)?)"
+)
 
 
 def _of_text(path: Path, values: pandas.Series, notes: list[str]) -> pandas.Series:
@@ -288,7 +303,28 @@ def _of_text(path: Path, values: pandas.Series, notes: list[str]) -> pandas.Seri
             raise InputError(
                 f"'{path}': column '{name}' holds {kind}, such as '{present.iloc[0]}'", hint
             )
+    if _have_a_unit(present.unique().tolist()):
+        raise InputError(
+            f"'{path}': column '{name}' holds numbers with a unit, such as '{present.iloc[0]}'",
+            _NOT_CATEGORIES["numbers with a unit"][1],
+        )
     return _categories(values, present, notes)
+
+
+def _have_a_unit(texts: Sequence[str]) -> bool:
+    """Whether all are numbers with a unit right before or behind them, as "-0.5kg" and "$3".
+
+    "2nd" and "3rd", or "7a" and "7b", are names: there the letters differ, and no number is a
+    fraction.
+    """
+    found = [re.fullmatch(_WITH_UNIT, text) for text in texts]
+    matches = [match for match in found if match is not None]
+    if len(matches) < len(texts):
+        return False
+    units = {f"{match['before']}{match['behind']}" for match in matches}
+    numbers = {match["number"] for match in matches}
+    fractions = any(re.search(r"[.,+-]", number) for number in numbers)
+    return len(numbers) > 2 and "" not in units and (len(units) == 1 or fractions)
 
 
 def _categories(values: pandas.Series, present: pandas.Series, notes: list[str]) -> pandas.Series:
@@ -299,13 +335,13 @@ def _categories(values: pandas.Series, present: pandas.Series, notes: list[str])
 
 
 def _targets(
-    path: Path, column: pandas.Series, order: Sequence[str]
+    path: Path, column: pandas.Series, order: Sequence[str], own: ClassList | None
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     if column.isna().any():
         raise InputError(f"'{path}': the target '{column.name}' has gaps", "drop those rows")
     if column.dtype.kind in "iufb":
         return column.to_numpy(), ()
-    names = ordered(column.astype(str).unique().tolist(), order)
+    names = ordered(column.astype(str).unique().tolist(), order, own)
     index = {name: number for number, name in enumerate(names)}
     return column.astype(str).map(index).to_numpy(np.int64), names
 

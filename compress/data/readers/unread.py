@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 
 from edgepress.compress.data.readers.class_folders import SPLIT_FOLDERS
 from edgepress.compress.errors import InputError
 
-# Names that look like an array of data: a side, perhaps a split, perhaps a tensor's name.
-_SIDES = re.compile(
-    r"^(x|y|inputs?|targets?|labels?|data|images?|samples?)(_.*|\d*)$", re.IGNORECASE
-)
-_WEIGHTS = re.compile(r"^(sample_?)?weights?(_.*)?$", re.IGNORECASE)
-_SPLITS = {**SPLIT_FOLDERS, "dev": "val", "eval": "val", "evaluation": "val"}
+_SPLITS = {
+    **SPLIT_FOLDERS, "dev": "val", "eval": "val", "evaluation": "val",
+    "tr": "train", "va": "val", "te": "test",
+}  # fmt: skip
+_SPLIT = f"(?P<split>{'|'.join(sorted(_SPLITS, key=len, reverse=True))})"
+# Names that look like an array of data: a side and perhaps a split, in either order.
+_SIDE = "(?P<side>xs?|ys?|inputs?|targets?|labels?|data|images?|samples?|features?)"
+_ARRAYS = [re.compile(form) for form in (f"{_SIDE}_?{_SPLIT}?", f"{_SPLIT}_?{_SIDE}")]
+_TARGETS = ("y", "t", "l")
+_WEIGHTS = re.compile("(?P<before>.*?)_?(sample_?)?weights?_?(?P<behind>.*)")
+_CLASSES = ("classes", "classnames", "class_name", "label_names", "labelnames")
 
 
 def check_names(names: Iterable[str], read: Iterable[str], where: str) -> tuple[str, ...]:
@@ -40,19 +46,24 @@ def check_names(names: Iterable[str], read: Iterable[str], where: str) -> tuple[
 
 def _meant(name: str) -> str | None:
     """The name of an array or split that a name seems to stand for."""
-    if name.lower() in _SPLITS:
-        return _SPLITS[name.lower()]
-    weights = _WEIGHTS.match(name)
-    if weights:
-        split = (weights[2] or "").strip("_").lower()
-        meant = _SPLITS.get(split, split)
-        return f"sample_weight_{meant}" if meant in _SPLITS.values() else "sample_weight"
-    found = _SIDES.match(name)
-    if not found:
+    head, mark, tensor = name.partition("__")
+    # Of camelCase, too.
+    plain = re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", head)).strip("_").lower()
+    if plain in _SPLITS and not mark:
+        return _SPLITS[plain]
+    if plain in _CLASSES:
+        return "class_names"
+    if weights := _WEIGHTS.fullmatch(plain):
+        near = [
+            split
+            for part in (weights["before"], weights["behind"]) if part
+            for split in difflib.get_close_matches(part, _SPLITS, 1)
+        ]  # fmt: skip
+        if near or not (weights["before"] or weights["behind"]):
+            return "sample_weight" + (f"_{_SPLITS[near[0]]}" if near else "") + mark + tensor
         return None
-    side = "y" if found[1].lower()[0] in "ytl" else "x"
-    head, mark, tensor = found[2].partition("__")
-    split = head.strip("_").lower()
-    if split and split not in _SPLITS:
+    found = next(filter(None, (form.fullmatch(plain) for form in _ARRAYS)), None)
+    if found is None:
         return None
+    side, split = ("y" if found["side"][0] in _TARGETS else "x"), found["split"]
     return side + (f"_{_SPLITS[split]}" if split else "") + mark + tensor

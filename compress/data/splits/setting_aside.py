@@ -18,6 +18,9 @@ from edgepress.compress.data.splits.drawing import (
 from edgepress.compress.errors import InputError
 
 Array = NDArray[Any]
+# A chain of so many samples, each nearly the next one, and of this share of all, is no copying: so
+# are tones of one pitch.
+_MOST_ALIKE, _CHAINED = 20, 0.05
 
 
 class Divisible(Protocol):
@@ -73,12 +76,14 @@ class Copies:
         equal: How many samples are copies of an earlier one.
         near: How many others are nearly.
         recordings: Whether samples are pictures, sounds and the like, not rows of a table.
+        such_as: What a near copy of such a sample is.
     """
 
     groups: Array
     equal: int
     near: int = 0
     recordings: bool = False
+    such_as: str = ""
 
     def notes(self) -> list[str]:
         """What to say where they are kept on one side."""
@@ -89,19 +94,22 @@ class Copies:
             )
         if self.near:
             found.append(
-                f"{self.near:,} samples are nearly copies of others, as a photograph that was saved"
-                " or lit otherwise: they are in the same split as those"
+                f"{self.near:,} samples are nearly copies of others, as {self.such_as}: they are in"
+                " the same split as those"
             )
         return found
 
 
-def copies_of(digests: Sequence[bytes], pairs: Array, recordings: bool) -> Copies:
+def copies_of(
+    digests: Sequence[bytes], pairs: Array, recordings: bool, such_as: str = ""
+) -> Copies:
     """Samples grouped by what is equal or nearly.
 
     Args:
         digests: Of each sample, alike where samples are.
         pairs: (pairs, 2) places of samples that are nearly the same.
         recordings: Whether they are pictures, sounds and the like.
+        such_as: What a near copy of such a sample is.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -111,7 +119,9 @@ def copies_of(digests: Sequence[bytes], pairs: Array, recordings: bool) -> Copie
     joined = exact[pairs]
     edges = coo_array((np.ones(len(pairs)), (joined[:, 0], joined[:, 1])), shape=(kinds, kinds))
     count, of_kinds = connected_components(edges, directed=False)
-    return Copies(of_kinds[exact], len(exact) - kinds, kinds - count, recordings)
+    if np.bincount(of_kinds).max() > max(_MOST_ALIKE, _CHAINED * kinds):
+        count, of_kinds = kinds, np.arange(kinds)
+    return Copies(of_kinds[exact], len(exact) - kinds, kinds - count, recordings, such_as)
 
 
 def set_aside(train: Divisible, copies: Copies | None, share: float, seed: int) -> Division:

@@ -24,6 +24,7 @@ from edgepress.benchmarks.tflite.metadata_tables import LABELS, Described, Descr
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reason
+from edgepress.compress.models.class_lists.parsing import of_lines
 
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
@@ -131,6 +132,8 @@ def _signature(model: schema.ModelT, side: str) -> list[tuple[str, tuple[int, ..
     return found
 
 
+# Of a text file behind a model.
+_MOST_BYTES = 1_000_000
 _REAL = (0, 1)  # TensorType.FLOAT32, FLOAT16
 
 
@@ -153,10 +156,34 @@ def _write(path: Path, model: schema.ModelT, labels: Sequence[str]) -> None:
     temporary.replace(path)
 
 
+def read_labels(path: Path | str) -> tuple[str, ...]:
+    """Names of the classes that a TFLite file carries along; none where it has none.
+
+    Those of its description, else those of a text file behind the model that is called after labels
+    or classes, which older tools put there without one.
+
+    Raises:
+        InputError: Its description is damaged.
+    """
+    told = read_description(path)
+    for tensor in told.outputs if told is not None else ():
+        if len(tensor.labels) > 1:
+            return tensor.labels
+    named = [
+        text for name, text in _files(Path(path).read_bytes()).items()
+        if name.endswith(".txt") and any(word in name.lower() for word in ("label", "class"))
+    ]  # fmt: skip
+    return of_lines(named[0]) if len(named) == 1 else ()
+
+
 def _files(data: bytes) -> dict[str, str]:
-    """The text files in the archive behind a model."""
+    """The text files in the archive behind a model, as far as they are no larger than lists are."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return {n: archive.read(n).decode() for n in archive.namelist()}
+            return {
+                member.filename: archive.read(member).decode("utf-8-sig", "replace")
+                for member in archive.infolist()
+                if member.file_size <= _MOST_BYTES
+            }
     except zipfile.BadZipFile:
         return {}

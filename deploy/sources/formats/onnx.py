@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from edgepress.compress.kernel.files import sha256
+from edgepress.compress.models.class_lists.own import ClassList, in_metadata
 from edgepress.compress.models.other_kinds import KINDS
 from edgepress.deploy.exporters.exporter import Exporter, Job, Written
 from edgepress.deploy.exporters.onnx.writing import write_onnx
@@ -45,12 +46,17 @@ class OnnxFile(ForeignFile):
         self.path = path
         model = read_onnx(path)
         self._outside = outside_files(model, path)
+        self._said = {entry.key: entry.value for entry in model.metadata_props}
         self.signature = checked(path, signature(model))
         self.precision = stored_as(model)
 
     def inspect(self) -> FileInspection:
         """Its operators, added up by a child process."""
         return inspected(self, "onnx-inspect", {}, [self.path, *self._outside])
+
+    def class_list(self) -> ClassList | None:
+        """That of its metadata, as `names` of Ultralytics."""
+        return in_metadata(self._said, self.path)
 
     def identify(self) -> str:
         """The hash of the file and of those with its weights."""

@@ -12,11 +12,12 @@ from typing import Any
 from edgepress.benchmarks.tflite.graph import undamaged
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import sha256
+from edgepress.compress.models.class_lists.own import ClassList
 from edgepress.compress.models.other_kinds import KINDS
 from edgepress.deploy.exporters.c.source import write_sources
 from edgepress.deploy.exporters.exporter import Exporter, Job, Written
 from edgepress.deploy.exporters.table import C_SOURCE, TFLITE
-from edgepress.deploy.exporters.tflite.metadata import read_description
+from edgepress.deploy.exporters.tflite.metadata import read_description, read_labels
 from edgepress.deploy.sources.contents.account import FileInspection, account
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader, left_out
 from edgepress.deploy.sources.model_file import (
@@ -66,6 +67,15 @@ class TFLiteFile(ForeignFile):
         except InputError as error:
             return [error.message]
         return description.lines() if description else []
+
+    def class_list(self) -> ClassList | None:
+        """That of its metadata, or of a list of labels packed behind the model."""
+        try:
+            with undamaged(self.path):
+                names = read_labels(self.path)
+        except InputError:
+            return None  # `inspect` says so
+        return ClassList(names, f"the metadata of '{self.path}'") if names else None
 
     def identify(self) -> str:
         """The file's hash."""

@@ -180,7 +180,7 @@ def test_a_detector_is_trained_and_measured(
     with pytest.raises(InputError, match="doesn't compare boxes"):
         open_data(DataSpec(spec=tmp_path / "d", loss=spec.loss, metric="f1"), detector)
     with pytest.raises(InputError, match="boxes would stay"):
-        open_data(spec.model_copy(update={"augment": ("noise:0.1,flip",)}), detector)
+        open_data(spec.model_copy(update={"augment": ("noise:0.1,mixup",)}), detector)
 
 
 def test_classes_are_numbered_as_they_are_named(
@@ -322,3 +322,65 @@ def test_what_would_be_read_wrongly_is_refused(
     change(tmp_path / "d")
     with pytest.raises(InputError, match=told):
         open_data(DataSpec(spec=tmp_path / "d", loss=f"{code}:loss"), detector)
+
+
+APART = """
+import numpy as np
+import tensorflow as tf
+
+def loss(boxes, outputs):
+    return tf.reduce_mean(tf.square(outputs), (1, 2))
+
+def decode(corners, scores):
+    best = scores.max(-1, keepdims=True)
+    return np.concatenate([corners, best, scores.argmax(-1)[..., None]], -1)
+"""
+
+
+@pytest.fixture(scope="module")
+def apart() -> keras.Model:
+    """A detector whose boxes and scores are outputs of their own."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = layers.Reshape((16, 4))(layers.Conv2D(4, 3, strides=4)(inputs))
+    corners = layers.Dense(4, activation="sigmoid", name="corners")(x)
+    return keras.Model(inputs, [corners, layers.Dense(2, activation="sigmoid", name="scores")(x)])
+
+
+@pytest.mark.parametrize("metric", ["map", "map50:{code}:decode"])
+@pytest.mark.parametrize("loss", ["{code}:loss", "scores={code}:loss", ""])
+def test_boxes_and_scores_of_two_outputs_are_scored_together(
+    metric: str, loss: str, tmp_path: Path, apart: keras.Model
+) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text(APART)
+    as_yolo(tmp_path / "d", drawn(count=12))
+    losses = (loss.format(code=code),) if loss else ()
+    spec = DataSpec(spec=tmp_path / "d", metric=metric.format(code=code), loss=losses)
+    data = open_data(spec, apart)
+    assert "neither trained nor scored" not in " ".join(data.warnings)
+    assert data.test is not None
+    [(_, boxes)] = data.test.in_order(64).as_numpy_iterator()
+    truth = boxes["corners"]
+    # Each box is found, in places of its own among 16, with scores that fall.
+    corners = np.zeros((len(truth), 16, 4), np.float32)
+    scores = np.zeros((len(truth), 16, 2), np.float32)
+    for n, rows in enumerate(truth):
+        for place, row in enumerate(rows[rows[:, 4] >= 0]):
+            corners[n, place] = row[:4]
+            scores[n, place, int(row[4])] = 0.9 - 0.1 * place
+    headline = [f for f in data.task.figures([corners, scores], boxes) if f.headline]
+    assert [f.value for f in headline] == [pytest.approx(1)]
+    swapped = data.task.score([corners, scores[..., ::-1]], boxes)
+    assert swapped < 0.5
+    if loss:
+        history = compress.finetune(apart, spec, epochs=1).history
+        assert history.metric == spec.metric[0].replace("map50:", "map50:")
+        assert 0 <= history.after <= 1
+
+
+def test_a_function_of_one_output_is_no_function_of_two(tmp_path: Path, apart: keras.Model) -> None:
+    (code := tmp_path / "mine.py").write_text(CODE)
+    as_yolo(tmp_path / "d", drawn())
+    data = open_data(DataSpec(spec=tmp_path / "d", metric=f"map:{code}:decode"), apart)
+    assert all(not output.joint for output in data.task.outputs)

@@ -221,3 +221,37 @@ def test_streams_of_texts_and_such_as_fail_are_one_line(vectors: keras.Model) ->
         open_data({"train": stream, "test": (X, np.arange(30) % 3)}, vectors)
     assert "gone" in error.value.message
     assert "Traceback" not in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("X_test", "x_test"), ("testX", "x_test"), ("xtest", "x_test"), ("test_y", "y_test"),
+        ("valImages", "x_val"), ("train_labels", "y_train"), ("y_dev", "y_val"),
+        ("features", "x"), ("sample_weight_trian", "sample_weight_train"),
+        ("train_weights", "sample_weight_train"), ("classes", "class_names"),
+        ("validation", "val"),
+    ],
+)  # fmt: skip
+def test_arrays_under_nearly_the_right_name_are_refused(
+    given: str, meant: str, vectors: keras.Model
+) -> None:
+    data = {"x_train": X, "y_train": np.arange(30) % 3, given: X}
+    with pytest.raises(InputError) as error:
+        open_data(data, vectors)
+    assert f"'{given}' is not read" in error.value.message
+    assert f"'{meant}'" in error.value.hint
+    others = {name: value for name, value in data.items() if name != given}
+    other = open_data({**others, "x_holdout": X, "subject": X}, vectors)
+    assert "not read" in " ".join(other.warnings)
+
+
+def test_samples_of_different_shapes_are_refused_where_they_are_no_sequences(
+    vectors: keras.Model, model: keras.Model
+) -> None:
+    ragged = {"x": [[1.0, 2.0], [1.0]] * 5, "y": np.arange(10) % 3}
+    with pytest.raises(InputError, match=r"such as \(2,\) and \(1,\)"):
+        open_data(ragged, vectors)
+    images = [np.zeros((4 + n % 2, 4, 3), np.float32) for n in range(6)]
+    with pytest.raises(InputError, match="different shapes"):
+        open_data({"x": images, "y": np.arange(6) % 3}, model)

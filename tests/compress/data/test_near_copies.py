@@ -11,8 +11,11 @@ import pytest
 from keras import layers
 from PIL import Image, ImageEnhance
 
+from edgepress.compress import DataSpec
 from edgepress.compress.data import open_data
 from edgepress.compress.data.readers.images.likeness import alike, of_arrays, of_files
+from edgepress.compress.data.readers.texts.likeness import alike_texts
+from edgepress.compress.data.splits.setting_aside import copies_of
 
 COUNT = 24
 
@@ -96,3 +99,71 @@ def test_pairs_are_those_that_a_comparison_of_all_finds() -> None:
     expected = {(int(a), int(b)) for a, b in zip(*np.nonzero(np.triu(whole, 1)), strict=True)}
     assert expected
     assert {tuple(sorted(pair)) for pair in alike(together).tolist()} == expected
+
+
+def test_a_sound_that_was_saved_again_stays_with_the_first(tmp_path: Path) -> None:
+    from scipy.io import wavfile
+    from scipy.signal import resample_poly
+
+    random, rate = np.random.default_rng(0), 8000
+    for seed in range(COUNT):
+        (folder := tmp_path / "ab"[seed % 2]).mkdir(exist_ok=True)
+        tone = np.sin(np.arange(rate) * (0.1 + 0.02 * (seed % 2)) + random.random() * 6)
+        wave = 0.2 * np.cumsum(random.normal(size=rate)) / 40 + 0.2 * tone
+        again = 0.5 * wave + random.normal(size=rate) * 0.01 * wave.std()
+        wavfile.write(folder / f"{seed}.wav", rate, (wave * 12_000).astype(np.int16))
+        if seed % 2:
+            wide = resample_poly(again, 2, 1).astype(np.float32)
+            wavfile.write(folder / f"{seed}_again.wav", 2 * rate, wide)
+        else:
+            wavfile.write(folder / f"{seed}_again.wav", rate, (again * 12_000).astype(np.int16))
+    inputs = keras.Input((rate,))
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(inputs))
+    data = open_data(DataSpec(spec=tmp_path, sample_rate=rate), model)
+    kept, aside = (numbers(s.source.paths) for s in (data.train, data.val))  # type: ignore
+    assert not kept & aside
+    assert aside
+    told = " ".join(data.warnings)
+    assert f"{COUNT} samples are nearly copies of others, as a sound" in told
+
+
+def test_tones_of_one_pitch_are_no_copies() -> None:
+    tones = np.sin(np.arange(400) * 0.3 + np.linspace(0, 6, 200)[:, None]).astype(np.float32)
+    pairs = alike(tones)
+    assert len(pairs)
+    copies = copies_of([bytes([n]) for n in range(200)], pairs, True)
+    assert copies.near == 0
+    assert len(set(copies.groups.tolist())) == 200
+
+
+WORDS = [f"word{n}" for n in range(400)]
+
+
+def test_a_text_of_which_a_word_differs_stays_with_the_first() -> None:
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, 20)) for _ in range(COUNT)]
+    again = [t.upper().replace(" ", ", ") if n % 2 else t + " indeed" for n, t in enumerate(texts)]
+    again = [t.replace(t.split()[7], "other") if n % 3 == 0 else t for n, t in enumerate(again)]
+    lookup = layers.TextVectorization(output_mode="multi_hot", vocabulary=WORDS)
+    inputs = keras.Input((), dtype="string")
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(lookup(inputs)))
+    x = np.array([*texts, *again], object)
+    data = open_data((x, np.concatenate([np.arange(COUNT) % 2] * 2)), model)
+    told = " ".join(data.warnings)
+    assert f"{COUNT} samples are nearly copies of others, as a text" in told
+    parts = [
+        {str(t, "utf-8") if isinstance(t, bytes) else t for t in s.source.inputs[inputs.name].flat}
+        for s in (data.train, data.val)  # type: ignore
+    ]
+    places = [{n % COUNT for n, text in enumerate(x) if text in part} for part in parts]
+    assert places[1]
+    assert not places[0] & places[1]
+
+
+def test_different_texts_are_not_alike() -> None:
+    random = np.random.default_rng(1)
+    texts = [" ".join(random.choice(WORDS[:40], 12)) for _ in range(300)]
+    assert not len(alike_texts(texts))
+    assert not len(alike_texts([f"the value of item {n} is high" for n in range(200)]))
+    assert not len(alike_texts(["", "", "a"]))
+    assert len(alike_texts(["a b", "A, b!", "c d"])) == 1

@@ -263,10 +263,8 @@ def test_what_an_output_gives_is_never_out_of_its_reach(activation, seed):
 ONE_HOT = np.eye(3, dtype="float32")[CLASS]
 
 
-def test_smoothed_labels_of_a_softmax_are_classes_and_other_shares_are_values():
+def test_smoothed_labels_of_a_softmax_are_classes():
     assert task_of(dense(3, "softmax"), 0.9 * ONE_HOT + 0.1 / 3).kind == "classification"
-    shares = RANDOM.dirichlet(np.ones(3), 60).astype("float32")
-    assert task_of(dense(3, "softmax"), shares).kind == "regression"
 
 
 def test_labels_of_minus_one_and_one_are_no_targets_of_a_sigmoid():

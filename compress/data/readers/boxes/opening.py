@@ -25,6 +25,7 @@ from edgepress.compress.data.readers.images.uniform import are_deep, is_plain, r
 from edgepress.compress.data.readers.opened import Opened
 from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.class_lists.own import ClassList, classes_of
 from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def open_boxes(
     tensor = image_input(model, path)
     size_px, channels = size_read(tensor.shape, spec.resize, path), tensor.shape[-1]
     marking = read()
-    names, numbering = _numbered(marking, path, spec.classes)
+    names, numbering = _numbered(marking, path, spec.classes, classes_of(model, of_boxes=True))
     pictures = [p for found in marking.pictures.values() for p in found]
     survey = check_images([str(p.path) for p in pictures])
     plain = is_plain(survey, size_px, channels)
@@ -102,13 +103,15 @@ def open_boxes(
 
 
 def _numbered(
-    marking: Marking, root: Path, given: Sequence[str]
+    marking: Marking, root: Path, given: Sequence[str], own: ClassList | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the classes in the order of their numbers, and a note on the order."""
     order = tuple(given) or (() if marking.numbered else listed_classes(root))
+    if not order and marking.numbered:
+        return marking.names, ()
+    if not order and own is not None and (order := own.order_of(set(marking.names))):
+        return order, (f"classes are numbered as {own.where} names them: {own.shown()}",)
     if not order:
-        if marking.numbered:
-            return marking.names, ()
         shown = ", ".join(f"{n} {name}" for n, name in enumerate(marking.names[:_SHOWN]))
         more = ", …" if len(marking.names) > _SHOWN else ""
         return marking.names, (

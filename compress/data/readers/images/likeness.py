@@ -78,16 +78,18 @@ def _means(images: Floats) -> Floats:
     return images.reshape(len(images), -1)
 
 
-def alike(looks: Floats) -> Pairs:
-    """(pairs, 2) places of pictures that are nearly the same.
+def alike(looks: Floats | None) -> Pairs:
+    """(pairs, 2) places of pictures, or sounds, that are nearly the same.
 
     None where most pictures are like many others, as drawings of a few strokes are.
 
     Args:
-        looks: (images, values) as `of_files` gives them.
+        looks: (images, values) as `of_files` gives them; None has no pairs.
     """
     from scipy.spatial import cKDTree
 
+    if looks is None:
+        return np.empty((0, 2), np.int64)
     span = float(looks.max() - looks.min()) or 1.0
     shown = np.flatnonzero(looks.std(1) > _FLAT * span)
     if len(shown) < 2:

@@ -16,9 +16,11 @@ from edgepress.compress.data.readers.images.folders import size_read, takes_imag
 from edgepress.compress.data.readers.images.limits import decoding, open_image
 from edgepress.compress.data.readers.images.pixels import depth_of
 from edgepress.compress.data.readers.images.reading import ImageReading
+from edgepress.compress.data.readers.labels import ordered
 from edgepress.compress.data.readers.records.encoded import EncodedSource
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
+from edgepress.compress.models.class_lists.own import classes_of
 from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def record_sources(
     named = spec.classes or first.class_names.get(target, ())
     labels = {split: _labels(part, target, named) for split, part in splits.items()}
     texts = sorted({str(v) for y in labels.values() if y.dtype == object for v in y})
-    names = named or tuple(texts)
+    names = named or ordered(texts, (), classes_of(model))
     sources = {}
     for split, part in splits.items():
         targets = labels[split]

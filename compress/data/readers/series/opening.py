@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.readers.arrays import ArraySource, array_source
 from edgepress.compress.data.readers.class_folders import FileKind, files_below, folder_splits
+from edgepress.compress.data.readers.labels import ordered
 from edgepress.compress.data.readers.opened import OF_WINDOWS, Opened
 from edgepress.compress.data.readers.series.events import event_labels
 from edgepress.compress.data.readers.series.recordings import (
@@ -29,6 +30,7 @@ from edgepress.compress.data.readers.series.windows import (
 )
 from edgepress.compress.data.readers.tables import columns_of_input, present
 from edgepress.compress.errors import InputError
+from edgepress.compress.models.class_lists.own import ClassList, classes_of
 from edgepress.compress.specs.recipe import DataSpec
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def open_series(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str
     files = _files(path, spec)
     paths = [file for found in files.values() for file in found]
     recordings = read_recordings(paths, spec.group_by, spec.time_column)
-    labels, left_out = _labels(recordings, spec)
+    labels, left_out = _labels(recordings, spec, classes_of(model))
     columns, sensor_notes = sensors(recordings, left_out)
     window = spec.window or 1
     step = spec.step or window
@@ -109,7 +111,9 @@ def _files(path: Path, spec: DataSpec) -> Mapping[str, Sequence[Path]]:
     return found
 
 
-def _labels(recordings: Recordings, spec: DataSpec) -> tuple[_Labels, list[str]]:
+def _labels(
+    recordings: Recordings, spec: DataSpec, own: ClassList | None
+) -> tuple[_Labels, list[str]]:
     """The label of each row, and the columns that are no sensors."""
     others = [name for name in (spec.group_by, spec.time_column) if name is not None]
     if spec.events is not None:
@@ -127,10 +131,10 @@ def _labels(recordings: Recordings, spec: DataSpec) -> tuple[_Labels, list[str]]
             f"{recordings.where}: nothing says what the rows are",
             "name the column of labels with --target, or a file with --events",
         )
-    return _numbered(column, spec), list(dict.fromkeys(named))
+    return _numbered(column, spec, own), list(dict.fromkeys(named))
 
 
-def _numbered(column: pandas.Series, spec: DataSpec) -> _Labels:
+def _numbered(column: pandas.Series, spec: DataSpec, own: ClassList | None) -> _Labels:
     missing = column.isna().to_numpy()
     if missing.all():
         raise InputError(f"column '{column.name}' holds no label")
@@ -146,13 +150,7 @@ def _numbered(column: pandas.Series, spec: DataSpec) -> _Labels:
         return _Labels(values, (), True)
     text = column.astype(str).to_numpy(str)
     found = sorted(set(text[~missing]))
-    names = spec.classes or tuple(found)
-    unknown = [name for name in found if name not in names]
-    if unknown:
-        raise InputError(
-            f"label '{unknown[0]}' isn't among the classes {', '.join(names)}",
-            "name it in --classes too",
-        )
+    names = ordered(found, spec.classes, own)
     places = {name: number for number, name in enumerate(names)}
     values = np.array([places.get(name, -1) for name in text], np.int64)
     return _Labels(np.where(missing, -1, values), tuple(names), True)
