@@ -216,7 +216,7 @@ def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         model = convert_float_to_float16(source, keep_io_types=True)
         sort_nodes(model.graph)
-        told = checked(model)
+        opsets = checked(model)
     except Exception as error:
         if loops:
             why = (
@@ -229,7 +229,7 @@ def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
             f"ONNX Runtime's conversion to float16 {why}; float32, dynamic and int8 remain"
         ) from error
     onnx.save(model, request["out"])
-    return told
+    return opsets
 
 
 def _loops(model: onnx.ModelProto) -> list[str]:

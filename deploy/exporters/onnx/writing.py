@@ -38,8 +38,8 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
     source = job.made_once("float32.onnx", partial(_convert, job))
     if precision == "float32":
         shutil.copy(source, out)
-        told = job.scratch / _TOLD
-        return Written(out, versions=_versions(json.loads(told.read_text())))
+        notes_file = job.scratch / _TOLD
+        return Written(out, versions=_versions(json.loads(notes_file.read_text())))
     request: dict[str, Any] = {"source": str(source), "out": str(out), "precision": precision}
     if precision == "float16":
         return Written(out, versions=_versions(job.worker.ask("onnx-float16", request)))
