@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from edgepress.compress.variables import shape_of
+
 if TYPE_CHECKING:
     import keras
 
@@ -27,7 +29,7 @@ def weight_sizes(layer: keras.Layer) -> dict[int, int]:
     Args:
         layer: A built layer or model.
     """
-    sizes = {id(w): math.prod(w.shape) for w in getattr(layer, "weights", ())}
+    sizes = {id(w): math.prod(shape_of(w)) for w in getattr(layer, "weights", ())}
     parts = layer._flatten_layers() if hasattr(layer, "_flatten_layers") else ()
     for part in parts:
         if getattr(part, "quantization_mode", None):

@@ -13,6 +13,7 @@ from keras.src.backend.common.symbolic_scope import SymbolicScope
 from edgepress.compress.counting.count import Count, Use
 from edgepress.compress.counting.graphs import Doubt, Tally, tally
 from edgepress.compress.graph import Shape, channel_tensors
+from edgepress.compress.variables import shape_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -90,7 +91,7 @@ def _built_for(model: keras.Model) -> tuple[Shape, ...]:
 
 def own_shape(weight: keras.Variable | tf.Tensor) -> tuple[int, ...]:
     """A weight's shape as it is."""
-    return tuple(weight.shape)
+    return shape_of(weight)
 
 
 def _trace(use: Use) -> _Traced:

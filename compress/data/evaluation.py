@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import dataclass
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 import numpy as np
 
 from edgepress.compress.data.dataset import Split
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.variables import seen
 
 if TYPE_CHECKING:
     import keras
@@ -62,7 +68,7 @@ def evaluate(model: keras.Model, split: Split, task: Task, batch_size: int = 256
 def figures(
     model: keras.Model, split: Split, task: Task, batch_size: int = 256
 ) -> tuple[OutputMetric, ...]:
-    """The metric of each output of a model on a split.
+    """The metric of each output of a model on a split; a model that was scored isn't run again.
 
     Args:
         model: A Keras model.
@@ -70,5 +76,73 @@ def figures(
         task: Says which metrics.
         batch_size: Samples a call.
     """
+    key = _identity(model)
+    known = _scored_on(split)
+    for scored in known:
+        if scored.model == key is not None and scored.task is task and scored.size == batch_size:
+            return scored.rows
     outputs, targets = predict(model, split, batch_size)
-    return task.figures(outputs, targets)
+    rows = task.figures(outputs, targets)
+    if key is not None:
+        known.append(_Scored(key, task, batch_size, rows))
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """What a model was found to be worth.
+
+    Attributes:
+        model: Its identity.
+        task: Which metrics.
+        size: Samples a call, which rounding depends on.
+        rows: The metrics.
+    """
+
+    model: str
+    task: Task
+    size: int
+    rows: tuple[OutputMetric, ...]
+
+
+# What is known of each split's models. A pipeline scores a model where a stage ends and again
+# where the next begins, a pruning its source.
+_SCORED: dict[int, list[_Scored]] = {}
+
+
+def _scored_on(split: Split) -> list[_Scored]:
+    """What is known of a split's models, for as long as there is the split."""
+    if id(split) not in _SCORED:
+        _SCORED[id(split)] = []
+        finalize(split, _SCORED.pop, id(split))
+    return _SCORED[id(split)]
+
+
+def _identity(model: keras.Model) -> str | None:
+    """Hash of all that a model of Keras's own layers computes by; None for others.
+
+    Code of the user's own may look at more than a configuration and variables.
+    """
+    import keras
+
+    if not all(map(_is_known, model._flatten_layers())):
+        return None
+    try:
+        config = keras.saving.serialize_keras_object(model)
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+    # A file has lists where the model that was saved has tuples.
+    held = json.dumps([config["class_name"], config["config"]], default=repr)
+    digest = hashlib.sha256(held.encode())
+    for variable in model.variables:
+        digest.update(f"{variable.shape}:{variable.dtype};".encode())
+        digest.update(np.ascontiguousarray(seen(variable)).tobytes())
+    return digest.hexdigest()
+
+
+def _is_known(layer: keras.Layer) -> bool:
+    """Whether a layer is of Keras's own, and holds no function of another's."""
+    if not type(layer).__module__.startswith("keras.") or type(layer).__name__ == "Lambda":
+        return False
+    functions = (value for value in vars(layer).values() if isfunction(value))
+    return all(f.__module__.startswith("keras.") for f in functions)

@@ -13,6 +13,7 @@ from edgepress.compress.counting.count import ShapeOf
 from edgepress.compress.graph import Call
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.tracing.groups import Alive, Channels, Units
+from edgepress.compress.variables import shape_of
 
 if TYPE_CHECKING:
     import keras
@@ -72,7 +73,7 @@ class Counts:
                 self._calls.append(_Counted(visit.call, np.array(places)))
             elif now:
                 self._products.append(visit)
-        self._weights = {id(w): tuple(w.shape) for w in channels.model.weights}
+        self._weights = {id(w): shape_of(w) for w in channels.model.weights}
 
     def shapes(self, alive: Alive) -> dict[int, list[int]]:
         """The shape that is left of each weight, by identity."""

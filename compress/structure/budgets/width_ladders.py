@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import neg
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +37,17 @@ class Ladder:
     def width_for(self, removed: int) -> int:
         """The allowed width when this many units would go: never more go than that."""
         wanted = self.group.size - removed
-        return min((w for w in self.widths if w >= wanted), default=self.widths[0])
+        return self.widths[max(bisect_right(self.widths, -wanted, key=neg) - 1, 0)]
 
     def below(self, width: int) -> int:
         """The next narrower width; 0 where there is none."""
-        return max((w for w in self.widths if w < width), default=0)
+        place = bisect_right(self.widths, -width, key=neg)
+        return self.widths[place] if place < len(self.widths) else 0
 
     def above(self, width: int) -> int:
         """The next wider width; 0 where there is none."""
-        return min((w for w in self.widths if w > width), default=0)
+        place = bisect_left(self.widths, -width, key=neg)
+        return self.widths[place - 1] if place else 0
 
 
 def multiple_for(size: int, round_to: int | None) -> int:

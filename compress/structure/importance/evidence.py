@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.structure.importance.observations import Observations, observe
 from edgepress.compress.structure.tracing.groups import Channels, Group, Units
+from edgepress.compress.variables import seen
 
 if TYPE_CHECKING:
     import keras
@@ -46,7 +47,7 @@ class Evidence:
     def value(self, weight: keras.Variable) -> Rows:
         """A weight's values."""
         if id(weight) not in self._values:
-            self._values[id(weight)] = _viewed(weight)
+            self._values[id(weight)] = np.asarray(seen(weight), np.float32)
         return self._values[id(weight)]
 
     @cached_property
@@ -116,12 +117,6 @@ class Evidence:
         from edgepress.compress.structure.importance.gradients import unit_effects
 
         return unit_effects(self.channels, self.samples or {}, self.targets, self.task)
-
-
-def _viewed(weight: keras.Variable) -> Rows:
-    """A weight's values, of TensorFlow's own memory where it can be read in place."""
-    tensor = weight.value.read_value()
-    return np.asarray(memoryview(tensor) if weight.dtype == "float32" else tensor, np.float32)
 
 
 def _rows(value: Rows, axis: int) -> Rows:

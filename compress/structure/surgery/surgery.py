@@ -13,15 +13,18 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.graph import graph_of, require_graph, resolve
 from edgepress.compress.models.rebuilding.copying import plain_configuration, trusting
 from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
-from edgepress.compress.structure.channels.ids import Ids
+from edgepress.compress.structure.channels.ids import Ids, Shape
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.rules import rule_for
 from edgepress.compress.structure.surgery.initial_values import InitialValues
+from edgepress.compress.structure.surgery.twins import PLAIN, record, twin_of
 from edgepress.compress.structure.tracing.groups import Alive, Channels
 from edgepress.compress.structure.tracing.rewired_graph import Remains
+from edgepress.compress.variables import seen, shape_of
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from edgepress.compress.keras_types import Node, Tensor
     from edgepress.compress.structure.tracing.groups import Units
@@ -60,6 +63,8 @@ class _Rebuild:
     remains: Remains
     made: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     undrawn: list[tuple[Any, str, Any]] = field(default_factory=list)
+    twins: set[int] = field(default_factory=set)
+    shapes: dict[int, Shape] = field(default_factory=dict)
     initial: InitialValues = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +72,22 @@ class _Rebuild:
 
     def left(self, weight: keras.Variable) -> NDArray[Any]:
         """The values that are left of a weight of the original."""
-        return sliced(weight, self.channels.kept(weight, self.alive))
+        return sliced(seen(weight), self.channels.kept(weight, self.alive))
+
+    def left_tensor(self, weight: keras.Variable) -> tf.Tensor:
+        """The same for a new weight; one left whole shares its memory until either changes."""
+        import tensorflow as tf
+
+        kept = self.channels.kept(weight, self.alive)
+        if tuple(map(len, kept)) == shape_of(weight):
+            return weight.value.read_value()
+        return tf.convert_to_tensor(sliced(seen(weight), kept))
+
+    def shape(self, ids: Ids) -> Shape:
+        """The shape that is left of a tensor; what layers let pass has the same `Ids`."""
+        if id(ids) not in self.shapes:
+            self.shapes[id(ids)] = self.channels.shape(ids, self.alive)
+        return self.shapes[id(ids)]
 
     @property
     def channels(self) -> Channels:
@@ -93,7 +113,9 @@ class _Rebuild:
         }
         if isinstance(model, keras.Sequential):
             (first,) = inputs.values()
-            new = keras.Sequential([first, *self._stack(model, graph)], name=model.name)
+            with keras.name_scope(model.name):
+                stack = self._stack(model, graph)
+            new = keras.Sequential([first, *stack], name=model.name)
         else:
             new = self._functional(model, graph, inputs)
         self.made[id(model)] = (model, new)
@@ -123,7 +145,7 @@ class _Rebuild:
                 continue
             for tensor in self.remains.reads(node):
                 tensors[id(tensor)] = tensors[id(resolve(tensor, self.remains.replaced))]
-            outputs = keras.tree.flatten(self.call(node, tensors))
+            outputs = keras.tree.flatten(self._symbolic(node, tensors))
             tensors.update((id(o), n) for o, n in zip(node.output_tensors, outputs, strict=True))
         outputs = keras.tree.map_structure(
             lambda t: tensors[id(resolve(t, self.remains.replaced))], graph._outputs_struct
@@ -141,6 +163,18 @@ class _Rebuild:
         if not isinstance(operation, keras.Layer):
             operation = _twin(operation)
         return operation(left, *node.arguments.args[1:], **node.arguments.kwargs)
+
+    def _symbolic(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor | list[Tensor]:
+        """Make the new version of a call in a graph."""
+        if len(self.remains.reads(node)) == len(node.input_tensors):
+            operation = self._operation(node)
+            if id(node.operation) in self.twins:
+                (ids,) = self.channels.visit_of(node).outputs
+                args, kwargs = node.arguments.fill_in(tensors)
+                made = record(operation, args, kwargs, node, self.shape(ids))
+                if made is not None:
+                    return made
+        return self.call(node, tensors)
 
     def call(self, node: Node, tensors: Mapping[int, Tensor]) -> Tensor | list[Tensor]:
         """Make the new version of a call, symbolic tensors or real ones."""
@@ -174,6 +208,23 @@ class _Rebuild:
         return self.made[id(old)][1]
 
     def _layer(self, old: keras.Layer, visit: Visit) -> keras.Layer:
+        return self._twin(old, visit) or self._constructed(old, visit)
+
+    def _twin(self, old: keras.Layer, visit: Visit) -> keras.Layer | None:
+        """The new version of a plain layer of Keras; None of another."""
+        if type(old) not in PLAIN or visit.call.path.rpartition("/")[2] != old.name:
+            return None
+        changes: dict[str, Any] = {}
+        resize = rule_for(old).resize
+        if resize is not None:
+            resize(old, changes, CallSizes(self.channels, self.alive, visit))
+        now = [self.shape(ids) for ids in visit.inputs]
+        new = twin_of(old, changes, (visit.call.inputs, now), self.left_tensor)
+        if new is not None:
+            self.twins.add(id(old))
+        return new
+
+    def _constructed(self, old: keras.Layer, visit: Visit) -> keras.Layer:
         try:
             config = plain_configuration(old)
         except NotImplementedError as error:
@@ -285,7 +336,7 @@ def rebuild(remains: Remains) -> Surgery:
         setattr(layer, name, initializer)
     for old_part, new_part in work.made.values():
         _copy_flags(old_part, new_part)
-        if graph_of(old_part) is None:
+        if graph_of(old_part) is None and id(old_part) not in work.twins:
             _copy_weights(work, old_part, new_part)
     return Surgery(remains.channels, remains.alive, new, work)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgepress.compress.structure.channels.ids import Ids
 from edgepress.compress.structure.channels.site import Binding, Trace, Visit
 from edgepress.compress.structure.tracing.trace import trace
+from edgepress.compress.variables import shape_of
 
 if TYPE_CHECKING:
     import keras
@@ -131,7 +132,7 @@ class Channels:
     def kept(self, weight: keras.Variable, alive: Alive) -> list[Units]:
         """For each axis of a weight, the positions that stay."""
         found = []
-        for axis, length in enumerate(weight.shape):
+        for axis, length in enumerate(shape_of(weight)):
             units = self.positions(weight, axis)
             found.append(np.arange(length) if units is None else np.flatnonzero(alive[units]))
         return found

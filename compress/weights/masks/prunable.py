@@ -15,6 +15,7 @@ from jaxtyping import Float
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.compress.specs.pruning_result import Pinned
+from edgepress.compress.variables import seen
 from edgepress.compress.weights.masks import layouts
 from edgepress.compress.weights.masks.layouts import Layout
 
@@ -120,7 +121,7 @@ class PrunableWeight:
 
     def seen(self) -> Float[np.ndarray, "..."]:
         """The weights for looking at, not for writing to: those in float32 aren't copied."""
-        return np.asarray(self.variable.value).astype(np.float32, copy=False)
+        return seen(self.variable).astype(np.float32, copy=False)
 
     def planes(self) -> Float[np.ndarray, "s i o"]:
         """The weights as planes (S, I, O)."""
