@@ -37,6 +37,7 @@ from edgepress.deploy.exporting.float_ends import (
 )
 from edgepress.deploy.exporting.int8_training import trained_for_int8, untrained_files
 from edgepress.deploy.exporting.naming import name_parts
+from edgepress.deploy.exporting.next_steps import AGAINST_NOISE
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -246,8 +247,8 @@ class _Line:
             told = error.message if isinstance(error, DeviceError) else error.format_message()
             self.skipped.append(Skipped(name, precision, told))
             return
-        asked = self.job.settings.select_ops and self._is_converted(name)
-        if asked and (kernels := tensorflow_kernels(path)):
+        own_kernels = self.job.settings.select_ops and self._is_converted(name)
+        if own_kernels and (kernels := tensorflow_kernels(path)):
             self._take(self._unverified(precision, path), written)
             self.notes.append(why_unverified(path, kernels))
             return
@@ -271,13 +272,16 @@ class _Line:
             artifact = self._mixed(artifact)
         agreement = artifact.verified
         if agreement is not None and not agreement.passed:
-            self.failed.append(Failed(name, precision, agreement.reason, agreement))
+            asked = tuple(self.job.settings.changed(*AGAINST_NOISE))
+            self.failed.append(Failed(name, precision, agreement.reason, agreement, asked))
             return
         self._take(artifact, written)
 
     def _take(self, artifact: Artifact, written: Written) -> None:
         """Count a file among those that are published."""
-        self.artifacts.append(replace(artifact, versions={**artifact.versions, **written.versions}))
+        told = {**artifact.versions, **written.versions}
+        layers = artifact.layers or dict(written.layers)
+        self.artifacts.append(replace(artifact, versions=told, layers=layers))
         self.files += [artifact.path, *written.beside]
         self.notes += [f"{artifact.path.name}: {note}" for note in written.notes]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgepress.compress.kernel.artifact import Artifact
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.models.untrained import initial_weights
+from edgepress.deploy.exporters.layer_marks import names_in_floats
 from edgepress.deploy.exporting.float_ends import outputs_to_keep
 from edgepress.deploy.quantize.float_tail import note_of
 from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
@@ -36,12 +37,19 @@ def trained_for_int8(
     Returns:
         The new model, and what there is to say of it.
     """
-    from edgepress.deploy.quantize.qat import float_end, train_quantised
+    from edgepress.deploy.quantize.kept_floats import float_end
+    from edgepress.deploy.quantize.qat import train_quantised
 
     samples = dataset.calibration(_LOOKED_AT, seed)
     kept = outputs_to_keep(model, samples) if asked.io == "float" else ()
     trained = train_quantised(
-        model, dataset, asked.qat_epochs, seed=seed, progress=progress, float_outputs=kept
+        model,
+        dataset,
+        asked.qat_epochs,
+        seed=seed,
+        progress=progress,
+        float_outputs=kept,
+        in_floats=names_in_floats(model, asked),
     )
     told = []
     if kinds := float_end(model, kept).values():

@@ -121,7 +121,7 @@ def test_the_command_takes_every_option_of_the_function():
     for name, field in ExportSpec.model_fields.items():
         assert name in taken
         default = taken[name].default
-        if name not in ("formats", "quantize", "shapes"):
+        if name not in ("formats", "quantize", "precision", "shapes"):
             assert field.get_default() == default
 
 
@@ -144,6 +144,8 @@ RULES = [
     {"formats": ["c"], "strip_names": True},
     {"quantize": ["float32"], "calibration_samples": 20},
     {"quantize": ["float32"], "qat_epochs": 2},
+    {"quantize": ["float32"], "keep_float": ["head"]},
+    {"quantize": ["float32"], "precision": {"head": "int4"}},
     {"quantize": ["float32"], "int8_max_drop": 0.1},
     {"quantize": ["int8"], "int8_max_drop": 0.1, "io": "int8"},
     {"quantize": ["int8"], "sparse_encoding": "on"},
