@@ -170,8 +170,8 @@ def find_earlier(
         return found
     if which:
         raise InputError(f"'{path}' is no history", "labels are those of a file of --history")
-    told = read_json(path)
-    document = told.get("benchmark", told) if isinstance(told, dict) else None
+    content = read_json(path)
+    document = content.get("benchmark", content) if isinstance(content, dict) else None
     if document is None or not is_benchmark(document):
         raise InputError(f"'{source}' holds no benchmark")
     check_written(document, f"'{source}'")

@@ -96,7 +96,7 @@ class RuntimeSession:
 
     def facts(self) -> SessionFacts:
         """Load time and memory."""
-        memory, told = self.runtime.memory(), self.runtime.describe()
+        memory, description = self.runtime.memory(), self.runtime.describe()
         suffix = self.path.suffix.lower()
         plan = plan_arena(self.path) if suffix == ".tflite" else None
         return SessionFacts(
@@ -105,9 +105,9 @@ class RuntimeSession:
             peak_memory_bytes=memory["peak_bytes"] - memory["baseline_peak_bytes"],
             resident_bytes=memory["resident_bytes"],
             arena_bytes=plan.at_batch(self.options.batch) if plan else None,
-            providers=tuple(told["providers"]),
-            cpus=tuple(told["cpus"]),
-            notes=(plan.warnings if plan else ()) + self._delegation(told["operators"]),
+            providers=tuple(description["providers"]),
+            cpus=tuple(description["cpus"]),
+            notes=(plan.warnings if plan else ()) + self._delegation(description["operators"]),
         )
 
     def _delegation(self, operators: list[str]) -> tuple[str, ...]:

@@ -60,13 +60,13 @@ def _latency(old: Row, new: Row, noise: float, moved: str) -> Change:
 def _time_verdict(old: Row, new: Row, noise: float) -> tuple[str, str]:
     ratio = new["median_ms"] / old["median_ms"]
     apart = new["ci95_ms"][0] > old["ci95_ms"][1] or new["ci95_ms"][1] < old["ci95_ms"][0]
-    told = f"{ratio - 1:+.1%}"
+    change = f"{ratio - 1:+.1%}"
     if not apart:
-        return SAME, f"{told}, but the 95 % intervals overlap"
+        return SAME, f"{change}, but the 95 % intervals overlap"
     if within(abs(ratio - 1), noise):
-        return SAME, f"{told}, within the noise of {noise:.1%}"
+        return SAME, f"{change}, within the noise of {noise:.1%}"
     verdict = WORSE if ratio > 1 else BETTER
-    return verdict, f"{told}, intervals apart, beyond the noise of {noise:.1%}"
+    return verdict, f"{change}, intervals apart, beyond the noise of {noise:.1%}"
 
 
 def _exact(old: Row, new: Row, field: tuple[str, str], tolerance: float) -> Iterator[Change]:
@@ -77,8 +77,8 @@ def _exact(old: Row, new: Row, field: tuple[str, str], tolerance: float) -> Iter
     if not after:
         yield _change(new, quantity, (before, None), UNKNOWN, _LOST, tolerance)
         return
-    verdict, told = _by_tolerance(before, after, tolerance)
-    yield _change(new, quantity, (before, after), verdict, f"counted, {told}", tolerance)
+    verdict, change = _by_tolerance(before, after, tolerance)
+    yield _change(new, quantity, (before, after), verdict, f"counted, {change}", tolerance)
 
 
 def _by_tolerance(before: float, after: float, tolerance: float) -> tuple[str, str]:
@@ -101,14 +101,14 @@ def _ranged(
     if not after or moved:
         yield _change(new, quantity, (before, after or None), UNKNOWN, moved or _LOST, tolerance)
         return
-    verdict, told = _by_tolerance(before, after, tolerance)
+    verdict, change = _by_tolerance(before, after, tolerance)
     one, other = old.get(launches) or (), new.get(launches) or ()
     if verdict == SAME:
-        reason = told
+        reason = change
     elif len(one) < 2 or len(other) < 2:
-        reason = f"{told}; one figure each, no test"
+        reason = f"{change}; one figure each, no test"
     elif max(one) < min(other) or max(other) < min(one):
-        reason = f"{told}, ranges of {len(one)} and {len(other)} launches apart"
+        reason = f"{change}, ranges of {len(one)} and {len(other)} launches apart"
     else:
-        verdict, reason = SAME, f"{told}, but the launches' ranges overlap"
+        verdict, reason = SAME, f"{change}, but the launches' ranges overlap"
     yield _change(new, quantity, (before, after), verdict, reason, tolerance)

@@ -176,11 +176,11 @@ def _refuse_ambiguous(
     if paired.intersection(near) or (len(free) < 2 and len(set(rivals)) < 2):
         return
     if len(free) > 1:
-        told = f"'{key.shown}' may be {' or '.join(repr(o.shown) for o in free)} of {where}"
+        ambiguity = f"'{key.shown}' may be {' or '.join(repr(o.shown) for o in free)} of {where}"
     else:
         several = " or ".join(repr(n.shown) for n in dict.fromkeys(rivals))
-        told = f"'{free[0].shown}' of {where} may be {several}"
+        ambiguity = f"'{free[0].shown}' of {where} may be {several}"
     raise InputError(
-        f"{told}: their paths don't tell",
+        f"{ambiguity}: their paths don't tell",
         f"say which with --name, once for each file, such as --name {free[0].shown}",
     )

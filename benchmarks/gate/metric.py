@@ -77,18 +77,20 @@ def _figures(row: Row) -> dict[str, _Figure]:
     """The metrics of a row by output; "" is the row's own."""
     own = next((o for o in row.get("outcomes") or () if not o.get("output")), None)
     found = {"": _figure(row, own)}
-    for told in output_figures(row):
-        figure = _figure({**told, "split": row.get("split")}, told if "parts" in told else None)
-        found[str(told["output"])] = figure
+    for output in output_figures(row):
+        figure = _figure(
+            {**output, "split": row.get("split")}, output if "parts" in output else None
+        )
+        found[str(output["output"])] = figure
     return found
 
 
-def _figure(row: Row, told: Row | None) -> _Figure:
+def _figure(row: Row, output: Row | None) -> _Figure:
     value = row.get("value")
-    outcomes = read_result(told) if told else None
+    outcomes = read_result(output) if output else None
     if outcomes and (value is None or not close(outcomes.value, value)):
         outcomes = None  # the samples are those of another figure
-    direction = (told or row).get("higher_is_better", row.get("higher_is_better"))
+    direction = (output or row).get("higher_is_better", row.get("higher_is_better"))
     return _Figure(
         str(row.get("metric") or ""), value, str(row.get("split") or ""), outcomes, direction
     )
@@ -116,19 +118,23 @@ def _judged(one: _Figure, other: _Figure, max_drop: float) -> tuple[str, str, Ev
     rising = _higher_is_better(one, other)
     fall = before - after if rising else (after - before) / before if before else after
     evidence = _evidence(one, other)
-    told = _change_words(before, after, other.metric, rising)
+    change = _change_words(before, after, other.metric, rising)
     allowed = _tolerance_words(max_drop, other.metric, rising)
     tested = f"; {evidence.words}" if evidence else "; no test: it can't be taken sample by sample"
     if before == after:
         return SAME, f"unchanged{tested}", evidence
     if within(abs(fall), max_drop):
-        return SAME, f"{told}, within the tolerance of {allowed}{tested}", evidence
+        return SAME, f"{change}, within the tolerance of {allowed}{tested}", evidence
     if evidence and not evidence.significant and other.outcomes and other.outcomes.n < FEWEST:
-        return UNKNOWN, f"{told}, of too few samples to tell{tested}; tolerance {allowed}", evidence
+        return (
+            UNKNOWN,
+            f"{change}, of too few samples to tell{tested}; tolerance {allowed}",
+            evidence,
+        )
     if evidence and not evidence.significant:
-        return SAME, f"{told}, not significant{tested}; tolerance {allowed}", evidence
+        return SAME, f"{change}, not significant{tested}; tolerance {allowed}", evidence
     verdict = WORSE if fall > 0 else BETTER
-    return verdict, f"{told}, beyond the tolerance of {allowed}{tested}", evidence
+    return verdict, f"{change}, beyond the tolerance of {allowed}{tested}", evidence
 
 
 def _evidence(one: _Figure, other: _Figure) -> Evidence | None:

@@ -112,29 +112,29 @@ class Outcomes:
         }
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Outcomes | None:
+    def from_json(cls, document: Mapping[str, Any]) -> Outcomes | None:
         """The inverse of `to_json`; None where the samples aren't there or give another value."""
         try:
-            n, weights = int(told["samples"]), None
-            if told["kind"] == "decisions":
-                bits = np.frombuffer(_unpacked(told["parts"]), np.uint8)
+            n, weights = int(document["samples"]), None
+            if document["kind"] == "decisions":
+                bits = np.frombuffer(_unpacked(document["parts"]), np.uint8)
                 parts = np.unpackbits(bits, count=n).astype(float)
             else:
-                parts = np.frombuffer(_unpacked(told["parts"]), "<f4").astype(float)
-                if told.get("weights"):
-                    weights = np.frombuffer(_unpacked(told["weights"]), "<f4").astype(float)
+                parts = np.frombuffer(_unpacked(document["parts"]), "<f4").astype(float)
+                if document.get("weights"):
+                    weights = np.frombuffer(_unpacked(document["weights"]), "<f4").astype(float)
             found = cls(
-                str(told["metric"]),
-                bool(told["higher_is_better"]),
+                str(document["metric"]),
+                bool(document["higher_is_better"]),
                 parts,
                 weights,
-                told.get("statistic", "mean"),
-                float(told.get("scale", 1.0)),
-                str(told.get("output") or ""),
-                str(told.get("samples_hash") or ""),
+                document.get("statistic", "mean"),
+                float(document.get("scale", 1.0)),
+                str(document.get("output") or ""),
+                str(document.get("samples_hash") or ""),
             )
             whole = found.n == n and (weights is None or len(weights) == n)
-            return found if whole and close(found.value, float(told["value"])) else None
+            return found if whole and close(found.value, float(document["value"])) else None
         except (KeyError, TypeError, ValueError, binascii.Error, zlib.error):
             return None
 
@@ -171,17 +171,17 @@ class Resampled:
         return {**_common(self), "kind": "draws", "parts": _packed(self.draws.astype("<f4"))}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Resampled | None:
+    def from_json(cls, document: Mapping[str, Any]) -> Resampled | None:
         """The inverse of `to_json`; None where it isn't one."""
         try:
             return cls(
-                str(told["metric"]),
-                bool(told["higher_is_better"]),
-                float(told["value"]),
-                np.frombuffer(_unpacked(told["parts"]), "<f4").astype(float),
-                int(told["samples"]),
-                str(told.get("output") or ""),
-                str(told.get("samples_hash") or ""),
+                str(document["metric"]),
+                bool(document["higher_is_better"]),
+                float(document["value"]),
+                np.frombuffer(_unpacked(document["parts"]), "<f4").astype(float),
+                int(document["samples"]),
+                str(document.get("output") or ""),
+                str(document.get("samples_hash") or ""),
             )
         except (KeyError, TypeError, ValueError, binascii.Error, zlib.error):
             return None
@@ -202,10 +202,10 @@ def _common(result: Result) -> dict[str, Any]:
     }
 
 
-def read_result(told: Mapping[str, Any]) -> Result | None:
+def read_result(document: Mapping[str, Any]) -> Result | None:
     """What `to_json` of either gave."""
-    kind = Resampled if told.get("kind") == "draws" else Outcomes
-    return kind.from_json(told)
+    kind = Resampled if document.get("kind") == "draws" else Outcomes
+    return kind.from_json(document)
 
 
 def close(a: float, b: float) -> bool:

@@ -19,11 +19,11 @@ def output_figures(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     Each has `output`, `metric` and `value`; with the outcomes by sample too, where those are kept.
     """
     known = {str(o.get("output") or ""): o for o in row.get("outcomes") or ()}
-    told = list(row.get("metrics") or ())
-    alone = sum(bool(m.get("headline", True)) for m in told) == 1
+    metrics = list(row.get("metrics") or ())
+    alone = sum(bool(m.get("headline", True)) for m in metrics) == 1
     found = {
         str(m["output"]): m
-        for m in told
-        if len(told) > 1 and not (alone and m.get("headline", True))
+        for m in metrics
+        if len(metrics) > 1 and not (alone and m.get("headline", True))
     }
     return list((found | {name: o for name, o in known.items() if name}).values())

@@ -81,9 +81,9 @@ class LayerClock:
             with self.target.open(tiny, self.options) as session:
                 empty = session.run(Job(50, discard=10)).median / 1e6
                 runtime = session.facts().runtime
-        told = [environment.get(name) for name in _MACHINE]
+        machine = [environment.get(name) for name in _MACHINE]
         where = getattr(self.target, "url", self.target.name)
-        key = content_key(where, told, runtime, self.options.threads)
+        key = content_key(where, machine, runtime, self.options.threads)
         return self.folder / f"{key[:24]}.json", empty
 
     def _measured(self, sizes: Sequence[LayerSize]) -> list[float]:
@@ -98,9 +98,9 @@ class LayerClock:
 def _known(path: Path) -> dict[str, float]:
     """Milliseconds that were kept, by layer; none where the file is damaged or was edited."""
     with suppress(InputError, ValidationError):
-        told = read_json(path) if path.exists() else None
-        if isinstance(told, dict):
-            return _TIMES.validate_python(told.get("ms"))
+        record = read_json(path) if path.exists() else None
+        if isinstance(record, dict):
+            return _TIMES.validate_python(record.get("ms"))
     return {}
 
 

@@ -121,9 +121,9 @@ def _types() -> Any:
         name="edgepress/onnx_filters.proto", package="edgepress.onnx", syntax="proto2"
     )
     for message, fields in _FIELDS.items():
-        told = file.message_type.add(name=message)
+        descriptor = file.message_type.add(name=message)
         for name, (number, label, kind) in fields.items():
-            field = told.field.add(name=name, number=number, label=label)
+            field = descriptor.field.add(name=name, number=number, label=label)
             if isinstance(kind, str):
                 field.type, field.type_name = field.TYPE_MESSAGE, f".edgepress.onnx.{kind}"
             else:

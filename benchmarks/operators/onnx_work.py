@@ -37,19 +37,19 @@ class KernelWork:
     moved: int
 
 
-def kernel_work(told: Mapping[str, Any], stored: Sequence[int] | None = None) -> KernelWork:
+def kernel_work(event: Mapping[str, Any], stored: Sequence[int] | None = None) -> KernelWork:
     """The work of a kernel.
 
     Args:
-        told: The arguments of one of its events in the profile.
+        event: The arguments of one of its events in the profile.
         stored: The filter of a convolution that runs in padded blocks of channels, as the file has
             it; empty where that isn't known.
     """
-    given, made = _shapes(told, "input"), _shapes(told, "output")
-    kind = str(told.get("op_name", ""))
+    given, made = _shapes(event, "input"), _shapes(event, "output")
+    kind = str(event.get("op_name", ""))
     blocked = stored is not None and kind in _CONVOLUTIONS
     macs = _blocked(made, stored or ()) if blocked else kernel_macs(kind, given, made)
-    sizes = [int(told.get(f"{part}_size") or 0) for part in ("activation", "parameter", "output")]
+    sizes = [int(event.get(f"{part}_size") or 0) for part in ("activation", "parameter", "output")]
     moved = sum(sizes)
     if macs and kind in _PRODUCTS and not any(len(s) >= 2 for s in given[1:]):
         out = made[0]
@@ -99,5 +99,5 @@ def _recurrent(data: Sequence[int], matrices: Shapes, units: int) -> int | None:
     return math.prod(data[:2]) * matrices[0][0] * (reads + repeats)
 
 
-def _shapes(told: Mapping[str, Any], side: str) -> list[list[int]]:
-    return [shape for one in told.get(f"{side}_type_shape") or () for shape in one.values()]
+def _shapes(event: Mapping[str, Any], side: str) -> list[list[int]]:
+    return [shape for one in event.get(f"{side}_type_shape") or () for shape in one.values()]

@@ -193,6 +193,6 @@ def _node_cost(
     node: dict[str, Any], total: float, best: dict[str, float], filters: Filters
 ) -> OperatorCost:
     ms = statistics.median(node["us"]) / 1e3
-    work = kernel_work(node["told"], filters.of(node["node"]))
-    plain = OperatorCost(node["node"], str(node["told"].get("op_name", "")), ms, ms / total)
+    work = kernel_work(node["arguments"], filters.of(node["node"]))
+    plain = OperatorCost(node["node"], str(node["arguments"].get("op_name", "")), ms, ms / total)
     return _on_roofline(plain, work.macs, work.moved, best)

@@ -161,8 +161,8 @@ class BenchmarkRecord(Record):
 
     def noise(self, device: str) -> float:
         """The smallest relative difference of times that a device could see."""
-        told = [d for d in (*self.devices, self.device) if d.get("name", "local") == device]
-        found = next((d.get("smallest_difference") for d in told), None)
+        matching = [d for d in (*self.devices, self.device) if d.get("name", "local") == device]
+        found = next((d.get("smallest_difference") for d in matching), None)
         return _PRESUMED_NOISE if found is None else float(found)
 
     def compared(self, a: BenchmarkRow, b: BenchmarkRow) -> Comparison | None:

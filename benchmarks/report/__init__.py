@@ -71,15 +71,15 @@ def _runs(runs: Sequence[Path | str], target: Path) -> list[tuple[Path, dict[str
     read = [_read(Path(run)) for run in runs]
     if target.suffix.lower() != ".html":
         return read
-    return [(path, _linked(path, told, target)) for path, told in read]
+    return [(path, _linked(path, document, target)) for path, document in read]
 
 
-def _linked(path: Path, told: dict[str, Any], target: Path) -> dict[str, Any]:
+def _linked(path: Path, document: dict[str, Any], target: Path) -> dict[str, Any]:
     """A run with the way from its page to its folder, by which the page links its files."""
     if not path.is_dir():
-        return told
+        return document
     base = quote(Path(os.path.relpath(path, target.absolute().parent)).as_posix())
-    return {**told, "report_base": "" if base == "." else f"{base}/"}
+    return {**document, "report_base": "" if base == "." else f"{base}/"}
 
 
 def _search(path: Path, suffix: str) -> str | None:
@@ -96,17 +96,17 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"'{path}' does not exist", "name RUN folders, or files of `benchmark -o`")
     if not file.is_file():
         raise InputError(f"'{path}' is not a RUN folder", "it must hold a run.json")
-    told = read_json(file)
-    if is_benchmark(told):
-        check_written(told, f"'{file}'")
-        return file.absolute(), dict(as_run(told))
-    if not isinstance(told, dict) or not isinstance(told.get("stages"), list):
+    document = read_json(file)
+    if is_benchmark(document):
+        check_written(document, f"'{file}'")
+        return file.absolute(), dict(as_run(document))
+    if not isinstance(document, dict) or not isinstance(document.get("stages"), list):
         raise InputError(
             f"'{file}' is not the record of a run, nor a benchmark",
             "give RUN folders, what `benchmark -o` wrote, or one search alone",
         )
-    run_record(told, f"'{file}'")  # refused here, with its name, where it can't be read
-    return file.absolute().parent if file.name == "run.json" else file.absolute(), told
+    run_record(document, f"'{file}'")  # refused here, with its name, where it can't be read
+    return file.absolute().parent if file.name == "run.json" else file.absolute(), document
 
 
 def _named(runs: list[tuple[Path, dict[str, Any]]]) -> NamedRuns:

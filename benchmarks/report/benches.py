@@ -104,17 +104,17 @@ def verdict(document: Document) -> tuple[bool, str] | None:
     against = document.get("against")
     if not against and not document.get("changes"):
         return None
-    told = list(document.get("changes") or ())
-    worse = [c for c in told if c.get("verdict") == "regression"]
+    changes = list(document.get("changes") or ())
+    worse = [c for c in changes if c.get("verdict") == "regression"]
     where = (against or {}).get("run") or "the earlier result"
     if worse:
         names = ", ".join(f"{c.get('quantity')} of {c.get('artifact')}" for c in worse)
         return False, f"✗ {counted(len(worse), 'regression')} against {where}: {names}"
-    if not told:
+    if not changes:
         return True, "nothing to compare with yet"
-    open_ones = sum(c.get("verdict") == "not compared" for c in told)
+    open_ones = sum(c.get("verdict") == "not compared" for c in changes)
     rest = f", {open_ones} not compared" if open_ones else ""
-    held = counted(len(told) - open_ones, "figure")
+    held = counted(len(changes) - open_ones, "figure")
     return True, f"✓ no regression in {held} against {where}{rest}"
 
 

@@ -28,12 +28,12 @@ _SIZES = (
 
 def render_github(document: Document) -> str:
     """Rows for GitHub's benchmark action: every figure of each file, smaller is better."""
-    told = {(c.artifact, c.device, c.quantity): c for c in _changes(document)}
+    changes = {(c.artifact, c.device, c.quantity): c for c in _changes(document)}
     entries = []
     for row in document["rows"]:
         label, device = str(row.get("label") or row["artifact"]), str(row.get("device", "local"))
         for quantity, entry in _figures(row):
-            change = told.get((label, device, quantity))
+            change = changes.get((label, device, quantity))
             extra = [entry.pop("extra", ""), f"{change.verdict}: {change.reason}" if change else ""]
             said = {"extra": "; ".join(filter(None, extra))} if any(extra) else {}
             name = entry.pop("name", quantity)
@@ -62,14 +62,14 @@ def _figures(row: Document) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _metrics(row: Document) -> Iterator[tuple[str, dict[str, Any]]]:
     """The metrics of a row; of scores, what is missing to 1, or the value with a minus."""
-    for told in (row, *output_figures(row)):
-        value, metric = told.get("value"), told.get("metric")
+    for holder in (row, *output_figures(row)):
+        value, metric = holder.get("value"), holder.get("metric")
         if value is None or not metric:
             continue
-        of = f" of output '{told['output']}'" if told.get("output") else ""
+        of = f" of output '{holder['output']}'" if holder.get("output") else ""
         quantity, extra = f"{metric}{of}", f"{metric} {value:.6g} on {row.get('split')}"
         unit = "-dB" if metric == "psnr" else f"-{metric}"
-        if told.get("higher_is_better", True) is False or metric in ("mae", "mse", "rmse"):
+        if holder.get("higher_is_better", True) is False or metric in ("mae", "mse", "rmse"):
             yield quantity, {"unit": metric, "value": value, "extra": extra}
         elif not is_share(metric) and metric not in ("r2", "ssim"):
             yield quantity, {"name": f"-{metric}{of}", "unit": unit, "value": -value}

@@ -37,11 +37,11 @@ def classes(run: RunRecord) -> Classes | None:
 
     The files are those of int8, else those that differ most from the model.
     """
-    told = [(a, d) for a in run.artifacts if a.verified for d in a.verified.decisions[:1]]
-    if not told:
+    decided = [(a, d) for a in run.artifacts if a.verified for d in a.verified.decisions[:1]]
+    if not decided:
         return None
-    told.sort(key=lambda pair: (pair[0].quantize != "int8", -_changes(pair[1])))
-    shown = told[:_FILES]
+    decided.sort(key=lambda pair: (pair[0].quantize != "int8", -_changes(pair[1])))
+    shown = decided[:_FILES]
     names = shown[0][1].names
     tables: list[tuple[str, Matrix]] = [("the model", shown[0][1].source)]
     tables += [(artifact.name, decisions.file) for artifact, decisions in shown]

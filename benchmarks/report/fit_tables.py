@@ -7,20 +7,20 @@ from edgepress.benchmarks.records.fit import FitRecord, PickRecord
 from edgepress.benchmarks.report.view_model import Grid
 
 
-def picks_grid(told: FitRecord) -> Grid:
+def picks_grid(record: FitRecord) -> Grid:
     """The picks: what was done, what is minimised, and the metric on the report split."""
-    columns = ("pick", "plan", told.minimise, "of the given", f"{told.metric} ({told.split})")
-    return Grid(columns, tuple(_row(told, pick) for pick in told.picks), ())
+    columns = ("pick", "plan", record.minimise, "of the given", f"{record.metric} ({record.split})")
+    return Grid(columns, tuple(_row(record, pick) for pick in record.picks), ())
 
 
-def _row(told: FitRecord, pick: PickRecord) -> tuple[str, ...]:
+def _row(record: FitRecord, pick: PickRecord) -> tuple[str, ...]:
     value = next((f.after for f in pick.floors), None)
     return (
         ", ".join(pick.names),
         pick.words,
-        _objective(told.minimise, pick.objective),
+        _objective(record.minimise, pick.objective),
         ABSENT if pick.ratio is None else f"{pick.ratio:.2f}",
-        ABSENT if value is None else metric_text(told.metric, value),
+        ABSENT if value is None else metric_text(record.metric, value),
     )
 
 

@@ -117,8 +117,8 @@ def _words(runs: Sequence[tuple[str, RunRecord | Bench]]) -> list[tuple[str, str
 def _date(runs: Sequence[tuple[str, RunRecord | Bench]]) -> str:
     """When the one run or benchmark was made, as people read it; empty where that isn't known."""
     dates = [r.document.get("date") if isinstance(r, Bench) else r.date for _, r in runs]
-    told = str(dates[0]) if len(dates) == 1 and dates[0] else ""
-    return told.replace("T", " ").replace("+00:00", " UTC")
+    date = str(dates[0]) if len(dates) == 1 and dates[0] else ""
+    return date.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _overview(runs: Sequence[tuple[str, RunRecord | Bench]]) -> view_model.Grid:

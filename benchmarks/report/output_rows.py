@@ -14,13 +14,13 @@ from edgepress.compress.kernel.figures import OutputMetric
 TITLE = "Metrics by output"
 _NOTE = "*: in the one figure that the other tables show"
 # Where a figure was taken, and the figures of all outputs there.
-Told = tuple[str, Sequence[OutputMetric]]
+OutputFigures = tuple[str, Sequence[OutputMetric]]
 
 
 def outputs_of_run(run: RunRecord) -> Grid | None:
     """What each stage and each published file does to each output; None for a single output."""
-    stages: list[Told] = [(stage.name, stage.metrics) for stage in run.stages]
-    files: list[Told] = []
+    stages: list[OutputFigures] = [(stage.name, stage.metrics) for stage in run.stages]
+    files: list[OutputFigures] = []
     for artifact in run.artifacts:
         row = run.benchmark.row_of(artifact.file)
         verified = artifact.verified.metrics if artifact.verified else ()
@@ -40,31 +40,35 @@ def outputs_of_benchmark(rows: Iterable[Mapping[str, Any]]) -> Grid | None:
     """
     rows = list(rows)
     several = len({row.get("device") for row in rows}) > 1
-    told = []
+    outputs = []
     for row in rows:
         where = f"\n{row.get('device') or 'local'}" if several else ""
-        told.append((f"{row.get('label') or row['artifact']}{where}", _figures(row)))
-    return _grid(told, ("output", "metric", "file", "value"))
+        outputs.append((f"{row.get('label') or row['artifact']}{where}", _figures(row)))
+    return _grid(outputs, ("output", "metric", "file", "value"))
 
 
 def _figures(row: Mapping[str, Any]) -> list[OutputMetric]:
     """A row's own account of its outputs; its outcomes where it has none."""
     single = output_figures(row)
-    told = row.get("metrics") or single if single else ()
+    metrics = row.get("metrics") or single if single else ()
     return [
         OutputMetric(
             str(o["output"]), str(o.get("metric") or ""), o.get("value"),
             headline=bool(o.get("headline", False)),
         )
-        for o in told
+        for o in metrics
     ]  # fmt: skip
 
 
-def _grid(told: Sequence[Told], columns: tuple[str, ...]) -> Grid | None:
+def _grid(outputs: Sequence[OutputFigures], columns: tuple[str, ...]) -> Grid | None:
     """One row for each output of each place, by output; None where there is none."""
-    names = dict.fromkeys(f.output for _, figures in told for f in figures)
+    names = dict.fromkeys(f.output for _, figures in outputs for f in figures)
     found = [
-        (f, where) for name in names for where, figures in told for f in figures if f.output == name
+        (f, where)
+        for name in names
+        for where, figures in outputs
+        for f in figures
+        if f.output == name
     ]
     rows = tuple(
         (

@@ -94,8 +94,8 @@ def accuracy_over_size(points: Sequence[Point], metric: str) -> str:
         axes.grid(visible=True)
         if len(groups) > 1:
             figure.legend(loc="outside lower center", ncols=min(len(groups), 4))
-        told = ", ".join(f"{p.label} {metric_text(metric, p.value)}" for p in points)
-        return finish("accuracy", f"{metric} over size", told)
+        listed = ", ".join(f"{p.label} {metric_text(metric, p.value)}" for p in points)
+        return finish("accuracy", f"{metric} over size", listed)
 
 
 def _within(axes: Axes, lowest: float, highest: float) -> None:
@@ -152,8 +152,8 @@ def latency_distribution(rows: Sequence[BenchmarkRow]) -> str:
             axes.set_xlim(0, 1.15 * top)
             axes.set_xlabel("ms an inference (the slowest 1 % lie beyond the edge)")
         axes.grid(visible=True, axis="x")
-        told = ", ".join(f"{r.name} {ms_text(r.median_ms)}" for r in rows)
-        return finish("latency", "Time of every inference", f"Medians: {told}")
+        listed = ", ".join(f"{r.name} {ms_text(r.median_ms)}" for r in rows)
+        return finish("latency", "Time of every inference", f"Medians: {listed}")
 
 
 def _row_name(row: BenchmarkRow, several: bool) -> str:
@@ -168,14 +168,16 @@ def receipt_lines(stages: Sequence[StageRecord], times: Sequence[StageTime]) -> 
         stages: What each stage left.
         times: The latency of each, all on one device.
     """
-    told = next((t for t in times if t.ms is not None), None)
-    mark = "" if told is None or told.real else f"\n({_NOT_REAL})"
+    first_timed = next((t for t in times if t.ms is not None), None)
+    mark = "" if first_timed is None or first_timed.real else f"\n({_NOT_REAL})"
     kinds: dict[str, Sequence[float | None]] = {
         "file": [s.raw_bytes for s in stages],
         "file, gzip": [s.gzip_bytes for s in stages],
         "parameters": [s.params for s in stages],
         "MACs": [s.macs for s in stages],
-        f"time{f' on {told.device}' if told and told.device else ''}{mark}": [t.ms for t in times],
+        f"time{f' on {first_timed.device}' if first_timed and first_timed.device else ''}{mark}": [
+            t.ms for t in times
+        ],
     }
     with _figure(7.4, 3.1) as (figure, finish):
         axes = figure.add_subplot()
@@ -299,6 +301,6 @@ class _figure:
         text = re.sub(r'<g id="[^"]*"', "<g", text)
         for colour, css in _TO_CSS.items():
             text = text.replace(colour, css)
-        told = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+        caption = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
         head, _, rest = text.partition(">")
-        return f'{head} role="img" aria-label="{escape(title)}">{told}{rest}'
+        return f'{head} role="img" aria-label="{escape(title)}">{caption}{rest}'

@@ -34,25 +34,25 @@ def write_search_page(
         temporary.write_text(text, "utf-8", "backslashreplace")
 
 
-def render_search(path: Path, told: Any, suffix: str) -> str | None:
+def render_search(path: Path, document: Any, suffix: str) -> str | None:
     """The report of a search that was moved or is asked for again.
 
     Args:
         path: Its search.json.
-        told: What that holds.
+        document: What that holds.
         suffix: ".html", ".md" or ".json".
 
     Returns:
         The text; None where it is no search, or there is no such report of one.
     """
-    if not isinstance(told, dict) or not {"trials", "front", "objectives"} <= told.keys():
+    if not isinstance(document, dict) or not {"trials", "front", "objectives"} <= document.keys():
         return None
-    found = validated(FitRecord if "minimise" in told else SearchRecord, told, f"'{path}'")
+    found = validated(FitRecord if "minimise" in document else SearchRecord, document, f"'{path}'")
     runs = runs_to_show(found, path.parent)
     if suffix == ".html":
         return page(runs, search_view(found))
     if suffix == ".json":
-        return json.dumps(told, indent=2) + "\n"
+        return json.dumps(document, indent=2) + "\n"
     return _markdown(found, runs) if suffix == ".md" else None
 
 

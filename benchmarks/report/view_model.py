@@ -173,11 +173,11 @@ def best_note(run: Run) -> str:
     if row is None:
         return f"File: {best.name} {against}; its latency was not measured."
     runs = "inferences" if row.runs is None else counted(row.runs, "inference")
-    told = f"median of {runs}, {counted(row.threads, 'thread')}, "
+    basis = f"median of {runs}, {counted(row.threads, 'thread')}, "
     if old is None:
-        told = f"the unchanged model was not measured there; {told}"
+        basis = f"the unchanged model was not measured there; {basis}"
     mark = "" if row.timing_valid else f" ({NOT_REAL})"
-    return f"File and latency: {best.name} {against}; {told}on {row.device}{mark}."
+    return f"File and latency: {best.name} {against}; {basis}on {row.device}{mark}."
 
 
 def receipt(run: Run) -> Grid | None:
@@ -218,8 +218,8 @@ def _stage_time(time: StageTime) -> str:
         return f"{ms_text(time.ms)}\n{NOT_REAL}"
     if time.change is None:
         return ms_text(time.ms)
-    told = SAME if time.change.same else change_text(1.0, 1.0 + time.change.share)
-    return f"{ms_text(time.ms)}\n{told}"
+    change = SAME if time.change.same else change_text(1.0, 1.0 + time.change.share)
+    return f"{ms_text(time.ms)}\n{change}"
 
 
 def _with_change(

@@ -20,18 +20,20 @@ class RawRuntime(Runtime):
 
     def predict(self, inputs: Arrays, real: bool = True) -> dict[str, Array]:
         """Run all samples, one batch of the file's own size after the other."""
-        told = self.describe()
+        tensors = self.describe()
         try:
-            arrays = chosen("the data", told["inputs"], dict(inputs))
+            arrays = chosen("the data", tensors["inputs"], dict(inputs))
         except ValueError as error:
             raise InputError(str(error)) from None
-        given = [to_tensor(np.asarray(a), s) for a, s in zip(arrays, told["inputs"], strict=True)]
-        total, batch = len(given[0]), told["inputs"][0]["shape"][0] or 1
+        given = [
+            to_tensor(np.asarray(a), s) for a, s in zip(arrays, tensors["inputs"], strict=True)
+        ]
+        total, batch = len(given[0]), tensors["inputs"][0]["shape"][0] or 1
         padding = -total % batch
         given = [np.concatenate([a, np.repeat(a[-1:], padding, axis=0)]) for a in given]
-        results = self._run(given, told["outputs"], (total + padding) // batch)
+        results = self._run(given, tensors["outputs"], (total + padding) // batch)
         found = {}
-        for spec, result in zip(told["outputs"], results, strict=True):
+        for spec, result in zip(tensors["outputs"], results, strict=True):
             if len(result) != total + padding:
                 raise DeviceError("the outputs have another batch size than the inputs")
             found[spec["name"]] = to_real(result[:total], spec) if real else result[:total]

@@ -329,7 +329,7 @@ def end_profile(runtime: Any, _: dict[str, Any]) -> dict[str, Any]:
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(end):
             name = event["name"][: -len(end)]
-            node = nodes.setdefault(name, {"node": name, "us": [], "told": event["args"]})
+            node = nodes.setdefault(name, {"node": name, "us": [], "arguments": event["args"]})
             node["us"].append(event["dur"])
     return {"nodes": list(nodes.values())}
 
@@ -388,9 +388,9 @@ def main() -> None:
             reply = {"ok": True, **answer(request, loaded)}
         except Exception as error:
             # NumPy hides what kept it from loading behind a page of advice.
-            told = error.__cause__ if isinstance(error, ImportError) else None
-            told = told or error
-            text = " ".join(f"{type(told).__name__}: {told}".split())
+            cause = error.__cause__ if isinstance(error, ImportError) else None
+            cause = cause or error
+            text = " ".join(f"{type(cause).__name__}: {cause}".split())
             reply = {"ok": False, "error": text[:500]}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()

@@ -1,4 +1,4 @@
-"""A native runtime at arm's length: the runner script in a child process, here or on a board."""
+"""A native runtime in a subprocess: the runner script, here or on a board."""
 
 from __future__ import annotations
 
@@ -220,8 +220,8 @@ class Runtime:
             said = " ".join(text.split())[:100]
             raise DeviceError(f"'{self.path.name}': the runner said '{said}'")
         if not reply.pop("ok"):
-            told = _OF_RUNTIME.sub("", reply["error"].removeprefix("ValueError: "))
-            raise DeviceError(f"'{self.path.name}': {told}", _cure(reply["error"]))
+            reason = _OF_RUNTIME.sub("", reply["error"].removeprefix("ValueError: "))
+            raise DeviceError(f"'{self.path.name}': {reason}", _cure(reply["error"]))
         return reply
 
     def put(self, path: Path) -> str:
@@ -247,12 +247,12 @@ class Runtime:
 
     def tensors(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """Inputs and outputs, named by the file's signature where it has one."""
-        told = self.describe()
+        description = self.describe()
 
         def specs(side: str) -> tuple[TensorSpec, ...]:
             return tuple(
                 TensorSpec(t["name"], tuple(t["shape"]), t["dtype"], t["scale"], t["zero_point"])
-                for t in told[side]
+                for t in description[side]
             )
 
         return specs("inputs"), specs("outputs")

@@ -73,23 +73,24 @@ class Description:
         return found
 
 
-def pack(told: Description, images: Sequence[bool]) -> bytes:
+def pack(description: Description, images: Sequence[bool]) -> bytes:
     """A description as a flatbuffer.
 
     Args:
-        told: The description.
+        description: The description.
         images: Which inputs are RGB images.
     """
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
     inputs = [
-        _tensor(builder, tensor, image) for tensor, image in zip(told.inputs, images, strict=True)
+        _tensor(builder, tensor, image)
+        for tensor, image in zip(description.inputs, images, strict=True)
     ]
-    outputs = [_tensor(builder, tensor, False) for tensor in told.outputs]
+    outputs = [_tensor(builder, tensor, False) for tensor in description.outputs]
     graph = _table(builder, {2: _vector(builder, inputs), 3: _vector(builder, outputs)})
     graphs = _vector(builder, [graph])
-    texts = (told.name, told.about, _OLDEST_PARSER)
+    texts = (description.name, description.about, _OLDEST_PARSER)
     name, about, version = (builder.CreateString(text) for text in texts)
     builder.Finish(_table(builder, {0: name, 1: about, 3: graphs, 7: version}), _IDENTIFIER)
     return bytes(builder.Output())

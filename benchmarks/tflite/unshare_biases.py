@@ -53,16 +53,16 @@ def own_biases(content: bytes) -> bytes:
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
-    mended = 0
+    unshared = 0
     for graph in model.subgraphs:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
             operands = OPERANDS.get(names.get(code.builtinCode, ""))
-            mended += operands is not None and _mend(model, graph, operator, operands)
-    return packed(model, len(content)) if mended else content
+            unshared += operands is not None and _unshare(model, graph, operator, operands)
+    return packed(model, len(content)) if unshared else content
 
 
-def _mend(
+def _unshare(
     model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, operands: Operands
 ) -> bool:
     """Whether an operator's bias had another unit than its products, and has one of its own now."""

@@ -110,8 +110,8 @@ def _first_that_works(use: Use) -> _Traced:
         try:
             return _at(use, batch)
         except Exception as error:  # a call is the user's code: it may raise anything
-            told = " ".join(str(error).split())
-            reason = reason or f"{type(error).__name__}: {told[:_LONGEST]}"
+            message = " ".join(str(error).split())
+            reason = reason or f"{type(error).__name__}: {message[:_LONGEST]}"
     doubt = Doubt("", f"its call can't be traced ({reason})")
     return _Traced(Tally(doubts=[doubt]))
 

@@ -136,10 +136,10 @@ def suspected_range(spec: DataSpec, model: keras.Model, span: tuple[float, float
 
 def left_out(task: Task) -> list[str]:
     """What the one metric of tables and choices says nothing of."""
-    told = ", ".join(output.name for output in task.headline)
+    scored_names = ", ".join(output.name for output in task.headline)
     others = [output for output in task.outputs if output.scored and output.name in task.unscored]
     return [
-        f"{task.metric} used for ranking is that of output {told}; that of output"
+        f"{task.metric} used for ranking is that of output {scored_names}; that of output"
         f" {output.name} ({output.metric}) stands beside it"
         for output in others
     ]

@@ -204,8 +204,8 @@ class OutputTask:
 
     def text(self) -> str:
         """The task as people read it, such as "binary (binary_crossentropy on logits)"."""
-        told = f"{self.loss}{' with ' + self.settings if self.settings else ''}"
-        return f"{self.kind} ({told}{' on logits' if self.logits else ''})"
+        loss_text = f"{self.loss}{' with ' + self.settings if self.settings else ''}"
+        return f"{self.kind} ({loss_text}{' on logits' if self.logits else ''})"
 
 
 def _probabilities(logits: Array, softmax: bool) -> Array:

@@ -20,7 +20,7 @@ class Passes:
     """All samples of a split, as often as they are asked for: the same ones in the same order.
 
     Each pass gives inputs and targets together, in batches. Samples that don't lie in memory are
-    hashed, and a pass that departs from an earlier one is refused. Threads may pass at once.
+    hashed, and a pass that differs from an earlier one is refused. Threads may pass at once.
 
     Args:
         split: The samples.

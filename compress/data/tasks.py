@@ -79,8 +79,8 @@ class Task:
     @property
     def unscored(self) -> tuple[str, ...]:
         """Outputs that the headline says nothing of."""
-        told = self.headline
-        return tuple(output.name for output in self.outputs if output not in told)
+        scored = self.headline
+        return tuple(output.name for output in self.outputs if output not in scored)
 
     @property
     def loss(self) -> str:
@@ -175,11 +175,11 @@ class Task:
             outputs: As for `score`.
             targets: As for `score`.
         """
-        told = self.headline
+        scored = self.headline
         values = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
         parts = zip(self.outputs, values, self.target_list(targets), strict=True)
         return tuple(
-            OutputMetric(o.name, o.metric, o.score(given, target), headline=o in told)
+            OutputMetric(o.name, o.metric, o.score(given, target), headline=o in scored)
             for o, given, target in parts
             if o.scored
         )

@@ -198,9 +198,9 @@ def preprocessing(
 
 def _numbering(scores: Array, value: float, dataset: Dataset, targets: Any) -> Iterator[Finding]:
     """Whether classes are numbered as the model knows them, as far as its answers show it."""
-    told = _in_another_order(scores, dataset, targets)
-    if told is not None:
-        yield told
+    reordered = _in_another_order(scores, dataset, targets)
+    if reordered is not None:
+        yield reordered
     elif _is_chance(value, targets, dataset.task):
         yield Finding(
             "warning",
@@ -239,15 +239,17 @@ def _in_another_order(scores: Array, dataset: Dataset, targets: Any) -> Finding 
     if found < _KNOWN or found - given < _BETTER_ORDER:
         return None
     names = dataset.class_names or tuple(map(str, range(size)))
-    told = ",".join(names[n] if n < len(names) else str(n) for n in order)
+    class_list = ",".join(names[n] if n < len(names) else str(n) for n in order)
     folders = bool(dataset.class_names)
     return Finding(
         "problem",
         "data",
         "",
         f"the model knows the classes in another order than the data numbers them: {given:.3f} are"
-        f" right as they are, {found:.3f} with its classes taken as {told}",
-        f"pass --classes {told}" if folders else "number the labels as in the model's training",
+        f" right as they are, {found:.3f} with its classes taken as {class_list}",
+        f"pass --classes {class_list}"
+        if folders
+        else "number the labels as in the model's training",
     )
 
 

@@ -104,8 +104,8 @@ def explained(error: BaseException) -> InputError | None:
     if inside and inside[-1][0].endswith("InputError"):
         return InputError(inside[-1][1])
     if place:
-        told = ": ".join(filter(None, inside[-1])) if inside else _named(error)
-        return InputError(f"{place}: {' '.join(told.split())[:_MOST_CHARACTERS]}")
+        reason = ": ".join(filter(None, inside[-1])) if inside else _named(error)
+        return InputError(f"{place}: {' '.join(reason.split())[:_MOST_CHARACTERS]}")
     return None
 
 
@@ -152,8 +152,8 @@ def _named(error: BaseException) -> str:
 def _one_line(error: BaseException) -> str:
     """The text of an error, on one line; an error of the user's own may not even have one."""
     # TensorFlow quotes the traceback of a Python function that it called behind what it raised.
-    told = _text(error).partition("Traceback (most recent call last)")[0] or _text(error)
-    return " ".join(_OF_LIBRARIES.sub("", told).split())[:_MOST_CHARACTERS]
+    reason = _text(error).partition("Traceback (most recent call last)")[0] or _text(error)
+    return " ".join(_OF_LIBRARIES.sub("", reason).split())[:_MOST_CHARACTERS]
 
 
 def _place(error: BaseException) -> str:

@@ -91,12 +91,12 @@ def read_manifest(folder: Path) -> dict[str, str] | None:
     if path.is_symlink() or not path.is_file():
         return None
     try:
-        told = json.loads(path.read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or told.get("written_by") != _WRITER:
+    if not isinstance(document, dict) or document.get("written_by") != _WRITER:
         return None
-    files = told.get("files")
+    files = document.get("files")
     return files if isinstance(files, dict) else None
 
 

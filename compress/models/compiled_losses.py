@@ -194,10 +194,10 @@ def _loss(said: object, weight: float, given: object, kept: _Said) -> CompiledLo
         given: What `compile` was given, where that is known; else `said`.
         kept: Holds losses of the user's own.
     """
-    name, told = _named(said)
+    name, from_logits = _named(said)
     made = loss_object(given, kept.objects)
     unsaved = unsaved_setting(said) if given is said else ""
-    return CompiledLoss(name, told, weight, made, unsaved)
+    return CompiledLoss(name, from_logits, weight, made, unsaved)
 
 
 def _named(said: object) -> tuple[str, bool | None]:
@@ -209,8 +209,10 @@ def _named(said: object) -> tuple[str, bool | None]:
     config = said.get("config")
     if isinstance(config, str):  # a function, by name
         return plain_name(config), None
-    told = config.get("from_logits") if isinstance(config, Mapping) else None
-    return plain_name(str(said.get("class_name", ""))), told if isinstance(told, bool) else None
+    from_logits = config.get("from_logits") if isinstance(config, Mapping) else None
+    return plain_name(str(said.get("class_name", ""))), from_logits if isinstance(
+        from_logits, bool
+    ) else None
 
 
 def plain_name(name: str) -> str:

@@ -78,7 +78,7 @@ def load(
 ) -> keras.Model:
     """Load a Keras model.
 
-    Files that Keras 3 itself refuses (Keras 1 and 2, tf.keras, SavedModel) are carried over.
+    Files that Keras 3 itself refuses (Keras 1 and 2, tf.keras, SavedModel) are converted.
     Python code inside a file is never run, unless `unsafe_lambda` allows it for a `.keras` file.
 
     Args:

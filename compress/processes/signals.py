@@ -35,7 +35,7 @@ def exit_code() -> int:
     return 128 + (_received[0] if _received else signal.SIGINT)
 
 
-def heed() -> None:
+def handle() -> None:
     """Let SIGTERM and SIGHUP stop this process as Ctrl-C does; one that is ignored stays so."""
     for number in STOPPING:
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -43,7 +43,7 @@ def heed() -> None:
     os.register_at_fork(after_in_child=_as_usual)
 
 
-def heed_parent() -> None:
+def handle_as_child() -> None:
     """Leave the signals to the parent, and stop when it passes one on."""
     for number in STOPPING:
         signal.signal(number, _leave)

@@ -96,10 +96,10 @@ def parse_class_names(value: object) -> object:
     names = as_list(value)
     if not isinstance(names, list | tuple):
         return value
-    told = [str(name) if type(name) is int else name for name in names]
-    if len(told) == 1 and isinstance(told[0], str):
-        return [part.strip() for part in told[0].split(",")]
-    return told
+    texts = [str(name) if type(name) is int else name for name in names]
+    if len(texts) == 1 and isinstance(texts[0], str):
+        return [part.strip() for part in texts[0].split(",")]
+    return texts
 
 
 def parse_by_output(value: object) -> object:

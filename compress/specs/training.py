@@ -228,7 +228,7 @@ class FinetuneSpec(TrainSpec):
     callbacks: Names = ()
 
 
-# What unfreezing by experiment has no use for, since it trains many models without a teacher.
+# What has no effect on unfreezing by experiment, since it trains many models without a teacher.
 NOT_OF_SEARCH = ("unfreeze", "teacher", "distill_layers", "callbacks", "log_csv", "log_tensorboard")
 # All that a range test looks at.
 OF_RANGE_TEST = (

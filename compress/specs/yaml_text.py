@@ -33,8 +33,8 @@ def read_yaml(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
         except IsADirectoryError:
             raise InputError(f"{what} '{path}' is a folder") from None
         except yaml.YAMLError as error:
-            told = " ".join(str(error).split())[:300]
-            raise InputError(f"{what} '{path}' is not YAML: {told}") from error
+            shown = " ".join(str(error).split())[:300]
+            raise InputError(f"{what} '{path}' is not YAML: {shown}") from error
         except (ValueError, OverflowError, RecursionError) as error:
             raise InputError(f"{what} '{path}' is not YAML: {reason(error)}") from error
 

@@ -147,7 +147,7 @@ def at_chance(columns: Mapping[str, Sequence[float]], chances: Sequence[Chance])
         columns: A history's `epochs`.
         chances: Of the validation split, for each output whose chance is known.
     """
-    stuck = [told for chance in chances if (told := _stuck(columns, chance))]
+    stuck = [warning for chance in chances if (warning := _stuck(columns, chance))]
     if not stuck:
         return ""
     return (

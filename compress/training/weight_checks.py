@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_weights(model: keras.Model, dataset: Dataset, spec: TrainSpec, taught: bool) -> None:
-    """Refuse weights of classes or labels that don't fit the task or that no loss would heed.
+    """Refuse weights of classes or labels that don't fit the task or that no loss would use.
 
     Args:
         model: The Keras model, or one with the same outputs.

@@ -88,10 +88,10 @@ def prune_weights(
     if spec.target_size is None:
         return _prune(model, dataset, spec, context)
 
-    def attempt(settled: PackedSpec, number: int) -> PruneResult:
-        check_spec(settled, dataset)
+    def attempt(resolved: PackedSpec, number: int) -> PruneResult:
+        check_spec(resolved, dataset)
         folder = context.state_dir / f"try-{number + 1}" if context.state_dir else None
-        return _prune(model, dataset, settled, replace(context, state_dir=folder))
+        return _prune(model, dataset, resolved, replace(context, state_dir=folder))
 
     return prune_to_size(model, spec, attempt, context)
 

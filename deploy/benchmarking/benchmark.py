@@ -93,8 +93,8 @@ def benchmark(
     check(asked, files, targets)
     judge = None if data is None else judge_for(_opened(data, model, paths[0], seed))
     work = _Work(chosen, _plan(asked, seed), asked, judge)
-    told = tuple(dict.fromkeys(c.file for c in chosen))
-    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), told)
+    chosen_files = tuple(dict.fromkeys(c.file for c in chosen))
+    result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), chosen_files)
     if not result.measurements:
         raise DeviceError(result.failures[0].reason)
     return with_speed_notes(result)

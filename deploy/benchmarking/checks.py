@@ -1,4 +1,4 @@
-"""Options of a benchmark that nothing would heed."""
+"""Options of a benchmark that have no effect."""
 
 from __future__ import annotations
 

@@ -156,16 +156,16 @@ def _of_output(part: OutputTask, outputs: Array, targets: Array) -> Result | Non
 def _by_parts(part: OutputTask, outputs: Array, targets: Array) -> Outcomes | None:
     if part.metric not in PARTS or part.void is not None:
         return None
-    told = PARTS[part.metric](*part.scorable(outputs, targets))
-    if told is None or told.scale <= 0 or not np.isfinite(told.parts).all():
+    part_values = PARTS[part.metric](*part.scorable(outputs, targets))
+    if part_values is None or part_values.scale <= 0 or not np.isfinite(part_values.parts).all():
         return None
     found = Outcomes(
         part.metric,
         metric_of(part.metric).higher_is_better,
-        told.parts,
-        told.weights,
-        told.statistic,
-        told.scale,
+        part_values.parts,
+        part_values.weights,
+        part_values.statistic,
+        part_values.scale,
         part.name,
     )
     return found if close(found.value, part.score(outputs, targets)) else None

@@ -116,7 +116,7 @@ def _note(document: BenchmarkRecord, row: BenchmarkRow, files: Mapping[str, Netw
 
 def likely_reason(mine: NetworkFile, whole: NetworkFile) -> str:
     """The first reason that a file and its float32 sibling show."""
-    return next(reason for told in _REASONS if (reason := told(mine, whole)))
+    return next(reason for explain in _REASONS if (reason := explain(mine, whole)))
 
 
 def _unrolled(mine: NetworkFile, whole: NetworkFile) -> str:

@@ -126,9 +126,9 @@ def _say_peaks(profiles: list[dict[str, Any]]) -> None:
 
 def _show_notes(rows: list[dict[str, Any]]) -> None:
     """What the rows have to say, each remark once."""
-    told = [(row["label"], note) for row in rows for note in (*row["notes"], *_doubts(row))]
-    for note in dict.fromkeys(note for _, note in told):
-        holders = dict.fromkeys(label for label, said in told if said == note)
+    all_notes = [(row["label"], note) for row in rows for note in (*row["notes"], *_doubts(row))]
+    for note in dict.fromkeys(note for _, note in all_notes):
+        holders = dict.fromkeys(label for label, said in all_notes if said == note)
         where = "" if len(holders) == len(rows) else f" ({', '.join(holders)})"
         click.echo(f"note: {note}{where}")
 

@@ -33,10 +33,10 @@ def names_of(values: Values) -> tuple[str, ...]:
 
     words: Sequence[str] = values["name"]
     files = [str(path) for path in values["artifacts"]]
-    told = dict(word.rsplit("=", 1) for word in words if "=" in word)
-    by_file = {Path(file): name for file, name in told.items() if Path(file) in map(Path, files)}
+    renamed = dict(word.rsplit("=", 1) for word in words if "=" in word)
+    by_file = {Path(file): name for file, name in renamed.items() if Path(file) in map(Path, files)}
     names = words
-    if by_file and len(told) == len(by_file) == len(words):
+    if by_file and len(renamed) == len(by_file) == len(words):
         names = [by_file.get(Path(file), "") for file in files]
     elif by_file:
         raise InputError("some files are named by FILE=NAME, others not", "choose one way")
@@ -137,15 +137,15 @@ def _asked(values: Values, names: Sequence[str]) -> dict[str, Any]:
 
 def say_changes(document: Mapping[str, Any]) -> None:
     """Every change in a line, with its evidence, and what has no counterpart."""
-    told = document.get("against")
-    if told is None:
+    comparison = document.get("against")
+    if comparison is None:
         return
-    if told["run"]:
-        click.echo(f"against {told['run']}:")
+    if comparison["run"]:
+        click.echo(f"against {comparison['run']}:")
     for fields in document["changes"]:
         change = Change(**fields)
         click.echo(f"{change.verdict}: {change.sentence}")
-    for note in told["notes"]:
+    for note in comparison["notes"]:
         click.echo(f"note: {note}")
 
 

@@ -84,9 +84,9 @@ class LazyGroup(click.Group):
         except EdgepressError as error:
             raise _Told(error) from error
         except (Exception, SystemExit) as error:
-            if (told := explained(error)) is None:
+            if (message := explained(error)) is None:
                 raise
-            raise _Told(told) from error
+            raise _Told(message) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of the work."""
@@ -194,8 +194,8 @@ def _refused(error: click.ClickException, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     # Native code makes an error of its own of what a signal raises.
-    told = (Stopped.exit_code, CheckFailed.exit_code)
-    if signals.was_stopped() and error.exit_code not in told:
+    known_codes = (Stopped.exit_code, CheckFailed.exit_code)
+    if signals.was_stopped() and error.exit_code not in known_codes:
         _stop()
     error.show()
     _exit(error.exit_code)
@@ -226,7 +226,7 @@ def _stop() -> None:
 def _take_signals(own: bool) -> None:
     """Let signals stop this process, if it is the command's own."""
     if own:
-        (signals.heed_parent if signals.are_parents() else signals.heed)()
+        (signals.handle_as_child if signals.are_parents() else signals.handle)()
 
 
 def _usage(error: click.UsageError) -> None:

@@ -99,8 +99,8 @@ def benchmark_options(function: F) -> F:
 
 def _option(words: list[str], field: FieldInfo, text: str, settings: Values) -> Callable[[F], F]:
     default = field.get_default(call_default_factory=True)
-    told = "default" in text.lower()
-    if not told and default not in (None, (), "", {}) and not isinstance(default, bool):
+    has_default = "default" in text.lower()
+    if not has_default and default not in (None, (), "", {}) and not isinstance(default, bool):
         shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
         text = f"{text.rstrip('.')} [default: {shown}]"
     kind = _plain(field.annotation)
@@ -219,7 +219,7 @@ def _pairs(name: str, texts: Iterable[str]) -> dict[str, str]:
 
 
 def data_options(required: bool, skip: Iterable[str] = ()) -> Callable[[F], F]:
-    """`--data` and how the data is prepared, without fields that a command has no use for."""
+    """`--data` and how the data is prepared, without fields that have no effect in a command."""
 
     def decorate(function: F) -> F:
         function = spec_options(DataSpec, skip=("spec", *skip))(function)

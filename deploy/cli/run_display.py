@@ -98,7 +98,7 @@ def _in_one_line(verdict: Verdict) -> str:
 
 def show_run(result: RunResult) -> None:
     """The tables of a run, its remarks and its verdict."""
-    run = result.told
+    run = result.contents
     for title, grid in grids(run):
         if title in _TABLES:
             show_grid(_TABLES[title], title, grid)

@@ -53,9 +53,9 @@ def grown_error(
     explained = float(np.square(allowed) if squared else allowed) - float(before.mean())
     if became <= allowed or _lower_end(after - before) <= explained / 2:
         return ""
-    told = "root mean square error" if squared else "mean absolute error"
+    error_name = "root mean square error" if squared else "mean absolute error"
     return (
-        f"output '{name}': its {told} grows by {became / was - 1:.0%}, from {was:.4g} to"
+        f"output '{name}': its {error_name} grows by {became / was - 1:.0%}, from {was:.4g} to"
         f" {became:.4g}: rounding to {precision.name} explains at most {allowed:.4g}"
     )
 

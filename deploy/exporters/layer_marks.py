@@ -274,18 +274,18 @@ class Layers:
             ValueError: A rule matches nothing but such layers.
         """
         rules: dict[int, set[str]] = {}
-        told = {}
+        precisions = {}
         for place, (order, _) in sorted(self._wanted.items()):
             name = self.names[place]
             rules.setdefault(order, set()).add(name)
-            told[name] = ", ".join(sorted(got.get(name, ()))) or "none of its own"
+            precisions[name] = ", ".join(sorted(got.get(name, ()))) or "none of its own"
         for names in rules.values():
             if not any(got.get(name) for name in names):
                 raise ValueError(
                     f"the file has no operator of its own for {', '.join(sorted(names))}: name the"
                     " layer that it became a part of"
                 )
-        return told
+        return precisions
 
     @property
     def asked(self) -> set[str]:

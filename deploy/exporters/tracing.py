@@ -1,7 +1,7 @@
 """From a Keras model to a graph on disk that converters read without the model's Python code.
 
 The graph is a SavedModel with one signature whose inputs and outputs are named as in Keras.
-Converters get it instead of the model, because that road keeps weights and names for every
+Converters get it instead of the model, because that route keeps weights and names for every
 architecture: `TFLiteConverter.from_concrete_functions` with a Keras 3 model silently loses the
 weights, and tf2onnx's `from_keras` fails on Sequential models.
 """

@@ -14,7 +14,7 @@ from edgepress.deploy.specs.export import ExportSpec, flag_of, unused
 if TYPE_CHECKING:
     import keras
 
-# Options of a conversion, which what is converted already has no use for.
+# Options of a conversion, which have no effect on a file that is converted already.
 _OF_CONVERSION = (
     "io", "graph_batch", "opset", "nchw", "select_ops", "sparse_encoding", "int8_max_drop",
     "keep_float", "precision", "calibration_method",

@@ -95,7 +95,7 @@ def export(
         The files, what was skipped and what failed.
 
     Raises:
-        InputError: A name is unknown, an option has no use, or int8 is asked for without data.
+        InputError: A name is unknown, an option has no effect, or int8 is asked for without data.
     """
     from edgepress.compress.data import open_data
 
@@ -119,15 +119,17 @@ def export(
         lines = []
         for part, trains in _parts(asked):
             origin = source
-            told: tuple[str, ...] = ()
+            training_notes: tuple[str, ...] = ()
             if trains:
                 assert dataset is not None
-                model, told = trained_for_int8(source.model, dataset, asked, seed, progress)
+                model, training_notes = trained_for_int8(
+                    source.model, dataset, asked, seed, progress
+                )
                 origin = keras_source(model)
             precisions = [q for _, q in part]
             with prepared(origin, dataset, asked, precisions, worker, seed) as job:
                 line = _Line(job, origin, dataset, seed, progress)
-                line.notes += told
+                line.notes += training_notes
                 line.write_all(part, folder)
                 line.notes += () if trains else untrained_files(asked, line.artifacts)
                 lines.append(line)
@@ -244,8 +246,8 @@ class _Line:
         try:
             written = exporter.write(self._job_for(name, precision), precision, path)
         except EdgepressError as error:
-            told = error.message if isinstance(error, DeviceError) else error.format_message()
-            self.skipped.append(Skipped(name, precision, told))
+            reason = error.message if isinstance(error, DeviceError) else error.format_message()
+            self.skipped.append(Skipped(name, precision, reason))
             return
         own_kernels = self.job.settings.select_ops and self._is_converted(name)
         if own_kernels and (kernels := tensorflow_kernels(path)):
@@ -255,13 +257,13 @@ class _Line:
         try:
             artifact = self._verified(name, precision, path, written.runnable)
             if precision in JOINED and loses_slices(artifact.verified):
-                artifact, mended = with_float_end(
+                artifact, float_artifact = with_float_end(
                     self._job_for(name, precision),
                     artifact,
                     lambda job: exporter.write(job, precision, path),
                     lambda made: self._verified(name, precision, path, made.runnable),
                 )
-                written = mended or written
+                written = float_artifact or written
             if self._is_converted(name):
                 artifact = self._encoded(artifact)
         except (DeviceError, InputError) as error:
@@ -279,9 +281,9 @@ class _Line:
 
     def _take(self, artifact: Artifact, written: Written) -> None:
         """Count a file among those that are published."""
-        told = {**artifact.versions, **written.versions}
+        made_by = {**artifact.versions, **written.versions}
         layers = artifact.layers or dict(written.layers)
-        self.artifacts.append(replace(artifact, versions=told, layers=layers))
+        self.artifacts.append(replace(artifact, versions=made_by, layers=layers))
         self.files += [artifact.path, *written.beside]
         self.notes += [f"{artifact.path.name}: {note}" for note in written.notes]
 

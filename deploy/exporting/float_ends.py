@@ -77,13 +77,13 @@ def with_float_end(
         for depth in _DEPTHS:
             try:
                 written = write(replace(job, float_tail=depth))
-                mended = verify(written)
+                repaired = verify(written)
             except EdgepressError as error:
                 why = error.message
                 continue
-            if mended.verified is not None and mended.verified.passed:
-                return mended, written
-            why = mended.verified.reason if mended.verified else ""
+            if repaired.verified is not None and repaired.verified.passed:
+                return repaired, written
+            why = repaired.verified.reason if repaired.verified else ""
     return _advised(artifact, why), None
 
 
@@ -101,8 +101,8 @@ def _cannot(job: Job, artifact: Artifact) -> str:
 def _advised(artifact: Artifact, why: str) -> Artifact:
     agreement = artifact.verified
     assert agreement is not None
-    told = (
+    advice = (
         f"{agreement.reason}; its end can't stay in floats ({why}): give parts of"
         " different ranges separate outputs in the model, or scale all to one range"
     )
-    return replace(artifact, verified=replace(agreement, reason=told))
+    return replace(artifact, verified=replace(agreement, reason=advice))

@@ -168,8 +168,8 @@ class _Trials:
             self._failed(name, error.message)
 
     def _failed(self, name: str, why: object) -> None:
-        told = " ".join(str(why).split())[:200]
-        self.failures.append(f"{self.format} int8, {name}: can't be tried: {told}")
+        reason = " ".join(str(why).split())[:200]
+        self.failures.append(f"{self.format} int8, {name}: can't be tried: {reason}")
 
     def notes(self) -> Iterator[str]:
         """A line for each trial."""

@@ -51,15 +51,15 @@ def trained_for_int8(
         float_outputs=kept,
         in_floats=names_in_floats(model, asked),
     )
-    told = []
+    notes = []
     if kinds := float_end(model, kept).values():
-        told.append(f"trained for int8 with {note_of(list(kinds))}")
+        notes.append(f"trained for int8 with {note_of(list(kinds))}")
     if fresh := initial_weights(model):
-        told.append(
+        notes.append(
             "training for int8 began with a model that was never trained (its"
             f" {', '.join(fresh)} hold their initial values): run finetune first"
         )
-    return trained, tuple(told)
+    return trained, tuple(notes)
 
 
 def untrained_files(spec: ExportSpec, artifacts: Sequence[Artifact]) -> Iterator[str]:

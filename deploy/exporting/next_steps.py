@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-# Precision → what to try where a file of it was written and departs too far from the model.
+# Precision → what to try where a file of it was written and differs too much from the model.
 _DEPARTED = {
     "float16": "export float32, or find layers whose values pass 65,504 with verify --layers",
     "dynamic": "export float32 or float16, or int8 with --data, whose ranges are calibrated",

@@ -44,8 +44,8 @@ def larger_files(artifacts: Sequence[Artifact]) -> Iterator[str]:
 
 def _why(artifact: Artifact, whole: Artifact) -> str:
     mine, other = _operators(artifact), _operators(whole)
-    if told := unrolled(mine, other):
-        return f"{told}, each with its tensors and scales"
+    if loops := unrolled(mine, other):
+        return f"{loops}, each with its tensors and scales"
     scaling = more_conversions(mine, other)
     if scaling > 0:
         return (

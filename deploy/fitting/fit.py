@@ -45,7 +45,7 @@ class FitResult(Finished[FitRecord]):
     @property
     def picks(self) -> Mapping[str, PickRecord]:
         """The files to choose from, by name: safest, knee, smallest."""
-        return {name: pick for pick in self.told.picks for name in pick.names}
+        return {name: pick for pick in self.contents.picks for name in pick.names}
 
 
 def fit(
@@ -93,16 +93,16 @@ def check_fit(found: FitResult) -> None:
     Raises:
         CheckFailed: Says which, and what to try.
     """
-    told = found.told
-    if not told.picks:
+    record = found.contents
+    if not record.picks:
         raise CheckFailed(
-            told.headline, f"more time, or a larger --max-drop than {told.max_drop:g}"
+            record.headline, f"more time, or a larger --max-drop than {record.max_drop:g}"
         )
-    missed = [pick for pick in told.picks if pick.missed]
+    missed = [pick for pick in record.picks if pick.missed]
     if missed:
         names = ", ".join(name for pick in missed for name in pick.names)
         raise CheckFailed(
-            f"the {names} pick misses the floor of {told.max_drop:g} on {told.split} data",
+            f"the {names} pick misses the floor of {record.max_drop:g} on {record.split} data",
             f"choose another pick, or go on with more time: edgepress fit --resume {found.folder}",
         )
 
@@ -157,14 +157,18 @@ class _Fit:
         path = self.folder.path / "fit.json"
         if not path.is_file():
             return
-        told = validated(FitRecord, read_json(path), f"'{path}'")
+        earlier = validated(FitRecord, read_json(path), f"'{path}'")
         asked = self.recipe.fit
-        if (told.minimise, told.max_drop) != (asked.minimise, asked.max_drop):
+        if (earlier.minimise, earlier.max_drop) != (asked.minimise, asked.max_drop):
             raise InputError(
                 f"'{path}' was made for another objective or floor", "choose another -o"
             )
-        self.trials, self.plans = list(told.trials), list(told.plans)
-        self.spent_s, self.quantize, self.underway = told.spent_s, told.quantize, told.underway
+        self.trials, self.plans = list(earlier.trials), list(earlier.plans)
+        self.spent_s, self.quantize, self.underway = (
+            earlier.spent_s,
+            earlier.quantize,
+            earlier.underway,
+        )
 
     def _left(self) -> float:
         """Seconds for trials."""
@@ -316,8 +320,8 @@ class _Fit:
         }
         return FitRecord.model_validate(values)
 
-    def _write(self, told: FitRecord) -> None:
-        write_json(self.folder.path / "fit.json", told.to_json())
+    def _write(self, record: FitRecord) -> None:
+        write_json(self.folder.path / "fit.json", record.to_json())
         self.folder.list_files()
 
     def _finish(self) -> FitResult:
@@ -331,24 +335,24 @@ class _Fit:
             names = {n: [k for k, place in chosen.items() if place == n] for n in numbers}
             measured, found = picked(self.folder, self.recipe, self.trials, names, self.data,
                                      self.quantize, self.progress)  # fmt: skip
-        told = self._told(
+        record = self._told(
             picks=found,
             front=numbers,
             front_by=f"{self.recipe.fit.minimise} of the trials, {self.scorer.split} data",
             headline=_headline(found, self.recipe, self.data, len(self.trials)),
             benchmark=measured,
         )
-        self._write(told)
-        self._report(told)
+        self._write(record)
+        self._report(record)
         shutil.rmtree(self.folder.path / IN_COMMON, ignore_errors=True)
         self.folder.list_files()
-        return FitResult(self.folder.path, told)
+        return FitResult(self.folder.path, record)
 
-    def _report(self, told: FitRecord) -> None:
+    def _report(self, record: FitRecord) -> None:
         from edgepress.benchmarks.report.search_page import runs_to_show, write_search_page
 
         self.progress.stage("write the report")
-        write_search_page(told, runs_to_show(told, self.folder.path), self.folder.report)
+        write_search_page(record, runs_to_show(record, self.folder.path), self.folder.report)
 
 
 def _headline(found: Sequence[PickRecord], recipe: FitRecipe, data: Dataset, tried: int) -> str:
@@ -358,12 +362,12 @@ def _headline(found: Sequence[PickRecord], recipe: FitRecipe, data: Dataset, tri
         return f"none of {tried} trials keeps {floor} on validation data"
     smallest = next(pick for pick in found if SMALLEST in pick.names)
     share = "" if smallest.ratio is None else f", {smallest.ratio:.2f} of the given model's"
-    told = f"{smallest.words}{share} {recipe.fit.minimise}"
+    headline = f"{smallest.words}{share} {recipe.fit.minimise}"
     verdicts = {held.verdict for pick in found for held in pick.floors}
     split = data.report_split.name
     seen = "" if data.test is not None and data.val is not None else ", which choices were made by"
     if MISSED in verdicts:
-        return f"{told}; a pick misses {floor} on {split} data{seen}"
+        return f"{headline}; a pick misses {floor} on {split} data{seen}"
     if UNSHOWN in verdicts or not verdicts:
-        return f"{told}; {floor} holds on {split} data{seen}, but not beyond doubt"
-    return f"{told}; {floor} is shown on {split} data{seen}"
+        return f"{headline}; {floor} holds on {split} data{seen}, but not beyond doubt"
+    return f"{headline}; {floor} is shown on {split} data{seen}"

@@ -63,8 +63,8 @@ def floor(before: Result, after: Result, max_drop: float, split: str = "") -> Fl
 
 
 def _results(row: BenchmarkRow) -> Mapping[str, Result]:
-    told: Any = (row.model_extra or {}).get("outcomes") or ()
-    found = (read_result(one) for one in told)
+    outcomes: Any = (row.model_extra or {}).get("outcomes") or ()
+    found = (read_result(one) for one in outcomes)
     return {result.output: result for result in found if result is not None}
 
 
@@ -98,10 +98,10 @@ def words_of(found: FloorRecord, max_drop: float) -> str:
     if found.interval is None:
         return f"{shown}: floor {found.verdict}, no interval can be taken"
     low, high = found.interval
-    told = (
+    verdict = (
         f"{shown}: fall {found.drop:.4f}, 95 % interval {low:.4f} to {high:.4f}, floor"
         f" {max_drop:g} {found.verdict}"
     )
     if found.verdict == UNSHOWN and found.needed is not None:
-        told += f" with {found.samples} samples; about {found.needed} would show it"
-    return told
+        verdict += f" with {found.samples} samples; about {found.needed} would show it"
+    return verdict

@@ -19,16 +19,16 @@ class Finished(Generic[R]):
 
     Attributes:
         folder: Its folder.
-        told: What the JSON file in it holds.
+        contents: What the JSON file in it holds.
     """
 
     folder: Path
-    told: R
+    contents: R
 
     @cached_property
     def record(self) -> dict[str, Any]:
         """What that file holds, as JSON-able values."""
-        return self.told.to_json()
+        return self.contents.to_json()
 
     def to_json(self) -> dict[str, Any]:
         """What the command's `--json` prints."""

@@ -52,8 +52,8 @@ class RunResult(Finished[RunRecord]):
     @property
     def verdict(self) -> Verdict:
         """Whether the run is accepted, and everything that speaks against it."""
-        assert self.told.verdict is not None
-        return self.told.verdict
+        assert self.contents.verdict is not None
+        return self.contents.verdict
 
     @property
     def accepted(self) -> bool:
@@ -63,7 +63,7 @@ class RunResult(Finished[RunRecord]):
     def to_json(self) -> dict[str, Any]:
         """What `compress --json` prints."""
         keys = ("before", "after", "stages", "artifacts", "skipped", "benchmark", "accepted")
-        found = self.told.at(self.folder)
+        found = self.contents.at(self.folder)
         return {
             "run": str(self.folder),
             "report": str(RunFolder(self.folder).report),
@@ -174,11 +174,11 @@ class _Line:
             stages.append(record)
         exported = self._export(model, len(stages))
         measured = self._benchmark(exported, stages)
-        told = self._record(stages, exported, measured)
-        write_run(self.folder.record, told)
+        run_record = self._record(stages, exported, measured)
+        write_run(self.folder.record, run_record)
         self._report()
         self.folder.list_files()
-        return RunResult(self.folder.path, told)
+        return RunResult(self.folder.path, run_record)
 
     def _model_stage(
         self, name: str, stage: Stage, model: keras.Model

@@ -27,23 +27,23 @@ def receipt(stages: Sequence[StageRecord], measured: BenchmarkRecord) -> tuple[S
     rows = measured.reference(stage.file for stage in stages)
     lines: list[StageRecord] = []
     for i, (stage, row) in enumerate(zip(stages, rows, strict=True)):
-        told: dict[str, Any] = {"median_ms": None, "note": "", "time_note": "", "change": {}}
+        gain: dict[str, Any] = {"median_ms": None, "note": "", "time_note": "", "change": {}}
         if row is not None:
-            told |= {
+            gain |= {
                 "median_ms": row.median_ms,
                 "device": row.device,
                 "timing_valid": row.timing_valid,
             }
         if i:
             faster = measured.change(rows[i - 1], row)
-            told["note"] = _note(stages[i - 1], stage)
-            told["time_note"] = _time_note(stages[i - 1], stage, row, faster)
-            told["change"] = _change(stages[i - 1], stage)
+            gain["note"] = _note(stages[i - 1], stage)
+            gain["time_note"] = _time_note(stages[i - 1], stage, row, faster)
+            gain["change"] = _change(stages[i - 1], stage)
             if faster is not None:
-                told["change"]["median_ms"] = faster.share
-                told["time_same"] = faster.same
+                gain["change"]["median_ms"] = faster.share
+                gain["time_same"] = faster.same
         kept = {k: v for k, v in stage.to_json().items() if k != "key"}
-        lines.append(StageRecord.model_validate({**kept, **told}))
+        lines.append(StageRecord.model_validate({**kept, **gain}))
     return tuple(lines)
 
 

@@ -1,4 +1,4 @@
-"""Converters at arm's length: native code that may crash runs in a child process.
+"""Converters in a subprocess, since their native code may crash.
 
 Parent's side: `Worker.ask`. Child's side: `python -m edgepress.deploy.process.worker`, which reads
 one JSON request a line from standard input and answers each with one JSON line on standard output.

@@ -286,7 +286,7 @@ def _needs_range(operation: keras.Operation, read_by: list[keras.Operation | Non
             " after training knows more layers",
         )
     if activation in _FIXED_RANGE:
-        # The end of the model stays as it is: a loss has no use for a probability of zero.
+        # The end of the model stays as it is: a loss needs probabilities above zero.
         return bool(read_by) and None not in read_by
     fused_next = read_by and all(_is_relu(reader) for reader in read_by)
     return not (fused_next and activation == "linear" and kind not in ("InputLayer", "Activation"))

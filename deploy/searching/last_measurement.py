@@ -96,7 +96,7 @@ def _figures(rows: Mapping[int, BenchmarkRow], asked: Sequence[str]) -> dict[int
 
 def _by(asked: Sequence[str], row: BenchmarkRow, measured: BenchmarkRecord) -> str:
     """What the front follows from."""
-    told = f"{' and '.join(asked)}: the last measurement on {row.device}, interleaved"
+    basis = f"{' and '.join(asked)}: the last measurement on {row.device}, interleaved"
     if not row.timing_valid:
-        return f"{told} ({NOT_REAL})"
-    return f"{told}; differences below {measured.noise(row.device):.1%} are noise"
+        return f"{basis} ({NOT_REAL})"
+    return f"{basis}; differences below {measured.noise(row.device):.1%} are noise"

@@ -105,11 +105,13 @@ def check_found(found: SearchResult) -> None:
     Raises:
         CheckFailed: No trial gave an accepted file; names each reason.
     """
-    if found.told.front:
+    if found.contents.front:
         return
-    reasons = Counter(trial.reason for trial in found.told.trials if trial.reason)
-    told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
-    raise CheckFailed(found.told.headline, f"{told}; all of them: {found.folder / 'search.json'}")
+    reasons = Counter(trial.reason for trial in found.contents.trials if trial.reason)
+    reasons_text = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+    raise CheckFailed(
+        found.contents.headline, f"{reasons_text}; all of them: {found.folder / 'search.json'}"
+    )
 
 
 def run_search(

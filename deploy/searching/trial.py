@@ -109,7 +109,7 @@ def judge(
         recipe: What the trial ran.
         data: The data set.
         relative: Whether latencies are multiples of the source's, which is timed beside each
-            trial's files; None where that isn't settled yet: then they are if it was timed.
+            trial's files; None where that isn't decided yet: then they are if it was timed.
         scored: Gives a file's metric on validation data; by default it runs beside the model that
             it was exported from.
     """

@@ -47,7 +47,7 @@ class ForeignFile(ABC):
 
     @abstractmethod
     def exporters(self) -> Mapping[str, Exporter]:
-        """The formats that it has a road to, by name, and why it has none to the others."""
+        """The formats that it can be converted to, by name, and why it has none to the others."""
 
     @abstractmethod
     def identify(self) -> str:
@@ -92,11 +92,11 @@ def inspected(
         DeviceError: The child crashed or was too slow.
     """
     with working() as worker:
-        told = asked(worker, task, {"source": str(file.path.absolute()), **request}, file.path)
-    operations = [Operation.from_json(value) for value in told["operations"]]
+        reply = asked(worker, task, {"source": str(file.path.absolute()), **request}, file.path)
+    operations = [Operation.from_json(value) for value in reply["operations"]]
     size = sum(part.stat().st_size for part in parts)
     return account(
-        file.what, size, file.signature, operations, file.precision, told["notes"], file.path
+        file.what, size, file.signature, operations, file.precision, reply["notes"], file.path
     )
 
 
@@ -106,8 +106,8 @@ def stored_already(precision: str) -> dict[str, str]:
     return dict.fromkeys(PRECISIONS, reason)
 
 
-def without_road(what: str, write: Write, there: Iterable[str]) -> dict[str, Exporter]:
-    """The formats that a kind of file has no road to.
+def not_convertible(what: str, write: Write, there: Iterable[str]) -> dict[str, Exporter]:
+    """The formats that a kind of file can't be converted to.
 
     Args:
         what: How people call the kind.

@@ -23,7 +23,7 @@ def open_source(
 
     Args:
         model: As for `compress.load`; or a `.tflite` or `.onnx` file, or a SavedModel folder whose
-            signature is taken where it holds no Keras model that can be carried over.
+            signature is taken where it holds no Keras model that can be converted.
         custom_objects: As for `compress.load`.
         unsafe_lambda: As for `compress.load`.
 

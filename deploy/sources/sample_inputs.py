@@ -41,9 +41,9 @@ def plausible_inputs(
             (seed, zlib.crc32(tensor.name.encode("utf-8", "surrogatepass")))
         )
         first = _consumers(model, tensor)
-        told = next((x.input_ranges for x in first if hasattr(x, "input_ranges")), None)
-        if told and tensor.name in told:
-            low, high = told[tensor.name]
+        ranges = next((x.input_ranges for x in first if hasattr(x, "input_ranges")), None)
+        if ranges and tensor.name in ranges:
+            low, high = ranges[tensor.name]
             found[tensor.name] = rng.uniform(low, high, shape).astype(_dtype(tensor))
             continue
         found[tensor.name] = _draw(rng, shape, _dtype(tensor), first, model)

@@ -114,8 +114,8 @@ def as_exported(source: Source) -> tuple[Source, list[str]]:
     if any(remarks):
         model = float_types.in_single_precision(float_kernels.with_float_kernels(model))
     raised = replace(keras_source(model), identify=source.identify, notes=source.notes, front=front)
-    told = [parts[0].remark()] if parts is not None else []
-    return raised, [*told, *(remark for remark in remarks if remark)]
+    notes = [parts[0].remark()] if parts is not None else []
+    return raised, [*notes, *(remark for remark in remarks if remark)]
 
 
 def files_data(source: Source, dataset: Dataset) -> Dataset:

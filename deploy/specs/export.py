@@ -219,5 +219,5 @@ def flag_of(name: str) -> str:
 
 
 def unused(name: str, why: str, hint: str, value: Any = "") -> InputError:
-    """The refusal of an option that nothing would heed."""
+    """The refusal of an option that has no effect."""
     return InputError(f"{flag_of(name)}{value} has no effect: {why}", hint)

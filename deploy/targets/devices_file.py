@@ -43,17 +43,17 @@ def list_devices() -> dict[str, str]:
         return {}
     if not path.is_file():
         raise InputError(f"'{path}' is no file: devices can't be kept there")
-    told = read_yaml(path, "devices file")[0] or {}
-    pairs = told.items() if isinstance(told, dict) else [(None, None)]
+    entries = read_yaml(path, "devices file")[0] or {}
+    pairs = entries.items() if isinstance(entries, dict) else [(None, None)]
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in pairs):
         raise InputError(f"'{path}' must map names to addresses", "a line is NAME: ssh://…")
-    bare = next((name for name, url in told.items() if ":" not in url and url in told), None)
+    bare = next((name for name, url in entries.items() if ":" not in url and url in entries), None)
     if bare is not None:
         raise InputError(
-            f"'{path}': '{bare}' stands for '{told[bare]}', which is itself such a name",
+            f"'{path}': '{bare}' stands for '{entries[bare]}', which is itself such a name",
             "write the address, such as ssh://user@host or adb:SERIAL",
         )
-    return dict(told)
+    return dict(entries)
 
 
 @contextmanager

@@ -33,26 +33,26 @@ cat $cpu/cpu*/thermal_throttle/core_throttle_count 2>/dev/null | sed 's/^/event=
 def parse_host(text: str) -> dict[str, Any]:
     """The environment out of what `SCRIPT` prints; what it doesn't tell is None."""
     lines = [line.split("=", 1) for line in text.splitlines() if "=" in line]
-    told = dict(lines)
+    facts = dict(lines)
     events = [int(value) for name, value in lines if name == "event" and value.isdigit()]
 
     def number(name: str) -> int | None:
-        value = told.get(name, "")
+        value = facts.get(name, "")
         return int(value) if value.lstrip("-").isdigit() else None
 
     frequency = number("frequency")
-    load, ticks = told.get("load", "").split()[:3], told.get("ticks", "").split()[1:]
+    load, ticks = facts.get("load", "").split()[:3], facts.get("ticks", "").split()[1:]
     return {
-        "machine": told.get("machine", ""),
-        "system": told.get("system", ""),
-        "processor": told.get("processor", ""),
+        "machine": facts.get("machine", ""),
+        "system": facts.get("system", ""),
+        "processor": facts.get("processor", ""),
         "cores": number("cores"),
-        "governor": told.get("governor") or None,
+        "governor": facts.get("governor") or None,
         "frequency_mhz": None if frequency is None else frequency / 1000,
-        "temperature_c": hottest(told.get("heat", "").split()),
+        "temperature_c": hottest(facts.get("heat", "").split()),
         "load": [float(value) for value in load] or None,
         "steal_ticks": int(ticks[7]) if len(ticks) > 7 else None,
-        "throttled": told.get("throttled") or None,
+        "throttled": facts.get("throttled") or None,
         "throttle_events": sum(events) if events else None,
         "cooling_state": number("cooling"),
     }

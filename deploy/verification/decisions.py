@@ -93,9 +93,9 @@ def agreement_of(
         same: Array = np.equal(have > decision.threshold, want > decision.threshold)
         kept = np.ones(same.shape, bool) if counting is None else counting.reshape(same.shape)
         if per_sample:
-            told = f"samples with all values on the same side of {decision.threshold:g}"
+            rule = f"samples with all values on the same side of {decision.threshold:g}"
             rows = (same | ~kept).reshape(len(same), -1).all(1)
-            return _share(rows[kept.reshape(len(kept), -1).any(1)]), told
+            return _share(rows[kept.reshape(len(kept), -1).any(1)]), rule
         return _share(same[kept]), f"values on the same side of {decision.threshold:g}"
     if decision.kind == "numbers":
         return float((have == want).mean()), "equal whole numbers"
@@ -105,8 +105,8 @@ def agreement_of(
         index[part.axis] = part.places  # type: ignore[call-overload]
         unit[tuple(index)] = spread(cut(want, part))
     own = " or their slice's" if slices else ""
-    told = f"values within {VALUE_TOLERANCE:g} of their output's{own} spread"
-    return float((np.abs(have - want) <= VALUE_TOLERANCE * unit).mean()), told
+    rule = f"values within {VALUE_TOLERANCE:g} of their output's{own} spread"
+    return float((np.abs(have - want) <= VALUE_TOLERANCE * unit).mean()), rule
 
 
 def _share(alike: Array) -> float:

@@ -287,7 +287,7 @@ def _tolerance(source: SourceOutputs, precision: Precision, error: float) -> flo
 def _departure(
     source: SourceOutputs, precision: Precision, rows: tuple[OutputAgreement, ...]
 ) -> str:
-    """Why outputs depart from the source's by more than rounding explains; empty if they don't."""
+    """Why outputs differ from the source's by more than rounding explains; empty if they don't."""
     failed = [row for row in rows if not row.passed]
     if not failed:
         return ""
@@ -297,17 +297,17 @@ def _departure(
             "the model mixes the samples of a batch: alone a sample gives another output, by"
             f" up to {source.mixing:.3g} of the largest"
         )
-    told = []
+    reasons = []
     for row in failed:
         where = f" {' and '.join(row.slices)}" if row.slices else ""
         place = f"output '{row.name}'{where}: " if where or len(rows) > 1 else ""
         of = "their" if where else "the source's outputs"
         unit = " spread" if row.bounded == "noise" else " largest value"
-        told.append(
+        reasons.append(
             f"{place}{row.bounded} {row.error:.3g} of {of}{unit if where else ''},"
             f" {precision.name} explains at most {row.tolerance:.3g}"
         )
-    return "; ".join(told)
+    return "; ".join(reasons)
 
 
 def _fallen(
@@ -388,7 +388,7 @@ def _growth(source: SourceOutputs, outputs: list[_Output], precision: Precision)
         # A score of values has its own bound.
         if output.decision.kind != "values" or part.metric == "r2":
             continue
-        told = grown_error(output.name, output.have, output.want, target, part.metric, precision)
-        if told:
-            return told
+        growth = grown_error(output.name, output.have, output.want, target, part.metric, precision)
+        if growth:
+            return growth
     return ""

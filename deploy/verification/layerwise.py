@@ -88,7 +88,7 @@ class LayerReport:
 
     @property
     def first(self) -> LayerError | None:
-        """The first layer that departs."""
+        """The first layer that differs."""
         return next((x for x in self.layers if x.sqnr_db < self.threshold_db), None)
 
     @property
@@ -340,8 +340,8 @@ def draw_layers(report: LayerReport, path: Path) -> None:
     axes = figure.add_subplot()
     names = [row.layer for row in report.layers]
     values = [row.sqnr_db for row in report.layers]
-    departs = [value < report.threshold_db for value in values]
-    axes.barh(names, values, color=["tab:red" if d else "tab:blue" for d in departs])
+    differs = [value < report.threshold_db for value in values]
+    axes.barh(names, values, color=["tab:red" if d else "tab:blue" for d in differs])
     axes.axvline(report.threshold_db, color="black", linewidth=1, linestyle="--")
     axes.invert_yaxis()
     axes.set_xlabel("signal to quantisation noise (dB); dashed: the bound")

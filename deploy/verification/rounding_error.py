@@ -1,7 +1,7 @@
-"""Why a file may depart from its source though its conversion is right.
+"""Why a file may differ from its source though its conversion is right.
 
 Through a hundred layers of random weights the last bit of a float32 can grow to a thousandth of the
-output. Any other order of additions, so any other runtime, then departs from Keras by as much, and
+output. Any other order of additions, so any other runtime, then differs from Keras by as much, and
 a file is not wrong for it. What tells is the same network in 64-bit floats.
 
 A network that mixes the samples of a batch gives something else in every other batch, so that a

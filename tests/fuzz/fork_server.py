@@ -138,7 +138,7 @@ def _become(request: dict[str, Any]) -> None:
         from edgepress.compress.processes import signals
 
         if request["stop"] is not None:
-            signals.heed()
+            signals.handle()
         _limit(request["limits"])
         _jump(request["limits"].get("clock_s", 0))
         if request["modes"]:

@@ -136,8 +136,8 @@ def main() -> None:
     for place, what in enumerate(("clock", "processor")):
         medians = {n: statistics.median(t[place] for t in found) for n, found in seconds.items()}
         ratios = [a[place] / b[place] for a, b in zip(*seconds.values(), strict=True)]
-        told = ", ".join(f"{name} {median:.3f} s" for name, median in medians.items())
-        print(f"{what}: {told}; ratio {statistics.median(ratios):.3f} (median of pairs)")
+        listed = ", ".join(f"{name} {median:.3f} s" for name, median in medians.items())
+        print(f"{what}: {listed}; ratio {statistics.median(ratios):.3f} (median of pairs)")
     print(f"{split.size} {given.kind}, {platform.processor() or platform.machine()},"
           f" {os.cpu_count()} cores, TensorFlow {version('tensorflow')}")  # fmt: skip
 

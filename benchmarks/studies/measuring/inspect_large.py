@@ -92,8 +92,8 @@ def inspected(importable: Path, model: Path) -> list[float]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    told: list[float] = json.loads(child.stdout.splitlines()[-1])
-    return told
+    figures: list[float] = json.loads(child.stdout.splitlines()[-1])
+    return figures
 
 
 def compare(trees: dict[str, Path], model: Path, name: str, rounds: int = 2) -> None:
@@ -104,7 +104,8 @@ def compare(trees: dict[str, Path], model: Path, name: str, rounds: int = 2) -> 
         for tree, path in trees.items():
             runs[tree].append(inspected(path, model))
     best = {
-        tree: [min(column) for column in zip(*told, strict=True)] for tree, told in runs.items()
+        tree: [min(column) for column in zip(*figures, strict=True)]
+        for tree, figures in runs.items()
     }
     for tree, (total, look, peak, *found) in best.items():
         print(

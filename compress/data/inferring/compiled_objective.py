@@ -133,29 +133,29 @@ def with_compiled_loss(
 def _own(task: OutputTask, said: CompiledLoss) -> OutputTask:
     summed = is_summed(said.object)
     loss = Summed(said.object) if summed else said.object
-    told = f"the compiled {said.name}{', summed up,' * summed} in its place"
-    return replace(task, compiled=loss, settings=told)
+    replaced = f"the compiled {said.name}{', summed up,' * summed} in its place"
+    return replace(task, compiled=loss, settings=replaced)
 
 
 def _of_keras(task: OutputTask, said: CompiledLoss) -> OutputTask | None:
     """The task with a loss of Keras's own; None where targets aren't what that takes."""
     wants, has = _takes(said.name), _takes(task.loss)
     settings = settings_of(said.object)
-    told = ", ".join(f"{name}={value}" for name, value in settings.items())
+    options = ", ".join(f"{name}={value}" for name, value in settings.items())
     own = with_logits(said.object, task.logits)
     if wants == "class numbers":
         if has != wants:
             # Without settings the same loss, taken on one-hot rows.
             return task if not settings and has == "rows of classes" else None
-        return replace(task, compiled=own if settings else None, settings=told)
+        return replace(task, compiled=own if settings else None, settings=options)
     if has == "class numbers":
         if said.name == "categorical_crossentropy" and not settings:
             return task
-        named = ", ".join(filter(None, (f"the compiled {said.name}", told)))
+        named = ", ".join(filter(None, (f"the compiled {said.name}", options)))
         return replace(task, compiled=OnClassNumbers(own), settings=f"{named} in its place")
     if wants == "rows of classes" and task.kind == "binary":
         return None
-    return replace(task, loss=said.name, compiled=own if settings else None, settings=told)
+    return replace(task, loss=said.name, compiled=own if settings else None, settings=options)
 
 
 def _takes(loss: str) -> str:

@@ -35,7 +35,7 @@ class Seen:
 Look = Callable[[], Mapping[str, Seen]]
 
 
-def read_output(task: OutputTask, told: bool | None, seen: Seen) -> tuple[bool, str]:
+def read_output(task: OutputTask, compiled_logits: bool | None, seen: Seen) -> tuple[bool, str]:
     """Whether an output gives logits.
 
     Its values decide: outside of 0 to 1 they are no probabilities, unless one half tells its
@@ -44,7 +44,7 @@ def read_output(task: OutputTask, told: bool | None, seen: Seen) -> tuple[bool, 
     Args:
         task: What it is asked for; its loss is a cross-entropy, and it passes no activation that
             gives probabilities.
-        told: What the compiled loss was told of logits; None where that is not known.
+        compiled_logits: What the compiled loss was told of logits; None where that is not known.
         seen: What it gives.
 
     Returns:
@@ -54,10 +54,10 @@ def read_output(task: OutputTask, told: bool | None, seen: Seen) -> tuple[bool, 
     low, high = float(values.min()), float(values.max())
     within = low >= -_SLACK and high <= 1 + _SLACK
     halved = not task.loss.startswith(("categorical", "sparse")) and _half_is_better(values, seen)
-    logits = not halved if told is None else not (within or halved)
-    if told is None and logits:
+    logits = not halved if compiled_logits is None else not (within or halved)
+    if compiled_logits is None and logits:
         return True, ""
-    said = "from_logits=False" if told is False else "a cross-entropy"
+    said = "from_logits=False" if compiled_logits is False else "a cross-entropy"
     shown = f"its values run from {low:.3g} to {high:.3g} on the data"
     why = " and one half tells its labels apart" if halved and not within else ""
     taken = "logits" if logits else "probabilities"

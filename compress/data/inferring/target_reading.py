@@ -63,8 +63,8 @@ class Output:
     @property
     def logits(self) -> bool:
         """Whether it gives logits, where its loss is one of classes."""
-        told = None if self.asked else self.compiled.from_logits
-        return self.bare if told is None or not self.bare else told
+        compiled_logits = None if self.asked else self.compiled.from_logits
+        return self.bare if compiled_logits is None or not self.bare else compiled_logits
 
 
 def _is_keras_loss(name: str) -> bool:

@@ -110,8 +110,8 @@ def infer_task(
             chosen is not None,
             said,
         )
-        part, told = _of_output(output, asked, np.asarray(target), look, len(names) > 1)
-        remarks += told
+        part, part_remarks = _of_output(output, asked, np.asarray(target), look, len(names) > 1)
+        remarks += part_remarks
         found.append(replace(part, weight=said.weight))
     if not any(output.scored for output in found):
         raise InputError("no output has a loss: there is nothing to train or to measure")
@@ -134,14 +134,14 @@ def _scored(
 ) -> Task:
     """The task with the metrics that are asked for, else as it was compiled."""
     sizes = [tensor.shape[-1] for tensor in model.outputs]
-    found, told = list(outputs), list(remarks)
+    found, kept_remarks = list(outputs), list(remarks)
     if asked.one_metric is None:
         said = compiled_metrics(model, [output.name for output in outputs])
         taken, left = with_compiled_metrics(outputs, said, sizes)
         named = asked.metrics
         found = [o if o.name in named else t for o, t in zip(found, taken, strict=True)]
-        told += [] if named else left
-    task = _with_metrics(asked, found, told)
+        kept_remarks += [] if named else left
+    task = _with_metrics(asked, found, kept_remarks)
     for output, size in zip(task.outputs, sizes, strict=True):
         refuse_void_metric(output)
         if output.scored and is_always_right(output.metric, size):
@@ -158,11 +158,11 @@ def _labelled(
 ) -> tuple[OutputTask, list[str]]:
     """As `_task_of`, by the places that have a label alone."""
     seen = without_void(targets, label)
-    task, told = _task_of(output, loss, seen, kept_of(look, output.name, label))
+    task, remarks = _task_of(output, loss, seen, kept_of(look, output.name, label))
     if not (label.only or task.of_classes):
         return _task_of(output, loss, targets, look)
     task, remark = with_void(task, output, targets, label)
-    return task, [*told, remark]
+    return task, [*remarks, remark]
 
 
 def _asked_for(said: CompiledLoss | None, name: str, asked: Asked) -> CompiledLoss | None:
@@ -251,15 +251,15 @@ def _as_compiled(
     said, remarks = output.compiled, []
     entropic = "crossentropy" in output.loss  # others, as a hinge, decide at 0
     if output.bare and entropic and said.from_logits is not True and look is not None:
-        logits, told = read_output(task, said.from_logits, look()[output.name])
+        logits, remark = read_output(task, said.from_logits, look()[output.name])
         task = replace(task, logits=logits)
-        remarks.append(told)
+        remarks.append(remark)
     elif entropic and task.loss == "mse":
         task = replace(task, logits=output.logits)
-    task, told = with_compiled_loss(task, said, targets, output.shape)
+    task, remark = with_compiled_loss(task, said, targets, output.shape)
     if task.loss == "mse":
         task = replace(task, logits=False)
-    return task, [*remarks, told]
+    return task, [*remarks, remark]
 
 
 def _by_output(targets: Nested, names: Sequence[str], counted: Sequence[bool]) -> list[Any]:
@@ -286,15 +286,15 @@ def _by_output(targets: Nested, names: Sequence[str], counted: Sequence[bool]) -
 
 def _with_metrics(asked: Asked, outputs: Sequence[OutputTask], remarks: Sequence[str]) -> Task:
     """The task with the metrics that are asked for."""
-    told = tuple(filter(None, remarks))
+    kept_remarks = tuple(filter(None, remarks))
     if asked.one_metric is not None:
-        return Task(tuple(_with_metric(asked.one_metric, outputs)), asked.one_metric, told)
+        return Task(tuple(_with_metric(asked.one_metric, outputs)), asked.one_metric, kept_remarks)
     found, single = list(outputs), asked.metrics
     for output, metric in single.items():
         place = [o.name for o in found].index(output)
         found[place] = _with_metric(metric, [found[place]])[0]
     leading = next(iter(single), "")
-    return Task(tuple(found), single.get(leading), told, leading)
+    return Task(tuple(found), single.get(leading), kept_remarks, leading)
 
 
 def _with_metric(metric: str, outputs: Sequence[OutputTask]) -> list[OutputTask]:

@@ -54,8 +54,8 @@ class _Reading:
                 f" {output.shape}",
                 "give it to an output of (steps, labels)",
             )
-        told = target if target.ndim == 1 or target.shape[-1] == 1 else target.argmax(-1)
-        truth, chosen = np.asarray(told).ravel().astype(np.int64), output.argmax(-1)
+        labels = target if target.ndim == 1 or target.shape[-1] == 1 else target.argmax(-1)
+        truth, chosen = np.asarray(labels).ravel().astype(np.int64), output.argmax(-1)
         blank = self.blank
         if blank is None and len(truth) != len(chosen):
             blank = 0

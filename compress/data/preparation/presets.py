@@ -99,8 +99,8 @@ def linear(name: str) -> Linear:
     slope = np.diag(slopes[::-1] if backwards else slopes)
     mean, std = -dark / slope + 0.0, 1 / slope
     # Of float32 results: what lies behind the seventh digit is rounding.
-    told = [tuple(float(f"{v:.6g}") for v in values) for values in (mean, std)]
-    return Linear(told[0], told[1], backwards)
+    rounded = [tuple(float(f"{v:.6g}") for v in values) for values in (mean, std)]
+    return Linear(rounded[0], rounded[1], backwards)
 
 
 def _application(name: str) -> ModuleType | None:

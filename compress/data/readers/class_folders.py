@@ -173,8 +173,8 @@ def class_names(
         return _in_order(order, here, first, count), notes
     _refuse_other_list(root, here)
     if all(name.isdecimal() for name in here):
-        names, told = _numbered(here, count, root)
-        return names, (*told, *notes)
+        names, numbering = _numbered(here, count, root)
+        return names, (*numbering, *notes)
     if all(_NUMBER.fullmatch(name) for name in here):
         raise InputError(
             f"'{root}' has folders named by the numbers {', '.join(sorted(here)[:4])}, which are no"
@@ -231,10 +231,12 @@ def _unread(root: Path, folders: Mapping[Path, Inside], kind: FileKind) -> tuple
             ending for name in inside for ending in _other_endings(folder / name, kind)
         )
         if others:
-            told = ", ".join(ending or "without an ending" for ending, _ in others.most_common(4))
+            endings = ", ".join(
+                ending or "without an ending" for ending, _ in others.most_common(4)
+            )
             notes.append(
                 f"{others.total():,} other files in the class folders of '{folder}' are not read:"
-                f" {told}"
+                f" {endings}"
             )
     return tuple(notes)
 

@@ -48,7 +48,7 @@ _FOR = {
 
 
 def check_heeded(spec: DataSpec, opened: Opened, model: keras.Model) -> None:
-    """Refuse options that this kind of data has no use for.
+    """Refuse options that this kind of data ignores.
 
     Raises:
         InputError: Names the option.

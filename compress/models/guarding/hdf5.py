@@ -1,7 +1,7 @@
 """HDF5 files that were looked through before a dataset in them is read.
 
 HDF5 lets a file name other files: by external links, by external storage and by virtual datasets.
-A model has no use for them, and one from somebody else could carry any file of this machine into
+A model needs none of them, and one from somebody else could carry any file of this machine into
 an output. It also lets a dataset declare a shape without storing it.
 """
 

@@ -22,7 +22,7 @@ from edgepress.compress.models.unknown_names import UnknownName, all_unknown, st
 
 @dataclass(frozen=True)
 class Carried:
-    """A model that was carried over.
+    """A converted model.
 
     Args:
         model: The Keras 3 model.
@@ -103,7 +103,7 @@ def is_older(path: Path) -> bool:
     """Whether a file was written by a Keras before 3, as far as it says.
 
     Keras 3 loads some of them, but with changed formulas (its hard sigmoid, for one), so they are
-    carried over even where Keras 3 wouldn't refuse them.
+    converted even where Keras 3 wouldn't refuse them.
 
     Args:
         path: A model file or folder.

@@ -38,7 +38,7 @@ class Block:
     Attributes:
         name: Path of the layer that makes the tensor.
         tensor: The tensor that is replaced, or of which no channel stays.
-        stand_in: What takes its place, of the same shape; None where its channels go.
+        replacement: What takes its place, of the same shape; None where its channels go.
         units: Those channels.
         layers: Paths of the layers that then aren't needed any more.
         macs: Multiply-accumulates saved when it alone is left out.
@@ -47,7 +47,7 @@ class Block:
 
     name: str
     tensor: Any
-    stand_in: Any
+    replacement: Any
     units: Units = field(default_factory=lambda: np.zeros(0, np.int64))
     layers: tuple[str, ...] = ()
     macs: int = 0
@@ -59,7 +59,7 @@ def without(channels: Channels, blocks: Sequence[Block]) -> Remains:
     alive = channels.all_alive()
     for block in blocks:
         alive[block.units] = False
-    replaced = {id(b.tensor): b.stand_in for b in blocks if b.stand_in is not None}
+    replaced = {id(b.tensor): b.replacement for b in blocks if b.replacement is not None}
     return Remains(channels, alive, replaced)
 
 
@@ -106,8 +106,8 @@ def _makers_of(channels: Channels, block: Block) -> set[str]:
 def _candidates(channels: Channels) -> Iterator[Block]:
     """What may be a block."""
     for prefix, graph in _graphs(require_graph(channels.model), "", set()):
-        for tensor, stand_in in _Surroundings(graph).choices():
-            yield Block(prefix + _maker(tensor), tensor, stand_in)
+        for tensor, replacement in _Surroundings(graph).choices():
+            yield Block(prefix + _maker(tensor), tensor, replacement)
     # The last place is that of unit -1: channels that nothing is bound to.
     free = np.zeros(channels.count + 1, bool)
     for group in channels.groups:
@@ -169,9 +169,9 @@ class _Surroundings:
             alike = [t for t in inputs if _alike(t, tensor)]
             yield from ((tensor, t) for t in alike if len(alike) == 1 < len(inputs))
         elif len(inputs) == 1:
-            stand_in = self._upstream(inputs[0], tensor)
-            if stand_in is not None and not self._meets(tensor, stand_in):
-                yield self._downstream(tensor), stand_in
+            replacement = self._upstream(inputs[0], tensor)
+            if replacement is not None and not self._meets(tensor, replacement):
+                yield self._downstream(tensor), replacement
 
     def _upstream(
         self, tensor: keras.KerasTensor, wanted: keras.KerasTensor
@@ -200,11 +200,11 @@ class _Surroundings:
             tensor = made[0]
         return tensor
 
-    def _meets(self, tensor: keras.KerasTensor, stand_in: keras.KerasTensor) -> bool:
+    def _meets(self, tensor: keras.KerasTensor, replacement: keras.KerasTensor) -> bool:
         """Whether the two would only be added to each other: that is a branch, found as one."""
         last = self._downstream(tensor)
         return any(
-            any(t is stand_in for t in reader.input_tensors)
+            any(t is replacement for t in reader.input_tensors)
             for reader in self._readers.get(id(last), [])
         )
 

@@ -300,7 +300,10 @@ class _Search:
         now = self._without(self._chosen)
         if id(block.tensor) not in now.tensors:
             return False
-        if block.stand_in is not None and resolve(block.stand_in, now.replaced) is block.tensor:
+        if (
+            block.replacement is not None
+            and resolve(block.replacement, now.replaced) is block.tensor
+        ):
             return False
         return self._without([*self._chosen, block]).holds()
 

@@ -68,10 +68,10 @@ class _Repair:
 
     @cached_property
     def _stood_for(self) -> dict[int, list[int]]:
-        """For each tensor that stands in for others, these, all by identity."""
+        """For each tensor that replaces others, these, all by identity."""
         found: dict[int, list[int]] = {}
-        for gone, stand_in in self.surgery.remains.replaced.items():
-            found.setdefault(id(stand_in), []).append(gone)
+        for gone, replacement in self.surgery.remains.replaced.items():
+            found.setdefault(id(replacement), []).append(gone)
         return found
 
     def run(
@@ -111,7 +111,7 @@ class _Repair:
             self._show(tensor, one, other, pair)
 
     def _show(self, tensor: keras.KerasTensor, old: tf.Tensor, new: tf.Tensor, pair: Pair) -> None:
-        """Note a tensor's values, the pruned model's also for all that it stands in for."""
+        """Note a tensor's values, the pruned model's also for all that it replaces."""
         pair.before[id(tensor)] = old
         waiting = [] if id(tensor) in self.surgery.remains.replaced else [id(tensor)]
         while waiting:

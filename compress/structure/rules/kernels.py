@@ -29,7 +29,7 @@ def made(site: Site, layer: keras.Layer, ids: IntVector, axis: int) -> Ids:
 def _misreads_bias(layer: keras.Layer, channels: int, output: Shape) -> bool:
     """Whether Keras adds the bias of a convolution with the channels first along the last axis.
 
-    `keras.ops.add` looks for a bias' length at the last axis first. Classes that mend this have a
+    `keras.ops.add` looks for a bias' length at the last axis first. Classes that fix this have a
     `call` of their own.
     """
     plain = type(layer).__module__.startswith("keras.")

@@ -53,8 +53,8 @@ def refuse(inputs: Sequence[Ids], site: Site, reason: str) -> list[Ids]:
     """Keep all channels that go in or come out; `{}` in the reason becomes the layer's path."""
     for ids in inputs:
         site.pin(ids, reason)
-    told = reason.replace("{}", f"'{site.path}'")
-    return [site.pinned(told, index) for index in range(len(site.shapes))]
+    reason_here = reason.replace("{}", f"'{site.path}'")
+    return [site.pinned(reason_here, index) for index in range(len(site.shapes))]
 
 
 def trace_meeting(_layer: keras.Operation, inputs: tuple[Ids, ...], site: Site) -> Ids:

@@ -226,7 +226,7 @@ class Surgery:
 
     @property
     def remains(self) -> Remains:
-        """What is left, and what stands in for what is gone."""
+        """What is left, and what replaces the removed part."""
         return self._rebuild.remains
 
     @property

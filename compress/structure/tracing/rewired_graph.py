@@ -120,16 +120,16 @@ class Remains:
         if not all(min(self._shape(w), default=1) for w in weights_of(node.operation)):
             return False
         for tensor, ids in zip(channel_tensors(node), visit.inputs, strict=True):
-            stand_in = resolve(tensor, self.replaced)
-            if stand_in is not tensor and not self._alike(tensor, stand_in):
+            replacement = resolve(tensor, self.replaced)
+            if replacement is not tensor and not self._alike(tensor, replacement):
                 return False
             if self._is_empty(ids) and not _joins(node):
                 return False
         return not any(map(self._is_empty, visit.outputs))
 
-    def _alike(self, tensor: keras.KerasTensor, stand_in: keras.KerasTensor) -> bool:
+    def _alike(self, tensor: keras.KerasTensor, replacement: keras.KerasTensor) -> bool:
         """Whether the same channels are left of both; of what no layer makes that isn't known."""
-        one, other = map(self.channels.ids_of, (tensor, stand_in))
+        one, other = map(self.channels.ids_of, (tensor, replacement))
         if one is None or other is None:
             return False
         left, there = (self.channels.alive_array(ids, self.alive) for ids in (one, other))

@@ -85,8 +85,8 @@ def read_snapshot(file: Path, key: str) -> Snapshot | None:
         InputError: It isn't one, is damaged, or was changed since it was written.
     """
     arrays = read_arrays(file)
-    told = arrays.pop("digest", np.zeros(0)).tobytes()
-    if "facts" not in arrays or told != _digest(arrays):
+    digest = arrays.pop("digest", np.zeros(0)).tobytes()
+    if "facts" not in arrays or digest != _digest(arrays):
         raise InputError(
             f"'{file}' isn't the state of a training as it was written",
             "begin anew, without --resume",

@@ -271,7 +271,7 @@ def _weights(callback: keras.callbacks.Callback) -> dict[str, list[NDArray[Any]]
 
 
 def _mode(callback: keras.callbacks.Callback, directions: Mapping[str, bool]) -> str:
-    """What "auto" stands for in a callback that watches a figure; empty where it is settled.
+    """What "auto" stands for in a callback that watches a figure; empty where it is given.
 
     Keras looks for the figure among the metrics of a compiled model, which is not needed here.
     """

@@ -122,8 +122,8 @@ def may_replace(values: Mapping[str, Any], path: Path) -> bool:
     record = state_folder(Path(values["output"])) / _PUBLISHED
     if values["force"] or not (values["resume"] and record.is_file() and path.exists()):
         return bool(values["force"])
-    told = read_json(record)
-    return isinstance(told, dict) and told.get(path.name) == _digest(path)
+    content = read_json(record)
+    return isinstance(content, dict) and content.get(path.name) == _digest(path)
 
 
 def _digest(path: Path) -> str | None:

@@ -282,14 +282,14 @@ def _chosen(
     if asked:
         found = [columns[0], *(by_name[name] for name in asked)]
         return ([], []) if _needed(found) > width else (found, [])
-    told = [name for name in layout.ranked if name == columns[0].name or not by_name[name].empty]
+    shown = [name for name in layout.ranked if name == columns[0].name or not by_name[name].empty]
     kept: list[str] = []
-    for name in told:
+    for name in shown:
         if _needed([by_name[n] for n in (*kept, name)]) <= width:
             kept.append(name)
-    left_out = [c.name for c in columns if c.name in told and c.name not in kept]
-    if len(kept) < min(_FEWEST, len(told)):
-        return [], [name for name in told[1:] if name not in _in_blocks(layout, told)]
+    left_out = [c.name for c in columns if c.name in shown and c.name not in kept]
+    if len(kept) < min(_FEWEST, len(shown)):
+        return [], [name for name in shown[1:] if name not in _in_blocks(layout, shown)]
     return [column for column in columns if column.name in kept], left_out
 
 
@@ -348,8 +348,8 @@ def _print_blocks(console: Console, columns: Sequence[_Column], layout: Layout, 
     from rich.table import Table
     from rich.text import Text
 
-    told = [c.name for c in columns[1:] if not c.empty]
-    names = [n for n in view.columns if n in layout.columns] or _in_blocks(layout, told)
+    shown = [c.name for c in columns[1:] if not c.empty]
+    names = [n for n in view.columns if n in layout.columns] or _in_blocks(layout, shown)
     by_name = {column.name: column for column in columns}
     for row, name in enumerate(columns[0].cells):
         console.print(Text(name.replace("\n", ", "), style="bold"), soft_wrap=True)

@@ -123,12 +123,12 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
 def _sample(job: Job, model: Path) -> tuple[Ends, list[NDArray[Any]]]:
     """Inputs and outputs of a file, and the values of one sample in their order and types."""
     with Runtime(model) as runtime:
-        told = runtime.describe()
-        samples = samples_of(job, told["inputs"][0]["shape"][0] or 1)
+        tensors = runtime.describe()
+        samples = samples_of(job, tensors["inputs"][0]["shape"][0] or 1)
         outputs = runtime.predict(samples, real=False)
-    ends = Ends(*(tuple(map(End.read, told[side])) for side in ("inputs", "outputs")))
-    given = chosen(model.name, told["inputs"], samples)
-    inputs = [to_tensor(array, spec) for array, spec in zip(given, told["inputs"], strict=True)]
+    ends = Ends(*(tuple(map(End.read, tensors[side])) for side in ("inputs", "outputs")))
+    given = chosen(model.name, tensors["inputs"], samples)
+    inputs = [to_tensor(array, spec) for array, spec in zip(given, tensors["inputs"], strict=True)]
     return ends, [*inputs, *(outputs[end.name] for end in ends.outputs)]
 
 

@@ -71,8 +71,8 @@ def try_in_micro(job: Job, precision: str, model: Path) -> MicroTrial:
             got = micro.predict({names.get(name, name): x for name, x in samples.items()})
             arena, version = micro.ask({"do": "allocations"}), micro.version
     except DeviceError as error:
-        told = error.message.removeprefix(f"'{model.name}': ")
-        raise Unsupported(f"TensorFlow Lite Micro can't run it: {told}") from None
+        reason = error.message.removeprefix(f"'{model.name}': ")
+        raise Unsupported(f"TensorFlow Lite Micro can't run it: {reason}") from None
     bounds = PRECISIONS[precision]
     apart = max(departure(got[names[name]], w, bounds) for name, w in want.items())
     if not apart <= max(bounds.tolerance, ROUNDING_LIMIT):

@@ -1,11 +1,11 @@
-"""The child's part of ONNX: tf2onnx by the road that gives a right file, proved in ONNX Runtime.
+"""The child's part of ONNX: tf2onnx by the route that gives a right file, proved in ONNX Runtime.
 
-tf2onnx reports success for files that no runtime loads, so each road's file is loaded and run on
+tf2onnx reports success for files that no runtime loads, so each route's file is loaded and run on
 probe samples before it is believed:
 
 1. from the function: right for nearly all, recurrent layers included;
-2. from the frozen graph: right where the first road would make inputs of constants, those of a
-   Normalization; the first road isn't tried there;
+2. from the frozen graph: right where the first route would make inputs of constants, those of a
+   Normalization; the first route isn't tried there;
 3. the same with its transposes left in place, should moving them go wrong.
 """
 
@@ -23,7 +23,7 @@ from edgepress.deploy.exporters.onnx.constant_shapes import with_constant_shapes
 from edgepress.deploy.exporters.onnx.handlers import HANDLERS
 from edgepress.deploy.exporters.onnx.names import named, settle_shapes
 from edgepress.deploy.exporters.onnx.session import quiet_session
-from edgepress.deploy.exporters.onnx.tf2onnx_patches import mended
+from edgepress.deploy.exporters.onnx.tf2onnx_patches import patched_tf2onnx
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.process.malloc import returning_blocks
 
@@ -49,10 +49,10 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             graph).
 
     Returns:
-        `road`, `operators`, `opset` and `ir_version` of the file.
+        `route`, `operators`, `opset` and `ir_version` of the file.
 
     Raises:
-        ValueError: No road gives a file that computes what the graph does.
+        ValueError: No route gives a file that computes what the graph does.
     """
     import onnx
     import tensorflow as tf
@@ -68,13 +68,13 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     want = [expected[name].numpy() for name in request["outputs"]]
     judge = partial(_check, probe=probe, want=want, request=request)
     problems = []
-    for road in _roads(function):
+    for route in _routes(function):
         try:
-            with mended():
-                model = named(road(function, request), request)
+            with patched_tf2onnx():
+                model = named(route(function, request), request)
             judge(model)
         except Exception as error:
-            problems.append(f"{road.__name__.strip('_')}: {type(error).__name__}: {error}")
+            problems.append(f"{route.__name__.strip('_')}: {type(error).__name__}: {error}")
             continue
         if request.get("slim", True):
             model = _slimmed(model, judge)
@@ -83,7 +83,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         settle_shapes(model.graph)
         onnx.save(model, request["out"])
         return {
-            "road": road.__name__.strip("_"),
+            "route": route.__name__.strip("_"),
             "operators": sorted({node.op_type for node in model.graph.node}),
             "opset": model.opset_import[0].version,
             "ir_version": model.ir_version,
@@ -91,8 +91,8 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     raise ValueError(" | ".join(" ".join(p.split())[:180] for p in problems))
 
 
-def _roads(function: ConcreteFunction) -> Sequence[Callable[[Any, Mapping[str, Any]], Any]]:
-    """The roads that are worth trying, the best first."""
+def _routes(function: ConcreteFunction) -> Sequence[Callable[[Any, Mapping[str, Any]], Any]]:
+    """The routes that are worth trying, the best first."""
     import tensorflow as tf
 
     by_graph = (_from_frozen_graph, _with_all_transposes)

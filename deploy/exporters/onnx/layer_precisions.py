@@ -49,16 +49,18 @@ class LayeredModel:
 
     def computing(self) -> Iterator[tuple[onnx.NodeProto, list[Chain]]]:
         """The nodes that don't merely change a type, each with its layers."""
-        told = [(node, self._named(node)) for node in self.graph.node]
-        told = [(node, chains) for node, chains in told if node.op_type not in _ROUNDING]
-        present = {chain[-1] for _, chains in told for chain in chains}
+        named_nodes = [(node, self._named(node)) for node in self.graph.node]
+        named_nodes = [
+            (node, chains) for node, chains in named_nodes if node.op_type not in _ROUNDING
+        ]
+        present = {chain[-1] for _, chains in named_nodes for chain in chains}
         # A kernel that a normalisation was folded into bears the name of that.
         folded = {
             near: place
             for place in sorted(self.layers.weighted - present)
             for near in self.layers.readers(place)
         }
-        for node, chains in told:
+        for node, chains in named_nodes:
             if self.kernels(node):
                 chains += [(folded[c[-1]],) for c in chains if c[-1] in folded]
             yield node, chains
@@ -104,13 +106,13 @@ def kept_in_floats(model: onnx.ModelProto, layers: Layers) -> list[str]:
     """
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
-    told = LayeredModel(model, layers)
+    named_model = LayeredModel(model, layers)
     kept, left = [], 0
-    for node, chains in told.computing():
+    for node, chains in named_model.computing():
         if layers.precision(chains) in _FLOATS:
             kept.append(node.name)
         else:
-            left += bool(told.kernels(node))
+            left += bool(named_model.kernels(node))
     if kept and not left:
         raise ValueError(
             "with these layers in floats nothing of the file would be in integers: export float32,"
@@ -125,12 +127,12 @@ def with_half_floats(model: onnx.ModelProto, layers: Layers) -> None:
     import onnx
     from onnx import helper, numpy_helper
 
-    told = LayeredModel(model, layers)
-    wanted = [n for n, chains in told.computing() if layers.precision(chains) == "float16"]
+    named_model = LayeredModel(model, layers)
+    wanted = [n for n, chains in named_model.computing() if layers.precision(chains) == "float16"]
     done: set[str] = set()
     casts = []
     for node in wanted:
-        for tensor in told.kernels(node):
+        for tensor in named_model.kernels(node):
             name = tensor.name
             if tensor.data_type != onnx.TensorProto.FLOAT:
                 continue
@@ -164,11 +166,11 @@ def told_precisions(model: onnx.ModelProto, layers: Layers) -> dict[str, str]:
     Raises:
         ValueError: A layer has another precision than it was to have, or a rule matches no node.
     """
-    told = LayeredModel(model, layers)
+    named_model = LayeredModel(model, layers)
     got: dict[str, set[str]] = {}
     wanted: dict[str, str] = {}
-    for node, chains in told.computing():
-        found = told.precision(node)
+    for node, chains in named_model.computing():
+        found = named_model.precision(node)
         for name in {layers.names[place] for chain in chains for place in chain} & layers.asked:
             got.setdefault(name, set()).add(found)
             wanted[name] = layers.precision(chains)

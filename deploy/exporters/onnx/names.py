@@ -1,4 +1,4 @@
-"""Names in ONNX files: Keras's for inputs and outputs, short and settled ones for the rest."""
+"""Names in ONNX files: Keras's for inputs and outputs, short, deterministic ones elsewhere."""
 
 from __future__ import annotations
 

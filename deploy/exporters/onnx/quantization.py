@@ -75,15 +75,15 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     _check_quantised(written, loops)
     if request["precision"] == "dynamic":
         _check_smaller(written, Path(request["out"]), Path(request["source"]))
-    told: dict[str, str] = {}
+    precisions: dict[str, str] = {}
     if layers is not None:
         with_half_floats(written, layers)
-        told = told_precisions(written, layers)
+        precisions = told_precisions(written, layers)
         unmark(written)
     # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
     sort_nodes(written.graph)
     onnx.save(written, request["out"])
-    return {**checked(written), "floats": list(floats.operators), "layers": told}
+    return {**checked(written), "floats": list(floats.operators), "layers": precisions}
 
 
 def _check_quantised(model: onnx.ModelProto, loops: bool) -> None:
@@ -232,7 +232,7 @@ def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         model = convert_float_to_float16(source, keep_io_types=True)
         sort_nodes(model.graph)
-        told = checked(model)
+        opsets = checked(model)
     except Exception as error:
         if loops:
             why = (
@@ -245,7 +245,7 @@ def to_float16(request: Mapping[str, Any]) -> dict[str, Any]:
             f"ONNX Runtime's conversion to float16 {why}; float32, dynamic and int8 remain"
         ) from error
     onnx.save(model, request["out"])
-    return told
+    return opsets
 
 
 def _loops(model: onnx.ModelProto) -> list[str]:

@@ -25,13 +25,13 @@ _HEAVY = 100_000_000  # bytes: a graph whose copies a laptop would feel
 
 
 @contextmanager
-def mended() -> Iterator[None]:
-    """Let tf2onnx convert rightly, in a settled order, with few copies of the weights at a time."""
+def patched_tf2onnx() -> Iterator[None]:
+    """Let tf2onnx convert correctly and in one order, with few copies of the weights."""
     from tf2onnx import optimizer, tf_loader, utils
     from tf2onnx.graph import Node
     from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
-    stand_ins = (
+    replacements = (
         # It numbers names on from conversion to conversion.
         (utils, "INTERNAL_NAME", 1),
         # A pass copies the graph, weights and all, before it looks at it.
@@ -49,8 +49,8 @@ def mended() -> Iterator[None]:
     gc.freeze()  # What is there before needn't be looked through each time.
     try:
         with ExitStack() as patches:
-            for owner, name, stand_in in stand_ins:
-                patches.enter_context(mock.patch.object(owner, name, stand_in))
+            for owner, name, replacement in replacements:
+                patches.enter_context(mock.patch.object(owner, name, replacement))
             yield
     finally:
         gc.unfreeze()

@@ -43,8 +43,8 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
     source = job.made_once(name, partial(_convert, job, layered))
     if precision == "float32":
         shutil.copy(source, out)
-        told = source.with_suffix(".json").read_text()
-        return Written(out, versions=_versions(json.loads(told)))
+        notes_file = source.with_suffix(".json")
+        return Written(out, versions=_versions(json.loads(notes_file.read_text())))
     request: dict[str, Any] = {"source": str(source), "out": str(out), "precision": precision}
     if precision == "float16":
         return Written(out, versions=_versions(job.worker.ask("onnx-float16", request)))

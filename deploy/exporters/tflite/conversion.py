@@ -64,12 +64,12 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     layers = Layers(request["layers"]) if request.get("layers") else None
     content, floats = _converted(converter, request, layers)
     content = own_biases(content) if request["precision"] == "int16x8" else content
-    told: dict[str, str] = {}
+    precisions: dict[str, str] = {}
     if layers is not None:
-        content, told = finished(content, layers)
+        content, precisions = finished(content, layers)
     path.write_bytes(content)
     return {
-        "layers": told,
+        "layers": precisions,
         "operators": list(check_file(path)),
         "floats": floats.operators,
         "integers": _holds_integers(path),

@@ -69,16 +69,16 @@ class LayeredFile:
 
     def computing(self) -> Iterator[tuple[schema.OperatorT, list[Chain]]]:
         """The operators that don't merely change a type, each with its layers."""
-        told = [
+        named_operators = [
             (op, self._named(op), self._kernels(op))
             for op in self.graph.operators
             if self.kind(op) not in _ROUNDING
         ]
         holders: dict[int, set[int]] = {}
-        for operator, _, kernels in told:
+        for operator, _, kernels in named_operators:
             for chain in kernels:
                 holders.setdefault(chain[-1], set()).add(id(operator))
-        for operator, named, kernels in told:
+        for operator, named, kernels in named_operators:
             # A layer whose kernel another operator reads is computed there: the name is one of
             # constants that were made one.
             own = [
@@ -233,15 +233,15 @@ def told_precisions(content: bytes, layers: Layers, floats: bool = False) -> dic
     """
     file = LayeredFile(content, layers)
     got: dict[str, set[str]] = {name: set() for name in layers.asked}
-    told = list(file.computing())
+    operators = list(file.computing())
     counting = {
         place
-        for operator, chains in told
+        for operator, chains in operators
         if file.kind(operator) not in _MOVING
         for chain in chains
         for place in chain
     }
-    for operator, chains in told:
+    for operator, chains in operators:
         # What only moves values in a layer that computes, too, has the type of what it moves.
         if file.kind(operator) in _MOVING and counting & {chain[-1] for chain in chains}:
             continue
@@ -293,5 +293,5 @@ def finished(content: bytes, layers: Layers, floats: bool = False) -> tuple[byte
         ValueError: A layer can't have the precision that was asked for.
     """
     content = with_stored_weights(content, layers)
-    told = told_precisions(content, layers, floats)
-    return without_marks(content), told
+    precisions = told_precisions(content, layers, floats)
+    return without_marks(content), precisions

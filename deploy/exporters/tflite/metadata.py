@@ -64,7 +64,7 @@ def describe(
     if not (mean or labels):
         return False
     bgr = preparation is not None and preparation.linear is not None and preparation.linear.reversed
-    told = Description(
+    description = Description(
         name,
         f"{about}; takes BGR images" if bgr else about,
         tuple(Described(n, mean, std) if real else Described(n) for n, _, real in inputs),
@@ -72,7 +72,7 @@ def describe(
     )
     # The description has a word for RGB and none for BGR.
     images = [real and len(shape) == 4 and shape[-1] == 3 and not bgr for _, shape, real in inputs]
-    _add(model, schema, pack(told, images))
+    _add(model, schema, pack(description, images))
     _write(path, model, labels)
     return True
 

@@ -83,12 +83,12 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
         debugger.options = options(denylisted_nodes=kept)
     content = without_rounding(debugger.get_nondebug_quantized_model(), ranked)
-    told: dict[str, str] = {}
+    precisions: dict[str, str] = {}
     if layers is not None:
-        content, told = finished(content, layers, floats=True)
+        content, precisions = finished(content, layers, floats=True)
     out.write_bytes(content)
     check_file(out)
-    return {"kept": kept, "layers": len(noise), "told": told}
+    return {"kept": kept, "layers": len(noise), "told": precisions}
 
 
 def _ordered(

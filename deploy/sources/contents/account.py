@@ -141,7 +141,7 @@ def account(
     layers, kernels, types = [], [0, 0], Counter[str]()
     computed = arithmetic(operations)
     sides = signature.inputs, signature.outputs
-    told = () if path is None else truths(path, quantize, computed, *sides)
+    checks = () if path is None else truths(path, quantize, computed, *sides)
     for operation in operations:
         new = {c.key: c for c in operation.constants if c.key not in counted}
         counted |= new.keys()
@@ -162,7 +162,7 @@ def account(
         inputs=signature.inputs,
         outputs=signature.outputs,
         layers=tuple(layers),
-        notes=(*told, *notes),
+        notes=(*checks, *notes),
         operators=computed.operators,
         in_floats=computed.in_floats,
         batch=batch_of(signature.inputs),

@@ -22,9 +22,9 @@ from edgepress.deploy.sources.formats.onnx_tensors import outside_files
 from edgepress.deploy.sources.model_file import (
     ForeignFile,
     inspected,
+    not_convertible,
     offered,
     stored_already,
-    without_road,
 )
 from edgepress.deploy.sources.signature import checked
 
@@ -63,11 +63,11 @@ class OnnxFile(ForeignFile):
         absent = ONNX.absent if whole else stored_already(self.precision)
         return {
             "onnx": offered(ONNX, there, self._write, absent),
-            **without_road("ONNX", self._write, ("onnx",)),
+            **not_convertible("ONNX", self._write, ("onnx",)),
         }
 
     def _write(self, job: Job, precision: str, out: Path) -> Written:
-        """The file itself, or made from it by the road that a Keras model's ONNX file takes."""
+        """The file itself, or made from it by the route that a Keras model's ONNX file takes."""
         source = job.made_once("float32.onnx", partial(self._gather, job))
         if precision == self.precision:
             shutil.copy(source, out)

@@ -58,12 +58,12 @@ def check_tensors(model: onnx.ModelProto, path: Path) -> None:
     """
     for tensor in stored_tensors(model):
         needed = _declared_bytes(tensor, path)
-        told = _outside(tensor, path)
-        held = _inside(tensor, path) if told is None else _held_outside(told, path)
+        outside = _outside(tensor, path)
+        held = _inside(tensor, path) if outside is None else _held_outside(outside, path)
         if needed > held:
             raise InputError(
                 f"'{path}' is damaged: tensor '{tensor.name[:100]}' declares {needed:,} bytes and"
-                f" holds {held:,}" + (f" in '{told.file}'" if told is not None else ""),
+                f" holds {held:,}" + (f" in '{outside.file}'" if outside is not None else ""),
                 _AGAIN,
             )
 
@@ -71,7 +71,9 @@ def check_tensors(model: onnx.ModelProto, path: Path) -> None:
 def outside_files(model: onnx.ModelProto, path: Path) -> list[Path]:
     """The other files that hold numbers of a model."""
     found = (_outside(tensor, path) for tensor in stored_tensors(model))
-    return [path.parent / file for file in dict.fromkeys(told.file for told in found if told)]
+    return [
+        path.parent / file for file in dict.fromkeys(outside.file for outside in found if outside)
+    ]
 
 
 def stored_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -155,10 +157,10 @@ def _outside(tensor: onnx.TensorProto, path: Path) -> Outside | None:
 
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return None
-    told = {entry.key: entry.value for entry in tensor.external_data}
+    entries = {entry.key: entry.value for entry in tensor.external_data}
     try:
-        begin = int(told.get("offset") or 0)
-        length = int(told["length"]) if told.get("length") else None
+        begin = int(entries.get("offset") or 0)
+        length = int(entries["length"]) if entries.get("length") else None
     except ValueError:
         begin, length = -1, None
     if begin < 0 or (length or 0) < 0:
@@ -167,40 +169,41 @@ def _outside(tensor: onnx.TensorProto, path: Path) -> Outside | None:
             " isn't told in whole numbers",
             _AGAIN,
         )
-    return Outside(tensor.name[:100], told.get("location", ""), begin, length)
+    return Outside(tensor.name[:100], entries.get("location", ""), begin, length)
 
 
-def _held_outside(told: Outside, path: Path) -> int:
+def _held_outside(outside: Outside, path: Path) -> int:
     """Bytes that another file holds of a tensor.
 
     Raises:
         InputError: It lies outside of the model's folder, is missing, or is no regular file.
     """
-    file = path.parent / told.file
-    inside = PurePosixPath(told.file)
+    file = path.parent / outside.file
+    inside = PurePosixPath(outside.file)
     # A cache of downloads keeps model and weights as links into one folder.
     folders = {path.parent.resolve(), path.resolve().parent}
-    if "\0" in told.file or "\\" in told.file or inside.is_absolute() or ".." in inside.parts:
-        raise _leads_out(told, path)
+    if "\0" in outside.file or "\\" in outside.file or inside.is_absolute() or ".." in inside.parts:
+        raise _leads_out(outside, path)
     if not any(file.resolve().is_relative_to(folder) for folder in folders):
-        raise _leads_out(told, path)
-    if not told.file or not file.exists():
+        raise _leads_out(outside, path)
+    if not outside.file or not file.exists():
         raise InputError(
-            f"the weights of '{path}' are missing: '{told.tensor}' lies in '{told.file}' beside it",
+            f"the weights of '{path}' are missing: '{outside.tensor}' lies in '{outside.file}'"
+            " beside it",
             "copy that file too",
         )
     check_regular(file)
     if not file.is_file():
         raise InputError(f"'{file}' is a folder, and '{path}' names it as a file of weights")
     there = file.stat().st_size
-    if there < told.begin + (told.length or 0):
-        raise InputError(f"'{file}' is truncated: it ends before '{told.tensor}' does", _AGAIN)
-    return there - told.begin if told.length is None else told.length
+    if there < outside.begin + (outside.length or 0):
+        raise InputError(f"'{file}' is truncated: it ends before '{outside.tensor}' does", _AGAIN)
+    return there - outside.begin if outside.length is None else outside.length
 
 
-def _leads_out(told: Outside, path: Path) -> InputError:
+def _leads_out(outside: Outside, path: Path) -> InputError:
     return InputError(
-        f"'{path}' keeps the numbers of '{told.tensor}' in {told.file[:200]!r}, which leads out of"
-        " its folder",
+        f"'{path}' keeps the numbers of '{outside.tensor}' in {outside.file[:200]!r}, which leads"
+        " out of its folder",
         f"such a file lies beside the model: {_TRUSTED}",
     )

@@ -106,9 +106,9 @@ def _trace(
         "batch": batch,
         "shapes": {own[name]: list(sizes) for name, sizes in shapes.items()},
     }
-    told = asked(worker, "savedmodel-trace", request, folder.path)
+    reply = asked(worker, "savedmodel-trace", request, folder.path)
     inputs, outputs = (
-        tuple(TensorSpec(name, tuple(shape), dtype) for name, shape, dtype in told[side])
+        tuple(TensorSpec(name, tuple(shape), dtype) for name, shape, dtype in reply[side])
         for side in ("inputs", "outputs")
     )
-    return TracedModel(out, inputs, outputs, told["operations"])
+    return TracedModel(out, inputs, outputs, reply["operations"])

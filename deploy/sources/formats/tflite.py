@@ -19,7 +19,12 @@ from edgepress.deploy.exporters.table import C_SOURCE, TFLITE
 from edgepress.deploy.exporters.tflite.metadata import read_description
 from edgepress.deploy.sources.contents.account import FileInspection, account
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader, left_out
-from edgepress.deploy.sources.model_file import ForeignFile, offered, stored_already, without_road
+from edgepress.deploy.sources.model_file import (
+    ForeignFile,
+    not_convertible,
+    offered,
+    stored_already,
+)
 from edgepress.deploy.sources.signature import checked
 
 # What the quantiser makes of a float file.
@@ -57,10 +62,10 @@ class TFLiteFile(ForeignFile):
         """What the file says of itself."""
         try:
             with undamaged(self.path):
-                told = read_description(self.path)
+                description = read_description(self.path)
         except InputError as error:
             return [error.message]
-        return told.lines() if told else []
+        return description.lines() if description else []
 
     def identify(self) -> str:
         """The file's hash."""
@@ -82,7 +87,7 @@ class TFLiteFile(ForeignFile):
         return {
             "tflite": offered(TFLITE, there, self._write, self._absent()),
             "c": offered(C_SOURCE, in_c, self._write_c, {**self._absent(), **C_SOURCE.absent}),
-            **without_road("TFLite", self._write, ("tflite", "c")),
+            **not_convertible("TFLite", self._write, ("tflite", "c")),
         }
 
     def _absent(self) -> dict[str, str]:

@@ -38,21 +38,21 @@ def write_features(dataset: Dataset | None, folder: Path) -> list[Path]:
     if dataset is None or sound is None:
         return []
     preparation = dataset.report_split.preparation
-    told: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "sample_rate": sound.sample_rate,
         "samples": sound.samples,
         "channels": "mean",
         "features": None,
     }
     if sound.features is not None:
-        told["features"] = sound.features.to_json()
-        told["shape"] = [sound.features.frames(sound.samples), sound.features.width]
+        parameters["features"] = sound.features.to_json()
+        parameters["shape"] = [sound.features.frames(sound.samples), sound.features.width]
     for name in ("scale", "mean", "std"):
         value = getattr(preparation, name)
         if value is not None:
-            told[name] = value
+            parameters[name] = value
     path = folder / "features.json"
-    write_json(path, told)
+    write_json(path, parameters)
     return [path]
 
 

@@ -80,7 +80,7 @@ class TokenFront:
     def write(self, folder: Path) -> list[Path]:
         """Write what is needed to compute the numbers; gives the files."""
         files = []
-        told: list[dict[str, Any]] = []
+        tables: list[dict[str, Any]] = []
         for layer in self.layers:
             config = layer.get_config()
             entry: dict[str, Any] = {"layer": layer.name, "type": type(layer).__name__}
@@ -96,14 +96,15 @@ class TokenFront:
                     path.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
                 entry["vocabulary"] = path.name
                 files.append(path)
-            told.append(entry)
+            tables.append(entry)
         path = folder / "tokens.json"
         numbers = dict(zip(self.numbers, self.dtypes, strict=True))
         shapes = {
             n: list(t.shape[1:]) for n, t in zip(self.numbers, self.front.outputs, strict=True)
         }
         write_json(
-            path, {"inputs": list(self.inputs), "gives": numbers, "shapes": shapes, "layers": told}
+            path,
+            {"inputs": list(self.inputs), "gives": numbers, "shapes": shapes, "layers": tables},
         )
         return [*files, path]
 

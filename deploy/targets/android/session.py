@@ -105,8 +105,8 @@ class AndroidSession:
             f"{READ_BATTERY}; battery; {program} {' '.join(words)} 2>&1;"
             " code=$?; battery; exit $code"
         )
-        code, told, err = self.phone.shell(script, limit + 30)
-        out, readings = take_readings(told)
+        code, output, err = self.phone.shell(script, limit + 30)
+        out, readings = take_readings(output)
         if code != 0:
             raise DeviceError(f"'{self.path.name}': {_failure(code, out or err)}")
         if not all(reading.discharging for reading in readings):
@@ -134,8 +134,8 @@ class AndroidSession:
         for library, options in self.options.delegates:
             flags["external_delegate_path"] = library
             if options:
-                told = ";".join(f"{k}:{v}" for k, v in options.items())
-                flags["external_delegate_options"] = told
+                pairs = ";".join(f"{k}:{v}" for k, v in options.items())
+                flags["external_delegate_options"] = pairs
         return flags
 
     def _input_shapes(self, batch: int) -> dict[str, str]:
@@ -253,5 +253,5 @@ def _failure(code: int, output: str) -> str:
     if code in (137, 9):
         return "benchmark_model was killed (out of memory?)"
     lines = [line for line in output.strip().splitlines() if line]
-    told = next((x for x in lines if x.startswith("ERROR")), lines[-1] if lines else "no output")
-    return f"benchmark_model failed with code {code}: {told.strip()}"
+    message = next((x for x in lines if x.startswith("ERROR")), lines[-1] if lines else "no output")
+    return f"benchmark_model failed with code {code}: {message.strip()}"

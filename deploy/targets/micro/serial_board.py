@@ -264,10 +264,10 @@ def _tensor_specs(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     from edgepress.benchmarks.runtimes.runtime import Runtime
 
     with Runtime(path) as runtime:
-        told = runtime.describe()
-    for spec in (*told["inputs"], *told["outputs"]):
+        description = runtime.describe()
+    for spec in (*description["inputs"], *description["outputs"]):
         spec["shape"] = [size or 1 for size in spec["shape"]]
-    return told["inputs"], told["outputs"]
+    return description["inputs"], description["outputs"]
 
 
 def _make_raw(line: int, baud: int) -> None:

@@ -234,16 +234,16 @@ class EthosSession:
     def facts(self) -> SessionFacts:
         """SRAM, flash, cycles and what stays on the CPU."""
         npu, cpu = self._shares
-        told = self._summary
+        summary = self._summary
         notes = [
-            f"{float(told['cycles_total']):.0f} cycles, {told['nn_macs']} MACs,"
-            f" {float(told['off_chip_flash_memory_used']):.1f} KiB of flash"
+            f"{float(summary['cycles_total']):.0f} cycles, {summary['nn_macs']} MACs,"
+            f" {float(summary['off_chip_flash_memory_used']):.1f} KiB of flash"
         ]
         if cpu:
             notes.append(f"{cpu} of {npu + cpu} operators stay on the CPU; their time is not in it")
         return SessionFacts(
             runtime="Vela",
-            arena_bytes=round(float(told["sram_memory_used"]) * 1024),
+            arena_bytes=round(float(summary["sram_memory_used"]) * 1024),
             notes=tuple(notes),
         )
 

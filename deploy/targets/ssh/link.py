@@ -143,16 +143,17 @@ class Link:
             connection = await self._connect()
             self._keeper = await connection.create_process(f"sh -c {shlex.quote(_KEEPER)}")
             word = self._keeper.stdout.readline()
-            told = (await asyncio.wait_for(word, _FIRST_WORD_SECONDS)).split()
-            if len(told) != 3 or told[0] != "ready":
-                raise await self._refusal(told)
+            answer = (await asyncio.wait_for(word, _FIRST_WORD_SECONDS)).split()
+            if len(answer) != 3 or answer[0] != "ready":
+                raise await self._refusal(answer)
             self._sftp = await connection.start_sftp_client()
-            _, self.folder, self.machine = told
+            _, self.folder, self.machine = answer
 
-    async def _refusal(self, told: list[str]) -> DeviceError:
-        if told and told[0] == "busy":
+    async def _refusal(self, answer: list[str]) -> DeviceError:
+        if answer and answer[0] == "busy":
             return DeviceError(
-                f"'{self.address.host}' is being measured by another run (process {told[1]} there)",
+                f"'{self.address.host}' is being measured by another run"
+                f" (process {answer[1]} there)",
                 "two at once would disturb each other: wait for it",
             )
         said = " ".join((await self._keeper.stderr.read()).split())

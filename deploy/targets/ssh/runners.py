@@ -110,13 +110,13 @@ class PythonRunner:
         if code != 0:
             raise self.ended(code, err)
         try:
-            told = json.loads(out.splitlines()[-1])
+            reply = json.loads(out.splitlines()[-1])
         except (ValueError, IndexError):
-            told = None
-        if not isinstance(told, dict) or "machine" not in told:
+            reply = None
+        if not isinstance(reply, dict) or "machine" not in reply:
             said = " ".join(out.split())[:100] or "nothing"
             raise DeviceError(f"Python on '{self._name}' said '{said}'")
-        return told
+        return reply
 
     async def peak(self, link: Link, threads: int) -> dict[str, float]:
         """Measured by the board's NumPy."""

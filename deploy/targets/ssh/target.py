@@ -122,11 +122,11 @@ class SshTarget:
 
     async def _environment(self) -> dict[str, Any]:
         await self._prepare()
-        told = await self.runner.environment(self._link)
-        if told["machine"] != self._link.machine:
+        environment = await self.runner.environment(self._link)
+        if environment["machine"] != self._link.machine:
             # Its shell and its Python disagree on the processor: Python runs in an emulator.
             self.timing_valid = False
-        return told
+        return environment
 
     async def _prepare(self) -> None:
         await self._link.open()

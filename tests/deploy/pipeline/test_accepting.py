@@ -198,9 +198,9 @@ def test_a_file_verified_on_a_part_is_held_against_the_given_model_on_that_part(
         "accept": {"max_drop": 0},
     }
     found = run(Recipe.model_validate(recipe), tmp_path / "run")
-    (file,) = found.told.artifacts
+    (file,) = found.contents.artifacts
     assert file.verified is not None
-    assert file.verified.value != found.told.before.value
+    assert file.verified.value != found.contents.before.value
     assert found.accepted, found.verdict.lines
 
 

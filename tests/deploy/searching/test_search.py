@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -20,13 +19,12 @@ from click.testing import CliRunner
 from edgepress.benchmarks.report import report
 from edgepress.compress import load, open_data
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel import registry
 from edgepress.deploy import search
 from edgepress.deploy.cli.main import cli
 from edgepress.deploy.demo import network
 from edgepress.deploy.pipeline.pipeline import run
 from edgepress.deploy.recipe import read_recipe
-from edgepress.deploy.searching.objectives import OBJECTIVES, Objective
+from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import (
     SearchRecipe,
     distributions,
@@ -109,29 +107,31 @@ def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path) -> None:
     assert values_of(varied, drawn) == {"prune.0.target_macs": 0.5}
 
 
-class Plugin:
-    """An objective of another package: the weights of the exported model that are not zero."""
+PLUGIN = """
+import numpy as np
+from edgepress.compress import load
+from edgepress.deploy.searching.objectives import Objective
 
-    name = "nonzero"
+# The weights of the exported model that are not zero.
+def read(figures):
+    return float(sum(np.count_nonzero(w) for w in load(figures["model"]).get_weights()))
 
-    @staticmethod
-    def load() -> Objective:
-        def read(figures: Any) -> float:
-            return float(sum(np.count_nonzero(w) for w in load(figures["model"]).get_weights()))
-
-        return Objective("weights", read)
+nonzero = Objective("weights", read)
+"""
 
 
 def test_every_objective_gives_a_figure_of_a_finished_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Installed(list[type[Plugin]]):
-        names = frozenset({"nonzero"})
-
-    def points(group: str) -> Installed:
-        return Installed([Plugin] if group == "edgepress.objectives" else [])
-
-    monkeypatch.setattr(registry, "entry_points", points)
+    package = tmp_path / "packages"
+    declared = package / "nonzero-1.0.dist-info"
+    declared.mkdir(parents=True)
+    (declared / "METADATA").write_text("Metadata-Version: 2.1\nName: nonzero\nVersion: 1.0\n")
+    (declared / "entry_points.txt").write_text(
+        "[edgepress.objectives]\nnonzero = counted:nonzero\n"
+    )
+    (package / "counted.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(package)
     varied = recipe(space={"prune.0.target_macs": [0.5]}, objectives=list(OBJECTIVES))
     plain = varied.with_values({"prune.0.target_macs": 0.5})
     done = run(plain, tmp_path / "trial")

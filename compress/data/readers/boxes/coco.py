@@ -96,10 +96,10 @@ def _by_split(root: Path, files: Sequence[Path]) -> dict[str, Path]:
         # Beside the boxes of objects COCO has files of the key points of persons.
         named = [path for path in paths if path.name.startswith("instances")] or paths
         if len(named) > 1:
-            told = ", ".join(path.name for path in named)
+            file_names = ", ".join(path.name for path in named)
             what = "without a split in their names" if split == "all" else f"of the {split} split"
             raise InputError(
-                f"'{root}' has {len(named)} COCO files {what}: {told}",
+                f"'{root}' has {len(named)} COCO files {what}: {file_names}",
                 "leave one of each split, named train, val or test",
             )
         chosen[split] = named[0]

@@ -79,7 +79,7 @@ def open_boxes(
     tensor = image_input(model, path)
     size_px, channels = size_read(tensor.shape, spec.resize, path), tensor.shape[-1]
     marking = read()
-    names, told = _numbered(marking, path, spec.classes)
+    names, numbering = _numbered(marking, path, spec.classes)
     pictures = [p for found in marking.pictures.values() for p in found]
     survey = check_images([str(p.path) for p in pictures])
     plain = is_plain(survey, size_px, channels)
@@ -97,7 +97,7 @@ def open_boxes(
         start += len(found)
         paths = tuple(str(picture.path) for picture in found)
         sources[split] = BoxSource(tensor.name, paths, boxes[here], output_names(model), reading)
-    notes = (*marking.notes, *told, *remarks(survey, spec, channels))
+    notes = (*marking.notes, *numbering, *remarks(survey, spec, channels))
     return Opened(sources, fingerprint, names, notes)
 
 
@@ -140,9 +140,9 @@ def _corners(box: Box, path: Path, width: int, height: int) -> tuple[float, ...]
     left, top, right, bottom = box.corners
     centre = (left + right) / 2 / width, (top + bottom) / 2 / height
     if right <= left or bottom <= top or not all(0 <= place <= 1 for place in centre):
-        told = ", ".join(f"{value:g}" for value in box.corners)
+        numbers = ", ".join(f"{value:g}" for value in box.corners)
         raise InputError(
-            f"'{path}': the box {told} of '{box.kind}' has no area in an image of"
+            f"'{path}': the box {numbers} of '{box.kind}' has no area in an image of"
             f" {width} x {height}",
             "boxes are left, top, right and bottom; correct or remove it",
         )

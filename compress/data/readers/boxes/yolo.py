@@ -138,8 +138,8 @@ def _box(words: list[str], where: str, names: tuple[str, ...]) -> Box:
         raise InputError(f"'{where}' has {kind}, not a box", _HINT)
     number, x, y, width, height = finite(words, f"'{where}'")
     if number != int(number) or number < 0 or (names and number >= len(names)):
-        told = f"classes are numbered 0 to {len(names) - 1}" if names else "they are whole numbers"
-        raise InputError(f"'{where}': there is no class {words[0]}", told)
+        hint = f"classes are numbered 0 to {len(names) - 1}" if names else "they are whole numbers"
+        raise InputError(f"'{where}': there is no class {words[0]}", hint)
     if min(x, y, width, height) < 0 or max(x, y, width, height) > 1 + _SLACK:
         raise InputError(f"'{where}': a box lies outside of its image", _HINT)
     corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)

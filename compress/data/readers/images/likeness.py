@@ -97,8 +97,10 @@ def alike(looks: Floats) -> Pairs:
     radius = float(np.sqrt(2 * (1 - _ALIKE)))
     # No two are further apart in a few directions than in all of them.
     some = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), _SAMPLED)).astype(int)]
-    directions = np.linalg.svd(some - some.mean(0), full_matrices=False)[2][:_DIRECTIONS]
-    tree = cKDTree(vectors @ directions.T)
+    spread = some - some.mean(0)
+    # Those along which they differ most: the last eigenvectors, many times faster than an SVD.
+    directions = np.linalg.eigh((spread.T @ spread).astype(np.float64))[1][:, -_DIRECTIONS:]
+    tree = cKDTree(vectors @ directions)
     if tree.count_neighbors(tree, radius) > (1 + 2 * _LOOKED_AT) * len(vectors):
         return np.empty((0, 2), np.int64)
     pairs = tree.query_pairs(radius, output_type="ndarray").astype(np.int64)

@@ -159,8 +159,8 @@ def _decided(
     size_px: tuple[int, int],
     void: int | None,
 ) -> tuple[MaskReading | None, list[str]]:
-    told = zip(paths, found, strict=False)
-    without = [(path, pixels.instead) for path, pixels in told if pixels.values is None]
+    decisions = zip(paths, found, strict=False)
+    without = [(path, pixels.instead) for path, pixels in decisions if pixels.values is None]
     if without:
         if output.of_classes or (output.channels == 1 and not any(p.many for p in found)):
             path, instead = without[0]
@@ -220,9 +220,9 @@ def _refuse_many(found: Sequence[Pixels], values: Array, output: Output, void: i
             "a model with an output for each class is needed",
         )
     if 1 < len(values) <= _MOST_LEVELS and not any(p.lossy for p in found):
-        told = ", ".join(map(str, values))
+        listed = ", ".join(map(str, values))
         raise InputError(
-            f"target images hold {told} alone, which are no two classes for the one channel of"
+            f"target images hold {listed} alone, which are no two classes for the one channel of"
             f" output '{output.name}'",
             "save masks as 0 and one more number; --ignore-label N if one of them marks pixels"
             " without a class, --loss mse if they are pictures",
@@ -244,8 +244,8 @@ def _classes(
         return MaskReading(size_px, flat=True, wide=wide, void=void), []
     if not output.of_classes and void is None:
         return None, []
-    told = zip(paths, found, strict=False)
-    first = next(p for p, pixels in told if beyond[0] in _values(pixels, by_colour=False))
+    by_path = zip(paths, found, strict=False)
+    first = next(p for p, pixels in by_path if beyond[0] in _values(pixels, by_colour=False))
     raise InputError(
         f"target '{first}' holds class number {beyond[0]}, output '{output.name}' has"
         f" {output.channels} classes (0 to {output.channels - 1})",

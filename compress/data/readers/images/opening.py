@@ -61,8 +61,8 @@ def open_images(path: Path, model: keras.Model, spec: DataSpec) -> ImageFolder:
     """
     splits = folder_splits(path)
     if are_pairs(splits):
-        pairs, told = pair_sources(splits, model, spec)
-        return ImageFolder(pairs, (), tuple(told))
+        pairs, notes_of_pairs = pair_sources(splits, model, spec)
+        return ImageFolder(pairs, (), tuple(notes_of_pairs))
     outputs = model.outputs[0].shape
     if len(model.outputs) == 1 and len(outputs) == 4:
         inside = sorted(p.name for p in path.iterdir() if p.is_dir() and p.name[0] != ".")

@@ -79,14 +79,14 @@ def pair_sources(
     answered = _size_answered(model, (*size_px, tensor.shape[-1]))
     ignored = by_output(spec.ignore_label, "ignore_label")
     void = ignored.get(output.name) if isinstance(ignored, Mapping) else ignored
-    masks, showing, told = mask_reading(
+    masks, showing, mask_notes = mask_reading(
         targets, output, answered, None if void is None else whole_label(void)
     )
     answering: Any = masks
     if masks is None:
         looked = check_images(targets)
         answering = ImageReading(answered, output.channels, are_deep(looked, spec))
-        told = remarks(looked, spec, output.channels, "targets")
+        mask_notes = remarks(looked, spec, output.channels, "targets")
     sources = {}
     for split in folders:
         places = [n for n, pair in enumerate(found) if pair.split == split]
@@ -98,7 +98,7 @@ def pair_sources(
             answering,
             tuple(n - places[0] for n in showing if places[0] <= n <= places[-1]),
         )
-    return sources, [*notes, *told, *_spare(folders, len(found))]
+    return sources, [*notes, *mask_notes, *_spare(folders, len(found))]
 
 
 def _pairs(split: str, folder: Path) -> list[_Pair]:

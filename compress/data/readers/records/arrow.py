@@ -66,8 +66,8 @@ def open_saved(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str)
     files, left = _files(path)
     columns = {split: _columns(paths, split) for split, paths in files.items()}
     sources, names, notes = record_sources(columns, model, spec)
-    told = [f"splits not read: {', '.join(sorted(left))}"] if left else []
-    return Opened(sources, fingerprint, names, (*told, *notes), heeded=frozenset({"target"}))
+    unread = [f"splits not read: {', '.join(sorted(left))}"] if left else []
+    return Opened(sources, fingerprint, names, (*unread, *notes), heeded=frozenset({"target"}))
 
 
 def _files(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
@@ -213,8 +213,8 @@ def _columns(paths: Sequence[Path], split: str) -> Columns:
 def _features(schema: pyarrow.Schema) -> Mapping[str, Any]:
     """What `datasets` says of the columns, in the file's own metadata."""
     try:
-        told = json.loads((schema.metadata or {})[b"huggingface"])
-        found = told["info"]["features"]
+        metadata = json.loads((schema.metadata or {})[b"huggingface"])
+        found = metadata["info"]["features"]
     except (KeyError, ValueError, TypeError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -64,7 +64,7 @@ def open_series(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str
     paths = [file for found in files.values() for file in found]
     recordings = read_recordings(paths, spec.group_by, spec.time_column)
     labels, left_out = _labels(recordings, spec)
-    columns, told = sensors(recordings, left_out)
+    columns, sensor_notes = sensors(recordings, left_out)
     window = spec.window or 1
     step = spec.step or window
     rule = rule_for(spec.window_label, labels.of_classes, _answers_each(model, window))
@@ -74,7 +74,7 @@ def open_series(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str
     kept = labelled(targets, labels.of_classes)
     if not kept.any():
         raise InputError(f"{recordings.where}: no window has a label", "check --target or --events")
-    notes = (*recordings.notes, *told, _said(kept, window, step, rule),
+    notes = (*recordings.notes, *sensor_notes, _said(kept, window, step, rule),
              *_short(recordings, window))  # fmt: skip
     starts, targets = starts[kept], targets[kept]
     split_of = np.repeat(list(files), [len(found) for found in files.values()])

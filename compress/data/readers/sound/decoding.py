@@ -103,8 +103,8 @@ def _by_soundfile(path: str) -> Sound:
         raise InputError("its format needs the package soundfile", _NEEDS_SOUNDFILE)
     import soundfile
 
-    told, size = soundfile.info(path), Path(path).stat().st_size
+    header, size = soundfile.info(path), Path(path).stat().st_size
     # Silence is packed to next to nothing; reading makes a copy.
-    check_memory(path, 2 * _SAMPLE_BYTES * told.frames * told.channels, size)
+    check_memory(path, 2 * _SAMPLE_BYTES * header.frames * header.channels, size)
     values, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return Sound(values, int(rate))

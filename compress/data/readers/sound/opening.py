@@ -68,7 +68,7 @@ def open_sounds(path: Path, model: keras.Model, spec: DataSpec) -> SoundFolder:
         for split, folder in splits.items()
     }
     survey = survey_sounds([file for paths, _ in listed.values() for file in paths])
-    how, reading, told = sound_input(survey, model, spec, f"'{path}'")
+    how, reading, input_notes = sound_input(survey, model, spec, f"'{path}'")
     sources = {
         split: SoundSource(model.inputs[0].name, paths, np.asarray(labels, np.int64), reading)
         for split, (paths, labels) in listed.items()
@@ -76,7 +76,7 @@ def open_sounds(path: Path, model: keras.Model, spec: DataSpec) -> SoundFolder:
     return SoundFolder(
         sources,
         shown_names(names),
-        (*notes, *subfolders(folders, SOUNDS), *empty_classes(folders, SOUNDS), *told),
+        (*notes, *subfolders(folders, SOUNDS), *empty_classes(folders, SOUNDS), *input_notes),
         how,
     )
 
@@ -131,15 +131,15 @@ def _shape(
 ) -> tuple[int | None, ...]:
     """The sizes of the model's one input, without the batch."""
     shapes = [tuple(t.shape[1:]) for t in model.inputs]
-    told = ", ".join(map(str, shapes))
+    listed = ", ".join(map(str, shapes))
     if len(shapes) != 1:
-        raise InputError(f"{where} holds sounds, the model has {len(shapes)} inputs: {told}")
+        raise InputError(f"{where} holds sounds, the model has {len(shapes)} inputs: {listed}")
     shape = shapes[0]
     if features is None:
         if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
             return shape
         raise InputError(
-            f"{where} holds sounds, the model takes {told}",
+            f"{where} holds sounds, the model takes {listed}",
             "say which features those are with --features log-mel, mfcc, mel or spectrogram",
         )
     if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1):
@@ -148,11 +148,11 @@ def _shape(
         turned = " (bands stand before frames in it)" if shape[0] == features.width else ""
         raise InputError(
             f"{where}: {features.text()} give (frames, {features.width}), the model takes"
-            f" {told}{turned}",
+            f" {listed}{turned}",
             "give the --bands, --coefficients or --fft-length that it was trained with",
         )
     raise InputError(
-        f"{where}: {features.kind} gives (frames, {features.width}), the model takes {told}",
+        f"{where}: {features.kind} gives (frames, {features.width}), the model takes {listed}",
         "leave --features out" if len(shape) == 1 else "check the model's input",
     )
 

@@ -50,8 +50,8 @@ def open_texts(path: Path, model: keras.Model, spec: DataSpec, fingerprint: str)
         files, labels = labelled_files(folder, folders[folder], names, TEXTS)
         texts = np.array(_read(files), object)
         sources[split] = array_source(texts, np.asarray(labels), model, f"'{folder}'")
-    told = (*notes, *subfolders(folders, TEXTS), *empty_classes(folders, TEXTS))
-    return Opened(sources, fingerprint, shown_names(names), told)
+    all_notes = (*notes, *subfolders(folders, TEXTS), *empty_classes(folders, TEXTS))
+    return Opened(sources, fingerprint, shown_names(names), all_notes)
 
 
 def _read(paths: Sequence[str]) -> list[str]:

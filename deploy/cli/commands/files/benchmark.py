@@ -140,8 +140,8 @@ def _end(document: dict[str, Any], found: GateResult) -> None:
     worse = regression_message(found)
     if document["failures"]:
         first = document["failures"][0]
-        told = f"{first['device']}: {first['artifact']} failed: {first['reason']}"
-        raise DeviceError(f"{told.rstrip('.')}; {worse}" if worse else told)
+        failure = f"{first['device']}: {first['artifact']} failed: {first['reason']}"
+        raise DeviceError(f"{failure.rstrip('.')}; {worse}" if worse else failure)
     if worse:
         raise CheckFailed(worse)
 

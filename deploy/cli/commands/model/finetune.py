@@ -154,8 +154,8 @@ def _show(values: Values, document: dict[str, Any], output: Path) -> None:
         {"figure": ""},
     )  # fmt: skip
     show_outputs(document["metrics"], ("before", "after"))
-    told = [d for d in document.get("diagnosis", []) if d["advice"] not in document["notes"]]
-    for note in [*document["notes"], *map(_advice, told)]:
+    diagnosis = [d for d in document.get("diagnosis", []) if d["advice"] not in document["notes"]]
+    for note in [*document["notes"], *map(_advice, diagnosis)]:
         click.echo(f"note: {note}")
     click.echo(f"trained layers: {', '.join(document['unfrozen']) or 'none'}")
     click.echo(f"wrote {output}, {output.with_suffix('.json')}, {output.with_suffix('.png')}")

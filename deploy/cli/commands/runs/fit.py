@@ -141,15 +141,15 @@ def _show(result: FitResult) -> None:
     from edgepress.benchmarks.report.fit_tables import picks_grid
     from edgepress.deploy.fitting.floor import words_of
 
-    told = result.told
-    if told.picks:
-        names = ("pick", "plan", told.minimise, *_PICKED)
-        show_grid(Layout(names, names[2:]), "Picks", picks_grid(told))
-    for pick in told.picks:
+    record = result.contents
+    if record.picks:
+        names = ("pick", "plan", record.minimise, *_PICKED)
+        show_grid(Layout(names, names[2:]), "Picks", picks_grid(record))
+    for pick in record.picks:
         for held in pick.floors:
-            click.echo(f"{', '.join(pick.names)}: {words_of(held, told.max_drop)}")
+            click.echo(f"{', '.join(pick.names)}: {words_of(held, record.max_drop)}")
         click.echo(f"{', '.join(pick.names)}: {result.folder / pick.file}")
-    click.echo(f"{told.headline}, in {told.spent_s:.0f} s")
+    click.echo(f"{record.headline}, in {record.spent_s:.0f} s")
     click.echo(
         f"report: {RunFolder(result.folder).report}   all trials: {result.folder / 'fit.json'}"
     )

@@ -111,7 +111,7 @@ def _show(result: SearchResult) -> None:
     """The front as the last measurement has it, that measurement, and the trials without a file."""
     from edgepress.benchmarks.report.search_page import search_view
 
-    found, view = result.told, search_view(result.told)
+    found, view = result.contents, search_view(result.contents)
     if view["front"] is not None:
         names = ("trial", "values", *found.objectives, "value")
         show_grid(Layout(names, names[2:]), "The front", view["front"])
