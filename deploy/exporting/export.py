@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.signatures import takes_options
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
 from edgepress.deploy.exporters.exporter import Written
+from edgepress.deploy.exporters.layer_marks import line_on_layers
 from edgepress.deploy.exporters.preflight import Obstacle
 from edgepress.deploy.exporting.checks import check
 from edgepress.deploy.exporting.float_ends import (
@@ -35,7 +36,7 @@ from edgepress.deploy.exporting.float_ends import (
     loses_slices,
     with_float_end,
 )
-from edgepress.deploy.exporting.int8_training import trained_for_int8, untrained_files
+from edgepress.deploy.exporting.int8_training import parts_of, trained_for_int8, untrained_files
 from edgepress.deploy.exporting.naming import name_parts
 from edgepress.deploy.exporting.next_steps import AGAINST_NOISE
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
@@ -49,7 +50,7 @@ from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
 from edgepress.deploy.sources.fronts.sounds import write_features
 from edgepress.deploy.sources.opening import finished_file, open_source
 from edgepress.deploy.sources.source import Source, as_exported, carrying_features, keras_source
-from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
+from edgepress.deploy.specs.export import ExportSpec
 from edgepress.deploy.versions import versions
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def export(
     progress = progress or Silent()
     with working(worker, timeout) as worker, scratch_folder() as folder:
         lines = []
-        for part, trains in _parts(asked):
+        for part, trains in parts_of(asked):
             origin = source
             training_notes: tuple[str, ...] = ()
             if trains:
@@ -151,15 +152,6 @@ def _asked(
     if spec is None:
         changes.setdefault("quantize", PRECISION_BY_DEFAULT)
     return make_spec(ExportSpec, changes, base=spec)
-
-
-def _parts(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
-    """Formats with precisions, those first that are made of a model which is trained for them."""
-    pairs = [(f, q) for f in spec.formats for q in spec.quantize]
-    trained = [(f, q) for f, q in pairs if spec.qat_epochs and q == "int8" and f in TRAINED_FORMATS]
-    for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
-        if part:
-            yield part, trains
 
 
 def convert(
@@ -282,10 +274,12 @@ class _Line:
     def _take(self, artifact: Artifact, written: Written) -> None:
         """Count a file among those that are published."""
         made_by = {**artifact.versions, **written.versions}
+        # A search of the layers that stay in floats may have written the file anew.
         layers = artifact.layers or dict(written.layers)
         self.artifacts.append(replace(artifact, versions=made_by, layers=layers))
         self.files += [artifact.path, *written.beside]
-        self.notes += [f"{artifact.path.name}: {note}" for note in written.notes]
+        notes = (*written.notes, *line_on_layers(layers))
+        self.notes += [f"{artifact.path.name}: {note}" for note in notes]
 
     def _unverified(self, precision: str, path: Path) -> Artifact:
         """A file that no runtime here can run."""

@@ -70,3 +70,12 @@ def untrained_files(spec: ExportSpec, artifacts: Sequence[Artifact]) -> Iterator
                 f"{artifact.path.name}: made of the model as it was, its ranges taken from samples:"
                 f" --qat-epochs trains for {' and '.join(sorted(TRAINED_FORMATS))} alone"
             )
+
+
+def parts_of(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
+    """Formats with precisions, those first that are made of a model which is trained for them."""
+    pairs = [(f, q) for f in spec.formats for q in spec.quantize]
+    trained = [(f, q) for f, q in pairs if spec.qat_epochs and q == "int8" and f in TRAINED_FORMATS]
+    for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
+        if part:
+            yield part, trains

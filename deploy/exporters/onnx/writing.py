@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
-from edgepress.deploy.exporters.layer_marks import has_rules, line_on_layers, told_of_layers
+from edgepress.deploy.exporters.layer_marks import has_rules, told_of_layers
 from edgepress.deploy.exporters.onnx.layer_precisions import refusal
 from edgepress.deploy.exporters.tracing import TracedModel, input_names
 from edgepress.deploy.lowerings.operations import Words, says_otherwise
@@ -64,10 +64,8 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
             marks = _graph(job, layered).marks
             request["layers"] = told_of_layers(marks, job.settings, precision)
     answer = job.worker.ask("onnx-quantize", request)
-    layers: dict[str, str] = answer["layers"]
-    floats = (note_of(answer["floats"]),) if answer.get("floats") else ()
-    notes = (*floats, *line_on_layers(layers))
-    return Written(out, notes=notes, versions=_versions(answer), layers=layers)
+    notes = (note_of(answer["floats"]),) if answer.get("floats") else ()
+    return Written(out, notes=notes, versions=_versions(answer), layers=answer["layers"])
 
 
 def _versions(answer: Mapping[str, Any]) -> dict[str, str]:

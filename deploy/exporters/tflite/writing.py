@@ -9,7 +9,7 @@ from typing import Any
 from edgepress.benchmarks.tflite.per_tensor_scales import share_grid
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
-from edgepress.deploy.exporters.layer_marks import has_rules, line_on_layers, told_of_layers
+from edgepress.deploy.exporters.layer_marks import has_rules, told_of_layers
 from edgepress.deploy.exporters.tracing import TracedModel
 from edgepress.deploy.lowerings.operations import Words, says_otherwise
 from edgepress.deploy.lowerings.recurrent import loops
@@ -49,7 +49,7 @@ def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) ->
     if precision == "dynamic" and not answer["integers"]:
         return _write_small_kernels(job, out)
     floats = (note_of(answer["floats"]),) if answer.get("floats") else ()
-    notes = (*floats, *line_on_layers(answer["layers"]), *_keep_clusters(job, precision, out))
+    notes = (*floats, *_keep_clusters(job, precision, out))
     return Written(out, notes=notes, layers=answer["layers"])
 
 

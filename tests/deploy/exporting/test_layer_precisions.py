@@ -100,6 +100,33 @@ def test_onnx_layers_have_floats_of_both_sizes(made):
     assert not any("edgepress_layer" in name for n in graph.node for name in (n.name, *n.output))
 
 
+def test_a_bounded_fall_puts_more_layers_in_floats_and_says_so(model, data, tmp_path, worker):
+    own = keras.models.clone_model(model)
+    rng = np.random.default_rng(1)
+    own.set_weights(
+        [w + 0.4 * rng.normal(size=w.shape).astype("float32") ** 2 for w in own.get_weights()]
+    )
+    labels = own.predict(data[0], verbose=0).argmax(1)
+    result = export(
+        own,
+        tmp_path / "out",
+        ["tflite"],
+        "int8",
+        data=(data[0], labels),
+        worker=worker,
+        precision={"conv*": "int4"},
+        keep_float=["depth"],
+        int8_max_drop=0.0,
+        **QUICK,
+    )
+    [file] = result
+    assert file.layers["depth"] == "float32"
+    assert sum(n.startswith("model_int8.tflite: layers by name") for n in result.notes) == 1
+    types = kernels(file.path)
+    assert types["INT4"] == sum(kind == "int4" for kind in file.layers.values())
+    assert types["FLOAT32"] >= 1
+
+
 def test_training_for_int8_leaves_layers_out_of_any_kind(data, tmp_path, worker):
     image = keras.Input((8, 8, 3), name="image")
     x = layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(image)
