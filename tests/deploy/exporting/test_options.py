@@ -174,6 +174,8 @@ def test_a_rule_holds_by_the_same_words_for_every_way_of_asking(model, tmp_path,
         flag = "--" + ExportSpec.flags.get(name, name).replace("_", "-")
         no = "--no-" + name.replace("_", "-")
         text = ",".join(value) if isinstance(value, list) else str(value)
+        if isinstance(value, dict):
+            text = ",".join(f"{pattern}={kind}" for pattern, kind in value.items())
         typed += [no if value is False else flag] if isinstance(value, bool) else [flag, text]
     done = CliRunner().invoke(
         cli, ["export", "m.keras", "-o", str(tmp_path / "out"), *typed], catch_exceptions=False
