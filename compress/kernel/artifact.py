@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,7 @@ class Artifact:
         source: Fingerprint of the Keras model it was made from.
         versions: Versions of the packages that made it.
         verified: How it compares with its source, or None when that wasn't checked.
+        layers: The precision of layers that were asked for by name.
     """
 
     path: Path
@@ -205,6 +206,7 @@ class Artifact:
     versions: dict[str, str]
     verified: Agreement | None = None
     zstd_bytes: int | None = None
+    layers: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, the path as text."""

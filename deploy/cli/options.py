@@ -113,9 +113,17 @@ def _option(words: list[str], field: FieldInfo, text: str, settings: Values) -> 
     many = typing.get_origin(kind) in (tuple, dict) and _repeats(kind)
     metavar = _METAVARS.get(kind)
     if typing.get_origin(kind) is dict:
-        metavar = "GLOB=F" if typing.get_args(kind)[1] is float else "NAME=SIZES"
+        metavar = _pairs_metavar(typing.get_args(kind)[1])
     known = type_of_field(settings["field"])
     return click.option(*words, type=known, multiple=many, metavar=metavar, help=text, **settings)
+
+
+def _pairs_metavar(values: Any) -> str:
+    if values is float:
+        return "GLOB=F"
+    if typing.get_origin(values) is typing.Literal:
+        return f"GLOB={'|'.join(typing.get_args(values))}"
+    return "NAME=SIZES"
 
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X"}

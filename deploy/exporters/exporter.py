@@ -62,6 +62,7 @@ class Job:
         settled: bool = False,
         unrolled: bool = False,
         words: Words = "float",
+        marked: bool = False,
     ) -> TracedModel:
         """The model's graph, traced once for each kind.
 
@@ -71,6 +72,7 @@ class Job:
             unrolled: Whether recurrent layers are unrolled.
             words: Whom it is for; see `plain_operations`. What only stands in for a file has one
                 graph for all.
+            marked: Whether layers are marked; see `layer_marks`.
 
         Raises:
             ValueError: The recurrent layers can't be unrolled.
@@ -78,13 +80,14 @@ class Job:
         from edgepress.deploy.lowerings.recurrent import unroll
 
         key = f"{batch}-{settled}-{unrolled}-{'float' if self.trace is not None else words}"
+        key += "-marked" if marked else ""
         if key not in self._graphs:
             shapes = self.sizes if settled else self.settings.shapes
             if self.trace is not None:
                 self._graphs[key] = self.trace(self.worker, self.scratch / key, batch, shapes)
                 return self._graphs[key]
             model = unroll(self.model) if unrolled else self.model
-            self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes, words)
+            self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes, words, marked)
         return self._graphs[key]
 
     def made_once(self, name: str, make: Callable[[Path], object]) -> Path:
@@ -142,12 +145,14 @@ class Written:
         beside: Further files, in the folder of `out`.
         notes: What people should know of the files.
         versions: Versions of the format that the file is written in.
+        layers: The precision that layers got which were asked for by name.
     """
 
     runnable: Path
     beside: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Write(Protocol):

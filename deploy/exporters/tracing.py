@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.deploy.exporters.layer_marks import LayerMarks, markable, marking, marks_of
 from edgepress.deploy.lowerings.graph_passes import (
     fit_for_integers,
     mask_limits,
@@ -48,6 +49,7 @@ class TracedModel:
         operations: TensorFlow operations of the graph, each with the name of its first node,
             which begins with the layers that it is in.
         limits: Least and largest values of inputs that mask scores, by name; see `mask_limits`.
+        marks: Layers that the graph is marked with; none where it wasn't asked for.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class TracedModel:
     outputs: tuple[TensorSpec, ...]
     operations: Mapping[str, str]
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    marks: LayerMarks = field(default_factory=LayerMarks)
 
     @property
     def counts_its_batch(self) -> bool:
@@ -100,6 +103,7 @@ def trace_model(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     words: Words = "float",
+    marked: bool = False,
 ) -> TracedModel:
     """Trace a model's inference and write the graph with its weights.
 
@@ -109,6 +113,7 @@ def trace_model(
         batch: Batch size, or None to leave it free.
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
         words: Whom the graph is for; see `plain_operations`.
+        marked: Whether layers are marked; see `layer_marks`.
 
     Returns:
         The graph.
@@ -125,7 +130,8 @@ def trace_model(
         )
         for name, tensor in zip(names, model.inputs, strict=True)
     }
-    with plain_operations(words):
+    layers = markable(model) if marked else []
+    with plain_operations(words), marking(layers):
         function = _function(model, names, specs, words)
     holder = tf.Module()
     holder.variables_of_model = [variable.value for variable in model.variables]
@@ -143,6 +149,7 @@ def trace_model(
         outputs=tuple(_spec(name, results[name]) for name in output_names(model)),
         operations=graph_operations(function),
         limits=mask_limits(function.graph) if words in INTEGERS else {},
+        marks=marks_of(layers, function.graph, output_names(model)) if marked else LayerMarks(),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters import EXPORTERS
+from edgepress.deploy.exporters.layer_marks import check_patterns
 from edgepress.deploy.sources.source import Source
 from edgepress.deploy.specs.export import ExportSpec, flag_of, unused
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 # Options of a conversion, which have no effect on a file that is converted already.
 _OF_CONVERSION = (
     "io", "graph_batch", "opset", "nchw", "select_ops", "sparse_encoding", "int8_max_drop",
-    "calibration_method",
+    "keep_float", "precision", "calibration_method",
 )  # fmt: skip
 
 
@@ -56,6 +57,7 @@ def check(spec: ExportSpec, source: Source | None = None, has_data: bool = True)
 def _fitted(spec: ExportSpec, source: Source) -> ExportSpec:
     _check_shapes(source.model, spec.shapes)
     if source.is_keras:
+        check_patterns(source.model, spec)
         return spec
     where = f"'{source.file.path}'"
     if spec.qat_epochs:
@@ -71,6 +73,12 @@ def _fitted(spec: ExportSpec, source: Source) -> ExportSpec:
             )
     if source.is_finished:
         _check_unconverted(source, spec)
+    for name in spec.changed("keep_float", "precision"):
+        raise unused(
+            name,
+            f"{where} is {source.file.what}, which has no layers by name",
+            "give the Keras model that it was made from",
+        )
     if source.batch is None:
         return spec
     if spec.graph_batch not in ("auto", source.batch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.signatures import takes_options
 from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
 from edgepress.deploy.exporters.exporter import Written
+from edgepress.deploy.exporters.layer_marks import line_on_layers
 from edgepress.deploy.exporters.preflight import Obstacle
 from edgepress.deploy.exporting.checks import check
 from edgepress.deploy.exporting.float_ends import (
@@ -35,8 +36,9 @@ from edgepress.deploy.exporting.float_ends import (
     loses_slices,
     with_float_end,
 )
-from edgepress.deploy.exporting.int8_training import trained_for_int8, untrained_files
+from edgepress.deploy.exporting.int8_training import parts_of, trained_for_int8, untrained_files
 from edgepress.deploy.exporting.naming import name_parts
+from edgepress.deploy.exporting.next_steps import AGAINST_NOISE
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -49,7 +51,7 @@ from edgepress.deploy.sources.fronts.sounds import write_features
 from edgepress.deploy.sources.model_files import check_runs
 from edgepress.deploy.sources.opening import finished_file, open_source
 from edgepress.deploy.sources.source import Source, as_exported, carrying_features, keras_source
-from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
+from edgepress.deploy.specs.export import ExportSpec
 from edgepress.deploy.versions import versions
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ def export(
     progress = progress or Silent()
     with working(worker, timeout) as worker, scratch_folder() as folder:
         lines = []
-        for part, trains in _parts(asked):
+        for part, trains in parts_of(asked):
             origin = source
             training_notes: tuple[str, ...] = ()
             if trains:
@@ -153,15 +155,6 @@ def _asked(
     if spec is None:
         changes.setdefault("quantize", PRECISION_BY_DEFAULT)
     return make_spec(ExportSpec, changes, base=spec)
-
-
-def _parts(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
-    """Formats with precisions, those first that are made of a model which is trained for them."""
-    pairs = [(f, q) for f in spec.formats for q in spec.quantize]
-    trained = [(f, q) for f, q in pairs if spec.qat_epochs and q == "int8" and f in TRAINED_FORMATS]
-    for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
-        if part:
-            yield part, trains
 
 
 def convert(
@@ -251,8 +244,8 @@ class _Line:
             reason = error.message if isinstance(error, DeviceError) else error.format_message()
             self.skipped.append(Skipped(name, precision, reason))
             return
-        asked = self.job.settings.select_ops and self._is_converted(name)
-        if asked and (kernels := tensorflow_kernels(path)):
+        own_kernels = self.job.settings.select_ops and self._is_converted(name)
+        if own_kernels and (kernels := tensorflow_kernels(path)):
             self._take(self._unverified(precision, path), written)
             self.notes.append(why_unverified(path, kernels))
             return
@@ -276,15 +269,20 @@ class _Line:
             artifact = self._mixed(artifact)
         agreement = artifact.verified
         if agreement is not None and not agreement.passed:
-            self.failed.append(Failed(name, precision, agreement.reason, agreement))
+            asked = tuple(self.job.settings.changed(*AGAINST_NOISE))
+            self.failed.append(Failed(name, precision, agreement.reason, agreement, asked))
             return
         self._take(artifact, written)
 
     def _take(self, artifact: Artifact, written: Written) -> None:
         """Count a file among those that are published."""
-        self.artifacts.append(replace(artifact, versions={**artifact.versions, **written.versions}))
+        made_by = {**artifact.versions, **written.versions}
+        # A search of the layers that stay in floats may have written the file anew.
+        layers = artifact.layers or dict(written.layers)
+        self.artifacts.append(replace(artifact, versions=made_by, layers=layers))
         self.files += [artifact.path, *written.beside]
-        self.notes += [f"{artifact.path.name}: {note}" for note in written.notes]
+        notes = (*written.notes, *line_on_layers(layers))
+        self.notes += [f"{artifact.path.name}: {note}" for note in notes]
 
     def _unverified(self, precision: str, path: Path) -> Artifact:
         """A file that no runtime here can run."""

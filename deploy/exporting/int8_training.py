@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgepress.compress.kernel.artifact import Artifact
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.models.untrained import initial_weights
+from edgepress.deploy.exporters.layer_marks import names_in_floats
 from edgepress.deploy.exporting.float_ends import outputs_to_keep
 from edgepress.deploy.quantize.float_tail import note_of
 from edgepress.deploy.specs.export import TRAINED_FORMATS, ExportSpec
@@ -36,12 +37,19 @@ def trained_for_int8(
     Returns:
         The new model, and what there is to say of it.
     """
-    from edgepress.deploy.quantize.qat import float_end, train_quantised
+    from edgepress.deploy.quantize.kept_floats import float_end
+    from edgepress.deploy.quantize.qat import train_quantised
 
     samples = dataset.calibration(_LOOKED_AT, seed)
     kept = outputs_to_keep(model, samples) if asked.io == "float" else ()
     trained = train_quantised(
-        model, dataset, asked.qat_epochs, seed=seed, progress=progress, float_outputs=kept
+        model,
+        dataset,
+        asked.qat_epochs,
+        seed=seed,
+        progress=progress,
+        float_outputs=kept,
+        in_floats=names_in_floats(model, asked),
     )
     notes = []
     if kinds := float_end(model, kept).values():
@@ -62,3 +70,12 @@ def untrained_files(spec: ExportSpec, artifacts: Sequence[Artifact]) -> Iterator
                 f"{artifact.path.name}: made of the model as it was, its ranges taken from samples:"
                 f" --qat-epochs trains for {' and '.join(sorted(TRAINED_FORMATS))} alone"
             )
+
+
+def parts_of(spec: ExportSpec) -> Iterator[tuple[list[tuple[str, str]], bool]]:
+    """Formats with precisions, those first that are made of a model which is trained for them."""
+    pairs = [(f, q) for f in spec.formats for q in spec.quantize]
+    trained = [(f, q) for f, q in pairs if spec.qat_epochs and q == "int8" and f in TRAINED_FORMATS]
+    for part, trains in ((trained, True), ([p for p in pairs if p not in trained], False)):
+        if part:
+            yield part, trains

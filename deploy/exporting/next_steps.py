@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 # Precision → what to try where a file of it was written and differs too much from the model.
 _DEPARTED = {
     "float16": "export float32, or find layers whose values pass 65,504 with verify --layers",
@@ -10,24 +12,42 @@ _DEPARTED = {
     "int4-weights": "export int8-weights, or int8 with --data",
     "int16x8": "give more --calibration-samples, or export float16",
 }
+# The same of int8, by format: each way with the option that it needs, for those who have tried it.
 _INT8 = {
-    "tflite": "train it for int8 with --qat-epochs 3, keep the worst layers in floats with"
-    " --int8-max-drop 0.01, or export int16x8",
-    "onnx": "give another --calibration-method or more --calibration-samples, or export float32",
-    "c": "train it for int8 with --qat-epochs 3, or export int16x8",
+    "tflite": (
+        ("qat_epochs", "train it for int8 with --qat-epochs 3"),
+        ("int8_max_drop", "keep the worst layers in floats with --int8-max-drop 0.01"),
+        ("", "export int16x8"),
+    ),
+    "onnx": (
+        ("calibration_method", "give another --calibration-method"),
+        ("calibration_samples", "give more --calibration-samples"),
+        ("keep_float", "keep layers in floats with --keep-float"),
+        ("", "export float32"),
+    ),
+    "c": (
+        ("qat_epochs", "train it for int8 with --qat-epochs 3"),
+        ("keep_float", "keep layers in floats with --keep-float"),
+        ("", "export int16x8"),
+    ),
 }
+# Options against rounding errors.
+AGAINST_NOISE = sorted({option for ways in _INT8.values() for option, _ in ways if option})
 _FLOAT = "find what the converter gets wrong with: edgepress doctor MODEL; or give another --format"
 
 
-def after_failure(format: str, quantize: str) -> str:
+def after_failure(format: str, quantize: str, asked: Collection[str] = ()) -> str:
     """What to try where a file was written and failed its verification.
 
     Args:
         format: A name in `EXPORTERS`.
         quantize: A name in `PRECISIONS`.
+        asked: Options that the export was given, by field: what they ask for was tried.
     """
     if quantize == "int8":
-        return _INT8.get(format, _INT8["tflite"])
+        ways = _INT8.get(format, _INT8["tflite"])
+        left = [way for option, way in ways if option not in asked]
+        return ", or ".join([", ".join(left[:-1]), left[-1]] if left[1:] else left)
     return _DEPARTED.get(quantize, _FLOAT)
 
 

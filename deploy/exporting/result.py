@@ -33,11 +33,22 @@ class Failed:
     quantize: str
     reason: str
     verified: Agreement | None
+    asked: tuple[str, ...] = ()
 
     @property
     def next_step(self) -> str:
-        """What to try."""
-        return after_failure(self.format, self.quantize)
+        """What to try, of what wasn't asked for already."""
+        return after_failure(self.format, self.quantize, self.asked)
+
+    def to_json(self) -> dict[str, Any]:
+        """What people are told, as JSON-able values."""
+        return {
+            "format": self.format,
+            "quantize": self.quantize,
+            "reason": self.reason,
+            "verified": self.verified.to_json() if self.verified else None,
+            "next_step": self.next_step,
+        }
 
 
 @dataclass(frozen=True)
@@ -74,13 +85,6 @@ class ExportResult(Sequence[Artifact]):
         return {
             "artifacts": [artifact.to_json() for artifact in self.artifacts],
             "skipped": [{**vars(s), "next_step": s.next_step} for s in self.skipped],
-            "failed": [
-                {
-                    **vars(f),
-                    "verified": f.verified.to_json() if f.verified else None,
-                    "next_step": f.next_step,
-                }
-                for f in self.failed
-            ],
+            "failed": [failed.to_json() for failed in self.failed],
             "notes": list(self.notes),
         }

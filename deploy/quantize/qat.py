@@ -20,18 +20,13 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.models.rebuilding.replacing import readers, rewrite
 from edgepress.deploy.quantize.folding import folded
+from edgepress.deploy.quantize.kept_floats import SAME_SCALE, copy_floats, float_end, kept_layers
 
 if TYPE_CHECKING:
     import keras
 
     from edgepress.compress.data import Dataset
 
-# Outputs hold values of their input: one scale for both.
-_SAME_SCALE = frozenset({
-    "Cropping1D", "Cropping2D", "Dropout", "Flatten", "GetItem", "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D", "MaxPooling1D", "MaxPooling2D", "Permute", "RepeatVector", "Reshape",
-    "SpatialDropout2D", "ZeroPadding1D", "ZeroPadding2D",
-})  # fmt: skip
 # Outputs lie between values of their input, on the same levels.
 _POOLED = frozenset({"AveragePooling1D", "AveragePooling2D", "UpSampling2D"})
 _ROUNDED_AFTER = frozenset({
@@ -39,10 +34,6 @@ _ROUNDED_AFTER = frozenset({
     "GlobalAveragePooling2D", "InputLayer", "LeakyReLU", "Multiply", "ReLU", "Rescaling",
     "Subtract",
 })  # fmt: skip
-# What only moves, joins or scales values: at the end of a model it may stay in floats.
-_JOINING = _SAME_SCALE | {
-    "Add", "Concatenate", "LeakyReLU", "Multiply", "ReLU", "Rescaling", "Subtract",
-}  # fmt: skip
 _FUSED = ("linear", "relu", "relu6")
 # Ranges that the 8-bit specification gives to outputs of these functions.
 _FIXED_RANGE = {
@@ -54,30 +45,11 @@ _FIXED_RANGE = {
 _PRUNED = 0.1
 
 
-def float_end(model: keras.Model, outputs: Collection[str]) -> dict[str, str]:
-    """The operations before some outputs that stay in floats: those that join or scale values.
-
-    Args:
-        model: A Keras model.
-        outputs: Names of the operations that make these outputs.
-
-    Returns:
-        The kind of each operation by its name.
-    """
-    found: dict[str, str] = {}
-    waiting = [t for t in model.outputs if t._keras_history.operation.name in outputs]
-    while waiting:
-        operation, node, _ = waiting.pop()._keras_history
-        kind = type(operation).__name__
-        if operation.name in found or kind not in _JOINING:
-            continue
-        found[operation.name] = kind
-        waiting += operation._inbound_nodes[node].input_tensors
-    return found
-
-
 def quantisation_aware(
-    model: keras.Model, samples: Mapping[str, NDArray[Any]], float_outputs: Collection[str] = ()
+    model: keras.Model,
+    samples: Mapping[str, NDArray[Any]],
+    float_outputs: Collection[str] = (),
+    in_floats: Collection[str] = (),
 ) -> keras.Model:
     """A model that computes in floats what its int8 file will compute.
 
@@ -86,6 +58,7 @@ def quantisation_aware(
             additions and what TFLite fuses into them.
         samples: Inputs by name, each (n, …): the first ranges of activations.
         float_outputs: Outputs, by the operations that make them, whose `float_end` isn't rounded.
+        in_floats: Names of layers that stay in floats, of whatever kind.
 
     Returns:
         A new model, to be trained. Kernels with at least a tenth of zeros keep their zeros, and
@@ -95,7 +68,7 @@ def quantisation_aware(
     Raises:
         InputError: A layer has no such counterpart; names it.
     """
-    from edgepress.deploy.quantize.ranges import FloatsFrom
+    from edgepress.deploy.quantize.ranges import ActivationRange, FloatsFrom
 
     for tensor in model.inputs:
         if not tensor.dtype.startswith("float"):
@@ -106,25 +79,34 @@ def quantisation_aware(
             )
     small = folded(model)
     read_by = readers(small)
+    kept = kept_layers(small, in_floats)
     end = float_end(small, float_outputs)
-    swaps = {
+    floats = {*end, *kept}
+    swaps: dict[str, list[Any]] = {
         layer.name: swap
         for layer in small.layers
-        if layer.name not in end and (swap := _counterpart(layer))
+        if layer.name not in floats and (swap := _counterpart(layer))
     }
+    swaps |= {name: [called] for name, called in kept.items()}
     count = iter(range(10_000))
 
     def after(operation: keras.Operation, tensor: keras.KerasTensor) -> keras.KerasTensor:
         if operation.name in end:
             return tensor
         name, reading = f"range_{next(count)}", read_by.get(operation.name, [])
+        only_floats = all(reader is None or reader.name in floats for reader in reading)
+        if operation.name in kept:
+            if only_floats or not tensor.dtype.startswith("float"):
+                return tensor
+            return ActivationRange(name=name)(FloatsFrom(name=f"{name}_floats")(tensor))
         found = _ranged(operation, tensor, reading, name)
         if end and reading and all(reader and reader.name in end for reader in reading):
             return FloatsFrom(name=f"{name}_floats")(found)
         return found
 
     aware = rewrite(small, swaps, after)
-    _copy_weights(small, aware)
+    copy_floats(small, aware, kept)
+    _copy_weights(small, aware, kept)
     _wire(aware)
     observe(aware, samples)
     return aware
@@ -157,6 +139,7 @@ def train_quantised(
     batch_size: int = 64,
     samples: int = 256,
     float_outputs: Collection[str] = (),
+    in_floats: Collection[str] = (),
     seed: int = 0,
     state_dir: Path | None = None,
     progress: Progress | None = None,
@@ -171,6 +154,7 @@ def train_quantised(
         batch_size: Samples a step.
         samples: Samples of the first ranges.
         float_outputs: As for `quantisation_aware`.
+        in_floats: As for `quantisation_aware`.
         seed: Draws order and samples.
         state_dir: Folder of the training's state, or None.
         progress: Is told of every step.
@@ -183,7 +167,8 @@ def train_quantised(
     from edgepress.compress.training.training_run import fit
 
     refuse_own_step(model)
-    aware = quantisation_aware(model, dataset.calibration(samples, seed), float_outputs)
+    first = dataset.calibration(samples, seed)
+    aware = quantisation_aware(model, first, float_outputs, in_floats)
     train_like(aware, model)
     spec = TrainSpec(epochs=epochs, lr=lr, batch_size=batch_size, schedule="cosine")
     fit(aware, dataset, spec, seed=seed, state_dir=state_dir, progress=progress, prompt=True)
@@ -291,13 +276,14 @@ def _needs_range(operation: keras.Operation, read_by: list[keras.Operation | Non
         InputError: The operation is none that is trained for int8.
     """
     kind, activation = type(operation).__name__, _activation(operation)
-    if kind in _SAME_SCALE:
+    if kind in SAME_SCALE:
         return False
     known = kind in _ROUNDED_AFTER or kind in ("Activation", "Softmax", "Sigmoid", "Tanh")
     if not (_has_kernel(operation) or known):
         raise InputError(
             f"layer '{operation.name}' ({kind}) can't be trained for int8",
-            "leave --qat-epochs out: int8 after training knows more layers",
+            f"keep it in floats with --keep-float {operation.name}, or leave --qat-epochs out: int8"
+            " after training knows more layers",
         )
     if activation in _FIXED_RANGE:
         # The end of the model stays as it is: a loss needs probabilities above zero.
@@ -322,7 +308,7 @@ def _range_of(tensor: keras.KerasTensor) -> keras.Layer | None:
             return operation
         if kind == "SharedRange":
             return operation.around.before[0]
-        if kind not in _SAME_SCALE and kind.removeprefix("Quantised") not in _POOLED:
+        if kind not in SAME_SCALE and kind.removeprefix("Quantised") not in _POOLED:
             return None
         tensor = operation._inbound_nodes[node].input_tensors[0]
 
@@ -361,9 +347,9 @@ def _range_after(
     return found if type(found).__name__ == "ActivationRange" else None
 
 
-def _copy_weights(small: keras.Model, aware: keras.Model) -> None:
+def _copy_weights(small: keras.Model, aware: keras.Model, floats: Collection[str]) -> None:
     for layer in small.layers:
-        if not _has_kernel(layer):
+        if not _has_kernel(layer) or layer.name in floats:
             continue
         values = layer.get_weights()
         twin = aware.get_layer(layer.name)

@@ -17,6 +17,11 @@ from edgepress.compress.specs.training import Drop, Spec
 from edgepress.deploy.quantize.precision import PRECISIONS, Method
 from edgepress.deploy.specs.notation import Count, Sizes, Words, parse_batch
 
+# The precision of a layer of its own: floats of 32 bits, floats whose weights are stored in 16,
+# int8 weights with activations of 16 or 8 bits, int4 weights with activations of 8 bits.
+LayerPrecision = Literal["float32", "float16", "int16x8", "int8", "int4"]
+# Precisions of files in which layers may have one of their own.
+LAYERED = ("int8", "int16x8")
 # Formats whose int8 files can come from quantisation-aware training.
 TRAINED_FORMATS = frozenset({"tflite", "c"})
 
@@ -63,6 +68,10 @@ class ExportSpec(Spec):
         with_features: Let the files take sounds and compute their features themselves, in floats.
         shapes: Sizes of inputs with free dimensions, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
+        keep_float: Layers of int8 and int16x8 files that stay in floats, by patterns of their
+            names.
+        precision: Layers of int8 and int16x8 files with a precision of their own, by patterns of
+            their names, as GLOB=int4; later ones count more, and `keep_float` most.
         int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
             that lose most stay in floating point until it holds.
         verify_samples: Samples on which each file is compared; by default the whole test split.
@@ -97,6 +106,10 @@ class ExportSpec(Spec):
         default_factory=dict
     )
     qat_epochs: int = Field(0, ge=0)
+    keep_float: Words = ()
+    precision: Annotated[dict[str, LayerPrecision], BeforeValidator(lambda value: value or {})] = (
+        Field(default_factory=dict)
+    )
     int8_max_drop: Drop | None = Field(None, ge=0)
     verify_samples: int | None = Field(None, ge=1)
 
@@ -108,7 +121,9 @@ class ExportSpec(Spec):
     def changed(self, *names: str) -> list[str]:
         """Those fields that don't have their default; a run's own recipe spells all of them out."""
         fields = type(self).model_fields
-        return [n for n in names if getattr(self, n) != fields[n].get_default()]
+        return [
+            n for n in names if getattr(self, n) != fields[n].get_default(call_default_factory=True)
+        ]
 
     @model_validator(mode="after")
     def _options_of_int8(self) -> ExportSpec:
@@ -125,6 +140,28 @@ class ExportSpec(Spec):
             raise unused(
                 "qat_epochs", "it trains for int8 files of tflite or c", "add --quantize int8"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_by_name(self) -> ExportSpec:
+        for name in self.changed("keep_float", "precision"):
+            if not set(LAYERED) & set(self.quantize):
+                raise unused(
+                    name, "it is for layers of int8 and int16x8 files", "add --quantize int8"
+                )
+        for pattern, kind in self.precision.items():
+            if self.qat_epochs and kind in ("int16x8", "int4"):
+                raise InputError(
+                    f"--precision {pattern}={kind}: --qat-epochs trains layers for int8 or leaves"
+                    " them in floats",
+                    "leave one of them out",
+                )
+            if self.int8_max_drop is not None and kind == "int16x8":
+                raise InputError(
+                    f"--precision {pattern}={kind}: --int8-max-drop chooses between int8 and"
+                    " floats",
+                    "leave one of them out",
+                )
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ the arena, a sample with its outputs, and an example `main` that runs it in Tens
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ _KNOWN = frozenset({
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNPACK", "VAR_HANDLE", "WHILE", "ZEROS_LIKE",
 })  # fmt: skip
 
+# Precisions of single layers that no kernel of it was tried with.
+_NOT_IN_MICRO = ("float16", "int4")
+
 
 def write_c(job: Job, precision: str, out: Path) -> Written:
     """Write a model as C++ sources.
@@ -66,10 +70,18 @@ def write_c(job: Job, precision: str, out: Path) -> Written:
         Unsupported: TensorFlow Lite Micro lacks an operator of the model.
         DeviceError: The converter refused or crashed.
     """
+    for pattern, kind in job.settings.precision.items():
+        if kind in _NOT_IN_MICRO:
+            raise Unsupported(
+                f"--precision {pattern}={kind}: it isn't tried in TensorFlow Lite Micro, which"
+                " layers in int8, int16x8 and float32 are",
+                "leave it out for C sources",
+            )
     model = job.scratch / f"{out.stem}_c.tflite"
     # TFLM's WHILE gives zeros, or never ends.
-    write_tflite(job, precision, model, unrolled=True)
-    return write_sources(job, precision, model, out)
+    written = write_tflite(job, precision, model, unrolled=True)
+    sources = write_sources(job, precision, model, out)
+    return replace(sources, layers=written.layers)
 
 
 def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:

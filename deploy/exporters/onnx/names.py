@@ -23,7 +23,7 @@ def named(model: onnx.ModelProto, request: Mapping[str, Any]) -> onnx.ModelProto
         [*zip((i.name for i in graph.input), request["inputs"], strict=True),
          *zip((o.name for o in graph.output), request["outputs"], strict=True)]
     )  # fmt: skip
-    _rename(graph, {old: name for old, name in new.items() if old != name})
+    rename(graph, {old: name for old, name in new.items() if old != name})
     _name_sizes(graph, request.get("nchw") or ())
     model.producer_name = "edgepress"
     graph.doc_string = ""  # tf2onnx writes how many functions TensorFlow had seen before
@@ -72,7 +72,7 @@ def _settle(graph: onnx.GraphProto) -> None:
     if any(True for node in graph.node for _ in bodies(node)):
         return
     fixed = {value.name for value in (*graph.input, *graph.output)}
-    _rename(graph, _shortened(_tensors(graph), fixed))
+    rename(graph, _shortened(_tensors(graph), fixed))
     _call_nodes(graph, _shortened((node.name for node in graph.node), set()))
     _renumber(graph, fixed)
 
@@ -105,7 +105,7 @@ def _shortened(names: Iterable[str], fixed: Collection[str]) -> dict[str, str]:
 def _renumber(graph: onnx.GraphProto, fixed: Collection[str]) -> None:
     """Number tensors and nodes in the graph's order."""
     names = [name for name in _tensors(graph) if name not in fixed and _COUNTED.search(name)]
-    _rename(graph, _counted(names, fixed))
+    rename(graph, _counted(names, fixed))
     _call_nodes(graph, _counted([n.name for n in graph.node if _COUNTED.search(n.name)], set()))
     readings = [name for node in graph.node for name in node.input]
     place = {name: i for i, name in reversed(list(enumerate(readings)))}
@@ -120,7 +120,7 @@ def _renumber(graph: onnx.GraphProto, fixed: Collection[str]) -> None:
         if not _WEIGHT.search(tensor.name) and (count[tensor.name] > 1 or "/" not in tensor.name)
     ]
     free = (name for name in map("constant__{}".format, itertools.count(1)) if name not in fixed)
-    _rename(graph, dict(zip(merged, free, strict=False)))
+    rename(graph, dict(zip(merged, free, strict=False)))
 
 
 def _counted(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
@@ -135,7 +135,7 @@ def _counted(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
     return new
 
 
-def _rename(graph: onnx.GraphProto, new: Mapping[str, str]) -> None:
+def rename(graph: onnx.GraphProto, new: Mapping[str, str]) -> None:
     """Rename tensors everywhere in a graph, in the bodies of loops and branches too."""
     if not new:
         return

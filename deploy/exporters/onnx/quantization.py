@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgepress.deploy.exporters.layer_marks import Layers
+from edgepress.deploy.exporters.onnx.layer_precisions import (
+    kept_in_floats,
+    told_precisions,
+    unmark,
+    with_half_floats,
+)
 from edgepress.deploy.exporters.onnx.masks import bound_masks
 from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
 from edgepress.deploy.process.malloc import returning_blocks
@@ -34,10 +41,12 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `source` and `out` (files), `precision` ("int8" or "dynamic"), `calibration`
             (.npz of samples by input name, for int8), `method` (calibration method), `nchw`
             (names of inputs that the file takes channels first), `batch` (that the file fixes),
-            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`).
+            `float_tail` (how much at the end of an int8 file stays in floats; see `tail`), `layers`
+            (the precision of layers in a marked file; see `told_of_layers`).
 
     Returns:
-        As `checked`, and `floats`, the nodes at its end that stay in floats.
+        As `checked`, `floats`, the nodes at its end that stay in floats, and `layers`, the
+        precision that layers got by name.
 
     Raises:
         ValueError: None of its weights can be quantised so.
@@ -52,22 +61,29 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
         loops, depth = bool(_loops(prepared)), request.get("float_tail", 0)
         floats = onnx_tail(prepared, depth) if depth else Tail()
         bounded = request["precision"] == "int8" and bound_masks(prepared.graph)
-        if floats.names or bounded:
+        layers = Layers(request["layers"]) if request.get("layers") else None
+        kept = kept_in_floats(prepared, layers) if layers is not None else []
+        if floats.names or bounded or kept:
             onnx.save(prepared, ready)
         if request["precision"] == "dynamic":
             _dynamic(ready, request, loops)
         else:
-            _static(ready, request, loops, floats.names)
+            _static(ready, request, loops, [*floats.names, *kept])
     finally:
         ready.unlink(missing_ok=True)
     written = onnx.load(request["out"])
     _check_quantised(written, loops)
     if request["precision"] == "dynamic":
         _check_smaller(written, Path(request["out"]), Path(request["source"]))
+    precisions: dict[str, str] = {}
+    if layers is not None:
+        with_half_floats(written, layers)
+        precisions = told_precisions(written, layers)
+        unmark(written)
     # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
     sort_nodes(written.graph)
     onnx.save(written, request["out"])
-    return {**checked(written), "floats": list(floats.operators)}
+    return {**checked(written), "floats": list(floats.operators), "layers": precisions}
 
 
 def _check_quantised(model: onnx.ModelProto, loops: bool) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
-from edgepress.deploy.exporters.tracing import input_names
-from edgepress.deploy.lowerings.operations import says_otherwise
+from edgepress.deploy.exporters.layer_marks import has_rules, told_of_layers
+from edgepress.deploy.exporters.onnx.layer_precisions import refusal
+from edgepress.deploy.exporters.tracing import TracedModel, input_names
+from edgepress.deploy.lowerings.operations import Words, says_otherwise
 from edgepress.deploy.lowerings.recurrent import flat_layers
 from edgepress.deploy.lowerings.volumes import has_volumes
 from edgepress.deploy.quantize.float_tail import note_of
-
-# What the conversion said of the float32 file, from which the others are made.
-_TOLD = "float32.onnx.json"
+from edgepress.deploy.specs.export import LAYERED
 
 
 def write_onnx(job: Job, precision: str, out: Path) -> Written:
@@ -35,10 +35,15 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
         Unsupported: The model has no such file.
         DeviceError: A converter refused or crashed.
     """
-    source = job.made_once("float32.onnx", partial(_convert, job))
+    layered = precision in LAYERED and has_rules(job.settings)
+    for pattern, kind in job.settings.precision.items() if layered else ():
+        if why := refusal(kind):
+            raise Unsupported(f"--precision {pattern}={kind}: {why}", "leave it out for ONNX files")
+    name = "marked.onnx" if layered else "converted.onnx"
+    source = job.made_once(name, partial(_convert, job, layered))
     if precision == "float32":
         shutil.copy(source, out)
-        notes_file = job.scratch / _TOLD
+        notes_file = source.with_suffix(".json")
         return Written(out, versions=_versions(json.loads(notes_file.read_text())))
     request: dict[str, Any] = {"source": str(source), "out": str(out), "precision": precision}
     if precision == "float16":
@@ -55,9 +60,12 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
         request["batch"] = batch if isinstance(batch, int) else None
         request["nchw"] = _images(job) if job.settings.nchw else []
         request["float_tail"] = job.float_tail
+        if layered:
+            marks = _graph(job, layered).marks
+            request["layers"] = told_of_layers(marks, job.settings, precision)
     answer = job.worker.ask("onnx-quantize", request)
     notes = (note_of(answer["floats"]),) if answer.get("floats") else ()
-    return Written(out, notes=notes, versions=_versions(answer))
+    return Written(out, notes=notes, versions=_versions(answer), layers=answer["layers"])
 
 
 def _versions(answer: Mapping[str, Any]) -> dict[str, str]:
@@ -65,14 +73,18 @@ def _versions(answer: Mapping[str, Any]) -> dict[str, str]:
     return {"onnx opset": str(answer["opset"]), "onnx IR": str(answer["ir_version"])}
 
 
-def _convert(job: Job, out: Path) -> None:
+def _graph(job: Job, marked: bool, words: Words = "float") -> TracedModel:
     batch = job.settings.graph_batch
     size = None if batch in ("auto", "dynamic") else int(batch)
-    reference = job.graph(size)
+    return job.graph(size, words=words, marked=marked)
+
+
+def _convert(job: Job, marked: bool, out: Path) -> None:
+    reference = _graph(job, marked)
     source = reference
     volumes = job.trace is None and has_volumes(list(flat_layers(job.model)))
     if volumes or says_otherwise(reference.operations, "onnx"):
-        source = job.graph(size, words="onnx")
+        source = _graph(job, marked, "onnx")
     images = _images(job)
     if job.settings.nchw and not images:
         raise Unsupported("the model has no image input whose channels could come first")
@@ -89,7 +101,7 @@ def _convert(job: Job, out: Path) -> None:
             "probe": str(job.probe),
         },
     )
-    (job.scratch / _TOLD).write_text(json.dumps(answer))
+    out.with_suffix(".json").write_text(json.dumps(answer))
 
 
 def _images(job: Job) -> list[str]:

@@ -10,7 +10,10 @@ import numpy as np
 
 from edgepress.benchmarks.tflite.graph import graph_of, read_graph, read_model
 from edgepress.benchmarks.tflite.unshare_biases import own_biases
-from edgepress.deploy.exporters.tflite.float_steps import without_rounding
+from edgepress.deploy.exporters.layer_marks import Layers
+from edgepress.deploy.exporters.tflite.by_layer import quantised_by_layer
+from edgepress.deploy.exporters.tflite.float_steps import without_detours, without_rounding
+from edgepress.deploy.exporters.tflite.layer_precisions import finished, kept_in_floats
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.lowerings.graph_passes import HUGE
@@ -33,11 +36,13 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             and largest values of some inputs, by name), `select_ops`
             (whether TensorFlow's own kernels may be used), `sparse` (whether zeros are left out),
             `float_tail` (how much at the end of an int8 file stays in floats; see `tail`),
-            `float_head` (whether the features of sounds at its start do).
+            `float_head` (whether the features of sounds at its start do), `layers` (the precision
+            of layers in a marked graph; see `told_of_layers`; None where all have the file's).
 
     Returns:
-        The operators of the file, `floats`, those at its end that stay in floats, and `integers`,
-        whether some of its weights have 8 bits.
+        The operators of the file, `floats`, those at its end that stay in floats, `integers`,
+        whether some of its weights have 8 bits, and `layers`, the precision that layers got by
+        name.
 
     Raises:
         ValueError: The file would need variables from outside.
@@ -56,24 +61,36 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             tf.lite.OpsSet.SELECT_TF_OPS,
         ]
     path = Path(request["out"])
-    content, floats = _converted(converter, request)
-    path.write_bytes(own_biases(content) if request["precision"] == "int16x8" else content)
+    layers = Layers(request["layers"]) if request.get("layers") else None
+    content, floats = _converted(converter, request, layers)
+    content = own_biases(content) if request["precision"] == "int16x8" else content
+    precisions: dict[str, str] = {}
+    if layers is not None:
+        content, precisions = finished(content, layers)
+    path.write_bytes(content)
     return {
+        "layers": precisions,
         "operators": list(check_file(path)),
         "floats": floats.operators,
         "integers": _holds_integers(path),
     }
 
 
-def _converted(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> tuple[bytes, Tail]:
+def _converted(
+    converter: TFLiteConverterBaseV2, request: Mapping[str, Any], layers: Layers | None
+) -> tuple[bytes, Tail]:
     """The file's bytes, and what stays in floats.
 
-    Ranges other than min-max are set between the converter's two steps.
+    Ranges other than min-max are set between the converter's two steps, and layers of other
+    precisions are told then.
     """
     method, depth = request.get("method", "min-max"), request.get("float_tail", 0)
-    calibrates = request["precision"] == "int8" and request["calibration"]
+    between = request["precision"] == "int8" or layers is not None
     head = request.get("float_head", False)
-    if not calibrates or (method == "min-max" and not depth and not head):
+    plain = method == "min-max" and not depth and not head and layers is None
+    if not request["calibration"] and request["precision"] == "int8":
+        return without_detours(bytes(converter.convert())), Tail()
+    if not between or plain:
         return bytes(converter.convert()), Tail()
     from tensorflow.lite.python.convert import mlir_quantize
 
@@ -82,13 +99,18 @@ def _converted(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> 
     if not calibrated.exists():
         converter._experimental_calibrate_only = True
         calibrated.write_bytes(converter.convert())
-    content = calibrated.read_bytes()
+    content = widest = calibrated.read_bytes()
     if method != "min-max":
         limits = request.get("limits")
         samples = samples_of(Path(request["calibration"]), request["batch"], limits)
         content = clipped(content, samples, method, ranges.with_suffix(".npz"))
     floats = tflite_tail(calibrated, depth) if depth else Tail()
     kept = [*floats.names, *(tflite_head(calibrated) if head else ())]
+    if layers is not None:
+        kept += kept_in_floats(calibrated.read_bytes(), layers)
+        if "int16x8" in layers.precisions:
+            made = quantised_by_layer(content, widest, layers, request["io"], kept)
+            return made, floats
     made = mlir_quantize(
         content,
         input_data_type=converter.inference_input_type,

@@ -63,3 +63,50 @@ def _mend(graph: schema.SubGraphT, kinds: list[str], floats: int, inputs: Collec
             if kind[id(op)] != unused or any(int(i) in read for i in op.outputs)
         ]
     return True
+
+
+def without_detours(content: bytes) -> bytes:
+    """A file without the negations, twice each, that lead floats around the quantiser.
+
+    Args:
+        content: A TFLite file made of a graph with `FloatsFrom` in it.
+
+    Returns:
+        The file; the same bytes where there are none.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    graph = model.subgraphs[0]
+    kind = {id(op): names.get(codes[op.opcodeIndex], "") for op in graph.operators}
+    makers = {int(made): op for op in graph.operators for made in op.outputs}
+    origin: dict[int, int] = {}
+    for op in graph.operators:
+        before = makers.get(int(op.inputs[0])) if kind[id(op)] == "MUL" else None
+        if before is None or kind[id(before)] != "NEG" or int(op.outputs[0]) in graph.outputs:
+            continue
+        if _is_minus_one(model, graph.tensors[int(op.inputs[1])]):
+            origin[int(op.outputs[0])] = int(before.inputs[0])
+    if not origin:
+        return content
+    for op in graph.operators:
+        op.inputs = [origin.get(int(i), int(i)) for i in op.inputs]
+    for unused in ("MUL", "NEG"):
+        read = {int(i) for op in graph.operators for i in op.inputs} | set(map(int, graph.outputs))
+        graph.operators = [
+            op
+            for op in graph.operators
+            if kind[id(op)] != unused or any(int(i) in read for i in op.outputs)
+        ]
+    return packed(model, len(content))
+
+
+def _is_minus_one(model: schema.ModelT, tensor: schema.TensorT) -> bool:
+    import numpy as np
+
+    data = model.buffers[tensor.buffer].data
+    if data is None or len(data) != 4:
+        return False
+    return float(np.frombuffer(np.asarray(data, np.uint8).tobytes(), "<f4")[0]) == -1.0

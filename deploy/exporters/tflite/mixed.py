@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgepress.benchmarks.tflite.graph import TFLiteGraph, read_graph
+from edgepress.deploy.exporters.layer_marks import Layers
 from edgepress.deploy.exporters.tflite.conversion import check_file, samples_of
 from edgepress.deploy.exporters.tflite.float_steps import without_rounding
+from edgepress.deploy.exporters.tflite.layer_precisions import finished, kept_in_floats
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
 
@@ -36,10 +38,11 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `source` (SavedModel folder), `out` (file), `calibration` (.npz of samples by
             input name), `batch` (samples that the graph takes at once), `limits` (least and largest
             values of some inputs, by name), `method` (of ranges, by name), `keep` (of how many
-            layers the outputs stay in floats).
+            layers the outputs stay in floats), `layers` (as for `conversion.convert`).
 
     Returns:
-        `kept`, the layers left in floats, and `layers`, how many there are.
+        `kept`, the layers left in floats, `layers`, how many there are, and `told`, the precision
+        of those that were asked for by name.
     """
     import tensorflow as tf
 
@@ -73,12 +76,19 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     noise = {**_noise_of_layers(debugger), **_noise_of_inputs(debugger, next(iter(samples())))}
     ranked = sorted(noise, key=lambda name: -noise[name])[: request["keep"]]
     kept = _with_readers(graph, ranked)
+    layers = Layers(request["layers"]) if request.get("layers") else None
+    if layers is not None:
+        kept += kept_in_floats(debugger.calibrated_model, layers)
     # Refused, after they were set, where no integer layer is left to look at.
     with contextlib.suppress(ValueError):
         debugger.options = options(denylisted_nodes=kept)
-    out.write_bytes(without_rounding(debugger.get_nondebug_quantized_model(), ranked))
+    content = without_rounding(debugger.get_nondebug_quantized_model(), ranked)
+    precisions: dict[str, str] = {}
+    if layers is not None:
+        content, precisions = finished(content, layers, floats=True)
+    out.write_bytes(content)
     check_file(out)
-    return {"kept": kept, "layers": len(noise)}
+    return {"kept": kept, "layers": len(noise), "told": precisions}
 
 
 def _ordered(

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.tflite.graph import packed, read_graph
+from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.deploy.exporters.tflite.conversion import samples_of
+from edgepress.deploy.exporters.tflite.stored_weights import with_options
 
 
 def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,31 +45,6 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     if _kinds(request["out"]) == _kinds(request["source"]):
         raise ValueError("no weight of this model can be stored in fewer bits")
     return {}
-
-
-def with_options(content: bytes) -> bytes:
-    """A file whose DEQUANTIZE operators have the table of options that OpenVINO reads in each.
-
-    The table is empty; TensorFlow's converter writes it, the quantiser doesn't.
-
-    Args:
-        content: A TFLite file.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    wanted, kind = schema.BuiltinOperator.DEQUANTIZE, schema.BuiltinOptions.DequantizeOptions
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
-    bare = [
-        operator
-        for graph in model.subgraphs
-        for operator in graph.operators
-        if codes[operator.opcodeIndex] == wanted and operator.builtinOptions is None
-    ]
-    for operator in bare:
-        operator.builtinOptionsType = kind
-        operator.builtinOptions = schema.DequantizeOptionsT()
-    return packed(model, len(content)) if bare else content
 
 
 def _ranges(engine: Any, request: Mapping[str, Any]) -> Any:

@@ -9,10 +9,12 @@ from typing import Any
 from edgepress.benchmarks.tflite.per_tensor_scales import share_grid
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
+from edgepress.deploy.exporters.layer_marks import has_rules, told_of_layers
 from edgepress.deploy.exporters.tracing import TracedModel
 from edgepress.deploy.lowerings.operations import Words, says_otherwise
 from edgepress.deploy.lowerings.recurrent import loops
 from edgepress.deploy.quantize.float_tail import note_of
+from edgepress.deploy.specs.export import LAYERED
 
 # Precisions whose quantiser crashes on loops.
 _NEEDS_UNROLLED = {"int8", "int16x8"}
@@ -47,7 +49,8 @@ def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) ->
     if precision == "dynamic" and not answer["integers"]:
         return _write_small_kernels(job, out)
     floats = (note_of(answer["floats"]),) if answer.get("floats") else ()
-    return Written(out, notes=(*floats, *_keep_clusters(job, precision, out)))
+    notes = (*floats, *_keep_clusters(job, precision, out))
+    return Written(out, notes=notes, layers=answer["layers"])
 
 
 def _write_small_kernels(job: Job, out: Path) -> Written:
@@ -74,7 +77,7 @@ def _keep_clusters(job: Job, precision: str, out: Path) -> tuple[str, ...]:
     from edgepress.compress.weights.masks.prunable import find_kernels
 
     # Ranges that were trained are what the network is used to.
-    if precision not in _CHANNELWISE or job.carries_ranges:
+    if precision not in _CHANNELWISE or job.carries_ranges or job.settings.precision:
         return ()
     changed = share_grid(out, [k.value() for k in find_kernels(job.model, depthwise=True)[0]])
     if not changed:
@@ -91,7 +94,9 @@ def request_for(
         Unsupported: The model has no such graph.
     """
     source = graph_for(job, precision, unrolled)
+    layered = precision in LAYERED and has_rules(job.settings)
     return {
+        "layers": told_of_layers(source.marks, job.settings, precision) if layered else None,
         "source": str(source.folder),
         "out": str(out),
         "precision": precision,
@@ -126,11 +131,12 @@ def graph_for(job: Job, precision: str, unrolled: bool = False) -> TracedModel:
     """
     size = _batch_size(job)
     unrolled = (unrolled or precision in _NEEDS_UNROLLED) and bool(loops(job.model))
+    marked = precision in LAYERED and has_rules(job.settings)
     try:
-        graph = job.graph(size, settled=True, unrolled=unrolled)
+        graph = job.graph(size, settled=True, unrolled=unrolled, marked=marked)
         words = _WORDS.get(precision, "float")
         if says_otherwise(graph.operations, words):
-            return job.graph(size, settled=True, unrolled=unrolled, words=words)
+            return job.graph(size, settled=True, unrolled=unrolled, words=words, marked=marked)
         return graph
     except InputError:  # says more already
         raise

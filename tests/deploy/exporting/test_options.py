@@ -121,7 +121,7 @@ def test_the_command_takes_every_option_of_the_function():
     for name, field in ExportSpec.model_fields.items():
         assert name in taken
         default = taken[name].default
-        if name not in ("formats", "quantize", "shapes"):
+        if name not in ("formats", "quantize", "precision", "shapes"):
             assert field.get_default() == default
 
 
@@ -144,6 +144,8 @@ RULES = [
     {"formats": ["c"], "strip_names": True},
     {"quantize": ["float32"], "calibration_samples": 20},
     {"quantize": ["float32"], "qat_epochs": 2},
+    {"quantize": ["float32"], "keep_float": ["head"]},
+    {"quantize": ["float32"], "precision": {"head": "int4"}},
     {"quantize": ["float32"], "int8_max_drop": 0.1},
     {"quantize": ["int8"], "int8_max_drop": 0.1, "io": "int8"},
     {"quantize": ["int8"], "sparse_encoding": "on"},
@@ -172,6 +174,8 @@ def test_a_rule_holds_by_the_same_words_for_every_way_of_asking(model, tmp_path,
         flag = "--" + ExportSpec.flags.get(name, name).replace("_", "-")
         no = "--no-" + name.replace("_", "-")
         text = ",".join(value) if isinstance(value, list) else str(value)
+        if isinstance(value, dict):
+            text = ",".join(f"{pattern}={kind}" for pattern, kind in value.items())
         typed += [no if value is False else flag] if isinstance(value, bool) else [flag, text]
     done = CliRunner().invoke(
         cli, ["export", "m.keras", "-o", str(tmp_path / "out"), *typed], catch_exceptions=False

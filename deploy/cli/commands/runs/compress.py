@@ -61,7 +61,16 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
     aliases={"steps": ("steps",)},
 )
 @spec_options(AcceptSpec)
-@spec_options(ExportSpec, rename={**ExportSpec.flags, "graph_batch": "graph-batch"})
+@spec_options(
+    ExportSpec, skip=("precision",), rename={**ExportSpec.flags, "graph_batch": "graph-batch"}
+)
+@spec_options(
+    ExportSpec,
+    skip=set(ExportSpec.model_fields) - {"precision"},
+    # The benchmark's precision is that of its intervals.
+    rename={"precision": "layer-precision"},
+    prefix="export_",
+)
 @benchmark_options
 @click.option("--custom-objects", type=click.Path(), help="Python file with your own layers.")
 @click.option(
@@ -160,7 +169,7 @@ def _settings(values: Values) -> dict[str, Any]:
         ("benchmark", BenchmarkSpec),
         ("accept", AcceptSpec),
     ):
-        part = given(values, kind)
+        part = given(_own_precision(values) if kind is ExportSpec else values, kind)
         if name == "export" and pruning and not _takes_samples(part):
             part.pop("calibration_samples", None)  # the pruning's, which shares the option
         if part:
@@ -169,6 +178,11 @@ def _settings(values: Values) -> dict[str, Any]:
         if values[name]:
             found[name] = values[name]
     return found
+
+
+def _own_precision(values: Values) -> Values:
+    """The options with an export's precision of layers, not a benchmark's of intervals."""
+    return {**values, "precision": values["export_precision"]}
 
 
 def _calibrates(pruning: Values) -> bool:
