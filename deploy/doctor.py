@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
 
 from edgepress.compress.doctor import Diagnosis, Finding, ranked
 from edgepress.compress.doctor import doctor as examine
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from edgepress.compress.keras_types import ModelLike
     from edgepress.compress.typing import DataLike
-
-_PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;]+)$")
 
 
 def doctor(
@@ -147,20 +146,20 @@ def _loops(model: keras.Model) -> Iterator[Finding]:
 
 
 def environment(requirements: Sequence[str] | None = None) -> Iterator[Finding]:
-    """Installed packages that aren't the releases edgepress was tested with.
+    """Installed packages that aren't among the releases edgepress was tested with.
 
     Args:
-        requirements: Requirements with exact releases ("keras==3.15.1"); edgepress's own by
-            default.
+        requirements: Requirements ("keras>=3.14.1,<3.16"); edgepress's own, without those of its
+            extras, by default.
 
     Yields:
         A finding for each package that is missing or of another release.
     """
-    for requirement in requires("edgepress") or [] if requirements is None else requirements:
-        pin = _PIN.match(requirement.replace(" ", ""))
-        if pin is None:
+    for text in requires("edgepress") or [] if requirements is None else requirements:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
-        name, wanted = pin.groups()
+        name, tested = wanted.name, str(wanted.specifier)
         try:
             installed = version(name)
         except PackageNotFoundError:
@@ -168,11 +167,11 @@ def environment(requirements: Sequence[str] | None = None) -> Iterator[Finding]:
                 "problem", "environment", name, f"{name} is not installed", f"install {name}"
             )
             continue
-        if installed != wanted:
+        if not wanted.specifier.contains(installed, prereleases=True):
             yield Finding(
                 "warning",
                 "environment",
                 name,
-                f"{name} {installed} is installed; edgepress was tested with {wanted}",
-                f"pip install {name}=={wanted}",
+                f"{name} {installed} is installed; edgepress was tested with {tested}",
+                f"pip install '{name}{tested}'",
             )

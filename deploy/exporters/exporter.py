@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepress.compress.errors import EdgepressError
 from edgepress.deploy.exporters.tracing import TracedModel, trace_model
-from edgepress.deploy.lowerings.operations import Words
+from edgepress.deploy.lowerings.operations import Destination
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.specs.export import ExportSpec
 
@@ -61,7 +61,7 @@ class Job:
         batch: int | None,
         settled: bool = False,
         unrolled: bool = False,
-        words: Words = "float",
+        destination: Destination = "float",
         marked: bool = False,
     ) -> TracedModel:
         """The model's graph, traced once for each kind.
@@ -70,7 +70,7 @@ class Job:
             batch: Batch size, or None to leave it free.
             settled: Whether other free sizes are those of the data.
             unrolled: Whether recurrent layers are unrolled.
-            words: Whom it is for; see `plain_operations`. What only stands in for a file has one
+            destination: Whom it is for; see `lowered_operations`. What is made from a file has one
                 graph for all.
             marked: Whether layers are marked; see `layer_marks`.
 
@@ -79,7 +79,7 @@ class Job:
         """
         from edgepress.deploy.lowerings.recurrent import unroll
 
-        key = f"{batch}-{settled}-{unrolled}-{'float' if self.trace is not None else words}"
+        key = f"{batch}-{settled}-{unrolled}-{'float' if self.trace is not None else destination}"
         key += "-marked" if marked else ""
         if key not in self._graphs:
             shapes = self.sizes if settled else self.settings.shapes
@@ -87,7 +87,9 @@ class Job:
                 self._graphs[key] = self.trace(self.worker, self.scratch / key, batch, shapes)
                 return self._graphs[key]
             model = unroll(self.model) if unrolled else self.model
-            self._graphs[key] = trace_model(model, self.scratch / key, batch, shapes, words, marked)
+            self._graphs[key] = trace_model(
+                model, self.scratch / key, batch, shapes, destination, marked
+            )
         return self._graphs[key]
 
     def made_once(self, name: str, make: Callable[[Path], object]) -> Path:

@@ -23,7 +23,7 @@ from edgepress.deploy.lowerings.graph_passes import (
     mask_limits,
     widen_clipped_products,
 )
-from edgepress.deploy.lowerings.operations import INTEGERS, Words, plain_operations
+from edgepress.deploy.lowerings.operations import INTEGERS, Destination, lowered_operations
 
 if TYPE_CHECKING:
     import keras
@@ -102,7 +102,7 @@ def trace_model(
     folder: Path,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    words: Words = "float",
+    destination: Destination = "float",
     marked: bool = False,
 ) -> TracedModel:
     """Trace a model's inference and write the graph with its weights.
@@ -112,7 +112,7 @@ def trace_model(
         folder: Where the SavedModel goes.
         batch: Batch size, or None to leave it free.
         shapes: Sizes without the batch by input name, where the model leaves sizes free.
-        words: Whom the graph is for; see `plain_operations`.
+        destination: Whom the graph is for; see `lowered_operations`.
         marked: Whether layers are marked; see `layer_marks`.
 
     Returns:
@@ -131,8 +131,8 @@ def trace_model(
         for name, tensor in zip(names, model.inputs, strict=True)
     }
     layers = markable(model) if marked else []
-    with plain_operations(words), marking(layers):
-        function = _function(model, names, specs, words)
+    with lowered_operations(destination), marking(layers):
+        function = _function(model, names, specs, destination)
     holder = tf.Module()
     holder.variables_of_model = [variable.value for variable in model.variables]
     try:
@@ -148,7 +148,7 @@ def trace_model(
         inputs=tuple(_spec(name, specs[name]) for name in names),
         outputs=tuple(_spec(name, results[name]) for name in output_names(model)),
         operations=graph_operations(function),
-        limits=mask_limits(function.graph) if words in INTEGERS else {},
+        limits=mask_limits(function.graph) if destination in INTEGERS else {},
         marks=marks_of(layers, function.graph, output_names(model)) if marked else LayerMarks(),
     )
 
@@ -162,7 +162,7 @@ def _table_of(model: keras.Model) -> str:
 
 
 def _function(
-    model: keras.Model, names: Sequence[str], specs: Mapping[str, Any], words: Words
+    model: keras.Model, names: Sequence[str], specs: Mapping[str, Any], destination: Destination
 ) -> ConcreteFunction:
     """The model's inference as a concrete function of named tensors."""
     import tensorflow as tf
@@ -180,7 +180,7 @@ def _function(
         # Outputs are readers of what they name, so they come before the passes.
         graph = tf.compat.v1.get_default_graph()
         widen_clipped_products(graph)
-        if words in INTEGERS:
+        if destination in INTEGERS:
             fit_for_integers(graph)
         return named
 

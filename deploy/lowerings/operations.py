@@ -1,9 +1,9 @@
-"""Keras operations in the words that file formats know, for the time of tracing.
+"""Keras operations as file formats know them, for the time of tracing.
 
 They are replaced where Keras looks them up, in the process that converts alone, and not in the
 model or the traced graph: a layer of the user's own calls them from its Python, where no rebuilt
 model reaches, and the graph holds them in pieces that don't say what they were. Their places are
-those of Keras 3.15.1, which is why its release is pinned.
+those of the releases of Keras that pyproject.toml allows; the tests run with the oldest and newest.
 """
 
 from __future__ import annotations
@@ -43,60 +43,62 @@ if TYPE_CHECKING:
 
 # Whom a graph is written for: float kernels, 8-bit kernels, 16-bit activations, or ONNX (from which
 # its integer files are made as well).
-Words = Literal["float", "int8", "int16", "onnx"]
-INTEGERS = frozenset[Words]({"int8", "int16"})
-_SIXTEEN_BITS = frozenset[Words]({"int16"})
-_ONNX = frozenset[Words]({"onnx"})
-_TFLITE = frozenset[Words]({"float", "int8", "int16"})
+Destination = Literal["float", "int8", "int16", "onnx"]
+INTEGERS = frozenset[Destination]({"int8", "int16"})
+_SIXTEEN_BITS = frozenset[Destination]({"int16"})
+_ONNX = frozenset[Destination]({"onnx"})
+_TFLITE = frozenset[Destination]({"float", "int8", "int16"})
 _ALL = _TFLITE | _ONNX
 
 
 @dataclass(frozen=True)
-class Wording:
-    """One of Keras's operations, said otherwise.
+class Lowering:
+    """One of Keras's operations, and what replaces it.
 
     Attributes:
         owner: Module that Keras looks it up in, or class whose method it is.
         name: Its name there.
         plain: Takes Keras's own function, then its arguments.
-        words: Whom it is for.
-        shown_by: TensorFlow operations in a graph that show that Keras's own words are in it.
+        destinations: Whom it is for.
+        shown_by: TensorFlow operations in a graph that show that Keras's own form is in it.
     """
 
     owner: str
     name: str
     plain: Callable[..., Any]
-    words: frozenset[Words]
+    destinations: frozenset[Destination]
     shown_by: frozenset[str]
 
 
 @contextmanager
-def plain_operations(words: Words = "float") -> Iterator[None]:
-    """Trace some of Keras's operations in other words.
+def lowered_operations(destination: Destination = "float") -> Iterator[None]:
+    """Trace some of Keras's operations as a file's kernels know them.
 
     Args:
-        words: Whom the graph is for; see `WORDINGS`.
+        destination: Whom the graph is for; see `LOWERINGS`.
     """
     with ExitStack() as stack:
-        for wording in WORDINGS:
-            if words in wording.words:
-                owner = _found(wording.owner)
-                plain = _bound(wording.plain, getattr(owner, wording.name))
-                stack.enter_context(mock.patch.object(owner, wording.name, plain))
+        for lowering in LOWERINGS:
+            if destination in lowering.destinations:
+                owner = _found(lowering.owner)
+                plain = _bound(lowering.plain, getattr(owner, lowering.name))
+                stack.enter_context(mock.patch.object(owner, lowering.name, plain))
         yield
 
 
-def says_otherwise(operations: Iterable[str], words: Words) -> bool:
-    """Whether a graph of these operations would be another in words for integers.
+def lowers_differently(operations: Iterable[str], destination: Destination) -> bool:
+    """Whether a graph of these operations would be another one for integers.
 
     Args:
-        operations: Types of TensorFlow operations in the graph in words for floats.
-        words: Whom the other graph would be for.
+        operations: Types of TensorFlow operations in the graph for floats.
+        destination: Whom the other graph would be for.
     """
     present = set(operations)
-    integers = (w for w in WORDINGS if words in w.words and "float" not in w.words)
-    changed = words in INTEGERS and not present.isdisjoint(CHANGED_FOR_INTEGERS)
-    return changed or any(not present.isdisjoint(wording.shown_by) for wording in integers)
+    integers = (
+        w for w in LOWERINGS if destination in w.destinations and "float" not in w.destinations
+    )
+    changed = destination in INTEGERS and not present.isdisjoint(CHANGED_FOR_INTEGERS)
+    return changed or any(not present.isdisjoint(lowering.shown_by) for lowering in integers)
 
 
 def _found(path: str) -> ModuleType | type:
@@ -144,55 +146,55 @@ _LOOPS = frozenset({"StatelessWhile", "TensorListReserve", "While"})
 _MOMENTS = frozenset({"SquaredDifference"})
 _TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInputV2"})
 
-WORDINGS: tuple[Wording, ...] = (
+LOWERINGS: tuple[Lowering, ...] = (
     *(
-        Wording(f"{_BACKEND}.numpy", n, partial(_index, n), _ALL, frozenset())
+        Lowering(f"{_BACKEND}.numpy", n, partial(_index, n), _ALL, frozenset())
         for n in ("argmax", "argmin")
     ),
-    Wording(f"{_BACKEND}.numpy", "repeat", repeat, _ALL, frozenset()),
-    Wording(f"{_BACKEND}.numpy", "tile", tile, _ALL, frozenset()),
-    Wording(
+    Lowering(f"{_BACKEND}.numpy", "repeat", repeat, _ALL, frozenset()),
+    Lowering(f"{_BACKEND}.numpy", "tile", tile, _ALL, frozenset()),
+    Lowering(
         f"{_LAYERS}.reshaping.up_sampling2d.UpSampling2D", "_resize_images",
         up_sampling, _ALL, frozenset(),
     ),
-    Wording("tensorflow.image", "resize", resize, _ALL, frozenset()),
-    Wording(
+    Lowering("tensorflow.image", "resize", resize, _ALL, frozenset()),
+    Lowering(
         f"{_LAYERS}.rnn.rnn.RNN", "_maybe_config_dropout_masks",
         without_dropout_masks, _ALL, frozenset(),
     ),
     *(
-        Wording(
+        Lowering(
             f"{_LAYERS}.rnn.dropout_rnn_cell.DropoutRNNCell", name,
             without_dropout_masks, _ALL, frozenset(),
         )
         for name in ("get_dropout_mask", "get_recurrent_dropout_mask")
     ),
     *(
-        Wording(owner, "inner_loop", as_one_operator, _ONNX, _LOOPS)
+        Lowering(owner, "inner_loop", as_one_operator, _ONNX, _LOOPS)
         for owner in (f"{_LAYERS}.rnn.gru.GRU", f"{_LAYERS}.rnn.rnn.RNN")
     ),
-    Wording(f"{_BACKEND}.nn", "conv", convolution, _ALL, frozenset()),
-    Wording(f"{_BACKEND}.nn", "conv", volume_convolution, _TFLITE, frozenset()),
+    Lowering(f"{_BACKEND}.nn", "conv", convolution, _ALL, frozenset()),
+    Lowering(f"{_BACKEND}.nn", "conv", volume_convolution, _TFLITE, frozenset()),
     *(
-        Wording(f"{_BACKEND}.nn", name, pooling, _TFLITE, frozenset())
+        Lowering(f"{_BACKEND}.nn", name, pooling, _TFLITE, frozenset())
         for name in ("max_pool", "average_pool")
     ),
-    Wording(f"{_BACKEND}.nn", "depthwise_conv", depthwise_convolution, _ALL, frozenset()),
-    Wording(f"{_BACKEND}.nn", "separable_conv", separable_convolution, _ALL, frozenset()),
-    Wording(f"{_BACKEND}.nn", "conv_transpose", transposed_convolution, _ONNX, _TRANSPOSED),
-    Wording("keras.src.ops.nn", "_layer_normalization", layer_normalization, INTEGERS, _MOMENTS),
-    Wording(
+    Lowering(f"{_BACKEND}.nn", "depthwise_conv", depthwise_convolution, _ALL, frozenset()),
+    Lowering(f"{_BACKEND}.nn", "separable_conv", separable_convolution, _ALL, frozenset()),
+    Lowering(f"{_BACKEND}.nn", "conv_transpose", transposed_convolution, _ONNX, _TRANSPOSED),
+    Lowering("keras.src.ops.nn", "_layer_normalization", layer_normalization, INTEGERS, _MOMENTS),
+    Lowering(
         f"{_LAYERS}.normalization.group_normalization.GroupNormalization", "_apply_normalization",
         group_normalization, INTEGERS, _MOMENTS,
     ),
-    Wording(f"{_BACKEND}.nn", "moments", mean_and_variance, _SIXTEEN_BITS, _MOMENTS),
-    Wording(f"{_BACKEND}.numpy", "sum", sum_as_mean, _SIXTEEN_BITS, frozenset({"Sum"})),
-    Wording(f"{_BACKEND}.numpy", "square", square, _SIXTEEN_BITS, frozenset({"Square"})),
-    Wording("keras.src.ops.nn", "_normalize", normalize, _SIXTEEN_BITS, frozenset({"Square"})),
-    Wording(f"{_BACKEND}.nn", "hard_silu", hard_silu, _SIXTEEN_BITS, frozenset({"Relu6"})),
-    Wording(f"{_BACKEND}.nn", "elu", elu, _SIXTEEN_BITS, frozenset({"Elu"})),
-    Wording(f"{_BACKEND}.nn", "selu", selu, _SIXTEEN_BITS, frozenset({"Selu"})),
-    Wording(
+    Lowering(f"{_BACKEND}.nn", "moments", mean_and_variance, _SIXTEEN_BITS, _MOMENTS),
+    Lowering(f"{_BACKEND}.numpy", "sum", sum_as_mean, _SIXTEEN_BITS, frozenset({"Sum"})),
+    Lowering(f"{_BACKEND}.numpy", "square", square, _SIXTEEN_BITS, frozenset({"Square"})),
+    Lowering("keras.src.ops.nn", "_normalize", normalize, _SIXTEEN_BITS, frozenset({"Square"})),
+    Lowering(f"{_BACKEND}.nn", "hard_silu", hard_silu, _SIXTEEN_BITS, frozenset({"Relu6"})),
+    Lowering(f"{_BACKEND}.nn", "elu", elu, _SIXTEEN_BITS, frozenset({"Elu"})),
+    Lowering(f"{_BACKEND}.nn", "selu", selu, _SIXTEEN_BITS, frozenset({"Selu"})),
+    Lowering(
         f"{_LAYERS}.activations.prelu.PReLU", "call", prelu, _SIXTEEN_BITS, frozenset({"Neg"})
     ),
 )  # fmt: skip

@@ -84,11 +84,13 @@ def test_what_export_refuses_is_foretold_in_its_words(build: Any, tmp_path: Path
     assert (finding.message, finding.hint) == (refused.value.message, refused.value.hint)
 
 
-def test_the_environment_is_compared_with_the_pins() -> None:
-    wanted = ["numpy==0.1", "edgepress-of-nowhere==1.0", "click>=8.1"]
-    old, missing = environment(wanted)
-    assert old.severity == "warning"
-    assert "tested with 0.1" in old.message
+def test_the_environment_is_compared_with_the_tested_releases() -> None:
+    wanted = ["numpy>=0.1,<0.2", "edgepress-of-nowhere==1.0", "click>=8.1", 'no-one ; extra == "x"']
+    other, missing = environment(wanted)
+    assert other.severity == "warning"
+    assert "tested with <0.2,>=0.1" in other.message
+    assert "<0.2" in other.hint
+    assert not list(environment()), "this environment has the releases that were tested"
     assert missing.severity == "problem"
     assert "edgepress-of-nowhere" in missing.message
 

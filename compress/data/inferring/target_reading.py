@@ -24,6 +24,8 @@ VOID = 255
 # Losses of classes, by what their names hold; all others are of values.
 _OF_CLASSES = ("crossentropy", "hinge")
 # Losses between shares of classes.
+# By how much the largest share leads where rows of shares are read as classes without a word.
+_LEAD = 0.1
 _OF_SHARES = ("categorical", "kl_divergence", "kullback_leibler", "kld")
 
 
@@ -133,7 +135,9 @@ def _are_labels(output: Output, targets: Array, whole: bool) -> bool:
 def _is_one_hot(output: Output, targets: Array) -> bool:
     """Whether each row of targets names one class, or shares of classes that sum to 1.
 
-    Such shares are soft labels of a softmax, and of any output where the loss says so.
+    Such shares are soft labels of a softmax, and of any output where the loss says so. Without a
+    loss the largest must lead in most rows: where shares are nearly level, it names no class, and
+    rounding alone would change who leads.
     """
     rows = targets.reshape(-1, targets.shape[-1])
     if not np.allclose(rows.sum(-1), 1, atol=1e-3):
@@ -144,7 +148,13 @@ def _is_one_hot(output: Output, targets: Array) -> bool:
         return False
     if output.loss.startswith(_OF_SHARES):
         return True
-    return not output.loss and output.reach.squashing == "softmax"
+    return not output.loss and output.reach.squashing == "softmax" and _decided(rows)
+
+
+def _decided(rows: Array) -> bool:
+    """Whether the largest share leads the second clearly in most rows."""
+    second, first = np.partition(rows, -2, axis=-1)[:, -2:].T
+    return bool(np.median(first - second) >= _LEAD)
 
 
 def soft_remark(output: Output, task: OutputTask, targets: Array) -> str:
@@ -161,8 +171,13 @@ def soft_remark(output: Output, task: OutputTask, targets: Array) -> str:
     what = f"targets of output '{output.name}' are shares of classes"
     if "categorical" in task.loss or task.kind == "classification":
         return f"{what}: decisions are compared with the largest one"
-    if output.reach.squashing or output.loss:
+    if output.loss or output.reach.squashing == "sigmoid":
         return ""
+    if output.reach.squashing:
+        return (
+            f"{what} that name none clearly, and are read as values; to decide by the largest one,"
+            " pass --loss categorical_crossentropy"
+        )
     return (
         f"{what} that sum to 1, and are read as values, for it passes no softmax; if it gives"
         " logits, pass --loss categorical_crossentropy"

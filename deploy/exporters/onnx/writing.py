@@ -13,7 +13,7 @@ from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.layer_marks import has_rules, told_of_layers
 from edgepress.deploy.exporters.onnx.layer_precisions import refusal
 from edgepress.deploy.exporters.tracing import TracedModel, input_names
-from edgepress.deploy.lowerings.operations import Words, says_otherwise
+from edgepress.deploy.lowerings.operations import Destination, lowers_differently
 from edgepress.deploy.lowerings.recurrent import flat_layers
 from edgepress.deploy.lowerings.volumes import has_volumes
 from edgepress.deploy.quantize.float_tail import note_of
@@ -73,17 +73,17 @@ def _versions(answer: Mapping[str, Any]) -> dict[str, str]:
     return {"onnx opset": str(answer["opset"]), "onnx IR": str(answer["ir_version"])}
 
 
-def _graph(job: Job, marked: bool, words: Words = "float") -> TracedModel:
+def _graph(job: Job, marked: bool, destination: Destination = "float") -> TracedModel:
     batch = job.settings.graph_batch
     size = None if batch in ("auto", "dynamic") else int(batch)
-    return job.graph(size, words=words, marked=marked)
+    return job.graph(size, destination=destination, marked=marked)
 
 
 def _convert(job: Job, marked: bool, out: Path) -> None:
     reference = _graph(job, marked)
     source = reference
     volumes = job.trace is None and has_volumes(list(flat_layers(job.model)))
-    if volumes or says_otherwise(reference.operations, "onnx"):
+    if volumes or lowers_differently(reference.operations, "onnx"):
         source = _graph(job, marked, "onnx")
     images = _images(job)
     if job.settings.nchw and not images:

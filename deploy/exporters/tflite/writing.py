@@ -11,14 +11,14 @@ from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
 from edgepress.deploy.exporters.layer_marks import has_rules, told_of_layers
 from edgepress.deploy.exporters.tracing import TracedModel
-from edgepress.deploy.lowerings.operations import Words, says_otherwise
+from edgepress.deploy.lowerings.operations import Destination, lowers_differently
 from edgepress.deploy.lowerings.recurrent import loops
 from edgepress.deploy.quantize.float_tail import note_of
 from edgepress.deploy.specs.export import LAYERED
 
 # Precisions whose quantiser crashes on loops.
 _NEEDS_UNROLLED = {"int8", "int16x8"}
-_WORDS: dict[str, Words] = {"int8": "int8", "int16x8": "int16"}
+_DESTINATIONS: dict[str, Destination] = {"int8": "int8", "int16x8": "int16"}
 _WEIGHTS_ONLY = {"int8-weights", "int4-weights"}
 _FLOAT_FILE = "float32.tflite"  # in scratch, from which files of quantised weights are made
 _ALL_SMALL = "no kernel of this graph has the 1,024 weights that TensorFlow's converter asks for"
@@ -134,9 +134,11 @@ def graph_for(job: Job, precision: str, unrolled: bool = False) -> TracedModel:
     marked = precision in LAYERED and has_rules(job.settings)
     try:
         graph = job.graph(size, settled=True, unrolled=unrolled, marked=marked)
-        words = _WORDS.get(precision, "float")
-        if says_otherwise(graph.operations, words):
-            return job.graph(size, settled=True, unrolled=unrolled, words=words, marked=marked)
+        destination = _DESTINATIONS.get(precision, "float")
+        if lowers_differently(graph.operations, destination):
+            return job.graph(
+                size, settled=True, unrolled=unrolled, destination=destination, marked=marked
+            )
         return graph
     except InputError:  # says more already
         raise

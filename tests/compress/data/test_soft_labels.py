@@ -50,3 +50,14 @@ def test_shares_of_classes_are_soft_labels():
     assert "if it gives logits, pass --loss" in " ".join(asked.remarks)
     assert task_of(bare, shares, loss="categorical_crossentropy").logits == (True,)
     assert task_of(dense(3, "sigmoid"), shares).kind == "regression"
+
+
+def test_shares_that_are_nearly_level_name_no_class():
+    """Rounding alone would change which share leads, so they are values."""
+    level = (1 / 3 + RANDOM.uniform(-0.05, 0.05, (60, 3))).astype("float32")
+    level /= level.sum(-1, keepdims=True)
+    task = task_of(dense(3, "softmax"), level)
+    assert task.kind == "regression"
+    assert "--loss categorical_crossentropy" in " ".join(task.remarks)
+    asked = task_of(dense(3, "softmax"), level, loss="categorical_crossentropy")
+    assert asked.metric == "accuracy"

@@ -269,7 +269,7 @@ def test_outputs_of_tflm_that_are_others_are_refused(tmp_path, worker, monkeypat
     pytest.importorskip("tflite_micro")
     from edgepress.deploy.lowerings import operations
 
-    monkeypatch.setattr(operations, "WORDINGS", ())
+    monkeypatch.setattr(operations, "LOWERINGS", ())
     series = keras.Input((12, 5), name="series")
     model = keras.Model(series, layers.Conv1D(6, 3, dilation_rate=2, padding="same")(series))
     result = _exported(model, tmp_path, worker, ("float32",), ("c", "tflite"))

@@ -106,7 +106,7 @@ def _constants(folder) -> list[np.ndarray]:
 @pytest.mark.parametrize("kind", [*MASKS, *CLIPS])
 def test_a_graph_for_integers_gives_the_same(kind: str, tmp_path) -> None:
     model, samples = _model((MASKS | CLIPS)[kind]), _samples()
-    graph = trace_model(model, tmp_path / "graph", words="int8")
+    graph = trace_model(model, tmp_path / "graph", destination="int8")
     function = tf.saved_model.load(str(graph.folder)).signatures[SIGNATURE]
     (got,) = function(inputs=tf.constant(samples)).values()
     np.testing.assert_allclose(got, model.predict(samples, verbose=0), rtol=1e-3, atol=1e-3)
@@ -114,7 +114,7 @@ def test_a_graph_for_integers_gives_the_same(kind: str, tmp_path) -> None:
 
 @pytest.mark.parametrize("kind", MASKS)
 def test_masks_are_bounded(kind: str, tmp_path) -> None:
-    graph = trace_model(_model(MASKS[kind]), tmp_path / "graph", words="int8")
+    graph = trace_model(_model(MASKS[kind]), tmp_path / "graph", destination="int8")
     assert 1 < max(np.abs(value).max(initial=0) for value in _constants(graph.folder)) < 100
 
 
@@ -179,7 +179,7 @@ def test_integers_take_a_mask_that_is_an_input(kind, format, tmp_path, worker) -
 @pytest.mark.parametrize(("kind", "limits"), [("steps", (-20, np.inf)), ("less", (-np.inf, 20))])
 def test_limits_of_a_mask_that_is_an_input(kind: str, limits, tmp_path) -> None:
     model, _ = _fed_mask(kind)
-    graph = trace_model(model, tmp_path / "graph", words="int8")
+    graph = trace_model(model, tmp_path / "graph", destination="int8")
     assert graph.limits == {"mask": limits}
     assert trace_model(model, tmp_path / "floats").limits == {}
 

@@ -1,4 +1,4 @@
-"""Operations that Keras says in words that integer kernels don't know."""
+"""Operations that Keras traces in a form that integer kernels don't know."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.deploy import export
 from edgepress.deploy.exporters.tracing import trace_model
 from edgepress.deploy.lowerings.graph_passes import CHANGED_FOR_INTEGERS
-from edgepress.deploy.lowerings.operations import Words, plain_operations, says_otherwise
+from edgepress.deploy.lowerings.operations import (
+    Destination,
+    lowered_operations,
+    lowers_differently,
+)
 
 _SHAPE = (6, 4, 8)
 
@@ -68,13 +72,13 @@ def _samples(count: int, mean: float = 0.0) -> np.ndarray:
     return np.random.default_rng(0).normal(mean, 1, (count, *_SHAPE)).astype(np.float32)
 
 
-@pytest.mark.parametrize("words", ["int8", "int16"])
+@pytest.mark.parametrize("destination", ["int8", "int16"])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_other_words_say_the_same(kind: str, words: Words) -> None:
-    """In floats a model gives the same in all words."""
+def test_lowerings_compute_the_same(kind: str, destination: Destination) -> None:
+    """In floats a model gives the same for all destinations."""
     model, samples = _network(kind), _samples(16, mean=0.5)
     own = model(samples).numpy()
-    with plain_operations(words):
+    with lowered_operations(destination):
         other = model(samples).numpy()
     np.testing.assert_allclose(other, own, rtol=1e-4, atol=1e-5)
 
@@ -82,9 +86,11 @@ def test_other_words_say_the_same(kind: str, words: Words) -> None:
 @pytest.mark.parametrize("kind", LAYERS)
 def test_graphs_show_that_other_words_are_needed(kind: str, tmp_path) -> None:
     graph = trace_model(_network(kind), tmp_path / "graph")
-    assert says_otherwise(graph.operations, "int16")
+    assert lowers_differently(graph.operations, "int16")
     changed = {"SquaredDifference", *CHANGED_FOR_INTEGERS}
-    assert says_otherwise(graph.operations, "int8") == (not changed.isdisjoint(graph.operations))
+    assert lowers_differently(graph.operations, "int8") == (
+        not changed.isdisjoint(graph.operations)
+    )
 
 
 @pytest.mark.parametrize(

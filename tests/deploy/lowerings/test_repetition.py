@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.deploy import export
-from edgepress.deploy.lowerings.operations import plain_operations
+from edgepress.deploy.lowerings.operations import lowered_operations
 
 KINDS: dict[str, tuple[tuple[int, ...], Callable]] = {
     "pixels": ((6, 5, 3), lambda x: layers.UpSampling2D((2, 3))(x)),
@@ -36,7 +36,7 @@ def test_lowered_operations_give_the_same(kind: str) -> None:
     model = _model(kind)
     samples = np.random.default_rng(0).normal(size=(4, *KINDS[kind][0])).astype(np.float32)
     own = model(samples).numpy()
-    with plain_operations("float"):
+    with lowered_operations("float"):
         lowered = model(samples).numpy()
     np.testing.assert_allclose(lowered, own, atol=1e-6)
 

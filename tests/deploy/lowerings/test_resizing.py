@@ -10,7 +10,7 @@ from keras import layers
 
 from edgepress.deploy import export
 from edgepress.deploy.exporters.tracing import trace_model
-from edgepress.deploy.lowerings.operations import plain_operations
+from edgepress.deploy.lowerings.operations import lowered_operations
 
 _SIDES = (10, 7)
 
@@ -25,7 +25,7 @@ def test_resizing_is_tensorflow_s(method, size, smooth):
     def resized(x):
         return tf.image.resize(x, size, method, antialias=smooth)
 
-    with plain_operations():
+    with lowered_operations():
         function = tf.function(resized, autograph=False).get_concrete_function(
             tf.TensorSpec((None, *_SIDES, 3))
         )

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from edgepress.deploy import export
-from edgepress.deploy.lowerings.operations import plain_operations
+from edgepress.deploy.lowerings.operations import lowered_operations
 
 
 @pytest.mark.parametrize("rank", [1, 2])
@@ -27,7 +27,7 @@ def test_transposed_convolutions_give_the_same(padding: str, rank: int) -> None:
                 own = ops.conv_transpose(*given)
             except (ValueError, tf.errors.OpError):  # no size is left, or no kernel takes it
                 continue
-            with plain_operations("onnx"):
+            with lowered_operations("onnx"):
                 lowered = ops.conv_transpose(*given)
             np.testing.assert_allclose(lowered, own, atol=1e-5)
 

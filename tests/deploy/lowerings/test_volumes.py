@@ -10,7 +10,7 @@ import pytest
 from keras import layers, ops
 
 from edgepress.deploy import export
-from edgepress.deploy.lowerings.operations import plain_operations
+from edgepress.deploy.lowerings.operations import lowered_operations
 
 _SIZES = ((5, 6, 7), (4, 4, 4))
 _WINDOWS = ((3, 2, 1), (2, 3, 3))
@@ -20,7 +20,7 @@ _DILATIONS = ((2, 1, 1), (1, 2, 2))
 
 def _same(compute) -> None:
     own = compute()
-    with plain_operations("float"):
+    with lowered_operations("float"):
         lowered = compute()
     np.testing.assert_allclose(lowered, own, atol=1e-5)
 
