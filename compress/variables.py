@@ -24,7 +24,10 @@ def seen(variable: keras.Variable) -> NDArray[Any]:
     Returns:
         An array of the weight's shape and type.
     """
-    tensor = variable.value.read_value()
+    value = variable.value
+    if not hasattr(value, "read_value"):  # of a model that is looked at in its file
+        return np.asarray(value)
+    tensor = value.read_value()
     return np.asarray(memoryview(tensor) if variable.dtype == "float32" else tensor)
 
 
