@@ -19,6 +19,9 @@ from edgepress.deploy.lowerings.volumes import has_volumes
 from edgepress.deploy.quantize.float_tail import note_of
 from edgepress.deploy.specs.export import LAYERED
 
+# The float32 file that those of other precisions are made from, as `Job.made_once` knows it.
+CONVERTED = "converted.onnx"
+
 
 def write_onnx(job: Job, precision: str, out: Path) -> Written:
     """Write an ONNX file.
@@ -39,7 +42,7 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
     for pattern, kind in job.settings.precision.items() if layered else ():
         if why := refusal(kind):
             raise Unsupported(f"--precision {pattern}={kind}: {why}", "leave it out for ONNX files")
-    name = "marked.onnx" if layered else "converted.onnx"
+    name = "marked.onnx" if layered else CONVERTED
     source = job.made_once(name, partial(_convert, job, layered))
     if precision == "float32":
         shutil.copy(source, out)

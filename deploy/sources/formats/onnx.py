@@ -11,7 +11,7 @@ from edgepress.compress.kernel.files import sha256
 from edgepress.compress.models.class_lists.own import ClassList, in_metadata
 from edgepress.compress.models.other_kinds import KINDS
 from edgepress.deploy.exporters.exporter import Exporter, Job, Written
-from edgepress.deploy.exporters.onnx.writing import write_onnx
+from edgepress.deploy.exporters.onnx.writing import CONVERTED, write_onnx
 from edgepress.deploy.exporters.table import ONNX
 from edgepress.deploy.sources.contents.account import FileInspection
 from edgepress.deploy.sources.formats.onnx_reading import (
@@ -74,7 +74,7 @@ class OnnxFile(ForeignFile):
 
     def _write(self, job: Job, precision: str, out: Path) -> Written:
         """The file itself, or made from it by the route that a Keras model's ONNX file takes."""
-        source = job.made_once("float32.onnx", partial(self._gather, job))
+        source = job.made_once(CONVERTED, partial(self._gather, job))
         if precision == self.precision:
             shutil.copy(source, out)
             return Written(out)
