@@ -24,7 +24,7 @@ class Judge:
     Attributes:
         metric: Name of the metric.
         split: Which data it is measured on.
-        batches: Gives, anew at each call, batches of (inputs by name, targets).
+        batches: Gives, at each call from the start, batches of (inputs by name, targets).
         score: From the outputs (samples, …) of each output and all targets to the metric.
         total: Samples in all batches.
         output_names: The outputs in the order of `score`: an artifact's outputs of these names

@@ -1,7 +1,7 @@
 """Change code in small ways, one at a time, and print which changes no test notices.
 
 The changes are cosmic-ray's. Its own runner changes files in place and starts a process for each
-mutant, which loads TensorFlow anew; here each mutant is a fork of a process that has loaded the
+mutant, which loads TensorFlow again; here each mutant is a fork of a process that has loaded the
 libraries but nothing of edgepress, and files stay as they are. A mutant meets the tests that run
 its lines, the quick ones first, and where it survives those, all tests of its part.
 """

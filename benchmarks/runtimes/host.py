@@ -84,7 +84,7 @@ def read_environment(sysfs: str = "/sys", procfs: str = "/proc") -> dict[str, An
 
 
 def reset_peak() -> None:
-    """Begin VmHWM anew at the present size, where the kernel allows it."""
+    """Reset VmHWM at the present size, where the kernel allows it."""
     try:
         with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
             file.write("5")
@@ -107,7 +107,7 @@ def read_memory() -> dict[str, int]:
 
 
 def read_energy(sysfs: str = "/sys") -> dict[str, tuple[int, int]]:
-    """Energy counters by path: microjoules, and after how many they begin anew (0: unknown).
+    """Energy counters by path: microjoules, and after how many they start over (0: unknown).
 
     RAPL's packages where there are any (since 2020 only root may read them), else hwmon's sensors:
     its sockets where it names some, since their cores are counted in them.

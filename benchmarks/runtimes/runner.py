@@ -133,7 +133,7 @@ class LiteRT:
         return [op["op_name"] for op in self.interpreter._get_ops_details()]
 
     def prepare(self, arrays: list[Any]) -> None:
-        """Give the inputs, resizing them (and planning anew) where their shapes differ."""
+        """Give the inputs, resizing them (and planning again) where their shapes differ."""
         details = self.interpreter.get_input_details()
         if any(tuple(d["shape"]) != a.shape for d, a in zip(details, arrays, strict=True)):
             for detail, array in zip(details, arrays, strict=True):

@@ -1,7 +1,7 @@
 """In which order to run what, and when to stop.
 
 Machines change speed for seconds at a time, so artifacts are never measured one after the other:
-every round runs each artifact once, in an order drawn anew, and ratios are taken within rounds.
+every round runs each artifact once, in a newly drawn order, and ratios are taken within rounds.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _one_round(
     seconds: float,
     rng: np.random.Generator,
 ) -> None:
-    """Run each session once, in an order drawn anew."""
+    """Run each session once, in a newly drawn order."""
     alive = [i for i in running if not records[i].failure]
     for i in rng.permutation(alive).tolist():
         with _noting_failure(records[i]):

@@ -2,7 +2,7 @@
 
 A converter gives each output channel a scale of its own, from the largest weight in it, so that one
 shared value becomes as many integers as there are scales. Here the scales of a clustered kernel are
-set anew, all from its largest shared value: the factor that a folded normalisation gave a channel
+set again, all from its largest shared value: the factor that a folded normalisation gave a channel
 goes into its scale, and the integers are those of the shared values themselves. A negative factor
 turns their signs, so that there may be twice as many.
 """

@@ -102,7 +102,7 @@ def _nearest(kind: type, known: tuple[type, ...]) -> type | None:
 
 
 def _changes(kind: type, own: list[type], base: type) -> bool:
-    """Whether classes of the user's say what a class of Keras computes otherwise."""
+    """Whether classes of the user's say what a class of Keras computes differently."""
     said = {name for c in own if not _is_keras(c) for name in vars(c)}
     methods = {name for name in said if callable(getattr(base, name, None))}
     return getattr(kind, "call", None) is not getattr(base, "call", None) or not (

@@ -271,7 +271,7 @@ class Dataset:
     def judging(self, n: int = 256, seed: int = 0) -> Arrays:
         """Inputs as `calibration` gives them, to judge what was calibrated: others where there are.
 
-        Drawn from the validation split, else anew from the training split.
+        Drawn from the validation split, else again from the training split.
         """
         split = self.val or self.train or self.report_split
         return split.sample(n, seed + 1)[0]

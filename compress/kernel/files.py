@@ -95,7 +95,7 @@ def check_distinct(*outputs: Path | str | None) -> None:
 
 
 def check_rewritten(path: Path | str, what: str, begins: bytes, inputs: Iterable[Any] = ()) -> Path:
-    """Refuse, before any work, an output that is written anew at each call and is something else.
+    """Refuse, before any work, an output that is rewritten at each call and is something else.
 
     Args:
         path: The file.

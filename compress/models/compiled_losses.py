@@ -54,7 +54,7 @@ class CompiledLoss:
             own; or empty.
         from_logits: Whether it was told that outputs are logits; None where it was named only.
         weight: What it counts beside the other outputs' losses.
-        object: The Keras loss itself; None where it can't be made again from what a file says.
+        object: The Keras loss itself; None where it can't be rebuilt from what a file says.
         unsaved: Name of a setting that Keras doesn't write into files, or empty.
     """
 

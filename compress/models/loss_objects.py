@@ -30,7 +30,7 @@ def loss_object(
         custom_objects: Losses of the user's own by name.
 
     Returns:
-        A `keras.losses.Loss`; None where it can't be made again.
+        A `keras.losses.Loss`; None where it can't be rebuilt.
     """
     import keras
     from keras.src.losses.losses import LossFunctionWrapper

@@ -187,7 +187,7 @@ class ClustersSpec(PackedSpec):
         return super().aim() if self.target() else f"{self.clusters} values"
 
     @model_validator(mode="after")
-    def _clusters_anew(self) -> Self:
+    def _clusters_again(self) -> Self:
         _on_one_device(self)
         for name in ("release_zeros", "release_clusters"):
             if getattr(self.recover, name):

@@ -107,7 +107,7 @@ class GradualMasks(keras.callbacks.Callback):
 
     Args:
         plan: What is pruned.
-        turns: Sparsity by the training step before which masks are made anew; the last is final.
+        turns: Sparsity by the training step before which masks are rebuilt; the last is final.
     """
 
     def __init__(self, plan: MaskPlan, turns: Mapping[int, float]) -> None:
@@ -118,7 +118,7 @@ class GradualMasks(keras.callbacks.Callback):
         self._step = 0
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Make masks anew where the schedule says so."""
+        """Make masks again where the schedule says so."""
         sparsity = self._turns.get(self._step)
         if sparsity is None:
             return

@@ -50,14 +50,14 @@ class Schedule(Protocol):
             ramp: The schedule's numbers.
 
         Returns:
-            (n,) whether the masks are made anew before that step, and (n,) the sparsity.
+            (n,) whether the masks are rebuilt before that step, and (n,) the sparsity.
         """
 
 
 def constant(
     steps: Int[np.ndarray, " n"], ramp: Ramp
 ) -> tuple[Bool[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """The final sparsity from `begin` on, masks made anew until `end` (TFMOT ConstantSparsity)."""
+    """The final sparsity from `begin` on, masks rebuilt until `end` (TFMOT ConstantSparsity)."""
     from tensorflow_model_optimization.sparsity.keras import ConstantSparsity
 
     return _call(ConstantSparsity(ramp.final, ramp.begin, ramp.end, ramp.frequency), steps)

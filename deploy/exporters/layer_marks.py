@@ -1,6 +1,6 @@
 """Layers told apart in a graph, in whatever a converter makes of it, and a precision for each.
 
-Converters name what they write after the nodes that they read, and TensorFlow numbers those anew:
+Converters name what they write after the nodes that they read, and TensorFlow numbers those again:
 `conv_1` may be the layer `conv` or the layer `conv_1`. So a graph in which layers matter is traced
 with a mark around each of them, which the names hold on to and lose again before a file is
 published.

@@ -277,7 +277,7 @@ class _Line:
     def _take(self, artifact: Artifact, written: Written) -> None:
         """Count a file among those that are published."""
         made_by = {**artifact.versions, **written.versions}
-        # A search of the layers that stay in floats may have written the file anew.
+        # A search of the layers that stay in floats may have written the file again.
         layers = artifact.layers or dict(written.layers)
         self.artifacts.append(replace(artifact, versions=made_by, layers=layers))
         self.files += [artifact.path, *written.beside]

@@ -60,7 +60,7 @@ def with_float_end(
     write: Callable[[Job], Written],
     verify: Callable[[Written], Artifact],
 ) -> tuple[Artifact, Written | None]:
-    """Write an int8 file anew with its end in floats, where that brings its slices back.
+    """Write an int8 file again with its end in floats, where that brings its slices back.
 
     Args:
         job: What the file was made of.

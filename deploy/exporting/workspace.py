@@ -57,7 +57,7 @@ def prepared(
 
 
 def _of_model(arrays: dict[str, Any], model: keras.Model) -> dict[str, Any]:
-    """Samples by the names of a model's inputs, of which Keras names some anew in a copy."""
+    """Samples by the names of a model's inputs, of which Keras names some again in a copy."""
     names = [tensor.name for tensor in model.inputs]
     return arrays if arrays.keys() == set(names) else dict(zip(names, arrays.values(), strict=True))
 

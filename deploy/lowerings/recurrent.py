@@ -84,7 +84,7 @@ def rebuilt_model(
     config: Callable[[keras.Layer], dict[str, Any]],
     inputs: Inputs | None = None,
 ) -> keras.Model:
-    """A model of the same graph and weights, its layers made anew; see `cloned_model`."""
+    """A model of the same graph and weights, its layers rebuilt; see `cloned_model`."""
     copy = cloned_model(model, config, inputs)
     copy.set_weights(model.get_weights())
     return copy
@@ -104,13 +104,13 @@ def cloned_model(
     """
     import keras
 
-    def anew(layer: keras.Operation) -> keras.Operation:
+    def rebuilt(layer: keras.Operation) -> keras.Operation:
         if not isinstance(layer, keras.Layer):
             return layer
         return layer.__class__.from_config(config(layer))
 
     nested = {} if isinstance(model, keras.Sequential) else {"recursive": True}
-    return clone(model, inputs, clone_function=anew, **nested)
+    return clone(model, inputs, clone_function=rebuilt, **nested)
 
 
 def steps_of(layer: keras.Layer) -> int:

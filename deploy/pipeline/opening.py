@@ -60,7 +60,7 @@ def opened_run(
         resume: Whether a run there goes on.
         force: Whether an earlier run there is replaced.
         inputs: What the run reads.
-        given: Whether the recipe is given anew, and the folder's own may be another one.
+        given: Whether the recipe comes from the caller and may differ from the folder's own.
 
     Raises:
         InputError: There is something else, nothing to resume, or another process has it.

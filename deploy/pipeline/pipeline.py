@@ -1,4 +1,4 @@
-"""The whole line: model and data in, verified and measured files out, every stage resumable."""
+"""The full pipeline: model and data in, verified and measured files out, every stage resumable."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def run(
     progress: Progress | None = None,
     shared: Path | None = None,
 ) -> RunResult:
-    """Run the whole line: fine-tune, prune, recover, strip, export, verify, benchmark, report.
+    """Run the full pipeline: fine-tune, prune, recover, strip, export, verify, benchmark, report.
 
     Trains in this process: where native code crashes, it ends the process. The command line trains
     in a child process and goes on by itself.

@@ -20,7 +20,7 @@ def check_recipe(recipe: Recipe, dataset: Dataset, model: keras.Model | None = N
     """Refuse names that don't exist and options that can't go together, of every step.
 
     Args:
-        recipe: The whole line.
+        recipe: The full pipeline.
         dataset: Its open data.
         model: Its model, where it is loaded already.
 

@@ -208,7 +208,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def keep_changed(folder: Path) -> None:
-    """Set a folder aside in which something isn't as it was written: it is made anew."""
+    """Set a folder aside in which something isn't as it was written: it is rebuilt."""
     if folder.is_dir() and first_foreign(folder) is not None:
         folder.rename(folder.with_name(f".{folder.name}.before-{uuid.uuid4().hex[:8]}"))
 

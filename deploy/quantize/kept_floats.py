@@ -72,7 +72,7 @@ def float_end(model: keras.Model, outputs: Collection[str]) -> dict[str, str]:
 
 
 def kept_layers(model: keras.Model, names: Collection[str]) -> dict[str, InFloats]:
-    """The layers of a folded model that stay in floats, made anew, by name.
+    """The layers of a folded model that stay in floats, rebuilt, by name.
 
     Args:
         model: The model; halves of separable convolutions stand for the whole.

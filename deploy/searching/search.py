@@ -65,7 +65,7 @@ def search(
 ) -> SearchResult:
     """Try many recipes; keep those that no other beats in every objective.
 
-    Every trial is the whole line in a process and a run folder of its own. Recipes are judged on
+    Every trial is the full pipeline in a process and a run folder of its own. Recipes are judged on
     validation data (where the data has a test split too), and reported on test data.
 
     Args:

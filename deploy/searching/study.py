@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna import Study
 
 Points = Mapping[int, Sequence[float]]
-_ANEW = "start the search anew in another folder"
+_START_OVER = "start the search again in another folder"
 
 
 def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], workers: int) -> Study:
@@ -33,7 +33,7 @@ def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], work
     from optuna.storages.journal import JournalFileBackend
 
     new = not path.exists()
-    with reading(f"the search's journal '{path}'", _ANEW):
+    with reading(f"the search's journal '{path}'", _START_OVER):
         study: Study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name="edgepress",
@@ -74,7 +74,7 @@ def _check_trials(study: Study, recipe: SearchRecipe, path: Path) -> None:
             raise InputError(
                 f"trial {place} in '{path}' isn't one that this search wrote: the file was edited"
                 " or is damaged",
-                _ANEW,
+                _START_OVER,
             )
 
 

@@ -1,4 +1,4 @@
-"""One trial: the whole line in a process of its own, then judged on validation data."""
+"""One trial: the full pipeline in a process of its own, then judged on validation data."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Source:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is a file that no converter makes anew."""
+        """Whether it is already converted."""
         return self.file is not None and not self.file.converts
 
 

@@ -46,7 +46,7 @@ def add_device(name: str, url: str, force: bool = False) -> Path:
     Args:
         name: Letters, digits, dots, dashes.
         url: The address; it is checked, not contacted.
-        force: Whether a name that is taken may be given anew.
+        force: Whether a name that is taken may be given again.
 
     Returns:
         The file.

@@ -26,7 +26,7 @@ class SourceOutputs:
 
     Attributes:
         model: The Keras model, or the one with the source's signature.
-        feed: Gives the samples anew, in chunks by input name; a large split is never in memory.
+        feed: Gives the samples again, in chunks by input name; a large split is never in memory.
         outputs: The model's outputs, each (n, …).
         targets: What the task wants, or None without data.
         task: The task, or None without data.

@@ -96,7 +96,7 @@ def test_times_that_are_known_are_not_measured_again(tmp_path: Path) -> None:
     assert clock.times([*sizes, sizes[0]]) == first
     (file,) = tmp_path.iterdir()
     file.write_text('{"ms": {"a layer": "long"}}')
-    assert clock.times(sizes[1:])[sizes[1]] > 0  # measured anew
+    assert clock.times(sizes[1:])[sizes[1]] > 0  # measured again
     two = LayerClock(LocalTarget(), RunOptions(threads=2), tmp_path, Silent())
     two.times(sizes[:1])
     assert len(list(tmp_path.iterdir())) == 2

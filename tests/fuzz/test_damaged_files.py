@@ -132,7 +132,7 @@ READERS: dict[str, dict[str, tuple[str, ...]]] = {
         "benchmark": ("m.tflite", "--runs", "5", "--against", "{}"),
         "report": ("{}", "-o", "out.html"),
     },
-    # A run that goes on writes its record anew.
+    # A run that goes on writes its record again.
     "run/run.json": {"report": ("run", "-o", "out.html")},
     "run/recipe.yaml": {"compress": ("--resume", "run")},
     "layers.py": {"inspect": ("m.keras", "--custom-objects", "{}")},
@@ -141,7 +141,7 @@ READERS: dict[str, dict[str, tuple[str, ...]]] = {
         "benchmark": ("m.tflite", "--runs", "5", "--device", "board"),
     },
 }
-# What is no fault of the file: a command does without it, or makes it anew.
+# What is no fault of the file: a command does without it, or makes it again.
 _FINE = frozenset(
     {("devices.yaml", "empty"), ("devices.yaml", "gone"), ("devices.yaml", "a link to itself"),
      ("devices.yaml", "its head alone"),  # which is all of it

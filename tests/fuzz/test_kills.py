@@ -38,7 +38,7 @@ class Command:
     Attributes:
         words: The call.
         resume: The call after it was ended, where `kept` is there.
-        kept: What an ended call leaves to go on from; none where it begins anew.
+        kept: What an ended call leaves to go on from; none where it starts over.
     """
 
     words: tuple[str, ...]

@@ -7,7 +7,7 @@
 Every figure is one line of the results file, and what is there already isn't computed again, so
 the study can be run in pieces. All methods start from the same weights. The two that train get the
 same images, epochs, batch size, optimizer (Adam 0.001, cosine to zero) and ramp (to three quarters
-of the steps, masks made anew at the same steps); TFMOT's runs in tf_keras, on which it was made.
+of the steps, masks rebuilt at the same steps); TFMOT's runs in tf_keras, on which it was made.
 It takes the same share of every kernel: the rows with uniform shares are those to set beside it.
 """
 

@@ -7,7 +7,7 @@ OLDER is a worktree of an earlier commit with an environment of its own (`.venv`
 processes of their own and take turns, an epoch each: 60 steps of 64 images drawn at random, the
 uncut network as teacher. The first round compiles and is left out. Prints the medians of clock and
 processor seconds and their ratio, and how far the losses of the two trainings are apart.
-With --augment images are flipped and cropped, so that a teacher has to be asked anew in every step.
+With --augment images are flipped and cropped, so a teacher is asked again in every step.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def with_compiled_loss(
     where = f"output '{task.name}' was compiled with {said.name}"
     if said.object is None:
         return task, (
-            f"{where}, which can't be made again: {task.loss} is taken in its place; give the file"
+            f"{where}, which can't be rebuilt: {task.loss} is taken in its place; give the file"
             " that defines it with --custom-objects, or a loss with --loss"
         )
     found = _own(task, said) if not is_keras_loss(said.object) else _of_keras(task, said)

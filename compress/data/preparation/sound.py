@@ -175,7 +175,7 @@ def features_of(spec: SoundSpec, sample_rate: int) -> SoundFeatures | None:
     """The features that a specification asks for, checked against a sample rate.
 
     Raises:
-        InputError: Numbers don't fit one another.
+        InputError: Numbers contradict each other.
     """
     if spec.features is None:
         return None

@@ -1,6 +1,6 @@
 """Samples of a stream that every later pass finds again, in one order.
 
-A `tf.data` pipeline may shuffle anew, drop other samples or draw random changes at each pass. What
+A `tf.data` pipeline may shuffle again, drop other samples or draw random changes at each pass. What
 is measured is measured on one pass, kept in memory or on disk; a pipeline that is too large for
 either and gives the same each time is read again each time.
 """

@@ -92,7 +92,7 @@ def as_array(values: object, what: str) -> NDArray[Any]:
     """What a user gave as one array.
 
     Raises:
-        InputError: It is made of arrays that don't fit one another, or is no array.
+        InputError: It is made of arrays of different shapes, or is no array.
     """
     try:
         array = np.asarray(values)

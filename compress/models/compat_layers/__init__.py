@@ -1,1 +1,1 @@
-"""Layers and activations of the Keras world that Keras 3 lacks or computes otherwise."""
+"""Layers and activations of the Keras world that Keras 3 lacks or computes differently."""

@@ -1,4 +1,4 @@
-"""Convolutions that Keras 3 computes otherwise than Keras 2 did, registered under "edgepress".
+"""Convolutions that Keras 3 computes differently from Keras 2 did, registered under "edgepress".
 
 Keras 3.15 adds a bias along the last axis wherever its size fits, also to an output with the
 channels first whose width happens to equal the number of channels. The classes here bear the names

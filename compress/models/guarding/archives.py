@@ -51,7 +51,7 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
     for member in archive.infolist():
         name = member.filename
         if name in names:
-            raise InputError(f"'{path}' holds two members named '{name[:100]}'", "pack it anew")
+            raise InputError(f"'{path}' holds two members named '{name[:100]}'", "pack it again")
         inside = PurePosixPath(name)
         if inside.is_absolute() or ".." in inside.parts or "\\" in name:
             raise InputError(
@@ -61,7 +61,7 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
         if member.flag_bits & _ENCRYPTED:
             raise InputError(
                 f"'{path}' is an archive that can't be opened: '{name[:100]}' is encrypted",
-                "pack it anew with plain zip",
+                "pack it again with plain zip",
             )
         names.add(name)
         total += member.file_size

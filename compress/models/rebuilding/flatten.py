@@ -47,7 +47,7 @@ def flatten(model: keras.Model, example_inputs: Any = None) -> keras.Model:
         the user's own whose Python can't be recorded stay whole in it.
 
     Raises:
-        InputError: The model's own `call` can't be recorded, or the result computes otherwise.
+        InputError: The model's own `call` can't be recorded, or the result computes differently.
     """
     import keras
 

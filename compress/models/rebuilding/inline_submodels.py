@@ -54,7 +54,7 @@ def _inlined(
     prefix: str,
     made: dict[int, keras.Operation],
 ) -> list[keras.KerasTensor]:
-    """The outputs of a graph that is applied anew, layer by layer.
+    """The outputs of a graph that is applied once more, layer by layer.
 
     Args:
         graph: The graph.

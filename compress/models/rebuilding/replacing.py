@@ -1,4 +1,4 @@
-"""A model built anew with some of its layers replaced."""
+"""A model rebuilt with some of its layers replaced."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class StoredModel:
 
 
 class StoredValue:
-    """What stands for a variable's tensor: read anew each time somebody asks for it."""
+    """What stands for a variable's tensor: read again each time somebody asks for it."""
 
     def __init__(self, dataset: h5py.h5d.DatasetID, dtype: str) -> None:
         self._dataset = dataset

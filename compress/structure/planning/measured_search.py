@@ -27,7 +27,7 @@ _LOOKS = 2
 
 
 def settle(channels: Channels, scores: Scores, spec: ChannelsSpec, budget: Budget) -> Alive:
-    """Choose the units that stay; measure what that gives, and choose anew until the target holds.
+    """Choose the units that stay; measure what that gives, and choose again until the target holds.
 
     Args:
         channels: The model's units.

@@ -21,7 +21,7 @@ def carry_optimizer(
 
     A slot has the shape of its weight (a moment for each number), so it loses the same positions.
     State that belongs to no weight (the count of steps) is taken over as it is; a slot of another
-    shape than its weight's (Adafactor's rows and columns) begins anew.
+    shape than its weight's (Adafactor's rows and columns) starts over.
 
     Args:
         surgery: The original, and the pruned model.

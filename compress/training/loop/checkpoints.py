@@ -89,7 +89,7 @@ def read_snapshot(file: Path, key: str) -> Snapshot | None:
     if "facts" not in arrays or digest != _digest(arrays):
         raise InputError(
             f"'{file}' isn't the state of a training as it was written",
-            "begin anew, without --resume",
+            "start over, without --resume",
         )
     facts = json.loads(arrays.pop("facts").tobytes())
     return Snapshot(arrays, facts) if facts.pop("key") == key else None
@@ -149,7 +149,7 @@ class Checkpoints:
         """The last state, or None where there is none.
 
         After a crash the work goes on with other kernels, with which pruning may have left another
-        model than before: its training begins anew.
+        model than before: its training starts over.
 
         Raises:
             InputError: The folder holds the state of another training.

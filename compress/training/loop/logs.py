@@ -1,6 +1,6 @@
 """Figures of each epoch for other programs: a CSV table, TensorBoard's event files.
 
-Both go on where a resumed training does: the table is written anew up to the epoch that was kept,
+Both go on where a resumed training does: the table is rewritten up to the epoch that was kept,
 events of epochs that are done again stand in a newer file, which TensorBoard prefers. Keras's
 CSVLogger writes the epochs that a resumed training does again a second time, its TensorBoard
 callback needs the package of that name.

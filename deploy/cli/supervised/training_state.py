@@ -155,7 +155,7 @@ def published(
 
 @contextmanager
 def _checkpoints(output: Path, folder: Path, resume: bool, begun: bool) -> Iterator[None]:
-    """Empty the folder where the work begins anew, and once it is done."""
+    """Empty the folder where the work starts over, and once it is done."""
     for written in (output, output.with_suffix(".json"), output.with_suffix(".png")):
         sweep(written)
     if not resume:

@@ -32,17 +32,20 @@ def patched_tf2onnx() -> Iterator[None]:
     from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
     replacements = (
-        # It numbers names on from conversion to conversion.
+        # It numbers names on from conversion to conversion
+        # (https://github.com/onnx/tensorflow-onnx/issues/2006, open).
         (utils, "INTERNAL_NAME", 1),
-        # A pass copies the graph, weights and all, before it looks at it.
+        # A pass copies the graph, weights and all, before it looks at it. Of the memory that this
+        # takes there is no open issue.
         (optimizer, "copy", SimpleNamespace(deepcopy=_light_copy)),
         (Node, "update_proto", _without_weights(Node.update_proto)),
         # It goes through sets of nodes, whose order is that of the nodes in memory. The worker
-        # that this runs in gives the same text the same hash each time.
+        # that this runs in gives the same text the same hash each time. The same issue 2006.
         (Node, "__hash__", lambda node: hash(node.name)),
         # It makes a Reshape of a Transpose that only moves sizes of 1, to a shape that may be out
         # of date: on maps of 1 x 1 a normalisation then takes its mean over something else.
-        # Runtimes know such a Transpose themselves.
+        # Runtimes know such a Transpose themselves. A wrong shape there is also what stops the pass
+        # in https://github.com/onnx/tensorflow-onnx/issues/1729 (open).
         (TransposeOptimizer, "post_optimize_action", lambda _: None),
         (tf_loader, "tf_optimize_grappler", _weights_aside(tf_loader.tf_optimize_grappler)),
     )

@@ -68,7 +68,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         debugger.calibrated_model = clipped(
             debugger.calibrated_model, samples(), request["method"], ranges
         )
-        debugger.options = debugger.options  # quantises anew
+        debugger.options = debugger.options  # quantises again
     debugger.run()
     # In the graph that is still in floats: a quantiser renames what it rounds.
     out.write_bytes(debugger.calibrated_model)

@@ -124,7 +124,7 @@ def in_four_bits(
 ) -> None:
     """Store int8 weights of operators in 4 bits, each channel on the grid of the least error.
 
-    Biases count in units of the weights' scales, so they are counted anew.
+    Biases count in units of the weights' scales, so they are counted again.
 
     Args:
         model: The file; changed.

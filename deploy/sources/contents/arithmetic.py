@@ -28,7 +28,7 @@ class Arithmetic:
         operators: How many there are.
         in_floats: How many compute in floats, by kind.
         mixed: How many read weights in integers, which the runtime unpacks or multiplies with
-            activations that it quantises anew each time.
+            activations that it quantises again each time.
         weights: How many numbers are stored for operators.
         in_integers: How many of these are integers.
     """

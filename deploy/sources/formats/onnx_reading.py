@@ -50,7 +50,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         model = onnx.load(path, load_external_data=False)
     except DecodeError:
         raise InputError(
-            f"'{path}' is not a whole ONNX file", "it is truncated: copy or download it again"
+            f"'{path}' is incomplete or damaged", "copy or download it again"
         ) from None
     if not model.graph.node or not model.graph.output:
         raise InputError(f"'{path}' is not an ONNX model: it holds no graph")

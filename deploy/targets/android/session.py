@@ -211,7 +211,7 @@ class ShellChannel:
         self._sent: list[str] = []
 
     def ask_line(self, line: str, timeout: float) -> str:
-        """Load the artifact anew and answer one request."""
+        """Load the artifact again and answer one request."""
         lines = [self._loading, line] if self._loading else [line]
         self._loading = self._loading or line
         given = " ".join(shlex.quote(text) for text in lines)

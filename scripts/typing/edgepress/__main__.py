@@ -1,1 +1,5 @@
-../../../package/__main__.py
+"""`python -m edgepress`: the command where its script isn't on the path."""
+
+from edgepress.deploy.cli.main import main
+
+main()

@@ -45,7 +45,7 @@ def test_energy_is_the_growth_of_all_packages(tmp_path: Path) -> None:
     _counter(tmp_path / "class/hwmon/hwmon0", energy1_input=50)
     assert len(host.read_energy(str(tmp_path))) == 2
     assert _used(tmp_path, zones / "intel-rapl:1", "energy_uj", 1400) == 400
-    assert _used(tmp_path, zones / "intel-rapl:1", "energy_uj", 100) == 3700  # it began anew
+    assert _used(tmp_path, zones / "intel-rapl:1", "energy_uj", 100) == 3700  # it started over
     assert _used(tmp_path, zones / "intel-rapl:2", "energy_uj", 9000) == 0
 
 
@@ -53,7 +53,7 @@ def test_sensors_count_where_there_are_no_packages(tmp_path: Path) -> None:
     sensor = tmp_path / "class/hwmon/hwmon3"
     _counter(sensor, energy1_input=50, energy2_input=70)
     assert _used(tmp_path, sensor, "energy2_input", 90) == 20
-    assert _used(tmp_path, sensor, "energy2_input", 3) is None  # where it began anew isn't known
+    assert _used(tmp_path, sensor, "energy2_input", 3) is None  # where it started over isn't known
     _counter(sensor, energy2_label="Esocket0")
     assert list(host.read_energy(str(tmp_path))) == [str(sensor / "energy2_input")]
 

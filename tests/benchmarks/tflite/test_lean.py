@@ -56,7 +56,7 @@ def test_outputs_stay_bit_for_bit_and_nothing_else_stays(
 
 
 def repacked(content: bytes) -> bytes:
-    """The same file, written anew."""
+    """The same file, rewritten."""
     return packed(schema.ModelT.InitFromPackedBuf(content, 0))
 
 

@@ -38,7 +38,7 @@ def _pairs(samples):
 
 
 def _drawn(samples):
-    """Samples that are drawn anew on each pass."""
+    """Samples that are drawn again on each pass."""
     x, y = samples
 
     def generate():

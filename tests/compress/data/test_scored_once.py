@@ -60,7 +60,7 @@ def test_the_same_model_is_scored_once_though_it_was_copied_saved_or_loaded(
     assert all(row == rows[0] for row in rows)
 
 
-def test_changed_weights_settings_batches_and_splits_are_scored_anew(
+def test_changed_weights_settings_batches_and_splits_are_scored_again(
     opened: Dataset, passes: list[str]
 ) -> None:
     model = network()

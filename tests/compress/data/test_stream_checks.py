@@ -81,7 +81,7 @@ def test_an_epoch_of_a_stream_without_an_end_is_its_next_batches(model: keras.Mo
     assert len(tuned.history.epochs["loss"]) == 2
 
 
-def test_a_stream_that_ends_begins_anew(model: keras.Model) -> None:
+def test_a_stream_that_ends_starts_over(model: keras.Model) -> None:
     def four() -> Iterator[Any]:
         yield from itertools.islice(batches_without_an_end(), 4)
 

@@ -68,8 +68,8 @@ def test_a_folder_of_ours_is_replaced_whole(
     result(target, first)
     with pytest.raises(InputError, match="--force"):
         check_output(target, folder=True)
-    result(target, second, "anew", force=True)
-    assert contents(target) == dict.fromkeys(second, "anew")
+    result(target, second, "again", force=True)
+    assert contents(target) == dict.fromkeys(second, "again")
     assert [p.name for p in target.parent.iterdir()] == ["out"]
 
 
@@ -130,11 +130,11 @@ def test_an_output_never_holds_an_input(tmp_path: Path) -> None:
         )
 
 
-def test_what_is_put_into_a_result_while_it_is_made_anew_is_kept(tmp_path: Path) -> None:
+def test_what_is_put_into_a_result_while_it_is_rebuilt_is_kept(tmp_path: Path) -> None:
     result(tmp_path / "out", ["a"])
     out = tmp_path / "out"
     with pytest.warns(UserWarning, match="keeps what was put"):
-        result(out, ["a"], "anew", True, lambda: write(out, ["late"], "mine"))
+        result(out, ["a"], "again", True, lambda: write(out, ["late"], "mine"))
     (kept,) = tmp_path.glob("out.before-*")
     assert re.fullmatch(r"out\.before-[0-9a-f]{8}", kept.name)
     assert contents(kept) == {"a": "ours", "late": "mine"}
@@ -147,7 +147,7 @@ def test_a_failure_leaves_the_former_result(tmp_path: Path) -> None:
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
-        result(tmp_path / "out", ["b"], "anew", True, fail)
+        result(tmp_path / "out", ["b"], "again", True, fail)
     assert contents(tmp_path / "out") == {"a": "ours"}
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
@@ -215,7 +215,7 @@ def test_a_list_that_is_a_link_is_none(tmp_path: Path) -> None:
     assert first_foreign(target) is not None
 
 
-def test_what_is_written_anew_at_each_call_is_known_by_how_it_begins(tmp_path: Path) -> None:
+def test_what_is_rewritten_at_each_call_is_known_by_how_it_begins(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     check_rewritten(log, "log", b"epoch,")
     for content, fits in (("epoch,loss\n", True), ("", True), ("mine\n", False)):

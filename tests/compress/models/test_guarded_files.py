@@ -136,7 +136,7 @@ def test_the_weights_of_an_archive_are_looked_through(
         load(path)
 
 
-def test_an_archive_packed_anew_loads_alike(whole: Path, tmp_path: Path) -> None:
+def test_an_archive_packed_again_loads_alike(whole: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(whole / "m.keras") as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
     path = _packed(tmp_path / "m.keras", *held.items())

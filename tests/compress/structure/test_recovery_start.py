@@ -81,9 +81,9 @@ def test_they_are_not_those_of_another_pruning(model: Any, images: Any, stopped:
         prune(model, images, state_dir=stopped, **{**OPTIONS, "target_macs": 0.7})
 
 
-def test_after_a_crash_another_model_is_trained_anew(
+def test_after_a_crash_another_model_is_trained_again(
     model: Any, images: Any, stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "crash_notes", lambda: ("the training crashed",))
-    anew = prune(model, images, state_dir=stopped, **{**OPTIONS, "target_macs": 0.7})
-    assert len(anew.history["loss"]) == 3
+    again = prune(model, images, state_dir=stopped, **{**OPTIONS, "target_macs": 0.7})
+    assert len(again.history["loss"]) == 3

@@ -73,7 +73,7 @@ def test_answers_follow_the_order_of_each_epoch() -> None:
 
 
 @pytest.mark.parametrize("reason", ["one epoch", "no teacher", "augmented", "large"])
-def test_a_teacher_is_asked_anew_where_answers_change_or_do_not_pay(
+def test_a_teacher_is_asked_again_where_answers_change_or_do_not_pay(
     reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = network()

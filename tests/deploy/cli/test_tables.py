@@ -63,8 +63,8 @@ def findings() -> Diagnosis:
         "net",
         (
             Finding("problem", "input", "", "the inputs reach 255", "pass --scale 1/255"),
-            Finding("warning", "weights", "conv_1", "weights are not finite", "train anew"),
-            Finding("warning", "weights", "conv_2", "weights are not finite", "train anew"),
+            Finding("warning", "weights", "conv_1", "weights are not finite", "train again"),
+            Finding("warning", "weights", "conv_2", "weights are not finite", "train again"),
             Finding("note", "graph", "conv_3", dead.format("conv_3")),
         ),
     )
@@ -222,7 +222,7 @@ def test_a_diagnosis_counts_first_and_says_equal_things_once(
     first, *rest = capsys.readouterr().out.splitlines()
     assert first == "net.keras: 1 problem, 2 warnings, 1 note"
     assert sum("not finite (conv_1, conv_2)" in line for line in rest) == 1
-    assert sum("→ train anew" in line for line in rest) == 1
+    assert sum("→ train again" in line for line in rest) == 1
     assert any("'conv_3' has channels" in line and "(conv_3)" not in line for line in rest)
 
 

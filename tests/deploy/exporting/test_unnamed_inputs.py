@@ -1,4 +1,4 @@
-"""Inputs without a name of their own, which Keras names anew in every copy and file of a model."""
+"""Inputs without a name of their own, which Keras names again in every copy and file of a model."""
 
 from __future__ import annotations
 

@@ -163,11 +163,11 @@ def test_a_recipe_says_each_thing_once_and_in_bounds(tmp_path: Path, text: str, 
     assert len(str(caught.value)) < 1000
 
 
-def test_a_stage_that_was_changed_is_kept_beside_the_one_made_anew(tmp_path: Path) -> None:
+def test_a_stage_that_was_changed_is_kept_beside_the_one_rebuilt(tmp_path: Path) -> None:
     run = tmp_path / "run"
     finish(run)
     (run / "stages" / "00-source" / "model.keras").write_text("mine")
-    stage(RunFolder(run), "anew")
-    assert model_of(run) == "anew"
+    stage(RunFolder(run), "again")
+    assert model_of(run) == "again"
     (kept,) = (run / "stages").glob(".00-source.before-*")
     assert (kept / "model.keras").read_text() == "mine"

@@ -32,7 +32,7 @@ def test_a_stage_of_the_same_inputs_is_taken(runs: tuple[RunFolder, RunFolder]) 
     assert record.key == KEY
     assert (other.stage(NAME) / "model.keras").read_text() == "weights"
     assert other.finished_stage(NAME, "b" * 64) is None
-    # Making it anew leaves the other run's files as they are.
+    # Making it again leaves the other run's files as they are.
     finished(one, "others")
     assert (other.stage(NAME) / "model.keras").read_text() == "weights"
 

@@ -69,7 +69,7 @@ def test_a_damaged_journal_is_refused_by_name(name: str, whole: bytes, tmp_path:
     path.write_bytes(DAMAGES[name](whole))
     with pytest.raises(InputError, match=r"study\.journal'") as caught:
         open_study(path, RECIPE, GOALS, 1)
-    assert caught.value.hint == "start the search anew in another folder"
+    assert caught.value.hint == "start the search again in another folder"
 
 
 @pytest.mark.parametrize("more", [b"", b'{"op_code": 4, "worker'])

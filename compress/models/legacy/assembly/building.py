@@ -280,7 +280,7 @@ class Builder:
         return keras.Model(start, tensor, name=name)
 
     def _fitting(self, member: Member, inputs: Any) -> Member:
-        """A model inside, built anew where it was built for another shape than it is called on."""
+        """A model inside, rebuilt where it was built for another shape than it is called on."""
         spec = self.nested.get(id(member.layer))
         if spec is None or takes(member.layer, shapes := shapes_of(inputs)):
             return member

@@ -59,7 +59,7 @@ def _clustered(
     """The kernel that the wrapper would compute with next.
 
     The indices are those of the last step; centroids and weights have moved since, and the wrapper
-    assigns each weight anew before it computes: to the nearest centroid, of its output channel
+    assigns each weight again before it computes: to the nearest centroid, of its output channel
     where each has its own. Where it keeps zeros, the centroid of the weights that are zero is one,
     and all that it held in the last step stays zero.
     """

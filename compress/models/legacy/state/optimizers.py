@@ -68,7 +68,7 @@ OPTIMIZERS: Table[Slots] = Table(
         "Lion": Slots({"_momentums": ("m",)}),
     },
 )
-_LEFT = "training starts anew"
+_LEFT = "training starts over"
 # Settings that are read one by one.
 _APART = {"name", "learning_rate", "use_ema"}
 

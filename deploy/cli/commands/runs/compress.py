@@ -110,7 +110,7 @@ def command(values: Values) -> None:
 
 
 def _resumed(values: Values) -> Recipe:
-    """The recipe of a run that goes on: the one in its folder, or one that is given anew."""
+    """The recipe of a run that goes on: the one in its folder, or a new one."""
     resume = values["resume"]
     if not resume.is_dir():
         raise InputError(f"'{resume}' holds no run to resume")

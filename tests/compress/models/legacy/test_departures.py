@@ -1,4 +1,4 @@
-"""What Keras 3 lacks or computes otherwise comes back equal, also after saving and loading."""
+"""What Keras 3 lacks or computes differently comes back equal, also after saving and loading."""
 
 from __future__ import annotations
 
