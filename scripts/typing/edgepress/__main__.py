@@ -1,5 +1,1 @@
-"""`python -m edgepress`: the command where its script isn't on the path."""
-
-from edgepress.deploy.cli.main import main
-
-main()
+../../../package/__main__.py
