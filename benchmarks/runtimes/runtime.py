@@ -110,10 +110,10 @@ class LocalChannel:
         except Late as error:
             raise DeviceError(f"the runtime {error.message}") from None
         except Died as error:
-            told = f"the runtime's process {error.message}"
-            if error.native and not NO_MEMORY.search(told):
-                raise FileRefused(told, _DAMAGED) from None
-            raise DeviceError(told) from None
+            reason = f"the runtime's process {error.message}"
+            if error.native and not NO_MEMORY.search(reason):
+                raise FileRefused(reason, _DAMAGED) from None
+            raise DeviceError(reason) from None
 
     def put(self, path: Path) -> str:
         """The file itself."""

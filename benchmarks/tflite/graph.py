@@ -139,6 +139,16 @@ def packed(model: schema.ModelT, size: int = 1024, share: bool = False) -> bytes
     return bytes(builder.Output())
 
 
+def operator_kinds(model: schema.ModelT) -> list[str]:
+    """The names of a model's operators, each at the index that operators give of it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    # Old files hold the code in a byte, new ones beside it in an integer.
+    codes = (max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes)
+    return [names.get(code, "") for code in codes]
+
+
 @contextmanager
 def undamaged(path: Path | str) -> Iterator[None]:
     """What reading damaged data raises, as one line."""

@@ -180,7 +180,7 @@ def names_in_floats(model: keras.Model, settings: ExportSpec) -> set[str]:
     return found
 
 
-def told_of_layers(marks: LayerMarks, settings: ExportSpec, base: str) -> dict[str, Any]:
+def layer_request(marks: LayerMarks, settings: ExportSpec, base: str) -> dict[str, Any]:
     """What a child process needs to know of layers, as JSON-able values.
 
     Args:
@@ -208,14 +208,14 @@ def line_on_layers(layers: Mapping[str, str]) -> tuple[str, ...]:
 class Layers:
     """The layers of a graph, in a child process, and the precision that each is to have."""
 
-    def __init__(self, told: Mapping[str, Any]) -> None:
-        self.names: list[str] = list(told["names"])
-        self.base: str = told["base"]
-        self.weighted = {int(place) for place in told["weighted"]}
-        self._wanted = {int(k): (order, kind) for k, (order, kind) in told["wanted"].items()}
-        self._ends = {name: tuple(chain) for name, chain in (told["ends"] or {}).items()}
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self.names: list[str] = list(request["names"])
+        self.base: str = request["base"]
+        self.weighted = {int(place) for place in request["weighted"]}
+        self._wanted = {int(k): (order, kind) for k, (order, kind) in request["wanted"].items()}
+        self._ends = {name: tuple(chain) for name, chain in (request["ends"] or {}).items()}
         self._near: dict[int, set[int]] = {}
-        self._readers = {int(k): tuple(v) for k, v in (told["readers"] or {}).items()}
+        self._readers = {int(k): tuple(v) for k, v in (request["readers"] or {}).items()}
         for place, readers in self._readers.items():
             for reader in readers:
                 self._near.setdefault(place, set()).add(reader)
@@ -261,7 +261,7 @@ class Layers:
         found = [self._wanted[p] for chain in chains for p in chain if p in self._wanted]
         return max(found)[1] if found else self.base
 
-    def told(self, got: Mapping[str, Collection[str]]) -> dict[str, str]:
+    def by_name(self, got: Mapping[str, Collection[str]]) -> dict[str, str]:
         """What people are told of the layers that rules match, in the model's order.
 
         Args:

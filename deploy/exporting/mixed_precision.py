@@ -11,7 +11,7 @@ from edgepress.compress.data.metrics import worst_drop
 from edgepress.compress.errors import DeviceError
 from edgepress.compress.kernel.artifact import Artifact
 from edgepress.deploy.exporters import Job
-from edgepress.deploy.exporters.layer_marks import has_rules, told_of_layers
+from edgepress.deploy.exporters.layer_marks import has_rules, layer_request
 from edgepress.deploy.exporters.tflite.writing import graph_for
 
 
@@ -45,7 +45,7 @@ def keep_floor(
         notes.append(_line(mixed, keep))
         if _lost(mixed) < _lost(best) and _passes(mixed) >= _passes(best):
             trial.replace(artifact.path)
-            best = replace(mixed, path=artifact.path, layers=answer["told"])
+            best = replace(mixed, path=artifact.path, layers=answer["precisions"])
         tried, keep = keep, min(2 * keep, layers)
     if _lost(best) > max_drop:
         notes.append(f"{artifact.path.name}: no number of tensors in floats keeps --int8-max-drop")
@@ -56,7 +56,7 @@ def _request(job: Job, out: Path, keep: int) -> dict[str, Any]:
     source = graph_for(job, "int8")
     layered = has_rules(job.settings)
     return {
-        "layers": told_of_layers(source.marks, job.settings, "int8") if layered else None,
+        "layers": layer_request(source.marks, job.settings, "int8") if layered else None,
         "source": str(source.folder),
         "out": str(out),
         "calibration": str(job.calibration),

@@ -23,9 +23,9 @@ BY_NUMBER = "sparse_categorical_crossentropy"
 VOID = 255
 # Losses of classes, by what their names hold; all others are of values.
 _OF_CLASSES = ("crossentropy", "hinge")
-# Losses between shares of classes.
 # By how much the largest share leads where rows of shares are read as classes without a word.
 _LEAD = 0.1
+# Losses between shares of classes.
 _OF_SHARES = ("categorical", "kl_divergence", "kullback_leibler", "kld")
 
 
@@ -140,7 +140,7 @@ def _is_one_hot(output: Output, targets: Array) -> bool:
     rounding alone would change who leads.
     """
     rows = targets.reshape(-1, targets.shape[-1])
-    if not np.allclose(rows.sum(-1), 1, atol=1e-3):
+    if not _sum_to_one(rows):
         return False
     if np.isin(rows, (0, 1)).all():
         return True
@@ -149,6 +149,10 @@ def _is_one_hot(output: Output, targets: Array) -> bool:
     if output.loss.startswith(_OF_SHARES):
         return True
     return not output.loss and output.reach.squashing == "softmax" and _decided(rows)
+
+
+def _sum_to_one(rows: Array) -> bool:
+    return np.allclose(rows.sum(-1), 1, atol=1e-3)
 
 
 def _decided(rows: Array) -> bool:
@@ -162,11 +166,7 @@ def soft_remark(output: Output, task: OutputTask, targets: Array) -> str:
     if targets.shape[-1:] != output.shape[-1:] or targets.shape[-1] < 2 or task.numbered:
         return ""
     rows = targets.reshape(-1, targets.shape[-1])
-    if (
-        np.isin(rows, (0, 1)).all()
-        or (rows < 0).any()
-        or not np.allclose(rows.sum(-1), 1, atol=1e-3)
-    ):
+    if (rows < 0).any() or not _sum_to_one(rows) or np.isin(rows, (0, 1)).all():
         return ""
     what = f"targets of output '{output.name}' are shares of classes"
     if "categorical" in task.loss or task.kind == "classification":

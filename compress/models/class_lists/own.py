@@ -73,8 +73,8 @@ class ClassList:
 
     def shown(self) -> str:
         """The first names with their numbers."""
-        told = ", ".join(f"{number} {name}" for number, name in enumerate(self.names[:_SHOWN]))
-        return told + ", …" * (len(self.names) > _SHOWN)
+        listed = ", ".join(f"{number} {name}" for number, name in enumerate(self.names[:_SHOWN]))
+        return listed + ", …" * (len(self.names) > _SHOWN)
 
     def note(self, names: Sequence[str], given: bool) -> str:
         """What to say of the order that data was given; empty where it goes without saying.

@@ -4,7 +4,7 @@ A constructor reads a configuration, looks at signatures and watches every attri
 weights that are overwritten, and a call works out shapes that are known: for a network of 176
 layers several times what all of surgery takes otherwise. The twin of a plain layer takes over its
 attributes, and the few that depend on a width are set. It equals in all attributes what the
-constructor, `build` and a call would have made (`tests/compress/structure/surgery/test_twins.py`);
+constructor, `build` and a call would have made (`tests/compress/structure/test_twins.py`);
 what isn't plain is made by them.
 """
 

@@ -160,7 +160,7 @@ def with_half_floats(model: onnx.ModelProto, layers: Layers) -> None:
     model.graph.node.extend(copies)
 
 
-def told_precisions(model: onnx.ModelProto, layers: Layers) -> dict[str, str]:
+def precisions_by_layer(model: onnx.ModelProto, layers: Layers) -> dict[str, str]:
     """The precision that each layer got which a rule matches, read off the model.
 
     Raises:
@@ -180,7 +180,7 @@ def told_precisions(model: onnx.ModelProto, layers: Layers) -> dict[str, str]:
                 f"layer '{name}' has no weights, and its neighbours round what it reads and gives:"
                 " ONNX Runtime computes it in int8 all the same; name its neighbours too"
             )
-    return layers.told(got)
+    return layers.by_name(got)
 
 
 def unmark(model: onnx.ModelProto) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from edgepress.deploy.exporters.layer_marks import Layers
 from edgepress.deploy.exporters.onnx.layer_precisions import (
     kept_in_floats,
-    told_precisions,
+    precisions_by_layer,
     unmark,
     with_half_floats,
 )
@@ -42,7 +42,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
             (.npz of samples by input name, for int8), `method` (calibration method), `nchw`
             (names of inputs that the file takes channels first), `batch` (that the file fixes),
             `float_tail` (how much at the end of an int8 file stays in floats; see `tail`), `layers`
-            (the precision of layers in a marked file; see `told_of_layers`).
+            (the precision of layers in a marked file; see `layer_request`).
 
     Returns:
         As `checked`, `floats`, the nodes at its end that stay in floats, and `layers`, the
@@ -78,7 +78,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     precisions: dict[str, str] = {}
     if layers is not None:
         with_half_floats(written, layers)
-        precisions = told_precisions(written, layers)
+        precisions = precisions_by_layer(written, layers)
         unmark(written)
     # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
     sort_nodes(written.graph)

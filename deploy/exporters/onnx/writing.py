@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
-from edgepress.deploy.exporters.layer_marks import has_rules, told_of_layers
+from edgepress.deploy.exporters.layer_marks import has_rules, layer_request
 from edgepress.deploy.exporters.onnx.layer_precisions import refusal
 from edgepress.deploy.exporters.tracing import TracedModel, input_names
 from edgepress.deploy.lowerings.operations import Destination, lowers_differently
@@ -65,7 +65,7 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
         request["float_tail"] = job.float_tail
         if layered:
             marks = _graph(job, layered).marks
-            request["layers"] = told_of_layers(marks, job.settings, precision)
+            request["layers"] = layer_request(marks, job.settings, precision)
     answer = job.worker.ask("onnx-quantize", request)
     notes = (note_of(answer["floats"]),) if answer.get("floats") else ()
     return Written(out, notes=notes, versions=_versions(answer), layers=answer["layers"])

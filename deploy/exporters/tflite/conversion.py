@@ -37,7 +37,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             (whether TensorFlow's own kernels may be used), `sparse` (whether zeros are left out),
             `float_tail` (how much at the end of an int8 file stays in floats; see `tail`),
             `float_head` (whether the features of sounds at its start do), `layers` (the precision
-            of layers in a marked graph; see `told_of_layers`; None where all have the file's).
+            of layers in a marked graph; see `layer_request`; None where all have the file's).
 
     Returns:
         The operators of the file, `floats`, those at its end that stay in floats, `integers`,
@@ -107,7 +107,7 @@ def _converted(
     floats = tflite_tail(calibrated, depth) if depth else Tail()
     kept = [*floats.names, *(tflite_head(calibrated) if head else ())]
     if layers is not None:
-        kept += kept_in_floats(calibrated.read_bytes(), layers)
+        kept += kept_in_floats(widest, layers)
         if "int16x8" in layers.precisions:
             made = quantised_by_layer(content, widest, layers, request["io"], kept)
             return made, floats

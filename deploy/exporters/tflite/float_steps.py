@@ -7,10 +7,10 @@ the classes of a detector's background are lost.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgepress.benchmarks.tflite.graph import packed
+from edgepress.benchmarks.tflite.graph import operator_kinds, packed
 
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
@@ -30,39 +30,61 @@ def without_rounding(content: bytes, inputs: Collection[str] = ()) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
-    kinds = [names.get(code, "") for code in codes]
+    kinds = operator_kinds(model)
     changed = [_mend(graph, kinds, schema.TensorType.FLOAT32, inputs) for graph in model.subgraphs]
     return packed(model, len(content)) if any(changed) else content
 
 
 def _mend(graph: schema.SubGraphT, kinds: list[str], floats: int, inputs: Collection[str]) -> bool:
     """Whether operators read rounded floats, and read them as they are now."""
-    makers = {int(made): op for op in graph.operators for made in op.outputs}
-    kind = {id(op): kinds[op.opcodeIndex] for op in graph.operators}
+    made = {int(output) for op in graph.operators for output in op.outputs}
     origin: dict[int, int] = {}
-    for op in graph.operators:
-        before = makers.get(int(op.inputs[0])) if kind[id(op)] == "DEQUANTIZE" else None
-        if before is None or kind[id(before)] != "QUANTIZE":
-            continue
+    for before, op in _pairs(graph, kinds, ("QUANTIZE", "DEQUANTIZE")):
         source, target = int(before.inputs[0]), int(op.outputs[0])
-        plain = source in makers or graph.tensors[source].name.decode() in inputs
+        plain = source in made or graph.tensors[source].name.decode() in inputs
         if plain and graph.tensors[source].type == graph.tensors[target].type == floats:
             origin[target] = source
     read = {int(i) for op in graph.operators for i in op.inputs}
     if not origin.keys() & read:
         return False
+    _read_origins(graph, kinds, origin, ("DEQUANTIZE", "QUANTIZE"))
+    return True
+
+
+def _pairs(
+    graph: schema.SubGraphT, kinds: list[str], wanted: tuple[str, str]
+) -> Iterator[tuple[schema.OperatorT, schema.OperatorT]]:
+    """Operators of two kinds, the second of which reads the first."""
+    makers = {int(made): op for op in graph.operators for made in op.outputs}
+    first, second = wanted
+    for op in graph.operators:
+        if kinds[op.opcodeIndex] != second:
+            continue
+        before = makers.get(int(op.inputs[0]))
+        if before is not None and kinds[before.opcodeIndex] == first:
+            yield before, op
+
+
+def _read_origins(
+    graph: schema.SubGraphT, kinds: list[str], origin: Mapping[int, int], steps: Sequence[str]
+) -> None:
+    """Let operators read tensors where they come from, and drop the steps that nothing reads.
+
+    Args:
+        graph: Changed.
+        kinds: As `operator_kinds`.
+        origin: For tensors, what is read instead.
+        steps: Kinds of operators that may go, those later in the graph first.
+    """
     for op in graph.operators:
         op.inputs = [origin.get(int(i), int(i)) for i in op.inputs]
-    for unused in ("DEQUANTIZE", "QUANTIZE"):
+    for step in steps:
         read = {int(i) for op in graph.operators for i in op.inputs} | set(map(int, graph.outputs))
         graph.operators = [
             op
             for op in graph.operators
-            if kind[id(op)] != unused or any(int(i) in read for i in op.outputs)
+            if kinds[op.opcodeIndex] != step or any(int(i) in read for i in op.outputs)
         ]
-    return True
 
 
 def without_detours(content: bytes) -> bytes:
@@ -77,29 +99,16 @@ def without_detours(content: bytes) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
-    graph = model.subgraphs[0]
-    kind = {id(op): names.get(codes[op.opcodeIndex], "") for op in graph.operators}
-    makers = {int(made): op for op in graph.operators for made in op.outputs}
-    origin: dict[int, int] = {}
-    for op in graph.operators:
-        before = makers.get(int(op.inputs[0])) if kind[id(op)] == "MUL" else None
-        if before is None or kind[id(before)] != "NEG" or int(op.outputs[0]) in graph.outputs:
-            continue
-        if _is_minus_one(model, graph.tensors[int(op.inputs[1])]):
-            origin[int(op.outputs[0])] = int(before.inputs[0])
+    kinds, graph = operator_kinds(model), model.subgraphs[0]
+    origin = {
+        int(op.outputs[0]): int(before.inputs[0])
+        for before, op in _pairs(graph, kinds, ("NEG", "MUL"))
+        if int(op.outputs[0]) not in graph.outputs
+        and _is_minus_one(model, graph.tensors[int(op.inputs[1])])
+    }
     if not origin:
         return content
-    for op in graph.operators:
-        op.inputs = [origin.get(int(i), int(i)) for i in op.inputs]
-    for unused in ("MUL", "NEG"):
-        read = {int(i) for op in graph.operators for i in op.inputs} | set(map(int, graph.outputs))
-        graph.operators = [
-            op
-            for op in graph.operators
-            if kind[id(op)] != unused or any(int(i) in read for i in op.outputs)
-        ]
+    _read_origins(graph, kinds, origin, ("MUL", "NEG"))
     return packed(model, len(content))
 
 

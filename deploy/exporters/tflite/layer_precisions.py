@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgepress.benchmarks.tflite.graph import packed
+from edgepress.benchmarks.tflite.graph import operator_kinds, packed
 from edgepress.deploy.exporters.layer_marks import Chain, Layers, unmarked_names
 from edgepress.deploy.exporters.tflite.stored_weights import (
     FOUR_BITS,
@@ -45,9 +45,7 @@ class LayeredFile:
         self.layers = layers
         self.model = schema.ModelT.InitFromPackedBuf(content, 0)
         self.graph = self.model.subgraphs[0]
-        names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
-        codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in self.model.operatorCodes]
-        self._kinds = [names.get(code, "CUSTOM") for code in codes]
+        self._kinds = operator_kinds(self.model)
         self._types = {v: n for n, v in vars(schema.TensorType).items() if not n.startswith("_")}
         for operator in self.graph.operators:
             operator.inputs = [int(tensor) for tensor in listed(operator.inputs)]
@@ -216,7 +214,7 @@ def with_stored_weights(content: bytes, layers: Layers) -> bytes:
     return packed(file.model, file.size)
 
 
-def told_precisions(content: bytes, layers: Layers, floats: bool = False) -> dict[str, str]:
+def precisions_by_layer(content: bytes, layers: Layers, floats: bool = False) -> dict[str, str]:
     """The precision that each layer got which a rule matches, read off the file.
 
     Args:
@@ -225,7 +223,7 @@ def told_precisions(content: bytes, layers: Layers, floats: bool = False) -> dic
         floats: Whether layers may be in floats that were to be in integers.
 
     Returns:
-        By the layer's name; see `Layers.told`.
+        By the layer's name; see `Layers.by_name`.
 
     Raises:
         ValueError: An operator has another precision than its layer was to have, or a rule matches
@@ -253,7 +251,7 @@ def told_precisions(content: bytes, layers: Layers, floats: bool = False) -> dic
             _check(file, operator, chains, found)
         for name in inside:
             got[name].add(found)
-    return layers.told(got)
+    return layers.by_name(got)
 
 
 def _check(
@@ -293,5 +291,5 @@ def finished(content: bytes, layers: Layers, floats: bool = False) -> tuple[byte
         ValueError: A layer can't have the precision that was asked for.
     """
     content = with_stored_weights(content, layers)
-    precisions = told_precisions(content, layers, floats)
+    precisions = precisions_by_layer(content, layers, floats)
     return without_marks(content), precisions

@@ -165,8 +165,8 @@ def read_labels(path: Path | str) -> tuple[str, ...]:
     Raises:
         InputError: Its description is damaged.
     """
-    told = read_description(path)
-    for tensor in told.outputs if told is not None else ():
+    description = read_description(path)
+    for tensor in description.outputs if description is not None else ():
         if len(tensor.labels) > 1:
             return tensor.labels
     named = [

@@ -41,7 +41,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
             layers the outputs stay in floats), `layers` (as for `conversion.convert`).
 
     Returns:
-        `kept`, the layers left in floats, `layers`, how many there are, and `told`, the precision
+        `kept`, the layers left in floats, `layers`, how many there are, and `precisions`, that
         of those that were asked for by name.
     """
     import tensorflow as tf
@@ -88,7 +88,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         content, precisions = finished(content, layers, floats=True)
     out.write_bytes(content)
     check_file(out)
-    return {"kept": kept, "layers": len(noise), "told": precisions}
+    return {"kept": kept, "layers": len(noise), "precisions": precisions}
 
 
 def _ordered(

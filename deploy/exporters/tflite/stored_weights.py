@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.benchmarks.tflite.graph import packed
+from edgepress.benchmarks.tflite.graph import operator_kinds, packed
 
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
@@ -221,13 +221,12 @@ def with_options(content: bytes) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    wanted, kind = schema.BuiltinOperator.DEQUANTIZE, schema.BuiltinOptions.DequantizeOptions
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    kinds, kind = operator_kinds(model), schema.BuiltinOptions.DequantizeOptions
     bare = [
         operator
         for graph in model.subgraphs
         for operator in graph.operators
-        if codes[operator.opcodeIndex] == wanted and operator.builtinOptions is None
+        if kinds[operator.opcodeIndex] == "DEQUANTIZE" and operator.builtinOptions is None
     ]
     for operator in bare:
         operator.builtinOptionsType = kind

@@ -9,7 +9,7 @@ from typing import Any
 from edgepress.benchmarks.tflite.per_tensor_scales import share_grid
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
-from edgepress.deploy.exporters.layer_marks import has_rules, told_of_layers
+from edgepress.deploy.exporters.layer_marks import has_rules, layer_request
 from edgepress.deploy.exporters.tracing import TracedModel
 from edgepress.deploy.lowerings.operations import Destination, lowers_differently
 from edgepress.deploy.lowerings.recurrent import loops
@@ -96,7 +96,7 @@ def request_for(
     source = graph_for(job, precision, unrolled)
     layered = precision in LAYERED and has_rules(job.settings)
     return {
-        "layers": told_of_layers(source.marks, job.settings, precision) if layered else None,
+        "layers": layer_request(source.marks, job.settings, precision) if layered else None,
         "source": str(source.folder),
         "out": str(out),
         "precision": precision,
