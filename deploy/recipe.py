@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reason
-from edgepress.compress.kernel.files import write_text
+from edgepress.compress.kernel.files import may_name_files, write_text
 from edgepress.compress.specs.construction import explain, hint
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specs.training import LARGEST_SEED, Drop
@@ -142,6 +142,8 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def inputs_of(recipe: Recipe) -> list[Any]:
     """Files that a recipe names: no output may replace them."""
+    from edgepress.deploy.targets.devices_file import devices_file
+
     teacher = None if recipe.finetune is None else recipe.finetune.teacher
-    code = [text.rpartition("=")[2] for text in (*recipe.data.loss, *recipe.data.metric)]
-    return [recipe.model, recipe.data.spec, recipe.custom_objects, teacher, *code]
+    more = may_name_files(recipe.model_dump(mode="json", exclude={"data": {"spec"}}))
+    return [recipe.model, recipe.data.spec, recipe.custom_objects, teacher, devices_file(), *more]

@@ -86,6 +86,35 @@ def check_regular(path: Path) -> None:
         raise InputError(f"'{path}' is {kind}, not a file", "copy its contents to a file first")
 
 
+def text_of(path: Path, encoding: str = "utf-8-sig") -> str:
+    """The text of a file that was given.
+
+    Args:
+        path: The file.
+        encoding: Of its text; a byte order mark is no part of that.
+
+    Raises:
+        InputError: It is a pipe, a device or a socket.
+        OSError: It can't be read.
+        UnicodeDecodeError: It isn't of that encoding.
+    """
+    return bytes_of(path).decode(encoding)
+
+
+def bytes_of(path: Path) -> bytes:
+    """The content of a file that was given; raises as `text_of`."""
+    check_regular(path)
+    return path.read_bytes()
+
+
+def names_file(text: str) -> bool:
+    """Whether a text that may be anything names a file or folder; a long one names none."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def explained(error: BaseException) -> InputError | None:
     """An error that arose in the user's code, or in data while it was drawn, as one of input.
 
@@ -140,6 +169,8 @@ def refused_by_system(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return reason(error)
     text = _one_line(error)
+    if isinstance(error, RuntimeError) and text.startswith("Symlink loop"):
+        return text  # of Python below 3.13, where a path is resolved
     return text if any(os.strerror(number) in text for number in _REFUSALS) else ""
 
 

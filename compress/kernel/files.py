@@ -12,13 +12,13 @@ import shutil
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import check_regular, reading, reason
+from edgepress.compress.kernel.boundary import check_regular, names_file, reading, reason
 from edgepress.compress.kernel.manifest import NAME as MANIFEST
 from edgepress.compress.kernel.manifest import first_foreign, manifest_of, read_manifest
 from edgepress.compress.kernel.manifest import sha256 as sha256
@@ -29,6 +29,15 @@ _MOST_BYTES_OF_A_NAME, _LONGEST_ADDITION = 255, 35
 _MOST_BYTES = 3_500
 # What is written under until it is whole, and where a former result is until then.
 TEMPORARY = r"\.edgepress-[0-9a-f]{8}"
+# A name that `atomic_output` writes under.
+HALF_WRITTEN = re.compile(rf"\..+{TEMPORARY}(\.\w+)?")
+# What a training keeps in a folder: its state, and the weights that a recovery started from.
+CHECKPOINTS = ("training.npz", "start.npz")
+# Options, and fields of a recipe, that name what is written.
+_WRITTEN = frozenset(
+    ("output", "resume", "history", "junit", "github", "plot", "log_csv", "log_tensorboard",
+     "recover_log_csv", "recover_log_tensorboard")
+)  # fmt: skip
 # Places that blocks of `atomic_output` are writing in: what writes there needs none of its own.
 _given: set[Path] = set()
 
@@ -74,6 +83,25 @@ def check_output(
             raise InputError(f"'{path}' exists already", "choose another output or pass --force")
     _check_place(path)
     return path
+
+
+def may_name_files(values: object) -> Iterator[str]:
+    """Texts in options or a recipe that may name something to be read; a bare word names none.
+
+    Args:
+        values: Texts and paths, and mappings and sequences of them. What is named by an option that
+            is written to is left out.
+    """
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            if name not in _WRITTEN:
+                yield from may_name_files(value)
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from may_name_files(value)
+    elif isinstance(values, PurePath) or (isinstance(values, str) and re.search(r"[./]", values)):
+        parts = re.split("[,;]", str(values))
+        yield from {str(values), *(part.rpartition("=")[2] for part in parts)}
 
 
 def check_distinct(*outputs: Path | str | None) -> None:
@@ -125,6 +153,11 @@ def _check_name(path: Path) -> None:
             f"the output's name is too long: '{str(path)[:40]}…'",
             f"at most {_MOST_BYTES_OF_A_NAME - _LONGEST_ADDITION} bytes for each part",
         )
+    for place in (place for place, part in enumerate(path.parts) if part == ".." and place):
+        before = Path(*path.parts[:place])
+        # Made for the output, it would lead to a file that isn't seen before.
+        if not before.is_dir():
+            raise InputError(f"'{before}' is not a folder, so '{path}' leads nowhere")
 
 
 def _check_place(path: Path) -> None:
@@ -153,6 +186,8 @@ def _obstacle(
     if not path.is_dir() and not path.is_file():
         return "it is a device, a pipe or a socket"
     there = path.resolve()
+    if _is_mounted(there):
+        return "something is mounted there, which can't be renamed"
     if path.is_dir() and Path.cwd().is_relative_to(there):
         return "it is the folder that the command runs in, or one around it"
     for given in inputs:
@@ -170,12 +205,19 @@ def _obstacle(
     return "" if foreign is None else f"'{foreign.path}' in it {foreign.why}"
 
 
+def _is_mounted(path: Path) -> bool:
+    """Whether a path is where something is mounted; of containers that may be a single file."""
+    import psutil
+
+    return any(part.mountpoint == str(path) for part in psutil.disk_partitions(all=True))
+
+
 def _named_file(given: object) -> Path | None:
     """The file or folder that an input names: itself, or what stands before `:function`."""
     if not isinstance(given, str | Path):
         return None
     for text in (str(given), str(given).rpartition(":")[0]):
-        if text and Path(text).exists():
+        if text and names_file(text):
             return Path(text).resolve()
     return None
 
@@ -200,6 +242,7 @@ def atomic_output(
 
     Raises:
         InputError: The target exists without `force`, must not be replaced, or can't be written.
+            One that was put there while the block ran stays, and the result is kept beside it.
     """
     target = check_output(target, force, folder=folder)
     if target in _given:
@@ -212,10 +255,12 @@ def atomic_output(
         yield temporary
         if folder:
             (temporary / MANIFEST).write_text(manifest_of(temporary), "utf-8")
+        if not force and os.path.lexists(target):
+            _keep_beside(temporary, target)
         _replace(temporary, target)
     finally:
         _given.discard(temporary)
-        _remove(temporary)
+        remove(temporary)
 
 
 def temporary_mark() -> str:
@@ -237,7 +282,14 @@ def sweep(target: Path | str) -> None:
         return
     for path in target.parent.iterdir():
         if pattern.fullmatch(path.name):
-            _remove(path)
+            remove(path)
+
+
+def _keep_beside(temporary: Path, target: Path) -> NoReturn:
+    """Keep a result whose name was taken while it was made, under another name."""
+    kept = target.with_name(f"{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
+    temporary.rename(kept)
+    raise InputError(f"'{target}' was written by something else meanwhile", f"this is in '{kept}'")
 
 
 def _replace(temporary: Path, target: Path) -> None:
@@ -258,7 +310,7 @@ def _replace(temporary: Path, target: Path) -> None:
 def _discard(aside: Path, target: Path) -> None:
     """Remove the former result, unless something was put into it while the new one was made."""
     if first_foreign(aside) is None:
-        _remove(aside)
+        remove(aside)
         return
     kept = target.with_name(f"{target.name}.before-{aside.name[-12:-4]}")
     aside.rename(kept)
@@ -267,7 +319,8 @@ def _discard(aside: Path, target: Path) -> None:
     )
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all in it, or a link, but nothing that a link leads to."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

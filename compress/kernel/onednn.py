@@ -10,6 +10,8 @@ from collections.abc import Mapping
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 # The signal that ended this work's training when it used oneDNN's kernels.
 _CRASH = "EDGEPRESS_ONEDNN_CRASH"
+# Beside checkpoints and in a run's folder: the signal, so that a later call goes on without them.
+CRASH_FILE = ".onednn.state"
 
 
 def prefer_onednn() -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.files import check_output
+from edgepress.compress.kernel.files import check_output, may_name_files
 from edgepress.compress.specs.amounts import parse_duration
 from edgepress.compress.specs.construction import fields_of, make_spec
 from edgepress.compress.specs.descriptions import field_helps
@@ -246,7 +246,7 @@ def data_spec(values: Mapping[str, Any]) -> DataSpec | None:
     return spec_from(DataSpec, {"spec": values["data"], **settings})
 
 
-# What commands read, by the name of the option.
+# What commands read, by the name of the option; a bare word of these names a file, too.
 _READ = (
     "model", "source", "recipe", "data", "custom_objects", "teacher", "artifact", "artifacts",
     "against", "runs",
@@ -255,11 +255,13 @@ _READ = (
 
 def read_by(values: Mapping[str, Any]) -> list[Any]:
     """Everything that a command reads, as it was typed: no output may replace it."""
+    from edgepress.deploy.targets.devices_file import devices_file
+
     found: list[Any] = []
     for name in _READ:
         value = values.get(name)
         found += value if isinstance(value, tuple | list) else [] if value is None else [value]
-    return found
+    return [*found, *may_name_files(values), devices_file()]
 
 
 def checked_output(

@@ -101,8 +101,9 @@ def export(
         FileRefused: The model is a file that its runtime can't load.
     """
     from edgepress.compress.data import open_data
+    from edgepress.deploy.targets.devices_file import devices_file
 
-    out = check_output(out, force, folder=True, inputs=(model, data))
+    out = check_output(out, force, folder=True, inputs=(model, data, devices_file()))
     asked = _asked(spec, {"formats": formats, "quantize": quantize, "io": io}, options)
     # A finished file may hold the integers already that data would be needed for.
     opened = isinstance(model, Source) and model.is_finished

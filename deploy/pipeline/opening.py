@@ -4,30 +4,58 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from edgepress.compress.errors import InputError, Stopped
-from edgepress.compress.kernel.files import TEMPORARY, check_output, temporary_mark
+from edgepress.compress.kernel.files import (
+    CHECKPOINTS,
+    HALF_WRITTEN,
+    TEMPORARY,
+    check_output,
+    remove,
+    temporary_mark,
+)
 from edgepress.compress.kernel.locks import locked
 from edgepress.compress.kernel.manifest import first_foreign
+from edgepress.compress.kernel.onednn import CRASH_FILE
 from edgepress.deploy.pipeline.run_folder import IN_COMMON, RunFolder
 
-# What `atomic_output` writes under until it is whole.
-_HALF_WRITTEN = re.compile(rf"\..+{TEMPORARY}(\.\w+)?")
-# Checkpoints, Optuna's journal and its lock, recipes and logs of trials, stages in common.
-_WORKING = re.compile(rf"\..+\.state|study\.journal.*|\d{{4}}\.(yaml|log)|{re.escape(IN_COMMON)}")
+_RUN = r"(trials/\d{4,}/)?"
+_STATE = rf"{_RUN}stages/\.[^/]+\.state"
+# Checkpoints, Optuna's journal, recipes and logs of trials.
+_WORKING = re.compile(
+    rf"study\.journal|trials/\d{{4,}}\.(yaml|log)|{_RUN}{re.escape(CRASH_FILE)}"
+    rf"|{_STATE}/(.+/)?({'|'.join(map(re.escape, CHECKPOINTS))})"
+)
+# Where a search dies that holds the journal's lock, which is a link.
+_LOCK = re.compile(r"study\.journal\.lock.*")
+# What stays empty where a run, search or fit is ended early.
+_FOLDERS = re.compile(
+    rf"{_RUN}stages|trials(/\d{{4,}})?|picks|{re.escape(IN_COMMON)}|{_STATE}(/.+)?"
+)
 
 
 class NothingDone(Stopped):
     """The user stopped a run of which nothing is kept; a run that was there before is back."""
 
 
-def belongs_to_runs(path: Path) -> bool:
-    """Whether a file or folder inside a run's or a search's folder is one that comes and goes."""
-    return bool(_HALF_WRITTEN.fullmatch(path.name) or _WORKING.fullmatch(path.name))
+def own_in(run: Path) -> Callable[[Path], bool]:
+    """Tells what in the folder of a run, search or fit comes and goes, and so isn't listed."""
+
+    def own(path: Path) -> bool:
+        inside = path.relative_to(run).as_posix()
+        if path.is_symlink():
+            return _LOCK.fullmatch(inside) is not None
+        if HALF_WRITTEN.fullmatch(path.name):
+            return True
+        if path.is_dir():
+            return not any(path.iterdir()) and _FOLDERS.fullmatch(inside) is not None
+        return _WORKING.fullmatch(inside) is not None
+
+    return own
 
 
 def check_run_output(path: Path, force: bool, inputs: Iterable[Any] = ()) -> None:
@@ -43,7 +71,7 @@ def check_run_output(path: Path, force: bool, inputs: Iterable[Any] = ()) -> Non
     """
     if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
         force = True
-    check_output(path, force, folder=True, inputs=inputs, own=belongs_to_runs)
+    check_output(path, force, folder=True, inputs=inputs, own=own_in(path))
 
 
 @contextmanager
@@ -84,7 +112,7 @@ def opened_run(
             yield folder
     except BaseException as error:
         begun = any((path / "stages").glob("[0-9]*")) or any((path / "trials").glob("*"))
-        if not begun and first_foreign(path, own=belongs_to_runs) is None:
+        if not begun and first_foreign(path, own=own_in(path)) is None:
             shutil.rmtree(path)
             if aside is not None:
                 aside.rename(path)
@@ -109,9 +137,9 @@ def _forget_earlier(path: Path) -> None:
     path = path.absolute()
     pattern = re.compile(rf"\.{re.escape(path.name)}{TEMPORARY}\.old")
     for aside in path.parent.iterdir():
-        if pattern.fullmatch(aside.name) and aside.is_dir():
-            if first_foreign(aside, own=belongs_to_runs) is None:
-                shutil.rmtree(aside)
+        if pattern.fullmatch(aside.name) and aside.is_dir() and not aside.is_symlink():
+            if first_foreign(aside, own=own_in(aside)) is None:
+                remove(aside)
             else:
                 aside.rename(path.with_name(f"{path.name}.before-{aside.name[-12:-4]}"))
 
@@ -120,9 +148,5 @@ def _sweep(folder: RunFolder) -> None:
     """Remove what a run that was killed left half-written."""
     for place in (folder.path, folder.path / "stages"):
         for path in place.iterdir() if place.is_dir() else ():
-            if not _HALF_WRITTEN.fullmatch(path.name):
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            if HALF_WRITTEN.fullmatch(path.name):
+                remove(path)

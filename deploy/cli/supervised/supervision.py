@@ -27,9 +27,6 @@ from edgepress.compress.processes.children import NATIVE_DEATHS, died, end, star
 from edgepress.deploy.cli.display import output_for_json
 from edgepress.deploy.cli.quiet import announce_frameworks
 
-# In the folder of a work's state: the signal that ended its training with oneDNN's kernels.
-CRASH_FILE = ".onednn.state"
-
 
 @dataclass(frozen=True)
 class Work:
@@ -128,10 +125,13 @@ def _remember_crash(state: Path | None, crash: str) -> None:
         crash: Name of the signal.
     """
     if state is not None and state.is_dir():
-        write_text(state / CRASH_FILE, crash)
+        write_text(state / onednn.CRASH_FILE, crash)
 
 
 def _crash_of(state: Path | None) -> str:
-    """The signal that was noted there; empty where none was."""
-    path = None if state is None else state / CRASH_FILE
-    return path.read_text("utf-8") if path is not None and path.is_file() else ""
+    """The signal that was noted there; empty where none was, or the note was damaged."""
+    path = None if state is None else state / onednn.CRASH_FILE
+    if path is None or not path.is_file():
+        return ""
+    noted = path.read_text("utf-8", "replace")
+    return noted if noted in signal.Signals.__members__ else ""

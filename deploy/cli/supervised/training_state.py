@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,8 @@ import click
 
 from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.kernel.files import (
-    TEMPORARY,
+    CHECKPOINTS,
+    HALF_WRITTEN,
     atomic_output,
     read_json,
     sha256,
@@ -21,12 +21,12 @@ from edgepress.compress.kernel.files import (
     write_json,
 )
 from edgepress.compress.kernel.locks import locked
+from edgepress.compress.kernel.onednn import CRASH_FILE
 from edgepress.deploy.cli import display
-from edgepress.deploy.cli.supervised.supervision import CRASH_FILE, Work
+from edgepress.deploy.cli.supervised.supervision import Work
 
 # Hashes of the outputs, written before the first of them is renamed to its name.
 _PUBLISHED = "published.json"
-_OWN = re.compile(rf"{CRASH_FILE}|{_PUBLISHED}|\.published{TEMPORARY}\.json")
 
 
 def state_folder(output: Path) -> Path:
@@ -88,9 +88,10 @@ def _check(folder: Path, output: Path) -> None:
 
 def _is_ours(path: Path) -> bool:
     """Whether a training put a file or folder among its checkpoints."""
-    if path.is_symlink():
-        return False
-    return path.is_dir() or path.suffix == ".npz" or _OWN.fullmatch(path.name) is not None
+    if path.is_symlink() or not path.is_file():
+        return path.is_dir() and not path.is_symlink()
+    known = path.name in (*CHECKPOINTS, CRASH_FILE, _PUBLISHED)
+    return known or HALF_WRITTEN.fullmatch(path.name) is not None
 
 
 def going_on(output: Path) -> Work:
@@ -106,7 +107,7 @@ def going_on(output: Path) -> Work:
 
 def _kept(folder: Path) -> bool:
     """Whether there are checkpoints in a folder."""
-    return folder.is_dir() and any(not _OWN.fullmatch(path.name) for path in folder.iterdir())
+    return any(path.name in CHECKPOINTS for path in folder.rglob("*"))
 
 
 def may_replace(values: Mapping[str, Any], path: Path) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +27,9 @@ from edgepress.compress.kernel.files import (
     check_rewritten,
     content_key,
     gzip_size,
+    may_name_files,
     read_json,
+    sweep,
     write_json,
 )
 from edgepress.compress.kernel.locks import locked
@@ -87,6 +92,23 @@ def test_a_folder_with_somebody_elses_file_stays(
     assert contents(target)[foreign] == "mine"
 
 
+def test_an_empty_folder_stays_unless_it_is_of_the_result(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with atomic_output(target, folder=True) as folder:
+        write(folder, ["a", "sub/b"])
+        (folder / "assets").mkdir()
+    (target / "sub" / "b").unlink()
+    check_output(target, force=True, folder=True)
+    for name in ("mine", "sub/mine", "mine/deep"):
+        (target / name).mkdir(parents=True)
+        with pytest.raises(InputError, match=name):
+            result(target, ["a"], force=True)
+        (target / name).rmdir()
+        shutil.rmtree(target / "mine", ignore_errors=True)
+    result(target, ["a"], force=True)
+    assert [p.name for p in target.iterdir() if p.is_dir()] == []
+
+
 def test_a_result_that_was_edited_stays(tmp_path: Path) -> None:
     result(tmp_path / "out", ["a"])
     (tmp_path / "out" / "a").write_text("my own words")
@@ -140,6 +162,37 @@ def test_what_is_put_into_a_result_while_it_is_rebuilt_is_kept(tmp_path: Path) -
     assert contents(kept) == {"a": "ours", "late": "mine"}
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_takes_the_name_of_a_result_while_it_is_made_stays(
+    tmp_path: Path, folder: bool
+) -> None:
+    target = tmp_path / "out.x"
+
+    def make() -> None:
+        with atomic_output(target, folder=folder) as temporary:
+            write(temporary, ["a"]) if folder else temporary.write_text("ours")
+            write(target, ["mine"], "mine") if folder else target.write_text("mine")
+
+    with pytest.raises(InputError, match="something else meanwhile; this is in") as caught:
+        make()
+    kept = next(p for p in tmp_path.iterdir() if p != target)
+    assert str(kept) in str(caught.value)
+    if folder:
+        assert (contents(target), contents(kept)) == ({"mine": "mine"}, {"a": "ours"})
+    else:
+        assert (target.read_text(), kept.read_text()) == ("mine", "ours")
+
+
+def test_what_is_mounted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "m.keras").write_text("mine")
+    parts = [SimpleNamespace(mountpoint=str(tmp_path / name)) for name in ("out", "m.keras")]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: parts)
+    for name, folder in (("out", True), ("m.keras", False)):
+        with pytest.raises(InputError, match="something is mounted there"):
+            check_output(tmp_path / name, force=True, folder=folder)
+
+
 def test_a_failure_leaves_the_former_result(tmp_path: Path) -> None:
     result(tmp_path / "out", ["a"])
 
@@ -171,6 +224,52 @@ def test_a_lock_is_held_by_one_process_and_freed_with_it(tmp_path: Path) -> None
         other.kill()
     with locked(tmp_path, "out"):
         assert not [*tmp_path.iterdir()]
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    mark = ".edgepress-0123abcd"
+    left = [f".m{mark}.keras"]
+    others = [
+        f".m{mark}.json",
+        f".n{mark}.keras",
+        f"m{mark}.keras",
+        ".m.edgepress-012.keras",
+        "m.keras",
+    ]
+    write(tmp_path, [*left, *others, f".out{mark}/inside"])
+    (tmp_path / "link").mkdir()
+    (tmp_path / f".out{mark[:-1]}e").symlink_to(tmp_path / "link")
+    sweep(tmp_path / "m.keras")
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == sorted(others)
+    sweep(tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == ["link"]
+    sweep(tmp_path / "nowhere" / "m.keras")
+
+
+def test_a_name_is_as_long_as_its_temporary_neighbours_allow(tmp_path: Path) -> None:
+    check_output(tmp_path / ("é" * 110))
+    with pytest.raises(InputError, match="at most 220 bytes for each part"):
+        check_output(tmp_path / ("é" * 110 + "a"))
+
+
+def test_a_way_back_from_a_folder_that_is_not_there_leads_nowhere(tmp_path: Path) -> None:
+    write(tmp_path, ["mine", "sub/x"])
+    for way in ("new/../mine", "mine/../mine", "sub/new/../../mine"):
+        for force in (False, True):
+            with pytest.raises(InputError, match="leads nowhere"):
+                check_output(tmp_path / way, force, inputs=[tmp_path / "mine"])
+    with pytest.raises(InputError, match="same file"):
+        check_output(tmp_path / "sub" / ".." / "mine", force=True, inputs=[tmp_path / "mine"])
+
+
+def test_what_may_name_a_file_is_found_at_every_depth() -> None:
+    asked = {
+        "a": ["x/y", "float32", {"b": "out=own.py:f"}],
+        "c": (Path("bare"), 3, None),
+        "output": "not/read",
+        "log_csv": "not.csv",
+    }
+    assert {*may_name_files(asked)} == {"x/y", "out=own.py:f", "own.py:f", "bare"}
 
 
 def test_two_names_of_one_file_are_one_output(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("mine.png").write_text("mine")
     Path(".kept.keras.state").mkdir()
     Path(".kept.keras.state/mine.txt").write_text("mine")
+    Path(".held.keras.state").mkdir()
+    np.savez(".held.keras.state/mine.npz", x=rows)
     Path(".linked.keras.state").symlink_to("empty")
     Path("r.yaml").write_text(RECIPE)
     Path("ends.py").write_text("def f():\n    raise SystemExit(0)\n")
@@ -177,6 +179,9 @@ CASES = {
     "checkpoints beside somebody else's file": (
         [*TUNE, "-o", "kept.keras"], "'.kept.keras.state/mine.txt' lies where",
     ),
+    "data among checkpoints": (
+        [*TUNE, "-o", "held.keras"], "'.held.keras.state/mine.npz' lies where",
+    ),
     "checkpoints behind a link": ([*TUNE, "-o", "linked.keras"], "is no folder; move it away"),
     "a plot in words": (
         ["verify", "m.keras", "taken.keras", "--layers", "--plot", "p.txt"], "must end in .png"
@@ -202,6 +207,10 @@ CASES = {
     ),
     "a log over something else": (
         [*TUNE, "--log-csv", "r.yaml"], "'r.yaml' exists already and is no log of a training",
+    ),
+    "a log among checkpoints": (
+        [*TUNE, "--log-csv", ".out.keras.state/log.csv"],
+        "would replace each other",
     ),
     "a log in a device": ([*TUNE, "--log-csv", "/dev/full"], "'/dev/full' exists already"),
     "a name with a zero byte": ([*TUNE, "--data", "a\0b"], "a zero byte"),

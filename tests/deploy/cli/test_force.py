@@ -93,6 +93,34 @@ def test_a_run_is_not_replaced_by_one_of_its_own_recipe(
     assert (done.exit_code, "recipe.yaml' lies in it" in done.output) == (2, True), done.output
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--callbacks", "run/own.py:stop"),
+        ("--metric", "run/own.py:score"),
+        ("--metric", "out=run/own.py:score"),
+        ("--augment", "flip,run/own.py:noise"),
+        ("--teacher", "run/own.py:f"),
+        ("--custom-objects", "run/own.py"),
+        (),  # the devices file
+    ],
+)
+def test_a_run_is_not_replaced_by_one_that_reads_a_file_in_it(
+    words: tuple[str, ...], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    Path("run").mkdir()
+    for name in ("own.py", "devices.yaml"):
+        (project / "run" / name).write_text("")
+    monkeypatch.setenv("EDGEPRESS_DEVICES", "run/devices.yaml" if not words else "none.yaml")
+    adopt(Path("run"), ["own.py", "devices.yaml"])
+    done = call("compress", "m.keras", "--data", "d.npz", *words, "-o", "run", "--force")
+    assert (done.exit_code, "lies in it" in done.output) == (2, True), done.output
+    assert sorted(p.name for p in Path("run").iterdir()) == [
+        "devices.yaml", "manifest.json", "own.py"
+    ]  # fmt: skip
+
+
 def test_a_benchmark_does_not_replace_a_file_of_another_kind(project: Path, tmp_path: Path) -> None:
     x = keras.Input((4,))
     keras.Model(x, keras.layers.ReLU()(x)).save(tmp_path / "r.keras")

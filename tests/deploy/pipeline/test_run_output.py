@@ -81,25 +81,68 @@ def test_a_stopped_run_keeps_the_earlier_one_until_it_is_finished(tmp_path: Path
     assert model_of(run) == "second"
 
 
-@pytest.mark.parametrize("place", ["notes.txt", "stages/00-source/notes.txt", "artifacts/mine"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "notes.txt",
+        "stages/00-source/notes.txt",
+        "artifacts/mine",
+        # Names as a run's own, but where it has none.
+        "2024.yaml",
+        "stages/0001.log",
+        "study.journal.backup",
+        ".mine.state/training.npz",
+        "stages/.01-prune.state/mine.npz",
+        ".stages/mine",
+    ],
+)
 def test_a_run_with_somebody_elses_file_stays(tmp_path: Path, place: str) -> None:
     run = tmp_path / "run"
     finish(run)
-    (run / place).parent.mkdir(exist_ok=True)
+    (run / place).parent.mkdir(parents=True, exist_ok=True)
     (run / place).write_text("mine")
     for force in (False, True):
         with pytest.raises(InputError, match=place.rpartition("/")[2]):
             check_run_output(run, force)
     (run / place).unlink()
+    if not any((run / place).parent.iterdir()):
+        (run / place).parent.rmdir()
     check_run_output(run, force=True)
+
+
+@pytest.mark.parametrize("name", ["mine", "artifacts", "stages/mine", "stages/.mine", "0001"])
+def test_a_run_with_somebody_elses_empty_folder_stays(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    finish(run)
+    (run / name).mkdir()
+    with pytest.raises(InputError, match=name):
+        check_run_output(run, force=True)
+
+
+def test_a_link_is_no_checkpoint(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    finish(run)
+    (run / "stages" / ".01-prune.state").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link"):
+        check_run_output(run, force=True)
 
 
 def test_checkpoints_and_what_a_kill_left_are_a_runs_own(tmp_path: Path) -> None:
     run = tmp_path / "run"
     finish(run)
-    state = RunFolder(run).state("01-prune")
-    state.mkdir()
-    (state / "epoch.keras").write_text("half")
+    for trial in (".", "trials/0003"):
+        inside = RunFolder(run / trial).state("01-prune") / "recover-1"
+        inside.mkdir(parents=True)
+        (run / trial / ".onednn.state").write_text("SIGSEGV")
+        check_run_output(run, force=True)  # killed before the first state was written
+        (inside / "training.npz").write_text("half")
+        (inside.parent / "start.npz").write_text("half")
+    (run / ".stages").mkdir()
+    (run / "picks").mkdir()
+    for name in ("0003.yaml", "0003.log"):
+        (run / "trials" / name).write_text("half")
+    (run / "study.journal").write_text("{")
+    (run / "study.journal.lock").symlink_to(run / "study.journal")
     (run / ".run.edgepress-0123abcd.json").write_text("{")
     check_run_output(run, force=True)
 

@@ -63,7 +63,7 @@ def command(values: Values) -> None:
     beside = (output.with_suffix(".json"), output.with_suffix(".png"))
     for path in beside:
         check_output(path, may_replace(values, path), inputs=read_by(values))
-    check_distinct(output, *beside, spec.log_csv, spec.log_tensorboard)
+    check_distinct(output, *beside, spec.log_csv, spec.log_tensorboard, state_folder(output))
     supervise(replace(going_on(output), again=spec.distribute != "multi-worker"))
     load_frameworks(values["verbose"], _joining(spec))
     from edgepress.benchmarks.number_format import counted

@@ -37,6 +37,7 @@ from edgepress.deploy.cli.supervised.training_state import (
     going_on,
     may_replace,
     published,
+    state_folder,
     training_state,
 )
 from edgepress.deploy.cli.tables.layouts import BEFORE_AFTER, OUTPUTS, show_outputs
@@ -92,7 +93,7 @@ def command(values: Values) -> None:
     if values["output"] is None:
         raise click.UsageError("Missing option '-o' / '--output'")
     output = checked_model_output(values, may_replace(values, Path(values["output"])))
-    check_distinct(output, spec.recover.log_csv, spec.recover.log_tensorboard)
+    check_distinct(output, spec.recover.log_csv, spec.recover.log_tensorboard, state_folder(output))
     supervise(going_on(output))
     load_frameworks(values["verbose"])
     from edgepress.compress import open_data, save
