@@ -89,6 +89,11 @@ def recall(file: Path, which: str = "") -> dict[str, Any]:
     return found.document
 
 
+def _begins(path: Path, head: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(head)) == head
+
+
 def _last(file: Path, which: str, fits: Callable[[Document], bool]) -> Earlier | None:
     """The last kept run of a label or number that fits; else the last of them all.
 
@@ -163,7 +168,7 @@ def find_earlier(
     if is_history(source, history):
         return _last(path, which, fits) if path.is_file() else None
     path = path / "run.json" if path.is_dir() else path
-    if path.is_file() and path.read_bytes()[:16] == b"SQLite format 3\0":
+    if path.is_file() and _begins(path, b"SQLite format 3\0"):
         found = _last(path, which, fits)
         if found is None:
             recall(path, which)

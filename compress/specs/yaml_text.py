@@ -11,8 +11,8 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular, reading, reason
 
 # A recipe is some dozens of lines. What an alias repeats counts as often as it is repeated.
-_MOST_NODES = 50_000
 _MOST_BYTES = 1_000_000
+_NODE_CHARACTERS, _MOST_CHARACTERS = 20, 2_000_000
 
 
 def read_yaml(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
@@ -52,18 +52,18 @@ def _parsed(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
 
 def _check(tree: yaml.Node, path: Path, what: str) -> None:
     sizes: dict[int, int] = {}
-    if _size(tree, sizes, path, what) > _MOST_NODES:
+    if _size(tree, sizes, path, what) > _MOST_CHARACTERS:
         raise InputError(f"{what} '{path}' expands to too much: its aliases repeat one another")
 
 
 def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
-    """How many values a node stands for, aliases spelled out; 0 marks one that is being counted."""
+    """How long a node is, in characters, aliases spelled out; 0 marks one that is being counted."""
     if id(node) in sizes:
         if sizes[id(node)] == 0:
             raise InputError(f"{what} '{path}' has an alias that holds itself")
         return sizes[id(node)]
     sizes[id(node)] = 0
-    size = 1
+    size = _NODE_CHARACTERS + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
     if isinstance(node, yaml.MappingNode):
         known: set[str] = set()
         for key, value in node.value:
@@ -75,7 +75,7 @@ def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
                     "several steps of one kind are a list: each with a dash before it",
                 )
             known.add(name)
-            size += _size(value, sizes, path, what)
+            size += len(name) + _size(value, sizes, path, what)
     elif isinstance(node, yaml.SequenceNode):
         size += sum(_size(item, sizes, path, what) for item in node.value)
     sizes[id(node)] = size

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import check_regular
+from edgepress.compress.kernel.boundary import check_regular, reading
 from edgepress.compress.models.class_lists.own import remember_classes
 from edgepress.compress.models.other_kinds import is_there
 from edgepress.deploy.exporters.preflight import preflight
@@ -45,7 +45,8 @@ def open_file(path: Path | str) -> ForeignFile:
         raise InputError(
             f"'{path}' can't be run", "give a .tflite or .onnx file or a SavedModel folder"
         )
-    return _BY_SUFFIX[path.suffix.lower()](path)
+    with reading(f"'{path}'"):
+        return _BY_SUFFIX[path.suffix.lower()](path)
 
 
 def check_whole(path: Path) -> None:
@@ -57,7 +58,8 @@ def check_whole(path: Path) -> None:
     readers: dict[str, Callable[[Path], Any]] = {".tflite": TFLiteReader, ".onnx": read_onnx}
     suffix = path.suffix.lower()
     if path.is_file() and suffix in readers:
-        readers[suffix](path)
+        with reading(f"'{path}'"):
+            readers[suffix](path)
         return
     open_file(path)
 

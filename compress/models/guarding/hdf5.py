@@ -208,14 +208,19 @@ def _check_objects(file: h5py.File, path: Path, size: int) -> int:
 
 
 def _datasets(file: h5py.File, path: Path) -> Iterator[_Dataset]:
-    """All datasets, by every name that leads to them; follows no link but hard ones."""
+    """All datasets, by every name that leads to them; follows no link but hard ones.
+
+    Raises:
+        InputError: Something leads out of the file, or a group has two names.
+    """
     from h5py import h5d, h5g, h5o
 
     root = h5g.open(file.id, b"/")
-    # Groups still to be looked at: name, identifier, addresses of the groups around them.
-    waiting = [("", root, frozenset({h5o.get_info(root).addr}))]
+    waiting = [("", root)]
+    # Two names for each of forty groups, one in another, would be 2**40 names.
+    seen = {h5o.get_info(root).addr}
     while waiting:
-        where, group, around = waiting.pop()
+        where, group = waiting.pop()
         for key in list(group):
             name = f"{where}/{key.decode('utf-8', 'replace')}"
             _check_link(group.links.get_info(key).type, name, path)
@@ -224,9 +229,10 @@ def _datasets(file: h5py.File, path: Path) -> Iterator[_Dataset]:
                 yield _described(found, name, path)
             elif isinstance(found, h5g.GroupID):
                 address = h5o.get_info(found).addr
-                if address in around:
-                    raise _refusal(path, name, "is a group that holds itself")
-                waiting.append((name, found, around | {address}))
+                if address in seen:
+                    raise _refusal(path, name, "is a group that has another name, too")
+                seen.add(address)
+                waiting.append((name, found))
 
 
 def _check_link(kind: int, name: str, path: Path) -> None:

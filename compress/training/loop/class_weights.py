@@ -15,6 +15,7 @@ from edgepress.compress.data import Dataset, Split, Task
 from edgepress.compress.data.losses.by_place import has_values
 from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import check_regular, names_file, reading, text_of
 from edgepress.compress.kernel.registry import near_names
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # "auto" balances from this ratio of the largest class to the smallest.
 _UNEVEN = 1.5
 _BATCH = 1024
+# A number for each label.
+_MOST_BYTES = 10_000_000
 
 
 def class_weights(setting: str, model: keras.Model, dataset: Dataset) -> tuple[float, ...]:
@@ -150,7 +153,7 @@ def given_positive_weights(
     count = _label_count(model)
     if setting == "balanced":
         return None
-    if Path(setting).is_file():
+    if names_file(setting) and not Path(setting).is_dir():
         return _numbers(_read(Path(setting), count, dataset.class_names), count, setting)
     if "=" in setting:
         return _given("positive_weights", setting, count, dataset.class_names)
@@ -176,14 +179,18 @@ def _sides(split: Split, task: Task, count: int) -> tuple[NDArray[np.float64], N
 
 def _read(path: Path, count: int, names: Sequence[str]) -> list[Any]:
     """The numbers of a file: JSON (a list, or a mapping by name), NumPy, or text."""
-    try:
+    what = f"positive_weights: '{path}'"
+    with reading(what):
+        check_regular(path)
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{what} has {path.stat().st_size:,} bytes: it is no list of weights")
         if path.suffix == ".npy":
-            return list(np.load(path, allow_pickle=False).ravel().tolist())
+            # An array in memory takes what its head declares, a mapped one what the file holds.
+            return list(np.load(path, mmap_mode="r", allow_pickle=False).ravel().tolist())
+        text = text_of(path)
         if path.suffix != ".json":
-            return path.read_text().replace(",", " ").split()
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"positive_weights: '{path}' can't be read: {error}") from None
+            return text.replace(",", " ").split()
+        found = json.loads(text)
     if isinstance(found, dict):
         pairs = ",".join(f"{name}={weight}" for name, weight in found.items())
         return list(_given("positive_weights", pairs, count, names)) if pairs else []

@@ -172,3 +172,43 @@ def test_images_are_not_resized_to_what_the_model_does_not_take(tmp_path: Path) 
                 open_data(spec, model)
         else:
             assert open_data(spec, model).train is not None
+
+
+REPEATED = "\n".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]" for i in range(1, 7))
+NAMES = "data.yaml"
+LABELS = "labels/train/0.txt"
+MARKS = "Annotations/0.xml"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (LABELS, "999999999999 .5 .5 .2 .2", "class 999999999999 of classes without names"),
+        (NAMES, f"k0: &k0 x\n{REPEATED}\nnames: [*k6]\n", "aliases repeat one another"),
+        (
+            NAMES,
+            f"a: &a {'x' * 9000}\nnames: [{', '.join(['*a'] * 900)}]\n",
+            "aliases repeat one another",
+        ),
+        (NAMES, "names: [[cat, lion], dog]", "name is one text"),
+        (LABELS, None, "is a pipe, not a file"),
+        (MARKS, None, "is a pipe, not a file"),
+    ],
+)
+def test_files_of_boxes_are_bounded(
+    name: str, text: str | None, message: str, tmp_path: Path
+) -> None:
+    image = tmp_path / ("JPEGImages/0.jpg" if name == MARKS else "images/train/0.png")
+    marks = tmp_path / (MARKS if name == MARKS else LABELS)
+    for path in (image, marks):
+        path.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(image)
+    if name == NAMES:
+        marks.write_text("0 .5 .5 .2 .2")
+    if text is None:
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).write_text(text)
+    x = keras.Input((8, 8, 3))
+    with pytest.raises(InputError, match=message):
+        open_data(DataSpec(spec=str(tmp_path)), keras.Model(x, keras.layers.Flatten()(x)))

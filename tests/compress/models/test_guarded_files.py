@@ -147,11 +147,19 @@ def test_an_archive_packed_again_loads_alike(whole: Path, tmp_path: Path) -> Non
     assert check_keras_file(path) == check_keras_file(whole / "m.keras") == 4 * (3 * 2 + 2)
 
 
-def test_a_group_that_holds_itself_is_refused(tmp_path: Path) -> None:
+def test_a_group_that_has_two_names_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["a/b"] = file.create_group("a")
-    with pytest.raises(InputError, match="'/a/b' in it is a group that holds itself"):
+    with pytest.raises(InputError, match="'/a/b' in it is a group that has another name"):
         check_keras_file(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "deep.h5", "w") as file:
+        inner = file.create_group("a")
+        for _ in range(12):
+            below = inner.create_group("a")
+            inner["b"] = below
+            inner = below
+    with pytest.raises(InputError, match="is a group that has another name"):
+        check_keras_file(tmp_path / "deep.h5")
 
 
 def test_compressed_weights_are_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import keras
 import numpy as np
@@ -122,6 +123,37 @@ def test_weights_without_effect_are_refused(y, activation, options, message):
     model = network(3, activation)
     with pytest.raises(InputError, match=message):
         finetune(model, opened(y, model), epochs=1, **options)
+
+
+def _declared(path):
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f8", "fortran_order": False, "shape": (10**11,)}
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("w.npy", _declared, "w.npy' can't be read"),
+        ("w.json", lambda path: path.write_text("[" * 100_000), "nested too deep"),
+        ("w.json", lambda path: path.write_text(f"[{'9' * 5000}, 1, 1]"), "thousands of digits"),
+        ("w.txt", lambda path: path.write_bytes(b"\xff\xfe1"), "isn't UTF-8"),
+        ("w.txt", lambda path: path.write_bytes(bytes(10_000_001)), "is no list of weights"),
+        ("w.txt", os.mkfifo, "is a pipe, not a file"),
+    ],
+)
+def test_a_file_that_holds_no_weights_is_named(name, write, message, tmp_path):
+    model = network()
+    write(tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        positive_weights(str(tmp_path / name), model, opened(LABELS, model))
+
+
+def test_more_weights_than_a_name_has_letters_are_read():
+    model = network(99)
+    data = opened(np.tile(LABELS, 33), model)
+    assert positive_weights(",".join(["1.25"] * 99), model, data) == (1.25,) * 99
 
 
 def test_weights_that_no_loss_would_heed_are_refused(tmp_path):

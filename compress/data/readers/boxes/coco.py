@@ -18,7 +18,7 @@ from edgepress.compress.data.readers.boxes.marking import (
 from edgepress.compress.data.readers.class_folders import files_below
 from edgepress.compress.data.readers.images.folders import IMAGES
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import reading
+from edgepress.compress.kernel.boundary import bytes_of, reading
 
 _PLACES = (".", "annotations", "train", "val", "valid", "validation", "test")
 
@@ -43,7 +43,7 @@ def _holds_boxes(path: Path) -> bool:
 
 def _document(path: Path) -> dict[str, Any]:
     with reading(f"'{path}'"):
-        found = json.loads(path.read_bytes())
+        found = json.loads(bytes_of(path))
     if not isinstance(found, dict):
         raise InputError(f"'{path}' is not a COCO file", "it needs images, annotations, categories")
     return found

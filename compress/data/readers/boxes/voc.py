@@ -16,7 +16,7 @@ from edgepress.compress.data.readers.boxes.marking import (
 from edgepress.compress.data.readers.class_folders import files_below
 from edgepress.compress.data.readers.images.folders import IMAGES
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import reading
+from edgepress.compress.kernel.boundary import bytes_of, reading
 
 _MOST_BYTES = 10_000_000
 # Files of `ImageSets/Main` by the split that they list.
@@ -102,7 +102,7 @@ def _picture(
     if path.stat().st_size > _MOST_BYTES:
         raise InputError(f"'{path}' has {path.stat().st_size:,} bytes: it is no file of boxes")
     with reading(f"'{path}'"):
-        root = ElementTree.fromstring(path.read_bytes())
+        root = ElementTree.fromstring(bytes_of(path))
         size = _size(root)
     return Picture(images[name], tuple(_box(one, path) for one in root.iter("object")), size)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from edgepress.compress.data.readers.boxes.marking import (
     Box,
@@ -16,9 +15,13 @@ from edgepress.compress.data.readers.boxes.marking import (
 from edgepress.compress.data.readers.class_folders import files_below
 from edgepress.compress.data.readers.images.folders import IMAGES
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import reading
+from edgepress.compress.kernel.boundary import reading, text_of
+from edgepress.compress.specs.yaml_text import read_yaml
 
 _HINT = "each line is a class number and x_centre y_centre width height as shares of the image"
+_HINT_OF_NAMES = "write them as names: [cat, dog], or by number"
+# A file without names can't ask for more classes than this: each takes memory.
+_MOST_UNNAMED = 10_000
 # Rounding of what programs write with six digits.
 _SLACK = 1e-3
 
@@ -85,10 +88,7 @@ def _names(root: Path) -> tuple[str, ...]:
 
 
 def _names_in(path: Path) -> tuple[str, ...] | None:
-    import yaml
-
-    with reading(f"'{path}'"):
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document, _ = read_yaml(path, "list of classes")
     names = document.get("names") if isinstance(document, dict) else None
     if isinstance(names, dict):
         if sorted(names) != list(range(len(names))):
@@ -96,6 +96,8 @@ def _names_in(path: Path) -> tuple[str, ...] | None:
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list):
         return None
+    if any(isinstance(name, list | dict) for name in names):
+        raise InputError(f"'{path}': a class's name is one text", _HINT_OF_NAMES)
     count = document.get("nc", len(names))
     if count != len(names):
         raise InputError(f"'{path}' has nc {count} and {len(names)} names", "correct one of them")
@@ -126,7 +128,7 @@ def _pictures(images: Path, labels: Path, names: tuple[str, ...]) -> list[Pictur
 
 def _boxes(path: Path, names: tuple[str, ...]) -> tuple[Box, ...]:
     with reading(f"'{path}'"):
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = text_of(path).splitlines()
     return tuple(
         _box(line.split(), f"{path}:{n}", names) for n, line in enumerate(lines, 1) if line.strip()
     )
@@ -137,6 +139,11 @@ def _box(words: list[str], where: str, names: tuple[str, ...]) -> Box:
         kind = "outlines" if len(words) > 6 and len(words) % 2 else f"{len(words)} values"
         raise InputError(f"'{where}' has {kind}, not a box", _HINT)
     number, x, y, width, height = finite(words, f"'{where}'")
+    if not names and number >= _MOST_UNNAMED:
+        raise InputError(
+            f"'{where}': class {words[0]} of classes without names",
+            "name all classes in a YAML file or a classes.txt",
+        )
     if number != int(number) or number < 0 or (names and number >= len(names)):
         hint = f"classes are numbered 0 to {len(names) - 1}" if names else "they are whole numbers"
         raise InputError(f"'{where}': there is no class {words[0]}", hint)
