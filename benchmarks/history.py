@@ -17,10 +17,12 @@ from edgepress.benchmarks.gate.comparison import changes as changes
 from edgepress.benchmarks.gate.rows import is_benchmark
 from edgepress.benchmarks.records.written import check_written
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import reading
 from edgepress.compress.kernel.files import read_json
 
 Document = Mapping[str, Any]
 
+_COLUMNS = frozenset({"id", "taken", "label", "document"})
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, taken TEXT NOT NULL, label TEXT NOT NULL, document TEXT NOT NULL
@@ -108,8 +110,8 @@ def _last(file: Path, which: str, fits: Callable[[Document], bool]) -> Earlier |
             (which,),
         )
         for number, taken, label, text in rows:
-            document = json.loads(text)
             named = f"run {number}{f' ({label})' if label else ''} of '{file}', {taken}"
+            document = _kept(text, named)
             found = Earlier(document, named)
             if str(number) != which and _regressed(document):
                 regressed.append(found)
@@ -120,17 +122,39 @@ def _last(file: Path, which: str, fits: Callable[[Document], bool]) -> Earlier |
     return next(iter([*others, *regressed]), None)
 
 
+def _kept(text: str, named: str) -> dict[str, Any]:
+    """A row's document; the file may have been edited, or be damaged."""
+    with reading(named):
+        document = json.loads(text)
+        if not is_benchmark(document):
+            raise InputError(f"{named} is no benchmark: the history was edited or is damaged")
+        check_written(document, named)
+    return dict(document)
+
+
 def _regressed(document: Document) -> bool:
     return any(change["verdict"] == WORSE for change in document.get("changes") or ())
 
 
+def _check_own(database: sqlite3.Connection, file: Path) -> None:
+    """Refuse the database of another program: a table would be added to it."""
+    tables = database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()
+    columns = {row[1] for row in database.execute("PRAGMA table_info(runs)")}
+    if tables[0] and not columns >= _COLUMNS:
+        raise InputError(f"'{file}' is a database of something else", "name another file")
+
+
 @contextmanager
 def _database(file: Path) -> Iterator[sqlite3.Connection]:
+    new = not file.exists()
     try:
         with closing(sqlite3.connect(file, timeout=30)) as database:
+            _check_own(database, file)
             database.executescript(_SCHEMA)
             yield database
     except sqlite3.Error as error:
+        if new and file.is_file() and file.stat().st_size == 0:
+            file.unlink()
         raise InputError(f"'{file}' can't be used as a history: {error}") from None
 
 

@@ -258,6 +258,10 @@ def atomic_output(
         if not force and os.path.lexists(target):
             _keep_beside(temporary, target)
         _replace(temporary, target)
+    except OSError as error:
+        if error.strerror and not error.filename:  # what refuses to write doesn't say where
+            error.filename = str(target)
+        raise
     finally:
         _given.discard(temporary)
         remove(temporary)

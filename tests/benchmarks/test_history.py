@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -47,6 +49,40 @@ def test_what_is_kept_comes_back(tmp_path: Path) -> None:
         earlier(tmp_path / "b.json@first")
     with pytest.raises(InputError, match="no run 'third'"):
         recall(file, "third")
+
+
+@pytest.mark.parametrize("table", ["mine (x)", "runs (id, document)"])
+def test_a_database_of_another_program_stays_as_it_is(table: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.db"
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(f"CREATE TABLE {table}")
+    before = file.read_bytes()
+    with pytest.raises(InputError, match="is a database of something else"):
+        keep(file, document())
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 9000, '{"rows": [{}]}', '{"rows": []}'])
+def test_a_history_that_was_edited_is_named(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    keep(file, document())
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE runs SET document = ?", (text,))
+    with pytest.raises(InputError, match=r"run 1 of .*history\.db"):
+        recall(file)
+
+
+def test_a_history_that_the_disk_refuses_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(file: Path, **_: Any) -> None:
+        file.touch()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(InputError, match="disk is full"):
+        keep(tmp_path / "history.db", document())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_folder_and_a_json_file_can_be_compared_with(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import re
@@ -181,6 +182,15 @@ def test_what_takes_the_name_of_a_result_while_it_is_made_stays(
         assert (contents(target), contents(kept)) == ({"mine": "mine"}, {"a": "ours"})
     else:
         assert (target.read_text(), kept.read_text()) == ("mine", "ours")
+
+
+def test_what_a_disk_refuses_is_named(tmp_path: Path) -> None:
+    def fill() -> None:
+        with atomic_output(tmp_path / "out.x"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: .*out\.x"):
+        fill()
 
 
 def test_what_is_mounted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
