@@ -13,6 +13,8 @@ from edgepress.compress.kernel.boundary import check_regular, reading, reason
 # A recipe is some dozens of lines. What an alias repeats counts as often as it is repeated.
 _MOST_BYTES = 1_000_000
 _NODE_CHARACTERS, _MOST_CHARACTERS = 20, 2_000_000
+# Python reads any number of hexadecimal digits, and then refuses to show it.
+_INTEGER, _MOST_DIGITS = "tag:yaml.org,2002:int", 100
 
 
 def read_yaml(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
@@ -63,10 +65,12 @@ def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
             raise InputError(f"{what} '{path}' has an alias that holds itself")
         return sizes[id(node)]
     sizes[id(node)] = 0
+    _check_digits(node, path)
     size = _NODE_CHARACTERS + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
     if isinstance(node, yaml.MappingNode):
         known: set[str] = set()
         for key, value in node.value:
+            _check_digits(key, path)
             name = str(key.value)
             if name in known and name != "<<":
                 line = key.start_mark.line + 1
@@ -80,3 +84,11 @@ def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
         size += sum(_size(item, sizes, path, what) for item in node.value)
     sizes[id(node)] = size
     return size
+
+
+def _check_digits(node: yaml.Node, path: Path) -> None:
+    if node.tag == _INTEGER and len(node.value) > _MOST_DIGITS:
+        raise InputError(
+            f"{path}:{node.start_mark.line + 1}: a number of {len(node.value):,} digits",
+            "put a text in quotes",
+        )

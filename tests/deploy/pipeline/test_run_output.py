@@ -195,7 +195,10 @@ REPEATED = "\n".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]" for i in r
         (f"k0: &k0 1\n{REPEATED}\n", "aliases repeat"),
         ("model: &a [*a]\n", "holds itself"),
         ("a: " + "[" * 5000, "nested too deep|not YAML"),
-        ("seed: " + "9" * 5000, "not YAML|seed"),
+        ("seed: " + "9" * 5000, ":1: a number of 5,000 digits"),
+        ("model: m\nseed: 0x" + "f" * 5000, ":2: a number of 5,002 digits"),
+        ("model: m\n? 0x" + "f" * 5000 + "\n: 1", ":2: a number of 5,002 digits"),
+        ("model: m\nprune: [{sparsity: 1" + ":59" * 5000 + "}]", ":2: a number of 15,001 digits"),
     ],
 )
 def test_a_recipe_says_each_thing_once_and_in_bounds(tmp_path: Path, text: str, says: str) -> None:
