@@ -17,6 +17,11 @@ import re
 # What stands before the @ of an address behind a colon, whatever else a message quotes of it.
 _PASSWORD = re.compile(r"((?://|\b)[\w.+%~-]{0,99}:)(?!//)[^\s'\"]{1,199}@(?=[\w\[])")
 
+# The value of an option of an address that no device takes, but that somebody might give.
+_SECRET = re.compile(
+    r"([?&;][\w.-]{0,30}(?:passw|passphrase|pwd|\bpw|secret|token)[\w.-]{0,30}=)[^\s'\"&;]+", re.I
+)
+
 
 def without_passwords(text: str) -> str:
     """A message as it may be shown and logged: passwords in addresses left out.
@@ -24,7 +29,12 @@ def without_passwords(text: str) -> str:
     Args:
         text: It may quote what a person wrote: an option, a line of a recipe, a devices file.
     """
-    return _PASSWORD.sub(r"\1…@", text)
+    return _SECRET.sub(r"\1…", _PASSWORD.sub(r"\1…@", text))
+
+
+def without_secrets(address: str) -> str:
+    """An address without the values of options that are named as secrets are."""
+    return _SECRET.sub(r"\1…", address)
 
 
 class EdgepressError(Exception):

@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from edgepress.compress.errors import InputError
+from edgepress.compress.errors import InputError, without_passwords, without_secrets
 from edgepress.compress.kernel.registry import near_names
 
-_PASSWORD = re.compile(r"(//[^:@/?]*:)[^?]*@")
+# A port may be followed by options, which may hold an @.
+_PASSWORD = re.compile(r"(//[^:@/?]*:)(?!\d+[/?]).*@")
 
 
 def masked(url: str) -> str:
     """An address as it may be shown: without a password."""
-    return _PASSWORD.sub(r"\1…@", url)
+    plain = unquote(url)
+    return without_secrets(_PASSWORD.sub(r"\1…@", plain if _PASSWORD.search(plain) else url))
+
+
+def shown(url: str) -> str:
+    """As `masked`, and also what only might be a password, in a text that is no address."""
+    return without_passwords(masked(url))
 
 
 def refuse_password(url: str) -> None:

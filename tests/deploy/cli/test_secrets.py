@@ -30,6 +30,8 @@ TEXTS = {
         f"pi: me:{SECRET}@127.0.0.1",
         f"pi: https://me:{SECRET}@127.0.0.1",
         "pi: ssh://me@127.0.0.1:1?password=ter2",
+        f"pi: ssh://me%3A{SECRET}@127.0.0.1:1",
+        "pi: ssh://me:hun?ter2@127.0.0.1:1",
     ],
 }
 WORDS = {
@@ -48,6 +50,8 @@ def test_a_file_with_a_password(
     done = CliRunner().invoke(cli, WORDS[file])
     assert done.exit_code == 2, done.output
     assert "ter2" not in done.output
+    if file == "devices.yaml":
+        assert "ter2" not in CliRunner().invoke(cli, ["devices", "list"]).output
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,7 @@ def test_a_file_with_a_password(
         ["devices", "add", "pi", ADDRESS],
         ["devices", "check", "pi", ADDRESS],
         ["compress", "r.yaml", f"--{ADDRESS}"],
+        ["devices", "add", "ssh://127.0.0.1:1?password=ter2", "ssh://127.0.0.1:1"],
         ["inspect", f"https://me:{SECRET}@host/m.keras"],
         ["doctor", "m.keras", "--data", f"https://me:{SECRET}@host/d.npz"],
     ],
@@ -84,6 +89,7 @@ def test_a_command_line_with_a_password(
         "code.py:7: f raises",
         "r.yaml:3: 'name' is no address: x@y",
         "adb:emulator-5554 and mcu:tflm",
+        "ssh://me@127.0.0.1:22?python=/opt/pw-3/bin/python",
     ],
 )
 def test_a_message_without_one_stays_as_it_is(text: str) -> None:

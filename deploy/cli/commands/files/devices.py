@@ -26,10 +26,10 @@ def command() -> None:
 def list_command(values: Values) -> None:
     """Show the devices in your devices file and the kinds of addresses."""
     from edgepress.deploy.targets import list_devices
-    from edgepress.deploy.targets.addresses import masked
+    from edgepress.deploy.targets.addresses import shown
     from edgepress.deploy.targets.devices_file import devices_file
 
-    devices = {"local": "local", **{name: masked(url) for name, url in list_devices().items()}}
+    devices = {"local": "local", **{name: shown(url) for name, url in list_devices().items()}}
     if values["as_json"]:
         display.print_json({"file": str(devices_file()), "devices": devices})
         return
