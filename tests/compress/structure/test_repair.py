@@ -10,6 +10,7 @@ import pytest
 from architectures import MODELS
 from pruned_twins import cut, inputs_for, outputs_of, randomise
 
+from edgepress.compress.graph import nodes_of
 from edgepress.compress.models.fingerprints import fingerprint
 from edgepress.compress.structure.repair.least_squares import (
     RowSampler,
@@ -18,6 +19,7 @@ from edgepress.compress.structure.repair.least_squares import (
     products,
     taps,
 )
+from edgepress.compress.structure.repair.output_consumers import Pair, destination_of, readers_of
 from edgepress.compress.structure.repair.refit import Bend, refit
 from edgepress.compress.structure.repair.repair import repair
 from edgepress.compress.structure.surgery.surgery import Surgery, remove
@@ -140,6 +142,21 @@ def test_batch_normalisation_of_places_is_not_taken_for_one_of_channels() -> Non
     cut_only = float(np.square(np.asarray(surgery.model(x)) - expected).mean())
     repair(surgery, {i.name: x})
     assert np.square(np.asarray(surgery.model(x)) - expected).mean() < cut_only
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_destination_is_what_follows_a_layer(scaled: bool) -> None:
+    rng = np.random.default_rng(0)
+    i = keras.Input((4,))
+    dense, normalise = L.Dense(6), L.BatchNormalization(scale=scaled, center=scaled)
+    model = keras.Model(i, L.ReLU(1.5)(normalise(dense(i))))
+    for weight in normalise.weights:
+        weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    node = next(n for n in nodes_of(model) if n.operation is dense)
+    found = destination_of(node, Pair({}, {}, readers_of(model)))
+    x = rng.normal(size=(50, 4)).astype(np.float32)
+    made = np.clip(found.factor * np.asarray(dense(x)) + found.shift, *found.clip)
+    np.testing.assert_allclose(made, model(x), atol=1e-5)
 
 
 @pytest.mark.parametrize(
