@@ -9,8 +9,8 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import reason
-from edgepress.compress.kernel.files import may_name_files, write_text
+from edgepress.compress.kernel.boundary import may_name_files, reason
+from edgepress.compress.kernel.files import write_text
 from edgepress.compress.specs.construction import explain, hint
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specs.training import LARGEST_SEED, Drop

@@ -12,9 +12,9 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from edgepress.compress.errors import EdgepressError, InputError
 
@@ -24,6 +24,11 @@ USER_MODULE = "edgepress_user_"
 _MOST_CHARACTERS = 300
 _REFUSALS = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EACCES,
              errno.EROFS, errno.ENAMETOOLONG, errno.EIO)  # fmt: skip
+# Options, and fields of a recipe, that name what is written.
+_WRITTEN = frozenset(
+    ("output", "resume", "history", "junit", "github", "plot", "log_csv", "log_tensorboard",
+     "recover_log_csv", "recover_log_tensorboard")
+)  # fmt: skip
 _LINE = re.compile(r'File "([^"]+)", line (\d+)')
 # Names of its own graph that TensorFlow puts around what happened, and codes of ONNX Runtime.
 _OF_LIBRARIES = re.compile(
@@ -113,6 +118,25 @@ def names_file(text: str) -> bool:
         return Path(text).exists()
     except (OSError, ValueError):
         return False
+
+
+def may_name_files(values: object) -> Iterator[str]:
+    """Texts in options or a recipe that may name something to be read; a bare word names none.
+
+    Args:
+        values: Texts and paths, and mappings and sequences of them. What is named by an option that
+            is written to is left out.
+    """
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            if name not in _WRITTEN:
+                yield from may_name_files(value)
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from may_name_files(value)
+    elif isinstance(values, PurePath) or (isinstance(values, str) and re.search(r"[./]", values)):
+        parts = re.split("[,;]", str(values))
+        yield from {str(values), *(part.rpartition("=")[2] for part in parts)}
 
 
 def explained(error: BaseException) -> InputError | None:

@@ -12,9 +12,9 @@ import shutil
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NoReturn
 
 from edgepress.compress.errors import InputError
@@ -33,11 +33,6 @@ TEMPORARY = r"\.edgepress-[0-9a-f]{8}"
 HALF_WRITTEN = re.compile(rf"\..+{TEMPORARY}(\.\w+)?")
 # What a training keeps in a folder: its state, and the weights that a recovery started from.
 CHECKPOINTS = ("training.npz", "start.npz")
-# Options, and fields of a recipe, that name what is written.
-_WRITTEN = frozenset(
-    ("output", "resume", "history", "junit", "github", "plot", "log_csv", "log_tensorboard",
-     "recover_log_csv", "recover_log_tensorboard")
-)  # fmt: skip
 # Places that blocks of `atomic_output` are writing in: what writes there needs none of its own.
 _given: set[Path] = set()
 
@@ -83,25 +78,6 @@ def check_output(
             raise InputError(f"'{path}' exists already", "choose another output or pass --force")
     _check_place(path)
     return path
-
-
-def may_name_files(values: object) -> Iterator[str]:
-    """Texts in options or a recipe that may name something to be read; a bare word names none.
-
-    Args:
-        values: Texts and paths, and mappings and sequences of them. What is named by an option that
-            is written to is left out.
-    """
-    if isinstance(values, Mapping):
-        for name, value in values.items():
-            if name not in _WRITTEN:
-                yield from may_name_files(value)
-    elif isinstance(values, tuple | list):
-        for value in values:
-            yield from may_name_files(value)
-    elif isinstance(values, PurePath) or (isinstance(values, str) and re.search(r"[./]", values)):
-        parts = re.split("[,;]", str(values))
-        yield from {str(values), *(part.rpartition("=")[2] for part in parts)}
 
 
 def check_distinct(*outputs: Path | str | None) -> None:
@@ -224,7 +200,7 @@ def _named_file(given: object) -> Path | None:
 
 @contextmanager
 def atomic_output(
-    target: Path | str, force: bool = False, *, folder: bool = False
+    target: Path | str, force: bool = False, *, folder: bool = False, checked: bool = False
 ) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it to `target` when the block succeeds.
 
@@ -235,6 +211,7 @@ def atomic_output(
         target: Where the result goes.
         force: Whether an existing target is replaced; see `check_output`.
         folder: Whether the block makes a folder.
+        checked: Whether `check_output` allowed the target before the work that the block keeps.
 
     Yields:
         A path that doesn't exist, with the target's suffix, on the same file system; a target that
@@ -242,9 +219,9 @@ def atomic_output(
 
     Raises:
         InputError: The target exists without `force`, must not be replaced, or can't be written.
-            One that was put there while the block ran stays, and the result is kept beside it.
+            One that was put there since it was checked stays, and the result is kept beside it.
     """
-    target = check_output(target, force, folder=folder)
+    target = Path(target) if checked else check_output(target, force, folder=folder)
     if target in _given:
         yield target
         return
@@ -350,9 +327,9 @@ def adopt(folder: Path, names: Iterable[str]) -> None:
         write_text(folder / MANIFEST, manifest_of(folder, found))
 
 
-def write_json(path: Path, value: object, force: bool = True) -> None:
-    """Write a value as indented JSON, whole or not at all."""
-    with atomic_output(path, force=force) as temporary:
+def write_json(path: Path, value: object, force: bool = True, *, checked: bool = False) -> None:
+    """Write a value as indented JSON, whole or not at all; options as for `atomic_output`."""
+    with atomic_output(path, force, checked=checked) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", "utf-8")
 
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.files import check_output, may_name_files
+from edgepress.compress.kernel.boundary import may_name_files
+from edgepress.compress.kernel.files import check_output
 from edgepress.compress.specs.amounts import parse_duration
 from edgepress.compress.specs.construction import fields_of, make_spec
 from edgepress.compress.specs.descriptions import field_helps

@@ -390,7 +390,7 @@ def _publish(
     )
     if not published:
         return result
-    with atomic_output(out, force, folder=True) as temporary:
+    with atomic_output(out, force, folder=True, checked=True) as temporary:
         temporary.mkdir()
         for file in (*beside, *(file for line in lines for file in line.files)):
             shutil.copy(file, temporary / file.name)

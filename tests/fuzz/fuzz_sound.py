@@ -223,7 +223,7 @@ def _edited_lines(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 _READ = ("m.keras", "good.npz", "m.tflite", "r.yaml", "bench.json", "run/run.json", "run", ".")
-_WRITERS = (
+WRITERS = (
     ("finetune", "m.keras", "--data", "good.npz", "--epochs", "1", "-o", f"{OUTPUT}/x.keras"),
     ("prune", "m.keras", "--sparsity", "0.5", "-o", f"{OUTPUT}/x.keras"),
     ("strip", "m.keras", "-o", f"{OUTPUT}/x.keras"),
@@ -250,23 +250,22 @@ def permission_cases(draw: st.DrawFn) -> Case:
         mode = draw(st.sampled_from([0o000, 0o444, 0o555, 0o311]))
         modes[draw(st.sampled_from([*_READ, "../tmp", "../home"]))] = mode
     files = {f"{OUTPUT}/keep": b"", "devices.yaml": b"other: local\n"}
-    return Case("permissions", draw(st.sampled_from(_WRITERS)), files, {}, ("devices",), modes)
+    return Case("permissions", draw(st.sampled_from(WRITERS)), files, {}, ("devices",), modes)
+
+
+# What looks at the clock, and works.
+TIMED = (
+    ("compress", "r.yaml", "-o", OUTPUT),
+    ("benchmark", "m.tflite", "--runs", "20", "-o", f"{OUTPUT}.json"),
+    ("benchmark", "m.tflite", "--runs", "5", "--history", f"{OUTPUT}.sqlite"),
+    ("finetune", "m.keras", "--data", "good.npz", "--epochs", "3", *_KERAS),
+    ("export", "m.keras", "--format", "tflite", *_FOLDER),
+    ("search", "s.yaml", "--trials", "1", *_FOLDER),
+)
 
 
 @st.composite
 def clock_cases(draw: st.DrawFn) -> Case:
     """A clock that is set back, or far ahead, while a command works."""
     jump = draw(st.sampled_from([-1, -3600, -(10**9), 10**9]))
-    words = draw(
-        st.sampled_from(
-            [
-                ("compress", "r.yaml", "-o", OUTPUT),
-                ("benchmark", "m.tflite", "--runs", "20", "-o", f"{OUTPUT}.json"),
-                ("benchmark", "m.tflite", "--runs", "5", "--history", f"{OUTPUT}.sqlite"),
-                ("finetune", "m.keras", "--data", "good.npz", "--epochs", "3", *_KERAS),
-                ("export", "m.keras", "--format", "tflite", *_FOLDER),
-                ("search", "s.yaml", "--trials", "1", *_FOLDER),
-            ]
-        )
-    )
-    return Case("clock", words, {}, {"clock_s": jump})
+    return Case("clock", draw(st.sampled_from(TIMED)), {}, {"clock_s": jump})

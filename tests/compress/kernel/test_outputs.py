@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.boundary import may_name_files
 from edgepress.compress.kernel.files import (
     adopt,
     atomic_output,
@@ -28,7 +29,6 @@ from edgepress.compress.kernel.files import (
     check_rewritten,
     content_key,
     gzip_size,
-    may_name_files,
     read_json,
     sweep,
     write_json,
@@ -163,16 +163,24 @@ def test_what_is_put_into_a_result_while_it_is_rebuilt_is_kept(tmp_path: Path) -
     assert contents(kept) == {"a": "ours", "late": "mine"}
 
 
+@pytest.mark.parametrize("checked", [False, True])
 @pytest.mark.parametrize("folder", [False, True])
 def test_what_takes_the_name_of_a_result_while_it_is_made_stays(
-    tmp_path: Path, folder: bool
+    tmp_path: Path, folder: bool, checked: bool
 ) -> None:
     target = tmp_path / "out.x"
 
     def make() -> None:
-        with atomic_output(target, folder=folder) as temporary:
+        if checked:
+            check_output(target, folder=folder)
+            take()
+        with atomic_output(target, folder=folder, checked=checked) as temporary:
             write(temporary, ["a"]) if folder else temporary.write_text("ours")
-            write(target, ["mine"], "mine") if folder else target.write_text("mine")
+            if not checked:
+                take()
+
+    def take() -> None:
+        write(target, ["mine"], "mine") if folder else target.write_text("mine")
 
     with pytest.raises(InputError, match="something else meanwhile; this is in") as caught:
         make()

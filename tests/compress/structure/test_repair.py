@@ -159,6 +159,13 @@ def test_a_destination_is_what_follows_a_layer(scaled: bool) -> None:
     np.testing.assert_allclose(made, model(x), atol=1e-5)
 
 
+def test_an_output_that_nobody_reads_goes_nowhere() -> None:
+    i = keras.Input((4,))
+    model = keras.Model(i, L.Dense(2)(keras.ops.split(i, 2, axis=-1)[1]))
+    node = next(n for n in nodes_of(model) if len(n.output_tensors) == 2)
+    assert destination_of(node, Pair({}, {}, readers_of(model))).factor.size == 0
+
+
 @pytest.mark.parametrize(
     ("build", "shape", "places"),
     [

@@ -124,7 +124,7 @@ def command(values: Values) -> None:
         found = gate.hold(document) if gate else GateResult(())
     finally:
         if values["output"]:  # what was measured isn't lost to a comparison that can't be made
-            write_json(values["output"], document, force=values["force"])
+            write_json(values["output"], document, values["force"], checked=True)
     _keep(values, document)
     if values["as_json"]:
         display.print_json(document)
