@@ -339,7 +339,7 @@ class _Line:
         from edgepress.deploy.verification.verifying import coarser, compare
 
         self._name(name, path, precision)
-        with Runtime(runnable) as runtime:
+        with Runtime(runnable, ours=True) as runtime:
             inputs, outputs = runtime.tensors()
             bounds = PRECISIONS[coarser(precision, self.origin.precision)]
             agreement = compare(self.source, runtime, inputs, outputs, bounds)
