@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,9 @@ class Judge:
             each sample: first over all outputs where that can be told, then by output where there
             are several.
         figures: As `score`, the metric of each output; None where there is nothing but `score`.
+        known: From a file to the outputs by name that it gave on this machine, in a process of its
+            own with one thread and no further options, for the samples of all batches; None where
+            they aren't known. The batches are then alike at each call.
     """
 
     metric: str
@@ -45,6 +50,16 @@ class Judge:
     higher_is_better: bool | None = None
     outcomes: Callable[[list[Array], Any], Sequence[Result]] | None = None
     figures: Callable[[list[Array], Any], tuple[OutputMetric, ...]] | None = None
+    known: Callable[[Path], Mapping[str, Array] | None] | None = None
+
+    @cached_property
+    def truth(self) -> tuple[Any, SampleHashes]:
+        """The targets and hashes of all samples."""
+        targets, hashes = [], SampleHashes()
+        for inputs, target in self.batches():
+            targets.append(target)
+            _add(hashes, inputs, target)
+        return _join(targets), hashes
 
 
 @dataclass(frozen=True)
@@ -103,9 +118,26 @@ def judge(session: Session, by: Judge) -> Judged:
     for inputs, target in by.batches():
         outputs.append(_in_order(session.predict(inputs), by.output_names))
         targets.append(target)
-        hashes.add([*(inputs[name] for name in sorted(inputs)), *_arrays(target)])
+        _add(hashes, inputs, target)
     joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
-    truth = _join(targets)
+    return _scored(by, joined, _join(targets), hashes)
+
+
+def judge_known(given: Mapping[str, Array], by: Judge) -> Judged:
+    """Score what a file gave before.
+
+    Args:
+        given: Its outputs by name, each (samples, …).
+        by: Data and metric.
+    """
+    return _scored(by, _in_order(given, by.output_names), *by.truth)
+
+
+def _add(hashes: SampleHashes, inputs: Mapping[str, Array], target: Any) -> None:
+    hashes.add([*(inputs[name] for name in sorted(inputs)), *_arrays(target)])
+
+
+def _scored(by: Judge, joined: list[Array], truth: Any, hashes: SampleHashes) -> Judged:
     value = float(by.score(joined, truth))
     found = Judged(by.metric, by.split, by.higher_is_better)
     if not np.isfinite(value):

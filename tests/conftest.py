@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -50,6 +51,14 @@ _LONG = ("e2e/test_line", "searching/test_search", "fitting/test_fit", "quantize
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Lets long modules begin first, the others in their order."""
     items.sort(key=lambda item: not any(name in item.nodeid for name in _LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Lets Python look for garbage no more among frameworks and tests, which are kept.
+
+    Keras and converters have it look on their own accord; each look took half a second.
+    """
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

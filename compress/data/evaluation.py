@@ -76,7 +76,7 @@ def figures(
         task: Says which metrics.
         batch_size: Samples a call.
     """
-    key = _identity(model)
+    key = identity(model)
     known = _scored_on(split)
     for scored in known:
         if scored.model == key is not None and scored.task is task and scored.size == batch_size:
@@ -118,7 +118,7 @@ def _scored_on(split: Split) -> list[_Scored]:
     return _SCORED[id(split)]
 
 
-def _identity(model: keras.Model) -> str | None:
+def identity(model: keras.Model) -> str | None:
     """Hash of all that a model of Keras's own layers computes by; None for others.
 
     Code of the user's own may look at more than a configuration and variables.

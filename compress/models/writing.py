@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output, check_output
+from edgepress.compress.models.guarding.many_layers import many_layers
 from edgepress.compress.processes.scratch import scratch_folder, taken_along
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def save(model: keras.Model, path: Path | str, force: bool = False) -> Path:
         InputError: The path can't be written, or exists without `force`.
     """
     path = check_model_output(path, force)
-    with atomic_output(path, force) as temporary, taken_along():
+    with atomic_output(path, force) as temporary, taken_along(), many_layers():
         model.save(temporary)
     return path
 

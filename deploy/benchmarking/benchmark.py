@@ -18,6 +18,7 @@ from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.data.passes import Passes
 from edgepress.compress.errors import DeviceError, FileRefused, InputError, Stopped
 from edgepress.compress.kernel.artifact import Artifact
+from edgepress.compress.kernel.files import sha256
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.signatures import takes_options
@@ -29,7 +30,9 @@ from edgepress.deploy.exporters.tracing import graph_names
 from edgepress.deploy.specs.benchmark import BenchmarkSpec
 from edgepress.deploy.specs.notation import split_list
 from edgepress.deploy.targets import target_for
+from edgepress.deploy.targets.local import LocalTarget
 from edgepress.deploy.targets.runnable import takes_files, why_not
+from edgepress.deploy.verification.known_outputs import recalled
 
 if TYPE_CHECKING:
     from edgepress.compress.data import Dataset
@@ -203,12 +206,15 @@ class _Work:
         if not chosen:
             return _of_nothing(target)
         progress.stage(f"{len(chosen)} artifacts on {target.name}")
+        by = self.judge
+        if by is not None and not isinstance(target, LocalTarget):
+            by = replace(by, known=None)
         found = measure(
             chosen,
             target,
             self.plan,
             precision=self.spec.precision,
-            by=self.judge,
+            by=by,
             progress=progress,
         )
         if not self.spec.profile:
@@ -315,4 +321,5 @@ def judge_for(data: Dataset) -> Judge:
         task.higher_is_better,
         lambda outputs, targets: outcomes_of(task, outputs, targets),
         task.figures,
+        lambda path: recalled(split, sha256(path)),
     )

@@ -79,10 +79,11 @@ class Job:
         """
         from edgepress.deploy.lowerings.recurrent import unroll
 
+        shapes = self.sizes if settled else self.settings.shapes
+        settled = shapes != self.settings.shapes  # otherwise it is the same graph
         key = f"{batch}-{settled}-{unrolled}-{'float' if self.trace is not None else destination}"
         key += "-marked" if marked else ""
         if key not in self._graphs:
-            shapes = self.sizes if settled else self.settings.shapes
             if self.trace is not None:
                 self._graphs[key] = self.trace(self.worker, self.scratch / key, batch, shapes)
                 return self._graphs[key]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import TensorSpec
+from edgepress.compress.processes.garbage import unsearched
 from edgepress.deploy.exporters.layer_marks import LayerMarks, markable, marking, marks_of
 from edgepress.deploy.lowerings.graph_passes import (
     fit_for_integers,
@@ -131,12 +132,13 @@ def trace_model(
         for name, tensor in zip(names, model.inputs, strict=True)
     }
     layers = markable(model) if marked else []
-    with lowered_operations(destination), marking(layers):
+    with lowered_operations(destination), marking(layers), unsearched():
         function = _function(model, names, specs, destination)
     holder = tf.Module()
     holder.variables_of_model = [variable.value for variable in model.variables]
     try:
-        tf.saved_model.save(holder, str(folder), signatures={SIGNATURE: function})
+        with unsearched():
+            tf.saved_model.save(holder, str(folder), signatures={SIGNATURE: function})
     except AssertionError:  # a resource that isn't a variable
         raise InputError(
             f"{_table_of(model)} keeps a table that no file format has a place for",

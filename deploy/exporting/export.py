@@ -30,7 +30,7 @@ from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
 from edgepress.deploy.exporters.exporter import Written
 from edgepress.deploy.exporters.layer_marks import line_on_layers
 from edgepress.deploy.exporters.preflight import Obstacle
-from edgepress.deploy.exporting.checks import check
+from edgepress.deploy.exporting.checks import check, first_task
 from edgepress.deploy.exporting.float_ends import (
     JOINED,
     loses_slices,
@@ -121,6 +121,8 @@ def export(
         source, dataset = carrying_features(source, dataset)
     progress = progress or Silent()
     with working(worker, timeout) as worker, scratch_folder() as folder:
+        if source.is_keras and (task := first_task(asked.formats)):
+            worker.begin(task)
         lines = []
         for part, trains in parts_of(asked):
             origin = source
@@ -338,7 +340,7 @@ class _Line:
         from edgepress.deploy.verification.verifying import coarser, compare
 
         self._name(name, path, precision)
-        with Runtime(runnable) as runtime:
+        with Runtime(runnable, ours=True) as runtime:
             inputs, outputs = runtime.tensors()
             bounds = PRECISIONS[coarser(precision, self.origin.precision)]
             agreement = compare(self.source, runtime, inputs, outputs, bounds)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _FIGURES = ("params", "macs", "bytes", "metric", "split", "value", "raw_bytes", "gzip_bytes",
             "metrics")  # fmt: skip
 _OF_LAYERS = ("name", "type", "params", "macs", "activation_bytes")
+_FLOAT_FILE = "model.tflite"
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,13 @@ def _training_state(model: keras.Model) -> list[str]:
     return [slots_hash(optimizer, model)] if optimizer is not None and optimizer.built else []
 
 
+def _same(one: keras.Model, other: keras.Model) -> bool:
+    """Whether two models are known to compute the same in the same way."""
+    from edgepress.compress.data.evaluation import identity
+
+    return identity(one) == identity(other) is not None
+
+
 class _Line:
     """One run in progress."""
 
@@ -170,7 +178,8 @@ class _Line:
         for number, stage in enumerate(model_stages(self.recipe)):
             if stage.kind == "prune":
                 refuse_at_chance(stages)
-            model, record = self._model_stage(f"{number:02d}-{stage.name}", stage, model)
+            before = stages[-1] if stages else None
+            model, record = self._model_stage(f"{number:02d}-{stage.name}", stage, model, before)
             stages.append(record)
         exported = self._export(model, len(stages))
         measured = self._benchmark(exported, stages)
@@ -181,7 +190,7 @@ class _Line:
         return RunResult(self.folder.path, run_record)
 
     def _model_stage(
-        self, name: str, stage: Stage, model: keras.Model
+        self, name: str, stage: Stage, model: keras.Model, before: StageRecord | None
     ) -> tuple[keras.Model, StageRecord]:
         """Run a stage, or read what it left; the model always comes from its file."""
         from edgepress.compress.models import save
@@ -196,6 +205,8 @@ class _Line:
                 new, did = stage.run(self._work(model, name, folder))
                 save(new, folder / "model.keras")
                 result.update({"name": name, "kind": stage.kind, "title": stage.title, **did})
+                if _same(new, model) and before is not None and before.float_sha256 is not None:
+                    shutil.copy(self.folder.stage(before.name) / _FLOAT_FILE, folder)
                 figures = self._figures(new, folder)
                 # Those of the stage itself stand beside what it began with.
                 figures["metrics"] = did.get("metrics") or figures["metrics"]
@@ -222,9 +233,12 @@ class _Line:
         from edgepress.deploy.exporting.export import convert
 
         task, split = self.dataset.task, self.dataset.report_split
+        file, problem = folder / _FLOAT_FILE, ""
+        if not file.is_file():
+            self.worker.begin("tflite")
         cost, rows = model_cost(model), figures(model, split, task)
-        file = folder / "model.tflite"
-        problem = convert(model, file, "tflite", "float32", self.worker)
+        if not file.is_file():  # the stage before had an equal model
+            problem = convert(model, file, "tflite", "float32", self.worker)
         return {
             "params": cost.params,
             "macs": cost.macs,
@@ -287,7 +301,7 @@ class _Line:
             if a.verified and a.path.endswith((".tflite", ".onnx"))  # C sources don't run
         ]
         files += [
-            RunFile(self.folder.stage(s.name) / "model.tflite", "float32", shows_stage=True)
+            RunFile(self.folder.stage(s.name) / _FLOAT_FILE, "float32", shows_stage=True)
             for s in stages
             if s.float_sha256 is not None
         ]

@@ -8,6 +8,7 @@ What converters print goes to a log, which is kept and named when one of them di
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,7 @@ from typing import Any
 from edgepress.compress.errors import DeviceError
 from edgepress.compress.kernel import lean_keras
 from edgepress.compress.processes.children import Child, Died, Late
+from edgepress.compress.processes.garbage import unsearched
 from edgepress.compress.processes.scratch import keep_text, scratch_folder
 from edgepress.deploy.process.malloc import return_much
 
@@ -118,11 +121,20 @@ class Worker:
             raise Refused(answer["error"])
         return answer
 
-    def _running(self) -> Child:
+    def begin(self, task: str) -> None:
+        """Have the child load what a task needs, while this process does what comes before.
+
+        Args:
+            task: A key of `TASKS`.
+        """
+        self._running(task)
+
+    def _running(self, *tasks: str) -> Child:
+        """The child; a new one loads what tasks need before it is asked."""
         if self._child is None or not self._child.running:
             self._stop()
             # -P: files in the working folder must not stand in for packages.
-            command = [sys.executable, "-P", "-m", __name__, str(self.memory_bytes)]
+            command = [sys.executable, "-P", "-m", __name__, str(self.memory_bytes), *tasks]
             self._child = Child(command, self._log, {"CUDA_VISIBLE_DEVICES": ""})
         return self._child
 
@@ -150,6 +162,21 @@ def task_function(task: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     return found
 
 
+@cache
+def _ready(task: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """The function that carries out a task, with the frameworks that it needs loaded.
+
+    Nothing of what is loaded is garbage, so nobody looks for it: not meanwhile, and not later.
+    """
+    gc.collect()  # What an earlier task left would be kept for good.
+    with unsearched():
+        if task in _BY_TENSORFLOW:
+            lean_keras.load()
+        found = task_function(task)
+    gc.freeze()
+    return found
+
+
 def one_line(error: BaseException) -> str:
     """An exception as one line of readable length."""
     text = " ".join(str(error).split()) or type(error).__name__
@@ -173,13 +200,14 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    for task in sys.argv[2:]:
+        with contextlib.suppress(Exception):  # it is told when the task is asked for
+            _ready(task)
     for line in sys.stdin:
         request = json.loads(line)
         task = request.pop("do")
         try:
-            if task in _BY_TENSORFLOW:
-                lean_keras.load()
-            reply = {"ok": True, **task_function(task)(request)}
+            reply = {"ok": True, **_ready(task)(request)}
         except Exception as error:
             import traceback
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgepress.compress.data.dataset import Dataset
+from edgepress.compress.data.dataset import Dataset, Split
 from edgepress.compress.data.passes import Passes
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.kernel.figures import OutputMetric
@@ -33,6 +33,7 @@ class SourceOutputs:
         split: Name of the data's split, or None.
         metrics: The task's metric of each output on these samples; none without data.
         class_names: Names of the classes, where the data has them.
+        whole: The split, where all of its samples are fed in stored order.
     """
 
     model: Any
@@ -43,6 +44,7 @@ class SourceOutputs:
     split: str | None = None
     metrics: tuple[OutputMetric, ...] = ()
     class_names: tuple[str, ...] = ()
+    whole: Split | None = None
 
     @property
     def value(self) -> float | None:
@@ -87,17 +89,18 @@ def gather(
         inputs = plausible_inputs(model, samples or 64, seed, shapes)
         return SourceOutputs(model, lambda: iter([inputs]), run(iter([inputs])))
     split, task = dataset.report_split, dataset.task
+    whole = None
     if samples is not None and samples < split.size:
         inputs, targets = split.sample(samples, seed)
         outputs = run(iter([inputs]))
         feed: Callable[[], Iterator[Arrays]] = lambda: iter([inputs])  # noqa: E731
     else:
-        passes = Passes(split, chunk_size(model))
+        whole, passes = split, Passes(split, chunk_size(model))
         feed = lambda: (inputs for inputs, _ in passes)  # noqa: E731
         outputs, targets = _run_beside_targets(run, passes)
     return SourceOutputs(
         model, feed, outputs, targets, task, split.name, task.figures(outputs, targets),
-        tuple(dataset.class_names),
+        tuple(dataset.class_names), whole,
     )  # fmt: skip
 
 

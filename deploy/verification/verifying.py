@@ -10,8 +10,10 @@ import numpy as np
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.kernel.artifact import Agreement, Artifact, TensorSpec
+from edgepress.compress.kernel.files import sha256
 from edgepress.deploy.quantize.precision import PRECISIONS, Precision
 from edgepress.deploy.verification.judging import judge
+from edgepress.deploy.verification.known_outputs import remember
 from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
 from edgepress.deploy.verification.tensor_matching import Pairing, pair_inputs, pair_outputs
 
@@ -94,6 +96,8 @@ def compare(
     pairing = pair_inputs(source.model, inputs)
     parts = [runtime.predict(pairing.apply(chunk)) for chunk in source.feed()]
     by_name = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if source.whole is not None and runtime.is_plain:
+        remember(source.whole, sha256(runtime.path), by_name)
     got = pair_outputs(source.model, source.outputs, outputs, by_name)
     return judge(source, got, precision)
 

@@ -104,6 +104,9 @@ def test_artifacts_are_verified_and_score_what_an_independent_loop_measures(fini
             outputs = runtime.predict({name: (data["x_test"] / 16).astype(np.float32)})
         right = next(iter(outputs.values())).argmax(1) == data["y_test"]
         assert artifact["verified"]["value"] == pytest.approx(right.mean(), abs=1e-3)
+        (row,) = (r for r in found["benchmark"]["rows"] if r["path"] == artifact["path"])
+        assert row["value"] == artifact["verified"]["value"]
+        assert row["outcomes"]
 
 
 def timeless(value: Any) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from edgepress.compress.processes.garbage import unsearched
 
 # Kinds of objects whose attributes Keras walks when it reads or saves a model.
 _KINDS = ("Operation", "Layer", "Functional", "Sequential")
@@ -14,18 +15,11 @@ _KINDS = ("Operation", "Layer", "Functional", "Sequential")
 def many_layers() -> Iterator[None]:
     """Read, look at or save a model of many layers in a time that grows with their number.
 
-    Python looks for garbage each time a few objects more are alive, and goes through all of those
-    that TensorFlow and the layers before made: of 2,000 layers' loading that took half. Layers are
-    kept and not garbage, so the search waits until the block ends.
+    Of 2,000 layers' loading the search for garbage took half.
     """
     _remember_attributes()
-    searching = gc.isenabled()
-    gc.disable()
-    try:
+    with unsearched():
         yield
-    finally:
-        if searching:
-            gc.enable()
 
 
 def _remember_attributes() -> None:

@@ -13,6 +13,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.graph import graph_of, require_graph, resolve
 from edgepress.compress.models.rebuilding.copying import plain_configuration, trusting
 from edgepress.compress.models.rebuilding.vocabularies import copy_vocabulary
+from edgepress.compress.processes.garbage import unsearched
 from edgepress.compress.structure.channels.ids import Ids, Shape
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.rules import rule_for
@@ -330,14 +331,15 @@ def rebuild(remains: Remains) -> Surgery:
         As `remove`.
     """
     work = _Rebuild(remains)
-    new = work.model(remains.channels.model)
-    work.initial.end()
-    for layer, name, initializer in work.undrawn:
-        setattr(layer, name, initializer)
-    for old_part, new_part in work.made.values():
-        _copy_flags(old_part, new_part)
-        if graph_of(old_part) is None and id(old_part) not in work.twins:
-            _copy_weights(work, old_part, new_part)
+    with unsearched():
+        new = work.model(remains.channels.model)
+        work.initial.end()
+        for layer, name, initializer in work.undrawn:
+            setattr(layer, name, initializer)
+        for old_part, new_part in work.made.values():
+            _copy_flags(old_part, new_part)
+            if graph_of(old_part) is None and id(old_part) not in work.twins:
+                _copy_weights(work, old_part, new_part)
     return Surgery(remains.channels, remains.alive, new, work)
 
 

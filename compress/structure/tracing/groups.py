@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.compress.processes.garbage import unsearched
 from edgepress.compress.structure.channels.ids import Ids
 from edgepress.compress.structure.channels.site import Binding, Trace, Visit
 from edgepress.compress.structure.tracing.trace import trace
@@ -185,9 +186,15 @@ def find_channels(model: keras.Model, protect: Sequence[str] = ()) -> Channels:
     Raises:
         InputError: The model has no graph, or an entry of `protect` matches no layer.
     """
-    found = model if isinstance(model, Trace) else trace(model)
-    if protect:
-        _pin_protected(found, protect)
+    with unsearched():
+        found = model if isinstance(model, Trace) else trace(model)
+        if protect:
+            _pin_protected(found, protect)
+        return _sorted(found)
+
+
+def _sorted(found: Trace) -> Channels:
+    """A trace's channels, those of one unit together, in groups."""
     roots = found.classes.roots(np.arange(len(found.classes)))
     bound_roots = [roots[b.ids] for b in found.bindings]
     seen = np.zeros(len(found.classes), bool)

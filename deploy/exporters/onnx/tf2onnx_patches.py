@@ -49,14 +49,18 @@ def patched_tf2onnx() -> Iterator[None]:
         (TransposeOptimizer, "post_optimize_action", lambda _: None),
         (tf_loader, "tf_optimize_grappler", _weights_aside(tf_loader.tf_optimize_grappler)),
     )
-    gc.freeze()  # What is there before needn't be looked through each time.
+    # What is there before needn't be looked through each time. In a converter's process it isn't.
+    whole = not gc.get_freeze_count()
+    if whole:
+        gc.freeze()
     try:
         with ExitStack() as patches:
             for owner, name, replacement in replacements:
                 patches.enter_context(mock.patch.object(owner, name, replacement))
             yield
     finally:
-        gc.unfreeze()
+        if whole:
+            gc.unfreeze()
         gc.collect()
 
 

@@ -130,6 +130,31 @@ def test_an_accuracy_that_can_not_be_had_is_said(files: list[Path]) -> None:
     assert "accuracy isn't measured on 'pretend'" in blind.facts.notes[0]
 
 
+def test_what_a_file_gave_before_is_scored_without_it(files: list[Path]) -> None:
+    """Files `a` and `c` have the same content."""
+    x, truth = np.ones(3), np.array([0.0, 1.0, 1.0])
+    given = {"b.tflite": {"y": truth}}
+
+    def judged(options: RunOptions) -> tuple[list[float | None], list[str]]:
+        by = Judge(
+            "accuracy", "test", lambda: [({"x": x}, truth)],
+            lambda o, t: float(np.mean(o[0] == t)), 3, known=lambda path: given.get(path.name),
+        )  # fmt: skip
+        target = PretendTarget()
+        chosen = candidates(files, (1,), (None,), options)
+        found = measure(chosen, target, Plan(runs=4, launches=1), by=by).measurements
+        timed = measure(chosen, PretendTarget(), Plan(runs=4, launches=1))
+        assert len(timed.measurements) == 3
+        opened = [line for line in target.log if line.startswith("open")]
+        return [m.value for m in found], opened[4:]  # after the three and the first one's twin
+
+    values, opened = judged(RunOptions())
+    assert values[1] == 1.0
+    assert values[0] == values[2] < 1.0
+    assert opened == ["open a.tflite"]
+    assert judged(RunOptions(xnnpack=False))[1] == ["open a.tflite", "open b.tflite"]
+
+
 def test_an_emulator_is_never_ranked(files: list[Path]) -> None:
     chosen = candidates(files, (1,), (None,), RunOptions())
     result = measure(chosen, PretendTarget(timing_valid=False), Plan(runs=10))
