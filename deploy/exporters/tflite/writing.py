@@ -49,6 +49,8 @@ def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) ->
     if precision == "dynamic" and not answer["integers"]:
         return _write_small_kernels(job, out)
     floats = (note_of(answer["floats"]),) if answer.get("floats") else ()
+    if kinds := answer["without_16_bits"]:
+        floats = (f"{', '.join(kinds)} in floats: TFLite's quantisers have no 16 bits for them",)
     notes = (*floats, *_keep_clusters(job, precision, out))
     return Written(out, notes=notes, layers=answer["layers"])
 
