@@ -189,10 +189,14 @@ def kept_in_floats(content: bytes, layers: Layers) -> list[str]:
 
 
 def in_floats(content: bytes) -> list[str]:
-    """The kinds of the operators that an integer file computes in floats."""
+    """The kinds of the operators that an integer file computes in floats.
+
+    What only moves values has the type of what it moves, and is named where nothing else is.
+    """
     file = LayeredFile(content, alike("float32"))
     operators = [operator for operator, _ in file.computing()]
-    return sorted({file.kind(op) for op in operators if file.precision(op) == "float32"})
+    kinds = {file.kind(op) for op in operators if file.precision(op) == "float32"}
+    return sorted(kinds - _MOVING or kinds)
 
 
 def with_stored_weights(content: bytes, layers: Layers) -> bytes:
