@@ -293,6 +293,11 @@ class Layers:
         return {self.names[place] for place in self._wanted}
 
 
+def alike(precision: str) -> Layers:
+    """Layers of a graph without marks, which all have one precision."""
+    return Layers({**asdict(LayerMarks()), "wanted": {}, "base": precision})
+
+
 def _chain(name: str) -> Chain:
     """The marks of a node's name, the innermost layer last."""
     return tuple(int(place) for place in _MARK.findall(name))

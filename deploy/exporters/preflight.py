@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edgepress.compress.errors import InputError
@@ -23,7 +24,7 @@ _NOT_IN_TFLITE = frozenset({
     "ResizeBicubic", "Sinh", "Svd", "Tan", "UpperBound",
 })  # fmt: skip
 
-# Layers with an operator that TFLite has no 16-bit version of.
+# Layers with an operator that TensorFlow's quantiser has no 16-bit version of.
 _NOT_IN_16_BITS = {
     "Embedding": "an index as input can't be calibrated",
     "Masking": "the operator NOT_EQUAL has no 16-bit version",
@@ -140,8 +141,12 @@ def _tflite(job: Job, formats: Sequence[str]) -> Iterator[Obstacle]:
             reason = f"TFLite has no operator for {operation} (in '{layer}')"
             hint = "; pass --select-ops to use TensorFlow's own kernels" if name == "tflite" else ""
             yield Obstacle(name, "", layer, reason + hint)
-        for kind in _NOT_IN_16_BITS.keys() & kinds.keys():
-            reason = f"layer '{kinds[kind]}' ({kind}): {_NOT_IN_16_BITS[kind]} in TFLite"
+        without = {} if find_spec("ai_edge_quantizer") else _NOT_IN_16_BITS
+        for kind in without.keys() & kinds.keys():
+            reason = (
+                f"layer '{kinds[kind]}' ({kind}): {without[kind]} in TFLite; with the package"
+                " ai-edge-quantizer it stays in floats"
+            )
             yield Obstacle(name, "int16x8", kinds[kind], reason)
 
 

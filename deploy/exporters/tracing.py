@@ -183,7 +183,7 @@ def _function(
         graph = tf.compat.v1.get_default_graph()
         widen_clipped_products(graph)
         if destination in INTEGERS:
-            fit_for_integers(graph)
+            fit_for_integers(graph, 16 if destination == "int16" else 8)
         return named
 
     try:

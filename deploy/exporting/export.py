@@ -38,7 +38,7 @@ from edgepress.deploy.exporting.float_ends import (
 )
 from edgepress.deploy.exporting.int8_training import parts_of, trained_for_int8, untrained_files
 from edgepress.deploy.exporting.naming import name_parts
-from edgepress.deploy.exporting.next_steps import AGAINST_NOISE
+from edgepress.deploy.exporting.next_steps import ADVISED
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import larger_files
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
@@ -51,7 +51,7 @@ from edgepress.deploy.sources.fronts.sounds import write_features
 from edgepress.deploy.sources.model_files import check_runs
 from edgepress.deploy.sources.opening import finished_file, open_source
 from edgepress.deploy.sources.source import Source, as_exported, carrying_features, keras_source
-from edgepress.deploy.specs.export import ExportSpec
+from edgepress.deploy.specs.export import BOUNDED_FORMATS, ExportSpec
 from edgepress.deploy.versions import versions
 
 if TYPE_CHECKING:
@@ -252,6 +252,7 @@ class _Line:
             self._take(self._unverified(precision, path), written)
             self.notes.append(why_unverified(path, kernels))
             return
+        asked = tuple(self.job.settings.changed(*ADVISED))
         try:
             artifact = self._verified(name, precision, path, written.runnable)
             if precision in JOINED and loses_slices(artifact.verified):
@@ -265,14 +266,13 @@ class _Line:
             if self._is_converted(name):
                 artifact = self._encoded(artifact)
         except (DeviceError, InputError) as error:
-            self.failed.append(Failed(name, precision, error.format_message(), None))
+            self.failed.append(Failed(name, precision, error.format_message(), None, asked))
             return
         bounded = self.job.settings.int8_max_drop is not None
-        if bounded and (name, precision) == ("tflite", "int8"):
+        if bounded and precision == "int8" and name in BOUNDED_FORMATS:
             artifact = self._mixed(artifact)
         agreement = artifact.verified
         if agreement is not None and not agreement.passed:
-            asked = tuple(self.job.settings.changed(*AGAINST_NOISE))
             self.failed.append(Failed(name, precision, agreement.reason, agreement, asked))
             return
         self._take(artifact, written)
@@ -315,9 +315,9 @@ class _Line:
         from edgepress.deploy.exporting.mixed_precision import keep_floor
 
         kept, notes = keep_floor(
-            self._job_for("tflite", "int8"),
+            self._job_for(artifact.format, "int8"),
             artifact,
-            lambda path: self._verified("tflite", "int8", path, path),
+            lambda path: self._verified(artifact.format, "int8", path, path),
             self.job.settings.int8_max_drop or 0.0,
         )
         self.notes += notes

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from edgepress.compress.data.metrics import worst_drop
 from edgepress.compress.errors import DeviceError
 from edgepress.compress.kernel.artifact import Artifact
 from edgepress.deploy.exporters import Job
 from edgepress.deploy.exporters.layer_marks import has_rules, layer_request
+from edgepress.deploy.exporters.onnx.writing import int8_request
 from edgepress.deploy.exporters.tflite.writing import graph_for
+
+# How many tensors between layers could stay in floats, and what layers got that were asked for.
+Tried: TypeAlias = tuple[int, Mapping[str, str]]
 
 
 def keep_floor(
@@ -21,7 +25,7 @@ def keep_floor(
     verify: Callable[[Path], Artifact],
     max_drop: float,
 ) -> tuple[Artifact, list[str]]:
-    """Give layers of an int8 TFLite file back to floats until it loses no more than it may.
+    """Give layers of an int8 TFLite or ONNX file back to floats until it loses no more than it may.
 
     Args:
         job: What the file was made of.
@@ -35,27 +39,27 @@ def keep_floor(
     best, notes = artifact, [_line(artifact, 0)]
     keep, layers, tried = 1, 1, 0
     while _lost(best) > max_drop and tried < layers:
-        trial = artifact.path.with_name(f"mixed_{keep}.tflite")
+        trial = artifact.path.with_name(f"mixed_{keep}{artifact.path.suffix}")
         try:
-            answer = job.worker.ask("tflite-mixed", _request(job, trial, keep))
+            layers, precisions = _WRITERS[artifact.format](job, trial, keep)
         except DeviceError as error:
             notes.append(f"{artifact.path.name}: no mixed precision: {error.message}")
             break
-        mixed, layers = verify(trial), answer["layers"]
+        mixed = verify(trial)
         notes.append(_line(mixed, keep))
         if _lost(mixed) < _lost(best) and _passes(mixed) >= _passes(best):
             trial.replace(artifact.path)
-            best = replace(mixed, path=artifact.path, layers=answer["precisions"])
+            best = replace(mixed, path=artifact.path, layers=dict(precisions))
         tried, keep = keep, min(2 * keep, layers)
     if _lost(best) > max_drop:
         notes.append(f"{artifact.path.name}: no number of tensors in floats keeps --int8-max-drop")
     return best, notes
 
 
-def _request(job: Job, out: Path, keep: int) -> dict[str, Any]:
+def _write_tflite(job: Job, out: Path, keep: int) -> Tried:
     source = graph_for(job, "int8")
     layered = has_rules(job.settings)
-    return {
+    request = {
         "layers": layer_request(source.marks, job.settings, "int8") if layered else None,
         "source": str(source.folder),
         "out": str(out),
@@ -65,6 +69,19 @@ def _request(job: Job, out: Path, keep: int) -> dict[str, Any]:
         "method": job.settings.calibration_method or "min-max",
         "keep": keep,
     }
+    answer = job.worker.ask("tflite-mixed", request)
+    return answer["layers"], answer["precisions"]
+
+
+def _write_onnx(job: Job, out: Path, keep: int) -> Tried:
+    answer = job.worker.ask("onnx-quantize", {**int8_request(job, out), "keep": keep})
+    return answer["rounded"], answer["layers"]
+
+
+_WRITERS: dict[str, Callable[[Job, Path, int], Tried]] = {
+    "tflite": _write_tflite,
+    "onnx": _write_onnx,
+}
 
 
 def _passes(artifact: Artifact) -> bool:
@@ -80,6 +97,6 @@ def _line(artifact: Artifact, keep: int) -> str:
     verified = artifact.verified
     value = verified.value if verified else None
     return (
-        f"int8 with {keep} tensors between layers in floats: {artifact.bytes} bytes, value {value},"
-        f" lost {_lost(artifact):.4f}"
+        f"{artifact.format} int8 with {keep} tensors between layers in floats:"
+        f" {artifact.bytes} bytes, value {value}, lost {_lost(artifact):.4f}"
     )

@@ -22,7 +22,7 @@ _INT8 = {
     "onnx": (
         ("calibration_method", "give another --calibration-method"),
         ("calibration_samples", "give more --calibration-samples"),
-        ("keep_float", "keep layers in floats with --keep-float"),
+        ("int8_max_drop", "keep the worst layers in floats with --int8-max-drop 0.01"),
         ("", "export float32"),
     ),
     "c": (
@@ -31,19 +31,25 @@ _INT8 = {
         ("", "export int16x8"),
     ),
 }
-# Options against rounding errors.
-AGAINST_NOISE = sorted({option for ways in _INT8.values() for option, _ in ways if option})
+# Options by which a hint is chosen: those against rounding errors, and what may have made the file.
+ADVISED = (
+    *sorted({option for ways in _INT8.values() for option, _ in ways if option}),
+    "precision",
+)
 _FLOAT = "find what the converter gets wrong with: edgepress doctor MODEL; or give another --format"
 
 
-def after_failure(format: str, quantize: str, asked: Collection[str] = ()) -> str:
+def after_failure(format: str, quantize: str, asked: Collection[str] = (), ran: bool = True) -> str:
     """What to try where a file was written and failed its verification.
 
     Args:
         format: A name in `EXPORTERS`.
         quantize: A name in `PRECISIONS`.
         asked: Options that the export was given, by field: what they ask for was tried.
+        ran: Whether its runtime could run it.
     """
+    if not ran and "precision" in asked:
+        return "give the layers of --precision another one, or leave it out"
     if quantize == "int8":
         ways = _INT8.get(format, _INT8["tflite"])
         left = [way for option, way in ways if option not in asked]

@@ -38,7 +38,7 @@ class Failed:
     @property
     def next_step(self) -> str:
         """What to try, of what wasn't asked for already."""
-        return after_failure(self.format, self.quantize, self.asked)
+        return after_failure(self.format, self.quantize, self.asked, self.verified is not None)
 
     def to_json(self) -> dict[str, Any]:
         """What people are told, as JSON-able values."""

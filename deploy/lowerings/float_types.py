@@ -1,12 +1,14 @@
 """Copies of models that compute in another float type.
 
 A precision is a choice of the export. A graph that computes in 16 bits, as training with mixed
-precision leaves it, has no operators in TFLite, and would make files that are called float32 and
-aren't. In 64 bits a model shows what its own rounding costs.
+precision leaves it, or in 64, as one factor of NumPy's makes it, has no operators in TFLite, and
+would make files that are called float32 and aren't. In 64 bits a model shows what its own rounding
+costs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
@@ -15,21 +17,34 @@ from edgepress.deploy.lowerings.recurrent import flat_layers, rebuilt_model
 if TYPE_CHECKING:
     import keras
 
-HALVES = frozenset({"float16", "bfloat16"})
+# Bits of the float types that aren't taken as they are.
+_BITS = {"float16": 16, "bfloat16": 16, "float64": 64}
 
 
-def half_layers(model: keras.Model) -> list[str]:
-    """Names of the layers that compute in 16-bit floats."""
-    return [x.name for x in flat_layers(model) if str(x.compute_dtype) in HALVES]
+def single_type(own: Callable[..., str], *kinds: Any) -> str:
+    """The type of an operation's result, 32-bit floats where Keras says 64.
+
+    A number of NumPy's, as in `scores / np.sqrt(8)`, has 64 bits, and all that follows gets them.
+    What is cast to 64 bits by name keeps them, as in the training for int8.
+    """
+    kind = own(*kinds)
+    return "float32" if kind == "float64" else kind
+
+
+def recast_layers(model: keras.Model) -> dict[str, int]:
+    """The layers that compute in 16-bit or 64-bit floats, and those bits, by name."""
+    kinds = {x.name: str(x.compute_dtype) for x in flat_layers(model)}
+    return {name: _BITS[kind] for name, kind in kinds.items() if kind in _BITS}
 
 
 def remark(model: keras.Model) -> str:
     """What is to be said of `in_single_precision`; empty where it changes nothing."""
-    halves = half_layers(model)
-    if not halves:
+    recast = recast_layers(model)
+    if not recast:
         return ""
-    more = f" and {len(halves) - 1} others compute" if len(halves) > 1 else " computes"
-    return f"layer '{halves[0]}'{more} in 16-bit floats: taken in 32 bits"
+    name, bits = next(iter(recast.items()))
+    more = f" and {len(recast) - 1} others compute" if len(recast) > 1 else " computes"
+    return f"layer '{name}'{more} in {bits}-bit floats: taken in 32 bits"
 
 
 def in_single_precision(model: keras.Model) -> keras.Model:
@@ -44,15 +59,16 @@ def in_single_precision(model: keras.Model) -> keras.Model:
     Raises:
         InputError: It can't be rebuilt.
     """
-    halves = half_layers(model)
-    if not halves:
+    recast = recast_layers(model)
+    if not recast:
         return model
     try:
-        return _recast(model, HALVES, "float32")
+        return _recast(model, frozenset(_BITS), "float32")
     except Exception as error:
         first = " ".join(str(error).split())[:200]
+        name, bits = next(iter(recast.items()))
         raise InputError(
-            f"layer '{halves[0]}' computes in 16-bit floats, and a copy in 32 bits fails: {first}",
+            f"layer '{name}' computes in {bits}-bit floats, and a copy in 32 bits fails: {first}",
             "load the weights into a model that was built with dtype='float32'",
         ) from error
 

@@ -88,14 +88,45 @@ def _is_computed(tensor: tf.Tensor) -> bool:
     return False
 
 
-def fit_for_integers(graph: tf.Graph) -> None:
+def fit_for_integers(graph: tf.Graph, bits: int) -> None:
     """Bound masks and part shared tensors in a graph that is being traced.
 
     Args:
         graph: A `tf.Graph` under construction, its outputs made.
+        bits: Of the activations, 8 or 16.
     """
     bound_masks(graph)
+    if bits == 16:
+        select_by_sums(graph)
     part_shared_inputs(graph)
+
+
+def select_by_sums(graph: tf.Graph) -> None:
+    """Selections by a constant as `no + chosen * (yes - no)`.
+
+    TensorFlow's quantiser has no 16 bits for SELECT_V2, and gives what SELECT chooses from and its
+    result scales of their own, between which the kernel copies numbers as they are.
+
+    Args:
+        graph: A `tf.Graph` under construction.
+    """
+    import tensorflow as tf
+
+    for operation in graph.get_operations():
+        if operation.type != "SelectV2":
+            continue
+        chosen, yes, no = operation.inputs
+        constants = [tf.get_static_value(tensor) for tensor in (yes, no)]
+        finite = all(value is None or np.all(np.isfinite(value)) for value in constants)
+        if not yes.dtype.is_floating or not finite or _is_computed(chosen):
+            continue
+        with graph.as_default():
+            found = no + tf.cast(chosen, no.dtype) * (yes - no)
+        selected = operation.outputs[0]
+        for reader in selected.consumers():
+            for place, tensor in enumerate(reader.inputs):
+                if tensor is selected:
+                    reader._update_input(place, found)
 
 
 def bound_masks(graph: tf.Graph) -> None:

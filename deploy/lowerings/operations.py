@@ -24,6 +24,7 @@ from edgepress.deploy.lowerings.convolutions import (
     separable_convolution,
     transposed_convolution,
 )
+from edgepress.deploy.lowerings.float_types import single_type
 from edgepress.deploy.lowerings.graph_passes import CHANGED_FOR_INTEGERS
 from edgepress.deploy.lowerings.normalizations import (
     group_normalization,
@@ -147,6 +148,10 @@ _MOMENTS = frozenset({"SquaredDifference"})
 _TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInputV2"})
 
 LOWERINGS: tuple[Lowering, ...] = (
+    *(
+        Lowering(owner, "result_type", single_type, _ALL, frozenset())
+        for owner in (_BACKEND, f"{_BACKEND}.common.dtypes")
+    ),
     *(
         Lowering(f"{_BACKEND}.numpy", n, partial(_index, n), _ALL, frozenset())
         for n in ("argmax", "argmin")

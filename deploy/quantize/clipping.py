@@ -136,3 +136,23 @@ CLIPPING: dict[str, Callable[[Histogram], Range]] = {
     "mse": mean_squared_error,
     "entropy": entropy,
 }
+
+
+def channel_noise(
+    real: NDArray[np.float32], levels: NDArray[Any], scale: float, zero_point: int
+) -> float:
+    """Rounding error against a channel's size, averaged over channels.
+
+    One large channel that takes all levels must not hide that the others lost theirs.
+
+    Args:
+        real: Values, the channels last.
+        levels: The whole numbers that stand for them.
+        scale: Between two levels.
+        zero_point: The level that stands for zero.
+    """
+    rounded = (levels.astype(np.float64) - zero_point) * scale
+    channels = np.asarray(real, np.float64).reshape(-1, real.shape[-1])
+    error = np.abs(rounded.reshape(channels.shape) - channels).mean(0)
+    size = np.abs(channels).mean(0)
+    return float(np.mean(np.minimum(error / np.maximum(size, 1e-12), 1.0)))

@@ -24,6 +24,8 @@ LayerPrecision = Literal["float32", "float16", "int16x8", "int8", "int4"]
 LAYERED = ("int8", "int16x8")
 # Formats whose int8 files can come from quantisation-aware training.
 TRAINED_FORMATS = frozenset({"tflite", "c"})
+# Formats whose int8 files keep layers in floats until they lose no more than is allowed.
+BOUNDED_FORMATS = frozenset({"tflite", "onnx"})
 
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -72,8 +74,8 @@ class ExportSpec(Spec):
             names.
         precision: Layers of int8 and int16x8 files with a precision of their own, by patterns of
             their names, as GLOB=int4; later ones count more, and `keep_float` most.
-        int8_max_drop: Largest fall of the metric from the model to its int8 TFLite file; the layers
-            that lose most stay in floating point until it holds.
+        int8_max_drop: Largest fall of the metric from the model to its int8 TFLite or ONNX file;
+            the layers that lose most stay in floating point until it holds.
         verify_samples: Samples on which each file is compared; by default the whole test split.
     """
 
@@ -168,10 +170,10 @@ class ExportSpec(Spec):
     def _bounded_drop(self) -> ExportSpec:
         if self.int8_max_drop is None:
             return self
-        if not self._has("int8", ["tflite"]):
+        if not self._has("int8", BOUNDED_FORMATS):
             raise unused(
                 "int8_max_drop",
-                "it bounds what int8 TFLite files lose",
+                "it bounds what int8 files of TFLite and ONNX lose",
                 "add --quantize int8 --format tflite",
             )
         if self.io != "float":

@@ -81,7 +81,7 @@ def write_c(job: Job, precision: str, out: Path) -> Written:
     # TFLM's WHILE gives zeros, or never ends.
     written = write_tflite(job, precision, model, unrolled=True)
     sources = write_sources(job, precision, model, out)
-    return replace(sources, layers=written.layers)
+    return replace(sources, layers=written.layers, notes=(*written.notes, *sources.notes))
 
 
 def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:

@@ -98,14 +98,18 @@ class LayeredModel:
         return "int8" if rounded and given else "float32"
 
 
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give each node a name by which the quantiser knows it; changes the model."""
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+
+
 def kept_in_floats(model: onnx.ModelProto, layers: Layers) -> list[str]:
     """The nodes of a float model that its int8 file keeps in floats, by name.
 
     Raises:
         ValueError: Nothing would be left to quantise.
     """
-    for number, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"
     named_model = LayeredModel(model, layers)
     kept, left = [], 0
     for node, chains in named_model.computing():

@@ -11,6 +11,7 @@ import numpy as np
 from edgepress.deploy.exporters.layer_marks import Layers
 from edgepress.deploy.exporters.onnx.layer_precisions import (
     kept_in_floats,
+    name_nodes,
     precisions_by_layer,
     unmark,
     with_half_floats,
@@ -18,12 +19,15 @@ from edgepress.deploy.exporters.onnx.layer_precisions import (
 from edgepress.deploy.exporters.onnx.masks import bound_masks
 from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
 from edgepress.deploy.process.malloc import returning_blocks
+from edgepress.deploy.quantize.clipping import channel_noise
 from edgepress.deploy.quantize.float_tail import Tail, onnx_tail
 
 if TYPE_CHECKING:
     import onnx
 
 _BATCH = 32
+# Samples by which is told what rounding does to each tensor; all are kept in memory.
+_LOOKED_AT = 64
 # x86 without VNNI adds pairs of products in 16 bits, which full 8-bit weights overflow: the file
 # would compute something else there. 7 bits are right everywhere.
 _SEVEN_BITS = True
@@ -42,11 +46,13 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
             (.npz of samples by input name, for int8), `method` (calibration method), `nchw`
             (names of inputs that the file takes channels first), `batch` (that the file fixes),
             `float_tail` (how much at the end of an int8 file stays in floats; see `tail`), `layers`
-            (the precision of layers in a marked file; see `layer_request`).
+            (the precision of layers in a marked file; see `layer_request`), `keep` (around how many
+            of the tensors between layers, the worst first, nodes stay in floats).
 
     Returns:
-        As `checked`, `floats`, the nodes at its end that stay in floats, and `layers`, the
-        precision that layers got by name.
+        As `checked`, `floats`, the nodes at its end that stay in floats, `layers`, the precision
+        that layers got by name, and `rounded`, how many tensors between layers are rounded where
+        none of them is kept.
 
     Raises:
         ValueError: None of its weights can be quantised so.
@@ -62,13 +68,20 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
         floats = onnx_tail(prepared, depth) if depth else Tail()
         bounded = request["precision"] == "int8" and bound_masks(prepared.graph)
         layers = Layers(request["layers"]) if request.get("layers") else None
+        name_nodes(prepared)
         kept = kept_in_floats(prepared, layers) if layers is not None else []
-        if floats.names or bounded or kept:
+        if floats.names or bounded or kept or request.get("keep"):
             onnx.save(prepared, ready)
+        noise: dict[str, float] = {}
         if request["precision"] == "dynamic":
             _dynamic(ready, request, loops)
         else:
             _static(ready, request, loops, [*floats.names, *kept])
+        if request.get("keep"):
+            noise = _noise_of_tensors(ready, request)
+            worst = sorted(noise, key=lambda name: -noise[name])[: request["keep"]]
+            around = [n.name for n in prepared.graph.node if {*n.input, *n.output} & {*worst}]
+            _static(ready, request, loops, [*floats.names, *kept, *around])
     finally:
         ready.unlink(missing_ok=True)
     written = onnx.load(request["out"])
@@ -83,7 +96,64 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
     sort_nodes(written.graph)
     onnx.save(written, request["out"])
-    return {**checked(written), "floats": list(floats.operators), "layers": precisions}
+    return {
+        **checked(written),
+        "floats": list(floats.operators),
+        "layers": precisions,
+        "rounded": len(noise),
+    }
+
+
+def _noise_of_tensors(source: Path, request: Mapping[str, Any]) -> dict[str, float]:
+    """What rounding makes of each tensor between layers, by name; see `channel_noise`.
+
+    Args:
+        source: The float file.
+        request: Names the int8 file that was made of it.
+    """
+    import onnx
+    import onnxruntime
+    from onnx import helper, numpy_helper
+
+    graph = onnx.load(request["out"]).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    rounding = {
+        node.input[0]: [numpy_helper.to_array(constants[name]) for name in node.input[1:3]]
+        for node in graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants
+    }
+    model = onnx.load(source)
+    inputs = {value.name for value in model.graph.input}
+    given = inputs | {value.name for value in model.graph.output}
+    made = {name for node in model.graph.node for name in node.output}
+    for name in sorted((rounding.keys() & made) - given):
+        model.graph.output.append(helper.make_empty_tensor_value_info(name))
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), quiet)
+    names = [output.name for output in session.get_outputs()]
+    found: dict[str, float] = {}
+    for samples in _samples(request, _LOOKED_AT):
+        values = {**samples, **dict(zip(names, session.run(names, samples), strict=True))}
+        for name, (scale, zero_point) in rounding.items():
+            if name not in values:
+                continue
+            # Images have their channels first in ONNX.
+            real = np.moveaxis(values[name], 1, -1) if values[name].ndim == 4 else values[name]
+            limits = np.iinfo(zero_point.dtype)
+            levels = np.clip(np.rint(real / scale) + zero_point, limits.min, limits.max)
+            noise = channel_noise(real, levels, float(scale), int(zero_point))
+            found[name] = max(found.get(name, 0.0), noise)
+    return found
+
+
+def _samples(request: Mapping[str, Any], most: int | None = None) -> _Samples:
+    return _Samples(
+        Path(request["calibration"]),
+        request.get("nchw", ()),
+        request.get("batch") or _BATCH,
+        most,
+    )
 
 
 def _check_quantised(model: onnx.ModelProto, loops: bool) -> None:
@@ -165,9 +235,7 @@ def _static(source: Path, request: Mapping[str, Any], loops: bool, floats: Colle
     quantize_static(
         str(source),
         request["out"],
-        _Samples(
-            Path(request["calibration"]), request.get("nchw", ()), request.get("batch") or _BATCH
-        ),
+        _samples(request),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         # On x86 ONNX Runtime has its fast kernels for products of unsigned and signed bytes.
@@ -185,10 +253,12 @@ def _static(source: Path, request: Mapping[str, Any], loops: bool, floats: Colle
 class _Samples:
     """Calibration samples as the quantiser asks for them: a batch by input name, then None."""
 
-    def __init__(self, path: Path, channels_first: Collection[str], batch: int) -> None:
+    def __init__(
+        self, path: Path, channels_first: Collection[str], batch: int, most: int | None = None
+    ) -> None:
         self._size = batch
         with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: file[name][:most] for name in file.files}
         self._arrays = {
             name: np.moveaxis(array, -1, 1) if name in channels_first else array
             for name, array in arrays.items()

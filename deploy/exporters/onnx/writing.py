@@ -42,33 +42,60 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
     for pattern, kind in job.settings.precision.items() if layered else ():
         if why := refusal(kind):
             raise Unsupported(f"--precision {pattern}={kind}: {why}", "leave it out for ONNX files")
-    name = "marked.onnx" if layered else CONVERTED
-    source = job.made_once(name, partial(_convert, job, layered))
+    source = job.made_once(_source_name(layered), partial(_convert, job, layered))
     if precision == "float32":
         shutil.copy(source, out)
         notes_file = source.with_suffix(".json")
         return Written(out, versions=_versions(json.loads(notes_file.read_text())))
-    request: dict[str, Any] = {"source": str(source), "out": str(out), "precision": precision}
     if precision == "float16":
+        request = {"source": str(source), "out": str(out)}
         return Written(out, versions=_versions(job.worker.ask("onnx-float16", request)))
-    if precision == "int8":
-        request["method"] = job.settings.calibration_method or "min-max"
-        if request["method"] == "mse":
-            raise Unsupported(
-                "ONNX Runtime has no ranges by mean squared error",
-                "pass --calibration-method percentile or entropy",
-            )
-        request["calibration"] = str(job.calibration)
-        batch = job.settings.graph_batch
-        request["batch"] = batch if isinstance(batch, int) else None
-        request["nchw"] = _images(job) if job.settings.nchw else []
-        request["float_tail"] = job.float_tail
-        if layered:
-            marks = _graph(job, layered).marks
-            request["layers"] = layer_request(marks, job.settings, precision)
-    answer = job.worker.ask("onnx-quantize", request)
+    answer = job.worker.ask("onnx-quantize", quantize_request(job, precision, source, out))
     notes = (note_of(answer["floats"]),) if answer.get("floats") else ()
     return Written(out, notes=notes, versions=_versions(answer), layers=answer["layers"])
+
+
+def int8_request(job: Job, out: Path) -> dict[str, Any]:
+    """What the quantiser is asked for an int8 file of a job that one was made of already."""
+    layered = has_rules(job.settings)
+    source = job.made_once(_source_name(layered), partial(_convert, job, layered))
+    return quantize_request(job, "int8", source, out)
+
+
+def quantize_request(job: Job, precision: str, source: Path, out: Path) -> dict[str, Any]:
+    """What the quantiser is asked for one file.
+
+    Args:
+        job: The model and the choices.
+        precision: "int8" or "dynamic".
+        source: The float32 file, marked where layers have a precision of their own.
+        out: The file.
+
+    Raises:
+        Unsupported: ONNX Runtime takes no ranges so.
+    """
+    request: dict[str, Any] = {"source": str(source), "out": str(out), "precision": precision}
+    if precision != "int8":
+        return request
+    request["method"] = job.settings.calibration_method or "min-max"
+    if request["method"] == "mse":
+        raise Unsupported(
+            "ONNX Runtime has no ranges by mean squared error",
+            "pass --calibration-method percentile or entropy",
+        )
+    request["calibration"] = str(job.calibration)
+    batch = job.settings.graph_batch
+    request["batch"] = batch if isinstance(batch, int) else None
+    request["nchw"] = _images(job) if job.settings.nchw else []
+    request["float_tail"] = job.float_tail
+    if has_rules(job.settings):
+        marks = _graph(job, marked=True).marks
+        request["layers"] = layer_request(marks, job.settings, precision)
+    return request
+
+
+def _source_name(layered: bool) -> str:
+    return "marked.onnx" if layered else CONVERTED
 
 
 def _versions(answer: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,14 @@ import numpy as np
 
 from edgepress.benchmarks.tflite.graph import graph_of, read_graph, read_model
 from edgepress.benchmarks.tflite.unshare_biases import own_biases
-from edgepress.deploy.exporters.layer_marks import Layers
+from edgepress.deploy.exporters.layer_marks import Layers, alike
 from edgepress.deploy.exporters.tflite.by_layer import quantised_by_layer
 from edgepress.deploy.exporters.tflite.float_steps import without_detours, without_rounding
-from edgepress.deploy.exporters.tflite.layer_precisions import finished, kept_in_floats
+from edgepress.deploy.exporters.tflite.layer_precisions import (
+    finished,
+    in_floats,
+    kept_in_floats,
+)
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.lowerings.graph_passes import HUGE
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
 # What a converter leaves behind that lost the weights: they stay outside the file.
 _OUTSIDE = {"READ_VARIABLE", "VAR_HANDLE", "ASSIGN_VARIABLE"}
+# What TensorFlow's quantiser says of what it has no 16 bits for.
+_LACKS_16_BITS = ("16x8", "Max and min for dynamic tensors should be recorded")
 
 
 def convert(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,18 +48,15 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         The operators of the file, `floats`, those at its end that stay in floats, `integers`,
-        whether some of its weights have 8 bits, and `layers`, the precision that layers got by
-        name.
+        whether some of its weights have 8 bits, `layers`, the precision that layers got by
+        name, and `without_16_bits`, the operators that an int16x8 file has in floats.
 
     Raises:
         ValueError: The file would need variables from outside.
     """
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        request["source"], signature_keys=[SIGNATURE]
-    )
-    _SETTINGS[request["precision"]](converter, request)
+    converter = _converter(request, request["precision"])
     if request.get("sparse"):
         converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     if request.get("select_ops"):
@@ -63,7 +67,8 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(request["out"])
     layers = Layers(request["layers"]) if request.get("layers") else None
     content, floats = _converted(converter, request, layers)
-    content = own_biases(content) if request["precision"] == "int16x8" else content
+    sixteen = request["precision"] == "int16x8"
+    content = own_biases(content) if sixteen else content
     precisions: dict[str, str] = {}
     if layers is not None:
         content, precisions = finished(content, layers)
@@ -73,7 +78,37 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         "operators": list(check_file(path)),
         "floats": floats.operators,
         "integers": _holds_integers(path),
+        "without_16_bits": in_floats(content) if sixteen and layers is None else [],
     }
+
+
+def _converter(request: Mapping[str, Any], precision: str) -> TFLiteConverterBaseV2:
+    """TensorFlow's converter of a graph to a precision."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        request["source"], signature_keys=[SIGNATURE]
+    )
+    _SETTINGS[precision](converter, request)
+    return converter
+
+
+def _with_16_bits(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> bytes:
+    """An int16x8 file.
+
+    TensorFlow's quantiser refuses a graph with one operator that it has no 16 bits for, or whose
+    input is an index. ai-edge-quantizer leaves such operators in floats.
+    """
+    try:
+        return bytes(converter.convert())
+    except RuntimeError as error:
+        lacks = any(words in str(error) for words in _LACKS_16_BITS)
+        if not lacks or find_spec("ai_edge_quantizer") is None:
+            raise
+    eight = _converter(request, "int8")
+    eight._experimental_calibrate_only = True
+    calibrated = bytes(eight.convert())
+    return quantised_by_layer(calibrated, calibrated, alike("int16x8"), request["io"], ())
 
 
 def _converted(
@@ -90,6 +125,8 @@ def _converted(
     plain = method == "min-max" and not depth and not head and layers is None
     if not request["calibration"] and request["precision"] == "int8":
         return without_detours(bytes(converter.convert())), Tail()
+    if request["precision"] == "int16x8" and layers is None:
+        return _with_16_bits(converter, request), Tail()
     if not between or plain:
         return bytes(converter.convert()), Tail()
     from tensorflow.lite.python.convert import mlir_quantize

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from edgepress.benchmarks.tflite.graph import operator_kinds, packed
-from edgepress.deploy.exporters.layer_marks import Chain, Layers, unmarked_names
+from edgepress.deploy.exporters.layer_marks import Chain, Layers, alike, unmarked_names
 from edgepress.deploy.exporters.tflite.stored_weights import (
     FOUR_BITS,
     in_four_bits,
@@ -186,6 +186,17 @@ def kept_in_floats(content: bytes, layers: Layers) -> list[str]:
             " or name fewer layers"
         )
     return kept
+
+
+def in_floats(content: bytes) -> list[str]:
+    """The kinds of the operators that an integer file computes in floats.
+
+    What only moves values has the type of what it moves, and is named where nothing else is.
+    """
+    file = LayeredFile(content, alike("float32"))
+    operators = [operator for operator, _ in file.computing()]
+    kinds = {file.kind(op) for op in operators if file.precision(op) == "float32"}
+    return sorted(kinds - _MOVING or kinds)
 
 
 def with_stored_weights(content: bytes, layers: Layers) -> bytes:

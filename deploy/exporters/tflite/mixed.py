@@ -19,10 +19,10 @@ from edgepress.deploy.exporters.tflite.float_steps import without_rounding
 from edgepress.deploy.exporters.tflite.layer_precisions import finished, kept_in_floats
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
+from edgepress.deploy.quantize.clipping import channel_noise
 
 if TYPE_CHECKING:
     import tensorflow as tf
-    from numpy.typing import NDArray
 
 # Its scale is fixed by the specification; there is nothing to gain.
 _FIXED = {"SOFTMAX", "LOGISTIC", "TANH"}
@@ -60,7 +60,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
         debug_dataset=lambda: _ordered(made[0], samples()),
-        debug_options=options(layer_direct_compare_metrics={_NOISE: _channel_noise}),
+        debug_options=options(layer_direct_compare_metrics={_NOISE: channel_noise}),
     )
     made.append(debugger)
     if request["method"] != "min-max":
@@ -101,20 +101,6 @@ def _ordered(
         yield [sample[name] for name in names]
 
 
-def _channel_noise(
-    real: NDArray[np.float32], levels: NDArray[np.integer[Any]], scale: float, zero_point: int
-) -> float:
-    """Rounding error against a channel's size, averaged over channels.
-
-    One large channel that takes all levels must not hide that the others lost theirs.
-    """
-    rounded = (levels.astype(np.float64) - zero_point) * scale
-    channels = np.asarray(real, np.float64).reshape(-1, real.shape[-1])
-    error = np.abs(rounded.reshape(channels.shape) - channels).mean(0)
-    size = np.abs(channels).mean(0)
-    return float(np.mean(np.minimum(error / np.maximum(size, 1e-12), 1.0)))
-
-
 def _noise_of_layers(debugger: tf.lite.experimental.QuantizationDebugger) -> dict[str, float]:
     """What rounding makes of each layer's output, by tensor."""
     text = io.StringIO()
@@ -142,7 +128,7 @@ def _noise_of_inputs(
         rounded = details[readers[0]["outputs"][0]]
         (scale, zero_point), limits = rounded["quantization"], np.iinfo(rounded["dtype"])
         levels = np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max)
-        found[detail["name"]] = _channel_noise(values, levels, scale, zero_point)
+        found[detail["name"]] = channel_noise(values, levels, scale, zero_point)
     return found
 
 

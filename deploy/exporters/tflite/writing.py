@@ -22,6 +22,10 @@ _DESTINATIONS: dict[str, Destination] = {"int8": "int8", "int16x8": "int16"}
 _WEIGHTS_ONLY = {"int8-weights", "int4-weights"}
 _FLOAT_FILE = "float32.tflite"  # in scratch, from which files of quantised weights are made
 _ALL_SMALL = "no kernel of this graph has the 1,024 weights that TensorFlow's converter asks for"
+_NO_16_BITS = (
+    "ai-edge-quantizer, which made the file since TensorFlow's quantiser refused it, has no 16 bits"
+    " for them"
+)
 # Precisions that keep clusters; int16x8 is for those who want the finest grid.
 _CHANNELWISE = {"int8", "dynamic"}
 
@@ -49,6 +53,8 @@ def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) ->
     if precision == "dynamic" and not answer["integers"]:
         return _write_small_kernels(job, out)
     floats = (note_of(answer["floats"]),) if answer.get("floats") else ()
+    if kinds := answer["without_16_bits"]:
+        floats = (f"{', '.join(kinds)} in floats: {_NO_16_BITS}",)
     notes = (*floats, *_keep_clusters(job, precision, out))
     return Written(out, notes=notes, layers=answer["layers"])
 

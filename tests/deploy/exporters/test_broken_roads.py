@@ -173,7 +173,8 @@ def test_another_models_file_is_refused(tmp_path, worker):
 
 
 @pytest.mark.slow
-def test_layers_that_int8_ruins_stay_in_floats_where_a_floor_is_set(tmp_path, worker):
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
+def test_layers_that_int8_ruins_stay_in_floats_where_a_floor_is_set(format, tmp_path, worker):
     keras.utils.set_random_seed(0)
     values = keras.Input((8,), name="values")
     x = layers.Dense(16, activation="relu", name="wide")(values)
@@ -188,16 +189,16 @@ def test_layers_that_int8_ruins_stay_in_floats_where_a_floor_is_set(tmp_path, wo
     x = np.random.default_rng(0).normal(size=(300, 8)).astype("float32")
     y = np.asarray(model(x)).argmax(-1)
     data = {"train": (x, y), "val": (x, y)}
-    plain = export(model, tmp_path / "a", ("tflite",), ("int8",), data, worker=worker)
+    plain = export(model, tmp_path / "a", (format,), ("int8",), data, worker=worker)
     assert plain.failed
-    mixed = export(model, tmp_path / "b", ("tflite",), ("float32", "int8"), data, worker=worker,
+    mixed = export(model, tmp_path / "b", (format,), ("float32", "int8"), data, worker=worker,
                    int8_max_drop=0.03)  # fmt: skip
     assert mixed.passed
     artifact = next(a for a in mixed if a.quantize == "int8")
     assert artifact.verified.value >= 0.97
     assert len([note for note in mixed.notes if "in floats: " in note]) >= 2
     assert {p.name for p in (tmp_path / "b").iterdir()} == {
-        "export.json", "manifest.json", "model_float32.tflite", "model_int8.tflite",
+        "export.json", "manifest.json", f"model_float32.{format}", f"model_int8.{format}",
     }  # fmt: skip
 
 
@@ -369,3 +370,27 @@ def test_a_convolution_before_a_bidirectional_layer_has_an_int8_onnx_file(tmp_pa
     data = (samples, model.predict(samples, verbose=0))
     result = export(model, tmp_path / "out", ("onnx",), ("int8",), data, worker=worker)
     assert result.passed, result.skipped
+
+
+@pytest.mark.parametrize("kind", mostly_slow(["tokens", "sign"], "tokens"))
+def test_a_file_of_16_bits_exists_beside_operators_that_have_none(kind, tmp_path, worker, own_data):
+    """TensorFlow's quantiser refuses the whole file for one index as input, or one operator."""
+    pytest.importorskip("ai_edge_quantizer")
+    keras.utils.set_random_seed(0)
+    if kind == "tokens":
+        given = keras.Input((6,), dtype="int32", name="tokens")
+        x = layers.Embedding(20, 8, mask_zero=True)(given)
+        x = layers.MultiHeadAttention(2, 4)(x, x)
+    else:
+        given = keras.Input((6,), name="values")
+        x = layers.Dense(8)(given)
+        x = x + keras.ops.sign(x)
+    model = keras.Model(given, layers.Dense(3)(x))
+    result = export(
+        model, tmp_path / "out", ("tflite",), ("int8", "int16x8"), own_data(model), worker=worker
+    )
+    eight, sixteen = result.artifacts
+    assert sixteen.verified.mean_abs_error < eight.verified.mean_abs_error
+    assert "INT16" in {tensor.type for tensor in read_graph(sixteen.path).tensors}
+    told = [note for note in result.notes if "int16x8" in note and "SIGN in floats" in note]
+    assert len(told) == (kind == "sign")

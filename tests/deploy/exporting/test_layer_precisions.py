@@ -206,6 +206,7 @@ def test_the_command_and_recipes_take_both(model, data, tmp_path):
 
 def test_the_next_step_is_one_that_wasnt_taken():
     assert "--int8-max-drop" in after_failure("tflite", "int8")
+    assert "--precision" in after_failure("tflite", "int8", ["precision"], ran=False)
     assert "--int8-max-drop" not in after_failure("tflite", "int8", ["int8_max_drop"])
     assert after_failure("tflite", "int8", ["int8_max_drop", "qat_epochs"]) == "export int16x8"
 
