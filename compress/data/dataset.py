@@ -126,7 +126,7 @@ class Split:
         def prepare(number: tf.Tensor, batch: tuple[Any, ...]) -> tuple[Nested, ...]:
             inputs, targets = self.preparation(*batch[:2])
             here = tf.stack([seed * 100_003 + epoch, tf.cast(number, tf.int32)])
-            return _unwrap(*self.augmentation(inputs, targets, here), *batch[2:])
+            return _unwrap(*self.augmentation(inputs, targets, here, *batch[2:]))
 
         numbered = batches.enumerate(skip_batches)
         return numbered.map(prepare, num_parallel_calls=2).prefetch(4)

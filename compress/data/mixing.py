@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from edgepress.compress.data.augmentation.batch import Batch
 from edgepress.compress.data.augmentation.span import Span, span_of
 from edgepress.compress.data.dataset import Source, Split
 from edgepress.compress.data.inferring.target_reading import BY_NUMBER
@@ -16,7 +17,7 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-_BATCH, _LOOKED_AT = 8, 64
+_BATCH, _LOOKED_AT, _IMAGE_RANK = 8, 64, 4
 _BY_SHARE = "categorical_crossentropy"
 
 
@@ -68,8 +69,9 @@ def span_in(source: Source, preparation: Preparation) -> Span:
         preparation: What is done to them.
     """
     inputs = next(source.batches(None, _LOOKED_AT).as_numpy_iterator())[0]
-    values = next(iter(inputs.values()))
-    return span_of(preparation, float(values.min()), float(values.max()))
+    values = [v for v in inputs.values() if v.ndim == _IMAGE_RANK]
+    low, high = min(v.min() for v in values), max(v.max() for v in values)
+    return span_of(preparation, float(low), float(high))
 
 
 def check_own_changes(split: Split) -> None:
@@ -78,7 +80,6 @@ def check_own_changes(split: Split) -> None:
     Raises:
         InputError: One fails, or doesn't follow from its seed.
     """
-    change = split.augmentation
     inputs, targets = next(iter(split.source.batches(None, _BATCH).map(split.preparation)))
-    for own in change.own:
-        own.check(inputs[change.image_input], targets)
+    for own in split.augmentation.own:
+        own.check(Batch(inputs, targets))

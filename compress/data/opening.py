@@ -50,7 +50,7 @@ from edgepress.compress.data.readers.fixing import fixed
 from edgepress.compress.data.readers.images.folders import IMAGES, takes_images
 from edgepress.compress.data.readers.images.opening import open_images
 from edgepress.compress.data.readers.labels import numbered
-from edgepress.compress.data.readers.opened import OF_SOUNDS, Opened, check_heeded
+from edgepress.compress.data.readers.opened import Opened, check_heeded
 from edgepress.compress.data.readers.records.arrow import (
     ARROW,
     has_records,
@@ -73,7 +73,7 @@ from edgepress.compress.data.splits.setting_aside import check_groups, set_aside
 from edgepress.compress.data.target_images import with_scaled_targets
 from edgepress.compress.data.task_of_data import plain_loss, reads_targets, task_of
 from edgepress.compress.data.tasks import Task
-from edgepress.compress.data.unlabelled import answered, with_placeholders
+from edgepress.compress.data.unlabelled import agreement, answered, with_placeholders
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import check_regular, explained, reading
 from edgepress.compress.kernel.files import sha256
@@ -135,9 +135,10 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
     check_heeded(spec, opened, model)
     preparation = replace(preparation, sound=opened.sound)
     sources: dict[str, Any] = dict(opened.sources)
+    keep: set[str] = set()
     if spec.unlabelled:
-        keep = {"test"} - opened.unlabelled
-        keep = {split for split in keep if reads_targets(model, sources.get(split), spec)}
+        keep = {"test"} & sources.keys() - opened.unlabelled
+        keep = {split for split in keep if reads_targets(model, sources[split], spec)}
         sources = answered(sources, keep, teacher or model, preparation, plain_loss(spec))
     check_steps(sources, spec.steps_per_epoch)
     sources, digests, copies = _with_validation(sources, spec, seed)
@@ -176,7 +177,8 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
             *_warnings(sources, digests, names, task),
             *left_out(task),
             *task.remarks,
-            *_agreement(spec, opened),
+            *augmentation.remarks,
+            *(agreement(keep) if spec.unlabelled else ()),
         ),
         unlabelled=spec.unlabelled,
     )
@@ -332,7 +334,7 @@ def _open_folder(path: Path, model: keras.Model, spec: DataSpec) -> Opened:
             heard.class_names,
             heard.notes,
             sound=heard.input,
-            heeded=OF_SOUNDS,
+            heeded=heard.heeded,
         )
     if kinds == {TABLES}:
         raise InputError(
@@ -388,12 +390,3 @@ def _warnings(
     yield from shared_samples(digests)
     if "test" not in sources and "val" in sources:
         yield "the data has no test split: figures come from the validation split"
-
-
-def _agreement(spec: DataSpec, opened: Opened) -> list[str]:
-    """What figures mean where a teacher's answers stand in for labels."""
-    if not spec.unlabelled:
-        return []
-    if "test" in opened.sources and "test" not in opened.unlabelled:
-        return ["labels are used to measure on the test split only"]
-    return ["without labels, figures say how far a model agrees with its teacher"]

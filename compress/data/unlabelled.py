@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,3 +119,14 @@ def _decided(output: NDArray[Any], passed: str, loss: str | None) -> NDArray[Any
     if passed or logits:
         return decided(output, logits).astype(np.int64)
     return output
+
+
+def agreement(labelled: Collection[str]) -> tuple[str, ...]:
+    """What figures mean where a teacher's answers stand in for labels.
+
+    Args:
+        labelled: Splits whose own labels are kept.
+    """
+    if labelled:
+        return ("labels are used to measure on the test split only",)
+    return ("without labels, figures say how far a model agrees with its teacher",)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from edgepress.compress.data.augmentation.batch import Batch, Overlay
 from edgepress.compress.data.augmentation.boxes import as_targets, boxes_in
 from edgepress.compress.data.augmentation.span import Span
 from edgepress.compress.kernel.registry import Table
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-# What targets are to a change.
-Targets = Literal["labels", "masks", "pictures", "boxes", "others"]
 _UNIT = (0.0, 1.0)
 
 
@@ -137,8 +137,9 @@ class LayerStep:
         known: The change.
         amount: Its number.
         span: The values that images have.
-        targets: What targets are.
-        shape: (height, width, channels) of the images; None where a size is open.
+        names: Of the inputs that change, all by the same draw.
+        over: What of a batch lies over them.
+        shape: (height, width, channels) of the first; None where a size is open.
     """
 
     def __init__(
@@ -146,88 +147,111 @@ class LayerStep:
         known: LayerChange,
         amount: float,
         span: Span,
-        targets: Targets,
+        names: Sequence[str],
+        over: Overlay,
         shape: tuple[int | None, ...],
     ) -> None:
-        self._known, self._span, self._targets = known, span, targets
+        self._known, self._span, self._names, self._over = known, span, tuple(names), over
         self._layer = known.make(amount)
-        if targets == "boxes" and known.boxes:
+        if over.boxes and known.boxes:
             self._layer.bounding_box_format = "xyxy"
             # What is reflected into the border would be shown twice, and boxed once.
             self._layer.fill_mode = "constant"
         self._layer.build((None, *shape[:2], 3 if known.colours else shape[2]))
 
-    def __call__(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[Any, Any]:
+    def __call__(self, batch: Batch, seed: tf.Tensor) -> Batch:
         """Give the changed batch.
 
         Args:
-            images: (batch, height, width, channels) tensor.
-            targets: (batch, …) tensor.
+            batch: With (batch, height, width, channels) tensors among its inputs.
             seed: (2,) integer tensor.
         """
-        return self._traced(images, targets, seed)
+        return Batch(*self._traced(batch.inputs, batch.targets, batch.weights, seed))
 
     @functools.cached_property
-    def _traced(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    def _traced(self) -> Callable[..., tuple[Any, Any, Any]]:
         """The change as a graph, made once rather than in every epoch: some take seconds."""
         import tensorflow as tf
 
-        return tf.function(self._changed, autograph=False, reduce_retracing=True)
+        def changed(inputs: Any, targets: Any, weights: Any, seed: tf.Tensor) -> tuple[Any, ...]:
+            found = self._changed(Batch(inputs, targets, weights), seed)
+            return found.inputs, found.targets, found.weights
 
-    def _changed(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[Any, Any]:
-        import tensorflow as tf
+        return tf.function(changed, autograph=False, reduce_retracing=True)
 
+    def _changed(self, batch: Batch, seed: tf.Tensor) -> Batch:
         seeds = _fixed_seeds(seed)
         for layer in (self._layer, *self._layer._flatten_layers(include_self=False)):
             # Layers draw from a variable of their own otherwise, which a resumed run lacks.
             layer._get_seed_generator = lambda *_, **__: seeds
-        unit = self._span.to_unit(tf.cast(images, tf.float32))
-        grey = self._known.colours and unit.shape[-1] == 1
-        unit = tf.repeat(unit, 3, -1) if grey else unit
-        drawn = self._layer.get_random_transformation(unit, training=True, seed=seeds)
-        unit = self._layer.transform_images(unit, drawn)
-        unit = tf.reduce_mean(unit, -1, keepdims=True) if grey else unit
-        changed = _as_type(self._span.from_unit(unit), images.dtype)
-        return tf.ensure_shape(changed, images.shape), self._answered(targets, drawn, unit)
+        units = {name: self._to_unit(batch.inputs[name]) for name in self._names}
+        first = units[self._names[0]]
+        drawn = self._layer.get_random_transformation(first, training=True, seed=seeds)
+        images = {
+            name: self._from_unit(self._transformed(unit, first, drawn), batch.inputs[name])
+            for name, unit in units.items()
+        }
+        return self._answered(batch, drawn, first).changed(**images)
 
-    def _answered(self, targets: Any, drawn: dict[str, Any], images: tf.Tensor) -> Any:
-        """The targets of changed images."""
+    def _to_unit(self, images: tf.Tensor) -> tf.Tensor:
+        """Images from 0 to 1, RGB where colours change."""
         import tensorflow as tf
 
-        if self._targets == "boxes":
+        unit = self._span.to_unit(tf.cast(images, tf.float32))
+        return tf.repeat(unit, 3, -1) if self._known.colours and unit.shape[-1] == 1 else unit
+
+    def _from_unit(self, unit: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """As the model sees them, in the number type and shape of the images that they were."""
+        import tensorflow as tf
+
+        grey = self._known.colours and like.shape[-1] == 1
+        unit = tf.reduce_mean(unit, -1, keepdims=True) if grey else unit
+        values = self._span.from_unit(unit)
+        values = tf.cast(tf.round(values) if like.dtype.is_integer else values, like.dtype)
+        return tf.ensure_shape(values, like.shape)
+
+    def _transformed(self, planes: tf.Tensor, first: tf.Tensor, drawn: Any) -> Any:
+        """Planes changed by what was drawn for the first images."""
+        return self._layer.transform_images(planes, _for_channels(drawn, planes, first))
+
+    def _answered(self, batch: Batch, drawn: Any, images: tf.Tensor) -> Batch:
+        """The targets and weights of changed images."""
+        import tensorflow as tf
+
+        targets: Any = batch.targets
+        if self._over.boxes:
             if not self._known.moves:
-                return targets
+                return batch
             moved = boxes_in(targets).changed(self._layer, drawn, tf.shape(images))
-            return as_targets(moved, targets)
-        if self._targets == "labels" and self._known.mixes:
+            return dataclasses.replace(batch, targets=as_targets(moved, targets))
+        if not (self._known.moves or self._known.mixes):
+            return batch
+        if self._known.mixes and not self._over.planes:
             rows = tf.reshape(tf.cast(targets, tf.float32), [tf.shape(targets)[0], -1])
-            mixed = self._layer.transform_labels(rows, drawn)
-            return tf.ensure_shape(tf.reshape(mixed, tf.shape(targets)), targets.shape)
-        if self._targets not in ("masks", "pictures") or not (
-            self._known.moves or self._known.mixes
-        ):
-            return targets
-        planes = tf.cast(targets, tf.float32)
-        planes = planes[..., None] if flat(targets) else planes
-        if "batch_masks" in drawn:  # of the images' channels; targets may have others
-            drawn = {**drawn, "batch_masks": drawn["batch_masks"][..., :1]}
-        smooth = self._targets == "pictures" and not self._known.colours
-        transform = (
-            self._layer.transform_images if smooth else self._layer.transform_segmentation_masks
-        )
-        moved = _as_type(transform(planes, drawn), targets.dtype)
-        return tf.ensure_shape(moved[..., 0] if flat(targets) else moved, targets.shape)
+            mixed = tf.reshape(self._layer.transform_labels(rows, drawn), tf.shape(targets))
+            return dataclasses.replace(batch, targets=tf.ensure_shape(mixed, targets.shape))
+
+        def move(planes: tf.Tensor, smooth: bool) -> tf.Tensor:
+            layer = self._layer
+            if smooth and not self._known.colours:
+                transform = layer.transform_images
+            else:
+                transform = layer.transform_segmentation_masks
+            values = tf.cast(planes, tf.float32)
+            return transform(values, _for_channels(drawn, values, images))
+
+        return self._over.moved(batch, move)
 
 
-def flat(targets: tf.Tensor) -> bool:
-    """Whether target images have no axis of channels."""
-    return len(targets.shape) == 3
-
-
-def _as_type(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    import tensorflow as tf
-
-    return tf.cast(tf.round(values) if dtype.is_integer else values, dtype)
+def _for_channels(drawn: Any, planes: tf.Tensor, images: tf.Tensor) -> Any:
+    """What was drawn for images, for planes of other channels; of many layers it is no mapping."""
+    if (
+        not isinstance(drawn, Mapping)
+        or "batch_masks" not in drawn
+        or planes.shape[-1] == images.shape[-1]
+    ):
+        return drawn
+    return {**drawn, "batch_masks": drawn["batch_masks"][..., :1]}
 
 
 def _fixed_seeds(seed: tf.Tensor) -> keras.random.SeedGenerator:

@@ -30,7 +30,8 @@ def ordered(
         own: What the model calls its classes; None where it doesn't say.
 
     Raises:
-        InputError: One is named twice, or a label isn't named.
+        InputError: One is named twice, a label isn't named, or labels are numbers that the alphabet
+            would number otherwise.
     """
     if not order and own is not None:
         order = own.order_of(set(found))
@@ -43,7 +44,20 @@ def ordered(
             f"label '{unknown[0]}' isn't among the classes {', '.join(order)}",
             "name it in --classes too",
         )
-    return tuple(order) or tuple(sorted(found))
+    return tuple(order) or _by_name(found)
+
+
+def _by_name(found: Sequence[str]) -> tuple[str, ...]:
+    """Labels in the order of the alphabet, in which numbers must stand at their own places."""
+    names = tuple(sorted(found))
+    if all(name.isdecimal() for name in names) and names != tuple(map(str, range(len(names)))):
+        shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+        raise InputError(
+            f"labels are numbers written as text ({shown}), which would be numbered otherwise",
+            "write them as numbers from 0, or name all classes in the order of the model's outputs"
+            " with --classes",
+        )
+    return names
 
 
 def numbered(

@@ -37,11 +37,10 @@ class Opened:
     heeded: frozenset[str] = field(default=frozenset())
 
 
-OF_SOUNDS = frozenset(SoundSpec.model_fields)
 OF_WINDOWS = frozenset({*SeriesSpec.model_fields, "target"})
 _IMAGE_RANK = 4
 _FOR = {
-    **dict.fromkeys(OF_SOUNDS, "it is for folders and lists of sound files"),
+    **dict.fromkeys(SoundSpec.model_fields, "it is for folders of sound files"),
     **dict.fromkeys(SeriesSpec.model_fields, "it is for tables whose rows are a time series"),
     "group_by": "it is for tables",
 }
@@ -61,8 +60,14 @@ def check_heeded(spec: DataSpec, opened: Opened, model: keras.Model) -> None:
     for kind in (SoundSpec, SeriesSpec):
         for name in changed(spec, kind):
             if name not in opened.heeded:
-                flag = f"--{name.replace('_', '-')}"
-                raise InputError(f"{flag} has no effect on this data: {_FOR[name]}", "leave it out")
+                flag, why = f"--{name.replace('_', '-')}", f"on this data: {_FOR[name]}"
+                if opened.sound is not None and kind is SoundSpec:
+                    why = (
+                        f"with --features {spec.features}"
+                        if spec.features
+                        else "without --features"
+                    )
+                raise InputError(f"{flag} has no effect {why}", "leave it out")
 
 
 def changed(spec: DataSpec, kind: type[Spec]) -> list[str]:

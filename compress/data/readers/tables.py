@@ -250,8 +250,9 @@ _GAPS = ("", "?", "-", "--", ".")
 # A column of which so many cells are numbers is one of numbers.
 _MOSTLY = 0.5
 # Text that isn't the name of a category: it has an order of its own.
+_UNIT = "numbers with a unit"
 _NOT_CATEGORIES = {
-    "numbers with a unit": (
+    _UNIT: (
         r"[+-]?\d+([.,]\d+)?(\s+\D+|\s*[%°]\D*)",
         "write the numbers alone, and the unit in the column's name",
     ),
@@ -298,17 +299,51 @@ def _of_text(path: Path, values: pandas.Series, notes: list[str]) -> pandas.Seri
             f"'{path}': column '{name}' holds '{odd}' among numbers",
             "write a number, or leave the cell blank",
         )
-    for kind, (pattern, hint) in _NOT_CATEGORIES.items():
-        if all(re.fullmatch(pattern, text) for text in present.unique()):
-            raise InputError(
-                f"'{path}': column '{name}' holds {kind}, such as '{present.iloc[0]}'", hint
-            )
-    if _have_a_unit(present.unique().tolist()):
-        raise InputError(
-            f"'{path}': column '{name}' holds numbers with a unit, such as '{present.iloc[0]}'",
-            _NOT_CATEGORIES["numbers with a unit"][1],
-        )
+    _refuse_quantities(path, name, present)
     return _categories(values, present, notes)
+
+
+def _refuse_quantities(path: Path, name: object, present: pandas.Series, other: str = "") -> None:
+    """Refuse text that isn't names: it has an order of its own."""
+    texts, first = present.unique().tolist(), present.iloc[0]
+    for kind, (pattern, hint) in _NOT_CATEGORIES.items():
+        unit = kind == _UNIT and _have_a_unit(texts)
+        if unit or all(re.fullmatch(pattern, text) for text in texts):
+            raise InputError(
+                f"'{path}': column '{name}' holds {kind}, such as '{first}'", hint + other
+            )
+
+
+def label_column(path: Path, column: pandas.Series, named: bool) -> pandas.Series:
+    """A column of labels: numbers where all are, else text; blank cells, `?` and the like are gaps.
+
+    Args:
+        path: The table.
+        column: As it is read.
+        named: Whether somebody lists the classes: then every label is text, whatever it looks like.
+
+    Raises:
+        InputError: It holds numbers with a unit, dates or times.
+    """
+    import pandas
+
+    if column.dtype.kind in "iub" or (column.dtype.kind == "f" and not named):
+        return column
+    text = column.map(_written, na_action="ignore").astype(object)
+    text = text.mask(text.isin(_GAPS))
+    present = text.dropna()
+    if named or present.empty:
+        return text
+    if pandas.to_numeric(present, errors="coerce").notna().all():
+        return pandas.to_numeric(text)
+    _refuse_quantities(path, column.name, present, ", or name the classes with --classes")
+    return text
+
+
+def _written(cell: object) -> str:
+    """A cell as people write it; a column with gaps holds whole numbers as floats."""
+    whole = isinstance(cell, float) and cell.is_integer()
+    return f"{cell:.0f}" if whole else str(cell).strip()
 
 
 def _have_a_unit(texts: Sequence[str]) -> bool:
@@ -337,13 +372,16 @@ def _categories(values: pandas.Series, present: pandas.Series, notes: list[str])
 def _targets(
     path: Path, column: pandas.Series, order: Sequence[str], own: ClassList | None
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    if column.isna().any():
-        raise InputError(f"'{path}': the target '{column.name}' has gaps", "drop those rows")
-    if column.dtype.kind in "iufb":
+    if column.dtype.kind in "iufb" and not column.isna().any():
         return column.to_numpy(), ()
-    names = ordered(column.astype(str).unique().tolist(), order, own)
+    labels = label_column(path, column, named=bool(order) or own is not None)
+    if labels.isna().any():
+        raise InputError(f"'{path}': the target '{column.name}' has gaps", "drop those rows")
+    if labels.dtype.kind in "iufb":
+        return labels.to_numpy(), ()
+    names = ordered(labels.unique().tolist(), order, own)
     index = {name: number for number, name in enumerate(names)}
-    return column.astype(str).map(index).to_numpy(np.int64), names
+    return labels.map(index).to_numpy(np.int64), names
 
 
 def columns_of_input(where: str, features: pandas.DataFrame, name: str) -> pandas.DataFrame:

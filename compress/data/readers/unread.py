@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from edgepress.compress.data.readers.class_folders import SPLIT_FOLDERS
 from edgepress.compress.errors import InputError
@@ -17,6 +17,8 @@ _SPLIT = f"(?P<split>{'|'.join(sorted(_SPLITS, key=len, reverse=True))})"
 # Names that look like an array of data: a side and perhaps a split, in either order.
 _SIDE = "(?P<side>xs?|ys?|inputs?|targets?|labels?|data|images?|samples?|features?)"
 _ARRAYS = [re.compile(form) for form in (f"{_SIDE}_?{_SPLIT}?", f"{_SPLIT}_?{_SIDE}")]
+# How much of a name a slip leaves.
+_ALIKE = 0.7
 _TARGETS = ("y", "t", "l")
 _WEIGHTS = re.compile("(?P<before>.*?)_?(sample_?)?weights?_?(?P<behind>.*)")
 _CLASSES = ("classes", "classnames", "class_name", "label_names", "labelnames")
@@ -36,9 +38,10 @@ def check_names(names: Iterable[str], read: Iterable[str], where: str) -> tuple[
     Raises:
         InputError: A name is nearly one that is read.
     """
-    left = sorted(set(names) - set(read) - {"class_names"})
+    known = set(read)
+    left = sorted(set(names) - known - {"class_names"})
     for name in left:
-        meant = _meant(name)
+        meant = _meant(name) or _misspelt(name, known)
         if meant:
             raise InputError(f"{where}: '{name}' is not read", f"did you mean '{meant}'?")
     return (f"{where}: not read: {', '.join(left)}",) if left else ()
@@ -67,3 +70,13 @@ def _meant(name: str) -> str | None:
         return None
     side, split = ("y" if found["side"][0] in _TARGETS else "x"), found["split"]
     return side + (f"_{_SPLITS[split]}" if split else "") + mark + tensor
+
+
+def _misspelt(name: str, read: Collection[str]) -> str | None:
+    """The array that a name is a slip of, where that one isn't there: `x_tset`."""
+    side, mark, split = name.partition("_")
+    near = difflib.get_close_matches(split.lower(), _SPLITS, 1, _ALIKE)
+    if side.lower() not in ("x", "y") or not (mark and near):
+        return None
+    meant = f"{side.lower()}_{_SPLITS[near[0]]}"
+    return None if meant in read else meant

@@ -183,6 +183,13 @@ def test_own_functions_that_do_not_fit_are_one_line(body: str, message: str, tmp
 MASKS = RANDOM.integers(0, 3, (COUNT, SIZE, SIZE), np.uint8)
 
 
+def in_rows() -> keras.Model:
+    """An answer for each pixel, one pixel behind the other."""
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    rows = keras.layers.Reshape((SIZE * SIZE, 3))(image)
+    return keras.Model(image, keras.layers.Dense(3, activation="softmax")(rows))
+
+
 @pytest.mark.parametrize(
     ("model", "targets", "augment", "message"),
     [
@@ -192,6 +199,7 @@ MASKS = RANDOM.integers(0, 3, (COUNT, SIZE, SIZE), np.uint8)
         (painter(3, None, 2), IMAGES[:, ::2, ::2], "rotation", "another size"),
         (painter(3, None, 2), IMAGES[:, ::2, ::2], "crop", "another size"),
         (classifier(3, 1, None), RANDOM.normal(size=(COUNT, 1)), "cutmix", "take mixup"),
+        (in_rows(), MASKS.reshape(COUNT, -1), "flip", "in rows of 12 x 12"),
     ],
 )
 def test_what_can_not_be_changed_is_refused(model, targets, augment: str, message: str) -> None:
@@ -208,3 +216,80 @@ def test_a_compiled_loss_of_class_numbers_is_not_replaced_silently() -> None:
         batches(model, IMAGES, LABELS, augment=("mixup",))
     spec = {"augment": ("mixup",), "loss": "sparse_categorical_crossentropy"}
     assert batches(model, IMAGES, LABELS, **spec)[1].shape == (8, CLASSES)
+
+
+def paired() -> keras.Model:
+    """Two images and a table in; a mask, a class and a picture out."""
+    left, right = (keras.Input((SIZE, SIZE, 3), name=n) for n in ("left", "right"))
+    table = keras.Input((2,), name="table")
+    flat = keras.layers.Flatten()(keras.layers.Concatenate()([left, right]))
+    outputs = [
+        keras.layers.Conv2D(3, 1, activation="softmax", name="mask")(left),
+        keras.layers.Dense(3, activation="softmax", name="kind")(
+            keras.layers.Concatenate()([flat, table])
+        ),
+        keras.layers.Conv2D(3, 1, name="picture")(right),
+    ]
+    return keras.Model([table, left, right], outputs)
+
+
+PAINT = np.eye(3, dtype=np.float32)
+BLOCKS = RANDOM.integers(0, 3, (COUNT, 4, 4), np.uint8).repeat(3, 1).repeat(3, 2)
+
+
+@pytest.mark.parametrize("name", ["flip", "crop:3", "rotation:0.2"])
+def test_all_images_of_a_sample_and_all_that_lies_over_them_move_alike(name: str) -> None:
+    """Of several inputs and outputs, and the weights of single pixels."""
+    shown = PAINT[BLOCKS]
+    arrays = {"x_train__left": shown, "x_train__right": shown, "y_train__mask": BLOCKS}
+    arrays |= {"x_train__table": np.zeros((COUNT, 2), np.float32), "y_train__picture": shown * 3}
+    arrays |= {"y_train__kind": BLOCKS[:, 0, 0].astype(np.int64)}
+    arrays["sample_weight_train__mask"] = (BLOCKS == 1).astype(np.float32)
+    data = open_data(DataSpec(spec=arrays, augment=(name,), validation_split=0.5), paired())
+    plain = next(data.train.epoch(8, 3, 0, augment=False).as_numpy_iterator())
+    inputs, targets, weights = next(data.train.epoch(8, 3, 0).as_numpy_iterator())
+    assert not np.array_equal(inputs["left"], plain[0]["left"])
+    np.testing.assert_array_equal(inputs["left"], inputs["right"])
+    np.testing.assert_allclose(targets["picture"], inputs["left"] * 3, atol=1e-4)
+    agree = inputs["left"].argmax(-1) == targets["mask"]
+    assert agree.mean() > 0.9
+    np.testing.assert_array_equal(weights["mask"] == 1, targets["mask"] == 1)
+    np.testing.assert_array_equal(targets["kind"], plain[1]["kind"])
+    np.testing.assert_array_equal(inputs["table"], plain[0]["table"])
+
+
+def test_an_own_function_gets_several_inputs_by_name(tmp_path: Path) -> None:
+    body = "return {**images, 'left': images['left'] + 1}, targets"
+    shown = PAINT[BLOCKS]
+    arrays = {"x_train__left": shown, "x_train__right": shown, "y_train__mask": BLOCKS}
+    arrays |= {"x_train__table": np.zeros((COUNT, 2), np.float32), "y_train__picture": shown}
+    arrays["y_train__kind"] = BLOCKS[:, 0, 0].astype(np.int64)
+    spec = {"spec": arrays, "validation_split": 0.5}
+    data = open_data(DataSpec(**spec, augment=(own_file(tmp_path, body),)), paired())
+    inputs = next(data.train.epoch(8, 3, 0).as_numpy_iterator())[0]
+    np.testing.assert_array_equal(inputs["left"], inputs["right"] + 1)
+    first_alone = own_file(tmp_path, "return images['left'], targets")
+    with pytest.raises(InputError, match="doesn't give each of the inputs"):
+        open_data(DataSpec(**spec, augment=(first_alone,)), paired())
+
+
+def test_masks_of_a_loss_of_overlap_keep_their_classes() -> None:
+    """Between two classes there is none, whatever the loss is called."""
+    x, y = batches(painter(3, "softmax"), PAINT[BLOCKS], PAINT[BLOCKS], loss="dice",
+                   augment=("rotation:0.2",))  # fmt: skip
+    assert set(np.unique(y)) == {0, 1}
+    assert (x.argmax(-1) == y.argmax(-1)).mean() > 0.9
+
+
+def test_what_only_a_loss_knows_stays_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "far.py").write_text(
+        "import tensorflow as tf\n\ndef far(targets, outputs):\n"
+        "    return tf.reduce_mean(outputs, -1) + 0 * tf.reduce_sum(targets, (1, 2))\n"
+    )
+    corners = RANDOM.random((COUNT, 5, 4)).astype(np.float32)
+    spec = DataSpec(
+        spec={"x": IMAGES, "y": corners}, loss=f"{tmp_path / 'far.py'}:far", augment=("flip",)
+    )
+    assert "to its loss alone, and stay as they are" in " ".join(
+        open_data(spec, classifier()).warnings
+    )

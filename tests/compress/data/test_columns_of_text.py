@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 from edgepress.compress import DataSpec, InputError
 from edgepress.compress.data import open_data
+from edgepress.compress.data.readers.labels import numbered
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +57,43 @@ def test_what_has_an_order_of_its_own_is_refused(
 )  # fmt: skip
 def test_names_are_categories(cells: list[str], tmp_path: Path, model: keras.Model) -> None:
     assert f"text read as 0 to {len(cells) - 1}" in opened(tmp_path, cells, model)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        (["no", "yes", "?"], (), "the target 'y' has gaps"),
+        (["no", "yes", " - "], ("no", "yes"), "the target 'y' has gaps"),
+        (["0", "1", "?"], (), "the target 'y' has gaps"),
+        (["5 kg", "10 kg", "20 kg"], (), "column 'y' holds numbers with a unit"),
+        (["2024-01-02", "2023-12-31"], (), "column 'y' holds dates"),
+    ],
+)
+def test_a_column_of_labels_is_read_with_the_same_care(
+    labels: list[str], classes: tuple[str, ...], message: str, tmp_path: Path, model: keras.Model
+) -> None:
+    rows = [f"{n},{n},{labels[n % len(labels)]}" for n in range(24)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *rows]))
+    with pytest.raises(InputError, match=message):
+        open_data(DataSpec(spec=tmp_path / "t.csv", target="y", classes=classes), model)
+
+
+def test_classes_that_are_named_may_look_like_quantities(
+    tmp_path: Path, model: keras.Model
+) -> None:
+    rows = [f"{n},{n},{(5, 12)[n % 2]} V" for n in range(24)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *rows]))
+    spec = DataSpec(spec=tmp_path / "t.csv", target="y", classes=("12 V", "5 V"))
+    assert open_data(spec, model).class_names == ("12 V", "5 V")
+
+
+def test_labels_that_are_numbers_are_not_numbered_as_text() -> None:
+    """The alphabet would put 10 behind 1."""
+    for count, first in ((11, 0), (3, 1)):
+        labels = np.array([str(first + n) for n in range(count)])
+        with pytest.raises(InputError, match="numbers written as text"):
+            numbered({"all": (labels, labels)})
+    few = np.array(["1", "0", "2"])
+    parts, names = numbered({"all": (few, few)})
+    assert names == ("0", "1", "2")
+    assert parts["all"][1].tolist() == [1, 0, 2]

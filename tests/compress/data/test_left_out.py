@@ -230,7 +230,7 @@ def test_streams_of_texts_and_such_as_fail_are_one_line(vectors: keras.Model) ->
         ("valImages", "x_val"), ("train_labels", "y_train"), ("y_dev", "y_val"),
         ("features", "x"), ("sample_weight_trian", "sample_weight_train"),
         ("train_weights", "sample_weight_train"), ("classes", "class_names"),
-        ("validation", "val"),
+        ("validation", "val"), ("x_tset", "x_test"), ("y_vall", "y_val"),
     ],
 )  # fmt: skip
 def test_arrays_under_nearly_the_right_name_are_refused(

@@ -164,6 +164,8 @@ def test_without_labels_such_targets_are_never_looked_at():
     data = {"x_train": x, "x_test": x[:9], "y_test": y[:9]}
     dataset = open_data(DataSpec(spec=data, unlabelled=True), model)
     assert dataset.task.kind == "regression"
+    assert "agrees with its teacher" in " ".join(dataset.warnings)
+    assert "labels are used" not in " ".join(dataset.warnings)
     targets = next(dataset.test.in_order(9).as_numpy_iterator())[1]
     np.testing.assert_allclose(targets, np.asarray(model(x[:9])), atol=1e-5)
 

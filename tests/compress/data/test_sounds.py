@@ -205,6 +205,12 @@ def test_files_that_are_no_sound_are_named(
         ((48, 20), {"features": "mfcc", "bands": 10, "coefficients": 20}, "more than the 10"),
         ((None, 20), {"features": "log-mel", "bands": 20}, "--clip-seconds"),
         ((3200,), {"window": 5}, "--window has no effect"),
+        ((3200,), {"bands": 20}, "--bands has no effect without --features"),
+        (
+            (48, 129),
+            {"features": "spectrogram", "log_offset": 0.1},
+            "--log-offset has no effect with --features spectrogram",
+        ),
     ],
 )
 def test_what_does_not_fit_the_model_is_refused(

@@ -217,3 +217,19 @@ def test_each_group_with_a_label_of_its_own_is_told(tmp_path: Path) -> None:
     spec = DataSpec(spec=path, target="activity", window=20, group_by="subject")
     told = " ".join(open_data(spec, network(20, 2)).warnings)
     assert "no group of the training split has class" in told
+
+
+@pytest.mark.parametrize("classes", [(), ("0", "1")])
+def test_rows_whose_label_is_a_question_mark_have_none(
+    tmp_path: Path, classes: tuple[str, ...]
+) -> None:
+    frame = table(4)
+    frame["activity"] = np.where(frame["activity"] == "sit", "1", "0")
+    frame.loc[:49, "activity"] = "?"
+    path = written(frame, tmp_path / "motion.csv")
+    spec = DataSpec(spec=path, target="activity", window=10, group_by="subject", classes=classes)
+    data = open_data(spec, network(10, 2))
+    found = {int(v) for x, y in rows_of(data).values() for v in (x[:, 0, 0] // 50 + 100 * y)}
+    # The first of each two stretches is 1; that of the first subject has no label.
+    assert found == {1, 102, 3, 104, 5, 106, 7}
+    assert "5 without a label are left out" in " ".join(data.warnings)

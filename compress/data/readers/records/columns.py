@@ -141,7 +141,10 @@ def _labels(columns: Columns, target: str, named: tuple[str, ...]) -> Array:
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.dtype == object:
-        odd = next((n for n, v in enumerate(found.flat) if not isinstance(v, bytes | str)), None)
+        odd = next((n for n, v in enumerate(found.flat) if v is None), None)
+        if odd is None:
+            texts = (isinstance(v, bytes | str) for v in found.flat)
+            odd = next((n for n, text in enumerate(texts) if not text), None)
         if odd is not None:
             raise InputError(
                 f"{columns.where}: column '{target}' has no single label in record {odd}",

@@ -28,7 +28,7 @@ from edgepress.compress.data.readers.series.windows import (
     window_starts,
     windows_of,
 )
-from edgepress.compress.data.readers.tables import columns_of_input, present
+from edgepress.compress.data.readers.tables import columns_of_input, label_column, present
 from edgepress.compress.errors import InputError
 from edgepress.compress.models.class_lists.own import ClassList, classes_of
 from edgepress.compress.specs.recipe import DataSpec
@@ -131,24 +131,25 @@ def _labels(
             f"{recordings.where}: nothing says what the rows are",
             "name the column of labels with --target, or a file with --events",
         )
-    return _numbered(column, spec, own), list(dict.fromkeys(named))
+    return _numbered(recordings.paths[0], column, spec, own), list(dict.fromkeys(named))
 
 
-def _numbered(column: pandas.Series, spec: DataSpec, own: ClassList | None) -> _Labels:
-    missing = column.isna().to_numpy()
+def _numbered(path: Path, column: pandas.Series, spec: DataSpec, own: ClassList | None) -> _Labels:
+    labels = label_column(path, column, named=bool(spec.classes))
+    missing = labels.isna().to_numpy()
     if missing.all():
         raise InputError(f"column '{column.name}' holds no label")
-    kind = column.dtype.kind
-    numbers = column.dropna()
+    kind = labels.dtype.kind
+    numbers = labels.dropna()
     whole = kind in "iub" or (kind == "f" and missing.any() and (numbers % 1 == 0).all())
     if kind == "f" and not whole:
-        return _Labels(column.to_numpy(np.float32), (), False)
+        return _Labels(labels.to_numpy(np.float32), (), False)
     if whole and not spec.classes:
-        values = column.fillna(-1).to_numpy(np.int64)
+        values = labels.fillna(-1).to_numpy(np.int64)
         if values[~missing].min() < 0:
-            return _Labels(column.to_numpy(np.float32), (), False)
+            return _Labels(labels.to_numpy(np.float32), (), False)
         return _Labels(values, (), True)
-    text = column.astype(str).to_numpy(str)
+    text = labels.astype(str).to_numpy(str)
     found = sorted(set(text[~missing]))
     names = ordered(found, spec.classes, own)
     places = {name: number for number, name in enumerate(names)}

@@ -31,6 +31,19 @@ if TYPE_CHECKING:
 _MOST_SAMPLES = 200_000_000
 
 
+# What options each kind of features heeds, beside those of all sounds.
+_OF_ALL = frozenset({"features", "sample_rate", "clip_seconds"})
+_OF_FRAMES = frozenset({"frame_ms", "hop_ms", "fft_length", "spectrum"})
+_OF_MEL = _OF_FRAMES | {"bands", "fmin", "fmax"}
+_HEEDED = {
+    None: frozenset[str](),
+    "spectrogram": _OF_FRAMES,
+    "mel": _OF_MEL,
+    "log-mel": _OF_MEL | {"log_offset"},
+    "mfcc": _OF_MEL | {"log_offset", "coefficients"},
+}
+
+
 @dataclass(frozen=True)
 class SoundFolder:
     """What a folder of sounds holds.
@@ -40,12 +53,14 @@ class SoundFolder:
         class_names: Of class folders, in the order of their numbers.
         notes: What should be known of how it is read, one line each.
         input: From samples to the model's input.
+        heeded: Options of `SoundSpec` that had a meaning.
     """
 
     sources: dict[str, SoundSource]
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
     input: SoundInput
+    heeded: frozenset[str]
 
 
 def open_sounds(path: Path, model: keras.Model, spec: DataSpec) -> SoundFolder:
@@ -78,6 +93,7 @@ def open_sounds(path: Path, model: keras.Model, spec: DataSpec) -> SoundFolder:
         shown_names(names),
         (*notes, *subfolders(folders, SOUNDS), *empty_classes(folders, SOUNDS), *input_notes),
         how,
+        _OF_ALL | _HEEDED[spec.features],
     )
 
 
