@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,21 @@ def edge_model(once: Callable[..., Path]) -> Callable[[str], Path]:
         return once(name, lambda: keras_file(name.removesuffix(".keras")))
 
     return find
+
+
+@pytest.fixture(scope="session")
+def digits_model(once: Callable[..., Path]) -> Path:
+    """The demo's network as a Keras file, trained once for all workers."""
+
+    def trained() -> bytes:
+        from edgepress.deploy.demo import network
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "digits.keras")
+            network().save(path)
+            return path.read_bytes()
+
+    return once("digits.keras", trained)
 
 
 @pytest.fixture(scope="session")

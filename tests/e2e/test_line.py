@@ -119,21 +119,6 @@ def timeless(value: Any) -> Any:
     return [timeless(v) for v in value] if isinstance(value, list) else value
 
 
-def test_the_same_seed_gives_the_same_run(
-    finished: Path, model_folder: Path, tmp_path: Path
-) -> None:
-    run(recipe(model_folder), tmp_path / "again")
-    first, second = record(finished), record(tmp_path / "again")
-    for found in (first, second):
-        del found["benchmark"]
-    assert timeless(first) == timeless(second)
-    for stage in first["stages"]:
-        a, b = (keras.models.load_model(f / "stages" / stage["name"] / "model.keras")
-                for f in (finished, tmp_path / "again"))  # fmt: skip
-        for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
-
-
 class Interrupt:
     """Progress that presses Ctrl-C when a stage begins."""
 
@@ -148,9 +133,10 @@ class Interrupt:
         pass
 
 
-def test_a_stopped_run_goes_on_where_it_stopped(
+def test_a_stopped_run_goes_on_and_ends_like_one_that_was_not_stopped(
     finished: Path, model_folder: Path, tmp_path: Path
 ) -> None:
+    """By the same seed: the same records, times apart, and the same weights, bit by bit."""
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         run(recipe(model_folder), folder, progress=Interrupt("prune weights"))
@@ -159,10 +145,15 @@ def test_a_stopped_run_goes_on_where_it_stopped(
     run(None, folder, resume=True)
     after = {p.name: p.stat().st_mtime_ns for p in (folder / "stages").glob("0*")}
     assert kept.items() <= after.items()
-    a, b = (keras.models.load_model(f / "stages" / "04-strip" / "model.keras")
-            for f in (finished, folder))  # fmt: skip
-    for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    first, second = record(finished), record(folder)
+    for found in (first, second):
+        del found["benchmark"]
+    assert timeless(first) == timeless(second)
+    for stage in first["stages"]:
+        a, b = (keras.models.load_model(f / "stages" / stage["name"] / "model.keras")
+                for f in (finished, folder))  # fmt: skip
+        for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def hashes(folder: Path) -> set[str]:

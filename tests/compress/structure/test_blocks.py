@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from pruned_twins import inputs_for, masked, outputs_of, randomise, relative_gap
+from variants import mostly_slow
 
 from edgepress.compress.cost import model_cost
 from edgepress.compress.errors import InputError
@@ -100,7 +101,7 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", mostly_slow(MODELS, "plain", "dense"))
 def test_each_block_saves_what_it_says(name: str) -> None:
     make, expected = MODELS[name]
     keras.utils.set_random_seed(0)
@@ -231,7 +232,7 @@ def test_more_goes_where_less_would_be_missed_more_and_that_is_said() -> None:
     assert any("leaving out large instead leaves 0.5" in note for note in result.notes)
 
 
-@pytest.mark.parametrize("target", [0.85, 0.7, 0.5, 0.35])
+@pytest.mark.parametrize("target", mostly_slow([0.85, 0.7, 0.5, 0.35], 0.5))
 def test_of_a_sum_one_side_goes_at_most(target: float) -> None:
     keras.utils.set_random_seed(0)
     i = x = keras.Input((8, 8, 3))
@@ -252,8 +253,11 @@ def test_of_a_sum_one_side_goes_at_most(target: float) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("plain", "nested"),
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("transformer", "dense", "mobilenet")),
+        "nested",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("plain", "transformer", "dense", "mobilenet")
+        ),
     ],
 )
 def test_repair_makes_good_for_blocks(name: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from architectures import MODELS
 from pruned_twins import cut, inputs_for, outputs_of, randomise, relative_gap
+from variants import mostly_slow
 
 from edgepress.compress.structure.surgery.surgery import remove
 from edgepress.compress.structure.tracing.groups import find_channels
@@ -54,7 +55,7 @@ def test_tflite_gives_the_same_for_the_others(name: str) -> None:
     _check_conversion(name)
 
 
-@pytest.mark.parametrize("name", ["unet", "bidirectional"])
+@pytest.mark.parametrize("name", mostly_slow(["unet", "bidirectional"], "unet"))
 def test_pruned_models_train(name: str) -> None:
     model = _pruned(name)
     inputs = inputs_for(model)

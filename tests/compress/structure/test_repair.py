@@ -25,7 +25,7 @@ from edgepress.compress.structure.tracing.groups import find_channels
 
 L = keras.layers
 # One of each kind of product for the run that everybody makes.
-QUICK = ["attention", "bidirectional", "depthwise", "einsum", "gates_and_nesting", "grouped"]
+QUICK = ["attention", "depthwise", "einsum", "gates_and_nesting", "grouped"]
 QUICK += ["separable1d", "two_inputs", "volumes"]
 
 

@@ -108,7 +108,7 @@ FALLING = {
 }
 
 
-@pytest.mark.parametrize("name", mostly_slow(FALLING, "plateau", "batch begin"))
+@pytest.mark.parametrize("name", mostly_slow(FALLING, "plateau"))
 def test_a_rate_that_a_callback_sets_holds_over_a_resume(
     name: str, model: Any, data: Any, tmp_path: Path
 ) -> None:

@@ -94,17 +94,25 @@ def run_workers(network: str, folder: Path, state: str = "") -> list[list[Any]]:
     return [weights(folder / f"worker{index}.npz") for index in range(2)]
 
 
+def run_alone(mode: str, folder: Path) -> list[Any]:
+    """The weights of a training in one process."""
+    out = folder / f"{mode}.npz"
+    child = start(mode, "plain", out)
+    _, errors = child.communicate(timeout=240)
+    assert child.returncode == 0, errors[-2000:]
+    return weights(out)
+
+
 def test_shares_of_a_batch_add_up_to_the_batch(tmp_path: Path) -> None:
-    """One device, two devices and two workers make the same steps, the last, uneven batch too."""
-    children = {
-        mode: start(mode, "plain", tmp_path / f"{mode}.npz") for mode in ("none", "mirrored")
-    }
-    for child in children.values():
-        _, errors = child.communicate(timeout=240)
-        assert child.returncode == 0, errors[-2000:]
-    alone, two = (weights(tmp_path / f"{mode}.npz") for mode in children)
+    """One device and two make the same steps, the last, uneven batch too."""
+    alone, two = (run_alone(mode, tmp_path) for mode in ("none", "mirrored"))
     for a, b in zip(alone, two, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_shares_of_workers_add_up_to_the_batch(tmp_path: Path) -> None:
+    alone = run_alone("none", tmp_path)
     for other in run_workers("plain", tmp_path):
         for a, b in zip(alone, other, strict=True):
             np.testing.assert_allclose(a, b, atol=2e-5)

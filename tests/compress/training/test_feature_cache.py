@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from variants import mostly_slow
 
 from edgepress import compress
 from edgepress.compress.data import open_data
@@ -29,7 +30,11 @@ def two_ways() -> Any:
 
 @pytest.mark.parametrize(
     ("build", "spec"),
-    [("classifier", "head"), ("classifier", "block"), ("two_ways", "top:2"), ("two_ways", "d")],
+    mostly_slow(
+        [("classifier", "head"), ("classifier", "block"), ("two_ways", "top:2"), ("two_ways", "d")],
+        ("classifier", "block"),
+        ("two_ways", "top:2"),
+    ),
 )
 def test_equals_training_without_it(networks: Any, build: str, spec: str) -> None:
     model = networks.seeded(two_ways if build == "two_ways" else networks.classifier)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from variants import mostly_slow
 
 from edgepress.compress.data import open_data
 from edgepress.compress.data.augmentation.augmenting import Augmentation
@@ -40,7 +41,11 @@ def data(model: keras.Model, target: str = "classes", **options: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("target", "last"),
-    [("classes", "softmax"), ("classes", None), ("pairs", "sigmoid"), ("values", None)],
+    mostly_slow(
+        [("classes", "softmax"), ("classes", None), ("pairs", "sigmoid"), ("values", None)],
+        ("classes", "softmax"),
+        ("values", None),
+    ),
 )
 def test_weights_are_those_of_a_teacher_that_is_asked_in_every_step(
     target: str, last: str | None, monkeypatch: pytest.MonkeyPatch

@@ -126,8 +126,15 @@ def test_a_layer_that_the_loss_uses_is_the_copy_s(data: Any) -> None:
     assert float(np.square(model.first.kernel).sum()) == size
 
 
-@pytest.mark.parametrize("structure", ["channels", "weights"])
-@pytest.mark.parametrize("make", [_plain, lambda: Scaled(8)])
+@pytest.mark.parametrize(
+    ("make", "structure"),
+    [
+        (_plain, "channels"),
+        (lambda: Scaled(8), "weights"),
+        pytest.param(_plain, "weights", marks=pytest.mark.slow),
+        pytest.param(lambda: Scaled(8), "channels", marks=pytest.mark.slow),
+    ],
+)
 def test_recovery_takes_it_too(make: Any, structure: str, data: Any) -> None:
     options = {"sparsity": 0.25, "structure": structure, "recover_epochs": 1}
     small = compress.prune(make(), data, **options).model

@@ -61,6 +61,7 @@ def killed_and_resumed(state: Path, schedule: str, kills: int, total: int) -> tu
     return train(str(state), schedule)
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
     total, straight = train("", "plateau")
     assert total == 4 * 5

@@ -105,7 +105,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", mostly_slow(CASES, "one-shot", "polynomial", "nm", "rewind", "sensitivity")
+)
 def test_training_keeps_the_zeros(images, case):
     model = classifier()
     data = open_data(images, model)
@@ -155,7 +157,7 @@ class Interrupt:
 
 @pytest.mark.parametrize(
     "case",
-    mostly_slow(["one-shot", "polynomial", "iterative", "moving"], "polynomial", "iterative"),
+    mostly_slow(["one-shot", "polynomial", "iterative", "moving"], "iterative"),
 )
 def test_a_stopped_pruning_goes_on_to_the_same_bits(images, tmp_path, case):
     from edgepress.compress.errors import Stopped
@@ -217,7 +219,10 @@ def values_of(model):
     return [len(np.unique(k.value())) for k in find_kernels(model, depthwise=True)[0]]
 
 
-@pytest.mark.parametrize("case", ["one-shot", "polynomial", "moving", "second-order", "nm"])
+@pytest.mark.parametrize(
+    "case",
+    mostly_slow(["one-shot", "polynomial", "moving", "second-order", "nm"], "polynomial", "nm"),
+)
 def test_pruning_after_clustering_keeps_few_values(images, case):
     model = classifier()
     data = open_data(images, model)
@@ -229,7 +234,7 @@ def test_pruning_after_clustering_keeps_few_values(images, case):
     assert result.sparsity == pytest.approx(0.5, abs=0.01)
 
 
-@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("ema", mostly_slow([None, 0.9], 0.9))
 def test_clustering_after_pruning_keeps_the_zeros_through_training(images, ema):
     model = classifier()
     data = open_data(images, model)

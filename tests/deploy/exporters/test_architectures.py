@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from variants import mostly_slow
 
 from edgepress.deploy.exporters import EXPORTERS
 from edgepress.deploy.exporting.export import export
@@ -142,7 +143,7 @@ def check(result, formats, precisions):
         assert "\n" not in skipped.reason
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", mostly_slow(QUICK, "dense", "lstm"))
 def test_every_file_agrees_with_its_source(name, tmp_path, worker, own_data):
     model, precisions = build(name), QUICK[name]
     result = export(

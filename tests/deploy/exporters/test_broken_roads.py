@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from real_files import also_real
+from variants import mostly_slow
 
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.compress.errors import DeviceError, EdgepressError
@@ -246,7 +247,7 @@ EQUAL_BIASES = {
 }
 
 
-@pytest.mark.parametrize("kind", EQUAL_BIASES)
+@pytest.mark.parametrize("kind", mostly_slow(EQUAL_BIASES, "convolution"))
 def test_layers_of_equal_biases_keep_them_with_16_bit_activations(kind, tmp_path, worker):
     """The converter keeps one bias for all, in the unit of one: the others added a tenth of it."""
     keras.utils.set_random_seed(0)
@@ -333,7 +334,7 @@ OPERATIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", OPERATIONS)
+@pytest.mark.parametrize("kind", mostly_slow(OPERATIONS, "argmax", "log1p"))
 def test_operations_that_the_converters_do_not_know_by_name_convert(kind, tmp_path, worker):
     """Keras's argmax reads the bits of floats; tf2onnx has no word for exp(x)-1 and log(1+x)."""
     inputs = keras.Input((5, 4), name="x")

@@ -79,7 +79,12 @@ def test_a_network_without_obstacles_has_none(tmp_path, worker):
 
 
 @pytest.mark.parametrize(
-    ("mode", "there"), [("int8", ["tflite", "onnx"]), ("int4", ["tflite", "onnx"]), ("float8", [])]
+    ("mode", "there"),
+    [
+        pytest.param("int8", ["tflite", "onnx"], marks=pytest.mark.slow),
+        ("int4", ["tflite", "onnx"]),
+        ("float8", []),
+    ],
 )
 def test_what_kerass_own_quantisation_left_is_named(mode, there, tmp_path, worker):
     values = keras.Input((12,), name="values")

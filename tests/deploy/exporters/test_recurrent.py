@@ -51,7 +51,7 @@ def _model(change: Callable, shape: tuple[int, ...] = _STEPS) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("kind", OPERATORS)
+@pytest.mark.parametrize("kind", mostly_slow(OPERATORS, "gru", "both ways", "masked"))
 def test_recurrent_layers_are_their_operator_in_onnx(kind: str, tmp_path, worker) -> None:
     operator, change = OPERATORS[kind]
     result = export(_model(change), tmp_path / "out", ("onnx",), ("float32",), worker=worker)
@@ -70,7 +70,7 @@ def test_a_dynamic_file_larger_than_float32_is_refused_with_both_sizes(tmp_path,
     assert f"{result.artifacts[0].bytes:,}" in left_out.reason
 
 
-@pytest.mark.parametrize("kind", mostly_slow(DROPOUT, "lstm", "images", "stacked"))
+@pytest.mark.parametrize("kind", mostly_slow(DROPOUT, "lstm"))
 def test_dropout_of_recurrent_layers_is_left_out(kind: str, tmp_path, worker) -> None:
     shape, change = DROPOUT[kind]
     keras.utils.set_random_seed(0)

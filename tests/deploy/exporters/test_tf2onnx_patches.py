@@ -28,7 +28,7 @@ def _listening():
     return keras.Model(series, layers.Dense(3)(x))
 
 
-@pytest.mark.parametrize("build", [_looking, _listening])
+@pytest.mark.parametrize("build", [_looking, pytest.param(_listening, marks=pytest.mark.slow)])
 def test_weights_that_are_put_aside_come_back(build, tmp_path, monkeypatch):
     """The conversion itself compares its file with the graph."""
     keras.utils.set_random_seed(0)

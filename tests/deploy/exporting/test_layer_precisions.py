@@ -11,6 +11,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from keras import layers
+from variants import mostly_slow
 
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.compress.errors import InputError
@@ -78,7 +79,7 @@ def test_weights_have_four_bits_and_sixteen(made):
     assert any("layers by name: int4: conv" in note for note in result.notes)
 
 
-@pytest.mark.parametrize("base", ["int8", "int16x8"])
+@pytest.mark.parametrize("base", mostly_slow(["int8", "int16x8"], "int16x8"))
 def test_activations_have_eight_bits_and_sixteen(made, base):
     wanted = {"conv_1": "int16x8", "depth": "int8", "hidden": "int4"}
     [file] = made("tflite", quantize=base, precision=wanted, keep_float=["head"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from edge_networks import images
 from real_files import also_real, cifar_images
+from variants import mostly_slow
 
 from edgepress.compress import load, prune
 from edgepress.compress.errors import InputError
@@ -125,8 +127,14 @@ def mixed_net():
     return keras.Model(inputs, layers.Dense(128)(x))
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
-@pytest.mark.parametrize("structure", ["weights", "nm", "blocks"])
+@pytest.mark.parametrize(
+    ("structure", "precision"),
+    mostly_slow(
+        product(("weights", "nm", "blocks"), ("float32", "float16")),
+        ("weights", "float32"),
+        ("blocks", "float16"),
+    ),
+)
 def test_zeros_are_encoded_where_that_is_smaller_and_runs(structure, precision, worker, tmp_path):
     model = prune(mixed_net(), structure=structure, sparsity=0.75).model
     options = {"formats": ["tflite"], "quantize": [precision], "worker": worker}
@@ -143,7 +151,8 @@ def test_zeros_are_encoded_where_that_is_smaller_and_runs(structure, precision, 
 
 
 @pytest.mark.parametrize(
-    ("block", "sparsity", "count"), [("4x1", 0.6, 0), ("4x1", 0.9, 1), ("1x4", 0.6, 1)]
+    ("block", "sparsity", "count"),
+    mostly_slow([("4x1", 0.6, 0), ("4x1", 0.9, 1), ("1x4", 0.6, 1)], ("4x1", 0.6, 0)),
 )
 def test_what_would_run_slower_encoded_stays_dense_unless_asked(
     block, sparsity, count, worker, tmp_path

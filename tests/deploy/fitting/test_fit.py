@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,17 @@ from edgepress.benchmarks.records.fit import FitRecord
 from edgepress.benchmarks.report import report
 from edgepress.compress.kernel.files import sha256
 from edgepress.deploy.cli.main import cli
-from edgepress.deploy.demo import digits, network
+from edgepress.deploy.demo import digits
 from edgepress.deploy.recipe import read_recipe
 
 QUICK = ("--runs", "5", "--launches", "1", "--json")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, digits_model: Path) -> Path:
     """A trained network and its data with a test split."""
     folder = tmp_path_factory.mktemp("fit")
-    network().save(folder / "m.keras")
+    shutil.copy(digits_model, folder / "m.keras")
     data = digits()
     scaled = {k: v / 16 if k.startswith("x") else v for k, v in data.items()}
     np.savez(folder / "d.npz", **scaled)

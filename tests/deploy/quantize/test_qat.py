@@ -106,7 +106,11 @@ def test_the_file_computes_what_was_trained(tmp_path, worker):
 
 
 @pytest.mark.parametrize(
-    "pooling", [lambda: layers.AveragePooling2D(3), lambda: layers.GlobalAveragePooling2D()]
+    "pooling",
+    [
+        pytest.param(lambda: layers.AveragePooling2D(3), marks=pytest.mark.slow),
+        lambda: layers.GlobalAveragePooling2D(),
+    ],
 )
 def test_means_and_products_are_counted_as_the_kernels_count(tmp_path, worker, pooling):
     keras.utils.set_random_seed(1)
@@ -126,34 +130,23 @@ def test_means_and_products_are_counted_as_the_kernels_count(tmp_path, worker, p
     assert np.mean(off < 0.01) > 0.9
 
 
-def test_clustered_kernels_stay_clustered():
+def test_training_keeps_zeros_clusters_and_the_source():
     model = network()
-    layer = model.get_layer("class")
-    kernel, bias = layer.get_weights()
+    pruned = model.get_layer("first").get_weights()[0]
+    pruned[np.abs(pruned) < np.median(np.abs(pruned))] = 0
+    model.get_layer("first").set_weights([pruned])
+    kernel, bias = model.get_layer("class").get_weights()
     centres = np.linspace(kernel.min(), kernel.max(), 8)
-    nearest = np.abs(kernel[..., None] - centres).argmin(-1)
-    layer.set_weights([centres[nearest].astype("float32"), bias])
-    trained = train_quantised(model, open_data(data(model), model), 1)
-    kernel = strip_quantisation(trained).get_layer("class").get_weights()[0]
-    assert not np.array_equal(kernel, centres[nearest].astype("float32"))
-    assert max(len(np.unique(column)) for column in kernel.T) <= 8
-
-
-def test_pruned_kernels_stay_pruned():
-    model = network()
-    kernel = model.get_layer("first").get_weights()[0]
-    kernel[np.abs(kernel) < np.median(np.abs(kernel))] = 0
-    model.get_layer("first").set_weights([kernel])
+    clustered = centres[np.abs(kernel[..., None] - centres).argmin(-1)].astype("float32")
+    model.get_layer("class").set_weights([clustered, bias])
+    before = [w.copy() for w in model.get_weights()]
     trained = train_quantised(model, open_data(data(model), model), 1)
     plain = strip_quantisation(trained)
-    assert ((plain.get_layer("first").get_weights()[0] == 0) | (kernel != 0)).all()
+    assert ((plain.get_layer("first").get_weights()[0] == 0) | (pruned != 0)).all()
+    kernel = plain.get_layer("class").get_weights()[0]
+    assert not np.array_equal(kernel, clustered)
+    assert max(len(np.unique(column)) for column in kernel.T) <= 8
     assert {type(x).__module__.split(".")[0] for x in plain.layers} == {"keras"}
-
-
-def test_the_source_stays_as_it_is():
-    model = network()
-    before = [w.copy() for w in model.get_weights()]
-    train_quantised(model, open_data(data(model), model), 1)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
@@ -276,6 +269,7 @@ def test_copies_of_a_users_own_layers_keep_their_names():
     np.testing.assert_array_equal(flat(np.ones((1, 8, 8, 3))), np.full((1, 8, 8, 3), 6.0))
 
 
+@pytest.mark.slow
 def test_a_base_model_is_trained_for_int8(tmp_path, worker):
     keras.utils.set_random_seed(5)
     base = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(6, 3), layers.ReLU()])

@@ -21,7 +21,6 @@ from edgepress.compress import load, open_data
 from edgepress.compress.errors import InputError
 from edgepress.deploy import search
 from edgepress.deploy.cli.main import cli
-from edgepress.deploy.demo import network
 from edgepress.deploy.pipeline.pipeline import run
 from edgepress.deploy.recipe import read_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
@@ -44,16 +43,14 @@ LINE: dict[str, Any] = {
 }
 
 
-def recipe(**search: Any) -> SearchRecipe:
-    return SearchRecipe.model_validate({**LINE, "search": search})
+def recipe(line: dict[str, Any] = LINE, /, **search: Any) -> SearchRecipe:
+    return SearchRecipe.model_validate({**line, "search": search})
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def line(digits_model: Path) -> dict[str, Any]:
     """The line with a model that is trained once, not by every process of a search."""
-    path = tmp_path_factory.mktemp("model") / "digits.keras"
-    network().save(path)
-    return {**LINE, "model": str(path)}
+    return {**LINE, "model": str(digits_model)}
 
 
 def test_without_a_space_the_shares_of_the_pruning_steps_vary() -> None:
@@ -121,7 +118,7 @@ nonzero = Objective("weights", read)
 
 
 def test_every_objective_gives_a_figure_of_a_finished_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: dict[str, Any]
 ) -> None:
     package = tmp_path / "packages"
     declared = package / "nonzero-1.0.dist-info"
@@ -132,7 +129,7 @@ def test_every_objective_gives_a_figure_of_a_finished_trial(
     )
     (package / "counted.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(package)
-    varied = recipe(space={"prune.0.target_macs": [0.5]}, objectives=list(OBJECTIVES))
+    varied = recipe(line, space={"prune.0.target_macs": [0.5]}, objectives=list(OBJECTIVES))
     plain = varied.with_values({"prune.0.target_macs": 0.5})
     done = run(plain, tmp_path / "trial")
     data = open_data(plain.data, load(plain.model), plain.seed)
@@ -147,11 +144,13 @@ def test_every_objective_gives_a_figure_of_a_finished_trial(
     assert data.task.higher_is_better
 
 
-def test_nothing_to_vary_and_nothing_to_resume_are_said(tmp_path: Path) -> None:
-    plain = {**LINE, "prune": []}
+def test_nothing_to_vary_and_nothing_to_resume_are_said(
+    tmp_path: Path, line: dict[str, Any]
+) -> None:
+    plain = {**line, "prune": []}
     with pytest.raises(InputError, match="nothing to vary"):
         search(SearchRecipe.model_validate(plain), tmp_path / "run")
-    unknown = recipe(space={"prune.0.criterion": ["l3"]})
+    unknown = recipe(line, space={"prune.0.criterion": ["l3"]})
     with pytest.raises(InputError, match="l3"):
         search(unknown, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -228,12 +227,14 @@ def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(
     assert "can't be reached" in report([moved / "search.json"], tmp_path / "again.md").read_text()
 
 
-def test_values_that_can_not_go_together_fail_their_trial_alone(tmp_path: Path) -> None:
+def test_values_that_can_not_go_together_fail_their_trial_alone(
+    tmp_path: Path, line: dict[str, Any]
+) -> None:
     """Each is possible beside the recipe's own values, but not both: the search goes on."""
     space = {"export.quantize": [["float32"]], "export.equalize": [True]}
-    line = {**LINE, "export": {"formats": ["tflite"], "quantize": ["int8"]}}
+    integers = {**line, "export": {"formats": ["tflite"], "quantize": ["int8"]}}
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump({**line, "search": {"space": space}}))
+    path.write_text(yaml.safe_dump({**integers, "search": {"space": space}}))
     done = CliRunner().invoke(
         cli, ["search", str(path), "-o", str(tmp_path / "run"), "--trials", "2", "--json"]
     )

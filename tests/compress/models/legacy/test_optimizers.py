@@ -75,7 +75,7 @@ def _goes_on_alike(path: Path, old: Any) -> Any:
         pytest.param(lambda: NEW.SGD(0.05, momentum=0.9), id="sgd", marks=SLOW),
         pytest.param(lambda: NEW.Adam(0.01), id="adam"),
         pytest.param(lambda: NEW.RMSprop(0.01), id="rmsprop", marks=SLOW),
-        pytest.param(lambda: OLD.SGD(0.05, momentum=0.9, nesterov=True), id="sgd-2.10"),
+        pytest.param(lambda: OLD.SGD(0.05, momentum=0.9, nesterov=True), id="sgd-2.10", marks=SLOW),
         pytest.param(lambda: OLD.Adam(0.01, amsgrad=True, decay=0.1), id="adam-2.10"),
         pytest.param(
             lambda: OLD.RMSprop(0.01, momentum=0.5, centered=True), id="rmsprop-2.10", marks=SLOW
@@ -103,7 +103,7 @@ def test_a_further_step_equals_that_of_tf_keras(optimizer: Any, tmp_path: Path) 
             lambda: NEW.SGD(0.05, momentum=0.9), "model.keras", id="archive-sgd", marks=SLOW
         ),
         pytest.param(lambda: "adam", "model.keras", id="archive-named"),
-        pytest.param(lambda: NEW.Adam(0.01), "model", id="folder-adam"),
+        pytest.param(lambda: NEW.Adam(0.01), "model", id="folder-adam", marks=SLOW),
         pytest.param(lambda: OLD.Adam(0.01), "model", id="folder-adam-2.10", marks=SLOW),
         pytest.param(
             lambda: OLD.SGD(0.05, momentum=0.9), "model", id="folder-sgd-2.10", marks=SLOW

@@ -1,5 +1,7 @@
 """Models that TFMOT wrapped for pruning or clustering, saved as they are."""
 
+from itertools import product
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tensorflow_model_optimization.sparsity.keras import (
     UpdatePruningStep,
     prune_low_magnitude,
 )
+from variants import mostly_slow
 
 from edgepress.compress.models import load
 
@@ -37,7 +40,12 @@ MODELS = {"images": _images, "sequence": _sequence}
 
 # TFMOT itself can't write a pruned recurrent layer as HDF5: its two masks have one name.
 @pytest.mark.parametrize(
-    ("kind", "form"), [("images", "h5"), ("images", "keras"), ("sequence", "keras")]
+    ("kind", "form"),
+    mostly_slow(
+        [("images", "h5"), ("images", "keras"), ("sequence", "keras")],
+        ("images", "h5"),
+        ("sequence", "keras"),
+    ),
 )
 def test_a_half_pruned_model_loads_with_its_masks(kind, form, tmp_path):
     wrapped = prune_low_magnitude(MODELS[kind](), ConstantSparsity(0.75, 0, frequency=1))
@@ -60,8 +68,10 @@ def test_a_half_pruned_model_loads_with_its_masks(kind, form, tmp_path):
     )
 
 
-@pytest.mark.parametrize("form", ["h5", "keras"])
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    mostly_slow(product(MODELS, ("h5", "keras")), ("images", "h5"), ("sequence", "keras")),
+)
 def test_a_clustered_model_loads_with_its_values(kind, form, tmp_path):
     clustered = cluster_weights(MODELS[kind](), 4, CentroidInitialization.LINEAR)
     path = tmp_path / f"model.{form}"
