@@ -180,6 +180,16 @@ def test_a_saved_data_set_is_read_with_its_class_names(tmp_path: Path) -> None:
     assert data.class_names == ("cat", "dog")
 
 
+def test_numbers_that_the_data_names_follow_another_order_of_the_names(tmp_path: Path) -> None:
+    saved = save_to_disk(tmp_path / "mine", table())
+    spec = DataSpec(spec=saved, classes=("dog", "cat"))
+    data = open_data(spec, network())
+    assert data.class_names == ("dog", "cat")
+    assert samples(data) == {pixels: 1 - label for pixels, label in expected().items()}
+    with pytest.raises(InputError, match="'dog', which isn't among the classes"):
+        open_data(DataSpec(spec=saved, classes=("bird", "cat")), network())
+
+
 def test_a_saved_dict_has_its_splits(tmp_path: Path) -> None:
     made = table()
     for name, part in (("train", made[:12]), ("validation", made[12:16]), ("test", made[16:]),

@@ -71,7 +71,10 @@ def record_sources(
     left = sorted(set(first.values) - read)
     notes = [f"columns not read: {', '.join(left)}"] if left else []
     named = spec.classes or first.class_names.get(target, ())
-    labels = {split: _labels(part, target, named) for split, part in splits.items()}
+    labels = {
+        split: _named_as(_labels(part, target, named), part, target, spec.classes)
+        for split, part in splits.items()
+    }
     texts = sorted({str(v) for y in labels.values() if y.dtype == object for v in y})
     names = named or ordered(texts, (), classes_of(model))
     sources = {}
@@ -159,6 +162,24 @@ def _labels(columns: Columns, target: str, named: tuple[str, ...]) -> Array:
             "leave that split out, or name another --target",
         )
     return found
+
+
+def _named_as(labels: Array, columns: Columns, target: str, asked: Sequence[str]) -> Array:
+    """Class numbers as the names that the data has for them, where somebody else orders the names.
+
+    Raises:
+        InputError: A number has no name.
+    """
+    stored = columns.class_names.get(target, ())
+    if not (asked and stored) or labels.dtype.kind not in "iu" or labels.ndim > 1:
+        return labels
+    if len(labels) and labels.max() >= len(stored):
+        raise InputError(
+            f"{columns.where}: column '{target}' holds {int(labels.max())}, the data names only"
+            f" {len(stored)} classes",
+            "leave --classes out, or name another --target",
+        )
+    return np.array(stored, object)[labels]
 
 
 def _number(text: str, names: tuple[str, ...], columns: Columns, target: str) -> int:
