@@ -33,7 +33,9 @@ def test_an_operation_that_tflite_lacks_is_a_problem() -> None:
     assert "Sinh" in finding.message
 
 
-def test_a_layer_without_16_bits_is_a_note() -> None:
+def test_a_layer_without_16_bits_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ai-edge-quantizer isn't installed, which leaves it in floats."""
+    monkeypatch.setattr("edgepress.deploy.exporters.preflight.find_spec", lambda name: None)
     model = keras.Sequential([keras.Input((6, 4)), layers.Masking(name="mask")])
     (finding,) = _messages(model, formats=("tflite",))
     assert finding.severity == "note"

@@ -40,15 +40,18 @@ def kinds(tmp_path_factory: pytest.TempPathFactory, worker: Worker) -> Kinds:
     y = model.predict(x, verbose=0).argmax(-1)
     data = folder / "data.npz"
     np.savez(data, x_train=x, y_train=y, x_test=x[:80], y_test=y[:80])
-    made = [
-        *deploy.export(model, folder / "tflite", ["tflite"], ["float32"], worker=worker),
-        *deploy.export(
+    results = [
+        deploy.export(model, folder / "tflite", ["tflite"], ["float32"], worker=worker),
+        deploy.export(
             model, folder / "int8", ["tflite"], ["int8"], str(data), "int8", worker=worker
         ),
-        *deploy.export(
+        deploy.export(
             model, folder / "onnx", ["onnx"], ["float32", "int8"], str(data), worker=worker
         ),
     ]
+    left_out = [part for result in results for part in (*result.skipped, *result.failed)]
+    assert not left_out, left_out
+    made = [artifact for result in results for artifact in result]
     files = {f"{a.format} {a.quantize}".removesuffix(" float32"): a.path for a in made}
     files["savedmodel"] = save_plain(model, folder / "plain")
     return Kinds(model, files, data)
