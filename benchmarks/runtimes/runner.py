@@ -13,7 +13,6 @@ The requests ("do"):
     predict      inputs (.npz), outputs (.npz), real: floats in and out of quantised tensors
     memory       VmHWM and VmRSS, with those after the imports
     profile      what ONNX Runtime's profiler saw since a load with `profile` (a file prefix)
-    unload       lets go of the file
     quit
 """
 
@@ -352,9 +351,6 @@ def answer(request: dict[str, Any], loaded: list[Any]) -> dict[str, Any]:
             "import_ns": runtime.import_ns,
             "load_ns": runtime.load_ns,
         }
-    if do == "unload":
-        loaded.clear()
-        return {}
     runtime = loaded[0]
     if do == "memory":
         return {**HOST.read_memory(), **{f"baseline_{k}": v for k, v in runtime.baseline.items()}}

@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from edgepress.compress.errors import DeviceError, FileRefused, InputError
 from edgepress.compress.kernel.artifact import TensorSpec
 from edgepress.compress.processes.children import NO_MEMORY, Child, Died, Late
-from edgepress.compress.processes.resting import Rest
 from edgepress.compress.processes.scratch import scratch_folder
 
 RUNNER = Path(__file__).with_name("runner.py")
@@ -133,48 +132,6 @@ class LocalChannel:
         self._held.close()
 
 
-class _WaitingChannel(LocalChannel):
-    """A runner that takes the next file after this one, where all went well."""
-
-    def __init__(self, runtime: str) -> None:
-        super().__init__()
-        self._runtime, self._sound = runtime, True
-
-    @classmethod
-    def taken(cls, runtime: str) -> _WaitingChannel:
-        """The one that waits for a file of a runtime, else a new one."""
-        found = _waiting[runtime].take()
-        return found if found is not None and found.wakes() else cls(runtime)
-
-    def wakes(self) -> bool:
-        """Whether it is sound and answers; otherwise it is ended. Lets go of its file."""
-        if self._sound:
-            with suppress(DeviceError):
-                self.ask_line('{"do": "unload"}', _SECONDS_TO_WAKE)
-        if not self._sound:
-            self.close()
-        return self._sound
-
-    def ask_line(self, line: str, timeout: float) -> str:
-        """As any channel; what interrupts or fails is the end of the runner."""
-        sound, self._sound = self._sound, False
-        text = super().ask_line(line, timeout)
-        self._sound = sound and text.startswith('{"ok": true')
-        return text
-
-    def rest(self) -> None:
-        """Wait for the next file, without the one before."""
-        if self.wakes():
-            _waiting[self._runtime].put(self)
-
-
-# A process for each runtime: they needn't bear each other.
-_waiting: dict[str, Rest[_WaitingChannel]] = {
-    runtime: Rest() for runtime in RUNTIME_OF_SUFFIX.values()
-}
-_SECONDS_TO_WAKE = 10.0
-
-
 class Runtime:
     """An artifact loaded in its runtime, in a process of its own.
 
@@ -193,14 +150,6 @@ class Runtime:
         channel: The way to the runner; a local child process by default.
         runtime: Name of the runtime in the runner; by the file's suffix by default.
         options: What that runtime alone needs to know to load a file.
-        ours: Whether the file was made here, and isn't measured: then it is run by the process
-            that ran such a file before, if one waits, since runtimes take longer to load. Nobody
-            knows what another's file does to a process.
-
-    Attributes:
-        is_plain: Whether it runs here with one thread and without further options.
-        load_ms: Milliseconds that the file took to load.
-        version: The runtime's.
     """
 
     def __init__(
@@ -217,7 +166,6 @@ class Runtime:
         channel: Channel | None = None,
         runtime: str | None = None,
         options: Mapping[str, Any] | None = None,
-        ours: bool = False,
     ) -> None:
         self.path = Path(path)
         runtime = runtime or runtime_for(self.path)
@@ -235,9 +183,7 @@ class Runtime:
             "cpus": list(cpus),
             **(options or {}),
         }
-        set_apart = delegates or providers or batch or cpus or options or channel is not None
-        self.is_plain = threads == 1 and xnnpack and not set_apart
-        self._channel = channel or (_WaitingChannel.taken(runtime) if ours else LocalChannel())
+        self._channel = channel or LocalChannel()
         self.load_ms = 0.0
         self.version = ""
 
@@ -260,11 +206,8 @@ class Runtime:
         self.close()
 
     def close(self) -> None:
-        """End the process, or let it wait for the next file."""
-        if isinstance(self._channel, _WaitingChannel):
-            self._channel.rest()
-        else:
-            self._channel.close()
+        """End the process."""
+        self._channel.close()
 
     def ask(self, request: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
         """Send one request of the runner's protocol and give its answer.

@@ -340,7 +340,7 @@ class _Line:
         from edgepress.deploy.verification.verifying import coarser, compare
 
         self._name(name, path, precision)
-        with Runtime(runnable, ours=True) as runtime:
+        with Runtime(runnable) as runtime:
             inputs, outputs = runtime.tensors()
             bounds = PRECISIONS[coarser(precision, self.origin.precision)]
             agreement = compare(self.source, runtime, inputs, outputs, bounds)

@@ -195,7 +195,7 @@ class _Trials:
         return self._outputs(self.job.made_once(f"float32{self.exporter.suffix}", write))
 
     def _outputs(self, path: Path) -> Outputs:
-        with Runtime(path, ours=True) as runtime:
+        with Runtime(path) as runtime:
             inputs, _ = runtime.tensors()
             pairing = pair_inputs(self.job.model, inputs)
             names = [tensor.name for tensor in self.job.model.inputs]

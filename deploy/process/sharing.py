@@ -2,13 +2,59 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
+import threading
 from collections.abc import Iterator
 
-from edgepress.compress.processes.resting import Rest
 from edgepress.deploy.process.worker import Worker
 
-_rest: Rest[Worker] = Rest()
+# A worker at rest holds the memory of a loaded TensorFlow, so it isn't kept for good.
+_SECONDS_AT_REST = 60.0
+
+
+class _Rest:
+    """Where a worker waits that has nothing to do, for as long as it may."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """After a fork the worker is that of another process."""
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        self._timer: threading.Timer | None = None
+
+    def take(self) -> Worker | None:
+        """The worker that waits here, if one does."""
+        with self._lock:
+            found, self._worker = self._worker, None
+            if self._timer is not None:
+                self._timer.cancel()
+            return found
+
+    def put(self, worker: Worker) -> None:
+        """Let a worker wait; it ends where another one waits already."""
+        with self._lock:
+            if self._worker is None:
+                self._worker = worker
+                self._timer = threading.Timer(_SECONDS_AT_REST, self.clear)
+                self._timer.daemon = True
+                self._timer.start()
+                return
+        worker.close()
+
+    def clear(self) -> None:
+        """End the worker that waits."""
+        found = self.take()
+        if found is not None:
+            found.close()
+
+
+_rest = _Rest()
+atexit.register(_rest.clear)
+os.register_at_fork(after_in_child=_rest.forget)
 
 
 @contextlib.contextmanager

@@ -122,7 +122,7 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
 
 def _sample(job: Job, model: Path) -> tuple[Ends, list[NDArray[Any]]]:
     """Inputs and outputs of a file, and the values of one sample in their order and types."""
-    with Runtime(model, ours=True) as runtime:
+    with Runtime(model) as runtime:
         tensors = runtime.describe()
         samples = samples_of(job, tensors["inputs"][0]["shape"][0] or 1)
         outputs = runtime.predict(samples, real=False)

@@ -63,7 +63,7 @@ def try_in_micro(job: Job, precision: str, model: Path) -> MicroTrial:
     from edgepress.deploy.differences.difference import ROUNDING_LIMIT, departure
 
     samples = samples_of(job, _SAMPLES)
-    with Runtime(model, ours=True) as runtime:
+    with Runtime(model) as runtime:
         want, tensors = runtime.predict(samples), runtime.describe()
     names = {t["name"]: t["tensor"] for side in ("inputs", "outputs") for t in tensors[side]}
     try:

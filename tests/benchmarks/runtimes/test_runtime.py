@@ -12,7 +12,7 @@ import pytest
 from real_files import also_real
 
 from edgepress.benchmarks.runtimes.runtime import LocalChannel, Runtime
-from edgepress.compress.errors import DeviceError, FileRefused, InputError
+from edgepress.compress.errors import DeviceError, InputError
 
 EdgeFile = Callable[[str], Path]
 
@@ -47,36 +47,6 @@ def test_real_numbers_go_in_and_out_of_quantised_tensors(resnet_int8: Path) -> N
     assert raw.dtype == np.int8
     np.testing.assert_allclose(real, (raw.astype(float) + 128) / 256, atol=1e-6)
     np.testing.assert_allclose(real.sum(axis=1), 1, atol=0.05)
-
-
-def test_files_made_here_are_run_one_after_the_other_by_one_process(
-    resnet_float: Path, resnet_int8: Path, tmp_path: Path
-) -> None:
-    damaged = tmp_path / "damaged.tflite"
-    damaged.write_bytes(b"\0" * 100)
-    images = _images(2)
-    with Runtime(resnet_int8) as alone:
-        (want,) = alone.predict({"any": images}).values()
-
-    def pid_and_outputs() -> tuple[int, np.ndarray]:
-        with Runtime(resnet_int8, ours=True) as runtime:
-            (got,) = runtime.predict({"any": images}).values()
-            return runtime._channel.pid, got
-
-    with Runtime(resnet_float, ours=True) as one:
-        first = one._channel.pid
-        with Runtime(resnet_float, ours=True) as beside, Runtime(resnet_float) as of_another:
-            assert len({first, beside._channel.pid, of_another._channel.pid}) == 3
-    second, got = pid_and_outputs()
-    assert second != of_another._channel.pid
-    np.testing.assert_array_equal(got, want)
-    assert pid_and_outputs()[0] == second
-    with pytest.raises(FileRefused), Runtime(damaged, ours=True):
-        pass
-    third = pid_and_outputs()[0]
-    assert third != second
-    os.kill(third, signal.SIGKILL)
-    assert pid_and_outputs()[0] != third
 
 
 def test_onnx_runs_and_batches(onnx_file: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgepress.compress.processes import resting
 from edgepress.deploy.process import sharing
 from edgepress.deploy.process.sharing import working
 from edgepress.deploy.process.worker import Refused, Worker
@@ -74,7 +73,7 @@ def test_a_block_that_failed_leaves_none() -> None:
 
 
 def test_a_worker_at_rest_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resting, "_SECONDS_AT_REST", 0.05)
+    monkeypatch.setattr(sharing, "_SECONDS_AT_REST", 0.05)
     with working() as worker:
         pid = child_of(worker)
         log = Path(worker._log.name)
