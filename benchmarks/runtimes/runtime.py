@@ -150,6 +150,9 @@ class Runtime:
         channel: The way to the runner; a local child process by default.
         runtime: Name of the runtime in the runner; by the file's suffix by default.
         options: What that runtime alone needs to know to load a file.
+
+    Attributes:
+        is_plain: Whether it runs here with one thread and without further options.
     """
 
     def __init__(
@@ -183,6 +186,8 @@ class Runtime:
             "cpus": list(cpus),
             **(options or {}),
         }
+        set_apart = delegates or providers or batch or cpus or options or channel is not None
+        self.is_plain = threads == 1 and xnnpack and not set_apart
         self._channel = channel or LocalChannel()
         self.load_ms = 0.0
         self.version = ""
