@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,9 +35,9 @@ class Judge:
             each sample: first over all outputs where that can be told, then by output where there
             are several.
         figures: As `score`, the metric of each output; None where there is nothing but `score`.
-        known: From a file to the outputs by name that it gave on this machine, in a process of its
-            own with one thread and no further options, for the samples of all batches; None where
-            they aren't known. The batches are then alike at each call.
+        known: From a file's SHA-256 to the outputs by name that it gave on this machine, in a
+            process of its own with one thread and no further options, for the samples of all
+            batches; None where they aren't known. The batches are then alike at each call.
     """
 
     metric: str
@@ -50,7 +49,7 @@ class Judge:
     higher_is_better: bool | None = None
     outcomes: Callable[[list[Array], Any], Sequence[Result]] | None = None
     figures: Callable[[list[Array], Any], tuple[OutputMetric, ...]] | None = None
-    known: Callable[[Path], Mapping[str, Array] | None] | None = None
+    known: Callable[[str], Mapping[str, Array] | None] | None = None
 
     @cached_property
     def truth(self) -> tuple[Any, SampleHashes]:

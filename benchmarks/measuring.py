@@ -276,7 +276,7 @@ def _judged(
         content = sha256(path), str(chosen)
         try:
             if content not in by_content:
-                by_content[content] = _judge_file(path, chosen, target, by)
+                by_content[content] = _judge_file(path, content[0], chosen, target, by)
             found[path] = by_content[content]
         except DeviceError as error:
             refused = isinstance(error, FileRefused)
@@ -289,10 +289,10 @@ def _judged(
     )
 
 
-def _judge_file(path: Path, options: RunOptions, target: Target, by: Judge) -> Judged:
+def _judge_file(path: Path, digest: str, options: RunOptions, target: Target, by: Judge) -> Judged:
     """A file's accuracy, from what it gave before where it ran in the same way."""
     plain = options == replace(RunOptions(), timeout=options.timeout)
-    given = by.known(path) if by.known is not None and plain else None
+    given = by.known(digest) if by.known is not None and plain else None
     if given is not None:
         return judge_known(given, by)
     with target.open(path, options) as session:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -168,6 +170,25 @@ class Split:
                 break
         inputs = {k: np.concatenate([p[0][k] for p in parts])[:n] for k in parts[0][0]}
         return inputs, _join([p[1] for p in parts], n)
+
+
+class BesideSplits(Generic[T]):
+    """What is kept beside each split, for as long as there is the split.
+
+    Args:
+        make: Makes what is kept of a split that is new.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._kept: dict[int, T] = {}
+
+    def of(self, split: Split) -> T:
+        """What is kept beside a split."""
+        if id(split) not in self._kept:
+            self._kept[id(split)] = self._make()
+            finalize(split, self._kept.pop, id(split))
+        return self._kept[id(split)]
 
 
 def _join(parts: list[Any], n: int) -> Any:

@@ -7,11 +7,10 @@ import json
 from dataclasses import dataclass
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any
-from weakref import finalize
 
 import numpy as np
 
-from edgepress.compress.data.dataset import Split
+from edgepress.compress.data.dataset import BesideSplits, Split
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.compress.variables import seen
@@ -77,7 +76,7 @@ def figures(
         batch_size: Samples a call.
     """
     key = identity(model)
-    known = _scored_on(split)
+    known = _SCORED.of(split)
     for scored in known:
         if scored.model == key is not None and scored.task is task and scored.size == batch_size:
             return scored.rows
@@ -107,15 +106,7 @@ class _Scored:
 
 # What is known of each split's models. A pipeline scores a model where a stage ends and again
 # where the next begins, a pruning its source.
-_SCORED: dict[int, list[_Scored]] = {}
-
-
-def _scored_on(split: Split) -> list[_Scored]:
-    """What is known of a split's models, for as long as there is the split."""
-    if id(split) not in _SCORED:
-        _SCORED[id(split)] = []
-        finalize(split, _SCORED.pop, id(split))
-    return _SCORED[id(split)]
+_SCORED: BesideSplits[list[_Scored]] = BesideSplits(list)
 
 
 def identity(model: keras.Model) -> str | None:

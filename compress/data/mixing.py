@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from edgepress.compress.data.augmentation.batch import Batch
+from edgepress.compress.data.augmentation.batch import IMAGE_RANK, Batch
 from edgepress.compress.data.augmentation.span import Span, span_of
 from edgepress.compress.data.dataset import Source, Split
 from edgepress.compress.data.inferring.target_reading import BY_NUMBER
@@ -17,7 +17,7 @@ from edgepress.compress.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-_BATCH, _LOOKED_AT, _IMAGE_RANK = 8, 64, 4
+_BATCH, _LOOKED_AT = 8, 64
 _BY_SHARE = "categorical_crossentropy"
 
 
@@ -69,7 +69,7 @@ def span_in(source: Source, preparation: Preparation) -> Span:
         preparation: What is done to them.
     """
     inputs = next(source.batches(None, _LOOKED_AT).as_numpy_iterator())[0]
-    values = [v for v in inputs.values() if v.ndim == _IMAGE_RANK]
+    values = [v for v in inputs.values() if v.ndim == IMAGE_RANK]
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     return span_of(preparation, float(low), float(high))
 

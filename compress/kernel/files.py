@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.boundary import check_regular, names_file, reading, reason
+from edgepress.compress.kernel.boundary import names_file, reading, reason, text_of
 from edgepress.compress.kernel.manifest import NAME as MANIFEST
 from edgepress.compress.kernel.manifest import first_foreign, manifest_of, read_manifest
 from edgepress.compress.kernel.manifest import sha256 as sha256
@@ -341,8 +341,7 @@ def read_json(path: Path) -> Any:
     """
     with reading(f"'{path}'"):
         try:
-            check_regular(path)
-            return json.loads(path.read_text("utf-8"))
+            return json.loads(text_of(path, "utf-8"))
         except FileNotFoundError:
             raise InputError(f"'{path}' does not exist") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:

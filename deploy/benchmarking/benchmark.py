@@ -18,7 +18,6 @@ from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.data.passes import Passes
 from edgepress.compress.errors import DeviceError, FileRefused, InputError, Stopped
 from edgepress.compress.kernel.artifact import Artifact
-from edgepress.compress.kernel.files import sha256
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.signatures import takes_options
@@ -321,5 +320,5 @@ def judge_for(data: Dataset) -> Judge:
         task.higher_is_better,
         lambda outputs, targets: outcomes_of(task, outputs, targets),
         task.figures,
-        lambda path: recalled(split, sha256(path)),
+        lambda digest: recalled(split, digest),
     )

@@ -183,6 +183,8 @@ class Exporter:
         integer_io: Those of them whose inputs and outputs can be integers.
         write: Writes one file.
         absent: Why it lacks a precision, by name, where there is more to say than that.
+        task: What its converter's process is asked first, so that it can begin to load it; empty
+            where it needs none.
     """
 
     suffix: str
@@ -190,6 +192,7 @@ class Exporter:
     integer_io: frozenset[str]
     write: Write
     absent: Mapping[str, str] = field(default_factory=dict)
+    task: str = ""
 
     def refusal(self, name: str, precision: str, io: str) -> str:
         """Why a combination doesn't exist; empty if it does."""

@@ -14,6 +14,7 @@ TFLITE = Exporter(
     precisions=frozenset(PRECISIONS),
     integer_io=frozenset({"int8"}),
     write=write_tflite,
+    task="tflite",
 )
 
 ONNX = Exporter(
@@ -21,6 +22,7 @@ ONNX = Exporter(
     precisions=frozenset({"float32", "float16", "dynamic", "int8"}),
     integer_io=frozenset(),
     write=write_onnx,
+    task="onnx",
     absent={
         "int16x8": "ONNX Runtime has no kernels for int16 activations with int8 weights",
         **dict.fromkeys(
@@ -34,6 +36,7 @@ C_SOURCE = Exporter(
     precisions=frozenset({"float32", "int8", "int16x8"}),
     integer_io=frozenset({"int8"}),
     write=write_c,
+    task="tflite",
     absent={
         "float16": "TensorFlow Lite Micro has no kernels for float16 weights",
         "dynamic": "TensorFlow Lite Micro has no kernels for float inputs with int8 weights",

@@ -114,10 +114,3 @@ def _check_unconverted(source: Source, spec: ExportSpec) -> None:
             f"{where} is already converted",
             f"leave out {flag}, or give the Keras model that it was made from",
         )
-
-
-def first_task(formats: Sequence[str]) -> str:
-    """What the worker will be asked first; empty where no converter of ours is."""
-    if {"tflite", "c"} & set(formats):
-        return "tflite"
-    return "onnx" if "onnx" in formats else ""

@@ -30,7 +30,7 @@ from edgepress.deploy.exporters import EXPORTERS, Exporter, Job
 from edgepress.deploy.exporters.exporter import Written
 from edgepress.deploy.exporters.layer_marks import line_on_layers
 from edgepress.deploy.exporters.preflight import Obstacle
-from edgepress.deploy.exporting.checks import check, first_task
+from edgepress.deploy.exporting.checks import check
 from edgepress.deploy.exporting.float_ends import (
     JOINED,
     loses_slices,
@@ -121,7 +121,7 @@ def export(
         source, dataset = carrying_features(source, dataset)
     progress = progress or Silent()
     with working(worker, timeout) as worker, scratch_folder() as folder:
-        if source.is_keras and (task := first_task(asked.formats)):
+        if source.is_keras and (task := EXPORTERS[asked.formats[0]].task):
             worker.begin(task)
         lines = []
         for part, trains in parts_of(asked):

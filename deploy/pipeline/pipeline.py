@@ -233,12 +233,12 @@ class _Line:
         from edgepress.deploy.exporting.export import convert
 
         task, split = self.dataset.task, self.dataset.report_split
-        file, problem = folder / _FLOAT_FILE, ""
-        if not file.is_file():
+        file = folder / _FLOAT_FILE
+        is_there = file.is_file()  # the stage before had an equal model
+        if not is_there:
             self.worker.begin("tflite")
         cost, rows = model_cost(model), figures(model, split, task)
-        if not file.is_file():  # the stage before had an equal model
-            problem = convert(model, file, "tflite", "float32", self.worker)
+        problem = "" if is_there else convert(model, file, "tflite", "float32", self.worker)
         return {
             "params": cost.params,
             "macs": cost.macs,

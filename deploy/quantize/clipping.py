@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 BINS = 4096
 _LEVELS = 256
@@ -136,6 +136,22 @@ CLIPPING: dict[str, Callable[[Histogram], Range]] = {
     "mse": mean_squared_error,
     "entropy": entropy,
 }
+
+
+def rounding_noise(
+    real: NDArray[np.float32], scale: float, zero_point: int, kind: DTypeLike
+) -> float:
+    """What rounding makes of values, as `channel_noise`.
+
+    Args:
+        real: Values, the channels last.
+        scale: Between two levels.
+        zero_point: The level that stands for zero.
+        kind: The type of the levels.
+    """
+    limits = np.iinfo(kind)
+    levels = np.clip(np.rint(real / scale) + zero_point, limits.min, limits.max)
+    return channel_noise(real, levels, scale, zero_point)
 
 
 def channel_noise(

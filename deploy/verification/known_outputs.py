@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from weakref import finalize
 
 from numpy.typing import NDArray
 
-from edgepress.compress.data.dataset import Split
+from edgepress.compress.data.dataset import BesideSplits, Split
 
 Given = Mapping[str, NDArray[Any]]
 # Of all files on a split: maps of images aren't worth the memory.
 _MOST_BYTES = 32_000_000
 
-_KNOWN: dict[int, dict[str, Given]] = {}
+_KNOWN: BesideSplits[dict[str, Given]] = BesideSplits(dict)
 
 
 def remember(split: Split, file: str, given: Given) -> None:
@@ -28,10 +27,7 @@ def remember(split: Split, file: str, given: Given) -> None:
         given: Outputs by the file's names, each (samples, …), of its runtime on this machine with
             one thread and no further options.
     """
-    if id(split) not in _KNOWN:
-        _KNOWN[id(split)] = {}
-        finalize(split, _KNOWN.pop, id(split))
-    known = _KNOWN[id(split)]
+    known = _KNOWN.of(split)
     known[file] = given
     while sum(map(_bytes, known.values())) > _MOST_BYTES:
         del known[next(iter(known))]
@@ -39,7 +35,7 @@ def remember(split: Split, file: str, given: Given) -> None:
 
 def recalled(split: Split, file: str) -> Given | None:
     """What `remember` was given for a file and a split; None where that is unknown."""
-    return _KNOWN.get(id(split), {}).get(file)
+    return _KNOWN.of(split).get(file)
 
 
 def _bytes(given: Given) -> int:

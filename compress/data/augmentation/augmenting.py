@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgepress.compress.data.augmentation.batch import Batch, Overlay, overlay_of
+from edgepress.compress.data.augmentation.batch import IMAGE_RANK, Batch, Overlay, overlay_of
 from edgepress.compress.data.augmentation.boxes import as_targets, boxes_in
 from edgepress.compress.data.augmentation.changes import AUGMENTATIONS, Change
 from edgepress.compress.data.augmentation.layers import LAYERS, LayerStep
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Changes a batch by a seed.
 Step = Callable[[Batch, Any], Batch]
-_IMAGE_RANK, _ROWS_RANK = 4, 2
+_ROWS_RANK = 2
 _MOVING = ("flip", "flip-vertical", "crop")
 
 
@@ -201,7 +201,7 @@ def _layer_step(
     known = LAYERS[name]
     value = _amount(text, amount, known.default, known.low, known.high)
     names = _images(name, model)
-    shapes = [tuple(t.shape[1:]) for t in model.inputs if t.name in names]
+    shapes = [tuple(t.shape[1:]) for t in _image_inputs(model)]
     wrong = next((shape[-1] for shape in shapes if shape[-1] not in (1, 3)), None)
     if known.colours and wrong is not None:
         raise InputError(f"augmentation '{name}' needs images of 1 or 3 channels, not {wrong}")
@@ -212,9 +212,13 @@ def _layer_step(
     return LayerStep(known, value, span(), names, over, shapes[0])
 
 
+def _image_inputs(model: keras.Model) -> list[keras.KerasTensor]:
+    return [tensor for tensor in model.inputs if len(tensor.shape) == IMAGE_RANK]
+
+
 def _images(name: str, model: keras.Model) -> tuple[str, ...]:
     """Names of the inputs that are images."""
-    found = tuple(str(t.name) for t in model.inputs if len(t.shape) == _IMAGE_RANK)
+    found = tuple(str(t.name) for t in _image_inputs(model))
     if not found:
         raise InputError(f"augmentation '{name}' needs images, the model takes none")
     return found
@@ -222,7 +226,7 @@ def _images(name: str, model: keras.Model) -> tuple[str, ...]:
 
 def _changeable(model: keras.Model) -> tuple[str, ...]:
     """Names of the inputs that noise is added to: images where there are any, else all floats."""
-    images = tuple(str(t.name) for t in model.inputs if len(t.shape) == _IMAGE_RANK)
+    images = tuple(str(t.name) for t in _image_inputs(model))
     floats = (str(t.name) for t in model.inputs if str(t.dtype).startswith(("float", "bfloat")))
     return images or tuple(floats) or (str(model.inputs[0].name),)
 
@@ -251,7 +255,7 @@ def _check_sizes(name: str, model: keras.Model, over: Overlay) -> None:
     Raises:
         InputError: An image or a target image has another size, or targets are rows of pixels.
     """
-    images = [(t.name, tuple(t.shape[1:3])) for t in model.inputs if len(t.shape) == _IMAGE_RANK]
+    images = [(t.name, tuple(t.shape[1:3])) for t in _image_inputs(model)]
     first = images[0][1]
     outputs = list(zip(over.kinds, (tuple(t.shape[1:]) for t in model.outputs), strict=True))
     sizes = [(f"input '{n}'", size) for n, size in images[1:]]
@@ -279,7 +283,7 @@ def _check_mixing(name: str, model: keras.Model, task: Task, over: Overlay) -> N
     """Refuse inputs or targets that can't be mixed."""
     if len(task.outputs) > 1:
         raise InputError(f"augmentation '{name}' is for models with one output")
-    apart = next((t.name for t in model.inputs if len(t.shape) != _IMAGE_RANK), None)
+    apart = next((t.name for t in model.inputs if len(t.shape) != IMAGE_RANK), None)
     if apart is not None:
         raise InputError(
             f"augmentation '{name}' mixes images of samples, and input '{apart}' is no image",

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 Targets = Literal["labels", "masks", "pictures", "boxes"]
 # Changes (batch, height, width, channels) that lie over the images: (planes, smooth) → planes.
 Move = Callable[[Any, bool], Any]
-_PLANE_RANK = 3
+# (batch, height, width, channels); of planes without channels one less.
+IMAGE_RANK = 4
+_PLANE_RANK = IMAGE_RANK - 1
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepress.compress.data.augmentation.batch import Batch
 from edgepress.compress.errors import InputError
@@ -41,7 +40,7 @@ class OwnStep:
         import tensorflow as tf
 
         changed, targets = self._function(_given(batch), batch.targets, seed)
-        inputs = changed if isinstance(changed, Mapping) else dict.fromkeys(batch.inputs, changed)
+        inputs = self._by_input(changed, batch)
         kept = {k: tf.ensure_shape(inputs[k], v.shape) for k, v in batch.inputs.items()}
         return dataclasses.replace(batch, inputs=kept, targets=targets)
 
@@ -67,7 +66,10 @@ class OwnStep:
                 f"augmentation '{self.reference}' returns {type(pair).__name__}",
                 "return (images, targets)",
             )
-        first, again = (self._arrays(one[0], batch) for one in found)
+        first, again = (
+            {name: np.asarray(value) for name, value in self._by_input(one[0], batch).items()}
+            for one in found
+        )
         for name, given in batch.inputs.items():
             if first[name].shape != tuple(given.shape):
                 raise InputError(
@@ -82,17 +84,17 @@ class OwnStep:
                 "draw from the seed that it is given, as tf.random.stateless_uniform does",
             )
 
-    def _arrays(self, changed: Any, batch: Batch) -> dict[str, NDArray[Any]]:
+    def _by_input(self, changed: Any, batch: Batch) -> Mapping[str, Any]:
         """What it gave for each input."""
         if len(batch.inputs) == 1 and not isinstance(changed, Mapping):
-            return {name: np.asarray(changed) for name in batch.inputs}
+            return dict.fromkeys(batch.inputs, changed)
         if not isinstance(changed, Mapping) or changed.keys() != batch.inputs.keys():
             raise InputError(
                 f"augmentation '{self.reference}' doesn't give each of the inputs"
                 f" {', '.join(batch.inputs)}",
                 "return ({name: tensor}, targets), as it gets them",
             )
-        return {name: np.asarray(value) for name, value in changed.items()}
+        return changed
 
 
 def _given(batch: Batch) -> Any:

@@ -88,8 +88,10 @@ def _check(folder: Path, output: Path) -> None:
 
 def _is_ours(path: Path) -> bool:
     """Whether a training put a file or folder among its checkpoints."""
-    if path.is_symlink() or not path.is_file():
-        return path.is_dir() and not path.is_symlink()
+    if path.is_symlink():
+        return False
+    if not path.is_file():
+        return path.is_dir()
     known = path.name in (*CHECKPOINTS, CRASH_FILE, _PUBLISHED)
     return known or HALF_WRITTEN.fullmatch(path.name) is not None
 

@@ -19,7 +19,7 @@ from edgepress.deploy.exporters.onnx.layer_precisions import (
 from edgepress.deploy.exporters.onnx.masks import bound_masks
 from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
 from edgepress.deploy.process.malloc import returning_blocks
-from edgepress.deploy.quantize.clipping import channel_noise
+from edgepress.deploy.quantize.clipping import rounding_noise
 from edgepress.deploy.quantize.float_tail import Tail, onnx_tail
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _noise_of_tensors(source: Path, request: Mapping[str, Any]) -> dict[str, float]:
-    """What rounding makes of each tensor between layers, by name; see `channel_noise`.
+    """What rounding makes of each tensor between layers, by name; see `rounding_noise`.
 
     Args:
         source: The float file.
@@ -140,9 +140,7 @@ def _noise_of_tensors(source: Path, request: Mapping[str, Any]) -> dict[str, flo
                 continue
             # Images have their channels first in ONNX.
             real = np.moveaxis(values[name], 1, -1) if values[name].ndim == 4 else values[name]
-            limits = np.iinfo(zero_point.dtype)
-            levels = np.clip(np.rint(real / scale) + zero_point, limits.min, limits.max)
-            noise = channel_noise(real, levels, float(scale), int(zero_point))
+            noise = rounding_noise(real, float(scale), int(zero_point), zero_point.dtype)
             found[name] = max(found.get(name, 0.0), noise)
     return found
 

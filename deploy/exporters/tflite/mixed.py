@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgepress.benchmarks.tflite.graph import TFLiteGraph, read_graph
 from edgepress.deploy.exporters.layer_marks import Layers
 from edgepress.deploy.exporters.tflite.conversion import check_file, samples_of
@@ -19,7 +17,7 @@ from edgepress.deploy.exporters.tflite.float_steps import without_rounding
 from edgepress.deploy.exporters.tflite.layer_precisions import finished, kept_in_floats
 from edgepress.deploy.exporters.tflite.ranges import clipped
 from edgepress.deploy.exporters.tracing import SIGNATURE
-from edgepress.deploy.quantize.clipping import channel_noise
+from edgepress.deploy.quantize.clipping import channel_noise, rounding_noise
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -126,9 +124,8 @@ def _noise_of_inputs(
         if not readers:
             continue
         rounded = details[readers[0]["outputs"][0]]
-        (scale, zero_point), limits = rounded["quantization"], np.iinfo(rounded["dtype"])
-        levels = np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max)
-        found[detail["name"]] = channel_noise(values, levels, scale, zero_point)
+        scale, zero_point = rounded["quantization"]
+        found[detail["name"]] = rounding_noise(values, scale, zero_point, rounded["dtype"])
     return found
 
 

@@ -17,6 +17,7 @@ from edgepress.benchmarks.measuring import candidates, measure
 from edgepress.benchmarks.statistics.sampling import Plan, is_steady, sample, split, warm_up
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.files import sha256
 
 
 @pytest.fixture
@@ -133,12 +134,12 @@ def test_an_accuracy_that_can_not_be_had_is_said(files: list[Path]) -> None:
 def test_what_a_file_gave_before_is_scored_without_it(files: list[Path]) -> None:
     """Files `a` and `c` have the same content."""
     x, truth = np.ones(3), np.array([0.0, 1.0, 1.0])
-    given = {"b.tflite": {"y": truth}}
+    given = {sha256(files[1]): {"y": truth}}
 
     def judged(options: RunOptions) -> tuple[list[float | None], list[str]]:
         by = Judge(
             "accuracy", "test", lambda: [({"x": x}, truth)],
-            lambda o, t: float(np.mean(o[0] == t)), 3, known=lambda path: given.get(path.name),
+            lambda o, t: float(np.mean(o[0] == t)), 3, known=given.get,
         )  # fmt: skip
         target = PretendTarget()
         chosen = candidates(files, (1,), (None,), options)
