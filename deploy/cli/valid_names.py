@@ -94,7 +94,7 @@ def _devices() -> dict[str, Iterable[str]]:
     from edgepress.compress.errors import InputError
     from edgepress.deploy.targets.devices_file import list_devices
 
-    kinds = ["local", "ssh://", "adb:", "mcu:tflm", "mcu:ethos-u55-128"]
+    kinds = ["local", "ssh://", "adb:", "mcu:tflm", "mcu:ethos-u55-128", "openvino"]
     try:
         return {"": [*list_devices(), *kinds]}
     except (InputError, OSError):
