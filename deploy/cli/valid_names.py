@@ -103,6 +103,9 @@ def _devices() -> dict[str, Iterable[str]]:
 
 DEVICE = NamedValue(_devices, listed=False)
 RUNTIME = NamedValue(_table("deploy.sources.contents.lacking_operators.RUNTIMES"))
+FILE_RUNTIMES = NamedValue(
+    lambda: {"": ["all", *_table("deploy.verification.in_runtimes.RUNTIMES")()[""]]}
+)
 CHANNEL_CRITERION = NamedValue(lambda: {"": _criteria()["for channels"]})
 _OPTIMIZER = NamedValue(_table("compress.training.optimization.optimizers.OPTIMIZERS"))
 _SCHEDULE = NamedValue(

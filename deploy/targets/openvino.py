@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from edgepress.benchmarks.measurement import Samples, SessionFacts
 from edgepress.benchmarks.operator_costs import Profile
 from edgepress.benchmarks.runtimes.host import read_environment
-from edgepress.benchmarks.runtimes.runtime import LocalChannel, Runtime
+from edgepress.benchmarks.runtimes.openvino_runtime import openvino_runtime
 from edgepress.benchmarks.target import Job, RunOptions, Target
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.deploy.targets.addresses import split_options
 
-_RUNNER = "edgepress.benchmarks.runtimes.openvino_runner"
 _FILES = frozenset((".tflite", ".onnx"))
 _PRECISIONS = ("f32", "bf16", "f16")
 _DEVICES = ("CPU", "GPU", "NPU")
@@ -109,15 +108,14 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, target: OpenVinoTarget, options: RunOptions) -> None:
         self.target = target
-        self.runtime = Runtime(
+        self.runtime = openvino_runtime(
             path,
-            threads=options.threads,
+            options.threads,
+            precision=target.precision,
+            device=target.device,
             timeout=options.timeout,
             batch=options.batch,
             cpus=options.cpus,
-            channel=LocalChannel(("-m", _RUNNER)),
-            runtime="openvino",
-            options={"precision": target.precision, "device": target.device},
         )
 
     def __enter__(self) -> OpenVinoSession:
