@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -133,9 +134,9 @@ def main() -> None:
         pythons = {"now": Path(sys.executable)}
         if given.older:
             pythons["before"] = given.older / ".venv/bin/python"
-        ways = {"bare converters": lambda: bare(folder)}
+        ways = {"bare converters": partial(bare, folder)}
         for name, python in pythons.items():
-            ways[name] = lambda python=python: edgepress(python, folder, given.images)
+            ways[name] = partial(edgepress, python, folder, given.images)
         found = alternate(ways, given.rounds)
     print(surroundings(given.rounds))
     print(compared(found, "bare converters"))
