@@ -62,12 +62,12 @@ class Counts:
         self._channels = channels
         self._calls: list[_Counted] = []
         self._products: list[Visit] = []
-        at: dict[int, list[int]] = {}
+        self._at: dict[int, list[int]] = {}
         for place, (key, _) in enumerate(self._keys):
-            at.setdefault(key, []).append(place)
+            self._at.setdefault(key, []).append(place)
         for visit in channels.trace.visits:
             weights = getattr(visit.call.operation, "weights", ())
-            places = [place for w in weights for place in at.get(id(w), ())]
+            places = [place for w in weights for place in self._at.get(id(w), ())]
             now = call_macs(visit.call)
             if places and now:
                 self._calls.append(_Counted(visit.call, np.array(places)))
@@ -96,12 +96,12 @@ class Counts:
     def macs(self, alive: Alive) -> int:
         """Multiply-accumulates with the units that are alive."""
         counts = self._counts(alive)
-        shapes: dict[int, list[int]] = {}
 
         def shape(weight: keras.Variable) -> tuple[int, ...]:
-            if not shapes:
-                shapes.update(self._shapes(counts))
-            return tuple(shapes[id(weight)])
+            sizes = list(self._weights[id(weight)])
+            for place in self._at.get(id(weight), ()):
+                sizes[self._keys[place][1]] = int(counts[place])
+            return tuple(sizes)
 
         products = sum(self._product(visit, alive) for visit in self._products)
         return sum(c.macs(counts, shape) for c in self._calls) + products

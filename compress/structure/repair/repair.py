@@ -38,7 +38,8 @@ from edgepress.compress.structure.repair.output_consumers import (
 )
 from edgepress.compress.structure.repair.refit import Bend, refit
 from edgepress.compress.structure.rules.kernels import channel_axis
-from edgepress.compress.structure.surgery.surgery import Surgery, sliced
+from edgepress.compress.structure.surgery.slicing import sliced
+from edgepress.compress.structure.surgery.surgery import Surgery
 from edgepress.compress.structure.tracing.replay import feed, forget, uses_of
 from edgepress.compress.training.loop.preserved_sparsity import Held
 

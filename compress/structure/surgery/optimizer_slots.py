@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from edgepress.compress.structure.surgery.surgery import Surgery, sliced
+from edgepress.compress.structure.surgery.slicing import sliced
+from edgepress.compress.structure.surgery.surgery import Surgery
 from edgepress.compress.training.optimization.optimizer_state import copy_slots, slots_of
 
 if TYPE_CHECKING:

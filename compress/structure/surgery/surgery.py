@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.graph import graph_of, require_graph, resolve
@@ -18,10 +17,11 @@ from edgepress.compress.structure.channels.ids import Ids, Shape
 from edgepress.compress.structure.channels.site import Visit
 from edgepress.compress.structure.rules import rule_for
 from edgepress.compress.structure.surgery.initial_values import InitialValues
+from edgepress.compress.structure.surgery.slicing import sliced, sliced_tensor
 from edgepress.compress.structure.surgery.twins import PLAIN, record, twin_of
 from edgepress.compress.structure.tracing.groups import Alive, Channels
 from edgepress.compress.structure.tracing.rewired_graph import Remains
-from edgepress.compress.variables import seen, shape_of
+from edgepress.compress.variables import held, seen, shape_of
 
 if TYPE_CHECKING:
     import keras
@@ -77,12 +77,10 @@ class _Rebuild:
 
     def left_tensor(self, weight: keras.Variable) -> tf.Tensor:
         """The same for a new weight; one left whole shares its memory until either changes."""
-        import tensorflow as tf
-
         kept = self.channels.kept(weight, self.alive)
         if tuple(map(len, kept)) == shape_of(weight):
-            return weight.value.read_value()
-        return tf.convert_to_tensor(sliced(seen(weight), kept))
+            return held(weight.value)
+        return sliced_tensor(seen(weight), kept)
 
     def shape(self, ids: Ids) -> Shape:
         """The shape that is left of a tensor; what layers let pass has the same `Ids`."""
@@ -369,15 +367,6 @@ def _copy_weights(work: _Rebuild, old: keras.Layer, new: keras.Layer) -> None:
     adjust = rule_for(old).adjust
     if adjust is not None:
         adjust(old, new)
-
-
-def sliced(weight: ArrayLike, kept: list[Units]) -> NDArray[Any]:
-    """A weight's values at the kept positions of each axis."""
-    value = np.asarray(weight)
-    for axis, positions in enumerate(kept):
-        if len(positions) != value.shape[axis]:
-            value = value.take(positions, axis)
-    return value
 
 
 def _copy_flags(old: keras.Layer, new: keras.Layer) -> None:

@@ -24,6 +24,8 @@ from keras.src.ops.node import Node
 from keras.src.utils.tracking import TrackedDict, TrackedList, TrackedSet
 from tensorflow.python.trackable.base import TrackableReference
 
+from edgepress.compress.structure.surgery.twin_variables import variable_twin
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -241,31 +243,40 @@ def _give_weights(
     made = vars(new)
     references, named = (made.get(account) for account in _ACCOUNTS)
     with new._open_name_scope():
+        path = current_path()
         if old._path is not None:
-            vars(new)["_path"] = current_path()
+            vars(new)["_path"] = path
         for name, before in weights:
-            value = left(before)
-            after = new.add_weight(
-                shape=tuple(value.shape),
-                initializer=_beginning(value),
-                dtype=before._dtype,
-                trainable=id(before) in trained,
-                autocast=before._autocast,
-                regularizer=copy.copy(before.regularizer),
-                constraint=copy.copy(before.constraint),
-                aggregation=before.aggregation,
-                overwrite_with_gradient=before.overwrite_with_gradient,
-                name=before.name,
-            )
+            value, trains = left(before), id(before) in trained
+            after = variable_twin(before, value, trains, path)
+            if after is None:
+                after = _added(new, before, value, trains)
+            else:
+                after.regularizer = copy.copy(before.regularizer)
+                after.constraint = copy.copy(before.constraint)
+                new._track_variable(after)
             made[name] = after
             references.append(TrackableReference(name, after))
             named[name] = after
 
 
-def _beginning(value: tf.Tensor) -> Callable[..., tf.Tensor]:
-    """An initializer that gives a value."""
+def _added(
+    layer: keras.Layer, before: keras.Variable, value: tf.Tensor, trainable: bool
+) -> keras.Variable:
+    """A weight like another, made and tracked by Keras."""
 
     def initial(*_shape: Any, **_dtype: Any) -> tf.Tensor:
         return value
 
-    return initial
+    return layer.add_weight(
+        shape=tuple(value.shape),
+        initializer=initial,
+        dtype=before._dtype,
+        trainable=trainable,
+        autocast=before._autocast,
+        regularizer=copy.copy(before.regularizer),
+        constraint=copy.copy(before.constraint),
+        aggregation=before.aggregation,
+        overwrite_with_gradient=before.overwrite_with_gradient,
+        name=before.name,
+    )

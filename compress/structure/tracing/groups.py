@@ -223,7 +223,7 @@ def _reasons(found: Trace, unit_of: Units, count: int) -> list[str]:
     reasons = np.full(count + 1, -1)
     for number, (ids, _) in reversed(list(enumerate(found.pins))):
         reasons[unit_of[ids]] = number
-    return [found.pins[r][1] if r >= 0 else "" for r in reasons[:count]]
+    return [found.pins[r][1] if r >= 0 else "" for r in reasons[:count].tolist()]
 
 
 def _groups(
@@ -277,8 +277,13 @@ def _widths(bound: tuple[tuple[Binding, Units], ...], label: Units, count: int) 
             same = held.size and (held == held[0]).all()
             for group in held[:1] if same else np.unique(held):
                 ids = binding.ids if same else binding.ids[held == group]
-                widths[group] = max(widths[group], len(np.unique(ids)))
+                widths[group] = max(widths[group], _distinct(ids))
     return widths
+
+
+def _distinct(ids: Units) -> int:
+    """How many different numbers there are; those of a layer ascend as a rule."""
+    return len(ids) if (ids[1:] > ids[:-1]).all() else len(np.unique(ids))
 
 
 def _named(groups: Sequence[tuple[dict[str, None], Units, str, int]]) -> list[Group]:

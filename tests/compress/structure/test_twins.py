@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from architectures import MODELS
 from keras.src.layers.input_spec import InputSpec
 from keras.src.ops.node import Node
@@ -17,6 +18,7 @@ from tensorflow.python.trackable.base import TrackableReference
 
 from edgepress.compress.structure.surgery import surgery
 from edgepress.compress.structure.surgery.surgery import remove
+from edgepress.compress.structure.surgery.twin_variables import variable_twin
 from edgepress.compress.structure.surgery.twins import PLAIN
 from edgepress.compress.structure.tracing.groups import find_channels
 
@@ -97,7 +99,8 @@ def told(value: Any) -> Any:
     if isinstance(value, keras.Variable):
         kind = value.regularizer and type(value.regularizer), type(value.constraint)
         own = (value.name, value.path, tuple(value.shape), value.dtype, value.trainable)
-        return *own, value._autocast, value.aggregation, kind, np.asarray(value).tobytes()
+        own = (*own, value._autocast, value.aggregation, value.synchronization, kind)
+        return *own, value._overwrite_with_gradient, held(value), np.asarray(value).tobytes()
     if isinstance(value, TrackableReference):
         return value.name, told(value.ref)
     if isinstance(value, Node):
@@ -118,6 +121,17 @@ def told(value: Any) -> Any:
     if hasattr(value, "get_config"):
         return type(value).__name__, str(value.get_config())
     return str(value)
+
+
+def held(weight: keras.Variable) -> tuple[Any, ...]:
+    """What TensorFlow holds a weight in, without its number and its identities."""
+    value = weight.value
+    known = {"_handle", "_unique_id", "_graph_key"}
+    own = {n: str(v) for n, v in vars(value).items() if n not in known and n[:6] != "_self_"}
+    handle = value.handle
+    own["trainable"] = value.trainable
+    name, number = value._unique_id.rsplit("_", 1)
+    return own, handle._name, handle._handle_data, handle.device, name, number.isdigit()
 
 
 def _converts(value: Any) -> bool:
@@ -155,6 +169,27 @@ def test_every_class_with_a_twin_is_compared_and_has_one() -> None:
     work = remove(find_channels(model), find_channels(model).all_alive())._rebuild
     plain = [x for x in model.layers if type(x) in PLAIN]
     assert {id(x) for x in plain} == work.twins
+
+
+def test_a_function_knows_the_shapes_of_a_twins_weights() -> None:
+    model = randomise(every_class())
+    twin = remove(find_channels(model), cut(find_channels(model), 0.5)).model
+
+    @tf.function
+    def shapes() -> list[tf.Tensor]:
+        read = [weight.value.read_value() for weight in twin.weights]
+        assert [tuple(x.shape) for x in read] == [tuple(w.shape) for w in twin.weights]
+        return read
+
+    for one, other in zip(shapes(), twin.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_strategy_of_distribution_makes_its_own_variables() -> None:
+    weight = keras.Variable(np.ones(3, np.float32), name="kernel")
+    assert variable_twin(weight, tf.zeros(2), True, "layer") is not None
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        assert variable_twin(weight, tf.zeros(2), True, "layer") is None
 
 
 def test_weights_that_are_left_whole_change_by_themselves() -> None:
