@@ -12,6 +12,7 @@ from keras import layers
 from variants import mostly_slow
 
 from edgepress.deploy import export
+from edgepress.deploy.lowerings.recurrent import unroll
 
 _STEPS = (7, 5)
 
@@ -101,3 +102,16 @@ def test_resizing_by_a_factor_that_32_bits_round_down(way: str, opset: int, tmp_
     result = export(model, tmp_path / "out", ("onnx",), ("float32",), worker=worker, opset=opset)
     [artifact] = result.artifacts
     assert artifact.verified.max_abs_error < 1e-4
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_unrolling_keeps_masked_steps_of_both_directions(kind):
+    """Keras gives zeros for the wrong steps where a backwards layer is unrolled."""
+    keras.utils.set_random_seed(0)
+    series = keras.Input((6, 3))
+    both = layers.Bidirectional(kind(4, return_sequences=True))(layers.Masking()(series))
+    model = keras.Model(series, both)
+    x = np.random.default_rng(0).normal(size=(5, 6, 3)).astype("float32")
+    for sample, steps in zip(x, (6, 1, 3, 4, 2), strict=True):
+        sample[steps:] = 0
+    np.testing.assert_allclose(unroll(model)(x), model(x), atol=1e-6)
