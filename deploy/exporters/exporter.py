@@ -41,6 +41,8 @@ class Job:
         class_names: Names of the classes of the data, where it names them.
         float_tail: How much at the end of int8 files stays in floats: 0 nothing, 1 what only joins
             and scales values, 2 also what that reads.
+        settles: Whether free sizes become those of the data in TFLite, whose converter refused to
+            leave them free.
     """
 
     model: Any
@@ -53,6 +55,7 @@ class Job:
     trace: Trace | None = None
     class_names: tuple[str, ...] = ()
     float_tail: int = 0
+    settles: bool = False
     _graphs: dict[str, TracedModel] = field(default_factory=dict)
     _failures: dict[str, EdgepressError] = field(default_factory=dict)
 

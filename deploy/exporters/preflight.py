@@ -16,12 +16,15 @@ from edgepress.deploy.lowerings.recurrent import flat_layers, recurrent_layers
 if TYPE_CHECKING:
     import keras
 
-# TensorFlow operations that TFLite has no operator for, each tried with the converter.
+# TensorFlow operations that TFLite has no operator for, each tried with the converter. Erf and Erfc
+# aren't among them: those of a GELU become its operator.
 _NOT_IN_TFLITE = frozenset({
-    "AdjustContrastv2", "Asin", "Cholesky", "CropAndResize", "Cumprod", "Dilation2D",
-    "ExtractImagePatches", "ImageProjectiveTransformV3", "LowerBound", "MatrixDeterminant",
-    "MatrixDiagPartV3", "MatrixInverse", "MaxPool3D", "MaxPoolWithArgmax", "Qr", "ResizeArea",
-    "ResizeBicubic", "Sinh", "Svd", "Tan", "UpperBound",
+    "Acos", "Acosh", "AdjustContrastv2", "Asin", "Asinh", "Atan", "Atanh", "BesselI0",
+    "BitwiseAnd", "BitwiseOr", "Cholesky", "Cosh", "CropAndResize", "Cross", "Cumprod",
+    "DenseBincount", "Dilation2D", "Erfinv", "ExtractImagePatches", "FFT", "FFT2D",
+    "ImageProjectiveTransformV3", "LeftShift", "LowerBound", "MatrixDeterminant",
+    "MatrixDiagPartV3", "MatrixInverse", "MaxPool3D", "MaxPoolWithArgmax", "NextAfter", "Qr",
+    "ResizeArea", "ResizeBicubic", "Sinh", "Svd", "Tan", "UpperBound",
 })  # fmt: skip
 
 # Layers with an operator that TensorFlow's quantiser has no 16-bit version of.

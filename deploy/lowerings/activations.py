@@ -1,4 +1,4 @@
-"""Activations without the operators that TFLite has no 16-bit versions of."""
+"""Activations without operators that TFLite has no 16-bit versions of, or whose values are huge."""
 
 from __future__ import annotations
 
@@ -41,5 +41,26 @@ def elu(_own: Callable[..., Any], x: tf.Tensor, alpha: float = 1.0) -> tf.Tensor
 
 
 def selu(_own: Callable[..., Any], x: tf.Tensor) -> tf.Tensor:
-    """Without a comparison, which has no 16 bits. (Klambauer et al. 2017)"""
+    """Without a comparison, which has no 16 bits, and exp of large x. (Klambauer et al. 2017)"""
     return 1.0507009873554805 * elu(_own, x, 1.6732632423543772)
+
+
+def softplus(_own: Callable[..., Any], x: tf.Tensor) -> tf.Tensor:
+    """As `max(x, 0) + log(1 + exp(-|x|))`, of which no part is larger than the whole.
+
+    TensorFlow's converter writes `log(1 + exp(x))`, whose exponential takes all levels of an
+    integer type, and is infinite in floats from 89 on.
+    """
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    positive = tf.nn.relu(x)
+    return positive + tf.math.log(tf.exp(x - 2.0 * positive) + 1.0)
+
+
+def log_sigmoid(own: Callable[..., Any], x: tf.Tensor) -> tf.Tensor:
+    """By `softplus`; see there."""
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    return x - softplus(own, x)

@@ -23,7 +23,8 @@ def sum_as_mean(
 ) -> tf.Tensor:
     """A sum as a mean times a number.
 
-    To TFLite's converter the sum of 16-bit numbers has the range of its terms, and saturates.
+    To TFLite's converter the sum of 16-bit numbers has the range of its terms, and saturates;
+    LiteRT's reference kernel adds 8-bit numbers wrongly where sum and terms differ in scale.
     """
     import tensorflow as tf
 

@@ -17,7 +17,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
-from edgepress.deploy.lowerings.activations import elu, hard_silu, prelu, selu
+from edgepress.deploy.lowerings.activations import (
+    elu,
+    hard_silu,
+    log_sigmoid,
+    prelu,
+    selu,
+    softplus,
+)
 from edgepress.deploy.lowerings.convolutions import (
     convolution,
     depthwise_convolution,
@@ -37,6 +44,7 @@ from edgepress.deploy.lowerings.normalizations import (
 from edgepress.deploy.lowerings.recurrent import as_one_operator, without_dropout_masks
 from edgepress.deploy.lowerings.repetition import repeat, tile, up_sampling
 from edgepress.deploy.lowerings.resizing import resize
+from edgepress.deploy.lowerings.time_distributed import steps_as_samples
 from edgepress.deploy.lowerings.volumes import pooling, volume_convolution
 
 if TYPE_CHECKING:
@@ -174,6 +182,10 @@ LOWERINGS: tuple[Lowering, ...] = (
         )
         for name in ("get_dropout_mask", "get_recurrent_dropout_mask")
     ),
+    Lowering(
+        f"{_LAYERS}.rnn.time_distributed.TimeDistributed", "call",
+        steps_as_samples, _ALL, frozenset(),
+    ),
     *(
         Lowering(owner, "inner_loop", as_one_operator, _ONNX, _LOOPS)
         for owner in (f"{_LAYERS}.rnn.gru.GRU", f"{_LAYERS}.rnn.rnn.RNN")
@@ -193,12 +205,14 @@ LOWERINGS: tuple[Lowering, ...] = (
         group_normalization, INTEGERS, _MOMENTS,
     ),
     Lowering(f"{_BACKEND}.nn", "moments", mean_and_variance, _SIXTEEN_BITS, _MOMENTS),
-    Lowering(f"{_BACKEND}.numpy", "sum", sum_as_mean, _SIXTEEN_BITS, frozenset({"Sum"})),
+    Lowering(f"{_BACKEND}.numpy", "sum", sum_as_mean, INTEGERS, frozenset({"Sum"})),
     Lowering(f"{_BACKEND}.numpy", "square", square, _SIXTEEN_BITS, frozenset({"Square"})),
     Lowering("keras.src.ops.nn", "_normalize", normalize, _SIXTEEN_BITS, frozenset({"Square"})),
     Lowering(f"{_BACKEND}.nn", "hard_silu", hard_silu, _SIXTEEN_BITS, frozenset({"Relu6"})),
     Lowering(f"{_BACKEND}.nn", "elu", elu, _SIXTEEN_BITS, frozenset({"Elu"})),
-    Lowering(f"{_BACKEND}.nn", "selu", selu, _SIXTEEN_BITS, frozenset({"Selu"})),
+    Lowering(f"{_BACKEND}.nn", "softplus", softplus, _TFLITE, frozenset()),
+    Lowering(f"{_BACKEND}.nn", "log_sigmoid", log_sigmoid, _TFLITE, frozenset()),
+    Lowering(f"{_BACKEND}.nn", "selu", selu, INTEGERS, frozenset({"Selu"})),
     Lowering(
         f"{_LAYERS}.activations.prelu.PReLU", "call", prelu, _SIXTEEN_BITS, frozenset({"Neg"})
     ),

@@ -69,7 +69,45 @@ def unroll(model: keras.Model) -> keras.Model:
         own: dict[str, Any] = layer.get_config()
         return _unrolled(own) if isinstance(layer, looping) else own
 
-    return rebuilt_model(model, config)
+    flat = rebuilt_model(model, config)
+    for before, layer in zip(recurrent_layers(model), recurrent_layers(flat), strict=True):
+        if not before.unroll and layer.go_backwards and layer.zero_output_for_mask:
+            _zero_masked_steps(layer)
+    return flat
+
+
+def _zero_masked_steps(layer: keras.Layer) -> None:
+    """Let an unrolled backwards layer give zeros for the steps that a mask leaves out.
+
+    Keras does so in the order of the inputs where the outputs are in the opposite one.
+    """
+    import tensorflow as tf
+
+    own = layer.inner_loop
+    layer.zero_output_for_mask = False
+
+    def inner_loop(
+        sequences: tf.Tensor, initial_state: Any, mask: tf.Tensor | None, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        last, outputs, states = own(sequences, initial_state, mask, training)
+        if mask is None:
+            return last, outputs, states
+        taken = tf.reverse(mask, [1])
+        last = tf.where(_beside(taken[:, -1], last), last, tf.zeros_like(last))
+        if layer.return_sequences:
+            outputs = tf.where(_beside(taken, outputs), outputs, tf.zeros_like(outputs))
+        return last, outputs, states
+
+    layer.inner_loop = inner_loop
+
+
+def _beside(mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """A mask with as many axes as what it masks."""
+    import tensorflow as tf
+
+    for _ in range(len(values.shape) - len(mask.shape)):
+        mask = tf.expand_dims(mask, -1)
+    return mask
 
 
 def without_dropout_masks(_own: Callable[..., Any], *_arguments: object) -> None:

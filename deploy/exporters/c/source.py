@@ -79,8 +79,8 @@ def write_c(job: Job, precision: str, out: Path) -> Written:
                 "leave it out for C sources",
             )
     model = job.scratch / f"{out.stem}_c.tflite"
-    # TFLM's WHILE gives zeros, or never ends.
-    written = write_tflite(job, precision, model, unrolled=True)
+    # TFLM's WHILE gives zeros, or never ends; and all its sizes are known.
+    written = write_tflite(replace(job, settles=True), precision, model, unrolled=True)
     sources = write_sources(job, precision, model, out)
     return replace(sources, layers=written.layers, notes=(*written.notes, *sources.notes))
 

@@ -18,7 +18,7 @@ import numpy as np
 from edgepress.benchmarks.tflite.graph import packed
 from edgepress.deploy.exporters.layer_marks import Layers
 from edgepress.deploy.exporters.tflite.layer_precisions import LayeredFile, listed
-from edgepress.deploy.exporters.tflite.stored_weights import with_options
+from edgepress.deploy.exporters.tflite.stored_weights import with_alike_parts, with_options
 
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
@@ -63,7 +63,7 @@ def quantised_by_layer(
         engine = quantizer.Quantizer(str(source))
         engine.load_quantization_recipe(_recipe(file, layers, io, kept))
         made = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return with_options(bytes(made.quantized_model))
+    return with_options(with_alike_parts(bytes(made.quantized_model)))
 
 
 def _recipe(

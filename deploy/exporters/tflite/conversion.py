@@ -19,7 +19,7 @@ from edgepress.deploy.exporters.tflite.layer_precisions import (
     in_floats,
     kept_in_floats,
 )
-from edgepress.deploy.exporters.tflite.ranges import clipped
+from edgepress.deploy.exporters.tflite.ranges import clipped, widened
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.lowerings.graph_passes import HUGE
 from edgepress.deploy.quantize.float_tail import Tail, tflite_head, tflite_tail
@@ -94,21 +94,39 @@ def _converter(request: Mapping[str, Any], precision: str) -> TFLiteConverterBas
 
 
 def _with_16_bits(converter: TFLiteConverterBaseV2, request: Mapping[str, Any]) -> bytes:
-    """An int16x8 file.
+    """An int16x8 file, whose ranges leave room for values that no sample reached.
 
     TensorFlow's quantiser refuses a graph with one operator that it has no 16 bits for, or whose
     input is an index. ai-edge-quantizer leaves such operators in floats.
     """
-    try:
+    import tensorflow as tf
+    from tensorflow.lite.python.optimize.calibrator import Calibrator
+
+    if request["calibration"] is None:  # ranges that were trained are what the network is used to
         return bytes(converter.convert())
+    converter._experimental_calibrate_only = True
+    calibrated = widened(bytes(converter.convert()))
+    try:
+        return bytes(
+            Calibrator(calibrated).calibrate_and_quantize(
+                _no_samples,
+                converter.inference_input_type,
+                converter.inference_output_type,
+                allow_float=bool(request.get("select_ops")),
+                activations_type=tf.int16,
+                bias_type=tf.int64,
+            )
+        )
     except RuntimeError as error:
         lacks = any(words in str(error) for words in _LACKS_16_BITS)
         if not lacks or find_spec("ai_edge_quantizer") is None:
             raise
-    eight = _converter(request, "int8")
-    eight._experimental_calibrate_only = True
-    calibrated = bytes(eight.convert())
     return quantised_by_layer(calibrated, calibrated, alike("int16x8"), request["io"], ())
+
+
+def _no_samples() -> Iterator[Any]:
+    """No samples: the quantiser takes the ranges that its file holds."""
+    return iter(())
 
 
 def _converted(
@@ -146,7 +164,7 @@ def _converted(
     if layers is not None:
         kept += kept_in_floats(widest, layers)
         if "int16x8" in layers.precisions:
-            made = quantised_by_layer(content, widest, layers, request["io"], kept)
+            made = quantised_by_layer(content, widened(widest), layers, request["io"], kept)
             return made, floats
     made = mlir_quantize(
         content,

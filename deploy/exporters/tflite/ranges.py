@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 from edgepress.benchmarks.tflite.graph import Operator, graph_of
 from edgepress.deploy.quantize.clipping import BINS, CLIPPING, Histogram, Range, histogram
 
+# Of the range that samples reach. No power of two: ADD and SUB of 16 bits refuse some scales that
+# all are one, as those of sigmoids (2 ** -15) and of twice the range of their sum would be.
+HEADROOM = 1.9
+_ROOTS = frozenset({"RSQRT", "SQRT"})
+
 Samples = Iterator[dict[str, NDArray[Any]]]
 
 
@@ -46,6 +51,24 @@ def clipped(calibrated: bytes, samples: Samples, method: str, kept: Path) -> byt
                 continue
             found = CLIPPING[method](Histogram(counts[str(index)], *_with_zero(low[0], high[0])))
             places[index][0][0], places[index][1][0] = found
+    return bytes(content)
+
+
+def widened(calibrated: bytes) -> bytes:
+    """A calibrated file with ranges that reach `HEADROOM` times as far, for 16 bits.
+
+    What lies beyond a range saturates, and a new sample may lie beyond what some hundred samples
+    reached; one of 16 bits is worth less than that. What a root is taken of keeps its range: the
+    kernel looks roots up in a table of 512 steps, of which small variances have few.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = graph_of(schema.Model.GetRootAs(calibrated, 0))
+    under_roots = {op.inputs[0] for op in graph.operators if op.name in _ROOTS}
+    content = bytearray(calibrated)
+    for index, (low, high) in _ranges(content).items():
+        if index not in under_roots:
+            low[0], high[0] = HEADROOM * low[0], HEADROOM * high[0]
     return bytes(content)
 
 
@@ -90,7 +113,7 @@ def _decisive(content: bytes) -> set[int]:
     graph = graph_of(schema.Model.GetRootAs(content, 0))
     made = {output: operator for operator in graph.operators for output in operator.outputs}
     outputs = set(graph.outputs)
-    roots = {t for t, operator in made.items() if operator.name in ("RSQRT", "SQRT")}
+    roots = {t for t, operator in made.items() if operator.name in _ROOTS}
     scores = {
         operator.inputs[0]
         for t, operator in made.items()

@@ -22,6 +22,9 @@ _LEVELS = 7  # on both sides of zero, as kernels without a zero point ask for
 # Shares of a channel's largest weight that are tried as the end of its grid.
 _ENDS = np.linspace(0.5, 1.0, 26)
 
+# Operators whose outputs are parts of one input, with the place of that input.
+_PARTING = {"SPLIT": 1, "SPLIT_V": 0, "UNPACK": 0}
+
 
 def in_half_floats(
     model: schema.ModelT, graph: schema.SubGraphT, operators: Sequence[schema.OperatorT]
@@ -232,3 +235,28 @@ def with_options(content: bytes) -> bytes:
         operator.builtinOptionsType = kind
         operator.builtinOptions = schema.DequantizeOptionsT()
     return packed(model, len(content)) if bare else content
+
+
+def with_alike_parts(content: bytes) -> bytes:
+    """A file in which the parts of a tensor have one type, those that nothing reads as well.
+
+    The quantiser leaves the latter in floats, such as the forget gate of an LSTM's first step, and
+    LiteRT aborts there.
+
+    Args:
+        content: A TFLite file.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    kinds, changed = operator_kinds(model), False
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if kinds[operator.opcodeIndex] not in _PARTING:
+                continue
+            whole = graph.tensors[int(operator.inputs[_PARTING[kinds[operator.opcodeIndex]]])]
+            for part in (graph.tensors[int(tensor)] for tensor in operator.outputs):
+                if part.type != whole.type:
+                    part.type, part.quantization = whole.type, whole.quantization
+                    changed = True
+    return packed(model, len(content)) if changed else content

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.deploy.exporters.tflite.conversion import samples_of
-from edgepress.deploy.exporters.tflite.stored_weights import with_options
+from edgepress.deploy.exporters.tflite.stored_weights import with_alike_parts, with_options
 
 
 def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +41,8 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     engine = quantizer.Quantizer(request["source"], recipes[request["precision"]]())
     ranges = _ranges(engine, request) if engine.need_calibration else None
     result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    Path(request["out"]).write_bytes(with_options(bytes(result.quantized_model)))
+    made = with_alike_parts(bytes(result.quantized_model))
+    Path(request["out"]).write_bytes(with_options(made))
     if _kinds(request["out"]) == _kinds(request["source"]):
         raise ValueError("no weight of this model can be stored in fewer bits")
     return {}

@@ -26,6 +26,7 @@ _NO_16_BITS = (
     "ai-edge-quantizer, which made the file since TensorFlow's quantiser refused it, has no 16 bits"
     " for them"
 )
+_SETTLED = "its free sizes are those of the data: TensorFlow's converter can't leave them free"
 # Precisions that keep clusters; int16x8 is for those who want the finest grid.
 _CHANNELWISE = {"int8", "dynamic"}
 
@@ -49,14 +50,26 @@ def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) ->
     if precision in _WEIGHTS_ONLY:
         _write_float_then_weights(job, precision, out)
         return Written(out)
-    answer = job.worker.ask("tflite", request_for(job, precision, out, unrolled=unrolled))
+    answer = _converted(job, precision, out, unrolled)
     if precision == "dynamic" and not answer["integers"]:
         return _write_small_kernels(job, out)
     floats = (note_of(answer["floats"]),) if answer.get("floats") else ()
     if kinds := answer["without_16_bits"]:
         floats = (f"{', '.join(kinds)} in floats: {_NO_16_BITS}",)
-    notes = (*floats, *_keep_clusters(job, precision, out))
+    settled = (_SETTLED,) if job.settles and job.data_sizes and not unrolled else ()
+    notes = (*settled, *floats, *_keep_clusters(job, precision, out))
     return Written(out, notes=notes, layers=answer["layers"])
+
+
+def _converted(job: Job, precision: str, out: Path, unrolled: bool) -> dict[str, Any]:
+    """What the converter says of a file that it wrote; sizes that it can't leave free are set."""
+    try:
+        return job.worker.ask("tflite", request_for(job, precision, out, unrolled=unrolled))
+    except DeviceError:
+        if not job.data_sizes or _settled(job):
+            raise
+    job.settles = True
+    return job.worker.ask("tflite", request_for(job, precision, out, unrolled=unrolled))
 
 
 def _write_small_kernels(job: Job, out: Path) -> Written:
@@ -138,18 +151,22 @@ def graph_for(job: Job, precision: str, unrolled: bool = False) -> TracedModel:
     size = _batch_size(job)
     unrolled = (unrolled or precision in _NEEDS_UNROLLED) and bool(loops(job.model))
     marked = precision in LAYERED and has_rules(job.settings)
+    trace = partial(job.graph, size, settled=_settled(job), unrolled=unrolled, marked=marked)
     try:
-        graph = job.graph(size, settled=True, unrolled=unrolled, marked=marked)
+        graph = trace()
         destination = _DESTINATIONS.get(precision, "float")
         if lowers_differently(graph.operations, destination):
-            return job.graph(
-                size, settled=True, unrolled=unrolled, destination=destination, marked=marked
-            )
+            return trace(destination=destination)
         return graph
     except InputError:  # says more already
         raise
     except ValueError as error:
         raise Unsupported(f"the recurrent layers can't be unrolled: {error}") from None
+
+
+def _settled(job: Job) -> bool:
+    """Whether free sizes become those of the data: a loop needs to know its steps."""
+    return job.settles or bool(loops(job.model))
 
 
 def _batch_size(job: Job) -> int | None:
@@ -164,7 +181,7 @@ def _batch_size(job: Job) -> int | None:
             return None
         if batch != "auto":
             return int(batch)
-        return 1 if job.graph(None, settled=True).counts_its_batch else None
+        return 1 if job.graph(None, settled=_settled(job)).counts_its_batch else None
     if batch == "dynamic":
         raise Unsupported("TFLite has no recurrent layers with a free batch size")
     endless = [t.name for t in job.model.inputs if None in job.sizes.get(t.name, t.shape[1:])]

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from edgepress.deploy import export
@@ -35,6 +36,51 @@ def test_height_and_width_stay_free(kind: str, tmp_path, worker) -> None:
     graph = onnx.load(result[1].path).graph
     assert _sizes(graph.input) == [["batch", "height", "width", 3]]
     assert _sizes(graph.output) == [["batch", "map_height", "map_width", 2]]
+
+
+def test_sizes_stay_free_beside_data_of_one_size(tmp_path, worker) -> None:
+    """A file took the size of the data's images, and no other."""
+    model = _images("nearest")
+    x = np.random.default_rng(0).normal(size=(200, 8, 8, 3)).astype(np.float32)
+    data = {"train": (x, np.asarray(model(x))), "test": (x[:40], np.asarray(model(x[:40])))}
+    files = export(model, tmp_path / "out", ("tflite",), ("float32", "int8"), data, worker=worker)
+    assert len(files.artifacts) == 2, (files.skipped, files.failed)
+    other = np.random.default_rng(1).normal(size=(1, 10, 12, 3)).astype(np.float32)
+    wanted = np.asarray(model(other))
+    for file, most in zip(files.artifacts, (1e-5, 0.1), strict=True):
+        assert file.inputs[0].shape[1:] == (None, None, 3)
+        interpreter = Interpreter(str(file.path))
+        [given], [found] = interpreter.get_input_details(), interpreter.get_output_details()
+        interpreter.resize_tensor_input(given["index"], other.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given["index"], other)
+        interpreter.invoke()
+        difference = interpreter.get_tensor(found["index"]) - wanted
+        assert np.std(difference) < most * wanted.std()
+
+
+@pytest.mark.slow
+def test_sizes_that_can_not_stay_free_are_those_of_the_data(tmp_path, worker) -> None:
+    steps = keras.Input((None, 6), name="steps")
+    x = layers.MultiHeadAttention(2, 4)(steps, steps, use_causal_mask=True)
+    model = keras.Model(steps, layers.Dense(3)(layers.UpSampling1D(2)(x)))
+    x = np.random.default_rng(0).normal(size=(64, 8, 6)).astype(np.float32)
+    data = (x, np.asarray(model(x)))
+    result = export(model, tmp_path / "out", ("tflite",), ("float32",), data, worker=worker)
+    assert result.artifacts[0].inputs[0].shape == (1, 8, 6)
+    assert any("can't leave them free" in note for note in result.notes)
+
+
+def test_a_layer_for_each_of_a_free_number_of_steps(tmp_path, worker) -> None:
+    """Keras traces a loop, which ONNX Runtime can't run."""
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(5, activation="relu")])
+    steps = keras.Input((None, 6), name="steps")
+    model = keras.Model(steps, layers.Dense(3)(layers.TimeDistributed(inner)(steps)))
+    result = export(model, tmp_path / "out", ("tflite", "onnx"), worker=worker)
+    assert [a.format for a in result] == ["tflite", "onnx"], (result.skipped, result.failed)
+    assert all(a.inputs[0].shape[1:] == (None, 6) for a in result)
+    assert "Loop" not in {node.op_type for node in onnx.load(result[1].path).graph.node}
 
 
 def test_steps_of_several_inputs_are_named_by_them(tmp_path, worker) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from variants import mostly_slow
 
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.exporters import EXPORTERS, Job
@@ -33,6 +34,19 @@ def test_the_operation_and_its_layer_are_named(tangent, tmp_path, worker):
     for obstacle in found:
         assert obstacle.layer == "tangent"
         assert "Tan" in obstacle.reason
+
+
+_REFUSED = ("arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "cosh", "erfinv", "i0",
+            "sinh", "tan")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", mostly_slow(_REFUSED, "arctan", "cosh"))
+def test_what_the_converter_refuses_is_foretold(name, tmp_path, worker):
+    """`doctor` looks there too, and no converter has to be started."""
+    values = keras.Input((6,), name="values")
+    model = keras.Model(values, layers.Dense(2)(getattr(keras.ops, name)(values)))
+    [obstacle] = preflight(job(model, tmp_path, worker), ("tflite",))
+    assert "TFLite has no operator for" in obstacle.reason
 
 
 def test_select_ops_take_a_format_s_obstacle_away(tangent, tmp_path, worker):

@@ -12,6 +12,7 @@ from keras import layers
 from variants import mostly_slow
 
 from edgepress.deploy import export
+from edgepress.deploy.lowerings.recurrent import unroll
 
 _STEPS = (7, 5)
 
@@ -101,3 +102,29 @@ def test_resizing_by_a_factor_that_32_bits_round_down(way: str, opset: int, tmp_
     result = export(model, tmp_path / "out", ("onnx",), ("float32",), worker=worker, opset=opset)
     [artifact] = result.artifacts
     assert artifact.verified.max_abs_error < 1e-4
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_unrolling_keeps_masked_steps_of_both_directions(kind):
+    """Keras gives zeros for the wrong steps where a backwards layer is unrolled."""
+    keras.utils.set_random_seed(0)
+    series = keras.Input((6, 3))
+    both = layers.Bidirectional(kind(4, return_sequences=True))(layers.Masking()(series))
+    model = keras.Model(series, both)
+    x = np.random.default_rng(0).normal(size=(5, 6, 3)).astype("float32")
+    for sample, steps in zip(x, (6, 1, 3, 4, 2), strict=True):
+        sample[steps:] = 0
+    np.testing.assert_allclose(unroll(model)(x), model(x), atol=1e-6)
+
+
+def test_16_bits_of_an_lstm_behind_an_embedding(tmp_path, worker) -> None:
+    """The gate that nothing reads in the first step stayed in floats, and LiteRT aborted."""
+    pytest.importorskip("ai_edge_quantizer")
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((4,), dtype="int32", name="tokens")
+    model = keras.Model(tokens, layers.Dense(3)(layers.LSTM(4)(layers.Embedding(9, 6)(tokens))))
+    x = np.random.default_rng(0).integers(0, 9, (64, 4)).astype(np.int32)
+    outputs = np.asarray(model(x))
+    result = export(model, tmp_path / "out", ("tflite",), ("int16x8",), (x, outputs), worker=worker)
+    assert result.passed, (result.skipped, result.failed)
+    assert result.artifacts[0].verified.mean_abs_error < 0.02 * outputs.std()
