@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
-
 from edgepress.benchmarks.number_format import (
     ABSENT,
     bytes_text,
@@ -19,6 +17,7 @@ from edgepress.benchmarks.number_format import (
 from edgepress.benchmarks.report import benches
 from edgepress.benchmarks.report.output_rows import TITLE, outputs_of_benchmark
 from edgepress.benchmarks.report.view_model import profile
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.gate import say_changes
 from edgepress.deploy.cli.tables.layouts import COMPARED, OPERATORS, OUTPUT_ROWS, ROWS
 from edgepress.deploy.cli.tables.printing import show_grid, show_table
@@ -43,9 +42,9 @@ def show_benchmark(document: dict[str, Any]) -> None:
         where = f" on {device['name']}" if several else ""
         if device.get("smallest_difference"):
             least = significant(100 * device["smallest_difference"], 2)
-            click.echo(f"smallest difference that this run can see{where}: {least} %")
+            echo(f"smallest difference that this run can see{where}: {least} %")
         for line in device.get("warnings", []):
-            click.echo(f"note{where}: {line}")
+            echo(f"note{where}: {line}")
     _show_notes(document["rows"])
 
 
@@ -65,7 +64,7 @@ def _show_rows(document: dict[str, Any]) -> None:
     )
     for way in dict.fromkeys(_way(row) for row in rows):
         holders = [row["label"] for row in rows if _way(row) == way]
-        click.echo(f"{way}: {', '.join(dict.fromkeys(holders))}")
+        echo(f"{way}: {', '.join(dict.fromkeys(holders))}")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -118,7 +117,7 @@ def _say_peaks(profiles: list[dict[str, Any]]) -> None:
     for entry in profiles:
         best = entry["peak"]
         if best:
-            click.echo(
+            echo(
                 f"measured peak of {entry['device']}: {significant(best['gflops'])} GFLOP/s in"
                 f" float32 products, {significant(best['gbytes_per_s'])} GB/s from memory"
             )
@@ -130,7 +129,7 @@ def _show_notes(rows: list[dict[str, Any]]) -> None:
     for note in dict.fromkeys(note for _, note in all_notes):
         holders = dict.fromkeys(label for label, said in all_notes if said == note)
         where = "" if len(holders) == len(rows) else f" ({', '.join(holders)})"
-        click.echo(f"note: {note}{where}")
+        echo(f"note: {note}{where}")
 
 
 def _doubts(row: dict[str, Any]) -> list[str]:

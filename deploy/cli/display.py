@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -13,6 +14,26 @@ from types import TracebackType
 from typing import IO, Any
 
 import click
+
+# Control characters, of which a terminal makes colours, titles and moves of the cursor, but for
+# tabs and ends of lines, and the ones that turn the direction of what follows.
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may be given it: it may hold names out of a stranger's files."""
+    return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def echo(text: str = "", *, err: bool = False, file: IO[Any] | None = None) -> None:
+    """A line of text on standard output, or on standard error, without commands to the terminal.
+
+    Args:
+        text: What is printed.
+        err: Whether it goes to standard error.
+        file: Where it goes instead.
+    """
+    click.echo(printable(text), err=err, file=file)
 
 
 class ConsoleProgress:
@@ -29,10 +50,10 @@ class ConsoleProgress:
         self.console = Console(stderr=True)
         self._bars = Bars(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
@@ -56,15 +77,21 @@ class ConsoleProgress:
 
     def stage(self, text: str) -> None:
         """Announce a stage."""
+        from rich.text import Text
+
+        text = printable(text)
         with self._lock:
             if self._task is not None:
                 self._bars.remove_task(self._task)
             elapsed = time.monotonic() - self._began
-            self.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", highlight=False)
+            self.console.print(Text.assemble((f"{elapsed:6.1f} s", "dim"), f"  {text}"))
             self._task = self._bars.add_task(text, total=None, text="")
 
     def step(self, done: int, total: int, text: str = "") -> None:
         """Move the bar; where there is no terminal, say so every ten seconds."""
+        from rich.text import Text
+
+        text = printable(text)
         with self._lock:
             if self._task is None:
                 self._task = self._bars.add_task("", total=total, text=text)
@@ -72,7 +99,7 @@ class ConsoleProgress:
             now = time.monotonic()
             if not self.console.is_terminal and text and now - self._said > 10:
                 self._said = now
-                self.console.print(f"          {done}/{total}  {text}", highlight=False)
+                self.console.print(Text(f"          {done}/{total}  {text}"))
 
 
 _OUTPUT = "edgepress.standard_output"
@@ -141,7 +168,7 @@ def print_json(document: Any) -> None:
 
 def say(text: str) -> None:
     """A remark on standard error."""
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def percent(value: float | None) -> str:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from edgepress.benchmarks.gate.change import Change
 from edgepress.benchmarks.gate.comparison import GateResult, compare_documents
 from edgepress.benchmarks.gate.identity import document_keys, pair_files
@@ -16,6 +14,7 @@ from edgepress.benchmarks.gate.tolerances import Tolerances
 from edgepress.benchmarks.history import Earlier, find_earlier, is_history
 from edgepress.benchmarks.number_format import counted
 from edgepress.compress.errors import InputError
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.options import Values, given, spec_from
 
 _NOTHING = "nothing to compare with yet"
@@ -141,12 +140,12 @@ def say_changes(document: Mapping[str, Any]) -> None:
     if comparison is None:
         return
     if comparison["run"]:
-        click.echo(f"against {comparison['run']}:")
+        echo(f"against {comparison['run']}:")
     for fields in document["changes"]:
         change = Change(**fields)
-        click.echo(f"{change.verdict}: {change.sentence}")
+        echo(f"{change.verdict}: {change.sentence}")
     for note in comparison["notes"]:
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
 
 
 def regression_message(found: GateResult) -> str:

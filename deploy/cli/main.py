@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem, FishComplete, add_completion_
 from edgepress.compress.errors import CheckFailed, EdgepressError, Stopped, without_passwords
 from edgepress.compress.kernel.boundary import explained, refused_by_system
 from edgepress.compress.processes import signals
+from edgepress.deploy.cli.display import echo
 
 # Name → (module under `commands`, one-line help). Help and completion read only this table, so
 # that they import nothing heavy.
@@ -57,7 +58,7 @@ class _Told(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the one line on standard error."""
-        click.echo(f"edgepress: error: {self.message}", file=file, err=file is None)
+        echo(f"edgepress: error: {self.message}", file=file, err=file is None)
 
 
 class _Fish(FishComplete):
@@ -207,10 +208,10 @@ def _failed(error: Exception, debug: bool) -> None:
     if signals.was_stopped():
         _stop()
     if refusal := refused_by_system(error):
-        click.echo(f"edgepress: error: {refusal}", err=True)
+        echo(f"edgepress: error: {refusal}", err=True)
         _exit(2)
     first = " ".join(str(error).split())[:300]
-    click.echo(
+    echo(
         f"edgepress: error: internal failure, {type(error).__name__}: {first};"
         " run again with --debug and report what it prints",
         err=True,
@@ -219,7 +220,7 @@ def _failed(error: Exception, debug: bool) -> None:
 
 
 def _stop() -> None:
-    click.echo("edgepress: stopped; nothing was left half-written", err=True)
+    echo("edgepress: stopped; nothing was left half-written", err=True)
     _exit(Stopped.exit_code)
 
 
@@ -232,7 +233,7 @@ def _take_signals(own: bool) -> None:
 def _usage(error: click.UsageError) -> None:
     command = error.ctx.command_path if error.ctx else "edgepress"
     message = without_passwords(" ".join(error.format_message().split()).rstrip("."))
-    click.echo(f"edgepress: error: {message}; see '{command} --help'", err=True)
+    echo(f"edgepress: error: {message}; see '{command} --help'", err=True)
     _exit(2)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
 from edgepress.benchmarks.records import Verdict
 from edgepress.benchmarks.report import output_rows
 from edgepress.benchmarks.report.markdown import grids
@@ -15,6 +13,7 @@ from edgepress.benchmarks.report.view_model import left_out_notes
 from edgepress.compress.errors import CheckFailed, DeviceError, Stopped
 from edgepress.compress.kernel.progress import Progress
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.tables.layouts import BEFORE_AFTER, FILES, STAGE_OUTPUTS, STAGES
 from edgepress.deploy.cli.tables.printing import say_styled, show_grid
 from edgepress.deploy.pipeline.opening import NothingDone
@@ -103,12 +102,12 @@ def show_run(result: RunResult) -> None:
         if title in _TABLES:
             show_grid(_TABLES[title], title, grid)
     for warning in run.warnings:
-        click.echo(f"note: {warning}")
+        echo(f"note: {warning}")
     for note in (*run.benchmark.remarks, *left_out_notes(run)):
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
     verdict = result.verdict
     say_styled(verdict.headline, "green" if verdict.accepted else "red")
     for line in verdict.lines:
-        click.echo(f"- {line}")
+        echo(f"- {line}")
     folder = result.folder
-    click.echo(f"report: {folder / 'report.html'}   everything measured: {folder / 'run.json'}")
+    echo(f"report: {folder / 'report.html'}   everything measured: {folder / 'run.json'}")

@@ -308,6 +308,7 @@ def test_a_pattern_is_target_enough(model_folder: Path) -> None:
     assert [s.title for s in model_stages(changed)][2] == "prune nm to pattern 2:4"
 
 
+@pytest.mark.slow
 def test_recovery_goes_on_from_what_the_source_and_each_stage_were_compiled_with(
     model_folder: Path, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from edgepress.compress.kernel import onednn
 from edgepress.compress.kernel.files import write_text
 from edgepress.compress.processes import signals
 from edgepress.compress.processes.children import NATIVE_DEATHS, died, end, start
-from edgepress.deploy.cli.display import output_for_json
+from edgepress.deploy.cli.display import echo, output_for_json
 from edgepress.deploy.cli.quiet import announce_frameworks
 
 
@@ -71,7 +71,7 @@ def supervise(work: Work | None = None) -> None:
         _remember_crash(work.state, known)
         rest = work.go_on()
         since = "from its beginning" if rest is None else "from what is finished"
-        click.echo(
+        echo(
             f"note: the training crashed ({known}); it goes on {since} without oneDNN's kernels"
             f" ({onednn.VARIABLE}=0)",
             err=True,

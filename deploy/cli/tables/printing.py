@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgepress.benchmarks.number_format import ABSENT, significant, whole
+from edgepress.deploy.cli.display import echo, printable
 from edgepress.deploy.cli.valid_names import NamedValue
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     from edgepress.benchmarks.report.view_model import Grid
 
@@ -181,18 +183,16 @@ def show_table(
     width = output_width()
     chosen, left_out = _chosen(shown, layout, view, width)
     console = _console(width if not view.wide else max(width, sum(map(_most, chosen)) + 999))
-    from rich.text import Text
-
     if not _is_first():
         console.print()
-    console.print(Text(title, style="bold"), soft_wrap=True)
+    console.print(_text(title, style="bold"), soft_wrap=True)
     if chosen:
         console.print(_rich_table(chosen))
     else:
         _print_blocks(console, shown, layout, view)
     if left_out:
         words = f"not shown: {', '.join(left_out)} (--wide shows all, --columns chooses)"
-        console.print(Text(words, style="dim"))
+        console.print(_text(words, style="dim"))
 
 
 def _is_first() -> bool:
@@ -219,16 +219,14 @@ def show_grid(layout: Layout, title: str, grid: Grid) -> None:
     rows = [[cell.replace(NOT_REAL, _MARK) for cell in row] for row in rows]
     show_table(layout, title, rows, dict(zip(layout.columns, grid.columns, strict=True)))
     for note in grid.notes:
-        click.echo(f"  {note}")
+        echo(f"  {note}")
     if any(_MARK in cell for row in rows for cell in row):
-        click.echo(f"  {_MARK}: {NOT_REAL}")
+        echo(f"  {_MARK}: {NOT_REAL}")
 
 
 def say_styled(text: str, style: str = "") -> None:
     """A line on standard output, in a colour where that shows colours."""
-    from rich.text import Text
-
-    _console(output_width()).print(Text(text, style=style), soft_wrap=True)
+    _console(output_width()).print(_text(text, style=style), soft_wrap=True)
 
 
 def say_marked(word: str, text: str, below: str = "") -> None:
@@ -240,14 +238,13 @@ def say_marked(word: str, text: str, below: str = "") -> None:
         below: A second paragraph; may be empty.
     """
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
     table.add_column(no_wrap=True, min_width=len("problem"))
     table.add_column(overflow="fold")
-    table.add_row(Text(word, style=style_of(word)), Text(text))
+    table.add_row(_text(word, style=style_of(word)), _text(text))
     if below:
-        table.add_row("", Text(f"→ {below}"))
+        table.add_row("", _text(f"→ {below}"))
     _console(output_width()).print(table)
 
 
@@ -323,7 +320,6 @@ def _most(column: _Column) -> int:
 def _rich_table(columns: Sequence[_Column]) -> RichTable:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     # The box itself puts a blank between columns.
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False,
@@ -331,7 +327,7 @@ def _rich_table(columns: Sequence[_Column]) -> RichTable:
     for number, column in enumerate(columns):
         right = number > 0 and column.numeric
         table.add_column(
-            Text(column.head),
+            _text(column.head),
             justify="right" if right else "left",
             overflow="fold",
             no_wrap=column.numeric,
@@ -339,27 +335,26 @@ def _rich_table(columns: Sequence[_Column]) -> RichTable:
         )
     for row in zip(*(column.cells for column in columns), strict=True):
         # Plain: a name may look like rich's markup.
-        table.add_row(*(Text(cell, style=style_of(cell)) for cell in row))
+        table.add_row(*(_text(cell, style=style_of(cell)) for cell in row))
     return table
 
 
 def _print_blocks(console: Console, columns: Sequence[_Column], layout: Layout, view: View) -> None:
     """Each row as a block: its name, and below that a line for each figure."""
     from rich.table import Table
-    from rich.text import Text
 
     shown = [c.name for c in columns[1:] if not c.empty]
     names = [n for n in view.columns if n in layout.columns] or _in_blocks(layout, shown)
     by_name = {column.name: column for column in columns}
     for row, name in enumerate(columns[0].cells):
-        console.print(Text(name.replace("\n", ", "), style="bold"), soft_wrap=True)
+        console.print(_text(name.replace("\n", ", "), style="bold"), soft_wrap=True)
         block = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
         block.add_column(no_wrap=True)
         block.add_column(overflow="fold")
         for key in names:
             cell = by_name[key].cells[row].replace("\n", ", ")
             head = by_name[key].head or key
-            block.add_row(Text(f"  {head}"), Text(cell, style=style_of(cell)))
+            block.add_row(_text(f"  {head}"), _text(cell, style=style_of(cell)))
         console.print(block)
 
 
@@ -367,6 +362,13 @@ def _console(width: int) -> Console:
     from rich.console import Console
 
     return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def _text(text: str, style: str = "") -> Text:
+    """A text for rich, in which nothing is markup and nothing a command to the terminal."""
+    from rich.text import Text
+
+    return Text(printable(text), style=style)
 
 
 def _cell(value: Any) -> str:
@@ -377,7 +379,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return whole(value)
-    return significant(value, 4) if isinstance(value, float) else str(value)
+    return significant(value, 4) if isinstance(value, float) else printable(str(value))
 
 
 def _is_number(text: str) -> bool:

@@ -161,6 +161,7 @@ def test_a_dense_layer_that_says_nothing_goes_first(tmp_path: Path) -> None:
     np.testing.assert_allclose(again(x), result.model(x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_branch_that_adds_nothing_goes_first_and_is_not_missed() -> None:
     keras.utils.set_random_seed(0)
     model = _transformer()
@@ -179,6 +180,7 @@ def test_a_branch_that_adds_nothing_goes_first_and_is_not_missed() -> None:
         prune(model, data, structure="layers", target_macs=0.6, protect=["atention_*"])
 
 
+@pytest.mark.slow
 def test_layers_go_in_rounds_with_training_after_each() -> None:
     keras.utils.set_random_seed(0)
     model = _plain()

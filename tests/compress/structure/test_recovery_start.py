@@ -76,11 +76,13 @@ def test_the_end_is_that_of_a_pruning_that_was_not_stopped(
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.mark.slow
 def test_they_are_not_those_of_another_pruning(model: Any, images: Any, stopped: Path) -> None:
     with pytest.raises(InputError, match="another training"):
         prune(model, images, state_dir=stopped, **{**OPTIONS, "target_macs": 0.7})
 
 
+@pytest.mark.slow
 def test_after_a_crash_another_model_is_trained_again(
     model: Any, images: Any, stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,6 +150,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     mostly_slow(CASES, "iterative"),

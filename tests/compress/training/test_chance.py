@@ -126,6 +126,7 @@ def test_it_is_said_everywhere_and_stops_the_line(data: Any, tmp_path: Path) -> 
             run(recipe, tmp_path / "run", resume=resume)
 
 
+@pytest.mark.slow
 def test_each_output_is_held_against_its_own_chance(data: Any) -> None:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6,))
@@ -157,6 +158,7 @@ def test_a_good_training_is_left_alone(data: Any) -> None:
     assert not [d for d in result.to_json()["diagnosis"] if "chance" in d["finding"]]
 
 
+@pytest.mark.slow
 def test_advice_for_a_model_that_was_never_trained(data: Any) -> None:
     good = {**data, "x_val": data["x_test"], "y_val": data["y_test"]}
     inputs = keras.Input((6,))

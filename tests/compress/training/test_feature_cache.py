@@ -54,6 +54,7 @@ def test_equals_training_without_it(networks: Any, build: str, spec: str) -> Non
     )
 
 
+@pytest.mark.slow
 def test_equals_training_without_it_from_disk(networks: Any) -> None:
     model = networks.seeded(networks.classifier)
     room: dict[str, Any] = {"cache_memory": 0, "unfreeze": "head", **OPTIONS}

@@ -125,6 +125,7 @@ def test_repair_fits_only_weights_that_are_there(sparse, data):
     assert not same_zeros(plain, freed)
 
 
+@pytest.mark.slow
 def test_a_later_pruning_keeps_earlier_zeros(sparse, data):
     """Milder masks, those of a pattern, and protected kernels: what was zero stays zero."""
     options = {"recover_epochs": 1, "recover_batch_size": 16, "recover_lr": 0.01}

@@ -74,6 +74,7 @@ def test_impossible_ranges(networks: Any, model: Any, options: Any) -> None:
         lr_find(model, networks.classes(), **options)
 
 
+@pytest.mark.slow
 def test_a_model_that_knows_its_data_gets_a_rate_that_does_no_harm(
     model: Any, networks: Any
 ) -> None:

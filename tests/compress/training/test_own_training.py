@@ -144,6 +144,7 @@ def test_recovery_takes_it_too(make: Any, structure: str, data: Any) -> None:
     assert CALLS
 
 
+@pytest.mark.slow
 def test_the_range_test_and_the_search_take_it(data: Any) -> None:
     compress.lr_find(_plain(), data, steps=10, batch_size=16)
     assert CALLS
@@ -152,6 +153,7 @@ def test_the_range_test_and_the_search_take_it(data: Any) -> None:
     assert CALLS
 
 
+@pytest.mark.slow
 def test_training_for_int8_takes_it(data: Any) -> None:
     from edgepress.deploy.quantize.qat import train_quantised
 

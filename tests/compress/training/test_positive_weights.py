@@ -85,6 +85,7 @@ def test_class_weights_of_labels_weigh_each_label():
     assert found == pytest.approx(by_label.mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_masks_have_positives_too_and_figures_stay_unweighted():
     image = keras.Input((4, 4, 2))
     keras.utils.set_random_seed(0)

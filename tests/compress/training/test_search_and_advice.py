@@ -35,6 +35,7 @@ def test_search_goes_deeper_and_keeps_the_best(networks: Any, model: Any, tmp_pa
     assert draw_search(found, tmp_path / "search.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_strategies_side_by_side(networks: Any, model: Any) -> None:
     found = unfreeze_search(model, networks.classes(), strategies="top,all", **OPTIONS)
     assert [step.name for step in found.steps] == ["top", "all"]

@@ -269,6 +269,7 @@ def test_curves_are_a_picture(model: Any, data: Any, tmp_path: Path) -> None:
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.slow
 def test_a_training_that_made_it_worse_says_so_in_pruning_too(networks: Any) -> None:
     model = networks.seeded(networks.classifier)
     good = compress.finetune(model, networks.classes(), epochs=8, lr=1e-2).model

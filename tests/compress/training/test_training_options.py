@@ -268,6 +268,7 @@ class Noise(keras.layers.Layer):
         return x + tf.random.normal(tf.shape(x)) if training else x
 
 
+@pytest.mark.slow
 def test_layers_that_draw_statefully_resume_to_the_bit(data: Any, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))

@@ -55,6 +55,7 @@ def test_labels_change_nothing(networks: Any, teacher: Any) -> None:
     assert weights[0] == weights[1] == weights[2]
 
 
+@pytest.mark.slow
 def test_images_are_matched(networks: Any) -> None:
     """Image to image: the student comes closer to its teacher's images."""
     teacher = networks.seeded(networks.encoder_decoder)

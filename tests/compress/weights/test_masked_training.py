@@ -145,6 +145,7 @@ def test_a_state_that_is_restored_goes_on_as_if_nothing_had_happened():
         np.testing.assert_array_equal(whole, split)
 
 
+@pytest.mark.slow
 def test_importing_the_engine_leaves_child_processes_on_keras_3():
     script = (
         "import os\n"

@@ -105,9 +105,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(
-    "case", mostly_slow(CASES, "one-shot", "polynomial", "nm", "rewind", "sensitivity")
-)
+@pytest.mark.parametrize("case", mostly_slow(CASES, "one-shot", "polynomial", "nm"))
 def test_training_keeps_the_zeros(images, case):
     model = classifier()
     data = open_data(images, model)
@@ -198,6 +196,7 @@ def test_an_impossible_target_in_parameters_is_refused(target, message):
         prune_weights(classifier(), None, PruneSpec(target_params=target))
 
 
+@pytest.mark.slow
 def test_a_rewound_round_trains_the_weights_that_came_in(images):
     model = classifier()
     data = open_data(images, model)

@@ -88,6 +88,7 @@ def until_held(folder: Path, process: subprocess.Popen[str]) -> list[int]:
     return [int(word) for word in told(folder)[0][:2]]
 
 
+@pytest.mark.slow
 def test_a_watched_training_is_the_same_to_the_bit(folder: Path) -> None:
     code, out, err = finish(words(folder, "watched.keras", "--json"))
     assert code == 0, err

@@ -184,6 +184,7 @@ def test_what_was_not_asked_for_is_the_default_of_the_format(tmp_path, format, m
     assert choice.job.settings.calibration_method == "entropy"
 
 
+@pytest.mark.slow
 def test_c_and_tflite_share_the_choice(tmp_path, worker):
     model = depthwise()
     result = export(model, tmp_path / "out", ("c", "tflite"), ("int8",), data(model), "int8",

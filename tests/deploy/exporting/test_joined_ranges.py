@@ -132,6 +132,7 @@ def test_classes_beside_boxes_are_not_rounded_behind_their_softmax(tmp_path, wor
     assert np.std(got[..., 4:] - want[..., 4:]) < 0.15 * np.std(want[..., 4:])
 
 
+@pytest.mark.slow
 def test_a_model_trained_for_int8_keeps_scores_beside_boxes(tmp_path, worker):
     result, x, _ = exported(channels, tmp_path, worker, ("tflite", "c"), qat_epochs=1)
     assert [a.format for a in result] == ["tflite", "c"], result.failed

@@ -128,6 +128,7 @@ def test_a_bounded_fall_puts_more_layers_in_floats_and_says_so(model, data, tmp_
     assert types["FLOAT32"] >= 1
 
 
+@pytest.mark.slow
 def test_training_for_int8_leaves_layers_out_of_any_kind(data, tmp_path, worker):
     image = keras.Input((8, 8, 3), name="image")
     x = layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(image)

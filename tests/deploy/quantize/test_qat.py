@@ -169,6 +169,7 @@ def test_training_is_part_of_an_export(tmp_path, worker):
     assert files["tflite", "int8"].inputs[0].dtype == "int8"
 
 
+@pytest.mark.slow
 def test_int8_files_that_the_training_is_not_for_are_named(tmp_path, worker, monkeypatch):
     name = "edgepress.deploy.exporting.export.trained_for_int8"
     monkeypatch.setattr(name, lambda model, *_: (model, ()))
@@ -185,6 +186,7 @@ def test_training_for_nothing_is_refused(tmp_path):
         export(model, tmp_path / "out", ("onnx",), ("int8",), data(model), qat_epochs=1)
 
 
+@pytest.mark.slow
 def test_silu_is_counted_as_the_kernels_count(tmp_path, worker):
     """A file holds it as a logistic function of 256 levels and a product."""
     keras.utils.set_random_seed(4)

@@ -158,27 +158,38 @@ def test_nothing_to_vary_and_nothing_to_resume_are_said(
     assert result.exit_code == 2
 
 
-def test_a_stopped_search_goes_on_and_keeps_what_nothing_beats(
-    tmp_path: Path, line: dict[str, Any]
-) -> None:
-    path, run = tmp_path / "recipe.yaml", tmp_path / "run"
-    part = {
-        "space": {"prune.0.target_macs": [0.5, 0.7]},
-        "objectives": ["metric", "macs"],
-    }
+@pytest.fixture
+def two_trials(tmp_path: Path, line: dict[str, Any]) -> Path:
+    """A search's recipe."""
+    path = tmp_path / "recipe.yaml"
+    part = {"space": {"prune.0.target_macs": [0.5, 0.7]}, "objectives": ["metric", "macs"]}
     path.write_text(yaml.safe_dump({**line, "search": part}))
+    return path
+
+
+@pytest.mark.slow
+def test_a_stopped_search_goes_on(tmp_path: Path, two_trials: Path) -> None:
+    run = tmp_path / "run"
     command = [sys.executable, "-m", "edgepress.deploy.cli", "search"]
     first = subprocess.Popen(
-        [*command, str(path), "-o", str(run), "--trials", "2"], start_new_session=True
+        [*command, str(two_trials), "-o", str(run), "--trials", "2"], start_new_session=True
     )
     while not (run / "trials" / "0000" / "run.json").exists() and first.poll() is None:
         time.sleep(0.2)
     os.killpg(first.pid, signal.SIGINT)
     assert first.wait(300) in (0, 130)
+    kept_what_nothing_beats(run, "--resume", str(run))
 
-    done = subprocess.run(
-        [*command, "--resume", str(run), "--trials", "2", "--json"], capture_output=True, check=True
-    )
+
+def test_a_search_keeps_what_nothing_beats(tmp_path: Path, two_trials: Path) -> None:
+    run = tmp_path / "run"
+    kept_what_nothing_beats(run, str(two_trials), "-o", str(run))
+
+
+def kept_what_nothing_beats(run: Path, *words: str) -> None:
+    """A search of two trials ends with them, and its front is what nothing beats."""
+    done = CliRunner().invoke(cli, ["search", *words, "--trials", "2", "--json"])
+    assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
     trials = found["trials"]
     assert len(trials) == 2
@@ -210,11 +221,9 @@ def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(
     path, run = tmp_path / "recipe.yaml", tmp_path / "run"
     part = {"space": {"prune.0.target_macs": [0.0001]}, "objectives": ["metric", "macs"]}
     path.write_text(yaml.safe_dump({**line, "search": part}))
-    command = [sys.executable, "-m", "edgepress.deploy.cli", "search", str(path), "-o", str(run)]
-    done = subprocess.run(
-        [*command, "--trials", "1", "--json"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
+    words = ["search", str(path), "-o", str(run), "--trials", "1", "--json"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 1
     assert "can't be reached" in done.stderr.splitlines()[-1]
     told = json.loads(done.stdout)
     assert told["front"] == []

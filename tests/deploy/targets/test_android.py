@@ -165,6 +165,7 @@ def test_addresses_are_checked(binary: Path) -> None:
             target_for(url)
 
 
+@pytest.mark.slow
 @needs_adb
 def test_several_phones_are_measured_at_once_and_none_mixed_up(
     phone: Adbd, binary: Path, resnet_float: Path, tmp_path: Path

@@ -108,6 +108,7 @@ def test_a_phone_is_measured_by_its_battery(
     assert row["energy_mj"] == pytest.approx(1000 * 3600 * 4 / 2 / 1e3)
 
 
+@pytest.mark.slow
 @needs_adb
 def test_a_phone_on_its_charger_says_so(
     phone: Adbd, binary: Path, resnet_float: Path, drained: Path

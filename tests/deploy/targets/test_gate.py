@@ -180,6 +180,7 @@ def test_what_makes_no_sense_is_refused(place: Path, words: tuple[str, ...], sai
     assert said in done.stderr
 
 
+@pytest.mark.slow
 def test_the_workflow_in_the_docs_runs(place: Path) -> None:
     (job,) = yaml.safe_load(WORKFLOW.read_text("utf-8"))["jobs"].values()
     lines = [s["run"] for s in job["steps"] if "run" in s and "pip install" not in s["run"]]

@@ -287,6 +287,7 @@ def test_the_shell_tells_what_python_tells() -> None:
     assert SOURCE.exists()
 
 
+@pytest.mark.slow
 @needs_adb
 @needs_compiler
 def test_a_phone_gives_outputs_back(

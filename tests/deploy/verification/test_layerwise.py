@@ -42,6 +42,7 @@ def test_a_float_file_departs_nowhere(model, suffix, tmp_path, worker):
     assert compared | set(report.fused) == {layer.name for layer in model.layers[1:]}
 
 
+@pytest.mark.slow
 def test_a_file_without_names_is_compared_as_the_named_one(model, tmp_path, worker):
     asked = (("tflite",), ("int8",), {"train": samples(model), "test": samples(model)})
     [named] = export(model, tmp_path / "named", *asked, worker=worker)

@@ -6,6 +6,7 @@ import click
 
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import GroupWithExamples
 from edgepress.deploy.cli.options import Values, common_options, keyword_values
 from edgepress.deploy.cli.tables.printing import Layout, show_table
@@ -34,8 +35,8 @@ def list_command(values: Values) -> None:
         display.print_json({"file": str(devices_file()), "devices": devices})
         return
     show_table(_DEVICES, "Devices", list(devices.items()))
-    click.echo(f"file: {devices_file()}")
-    click.echo(
+    echo(f"file: {devices_file()}")
+    echo(
         "addresses: ssh://user@host:port  adb:SERIAL?benchmark_model=FILE  mcu:tflm"
         "  mcu:ethos-u55-128  mcu:/dev/ttyUSB0"
     )
@@ -55,9 +56,7 @@ def add_command(values: Values) -> None:
     if values["as_json"]:
         display.print_json({"file": str(path), "name": values["name"], "url": values["url"]})
         return
-    click.echo(
-        f"'{values['name']}' is in {path}; check it: edgepress devices check {values['name']}"
-    )
+    echo(f"'{values['name']}' is in {path}; check it: edgepress devices check {values['name']}")
 
 
 @command.command("remove")
@@ -72,7 +71,7 @@ def remove_command(values: Values) -> None:
     if values["as_json"]:
         display.print_json({"file": str(path), "name": values["name"]})
         return
-    click.echo(f"'{values['name']}' is no longer in {path}")
+    echo(f"'{values['name']}' is no longer in {path}")
 
 
 @command.command("check", short_help="Check that DEVICE is ready.")

@@ -9,6 +9,7 @@ import click
 
 from edgepress.compress.errors import CheckFailed
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -138,13 +139,13 @@ def show_export(document: dict[str, Any]) -> None:
         {"verified": "", "metric": metrics.pop() if len(metrics) == 1 else "metric"},
     )
     for line in dict.fromkeys(_definitions(document["artifacts"])):
-        click.echo(line)
+        echo(line)
     for note in document["notes"]:
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
     for skip in document["skipped"]:
-        click.echo(f"skipped {_name(skip)}: {_reason(skip)}")
+        echo(f"skipped {_name(skip)}: {_reason(skip)}")
     for failure in document["failed"]:
-        click.echo(f"not published {_name(failure)}: {_reason(failure)}")
+        echo(f"not published {_name(failure)}: {_reason(failure)}")
 
 
 def _weakest(verified: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import click
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.artifact import Agreement
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -132,10 +133,10 @@ def _show_outputs(result: Agreement) -> None:
         ],
     )  # fmt: skip
     if {o.bounded for o in result.outputs} == {"noise"}:
-        click.echo("noise: root mean square of the differences over the spread of the outputs")
+        echo("noise: root mean square of the differences over the spread of the outputs")
     worst = result.worst_class
     if worst is not None:
-        click.echo(
+        echo(
             f"class that lost most: '{worst.name}' of output '{worst.output}', recall"
             f" {share_text(worst.source_recall)} to {share_text(worst.recall)} of"
             f" {counted(worst.samples, 'sample')} (95 % interval of the fall"
@@ -166,8 +167,8 @@ def _show_layers(report: LayerReport) -> None:
         ],
     )
     if report.fused:
-        click.echo(f"fused into a neighbour: {', '.join(report.fused)}")
+        echo(f"fused into a neighbour: {', '.join(report.fused)}")
     if report.worst:
-        click.echo(f"worst: {report.worst.layer}, {report.worst.sqnr_db:.1f} dB")
+        echo(f"worst: {report.worst.layer}, {report.worst.sqnr_db:.1f} dB")
     first = report.first
-    click.echo(f"first to differ: {first.layer if first else 'none'}")
+    echo(f"first to differ: {first.layer if first else 'none'}")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -52,7 +53,7 @@ def command(values: Values) -> None:
         f" task {document['similarity']}",
         [[line["setting"], _text(line["value"]), line["reason"]] for line in document["lines"]],
     )
-    click.echo("as options: edgepress finetune … " + " ".join(_options(document["finetune"])))
+    echo("as options: edgepress finetune … " + " ".join(_options(document["finetune"])))
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ import click
 
 from edgepress.compress.errors import CheckFailed
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -61,7 +62,7 @@ def show(name: str, diagnosis: Diagnosis) -> None:
     from edgepress.benchmarks.number_format import counted
 
     if not diagnosis.findings:
-        click.echo(f"nothing found against {name}")
+        echo(f"nothing found against {name}")
         return
     severities = [finding.severity for finding in diagnosis.findings]
     counts = [counted(severities.count(kind), kind) for kind in dict.fromkeys(severities)]

@@ -15,6 +15,7 @@ from edgepress.compress.kernel.files import check_distinct, check_output
 from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.specs.recipe import FinetuneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -156,9 +157,9 @@ def _show(values: Values, document: dict[str, Any], output: Path) -> None:
     show_outputs(document["metrics"], ("before", "after"))
     diagnosis = [d for d in document.get("diagnosis", []) if d["advice"] not in document["notes"]]
     for note in [*document["notes"], *map(_advice, diagnosis)]:
-        click.echo(f"note: {note}")
-    click.echo(f"trained layers: {', '.join(document['unfrozen']) or 'none'}")
-    click.echo(f"wrote {output}, {output.with_suffix('.json')}, {output.with_suffix('.png')}")
+        echo(f"note: {note}")
+    echo(f"trained layers: {', '.join(document['unfrozen']) or 'none'}")
+    echo(f"wrote {output}, {output.with_suffix('.json')}, {output.with_suffix('.png')}")
 
 
 def _advice(diagnosis: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import click
 
 from edgepress.compress.models.other_kinds import other_kind
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -97,9 +98,7 @@ def show_keras(name: str, found: dict[str, Any]) -> None:
         ],
     )
     for left_out in found["uncounted"]:
-        click.echo(
-            f"note: the MACs of '{left_out['layer']}' are not all counted: {left_out['reason']}"
-        )
+        echo(f"note: the MACs of '{left_out['layer']}' are not all counted: {left_out['reason']}")
 
 
 def _totals(found: dict[str, Any]) -> str:
@@ -134,9 +133,9 @@ def _show_file(name: str, found: dict[str, Any]) -> None:
             for t in found[side]
         ],
     )
-    click.echo(f"no channel groups: {found['groups_reason']}")
+    echo(f"no channel groups: {found['groups_reason']}")
     for note in found["notes"]:
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
 
 
 def _sizes(shape: Sequence[int | None]) -> str:

@@ -6,6 +6,7 @@ import click
 
 from edgepress.compress.specs.training import NOT_OF_RANGE_TEST, FinetuneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -66,6 +67,6 @@ def command(values: Values) -> None:
     if values["as_json"]:
         display.print_json(document)
         return
-    click.echo(f"suggested learning rate: {document['suggestion']:.3g}")
+    echo(f"suggested learning rate: {document['suggestion']:.3g}")
     if output is not None:
-        click.echo(f"wrote {output}")
+        echo(f"wrote {output}")

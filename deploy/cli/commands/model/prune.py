@@ -16,6 +16,7 @@ from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.pruning_result import PruneResult, Removed
 from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -152,9 +153,9 @@ def _preview(values: Values, spec: PruneSpec, data: DataSpec | None) -> None:
         [_row(r) for r in plan.removals()],
     )
     for measured in plan.measured:
-        click.echo(measured.line())
+        echo(measured.line())
     for note in uncounted_notes(plan.uncounted, spec.target_macs is not None):
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
 
 
 def _explain(
@@ -170,7 +171,7 @@ def _explain(
         return
     for explanation in found:
         for line in explanation.lines():
-            click.echo(line)
+            echo(line)
 
 
 def _show(values: Values, result: PruneResult, output: Path) -> None:
@@ -188,11 +189,11 @@ def _show(values: Values, result: PruneResult, output: Path) -> None:
         pinned = [[p.layer, p.reason] for p in result.pinned]
         show_table(_PINNED, "Kept as they are", pinned)
     for measured in result.measured:
-        click.echo(measured.line())
+        echo(measured.line())
     for note in result.notes:
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
     sizes = {name: bytes_text(size) for name, size in _sizes(output).items()}
-    click.echo(
+    echo(
         f"zeros among kernel weights: {share_text(result.sparsity)}; wrote {output}:"
         f" {sizes['bytes']}, gzip {sizes['gzip_bytes']}, zstd {sizes['zstd_bytes']}"
     )

@@ -8,6 +8,7 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output
 from edgepress.compress.specs.notation import parse_numbers
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -87,7 +88,7 @@ def command(values: Values) -> None:
         {"metric": metric},
     )  # fmt: skip
     if output is not None:
-        click.echo(f"wrote {output}")
+        echo(f"wrote {output}")
 
 
 def _ratios(text: str) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -38,7 +39,7 @@ def command(values: Values) -> None:
         return
     from edgepress.benchmarks.number_format import bytes_text, counted, share_text
 
-    click.echo(
+    echo(
         f"wrote {output}: {counted(found['params'], 'parameter')},"
         f" {bytes_text(output.stat().st_size)}, sparsity {share_text(found['sparsity'])}"
     )

@@ -10,6 +10,7 @@ import click
 from edgepress.compress.kernel.files import write_json
 from edgepress.compress.specs.training import NOT_OF_SEARCH, FinetuneSpec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -99,7 +100,7 @@ def _show(values: Values, document: dict[str, Any]) -> None:
         ],
         {"metric": f"{metric} (val)"},
     )  # fmt: skip
-    click.echo(
+    echo(
         f"best: {document['best']}; {metric} ({document['split']})"
         f" {metric_text(metric, document['before'])} before,"
         f" {metric_text(metric, document['after'])} after; wrote {values['output']}"

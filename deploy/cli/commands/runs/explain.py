@@ -7,6 +7,7 @@ import click
 from edgepress.benchmarks.glossary import GLOSSARY, term_of, words
 from edgepress.compress.errors import InputError
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import Values, common_options, keyword_values
 from edgepress.deploy.cli.valid_names import NamedValue
@@ -33,10 +34,10 @@ def command(values: Values) -> None:
     if values["as_json"]:
         display.print_json({"term": name, "text": term.text, "also": term.also, "see": term.see})
         return
-    click.echo(f"{name}: {term.text}")
+    echo(f"{name}: {term.text}")
     for title, others in (("also", term.also), ("see", term.see)):
         if others:
-            click.echo(f"{title}: {', '.join(others)}")
+            echo(f"{title}: {', '.join(others)}")
 
 
 def _list(values: Values) -> None:
@@ -44,4 +45,4 @@ def _list(values: Values) -> None:
         display.print_json({name: term.text for name, term in GLOSSARY.items()})
         return
     for name, term in GLOSSARY.items():
-        click.echo(f"{name}: {term.text}")
+        echo(f"{name}: {term.text}")

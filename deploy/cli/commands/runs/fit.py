@@ -10,6 +10,7 @@ import click
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.construction import make_spec
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -147,9 +148,7 @@ def _show(result: FitResult) -> None:
         show_grid(Layout(names, names[2:]), "Picks", picks_grid(record))
     for pick in record.picks:
         for held in pick.floors:
-            click.echo(f"{', '.join(pick.names)}: {words_of(held, record.max_drop)}")
-        click.echo(f"{', '.join(pick.names)}: {result.folder / pick.file}")
-    click.echo(f"{record.headline}, in {record.spent_s:.0f} s")
-    click.echo(
-        f"report: {RunFolder(result.folder).report}   all trials: {result.folder / 'fit.json'}"
-    )
+            echo(f"{', '.join(pick.names)}: {words_of(held, record.max_drop)}")
+        echo(f"{', '.join(pick.names)}: {result.folder / pick.file}")
+    echo(f"{record.headline}, in {record.spent_s:.0f} s")
+    echo(f"report: {RunFolder(result.folder).report}   all trials: {result.folder / 'fit.json'}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -31,4 +32,4 @@ def command(values: Values) -> None:
     if values["as_json"]:
         display.print_json({"report": str(output)})
         return
-    click.echo(f"wrote {output}")
+    echo(f"wrote {output}")

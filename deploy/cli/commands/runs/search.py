@@ -9,6 +9,7 @@ import click
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
     Values,
@@ -121,9 +122,9 @@ def _show(result: SearchResult) -> None:
         show_grid(Layout(names, names[2:]), "The front", view["front"])
     if view["latency"] is not None:
         show_grid(LATENCY, "The last measurement, interleaved", view["latency"])
-    click.echo(f"{found.headline}, chosen by {found.chosen_by}")
+    echo(f"{found.headline}, chosen by {found.chosen_by}")
     for trial in found.trials:
         if trial.reason:
-            click.echo(f"{trial.folder}: {trial.reason}")
+            echo(f"{trial.folder}: {trial.reason}")
     folder = result.folder
-    click.echo(f"report: {folder / 'report.html'}   all trials: {folder / 'search.json'}")
+    echo(f"report: {folder / 'report.html'}   all trials: {folder / 'search.json'}")
