@@ -11,6 +11,9 @@ from typing import Any
 _SHARES = ("accuracy", "iou", "f1", "auc", "dice", "precision", "recall")
 # A function of the user's, file.py:function or module:function, may give anything.
 _OWN = re.compile(r":[A-Za-z_]")
+# Metrics whose change is a share of what they were: of scores such as R², which may be near 0 or
+# below it, that says nothing.
+_ERRORS = ("mae", "mse", "rmse", "mape", "loss", "cer", "wer")
 ABSENT = "–"
 # Of a change within the noise of the machine.
 SAME = "same"
@@ -154,13 +157,16 @@ def times_text(before: float | None, after: float | None, less: str) -> str:
 
 
 def metric_change(metric: str | None, before: float | None, after: float | None) -> str:
-    """The change of a metric: points for shares, per cent for errors."""
+    """The change of a metric: points for shares, per cent for errors, else the difference."""
     if before is None or after is None:
         return ""
     if is_share(metric):
         points = 100 * (after - before)
         return "±0 points" if abs(points) < 0.005 else f"{points:+.2f} points".replace("-", "−")
-    return change_text(before, after)
+    if metric is None or metric.partition(":")[0] in _ERRORS:
+        return change_text(before, after)
+    shown = significant(abs(after - before))
+    return "±0" if shown == "0" else f"{'−' if after < before else '+'}{shown}"
 
 
 def verdict_text(verdict: str) -> str:

@@ -141,5 +141,10 @@ class ExportRecord(Record):
     notes: Several[str] = ()
     seconds: float | None = None
 
+    @property
+    def on_all(self) -> list[str]:
+        """Notes that aren't of one file, which begin with its name."""
+        return [note for note in self.notes if not note.startswith("model_")]
+
 
 Numbers = Annotated[Figures, BeforeValidator(lambda value: value or {})]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgepress.compress.data.preparation.inputs import own_rescaling
-from edgepress.compress.data.preparation.strings import takes_text
+from edgepress.compress.data.preparation.inputs import measured_inputs, own_rescaling
 from edgepress.compress.data.readers.arrays import ArraySource, class_labels
 from edgepress.compress.data.readers.fingerprints import Digests
 from edgepress.compress.data.readers.images.uniform import full_scale
@@ -48,10 +47,12 @@ def uneven_classes(source: Source, names: Sequence[str], task: Task) -> Iterator
         number = int(classes[place])
         return f"'{names[number]}'" if number < len(names) else f"class {number}"
 
+    advice = (
+        "; accuracy says little about the rare ones (--metric balanced-accuracy or f1 says more)"
+    )
     yield (
         f"classes are imbalanced: {named(few)} has {counts[few]} training samples, {named(many)}"
-        f" {counts[many]}; accuracy says little about the rare ones (--metric balanced-accuracy or"
-        " f1 says more)"
+        f" {counts[many]}{advice if task.metric in ('accuracy', 'binary_accuracy') else ''}"
     )
 
 
@@ -59,14 +60,16 @@ def class_by_class(source: Source) -> Iterator[str]:
     """A remark on a stream that gives one class after another and isn't shuffled here."""
     if not isinstance(source, StreamSource) or source.shuffle:
         return
-    targets = first_targets(source.samples)
-    labels = class_labels(targets) if targets is not None and len(targets) else None
-    if labels is None or not sorted_by_class(labels):
-        return
-    yield (
-        f"the training stream comes sorted by class, as its first {len(labels):,} samples show: a"
-        " training learns each class and forgets it again; add .shuffle(N) with a large N"
-    )
+    for name, targets in first_targets(source.ahead).items():
+        labels = class_labels(targets)
+        if labels is None or not sorted_by_class(labels):
+            continue
+        of = f" of output '{name}'" if name else ""
+        yield (
+            f"the training stream comes sorted by class{of}, as its first {len(labels):,} samples"
+            " show: a training learns each class and forgets it again; add .shuffle(N) with a large"
+            " N"
+        )
 
 
 def check_class_names(names: Sequence[str], model: keras.Model, task: Task) -> None:
@@ -124,13 +127,16 @@ def shared_samples(digests: Digests) -> Iterator[str]:
 def suspected_range(spec: DataSpec, model: keras.Model, span: tuple[float, float]) -> Iterator[str]:
     """Remarks on a range of inputs that a model was hardly trained on."""
     low, high = span
+    measured = measured_inputs(model)
+    if not any("float" in str(t.dtype) for t in model.inputs if t.name in measured):
+        return  # nothing that would be scaled
     raw = (spec.scale, spec.std, spec.preprocess) == (None, None, None)
     if high > 32 and raw and own_rescaling(model) is None:
         yield (
             f"{SUSPECTED_RANGE} {low:g} to {high:g} and the model does not rescale them; if it was"
             f" trained on 0 to 1, pass --scale 1/{full_scale(high)}"
         )
-    if high <= 1 / 100 and low >= -1 / 100 and not any(map(takes_text, model.inputs)):
+    if high <= 1 / 100 and low >= -1 / 100:
         yield f"{SUSPECTED_RANGE} {low:g} to {high:g}: were they scaled twice?"
 
 

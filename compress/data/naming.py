@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgepress.compress.data.tasks import output_names
 
 if TYPE_CHECKING:
@@ -31,6 +33,21 @@ def by_name(inputs: Nested, targets: Nested, model: keras.Model) -> tuple[Any, A
     )
     named = [_named(given, model, side, names) for given, side, names in sides]
     return named[0], named[1]
+
+
+def weights_by_name(weights: Any, model: keras.Model) -> Any:
+    """Weights of samples by the names of a model's outputs, where they come as several.
+
+    Args:
+        weights: As targets for `by_name`; of outputs whose samples all count alike, None.
+        model: The Keras model.
+    """
+    if isinstance(weights, list | tuple) and not all(w is None or np.ndim(w) for w in weights):
+        return weights  # numbers: one for each sample
+    named = _named(weights, model, "output", list(output_names(model)))
+    if isinstance(named, Mapping):
+        return {name: value for name, value in named.items() if value is not None}
+    return named
 
 
 def _named(given: Any, model: keras.Model, side: str, names: Sequence[str]) -> Any:

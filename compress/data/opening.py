@@ -25,7 +25,7 @@ from edgepress.compress.data.checks import (
 from edgepress.compress.data.dataset import Dataset, Source, Split
 from edgepress.compress.data.mixing import check_own_changes, for_mixed_samples, span_in
 from edgepress.compress.data.naming import by_name
-from edgepress.compress.data.preparation.inputs import preparation_for
+from edgepress.compress.data.preparation.inputs import measured_inputs, preparation_for
 from edgepress.compress.data.preparation.strings import takes_text
 from edgepress.compress.data.readers.arrays import (
     SPLITS,
@@ -68,7 +68,7 @@ from edgepress.compress.data.readers.sound.opening import open_sounds
 from edgepress.compress.data.readers.streams import is_stream, stream_source, tfds_streams
 from edgepress.compress.data.readers.tables import read_table
 from edgepress.compress.data.readers.texts.folders import open_texts
-from edgepress.compress.data.readers.unread import check_names
+from edgepress.compress.data.readers.unread import check_names, check_samples
 from edgepress.compress.data.splits.setting_aside import check_groups, set_aside
 from edgepress.compress.data.target_images import with_scaled_targets
 from edgepress.compress.data.task_of_data import plain_loss, reads_targets, task_of
@@ -159,7 +159,7 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
     }
     if augmentation.own and "train" in splits:
         check_own_changes(splits["train"])
-    low, high = _range(splits)
+    low, high = _range(splits, measured_inputs(model))
     return Dataset(
         train=splits.get("train"),
         val=splits.get("val"),
@@ -287,6 +287,7 @@ def _open_arrays(
     arrays: Mapping[str, Any], model: keras.Model, where: str, fingerprint: str, spec: DataSpec
 ) -> Opened:
     notes = check_names(arrays, filter(is_read, arrays), where)
+    check_samples(arrays, [name for name in arrays if is_read(name)], where)
     made: set[str] = set()
     if spec.unlabelled:
         arrays, made = with_placeholders(arrays, model)
@@ -369,15 +370,17 @@ def _with_validation(
     return sources, digests, list(drawn.notes)
 
 
-def _range(splits: dict[str, Split]) -> tuple[float, float]:
+def _range(splits: dict[str, Split], measured: frozenset[str]) -> tuple[float, float]:
+    """Lowest and highest value of a first batch, of the inputs that are measured values."""
     first = next(iter(splits.values())).in_order(64).take(1)
     inputs = next(first.as_numpy_iterator())[0]
-    values = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
-    values = [v for v in values if v.dtype != object]  # texts have no range
+    named = inputs if isinstance(inputs, dict) else dict.fromkeys(measured or {""}, inputs)
+    plain = {n: v for n, v in named.items() if v.dtype != object}  # texts have no range
+    if not all(np.isfinite(v).all() for v in plain.values()):
+        raise InputError("the first batch of the data holds values that are NaN or infinite")
+    values = [v for n, v in plain.items() if n in measured]
     if not values:
         return 0.0, 0.0
-    if not all(np.isfinite(v).all() for v in values):
-        raise InputError("the first batch of the data holds values that are NaN or infinite")
     return float(min(v.min() for v in values)), float(max(v.max() for v in values))
 
 

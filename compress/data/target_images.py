@@ -10,7 +10,7 @@ import numpy as np
 
 from edgepress.compress.data.dataset import Source
 from edgepress.compress.data.inferring.output_range import reach_of
-from edgepress.compress.data.preparation.inputs import Preparation
+from edgepress.compress.data.preparation.inputs import Preparation, own_rescaling
 from edgepress.compress.data.preparation.targets import scaled_targets
 from edgepress.compress.data.readers.arrays import ArraySource
 from edgepress.compress.data.readers.images.folders import ImageSource
@@ -45,11 +45,19 @@ def with_scaled_targets(
         return preparation, []
     reach = reach_of(output)
     top = max(top for top in tops if top is not None)
-    found = scaled_targets(preparation, int(output.shape[-1]), top, reach.low, reach.high)
+    own = own_rescaling(model)
+    factor = own[1] if own is not None else None
+    found = scaled_targets(preparation, int(output.shape[-1]), top, reach.low, reach.high, factor)
     if found is None:
         return preparation, []
-    how = "as the inputs are" if found.by is preparation else f"by {found.by.scale:g}"
+    how = "as the inputs are" if found.by is preparation else _numbers(found.by)
     return dataclasses.replace(preparation, targets=found), [f"target images are scaled {how}"]
+
+
+def _numbers(preparation: Preparation) -> str:
+    """What is done to values, as people read it."""
+    low, high = ((v * (preparation.scale or 1)) - (preparation.mean or (0,))[0] for v in (0, _TOP))
+    return f"by {preparation.scale:g}" if low == 0 else f"from 0..255 to {low:g}..{high:g}"
 
 
 def _picture_top(source: Source, shape: tuple[int | None, ...]) -> float | None:

@@ -47,7 +47,7 @@ from edgepress.deploy.process.sharing import working
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
-from edgepress.deploy.sources.fronts.sounds import write_features
+from edgepress.deploy.sources.fronts.beside import write_beside
 from edgepress.deploy.sources.model_files import check_runs
 from edgepress.deploy.sources.opening import finished_file, open_source
 from edgepress.deploy.sources.source import Source, as_exported, carrying_features, keras_source
@@ -141,9 +141,9 @@ def export(
                 line.notes += () if trains else untrained_files(asked, line.artifacts)
                 lines.append(line)
         trained = crash_notes() if asked.qat_epochs else ()
-        beside = [] if source.front is None else source.front.write(folder)
-        beside += write_features(described, folder)
-        return _publish(lines, (*remarks, *trained), worker, out, force, beside)
+        written = (artifact for line in lines for artifact in line.artifacts)
+        beside, told = write_beside(source.front, described, folder, written, worker)
+        return _publish(lines, (*remarks, *told, *trained), worker, out, force, beside)
 
 
 def _asked(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from edgepress.benchmarks.number_format import counted, significant
 from edgepress.compress.data.metrics import worst_drop
 from edgepress.compress.errors import DeviceError
 from edgepress.compress.kernel.artifact import Artifact
@@ -96,7 +97,8 @@ def _lost(artifact: Artifact) -> float:
 def _line(artifact: Artifact, keep: int) -> str:
     verified = artifact.verified
     value = verified.value if verified else None
+    told = "none" if value is None else significant(value, 4)
     return (
-        f"{artifact.format} int8 with {keep} tensors between layers in floats:"
-        f" {artifact.bytes} bytes, value {value}, lost {_lost(artifact):.4f}"
+        f"{artifact.format} int8 with {counted(keep, 'tensor')} between layers in floats:"
+        f" {artifact.bytes} bytes, value {told}, lost {_lost(artifact):.4f}"
     )

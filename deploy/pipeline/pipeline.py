@@ -323,7 +323,7 @@ class _Line:
                 "versions": versions(),
                 "machine": machine(),
                 "data": self.dataset.summary(),
-                "warnings": [*self.dataset.warnings, *crash_notes()],
+                "warnings": [*self.dataset.warnings, *exported.on_all, *crash_notes()],
                 "recipe": self.recipe.model_dump(mode="json"),
                 "before": {k: getattr(stages[0], k) for k in _FIGURES},
                 "after": {k: getattr(stages[-1], k) for k in _FIGURES},

@@ -40,6 +40,7 @@ TASKS: dict[str, str] = {
     "tflite-mixed": "edgepress.deploy.exporters.tflite.mixed:convert",
     "onnx-inspect": "edgepress.deploy.sources.formats.onnx_reading:inspect",
     "onnx-gather": "edgepress.deploy.sources.formats.onnx_reading:gathered",
+    "onnx-tables": "edgepress.deploy.sources.fronts.tables:write",
     "savedmodel-inspect": "edgepress.deploy.sources.formats.savedmodel_graph:inspect",
     "savedmodel-trace": "edgepress.deploy.sources.formats.savedmodel_graph:trace",
 }

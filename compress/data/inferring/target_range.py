@@ -23,6 +23,8 @@ _OVERSHOOT = 0.1
 _SLACK = 1e-3
 # Between the output that a remark is of and its figures.
 RUNS = " run from "
+# Axes of pictures: samples, height, width, channels.
+_PICTURES = 4
 _MOST_VALUES = 5_000_000
 
 
@@ -42,6 +44,7 @@ def check_range(name: str, targets: Array, reach: Reach, loss: str) -> str:
         InputError: The output can't learn them: most of how they vary is out of reach, or they
             are no probabilities for a cross-entropy.
     """
+    pictures = np.asarray(targets).dtype == np.uint8 and np.ndim(targets) == _PICTURES
     values = np.asarray(targets).ravel()
     values = values[:: max(1, values.size // _MOST_VALUES)].astype(np.float64)
     if not values.size:
@@ -49,7 +52,11 @@ def check_range(name: str, targets: Array, reach: Reach, loss: str) -> str:
     low, high = float(values.min()), float(values.max())
     runs = f"targets of output '{name}'{RUNS}{low:g} to {high:g}"
     if "crossentropy" in loss and (low < -_OVERSHOOT or high > 1 + _OVERSHOOT):
-        hint = _way_out(low, high, 1) if low >= 0 else "scale the targets, or take another --loss"
+        hint = (
+            _way_out(low, high, 1, pictures)
+            if low >= 0
+            else "scale the targets, or take another --loss"
+        )
         raise InputError(f"{runs}, but {loss} takes probabilities, 0 to 1", hint)
     width = reach.high - reach.low if reach.bounded else max(high - low, _SLACK)
     within = np.clip(values, reach.low - _SLACK * width, reach.high + _SLACK * width)
@@ -65,7 +72,7 @@ def check_range(name: str, targets: Array, reach: Reach, loss: str) -> str:
     if reach.squashing == "sigmoid" and signs:
         raise InputError(f"{runs}, but {gives}", "make the labels -1 and 1 into 0 and 1")
     if _lost(values, within, share, reach) and not (few and varied):
-        raise InputError(f"{runs}, but {gives}", _way_out(low, high, reach.high))
+        raise InputError(f"{runs}, but {gives}", _way_out(low, high, reach.high, pictures))
     return f"{runs}, but {gives}: {share:.1%} of them lie outside that range"
 
 
@@ -86,10 +93,17 @@ def _ends(reach: Reach) -> str:
     return f"{reach.low:g} to {reach.high:g}"
 
 
-def _way_out(low: float, high: float, reached: float) -> str:
-    if low >= 0 and high > 1.5 and reached <= 1:
+def _way_out(low: float, high: float, reached: float, pictures: bool) -> str:
+    if low < 0 or high <= 1.5 or reached > 1:
         return (
-            f"scale the targets: divide them by {255 if 200 < high <= 255 else high:g}; class"
-            " numbers need one output for each class"
+            "scale the targets into that range, or give a model whose last layer has no activation"
         )
-    return "scale the targets into that range, or give a model whose last layer has no activation"
+    if pictures:
+        return (
+            "--scale 1/255 is for target images too, where inputs are pictures from 0 to 255;"
+            " class numbers need one output for each class"
+        )
+    return (
+        f"scale the targets: divide them by {255 if 200 < high <= 255 else high:g}; class numbers"
+        " need one output for each class"
+    )

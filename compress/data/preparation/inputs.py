@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edgepress.compress.keras_types import Nested
 
 _COLOURS = 3
+# Layers that take numbers of rows in a table.
+_LOOKED_UP = ("Embedding", "IntegerLookup", "Hashing", "CategoryEncoding", "Discretization")
 # A model's own preprocessing stands among so many of its first operations.
 _FIRST = 6
 
@@ -217,6 +219,18 @@ def _check_channels(name: str, values: tuple[float, ...] | None, model: keras.Mo
             f" {channels} channels",
             "give one number, or one for each channel",
         )
+
+
+def measured_inputs(model: keras.Model) -> frozenset[str]:
+    """Names of the inputs that take values, neither texts nor numbers of rows in a table."""
+    looked_up = {
+        id(tensor)
+        for layer in flat_layers(model)
+        if type(layer).__name__ in _LOOKED_UP
+        for node in layer._inbound_nodes
+        for tensor in node.input_tensors
+    }
+    return frozenset(t.name for t in model.inputs if id(t) not in looked_up and t.dtype != "string")
 
 
 def own_rescaling(model: keras.Model) -> tuple[str, float] | None:

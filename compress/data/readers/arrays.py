@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.compress.data.naming import by_name
+from edgepress.compress.data.naming import by_name, weights_by_name
 from edgepress.compress.data.preparation.strings import as_texts, takes_text
 from edgepress.compress.data.readers.labels import as_array, check_places, fit_weights, whole_labels
 from edgepress.compress.data.tasks import output_names
@@ -244,7 +244,7 @@ def array_source(
     named = _name_inputs(_padded(inputs, model), model, where)
     fitted = {t.name: _fit(named[t.name], t, where, resized) for t in model.inputs}
     prepared = _fit_targets(targets, model, where)
-    counting = fit_weights(weights, output_names(model), where)
+    counting = fit_weights(weights_by_name(weights, model), output_names(model), where)
     check_places(counting, prepared, where)
     source = ArraySource(fitted, prepared, counting)
     held = {f"sample_weight {n}".strip(): a for n, a in _named(counting, "").items()}

@@ -47,6 +47,11 @@ class EndlessSource(StreamSource):
     steps: int = 0
     _pass: _Pass = field(default_factory=_Pass, compare=False, repr=False)
 
+    @property
+    def ahead(self) -> tf.data.Dataset:
+        """The samples that a training sees, one an element, over the end of an epoch."""
+        return self.given.unbatch()
+
     def epoch_batches(self, epoch: int, batch_size: int) -> tf.data.Dataset:
         """A `tf.data.Dataset` of the batches of an epoch: those behind the epoch before.
 

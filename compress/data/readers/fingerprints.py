@@ -19,7 +19,7 @@ from edgepress.compress.data.readers.images.folders import ImageSource
 from edgepress.compress.data.readers.images.likeness import alike, of_arrays, of_files
 from edgepress.compress.data.readers.images.reading import ImageReading
 from edgepress.compress.data.readers.records.encoded import EncodedSource
-from edgepress.compress.data.readers.sound.likeness import of_sounds
+from edgepress.compress.data.readers.sound.likeness import Likeness, of_sounds, of_waves
 from edgepress.compress.data.readers.sound.reading import SoundSource
 from edgepress.compress.data.readers.texts.likeness import alike_texts
 from edgepress.compress.data.splits.setting_aside import Copies, copies_of
@@ -135,18 +135,29 @@ def copies_in(source: Source, digests: list[bytes] | None) -> Copies | None:
     """
     if not digests:
         return None
-    texts = _texts(source)
+    texts, sounds = _texts(source), _sounds(source)
     of_tables = isinstance(source, ArraySource) and all(a.ndim <= 2 for a in source.inputs.values())
+    cuts = np.empty((0, 2), np.int64)
     if texts is not None:
         pairs, such_as = alike_texts(texts), "a text of which a word or two differ"
-    elif isinstance(source, SoundSource):
-        pairs = alike(of_sounds(source.paths, source.reading))
-        such_as = "a sound that was saved otherwise or made louder"
+    elif sounds is not None:
+        pairs, cuts = alike(sounds.looks), sounds.cuts()
+        such_as = "a sound that was saved otherwise, made louder or cut at another moment"
     else:
         looks = _looks(source)
         pairs = alike(looks)
         such_as = "a photograph that was saved or lit otherwise"
-    return copies_of(digests, pairs, not of_tables or texts is not None, such_as)
+    recordings = not of_tables or texts is not None or sounds is not None
+    return copies_of(digests, pairs, recordings, such_as, cuts)
+
+
+def _sounds(source: Source) -> Likeness | None:
+    """What sounds are like; None of other samples, and of too many."""
+    if isinstance(source, SoundSource):
+        return of_sounds(source.paths, source.reading)
+    if isinstance(source, ArraySource) and len(source.inputs) == 1:
+        return of_waves(next(iter(source.inputs.values())))
+    return None
 
 
 def _texts(source: Source) -> list[str] | None:

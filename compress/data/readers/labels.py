@@ -173,40 +173,78 @@ def fit_weights(
         return None
     if not isinstance(weights, Mapping):
         return _checked(weights, f"{where}: sample_weight")
-    unknown = [name for name in weights if name not in outputs]
+    check_outputs(weights, outputs, where)
+    return {n: _checked(value, f"{where}: sample_weight '{n}'") for n, value in weights.items()}
+
+
+def check_outputs(weights: Any, outputs: Sequence[str], where: str) -> None:
+    """Refuse weights of outputs that a model doesn't have.
+
+    Args:
+        weights: A mapping by output; of anything else nothing is known.
+        outputs: Names of the model's outputs.
+        where: What they come from, for messages.
+
+    Raises:
+        InputError: Names the output.
+    """
+    unknown = [name for name in weights if name not in outputs] if _by_output(weights) else []
     if unknown:
         raise InputError(
             f"{where}: sample_weight is for output '{unknown[0]}', which the model doesn't have",
             f"its outputs are {', '.join(outputs)}",
         )
-    return {n: _checked(value, f"{where}: sample_weight '{n}'") for n, value in weights.items()}
 
 
 def check_places(weights: Any, targets: Any, where: str) -> None:
     """Refuse weights that are neither one for each sample nor one for each place of its target.
 
     Args:
-        weights: (samples, …) array, a mapping of such by output, or None.
-        targets: (samples, …) array, or the same by output.
+        weights: (samples, …) array or specification of a tensor, a mapping of such by output, or
+            None; one for several outputs is for each of them.
+        targets: (samples, …) array or specification, or the same by output.
         where: What they come from, for messages.
 
     Raises:
         InputError: Says both shapes.
     """
-    named = weights if isinstance(weights, Mapping) else {"": weights}
-    for name, array in named.items():
-        target = targets.get(name) if isinstance(targets, Mapping) else targets
-        if array is None or target is None or array.ndim == 1:
+    for name, array in (weights if _by_output(weights) else {"": weights}).items():
+        if array is None:
             continue
-        if array.shape[1:] != target.shape[1 : array.ndim]:
-            raise InputError(
-                f"{where}: sample_weight has {array.shape[1:]} for each sample, its target"
-                f" {target.shape[1:]}",
-                "give one number for each sample, or one for each place of a mask",
-            )
+        several = targets if _by_output(targets) else {"": targets}
+        for output, target in several.items():
+            if target is not None and name in ("", output):
+                _check_place(tuple(array.shape[1:]), tuple(target.shape[1:]), where)
 
 
-def _checked(weights: SampleWeights | None, what: str) -> NDArray[np.float32]:
+def _by_output(values: Any) -> bool:
+    return isinstance(values, Mapping)
+
+
+def _check_place(
+    weight: tuple[int | None, ...], target: tuple[int | None, ...], where: str
+) -> None:
+    """Hold the shape of a sample's weight against that of its target."""
+    fits = len(weight) <= len(target) and all(
+        None in (one, other) or one == other for one, other in zip(weight, target, strict=False)
+    )
+    if not fits:
+        raise InputError(
+            f"{where}: sample_weight has {weight} for each sample, its target {target}",
+            "give one number for each sample, or one for each place of a mask",
+        )
+
+
+def check_weights(weights: Any, what: str) -> None:
+    """Refuse weights of some samples that no loss can be multiplied by.
+
+    Args:
+        weights: (samples, …) array.
+        what: What they are, for messages.
+
+    Raises:
+        InputError: They aren't finite numbers of 0 or more.
+    """
     array = as_array(weights, what)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{what} holds {array.dtype} values", "give numbers of 0 or more")
@@ -216,6 +254,11 @@ def _checked(weights: SampleWeights | None, what: str) -> NDArray[np.float32]:
         raise InputError(
             f"{what} of sample {first} is {array[first]}", "give finite numbers of 0 or more"
         )
+
+
+def _checked(weights: SampleWeights | None, what: str) -> NDArray[np.float32]:
+    array = as_array(weights, what)
+    check_weights(array, what)
     if array.size and not array.any():
         raise InputError(f"{what} is 0 for all samples", "leave it out")
     single = array.ndim == 2 and array.shape[1] == 1

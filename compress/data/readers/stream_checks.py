@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,8 @@ def check_elements(spec: tuple[Any, ...], where: str) -> None:
                 f"{where}: elements are sparse tensors, {part.shape}",
                 "make them dense, as with .map(lambda x, y: (tf.sparse.to_dense(x), y))",
             )
+        if not hasattr(part, "shape"):  # None, as weights may be
+            continue
         if part.shape.rank is None:
             raise InputError(
                 f"{where}: elements have no known shape",
@@ -83,26 +86,38 @@ def count_within(stream: tf.data.Dataset, where: str, most_seconds: float = _MOS
     )
 
 
-def first_targets(samples: tf.data.Dataset) -> Nested:
-    """Targets of the first samples of a stream, as an array; None where there are several.
+def first_targets(samples: tf.data.Dataset) -> dict[str, Array]:
+    """Targets of the first samples of a stream that are one number or a row of them, by output.
 
     Args:
         samples: `tf.data.Dataset` of (inputs, targets), one sample an element.
+
+    Returns:
+        (samples, …) array of each output; that of a stream without names is called "".
     """
     import tensorflow as tf
 
-    if isinstance(samples.element_spec[1], dict | tuple | list):
-        return None
+    spec = samples.element_spec[1]
+    plain = {
+        name: part.shape.rank is not None and part.shape.rank < 2 and part.shape.is_fully_defined()
+        for name, part in _by_output(spec).items()
+    }
+    if not any(plain.values()):
+        return {}
     end = time.time() + _SECONDS_LOOKED_AT
     found = (
-        samples.map(lambda _, targets, *__: targets)
+        samples.map(
+            lambda _, targets, *__: {n: t for n, t in _by_output(targets).items() if plain[n]}
+        )
         .take(_SAMPLES_LOOKED_AT)
         .take_while(lambda _: tf.timestamp() < end)
     )
-    shape = samples.element_spec[1].shape
-    if shape.rank is None or shape.rank > 1 or not shape.is_fully_defined():
-        return None
-    return np.array(list(found.as_numpy_iterator()))
+    rows = list(found.as_numpy_iterator())
+    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def _by_output(targets: Nested) -> Mapping[str, Any]:
+    return targets if isinstance(targets, Mapping) else {"": targets}
 
 
 def sorted_by_class(labels: Array) -> bool:

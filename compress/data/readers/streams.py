@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from edgepress.compress.data.naming import by_name
+from edgepress.compress.data.naming import by_name, weights_by_name
+from edgepress.compress.data.readers.labels import check_outputs, check_places, check_weights
 from edgepress.compress.data.readers.stream_checks import ENDS, check_elements, count_within
+from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from edgepress.compress.keras_types import Nested, SampleWeights
 
 Array = NDArray[Any]
+# So many samples of a stream are looked at for weights that no loss takes.
+_LOOKED_AT = 256
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class StreamSource:
         """Unknown without a pass over the stream."""
         return None
 
+    @property
+    def ahead(self) -> tf.data.Dataset:
+        """The samples that a training sees, one an element, whatever an epoch is."""
+        return self.samples
+
 
 def is_stream(value: object) -> bool:
     """Whether a value is a `tf.data.Dataset`."""
@@ -86,7 +95,8 @@ def named_stream(stream: tf.data.Dataset, model: keras.Model, where: str) -> tf.
     spec = stream.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise InputError(
-            f"{where}: elements must be pairs of (inputs, targets), or triples with sample weights"
+            f"{where}: elements must be pairs of (inputs, targets), or triples with sample weights",
+            "as with .map(lambda sample: (sample['x'], sample['y']))",
         )
     check_elements(spec, where)
     if any(part.dtype == tf.string for part in tf.nest.flatten(spec[1])):
@@ -95,17 +105,45 @@ def named_stream(stream: tf.data.Dataset, model: keras.Model, where: str) -> tf.
             "number the classes from 0, as with .map(lambda x, y: (x, lookup(y)))",
         )
     names = [t.name for t in model.inputs]
+    samples_axis = int(is_batched(stream, model))
+
+    def counted(weights: tf.Tensor) -> tf.Tensor:
+        """Weights as floats, a column of one for each sample as a row."""
+        column = weights.shape.rank == samples_axis + 1 and weights.shape[-1] == 1
+        return tf.cast(weights[..., 0] if column else weights, tf.float32)
 
     def name(
         inputs: Mapping[str, tf.Tensor], targets: Nested, *weights: SampleWeights | None
     ) -> tuple[Any, ...]:
         inputs, targets = by_name(inputs, targets, model)
-        counting = tf.nest.map_structure(lambda w: tf.cast(w, tf.float32), weights)
+        named = [weights_by_name(part, model) for part in weights if part is not None]
+        counting = tf.nest.map_structure(counted, named)
         if isinstance(inputs, dict):
             return {n: inputs[n] for n in names if n in inputs}, targets, *counting
         return dict(zip(names, tf.nest.flatten(inputs), strict=True)), targets, *counting
 
-    return stream.map(name)
+    named = stream.map(name)
+    _check_weight_shapes(named, model, where)
+    return named
+
+
+def _check_weight_shapes(named: tf.data.Dataset, model: keras.Model, where: str) -> None:
+    """Hold the weights of a stream against the outputs and their targets."""
+    import tensorflow as tf
+
+    _, targets, *weights = named.element_spec
+    for part in weights:
+        check_outputs(part, output_names(model), where)
+        if not is_batched(named, model):
+            part, targets = tf.nest.map_structure(_one_of_many, (part, targets))
+        check_places(part, targets, where)
+
+
+def _one_of_many(spec: tf.TensorSpec) -> tf.TensorSpec:
+    """The specification of batches of samples of one."""
+    import tensorflow as tf
+
+    return tf.TensorSpec([None, *spec.shape], spec.dtype)
 
 
 def is_batched(stream: tf.data.Dataset, model: keras.Model) -> bool:
@@ -132,10 +170,17 @@ def stream_source(
         InputError: Elements are neither pairs nor triples, shapes don't fit, or the stream is empty
             or endless.
     """
+    import tensorflow as tf
+
     named = named_stream(stream, model, where)
     named = named.unbatch() if is_batched(named, model) else named
     _check_shapes(named.element_spec[0], model, where)
-    return StreamSource(_shaped(named, model), _count(named, where), shuffle)
+    source = StreamSource(_shaped(named, model), _count(named, where), shuffle)
+    if source.weighted:
+        weights = next(source.weighted_batches(None, _LOOKED_AT).as_numpy_iterator())[2]
+        for part in tf.nest.flatten(weights):
+            check_weights(part, f"{where}: sample_weight")
+    return source
 
 
 def _shaped(named: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:

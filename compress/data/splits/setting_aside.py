@@ -101,7 +101,11 @@ class Copies:
 
 
 def copies_of(
-    digests: Sequence[bytes], pairs: Array, recordings: bool, such_as: str = ""
+    digests: Sequence[bytes],
+    pairs: Array,
+    recordings: bool,
+    such_as: str = "",
+    certain: Array | None = None,
 ) -> Copies:
     """Samples grouped by what is equal or nearly.
 
@@ -110,17 +114,24 @@ def copies_of(
         pairs: (pairs, 2) places of samples that are nearly the same.
         recordings: Whether they are pictures, sounds and the like.
         such_as: What a near copy of such a sample is.
+        certain: (pairs, 2) places of others, which belong together however many do.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     exact = np.unique(np.array(digests), return_inverse=True)[1]
     kinds = int(exact.max()) + 1
-    joined = exact[pairs]
-    edges = coo_array((np.ones(len(pairs)), (joined[:, 0], joined[:, 1])), shape=(kinds, kinds))
-    count, of_kinds = connected_components(edges, directed=False)
-    if np.bincount(of_kinds).max() > max(_MOST_ALIKE, _CHAINED * kinds):
-        count, of_kinds = kinds, np.arange(kinds)
+
+    def parts(joined: Array) -> tuple[int, Array]:
+        edges = coo_array((np.ones(len(joined)), (joined[:, 0], joined[:, 1])), (kinds, kinds))
+        count, of_kinds = connected_components(edges, directed=False)
+        return int(count), of_kinds
+
+    sure = exact[certain] if certain is not None else exact[pairs[:0]]
+    count, of_kinds = parts(exact[pairs])
+    chained = np.bincount(of_kinds).max() > max(_MOST_ALIKE, _CHAINED * kinds)
+    if chained or len(sure):
+        count, of_kinds = parts(sure if chained else np.concatenate([exact[pairs], sure]))
     return Copies(of_kinds[exact], len(exact) - kinds, kinds - count, recordings, such_as)
 
 
@@ -144,6 +155,12 @@ def set_aside(train: Divisible, copies: Copies | None, share: float, seed: int) 
     divided = copies and split_with_copies(copies.groups, share, labels, seed, copies.recordings)
     kept, aside = divided or split_indices(train.size, share, labels, seed)
     notes = copies.notes() if copies is not None and divided else []
+    if copies is not None and copies.near and copies.recordings and not divided:
+        notes.append(
+            f"{copies.near:,} samples are nearly copies of others, as {copies.such_as}, and so many"
+            " hang together that both splits have some: figures look better than they are; give"
+            " splits of your own"
+        )
     rows = getattr(train, "rows", None)
     if rows is not None:
         apart = without_shared_rows(kept, aside, rows)

@@ -332,3 +332,9 @@ def test_numbers_read_as_people_write_them() -> None:
     assert change_text(100, 50) == "−50.0 %"
     assert metric_change("accuracy", 0.9, 0.88) == "−2.00 points"
     assert metric_change("mse", 2.0, 3.0) == "+50.0 %"
+    assert metric_change("cer:0", 2.0, 3.0) == "+50.0 %"
+    # Of a score that may be near 0, or below it, a share says nothing.
+    assert metric_change("r2", -255.4, -230.2) == "+25.2"
+    assert metric_change("map50:mine.py:decode", 0.0006, 0.788) == "+0.787"
+    assert metric_change("psnr", 30.0, 29.0) == "−1.00"
+    assert metric_change("ssim", 0.5, 0.5) == "±0"

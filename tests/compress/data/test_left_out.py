@@ -231,6 +231,7 @@ def test_streams_of_texts_and_such_as_fail_are_one_line(vectors: keras.Model) ->
         ("features", "x"), ("sample_weight_trian", "sample_weight_train"),
         ("train_weights", "sample_weight_train"), ("classes", "class_names"),
         ("validation", "val"), ("x_tset", "x_test"), ("y_vall", "y_val"),
+        ("x_holdout", "x_test"), ("holdout_y", "y_test"),
     ],
 )  # fmt: skip
 def test_arrays_under_nearly_the_right_name_are_refused(
@@ -242,8 +243,39 @@ def test_arrays_under_nearly_the_right_name_are_refused(
     assert f"'{given}' is not read" in error.value.message
     assert f"'{meant}'" in error.value.hint
     others = {name: value for name, value in data.items() if name != given}
-    other = open_data({**others, "x_holdout": X, "subject": X}, vectors)
-    assert "not read" in " ".join(other.warnings)
+    beside = {"subject": X, "x_mean": X[0], "y_names": np.array(["a", "b", "c"])}
+    other = open_data({**others, **beside}, vectors)
+    assert "not read: subject, x_mean, y_names" in " ".join(other.warnings)
+
+
+@pytest.mark.parametrize(
+    ("given", "value", "hint"),
+    [
+        ("x_extra", X, "splits are named x_train"),
+        ("x2", X, "splits are named x_train"),
+        ("y_true", np.arange(30), "splits are named y_train"),
+        ("class_weight", np.ones(3), "--class-weights"),
+        ("pos_weights", np.ones(3), "--positive-weights"),
+        ("loss_weights", np.ones(1), "--loss-weight"),
+        ("group_ids", np.arange(30), "--group-by"),
+    ],
+)
+def test_arrays_that_hold_samples_or_settings_are_refused(
+    given: str, value: Any, hint: str, vectors: keras.Model
+) -> None:
+    data = {"x_train": X, "y_train": np.arange(30) % 3}
+    with pytest.raises(InputError) as error:
+        open_data({**data, given: value}, vectors)
+    assert f"'{given}' is not read" in error.value.message
+    assert hint in error.value.hint
+
+
+@pytest.mark.parametrize("given", ["x_val", "sample_weight"])
+def test_arrays_beside_splits_are_refused(given: str, vectors: keras.Model) -> None:
+    with pytest.raises(InputError) as error:
+        open_data({"train": (X, np.arange(30) % 3), given: X}, vectors)
+    assert "is not read beside splits" in error.value.message
+    assert "'val': (x, y)" in error.value.hint
 
 
 def test_samples_of_different_shapes_are_refused_where_they_are_no_sequences(

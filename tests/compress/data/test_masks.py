@@ -195,6 +195,8 @@ def picture(mask: np.ndarray) -> Image.Image:
         ("sigmoid", {"preprocess": "torch"}, 0, 1),
         ("sigmoid", {"scale": 1 / 255, "mean": 0.5, "std": 0.25}, 0, 1),
         (None, {"scale": 1 / 255, "mean": 0.5, "std": 0.25}, -2, 2),
+        ("sigmoid", {"scale": 1 / 127.5, "mean": 1}, 0, 1),
+        ("sigmoid", {"scale": 1 / 100}, 0, 1),
         (None, {}, 0, 255),
     ],
 )
@@ -209,8 +211,31 @@ def test_target_pictures_are_scaled_with_the_inputs(activation, spec, low, high,
 
 
 def test_pictures_out_of_reach_without_a_scale_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="0 to 255"):
+    with pytest.raises(InputError, match="0 to 255") as error:
         open_data(folder(tmp_path, numbers(), picture), network(3, "sigmoid"))
+    assert error.value.hint.startswith("--scale 1/255")
+
+
+@pytest.mark.parametrize(
+    ("activation", "scale", "offset", "low", "high"),
+    [
+        ("sigmoid", 1 / 255, 0.0, 0, 1),
+        ("sigmoid", 1 / 127.5, -1.0, 0, 1),
+        ("tanh", 1 / 127.5, -1.0, -1, 1),
+        ("tanh", 1 / 255, 0.0, 0, 1),
+        (None, 1 / 255, 0.0, 0, 255),
+    ],
+)
+def test_target_pictures_of_a_model_that_scales_itself_are_what_it_can_give(
+    activation, scale, offset, low, high, tmp_path
+) -> None:
+    inner = network(3, activation)
+    inputs = keras.Input(inner.input_shape[1:], name="image")
+    model = keras.Model(inputs, inner(keras.layers.Rescaling(scale, offset)(inputs)))
+    data = open_data(folder(tmp_path, numbers(), picture), model)
+    found = targets_of(data)
+    assert (found.min(), found.max()) == pytest.approx((low, high), abs=0.02)
+    assert any("target images are scaled" in note for note in data.warnings) == (high == 1)
 
 
 def test_target_pictures_in_arrays_are_scaled_and_masks_are_not() -> None:

@@ -14,6 +14,8 @@ from PIL import Image, ImageEnhance
 from edgepress.compress import DataSpec
 from edgepress.compress.data import open_data
 from edgepress.compress.data.readers.images.likeness import alike, of_arrays, of_files
+from edgepress.compress.data.readers.sound.cuts import cut_pairs, marks_of
+from edgepress.compress.data.readers.sound.likeness import of_waves
 from edgepress.compress.data.readers.texts.likeness import alike_texts
 from edgepress.compress.data.splits.setting_aside import copies_of
 
@@ -125,6 +127,96 @@ def test_a_sound_that_was_saved_again_stays_with_the_first(tmp_path: Path) -> No
     assert aside
     told = " ".join(data.warnings)
     assert f"{COUNT} samples are nearly copies of others, as a sound" in told
+
+
+RATE = 8000
+
+
+def recording(random: np.random.Generator, seconds: float = 2.0) -> Any:
+    """Noise of changing colour and loudness, as of something that happens."""
+    from scipy.signal import lfilter
+
+    parts = []
+    for _ in range(round(seconds * 10)):
+        noise = random.normal(size=RATE // 10)
+        pole = random.uniform(0.2, 0.9)
+        parts.append(lfilter([1 - pole], [1, -pole], noise) * random.uniform(0.3, 1))
+    return np.concatenate(parts)
+
+
+def cuts(random: np.random.Generator) -> tuple[list[Any], list[int]]:
+    """A second of each of several recordings, and of every third another one that overlaps it."""
+    sounds, origins = [], []
+    for number in range(COUNT):
+        whole = recording(random)
+        sounds.append(whole[:RATE])
+        origins.append(number)
+        if number % 3 == 0:
+            begin = int(random.integers(500, 2500))
+            again = whole[begin : begin + RATE]
+            sounds.append(0.6 * again + random.normal(size=RATE) * 0.02 * again.std())
+            origins.append(number)
+    return sounds, origins
+
+
+def test_a_sound_that_was_cut_at_another_moment_stays_with_the_first(tmp_path: Path) -> None:
+    from scipy.io import wavfile
+
+    sounds, origins = cuts(np.random.default_rng(1))
+    for place, (sound, origin) in enumerate(zip(sounds, origins, strict=True)):
+        (folder := tmp_path / "ab"[origin % 2]).mkdir(exist_ok=True)
+        wavfile.write(folder / f"{origin}_{place}.wav", RATE, (sound * 12_000).astype(np.int16))
+    inputs = keras.Input((RATE,))
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(inputs))
+    data = open_data(tmp_path, model)
+    kept, aside = (numbers(s.source.paths) for s in (data.train, data.val))  # type: ignore
+    assert not kept & aside
+    assert aside
+    assert f"{COUNT // 3} samples are nearly copies of others, as a sound" in " ".join(
+        data.warnings
+    )
+
+
+@pytest.mark.parametrize("shape", [(RATE,), (RATE, 1)])
+def test_sounds_in_arrays_are_compared_as_files_are(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(2)
+    sounds, origins = cuts(random)
+    again = [0.5 * s + random.normal(size=RATE) * 0.01 * s.std() for s in sounds[:4]]
+    x = np.stack([*sounds, *again]).astype(np.float32).reshape(-1, *shape)
+    origin = np.array([*origins, *origins[:4]])
+    inputs = keras.Input(shape)
+    flat = layers.Flatten()(inputs)
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(flat))
+    data = open_data((x, origin % 2), model)
+    assert f"{COUNT // 3 + 4} samples are nearly copies" in " ".join(data.warnings)
+    name = model.inputs[0].name
+    found = [
+        {int(origin[np.abs(x - row).reshape(len(x), -1).sum(1).argmin()]) for row in part}
+        for part in (s.source.inputs[name] for s in (data.train, data.val))  # type: ignore
+    ]
+    assert not found[0] & found[1]
+
+
+def test_what_hangs_together_as_a_whole_is_said_not_to_be_divided() -> None:
+    whole = recording(np.random.default_rng(3), 12)
+    x = np.stack([whole[b : b + RATE] for b in range(0, 11 * RATE, RATE // 5)]).astype(np.float32)
+    inputs = keras.Input((RATE,))
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(inputs))
+    told = " ".join(open_data((x, np.arange(len(x)) % 2), model).warnings)
+    assert "so many hang together that both splits have some" in told
+
+
+def test_rows_that_are_no_sounds_are_left_alone() -> None:
+    random = np.random.default_rng(4)
+    assert of_waves(random.normal(size=(20, 999))) is None
+    assert of_waves(random.uniform(0, 1, (20, 2000))) is None  # spectra, say
+    assert of_waves(random.normal(size=(20, 500, 3))) is None
+
+
+def test_tones_are_not_cut_from_one_recording() -> None:
+    steps = np.arange(4000) * 0.3
+    tones = [np.sin(steps + phase).astype(np.float32) for phase in np.linspace(0, 6, 20)]
+    assert not len(cut_pairs([marks_of(t) for t in tones], lambda place: tones[place]))
 
 
 def test_tones_of_one_pitch_are_no_copies() -> None:

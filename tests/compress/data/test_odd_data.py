@@ -157,3 +157,30 @@ def test_what_does_not_fit_is_told_what_would(tmp_path: Path) -> None:
     assert "leave out those" in _refusal(_table(tmp_path / "t.csv", ["1", "2"] * 5), _model(3))
     assert "--resize" in _refusal({"x": np.zeros((20, 4, 4, 3)), "y": Y}, _model(8, 8, 3))
     assert "--loss" in _refusal({"x": X, "y": np.zeros((20, 5, 6))}, _model(4))
+
+
+def test_numbers_that_are_looked_up_are_no_measured_values() -> None:
+    layers = keras.layers
+    code = keras.Input((1,), name="code")
+    value = keras.Input((3,), name="value")
+    x = layers.Concatenate()([layers.Flatten()(layers.Embedding(400, 2)(code)), value])
+    model = keras.Model([code, value], layers.Dense(2, activation="softmax")(x))
+    numbers = np.random.default_rng(0)
+    codes, values = numbers.integers(0, 400, (60, 1)), numbers.normal(size=(60, 3))
+    y = np.arange(60) % 2
+    data = open_data(({"code": codes, "value": values}, y), model)
+    assert data.input_range[1] < 10
+    assert not any("does not rescale" in note for note in data.warnings)
+    data = open_data(({"code": codes, "value": values + 200}, y), model)
+    assert any("does not rescale" in note for note in data.warnings)
+
+
+def test_accuracy_is_warned_of_where_it_is_the_metric() -> None:
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(inputs))
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    y = (np.arange(200) % 12 == 0).astype(int)
+    for metric, warned in (("accuracy", True), ("auc", False)):
+        notes = " ".join(open_data(DataSpec(spec=(x, y), metric=metric), model).warnings)
+        assert "imbalanced" in notes
+        assert ("accuracy says little" in notes) == warned

@@ -164,6 +164,79 @@ def test_a_stream_sorted_by_class_is_said(stream, said: bool, model: keras.Model
     assert any("sorted by class" in note for note in notes) == said
 
 
+@pytest.fixture(scope="module")
+def several() -> keras.Model:
+    x = keras.Input((4,), name="x")
+    dense = keras.layers.Dense
+    kind, size = dense(4, activation="softmax", name="kind")(x), dense(1, name="size")(x)
+    return keras.Model(x, [kind, size])
+
+
+def weighted(weights: Any, batch: int = 40) -> tf.data.Dataset:
+    targets = {"kind": Y, "size": X[:, :1]}
+    return tf.data.Dataset.from_tensor_slices((X, targets, weights)).batch(batch)
+
+
+KIND, SIZE = np.linspace(0, 2, 400), np.linspace(1, 0.5, 400)[:, None]
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"kind": KIND, "size": SIZE}, (KIND, SIZE)],
+    ids=["by name", "in order"],
+)
+def test_weights_of_a_stream_by_output_count_as_in_keras(weights: Any, several) -> None:
+    data = open_data({"train": weighted(weights), "test": (X, [Y, X[:, :1]])}, several)
+    total = [
+        float(data.task.total_loss(several(x), targets, counting))
+        for x, targets, counting in data.train.epoch(40, 0, 0)
+    ]
+    twin = keras.models.clone_model(several)
+    twin.set_weights(several.get_weights())
+    twin.compile(loss=["sparse_categorical_crossentropy", "mse"])
+    given = [KIND.astype("float32"), SIZE[:, 0].astype("float32")]
+    expected = twin.evaluate(X, [Y, X[:, :1]], sample_weight=given, batch_size=40, verbose=0)
+    assert np.mean(total) == pytest.approx(expected[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ({"kinds": KIND}, "is for output 'kinds', which the model doesn't have"),
+        (
+            {"size": np.ones((400, 3))},
+            r"sample_weight has \(3,\) for each sample, its target \(1,\)",
+        ),
+        (np.ones((400, 3)), r"sample_weight has \(3,\) for each sample"),
+        ({"kind": KIND - 1}, "sample_weight of sample 0 is -1"),
+        ({"kind": KIND * np.nan}, "sample_weight of sample 0 is nan"),
+    ],
+)
+@pytest.mark.parametrize("batched", [True, False])
+def test_weights_that_no_output_takes_are_refused(weights, says, batched, several) -> None:
+    stream = weighted(weights)
+    with pytest.raises(InputError, match=says):
+        open_data({"train": stream if batched else stream.unbatch()}, several)
+
+
+def test_weights_that_are_none_count_nothing(several) -> None:
+    stream = weighted(KIND).map(lambda x, y, _: (x, y, None))
+    assert not open_data({"train": stream}, several).train.weighted
+    data = open_data((X, [Y, X[:, :1]], [None, SIZE]), several)
+    assert set(data.train.source.weights) == {"size"}
+
+
+def test_several_outputs_and_streams_without_an_end_are_looked_at_too(several, model) -> None:
+    order = np.argsort(Y, kind="stable")
+    targets = {"kind": Y[order], "size": X[order, :1]}
+    stream = tf.data.Dataset.from_tensor_slices((X[order], targets)).batch(16)
+    told = " ".join(open_data({"train": stream}, several).warnings)
+    assert "sorted by class of output 'kind', as its first 400 samples" in told
+    endless = sorted_stream(np.sort(Y)).batch(16).repeat()
+    given = DataSpec(spec={"train": endless, "test": (X, Y)}, steps_per_epoch=3)
+    assert "sorted by class" in " ".join(open_data(given, model).warnings)
+
+
 def rows(split: Any) -> set[bytes]:
     return {row.tobytes() for x, _ in split.in_order().as_numpy_iterator() for row in x}
 

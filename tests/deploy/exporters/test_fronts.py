@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.io import wavfile
+from variants import mostly_slow
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress import DataSpec
@@ -18,6 +19,7 @@ from edgepress.compress.data import open_data
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.recipe import SoundSpec
 from edgepress.deploy import export, verify
+from edgepress.deploy.exporters.onnx.session import quiet_session
 from edgepress.deploy.sources.fronts.sounds import with_features
 from edgepress.deploy.sources.fronts.tokens import split_off
 
@@ -58,6 +60,67 @@ def test_a_file_takes_the_tokens_that_the_vocabulary_beside_it_numbers(
     expected = model([tf.constant(text), tf.constant(number)]).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert verify(model, path, data).passed
+
+
+WORDS = ["sun", "rain", "snow", "wind"]
+LOOKUPS: dict[str, tuple[Any, tuple[int, ...], Any]] = {
+    "numbers of words": (keras.layers.StringLookup, (), {}),
+    "a mask": (keras.layers.StringLookup, (3,), {"mask_token": ""}),
+    "hot": (keras.layers.StringLookup, (1,), {"output_mode": "one_hot"}),
+    "hot places": (keras.layers.StringLookup, (3,), {"output_mode": "one_hot"}),
+    "several hot": (keras.layers.StringLookup, (3,), {"output_mode": "multi_hot"}),
+    "counts": (keras.layers.StringLookup, (3,), {"output_mode": "count"}),
+    "counts beside a mask": (
+        keras.layers.StringLookup, (3,), {"output_mode": "count", "mask_token": ""},
+    ),
+    "nothing unknown": (keras.layers.StringLookup, (1,), {"num_oov_indices": 0}),
+    "numbers of numbers": (keras.layers.IntegerLookup, (2,), {}),
+    "hot numbers": (keras.layers.IntegerLookup, (1,), {"output_mode": "one_hot"}),
+}  # fmt: skip
+
+
+def looking_up(name: str) -> keras.Model:
+    kind, shape, options = LOOKUPS[name]
+    of_text = kind is keras.layers.StringLookup
+    layer = kind(vocabulary=WORDS if of_text else [3, 7, 9, 40], name="table", **options)
+    given = keras.Input(shape, dtype="string" if of_text else "int64", name="given")
+    x = keras.ops.cast(layer(given), "float32")
+    x = keras.layers.Reshape((-1,))(x)
+    return keras.Model(given, keras.layers.Dense(3)(x))
+
+
+@pytest.mark.parametrize("name", mostly_slow(LOOKUPS, "counts beside a mask"))
+def test_tables_are_a_file_that_can_be_put_before_an_onnx_file(
+    name: str, tmp_path: Path, worker: Any
+) -> None:
+    import onnx
+
+    model = looking_up(name)
+    out = tmp_path / "out"
+    result = export(model, out, ["onnx"], ["float32"], worker=worker)
+    assert any("onnx.compose.merge_models" in note for note in result.notes)
+    tables, rest = onnx.load(out / "tables.onnx"), onnx.load(result.artifacts[0].path)
+    joined = [(tables.graph.output[0].name, rest.graph.input[0].name)]
+    whole = quiet_session(onnx.compose.merge_models(tables, rest, joined, prefix1="t/"))
+    kind, shape, options = LOOKUPS[name]
+    of_text = kind is keras.layers.StringLookup
+    known = [*WORDS, *([] if options.get("num_oov_indices") == 0 else ["fog", ""])]
+    values = np.array(known if of_text else [3, 7, 9, 40, -2], object)
+    given = np.random.default_rng(0).choice(values, (20, *shape))
+    taken = whole.get_inputs()[0]
+    found = whole.run(None, {taken.name: given if of_text else given.astype(np.int64)})[0]
+    expected = model(tf.constant(given.astype(str if of_text else np.int64))).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_lookups_that_hash_are_no_tables(tmp_path: Path, worker: Any) -> None:
+    layer = keras.layers.StringLookup(vocabulary=WORDS, num_oov_indices=2)
+    given = keras.Input((1,), dtype="string", name="given")
+    x = keras.layers.Flatten()(keras.layers.Embedding(8, 2)(layer(given)))
+    model = keras.Model(given, keras.layers.Dense(2)(x))
+    result = export(model, tmp_path / "out", ["onnx"], ["float32"], worker=worker)
+    assert not (tmp_path / "out" / "tables.onnx").exists()
+    assert not any("merge_models" in note for note in result.notes)
 
 
 def test_lookups_that_can_not_be_cut_off_are_refused() -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edgepress.benchmarks.records import ExportRecord
 from edgepress.compress.errors import InputError
 from edgepress.deploy.pipeline.opening import NothingDone, check_run_output, opened_run
+from edgepress.deploy.pipeline.pipeline import run
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import Recipe, read_recipe
 
@@ -217,3 +219,28 @@ def test_a_stage_that_was_changed_is_kept_beside_the_one_rebuilt(tmp_path: Path)
     assert model_of(run) == "again"
     (kept,) = (run / "stages").glob(".00-source.before-*")
     assert (kept / "model.keras").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_a_run_says_what_stands_before_its_files(tmp_path: Path) -> None:
+    import keras
+    import numpy as np
+
+    words = ["sun", "rain", "snow", "wind"]
+    given = keras.Input((1,), dtype="string", name="weather")
+    looked_up = keras.layers.StringLookup(vocabulary=words, output_mode="one_hot")(given)
+    model = keras.Model(given, keras.layers.Dense(2, activation="softmax")(looked_up))
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "d.npz", x=np.array(words * 20)[:, None], y=np.arange(80) % 2)
+    recipe = {"model": str(tmp_path / "m.keras"), "data": str(tmp_path / "d.npz")}
+    export = {"formats": ["onnx"], "quantize": ["float32"]}
+    result = run(Recipe.model_validate({**recipe, "export": export}), tmp_path / "run")
+    told = " ".join(result.contents.warnings)
+    assert "can't be in a file" in told
+    assert "tables.onnx" in told
+    assert (tmp_path / "run" / "artifacts" / "tables.onnx").is_file()
+
+
+def test_notes_of_one_file_are_apart_from_those_of_all() -> None:
+    record = ExportRecord(notes=("model_int8.tflite: larger", "layer 'a' can't be in a file"))
+    assert record.on_all == ["layer 'a' can't be in a file"]
