@@ -34,6 +34,7 @@ class SourceOutputs:
         metrics: The task's metric of each output on these samples; none without data.
         class_names: Names of the classes, where the data has them.
         whole: The split, where all of its samples are fed in stored order.
+        on_random: Gives the same for random inputs, where the samples are of data; else None.
     """
 
     model: Any
@@ -45,6 +46,7 @@ class SourceOutputs:
     metrics: tuple[OutputMetric, ...] = ()
     class_names: tuple[str, ...] = ()
     whole: Split | None = None
+    on_random: Callable[[], SourceOutputs] | None = None
 
     @property
     def value(self) -> float | None:
@@ -100,7 +102,7 @@ def gather(
         outputs, targets = _run_beside_targets(run, passes)
     return SourceOutputs(
         model, feed, outputs, targets, task, split.name, task.figures(outputs, targets),
-        tuple(dataset.class_names), whole,
+        tuple(dataset.class_names), whole, partial(gather, model, None, None, seed, shapes, run),
     )  # fmt: skip
 
 
