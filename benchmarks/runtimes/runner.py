@@ -6,7 +6,8 @@ input and answers each with one on standard output: `{"ok": true, …}` or `{"ok
 "one line", "file": whether the file is at fault}`. Whatever libraries print goes to standard error.
 The requests ("do"):
 
-    load         path, runtime, threads, xnnpack, delegates, providers, batch, cpus, profile
+    load         path, runtime, threads, xnnpack, reference, delegates, providers, batch, cpus,
+                 profile
     describe     inputs, outputs, operators, providers, cpus
     time         n, discard, seed, max_seconds, sysfs: raw nanoseconds of n inferences, and the
                  microjoules that they all took where the machine counts them
@@ -73,12 +74,16 @@ class LiteRT:
         delegates = [load_delegate(litert, *named) for named in request.get("delegates") or ()]
         kinds = litert.OpResolverType
         plain = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        kernels = kinds.AUTO if request.get("xnnpack", True) else plain
+        kernels = kinds.BUILTIN_REF if request.get("reference") else kernels
         begin, file = time.perf_counter_ns(), TENSORS.file_of(request["path"])
         self.interpreter = litert.Interpreter(
             **{"model_path" if isinstance(file, str) else "model_content": file},
             num_threads=request.get("threads", 1),
             experimental_delegates=delegates or None,
-            experimental_op_resolver_type=kinds.AUTO if request.get("xnnpack", True) else plain,
+            experimental_op_resolver_type=kinds.BUILTIN_REF
+            if request.get("reference")
+            else kernels,
         )
         self._resize(request.get("batch"))
         self.load_ns = time.perf_counter_ns() - begin

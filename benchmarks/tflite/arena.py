@@ -1,6 +1,7 @@
 """Memory that a `.tflite` file needs for its activations, planned as TensorFlow Lite Micro does it.
 
-The plan equals the `head` of TFLM's arena to the byte. Not in it: what recurrent kernels ask for as
+The plan equals the `head` of TFLM's arena to the byte; what a plan in the file (metadata
+`OfflineMemoryAllocation`) gives a place keeps it. Not in it: what recurrent kernels ask for as
 scratch, TFLM's own structures (the arena's `tail`), and the workspace of LiteRT on a CPU, which is
 another allocator and is measured as resident memory.
 
@@ -9,13 +10,32 @@ Source: GreedyMemoryPlanner of tensorflow/tflite-micro (greedy by size, first fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepress.benchmarks.tflite.graph import TFLiteGraph, read_graph
+from edgepress.benchmarks.tflite.graph import Operator, Tensor, TFLiteGraph, read_graph
 
 _ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory that is needed from operator `first` to operator `last`.
+
+    Attributes:
+        tensor: The activation's position in the file; -1 for what a kernel asks for.
+        name: Its name.
+        size: Bytes, aligned.
+        first: Position of the operator that makes it.
+        last: Position of the last operator that reads it.
+    """
+
+    tensor: int
+    name: str
+    size: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,8 @@ class ArenaPlan:
 
     Attributes:
         arena_bytes: Size of the arena: the end of the highest buffer.
-        live_bytes: Most bytes alive at one time: no planner can do with less.
+        live_bytes: Most bytes alive at one time: with this order of operators no planner can do
+            with less.
         unshared_bytes: Size if no memory were used twice.
         variable_bytes: State kept between inferences, outside the arena.
         buffers: The activations, largest first.
@@ -78,30 +99,58 @@ def plan_arena(path: Path | str) -> ArenaPlan:
 
 
 def plan_graph(graph: TFLiteGraph) -> ArenaPlan:
-    """Plan the arena of a graph."""
-    lives = _lifetimes(graph)
-    wanted = [(graph.tensors[i].name, graph.tensors[i].bytes, *lives[i]) for i in sorted(lives)]
-    wanted += _scratch(graph)
-    placed: list[Buffer] = []
+    """Plan the arena of a graph; tensors that a plan in the file gives a place keep it."""
+    wanted = needs(graph)
+    given = {i: offset for i, offset in enumerate(graph.plan) if offset >= 0}
+    placed = [
+        Buffer(n.name, n.size, n.first, n.last, given[n.tensor])
+        for n in wanted
+        if n.tensor in given
+    ]
     # TFLM fills its list from the end: of equal sizes the last comes first.
-    for name, size, first, last in sorted(reversed(wanted), key=lambda w: -_aligned(w[1])):
-        neighbours = (b for b in placed if b.first <= last and first <= b.last)
-        offset = _first_gap(_aligned(size), neighbours)
-        placed.append(Buffer(name, _aligned(size), first, last, offset))
-    steps = range(len(graph.operators))
+    for need in sorted(reversed(wanted), key=lambda need: -need.size):
+        if need.tensor in given:
+            continue
+        neighbours = (b for b in placed if b.first <= need.last and need.first <= b.last)
+        offset = _first_gap(need.size, neighbours)
+        placed.append(Buffer(need.name, need.size, need.first, need.last, offset))
     return ArenaPlan(
         arena_bytes=max((b.offset + b.size for b in placed), default=0),
-        live_bytes=max(
-            (sum(b.size for b in placed if b.first <= t <= b.last) for t in steps), default=0
-        ),
+        live_bytes=most_alive(wanted),
         unshared_bytes=sum(b.size for b in placed),
         variable_bytes=sum(t.bytes for t in graph.tensors if t.variable),
-        buffers=tuple(placed),
+        buffers=tuple(sorted(placed, key=lambda buffer: -buffer.size)),
         warnings=_warnings(graph),
     )
 
 
-def _aligned(size: int) -> int:
+def needs(graph: TFLiteGraph) -> list[Need]:
+    """What a graph needs in the arena, and when."""
+    lives = _lifetimes(graph)
+    tensors = graph.tensors
+    found = [Need(i, tensors[i].name, aligned(tensors[i].bytes), *lives[i]) for i in sorted(lives)]
+    for step, operator in enumerate(graph.operators):
+        if size := scratch_bytes(operator, graph):
+            name = f"{tensors[operator.outputs[0]].name} (sums)"
+            found.append(Need(-1, name, size, step, step))
+    return found
+
+
+def most_alive(wanted: Sequence[Need]) -> int:
+    """Most bytes alive at one time."""
+    changes: dict[int, int] = {}
+    for need in wanted:
+        changes[need.first] = changes.get(need.first, 0) + need.size
+        changes[need.last + 1] = changes.get(need.last + 1, 0) - need.size
+    alive = most = 0
+    for step in sorted(changes):
+        alive += changes[step]
+        most = max(most, alive)
+    return most
+
+
+def aligned(size: int) -> int:
+    """Bytes that a buffer of a size takes."""
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
@@ -127,22 +176,23 @@ def _lifetimes(graph: TFLiteGraph) -> dict[int, tuple[int, int]]:
                 lives[index] = (lives[index][0], step)
     for index in graph.outputs:
         lives[index] = (lives.get(index, (0, 0))[0], end)
-    kept = (i for i in lives if i >= 0 and not graph.tensors[i].constant)
-    return {i: lives[i] for i in kept if not graph.tensors[i].variable and graph.tensors[i].bytes}
+    return {i: lives[i] for i in lives if i >= 0 and is_activation(graph.tensors[i])}
 
 
-def _scratch(graph: TFLiteGraph) -> list[tuple[str, int, int, int]]:
-    """What kernels ask for while they run: name, bytes, first and last operator.
+def is_activation(tensor: Tensor) -> bool:
+    """Whether a tensor lies in the arena while it is needed."""
+    return not tensor.constant and not tensor.variable and tensor.bytes > 0
+
+
+def scratch_bytes(operator: Operator, graph: TFLiteGraph) -> int:
+    """What an operator's kernel asks for while it runs, aligned.
 
     Transposed convolutions of integers add up in 32 bits, those of 16-bit values in 64.
     """
-    found = []
-    for step, operator in enumerate(graph.operators):
-        if operator.name == "TRANSPOSE_CONV":
-            output = graph.tensors[operator.outputs[0]]
-            if output.type in ("INT8", "INT16"):
-                found.append((f"{output.name} (sums)", 4 * output.bytes, step, step))
-    return found
+    if operator.name != "TRANSPOSE_CONV":
+        return 0
+    output = graph.tensors[operator.outputs[0]]
+    return aligned(4 * output.bytes) if output.type in ("INT8", "INT16") else 0
 
 
 def _warnings(graph: TFLiteGraph) -> tuple[str, ...]:

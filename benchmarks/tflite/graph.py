@@ -27,6 +27,9 @@ _BITS = {
     "UINT16": 16, "INT4": 4, "BFLOAT16": 16, "INT2": 2, "UINT4": 4,
 }  # fmt: skip
 
+# Metadata that interpreters of microcontrollers obey: where tensors lie in the arena.
+MEMORY_PLAN = "OfflineMemoryAllocation"
+
 # Constants lie at multiples of it, on which vector instructions of some kernels rely: the schema's
 # `force_align`, which its generated Python code leaves out.
 _ALIGNMENT = 16
@@ -70,13 +73,18 @@ class Operator:
 
 @dataclass(frozen=True)
 class TFLiteGraph:
-    """One graph of a file; `subgraphs` counts all of the file's, those of control flow too."""
+    """One graph of a file; `subgraphs` counts all of the file's, those of control flow too.
+
+    `plan` has where each tensor lies in the arena of a microcontroller, -1 for any place; it is
+    empty where the file has no plan.
+    """
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     subgraphs: int
+    plan: tuple[int, ...] = ()
 
     @property
     def operator_names(self) -> tuple[str, ...]:
@@ -183,7 +191,24 @@ def graph_of(model: schema.Model, subgraph: int = 0) -> TFLiteGraph:
         inputs=_ints(graph.InputsAsNumpy()),
         outputs=_ints(graph.OutputsAsNumpy()),
         subgraphs=model.SubgraphsLength(),
+        plan=_plan(model, subgraph),
     )
+
+
+def _plan(model: schema.Model, subgraph: int) -> tuple[int, ...]:
+    """The memory plan of a graph: a version, the graph, how many tensors, an offset for each.
+
+    Source: docs/memory_management.md of tensorflow/tflite-micro.
+    """
+    for number in range(model.MetadataLength()):
+        entry = model.Metadata(number)
+        if entry.Name() != MEMORY_PLAN.encode():
+            continue
+        content = model.Buffers(entry.Buffer()).DataAsNumpy()
+        values = () if isinstance(content, int) else _ints(content.view("<i4"))
+        if values[1:3] == (subgraph, model.Subgraphs(subgraph).TensorsLength()):
+            return values[3:]
+    return ()
 
 
 def _ints(array: Any) -> tuple[int, ...]:

@@ -18,14 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.benchmarks.tflite.graph import packed
+from edgepress.benchmarks.tflite.graph import MEMORY_PLAN, packed
 from edgepress.compress.kernel.files import atomic_output
 
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
-
-# The only metadata that an interpreter obeys: where tensors lie in the arena.
-_MEMORY_PLAN = "OfflineMemoryAllocation"
 
 
 def make_lean(path: Path, fixed_shapes: bool = False) -> None:
@@ -53,7 +50,8 @@ def lean(content: bytes, fixed_shapes: bool = False) -> bytes:
     if any(buffer.offset or buffer.size for buffer in model.buffers):
         return content  # constants lie behind the tables, where only very large models keep them
     names = _names(model)
-    plan = [m for m in model.metadata or () if _text(m.name) == _MEMORY_PLAN]
+    # The only metadata that an interpreter obeys.
+    plan = [m for m in model.metadata or () if _text(m.name) == MEMORY_PLAN]
     model.description = model.signatureDefs = model.metadataBuffer = None
     model.metadata = plan or None
     for number, graph in enumerate(model.subgraphs):

@@ -94,7 +94,7 @@ def _devices() -> dict[str, Iterable[str]]:
     from edgepress.compress.errors import InputError
     from edgepress.deploy.targets.devices_file import list_devices
 
-    kinds = ["local", "ssh://", "adb:", "mcu:tflm", "mcu:ethos-u55-128"]
+    kinds = ["local", "ssh://", "adb:", "mcu:tflm", "mcu:ethos-u55-128", "openvino"]
     try:
         return {"": [*list_devices(), *kinds]}
     except (InputError, OSError):
@@ -103,6 +103,9 @@ def _devices() -> dict[str, Iterable[str]]:
 
 DEVICE = NamedValue(_devices, listed=False)
 RUNTIME = NamedValue(_table("deploy.sources.contents.lacking_operators.RUNTIMES"))
+FILE_RUNTIMES = NamedValue(
+    lambda: {"": ["all", *_table("deploy.verification.in_runtimes.RUNTIMES")()[""]]}
+)
 CHANNEL_CRITERION = NamedValue(lambda: {"": _criteria()["for channels"]})
 _OPTIMIZER = NamedValue(_table("compress.training.optimization.optimizers.OPTIMIZERS"))
 _SCHEDULE = NamedValue(

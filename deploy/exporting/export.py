@@ -334,7 +334,7 @@ class _Line:
     def _name(self, name: str, path: Path, precision: str) -> None:
         origin = f"{precision}, by edgepress from {self.fingerprint[:16]}"
         if name == "tflite":
-            name_parts(path, self.job, self.dataset, origin, self._is_converted(name))
+            self.notes += name_parts(path, self.job, self.dataset, origin, self._is_converted(name))
 
     def _verified(self, name: str, precision: str, path: Path, runnable: Path) -> Artifact:
         from edgepress.deploy.verification.verifying import coarser, compare

@@ -67,6 +67,9 @@ class ExportSpec(Spec):
         select_ops: Allow TensorFlow's own kernels (select TF ops) in TFLite files.
         strip_names: Leave names, signature and metadata out of TFLite files, which makes them
             smaller; C sources never hold them.
+        plan_memory: Put a plan of where activations lie, and an order of operators that needs less
+            memory, into TFLite and C files for TensorFlow Lite Micro, where its arena gets smaller
+            so; by default in C sources alone.
         with_features: Let the files take sounds and compute their features themselves, in floats.
         shapes: Sizes of inputs with free dimensions, as NAME=24x36, without the batch.
         qat_epochs: Epochs of quantisation-aware training before the int8 files of tflite and c.
@@ -103,6 +106,7 @@ class ExportSpec(Spec):
     sparse_encoding: Literal["auto", "on", "off"] = "auto"
     select_ops: bool = False
     strip_names: bool = False
+    plan_memory: bool | None = None
     with_features: bool = False
     shapes: Annotated[dict[str, Sizes], BeforeValidator(lambda value: value or {})] = Field(
         default_factory=dict
@@ -206,6 +210,8 @@ class ExportSpec(Spec):
             )
         if self.strip_names and "tflite" not in self.formats:
             raise unused("strip_names", "it is for TFLite files", "add --format tflite")
+        if self.plan_memory is not None and not {"tflite", "c"} & set(self.formats):
+            raise unused("plan_memory", "it is for TFLite and C files", "add --format c")
         if "onnx" not in self.formats:
             for name in self.changed("nchw", "opset"):
                 raise InputError(f"{flag_of(name)} has no effect without --format onnx")

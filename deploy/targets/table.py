@@ -15,6 +15,7 @@ from edgepress.deploy.targets.devices_file import list_devices
 from edgepress.deploy.targets.local import local_target
 from edgepress.deploy.targets.micro.target import micro_target
 from edgepress.deploy.targets.named import Named
+from edgepress.deploy.targets.openvino import openvino_target
 from edgepress.deploy.targets.ssh.target import ssh_target
 
 TARGETS: Table[Callable[[str], Target]] = Table(
@@ -24,6 +25,7 @@ TARGETS: Table[Callable[[str], Target]] = Table(
         "ssh": ssh_target,
         "adb": android_target,
         "mcu": micro_target,
+        "openvino": openvino_target,
     },
     entry_point_group="edgepress.targets",
 )
@@ -33,8 +35,8 @@ def target_for(device: str, bootstrap: Path | str | None = None) -> Target:
     """The device behind a name or an address.
 
     Args:
-        device: `local`, `ssh://user@host:port`, `adb:SERIAL`, `mcu:…`, or a name from the user's
-            devices file.
+        device: `local`, `ssh://user@host:port`, `adb:SERIAL`, `mcu:…`, `openvino`, or a name
+            from the user's devices file.
         bootstrap: A local folder of wheels that a board behind SSH gets for the time of the run.
 
     Returns:
@@ -47,7 +49,7 @@ def target_for(device: str, bootstrap: Path | str | None = None) -> Target:
     known = list_devices() if ":" not in device and device not in TARGETS else {}
     if device in known:
         return Named(device, target_for(known[device], bootstrap))
-    kind = device.partition(":")[0]
+    kind = device.partition(":")[0].partition("?")[0]
     if kind not in TARGETS:
         hint = near_names(kind, [*TARGETS, *known])
         raise InputError(f"unknown device '{device}'", hint)

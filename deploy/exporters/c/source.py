@@ -18,6 +18,7 @@ from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.benchmarks.runtimes.tensors import chosen, to_tensor
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.benchmarks.tflite.lean import make_lean
+from edgepress.benchmarks.tflite.planning.memory_plan import plan_memory
 from edgepress.benchmarks.tflite.tflm_memory import plan_micro
 from edgepress.deploy.exporters.c.example import example_main, sample_header
 from edgepress.deploy.exporters.c.headers import (
@@ -105,6 +106,7 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     if missing:
         raise Unsupported(f"TensorFlow Lite Micro has no operator {', '.join(missing)}")
     make_lean(model, fixed_shapes=True)
+    plan = None if job.settings.plan_memory is False else plan_memory(model)
     arena, notes = _arena(job, precision, model)
     name, data = c_name(out.stem), model.read_bytes()
     header, setup, sample, main = (
@@ -117,7 +119,8 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     setup.write_text(tflm_header(name, graph.operator_names, arena, header.name))
     sample.write_text(sample_header(name, ends, values, job.calibration is None))
     main.write_text(example_main(name, ends, setup.name, sample.name))
-    return Written(model, (header, setup, sample, main), tuple(notes))
+    planned = (plan.line(),) if plan and plan.pays else ()
+    return Written(model, (header, setup, sample, main), (*planned, *notes))
 
 
 def _sample(job: Job, model: Path) -> tuple[Ends, list[NDArray[Any]]]:

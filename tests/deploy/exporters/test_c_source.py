@@ -206,6 +206,55 @@ def test_the_planned_arena_of_an_exported_file_is_that_of_tflm(sources):
     assert plan_micro(path).total == pytest.approx(_allocations(path)["total"], rel=0.05)
 
 
+@pytest.fixture(scope="module")
+def gaps():
+    """A network whose activations TFLM lays out with gaps, and data."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3), name="image")
+    x = layers.Conv2D(8, 3, 2, padding="same", activation="relu")(image)
+    for filters, strides in ((16, 1), (32, 2)):
+        x = layers.DepthwiseConv2D(3, strides, padding="same", activation="relu")(x)
+        x = layers.Conv2D(filters, 1, activation="relu")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, layers.Dense(4)(x))
+    x = np.random.default_rng(0).normal(size=(64, 32, 32, 3)).astype("float32")
+    y = np.asarray(model(x))
+    return model, {"x_train": x, "y_train": y, "x_val": x, "y_val": y}
+
+
+def _file(path):
+    """A TFLite file, out of its array where it is in C."""
+    if path.suffix != ".cc":
+        return path
+    content = bytes(int(byte, 16) for byte in re.findall(r"0x(\w\w)\b", path.read_text()))
+    path.with_suffix(".array").write_bytes(content)
+    return path.with_suffix(".array")
+
+
+@pytest.mark.parametrize(
+    ("form", "planned", "plain"),
+    mostly_slow([("c", None, False), ("tflite", True, None)], ("c", None, False)),
+)
+def test_a_memory_plan_is_in_c_files_and_in_others_when_asked_for(
+    gaps, tmp_path, worker, form, planned, plain
+):
+    model, data = gaps
+    said, arenas = {}, {}
+    for plan in (planned, plain):
+        asked = {"plan_memory": plan, "equalize": False, "bias_correction": False}
+        result = export(
+            model, tmp_path / str(plan), (form,), ("int8",), data, "int8", worker=worker, **asked
+        )
+        assert result.passed
+        said[plan] = [note for note in result.notes if "memory plan in the file" in note]
+        arenas[plan] = plan_arena(_file(result[0].path)).arena_bytes
+    assert arenas[planned] < arenas[plain]
+    assert said[plain] == []
+    (line,) = said[planned]
+    assert f"{arenas[planned]} bytes" in line
+    assert line.endswith(str(arenas[plain]))
+
+
 @pytest.mark.parametrize("precision", ["int8", "int16x8"])
 def test_sums_and_tables_of_kernels_are_planned(tmp_path, worker, own_data, precision):
     pytest.importorskip("tflite_micro")

@@ -22,8 +22,10 @@ URLS = {
     "mcu": "mcu:/dev/ttyS0",
     "mcu:tflm": "mcu:tflm",
     "mcu:ethos-u55-128": "mcu:ethos-u55-128",
+    "openvino": "openvino",
 }
-NEEDS = {"ssh": "asyncssh", "mcu:tflm": "tflite_micro", "mcu:ethos-u55-128": "ethosu"}
+NEEDS = {"ssh": "asyncssh", "mcu:tflm": "tflite_micro", "mcu:ethos-u55-128": "ethosu",
+         "openvino": "openvino"}  # fmt: skip
 
 # For each field of RunOptions that devices may honour, a value that isn't the default.
 OTHERWISE = {

@@ -38,7 +38,7 @@ def list_command(values: Values) -> None:
     echo(f"file: {devices_file()}")
     echo(
         "addresses: ssh://user@host:port  adb:SERIAL?benchmark_model=FILE  mcu:tflm"
-        "  mcu:ethos-u55-128  mcu:/dev/ttyUSB0"
+        "  mcu:ethos-u55-128  mcu:/dev/ttyUSB0  openvino"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from edgepress.deploy.cli.options import (
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.tables.layouts import OUTPUTS, show_outputs
 from edgepress.deploy.cli.tables.printing import Layout, show_table, table_options
+from edgepress.deploy.cli.valid_names import FILE_RUNTIMES
 
 _FIGURES = Layout(("figure", "value"))
 _OUTPUTS = Layout(
@@ -36,9 +38,15 @@ _LAYERS = Layout(
     ("SQNR", "largest error", "likely cause"),
 )
 
+_RUNTIMES = Layout(
+    ("runtime", "verdict", "error", "tolerance", "agreement", "from first", "version"),
+    ("verdict", "error", "agreement", "from first"),
+)
+
 if TYPE_CHECKING:
     from edgepress.compress.specs.recipe import DataSpec
     from edgepress.deploy.sources.source import Source
+    from edgepress.deploy.verification.in_runtimes import RuntimeAgreement
     from edgepress.deploy.verification.layerwise import LayerReport
 
 
@@ -50,15 +58,21 @@ if TYPE_CHECKING:
     "--layers", is_flag=True, help="Compare layer by layer and name the first that differs."
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Plot of --layers, a .png file.")
+@click.option(
+    "--runtimes",
+    type=FILE_RUNTIMES,
+    help="Compare in these runtimes, too, on the same samples: all that are installed, or some,"
+    " behind commas.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing plot.")
-@table_options(_FIGURES, _OUTPUTS, _LAYERS, OUTPUTS)
+@table_options(_FIGURES, _OUTPUTS, _LAYERS, _RUNTIMES, OUTPUTS)
 @common_options
 @keyword_values
 def command(values: Values) -> None:
     """Compare ARTIFACT (.tflite, .onnx or a SavedModel folder) with MODEL, its source.
 
     MODEL may be such a file itself. With --data the metric of both is measured on the test split.
-    Exit code 1 if they disagree.
+    Exit code 1 if they disagree, in one of --runtimes too.
     """
     data = data_spec(values)
     artifact = values["artifact"]
@@ -70,8 +84,14 @@ def command(values: Values) -> None:
         raise click.UsageError("--force needs --plot")
     if values["plot"]:
         check_picture(values["plot"], values)
+    names = _names(values)
     load_frameworks(values["verbose"])
     from edgepress.deploy.verification.verifying import verify
+
+    if names:
+        from edgepress.deploy.verification.in_runtimes import choose
+
+        choose(artifact, names)
 
     source = open_noted(values)
     if values["layers"] and not source.is_keras:
@@ -82,15 +102,68 @@ def command(values: Values) -> None:
         )
     result = verify(source, artifact, data, seed=values["seed"])
     report = _compare_layers(source.model, artifact, data, values) if values["layers"] else None
+    elsewhere = _in_runtimes(source, artifact, data, values) if names else ()
     if values["as_json"]:
         layers = {"layers": report.to_json()} if report else {}
-        display.print_json({**result.to_json(), **layers})
+        runtimes = {"runtimes": [one.to_json() for one in elsewhere]} if names else {}
+        display.print_json({**result.to_json(), **layers, **runtimes})
     else:
         _show(values, result)
         if report:
             _show_layers(report)
+        if elsewhere:
+            _show_runtimes(artifact, elsewhere)
     if not result.passed:
         raise CheckFailed(f"'{artifact}' differs from its source: {result.reason}")
+    _check_runtimes(artifact, elsewhere, named="all" not in names)
+
+
+def _in_runtimes(
+    source: Source, artifact: Path, data: DataSpec | None, values: Values
+) -> tuple[RuntimeAgreement, ...]:
+    from edgepress.deploy.verification.in_runtimes import verify_in_runtimes
+
+    names = _names(values)
+    return verify_in_runtimes(source, artifact, data, runtimes=names, seed=values["seed"])
+
+
+def _names(values: Values) -> list[str]:
+    return [name.strip() for name in (values["runtimes"] or "").split(",") if name.strip()]
+
+
+def _check_runtimes(artifact: Path, elsewhere: Sequence[RuntimeAgreement], named: bool) -> None:
+    """Fail where the file is wrong in a runtime, or one that was named doesn't run it."""
+    for one in elsewhere:
+        if one.agreement is not None and not one.passed:
+            why = one.agreement.reason
+            raise CheckFailed(f"'{artifact}' differs from its source in {one.runtime}: {why}")
+    for one in elsewhere:
+        if named and one.agreement is None:
+            raise CheckFailed(f"'{artifact}' does not run in {one.runtime}: {one.reason}")
+
+
+def _show_runtimes(artifact: Path, elsewhere: Sequence[RuntimeAgreement]) -> None:
+    """A row for each runtime, why some didn't run it, and which aren't here."""
+    from edgepress.benchmarks.number_format import significant
+    from edgepress.deploy.verification.in_runtimes import absent
+
+    rows = []
+    for one in elsewhere:
+        found = one.agreement
+        verdict = "✗ not run" if found is None else "✓ verified" if found.passed else "✗ failed"
+        figures = ["", "", ""] if found is None else [
+            significant(found.max_abs_error), significant(found.tolerance),
+            display.percent(found.agreement),
+        ]  # fmt: skip
+        apart = "" if one.from_first is None else significant(one.from_first)
+        rows.append([one.runtime, verdict, *figures, apart, one.version])
+    heads = {"error": "largest difference", "from first": f"from {elsewhere[0].runtime}"}
+    show_table(_RUNTIMES, "In each runtime, on the same samples", rows, heads)
+    for one in elsewhere:
+        if one.reason:
+            echo(f"{one.runtime} did not run it: {one.reason}")
+    if missing := list(absent(artifact)):
+        echo(f"not installed here: {', '.join(missing)}")
 
 
 def _show(values: Values, result: Agreement) -> None:
