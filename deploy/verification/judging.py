@@ -28,13 +28,11 @@ from edgepress.deploy.differences.slices import (
     spread,
 )
 from edgepress.deploy.quantize.precision import Precision
-from edgepress.deploy.verification.class_decisions import (
+from edgepress.deploy.verification.decisions import (
+    agreement_of,
     class_decisions,
     class_loss,
     decides_few_classes,
-)
-from edgepress.deploy.verification.decisions import (
-    agreement_of,
     is_share,
     rights,
     worst_class,
