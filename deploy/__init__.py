@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from edgepress.deploy.searching.search import SearchResult as SearchResult
     from edgepress.deploy.searching.search import search as search
     from edgepress.deploy.sources.inspection import inspect as inspect
+    from edgepress.deploy.verification.in_runtimes import RuntimeAgreement as RuntimeAgreement
+    from edgepress.deploy.verification.in_runtimes import verify_in_runtimes as verify_in_runtimes
     from edgepress.deploy.verification.verifying import verify as verify
 
 __getattr__, __dir__, __all__ = lazy_names(__name__)

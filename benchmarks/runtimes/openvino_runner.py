@@ -114,7 +114,10 @@ def _spec(port: Any) -> dict[str, Any]:
     """A tensor of an ONNX file, whose integers are behind its own operators."""
     import numpy as np
 
-    name = port.get_any_name()
+    name, kind = port.get_any_name(), port.element_type.get_type_name()
+    if kind == "bf16":
+        # OpenVINO would hand out its bits as those of float16.
+        raise ValueError(f"'{name}' is of bfloat16, which can't be read here; let it be float32")
     shape = [size.get_length() if size.is_static else None for size in port.partial_shape]
     return {
         "name": name,

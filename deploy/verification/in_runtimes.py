@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,21 @@ from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.kernel.artifact import Agreement, TensorSpec
 from edgepress.compress.kernel.registry import Table
-from edgepress.deploy.quantize.precision import PRECISIONS
+from edgepress.deploy.quantize.precision import PRECISIONS, Precision
+from edgepress.deploy.verification.bisecting import (
+    FLOAT_NOISE,
+    INTEGER_NOISE,
+    Departure,
+    bisect,
+)
 from edgepress.deploy.verification.judging import judge
 from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
 from edgepress.deploy.verification.tensor_matching import pair_inputs, pair_outputs
 from edgepress.deploy.verification.verifying import coarser, shapes_of
 
 if TYPE_CHECKING:
+    import keras
+
     from edgepress.compress.keras_types import ModelLike
     from edgepress.compress.typing import DataLike
     from edgepress.deploy.sources.source import Source
@@ -72,6 +81,10 @@ RUNTIMES: Table[FileRuntime] = Table(
         ),
     },
 )
+
+
+# In whose kernels nothing is joined or reordered, or nearly so.
+_PLAINEST = {".tflite": "litert-reference", ".onnx": "onnxruntime"}
 
 
 @dataclass(frozen=True)
@@ -136,13 +149,146 @@ def verify_in_runtimes(
     Raises:
         InputError: A runtime is unknown, isn't installed or doesn't read such files.
     """
+    path = Path(file)
+    chosen = choose(path, runtimes)
+    asked = _ask(model, path, data, samples, seed, threads)
+    found: list[RuntimeAgreement] = []
+    first: Outputs = {}
+    for name in chosen:
+        try:
+            with RUNTIMES[name].load(path, threads) as runtime:
+                outputs = asked.run(runtime, RUNTIMES[name].raw_names)
+                version = runtime.version
+        except DeviceError as error:
+            reason = error.message.removeprefix(f"'{path.name}': ")
+            found.append(RuntimeAgreement(name, reason=reason))
+            continue
+        first = first or outputs
+        apart = max(_apart(outputs[key], value) for key, value in first.items())
+        found.append(RuntimeAgreement(name, version, asked.judge(outputs), apart))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Bisected:
+    """Where a file departs in a runtime.
+
+    Attributes:
+        runtime: By name.
+        departure: The first operator that departs, or None where none does.
+        reason: Why that can't be said: the runtime refuses a part of the file; else empty.
+    """
+
+    runtime: str
+    departure: Departure | None = None
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        departure = self.departure.to_json() if self.departure else None
+        return {"runtime": self.runtime, "departure": departure, "reason": self.reason}
+
+
+def find_departures(
+    model: Source | ModelLike,
+    file: Path | str,
+    data: DataLike | None = None,
+    *,
+    runtimes: Sequence[str] = (ALL,),
+    samples: int = 8,
+    seed: int = 0,
+    keep: Path | None = None,
+) -> tuple[Bisected, ...]:
+    """The first operator that departs in each runtime from what the plainest one computes.
+
+    That is LiteRT's reference kernels for a `.tflite` file, ONNX Runtime for an `.onnx` file.
+
+    Args:
+        model: The source: a Keras model, or what `open_source` takes.
+        file: A `.tflite` or `.onnx` file.
+        data: Data; without it random inputs.
+        runtimes: As `verify_in_runtimes` takes them.
+        samples: How many are run.
+        seed: Draws the samples.
+        keep: A folder, made here, in which each runtime that departs gets one; see `bisect`.
+
+    Returns:
+        What was found for each of the others.
+
+    Raises:
+        InputError: The file can't be cut, or as `verify_in_runtimes` says.
+    """
+    path = Path(file)
+    plainest = _PLAINEST[path.suffix.lower()]
+    asked = _ask(model, path, data, samples, seed, 1)
+    given = asked.inputs()
+    least = FLOAT_NOISE if asked.bounds.bounded == "largest" else INTEGER_NOISE
+    found = []
+    for name in choose(path, runtimes):
+        if name == plainest:
+            continue
+        folder = None if keep is None else keep / name
+        sides = partial(_loaded, plainest), partial(_loaded, name)
+        try:
+            at = bisect(*sides, path, given, least, layers=asked.layers, keep=folder)
+        except DeviceError as error:
+            found.append(Bisected(name, reason=error.message))
+            continue
+        found.append(Bisected(name, at))
+    return tuple(found)
+
+
+def _loaded(name: str, path: Path) -> Runtime:
+    return RUNTIMES[name].load(path, 1)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A source's answers on samples, and how a file is asked for its own."""
+
+    source: keras.Model
+    gathered: SourceOutputs
+    tensors: tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
+    raw_names: dict[str, str]
+    bounds: Precision
+    layers: tuple[str, ...]
+
+    def inputs(self) -> Outputs:
+        """The samples, by the file's names."""
+        pairing = pair_inputs(self.source, self.tensors[0])
+        parts = [pairing.apply(chunk) for chunk in self.gathered.feed()]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def run(self, runtime: Runtime, raw_names: bool) -> Outputs:
+        """All outputs of a file on the samples, by the names of the signature."""
+        named = self.raw_names if raw_names else {}
+        back = {tensor: name for name, tensor in named.items()}
+        pairing = pair_inputs(self.source, self.tensors[0])
+        parts = [
+            runtime.predict({named.get(k, k): x for k, x in pairing.apply(chunk).items()})
+            for chunk in self.gathered.feed()
+        ]
+        return {back.get(key, key): np.concatenate([p[key] for p in parts]) for key in parts[0]}
+
+    def judge(self, outputs: Outputs) -> Agreement:
+        """How the outputs compare with the source's."""
+        got = pair_outputs(self.source, self.gathered.outputs, self.tensors[1], outputs)
+        return judge(self.gathered, got, self.bounds)
+
+
+def _ask(
+    model: Source | ModelLike,
+    path: Path,
+    data: DataLike | None,
+    samples: int | None,
+    seed: int,
+    threads: int,
+) -> _Asked:
     from edgepress.compress.data import open_data
     from edgepress.deploy.sources.model_files import open_file
     from edgepress.deploy.sources.opening import open_source
     from edgepress.deploy.sources.source import as_exported, taking
 
-    path = Path(file)
-    chosen = choose(path, runtimes)
     given = open_source(model)
     source, _ = as_exported(given)
     opened = open_file(path)
@@ -153,23 +299,8 @@ def verify_in_runtimes(
     shapes = shapes_of(source.model, tensors[0])
     gathered = gather(source.model, dataset, samples, seed, shapes, source.run)
     bounds = PRECISIONS[coarser(opened.precision, source.precision)]
-    found: list[RuntimeAgreement] = []
-    first: Outputs = {}
-    for name in chosen:
-        try:
-            with RUNTIMES[name].load(path, threads) as runtime:
-                named = raw if RUNTIMES[name].raw_names else {}
-                outputs = _run(gathered, runtime, tensors[0], named)
-                version = runtime.version
-        except DeviceError as error:
-            reason = error.message.removeprefix(f"'{path.name}': ")
-            found.append(RuntimeAgreement(name, reason=reason))
-            continue
-        first = first or outputs
-        got = pair_outputs(source.model, gathered.outputs, tensors[1], outputs)
-        apart = max(_apart(outputs[key], value) for key, value in first.items())
-        found.append(RuntimeAgreement(name, version, judge(gathered, got, bounds), apart))
-    return tuple(found)
+    layers = tuple(layer.name for layer in source.model.layers)
+    return _Asked(source.model, gathered, tensors, raw, bounds, layers)
 
 
 def choose(path: Path, names: Sequence[str]) -> list[str]:
@@ -215,22 +346,6 @@ def _raw_names(runtime: Runtime) -> dict[str, str]:
     """The tensors behind the names of the signature."""
     described = runtime.describe()
     return {t["name"]: t["tensor"] for side in ("inputs", "outputs") for t in described[side]}
-
-
-def _run(
-    source: SourceOutputs,
-    runtime: Runtime,
-    inputs: tuple[TensorSpec, ...],
-    named: dict[str, str],
-) -> Outputs:
-    """All outputs on the source's samples, by the names of the signature."""
-    pairing = pair_inputs(source.model, inputs)
-    back = {tensor: name for name, tensor in named.items()}
-    parts = [
-        runtime.predict({named.get(k, k): x for k, x in pairing.apply(chunk).items()})
-        for chunk in source.feed()
-    ]
-    return {back.get(key, key): np.concatenate([p[key] for p in parts]) for key in parts[0]}
 
 
 def _apart(one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -146,3 +146,17 @@ class TestOpenVino:
         other.write_bytes(b"")
         with pytest.raises(DeviceError, match=r"give a \.tflite or \.onnx file"):
             target_for("openvino").open(other, RunOptions())
+
+    def test_an_output_of_bfloat16_is_refused_by_name(self, tmp_path: Path) -> None:
+        import onnx
+        from onnx import TensorProto, helper
+
+        given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+        found = helper.make_tensor_value_info("narrow", TensorProto.BFLOAT16, [1, 4])
+        cast = helper.make_node("Cast", ["x"], ["narrow"], to=TensorProto.BFLOAT16)
+        graph = helper.make_graph([cast], "cast", [given], [found])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.save(model, tmp_path / "m.onnx")
+        session = target_for("openvino").open(tmp_path / "m.onnx", RunOptions())
+        with pytest.raises(DeviceError, match="'narrow' is of bfloat16"), session:
+            pass

@@ -104,6 +104,37 @@ def test_a_refusal_is_said_and_fails_one_that_was_named(
     assert "✗ not run" in done.stdout
 
 
+def test_the_operator_at_fault_is_found(
+    made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def wrong(path: Path, _: int) -> Runtime:
+        content = path.read_bytes()
+        assert content.count(kernel) == 1
+        harmed = path.with_name("harmed.tflite")
+        harmed.write_bytes(content.replace(kernel, kernel[::-1]))
+        return Runtime(harmed)
+
+    model = keras.saving.load_model(made / "right.keras")
+    kernel = np.ascontiguousarray(np.asarray(model.get_layer("out5").kernel).T).tobytes()
+    entry = replace(RUNTIMES["litert-builtin"], load=wrong)
+    table = Table("runtime", {**RUNTIMES, "litert-builtin": entry})
+    monkeypatch.setattr(in_runtimes, "RUNTIMES", table)
+    file, folder = made / "right" / "model_float32.tflite", tmp_path / "kept"
+    words = ["verify", str(made / "right.keras"), str(file), "--bisect", str(folder)]
+    done = CliRunner().invoke(cli, [*words, "--runtimes", "litert,litert-builtin", "--json"])
+    assert done.exit_code == 1
+    litert, builtin = json.loads(done.stdout)["bisected"]
+    assert (litert["runtime"], litert["departure"], litert["reason"]) == ("litert", None, "")
+    assert builtin["departure"]["operator"] == "FULLY_CONNECTED"
+    assert builtin["departure"]["layer"] == "out5"
+    kept = {path.name for path in (folder / "litert-builtin").iterdir()}
+    assert kept == {"inputs.npz", "reference.npz", "suspect.npz", "until.tflite"}
+    assert CliRunner().invoke(cli, words).exit_code == 2
+    again = CliRunner().invoke(cli, [*words, "--runtimes", "all"])
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+
+
 def test_difference_counts_what_is_no_number() -> None:
     nan, one = np.float32([np.nan, 1]), np.float32([1, 1])
     assert in_runtimes._apart(nan, nan) == 0

@@ -10,6 +10,7 @@ import click
 
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.artifact import Agreement
+from edgepress.compress.kernel.files import check_output
 from edgepress.deploy.cli import display
 from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
@@ -46,7 +47,7 @@ _RUNTIMES = Layout(
 if TYPE_CHECKING:
     from edgepress.compress.specs.recipe import DataSpec
     from edgepress.deploy.sources.source import Source
-    from edgepress.deploy.verification.in_runtimes import RuntimeAgreement
+    from edgepress.deploy.verification.in_runtimes import Bisected, RuntimeAgreement
     from edgepress.deploy.verification.layerwise import LayerReport
 
 
@@ -64,6 +65,13 @@ if TYPE_CHECKING:
     help="Compare in these runtimes, too, on the same samples: all that are installed, or some,"
     " behind commas.",
 )
+@click.option(
+    "--bisect",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Find the first operator that departs in one of --runtimes from LiteRT's reference kernels"
+    " (from ONNX Runtime for .onnx); its inputs and outputs are written to this new folder.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing plot.")
 @table_options(_FIGURES, _OUTPUTS, _LAYERS, _RUNTIMES, OUTPUTS)
 @common_options
@@ -74,17 +82,8 @@ def command(values: Values) -> None:
     MODEL may be such a file itself. With --data the metric of both is measured on the test split.
     Exit code 1 if they disagree, in one of --runtimes too.
     """
-    data = data_spec(values)
-    artifact = values["artifact"]
-    if not artifact.exists():
-        raise InputError(f"artifact '{artifact}' does not exist")
-    if values["plot"] and not values["layers"]:
-        raise InputError("--plot draws the layers", "pass --layers")
-    if values["force"] and not values["plot"]:
-        raise click.UsageError("--force needs --plot")
-    if values["plot"]:
-        check_picture(values["plot"], values)
-    names = _names(values)
+    data, names, artifact = data_spec(values), _names(values), values["artifact"]
+    _check_options(values, names)
     load_frameworks(values["verbose"])
     from edgepress.deploy.verification.verifying import verify
 
@@ -92,7 +91,6 @@ def command(values: Values) -> None:
         from edgepress.deploy.verification.in_runtimes import choose
 
         choose(artifact, names)
-
     source = open_noted(values)
     if values["layers"] and not source.is_keras:
         raise InputError(
@@ -103,19 +101,36 @@ def command(values: Values) -> None:
     result = verify(source, artifact, data, seed=values["seed"])
     report = _compare_layers(source.model, artifact, data, values) if values["layers"] else None
     elsewhere = _in_runtimes(source, artifact, data, values) if names else ()
+    bisected = _bisect(source, artifact, data, elsewhere, values) if values["bisect"] else ()
     if values["as_json"]:
         layers = {"layers": report.to_json()} if report else {}
         runtimes = {"runtimes": [one.to_json() for one in elsewhere]} if names else {}
-        display.print_json({**result.to_json(), **layers, **runtimes})
+        parts = {"bisected": [one.to_json() for one in bisected]} if values["bisect"] else {}
+        display.print_json({**result.to_json(), **layers, **runtimes, **parts})
     else:
         _show(values, result)
-        if report:
-            _show_layers(report)
-        if elsewhere:
-            _show_runtimes(artifact, elsewhere)
+        _show_layers(report)
+        _show_runtimes(artifact, elsewhere)
+        _show_bisected(bisected)
     if not result.passed:
         raise CheckFailed(f"'{artifact}' differs from its source: {result.reason}")
     _check_runtimes(artifact, elsewhere, named="all" not in names)
+
+
+def _check_options(values: Values, names: Sequence[str]) -> None:
+    if not values["artifact"].exists():
+        raise InputError(f"artifact '{values['artifact']}' does not exist")
+    if values["plot"] and not values["layers"]:
+        raise InputError("--plot draws the layers", "pass --layers")
+    if values["force"] and not values["plot"]:
+        raise click.UsageError("--force needs --plot")
+    if values["plot"]:
+        check_picture(values["plot"], values)
+    if values["bisect"] and not names:
+        raise InputError("--bisect compares runtimes", "pass --runtimes all")
+    if values["bisect"]:
+        read = [values["artifact"], values["model"], values["data"]]
+        check_output(values["bisect"], folder=True, inputs=read)
 
 
 def _in_runtimes(
@@ -125,6 +140,39 @@ def _in_runtimes(
 
     names = _names(values)
     return verify_in_runtimes(source, artifact, data, runtimes=names, seed=values["seed"])
+
+
+def _bisect(
+    source: Source,
+    artifact: Path,
+    data: DataSpec | None,
+    elsewhere: Sequence[RuntimeAgreement],
+    values: Values,
+) -> tuple[Bisected, ...]:
+    from edgepress.deploy.verification.in_runtimes import find_departures
+
+    ran = [one.runtime for one in elsewhere if one.agreement is not None]
+    return find_departures(
+        source, artifact, data, runtimes=ran, seed=values["seed"], keep=values["bisect"]
+    )
+
+
+def _show_bisected(bisected: Sequence[Bisected]) -> None:
+    from edgepress.benchmarks.number_format import significant
+
+    for one in bisected:
+        found = one.departure
+        if one.reason:
+            echo(f"{one.runtime}: not bisected: {one.reason}")
+        elif found is None:
+            echo(f"{one.runtime}: no operator departs")
+        else:
+            layer = f" of layer '{found.layer}'" if found.layer else ""
+            echo(
+                f"{one.runtime}: {found.operator}{layer} departs first (operator"
+                f" {found.position + 1} of {found.operators}, tensor '{found.tensor}'), noise"
+                f" {significant(found.noise)}"
+            )
 
 
 def _names(values: Values) -> list[str]:
@@ -147,6 +195,8 @@ def _show_runtimes(artifact: Path, elsewhere: Sequence[RuntimeAgreement]) -> Non
     from edgepress.benchmarks.number_format import significant
     from edgepress.deploy.verification.in_runtimes import absent
 
+    if not elsewhere:
+        return
     rows = []
     for one in elsewhere:
         found = one.agreement
@@ -230,9 +280,11 @@ def _compare_layers(
     return report
 
 
-def _show_layers(report: LayerReport) -> None:
+def _show_layers(report: LayerReport | None) -> None:
     from edgepress.benchmarks.number_format import significant
 
+    if report is None:
+        return
     show_table(
         _LAYERS,
         f"Layer by layer; below {report.threshold_db:.0f} dB a layer differs",
