@@ -14,7 +14,7 @@ from edgepress.deploy.differences.growth import error_holds
 from edgepress.deploy.differences.lost import collapsed, drowned
 from edgepress.deploy.differences.slices import merged
 from edgepress.deploy.quantize.precision import Precision
-from edgepress.deploy.verification.paired_outputs import PairedOutput
+from edgepress.deploy.verification.source_outputs import PairedOutput
 
 Array = NDArray[Any]
 # Outputs that differ by less than this share of the largest are one output.

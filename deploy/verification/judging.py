@@ -38,12 +38,12 @@ from edgepress.deploy.verification.decisions import (
     worst_class,
 )
 from edgepress.deploy.verification.evidence import doubts, lost_values
-from edgepress.deploy.verification.paired_outputs import (
+from edgepress.deploy.verification.source_outputs import (
     PairedOutput,
+    SourceOutputs,
     paired_outputs,
     scored_outputs,
 )
-from edgepress.deploy.verification.source_outputs import SourceOutputs
 
 Array = NDArray[Any]
 Outputs = list[Array]
