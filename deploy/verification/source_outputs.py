@@ -40,7 +40,8 @@ class SourceOutputs:
         metrics: The task's metric of each output on these samples; none without data.
         class_names: Names of the classes, where the data has them.
         whole: The split, where all of its samples are fed in stored order.
-        on_random: Gives the same for random inputs, where the samples are of data; else None.
+        on_random: From sizes by input name, where the model leaves them free, to the same for
+            random inputs, where the samples are of data; else None.
     """
 
     model: Any
@@ -52,7 +53,7 @@ class SourceOutputs:
     metrics: tuple[OutputMetric, ...] = ()
     class_names: tuple[str, ...] = ()
     whole: Split | None = None
-    on_random: Callable[[], SourceOutputs] | None = None
+    on_random: Callable[[Mapping[str, tuple[int, ...]]], SourceOutputs] | None = None
 
     @property
     def value(self) -> float | None:
@@ -108,7 +109,7 @@ def gather(
         outputs, targets = _run_beside_targets(run, passes)
     return SourceOutputs(
         model, feed, outputs, targets, task, split.name, task.figures(outputs, targets),
-        tuple(dataset.class_names), whole, partial(gather, model, None, None, seed, shapes, run),
+        tuple(dataset.class_names), whole, partial(gather, model, None, None, seed, run=run),
     )  # fmt: skip
 
 

@@ -181,3 +181,24 @@ def test_data_without_variety_doesnt_vouch_for_a_file(kernel, passes):
     assert told.passed == passes
     assert ("random inputs" in told.reason) != passes
     assert told.doubts
+
+
+def test_random_inputs_have_the_sizes_that_a_file_fixes():
+    from edgepress.compress import open_data
+    from edgepress.compress.kernel.artifact import TensorSpec
+
+    inputs = keras.Input((None, 2), name="in")
+    model = keras.Model(inputs, layers.GlobalAveragePooling1D(name="out")(inputs))
+    seen = []
+
+    class Watched(Files):
+        def predict(self, arrays):
+            seen.append(next(iter(arrays.values())).shape)
+            return super().predict(arrays)
+
+    part = (np.zeros((20, 5, 2), "float32"), np.zeros((20, 2), "float32"))
+    gathered = gather(model, open_data({"train": part, "test": part}, model))
+    given, out = (TensorSpec(*a, "float32") for a in (("in", (None, 5, 2)), ("out", (None, 2))))
+    assert compare(gathered, Watched(model), (given,), (out,), PRECISIONS["float32"]).passed
+    assert {shape[1:] for shape in seen} == {(5, 2)}
+    assert len(seen) == 2
