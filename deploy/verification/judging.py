@@ -114,7 +114,7 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         or _growth(source, outputs, precision)
         or (lost.reason if lost else "")
         if finite
-        else _endless(precision)
+        else _endless(source, precision)
     )
     largest = max(float(d.max(initial=0)) for d in differences)
     return Agreement(
@@ -219,7 +219,9 @@ def _size(output: PairedOutput, part: _Part) -> int:
     return output.want.shape[part.slices.axis] if part.slices else 0
 
 
-def _endless(precision: Precision) -> str:
+def _endless(source: SourceOutputs, precision: Precision) -> str:
+    if not all(np.isfinite(want).all() for want in source.outputs):
+        return "the model's own outputs hold NaN or infinity: there is nothing to compare with"
     why = ": 16-bit floats end at 65,504" if precision.name == "float16" else ""
     return f"its outputs hold NaN or infinity{why}"
 

@@ -202,3 +202,13 @@ def test_random_inputs_have_the_sizes_that_a_file_fixes():
     assert compare(gathered, Watched(model), (given,), (out,), PRECISIONS["float32"]).passed
     assert {shape[1:] for shape in seen} == {(5, 2)}
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("own", "said"), [(np.nan, "the model's own outputs"), (1.0, "its outputs")]
+)
+def test_whose_outputs_are_no_numbers_is_said(own, said):
+    want = np.full((9, 2), own)
+    told = verdict(want, np.full((9, 2), np.nan))
+    assert not told.passed
+    assert told.reason.startswith(said)
