@@ -29,7 +29,10 @@ class Judge:
         score: From the outputs (samples, …) of each output and all targets to the metric.
         total: Samples in all batches.
         output_names: The outputs in the order of `score`: an artifact's outputs of these names
-            are put into it, others keep their own.
+            are put into it.
+        order: From inputs and the outputs by name that an artifact gave for them to the names of
+            its outputs in the order of `score`, where their names don't tell; None where nothing
+            does.
         higher_is_better: The metric's direction, where known.
         outcomes: From the same as `score`, samples in the order of their hashes, to what became of
             each sample: first over all outputs where that can be told, then by output where there
@@ -50,6 +53,7 @@ class Judge:
     outcomes: Callable[[list[Array], Any], Sequence[Result]] | None = None
     figures: Callable[[list[Array], Any], tuple[OutputMetric, ...]] | None = None
     known: Callable[[str], Mapping[str, Array] | None] | None = None
+    order: Callable[[dict[str, Array], Mapping[str, Array]], Sequence[str]] | None = None
 
     @cached_property
     def truth(self) -> tuple[Any, SampleHashes]:
@@ -114,8 +118,13 @@ def judge(session: Session, by: Judge) -> Judged:
     outputs: list[list[Array]] = []
     targets: list[Any] = []
     hashes = SampleHashes()
+    names: Sequence[str] = ()
     for inputs, target in by.batches():
-        outputs.append(_in_order(session.predict(inputs), by.output_names))
+        given = session.predict(inputs)
+        names = names or _names(by, inputs, given)
+        if not names:
+            return _unpaired(by, given)
+        outputs.append([given[name] for name in names])
         targets.append(target)
         _add(hashes, inputs, target)
     joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
@@ -129,7 +138,12 @@ def judge_known(given: Mapping[str, Array], by: Judge) -> Judged:
         given: Its outputs by name, each (samples, …).
         by: Data and metric.
     """
-    return _scored(by, _in_order(given, by.output_names), *by.truth)
+    first = next(iter(by.batches()))[0]
+    begin = len(next(iter(first.values())))
+    names = _names(by, first, {name: values[:begin] for name, values in given.items()})
+    if not names:
+        return _unpaired(by, given)
+    return _scored(by, [given[name] for name in names], *by.truth)
 
 
 def _add(hashes: SampleHashes, inputs: Mapping[str, Array], target: Any) -> None:
@@ -151,10 +165,22 @@ def _scored(by: Judge, joined: list[Array], truth: Any, hashes: SampleHashes) ->
     )
 
 
-def _in_order(outputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
-    """Outputs in the model's order, where the file names them as the model does."""
-    known = bool(names) and set(names) == set(outputs)
-    return [outputs[name] for name in (names if known else outputs)]
+def _names(by: Judge, inputs: dict[str, Array], given: Mapping[str, Array]) -> Sequence[str]:
+    """Names of an artifact's outputs in the order of the score; none where nothing tells it."""
+    if len(given) == 1 or not by.output_names:
+        return list(given)
+    if set(by.output_names) == set(given):
+        return by.output_names
+    return by.order(inputs, given) if by.order is not None else ()
+
+
+def _unpaired(by: Judge, given: Mapping[str, Array]) -> Judged:
+    """What is said of outputs that nobody can tell apart: in the wrong order they score wrongly."""
+    why = (
+        f"{by.metric} isn't measured: the file's outputs are called {', '.join(given)}, the"
+        f" model's {', '.join(by.output_names)}; give the model, which tells them apart"
+    )
+    return Judged(by.metric, by.split, by.higher_is_better, problem=why)
 
 
 def _reordered(targets: Any, order: NDArray[np.int64]) -> Any:

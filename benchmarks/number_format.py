@@ -142,7 +142,7 @@ def change_text(before: float | None, after: float | None) -> str:
     """A change in per cent of `before`, with its sign."""
     if before is None or after is None or not before:
         return ""
-    share = 100 * (after / before - 1)
+    share = 100 * (after - before) / abs(before)
     return "±0 %" if abs(share) < 0.05 else f"{share:+.1f} %".replace("-", "−")
 
 

@@ -15,6 +15,7 @@ from edgepress.benchmarks.gate.tolerances import Tolerances
 
 Row = Mapping[str, Any]
 _LOST = "the earlier result has it, today it wasn't measured"
+_ESTIMATED = "the time {} says nothing: it is that of an emulator or an estimate"
 
 
 def figure_changes(
@@ -31,8 +32,10 @@ def figure_changes(
             empty for the same device.
     """
     allowed = tolerances
-    if old.get("timing_valid", True) and new.get("timing_valid", True):
-        yield _latency(old, new, max(noise, allowed.latency_tolerance), moved)
+    timed = [row.get("timing_valid", True) for row in (old, new)]
+    if any(timed):
+        unlike = "" if all(timed) else _ESTIMATED.format("earlier" if timed[1] else "today")
+        yield _latency(old, new, max(noise, allowed.latency_tolerance), moved or unlike)
     yield from _exact(old, new, ("size", "bytes"), allowed.size_tolerance)
     yield from _exact(old, new, ("arena", "arena_bytes"), allowed.size_tolerance)
     memory = ("memory", "peak_memory_bytes", "peak_memory_launches_bytes")

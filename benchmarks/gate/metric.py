@@ -16,6 +16,7 @@ from edgepress.benchmarks.gate.outcomes import Result, close, read_result
 from edgepress.benchmarks.gate.rows import output_figures
 from edgepress.benchmarks.gate.significance import FEWEST, Evidence, paired, unpaired
 from edgepress.benchmarks.number_format import is_share
+from edgepress.compress.kernel.figures import fall
 
 Row = Mapping[str, Any]
 
@@ -116,14 +117,14 @@ def _incomparable(one: _Figure | None, other: _Figure | None, new: Row) -> tuple
 def _judged(one: _Figure, other: _Figure, max_drop: float) -> tuple[str, str, Evidence | None]:
     before, after = one.value or 0.0, other.value or 0.0
     rising = _higher_is_better(one, other)
-    fall = before - after if rising else (after - before) / before if before else after
+    worse = fall(before, after, rising)
     evidence = _evidence(one, other)
     change = _change_words(before, after, other.metric, rising)
     allowed = _tolerance_words(max_drop, other.metric, rising)
     tested = f"; {evidence.words}" if evidence else "; no test: it can't be taken sample by sample"
     if before == after:
         return SAME, f"unchanged{tested}", evidence
-    if within(abs(fall), max_drop):
+    if within(abs(worse), max_drop):
         return SAME, f"{change}, within the tolerance of {allowed}{tested}", evidence
     if evidence and not evidence.significant and other.outcomes and other.outcomes.n < FEWEST:
         return (
@@ -133,7 +134,7 @@ def _judged(one: _Figure, other: _Figure, max_drop: float) -> tuple[str, str, Ev
         )
     if evidence and not evidence.significant:
         return SAME, f"{change}, not significant{tested}; tolerance {allowed}", evidence
-    verdict = WORSE if fall > 0 else BETTER
+    verdict = WORSE if worse > 0 else BETTER
     return verdict, f"{change}, beyond the tolerance of {allowed}{tested}", evidence
 
 
@@ -164,7 +165,7 @@ def _change_words(before: float, after: float, metric: str, rising: bool) -> str
         return f"{100 * (after - before):+.2f} points"
     if rising or not before:
         return f"{after - before:+.4g}"
-    return f"{after / before - 1:+.1%}"
+    return f"{(after - before) / abs(before):+.1%}"
 
 
 def _tolerance_words(max_drop: float, metric: str, rising: bool) -> str:

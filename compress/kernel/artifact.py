@@ -133,6 +133,7 @@ class Agreement:
         worst_class: The class that lost most, where outputs decide classes and data says which.
         decisions: Of each output that decides between a few classes, which class samples were
             taken for.
+        doubts: What the samples don't show, one line each.
     """
 
     passed: bool
@@ -150,6 +151,7 @@ class Agreement:
     outputs: tuple[OutputAgreement, ...] = ()
     worst_class: ClassAgreement | None = None
     decisions: tuple[ClassDecisions, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -170,6 +172,7 @@ class Agreement:
                 "outputs": tuple(outputs),
                 "worst_class": ClassAgreement(**worst) if worst else None,
                 "decisions": tuple(map(ClassDecisions.from_json, value.get("decisions", ()))),
+                "doubts": tuple(value.get("doubts", ())),
             }
         )
 

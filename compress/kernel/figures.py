@@ -33,3 +33,20 @@ def compared(
     """Figures beside those of what they are compared with, by output."""
     earlier = {figure.output: figure.value for figure in source}
     return tuple(dataclasses.replace(f, source_value=earlier.get(f.output)) for f in figures)
+
+
+def fall(before: float, after: float, rising: bool) -> float:
+    """How much worse `after` is.
+
+    Args:
+        before: The earlier value.
+        after: The present one.
+        rising: Whether higher is better.
+
+    Returns:
+        Points of a score, the share of an error's size: losses such as Keras's cosine similarity
+        lie below 0, and rise towards it as they get worse. From an error of 0, the error itself.
+    """
+    if rising:
+        return before - after
+    return (after - before) / abs(before) if before else after

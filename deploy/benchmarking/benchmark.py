@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from edgepress.benchmarks.accuracy import Judge
 from edgepress.benchmarks.measuring import Candidate, candidates, measure
@@ -17,7 +20,7 @@ from edgepress.benchmarks.statistics.sampling import Plan
 from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.data.passes import Passes
 from edgepress.compress.errors import DeviceError, FileRefused, InputError, Stopped
-from edgepress.compress.kernel.artifact import Artifact
+from edgepress.compress.kernel.artifact import Artifact, TensorSpec
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.signatures import takes_options
@@ -32,12 +35,17 @@ from edgepress.deploy.targets import target_for
 from edgepress.deploy.targets.local import LocalTarget
 from edgepress.deploy.targets.runnable import takes_files, why_not
 from edgepress.deploy.verification.known_outputs import recalled
+from edgepress.deploy.verification.tensor_matching import output_order
 
 if TYPE_CHECKING:
     from edgepress.compress.data import Dataset
     from edgepress.compress.typing import DataLike
+    from edgepress.deploy.sources.source import Source
 
+Array = NDArray[Any]
 _JUDGED_AT_ONCE = 512
+# Samples by which the outputs of a file are told apart.
+_TOLD_APART = 32
 
 
 @takes_options(BenchmarkSpec)
@@ -94,7 +102,7 @@ def benchmark(
         for d in (asked.devices if given is None else given)
     ]
     check(asked, files, targets)
-    judge = None if data is None else judge_for(_opened(data, model, paths[0], seed))
+    judge = None if data is None else judge_for(*_opened(data, model, paths[0], seed))
     work = _Work(chosen, _plan(asked, seed), asked, judge)
     chosen_files = tuple(dict.fromkeys(c.file for c in chosen))
     result = BenchmarkResult(tuple(_on_all(targets, work, progress or Silent())), chosen_files)
@@ -115,16 +123,22 @@ def _plan(spec: BenchmarkSpec, seed: int) -> Plan:
     return Plan(runs=spec.runs, launches=spec.launches, max_seconds=spec.max_seconds, seed=seed)
 
 
-def _opened(data: DataLike | None, model: Any, first: Path, seed: int) -> Dataset:
-    """The data set, understood through the model or, without one, through an artifact."""
+def _opened(data: DataLike, model: Any, first: Path, seed: int) -> tuple[Dataset, Source | None]:
+    """The data set, understood through the model or, without one, through an artifact.
+
+    Returns:
+        It, and what it was understood through; None where it came as a data set alone.
+    """
     from edgepress.compress.data import Dataset, open_data
     from edgepress.deploy.sources.opening import open_source
-    from edgepress.deploy.sources.source import files_data
+    from edgepress.deploy.sources.source import as_exported, files_data
 
-    if isinstance(data, Dataset):
-        return data
+    if isinstance(data, Dataset) and model is None:
+        return data, None
     source = open_source(first if model is None else model)
-    return files_data(source, open_data(data, source.model, seed))
+    if isinstance(data, Dataset):
+        return data, as_exported(source)[0]
+    return files_data(source, open_data(data, source.model, seed)), as_exported(source)[0]
 
 
 def benchmark_run(
@@ -306,8 +320,13 @@ def check_names(names: Sequence[str], files: int) -> None:
         raise InputError(f"'{twice[0]}' names two files", "give each its own name")
 
 
-def judge_for(data: Dataset) -> Judge:
-    """The accuracy's judge: the data's report split and its task's metric."""
+def judge_for(data: Dataset, source: Source | None = None) -> Judge:
+    """The accuracy's judge: the data's report split and its task's metric.
+
+    Args:
+        data: The data set.
+        source: What files are made from: it tells the outputs of a file apart whose names don't.
+    """
     split, task = data.report_split, data.task
     passes = Passes(split, _JUDGED_AT_ONCE)
     return Judge(
@@ -321,4 +340,21 @@ def judge_for(data: Dataset) -> Judge:
         lambda outputs, targets: outcomes_of(task, outputs, targets),
         task.figures,
         lambda digest: recalled(split, digest),
+        None if source is None else partial(_order, source),
     )
+
+
+def _order(source: Source, inputs: dict[str, Array], given: Mapping[str, Array]) -> Sequence[str]:
+    """Names of a file's outputs in the source's order, by what both give for some samples.
+
+    Returns:
+        None of them where the file's outputs aren't those of the source.
+    """
+    some = {name: values[:_TOLD_APART] for name, values in inputs.items()}
+    want = source.run(iter([some]))
+    got = {name: values[:_TOLD_APART] for name, values in given.items()}
+    specs = [TensorSpec(name, values.shape, str(values.dtype)) for name, values in got.items()]
+    try:
+        return output_order(source.model, want, specs, got)
+    except InputError:
+        return ()

@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from types import TracebackType
 from typing import IO, Any
@@ -176,3 +176,17 @@ def percent(value: float | None) -> str:
     from edgepress.benchmarks.number_format import ABSENT, share_text
 
     return ABSENT if value is None else share_text(value)
+
+
+def compared_on(verified: Mapping[str, Any]) -> str:
+    """What a file and its source were compared on: how many samples, and whose.
+
+    Args:
+        verified: An `Agreement` as JSON.
+    """
+    from edgepress.benchmarks.number_format import counted
+
+    split = verified.get("split")
+    kind = "sample" if split else "random input"
+    of = f" of the {split} split" if split else ""
+    return f"{counted(verified['samples'], kind)}{of}"

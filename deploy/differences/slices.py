@@ -54,7 +54,7 @@ class Slices:
 
     def __str__(self) -> str:
         """As people read it: `channels 4-6`."""
-        word = "channel" if self.last else f"axis {self.axis} place"
+        word = "channel" if self.last else f"axis {self.axis} place" if self.axis else "sample"
         return f"{word}{'s' if len(self.places) > 1 else ''} {_runs(self.places)}"
 
 
@@ -75,11 +75,11 @@ def _runs(places: tuple[int, ...]) -> str:
 
 
 def spread(want: NDArray[Any]) -> float:
-    """Standard deviation of values, at least a twentieth of the largest and 1e-7.
+    """Standard deviation of values, at least a twentieth of the largest; 5e-9 where all are 0.
 
     Values that hardly vary would make any rounding look large.
     """
-    largest = max(float(np.abs(want).max(initial=0)), 1e-7)
+    largest = float(np.abs(want).max(initial=0)) or 1e-7
     return max(float(np.std(want)), 0.05 * largest)
 
 

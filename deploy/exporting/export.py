@@ -40,7 +40,7 @@ from edgepress.deploy.exporting.int8_training import parts_of, trained_for_int8,
 from edgepress.deploy.exporting.naming import name_parts
 from edgepress.deploy.exporting.next_steps import ADVISED
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
-from edgepress.deploy.exporting.size_notes import larger_files
+from edgepress.deploy.exporting.size_notes import file_notes
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
 from edgepress.deploy.exporting.workspace import prepared
 from edgepress.deploy.process.sharing import working
@@ -382,12 +382,12 @@ def _publish(
 ) -> ExportResult:
     """Move the verified files to their place; without one, nothing is written."""
     published = tuple(replace(a, path=out / a.path.name) for line in lines for a in line.artifacts)
-    larger = larger_files([artifact for line in lines for artifact in line.artifacts])
+    notes = file_notes([artifact for line in lines for artifact in line.artifacts])
     result = ExportResult(
         published,
         tuple(skipped for line in lines for skipped in line.skipped),
         tuple(failed for line in lines for failed in line.failed),
-        (*remarks, *(note for line in lines for note in line.notes), *larger),
+        (*remarks, *(note for line in lines for note in line.notes), *notes),
         worker.kept_log,
     )
     if not published:

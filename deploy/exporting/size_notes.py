@@ -1,4 +1,4 @@
-"""Why a file is larger than its float32 sibling, and what would help."""
+"""What is to be known of files: why one is larger than its float32 sibling, what none was shown."""
 
 from __future__ import annotations
 
@@ -20,6 +20,21 @@ _LOOPS = frozenset({
     "RNN",
 })  # fmt: skip
 _UNROLLED = 2.0
+
+
+def file_notes(artifacts: Sequence[Artifact]) -> Iterator[str]:
+    """`larger_files`, and what the samples of verifications don't show.
+
+    Args:
+        artifacts: The files, where they were written.
+    """
+    yield from larger_files(artifacts)
+    found: dict[str, list[str]] = {}
+    for artifact in artifacts:
+        for doubt in artifact.verified.doubts if artifact.verified else ():
+            found.setdefault(doubt, []).append(artifact.path.name)
+    for doubt, names in found.items():
+        yield f"{'the files' if len(names) == len(artifacts) > 1 else ', '.join(names)}: {doubt}"
 
 
 def larger_files(artifacts: Sequence[Artifact]) -> Iterator[str]:

@@ -77,7 +77,7 @@ def _interval(before: Result, after: Result) -> tuple[float, float] | None:
     # As `drop_of` takes a fall.
     falls = one - other
     if not after.higher_is_better:
-        falls = np.divide(-falls, one, out=other.copy(), where=one != 0)
+        falls = np.divide(-falls, np.abs(one), out=other.copy(), where=one != 0)
     return interval_of(falls) if np.isfinite(falls).mean() >= 0.5 else None
 
 

@@ -58,6 +58,8 @@ class Precision:
             explains, as a share of it.
         step: Error that rounding the outputs themselves explains, as a share of the spread of the
             targets.
+        resolution: Share of an output's largest value by which values may differ that its rounding
+            makes equal: two steps.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Precision:
     about: str
     max_growth: float = 0.2
     step: float = 0.02
+    resolution: float = 2 / 255
 
     @property
     def channel_tolerance(self) -> float:
@@ -85,8 +88,11 @@ _ALL = (
         "weights and arithmetic in 32-bit floats",
         0.005,
         1e-4,
+        1e-6,
     ),
-    Precision("float16", False, "largest", 2e-2, 0.01, "weights in 16-bit floats", 0.02, 1e-3),
+    Precision(
+        "float16", False, "largest", 2e-2, 0.01, "weights in 16-bit floats", 0.02, 1e-3, 1e-3
+    ),
     Precision(
         "dynamic", False, "noise", 0.35, 0.1, "int8 weights, activations quantised on the go"
     ),
@@ -94,7 +100,15 @@ _ALL = (
     Precision("int16x8", True, "noise", 0.2, 0.05, "int8 weights, int16 activations", 0.1),
     Precision("int8-weights", False, "noise", 0.35, 0.1, "int8 weights, float arithmetic"),
     Precision(
-        "int4-weights", False, "noise", 0.7, 0.1, "int4 weights, float arithmetic", 0.5, 0.04
+        "int4-weights",
+        False,
+        "noise",
+        0.7,
+        0.1,
+        "int4 weights, float arithmetic",
+        0.5,
+        0.04,
+        2 / 15,
     ),
 )
 

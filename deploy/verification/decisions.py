@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgepress.compress.data.metrics import metric_of
 from edgepress.compress.data.output_task import OutputTask
-from edgepress.compress.kernel.artifact import ClassAgreement
+from edgepress.compress.kernel.artifact import ClassAgreement, ClassDecisions
 from edgepress.compress.kernel.figures import OutputMetric
 from edgepress.deploy.differences.slices import Slices, cut, spread
 from edgepress.deploy.quantize.precision import Precision
@@ -23,6 +23,9 @@ Kind = Literal["classes", "labels", "numbers", "values"]
 # An error of a tenth of the spread is a signal-to-noise ratio of 20 dB.
 VALUE_TOLERANCE = 0.1
 _CONFIDENCE = 0.95
+# Matrices of more classes can't be read.
+_FEW = 30
+_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -255,3 +258,58 @@ def changed_interval(lost: float, won: float, total: float, tail: float) -> tupl
     low = float(beta.ppf(tail, lost, won + 1)) if lost else 0.0
     high = float(beta.ppf(1 - tail, lost + 1, won)) if won else 1.0
     return tuple(changed / total * (2 * share - 1) for share in (low, high))  # type: ignore[return-value]
+
+
+def decides_few_classes(decision: Decision, want: Array) -> bool:
+    """Whether an output takes each sample for one of a few classes."""
+    return decision.kind == "classes" and want.ndim == 2 and want.shape[1] <= _FEW
+
+
+def class_decisions(
+    output: str,
+    names: tuple[str, ...],
+    have: Array,
+    want: Array,
+    targets: Array,
+    counting: Array | None = None,
+) -> ClassDecisions:
+    """The decisions of a source and a file, beside the true classes.
+
+    Args:
+        output: Name of the output.
+        names: Names of the classes; their numbers where there are none.
+        have: (n, classes) what the file gives.
+        want: (n, classes) what the source gives.
+        targets: (n,), (n, 1) or (n, classes) the true classes; samples of no class don't count.
+        counting: (n,) or (n, 1) which samples count; None for all.
+    """
+    count = want.shape[1]
+    truth = class_numbers(np.asarray(targets), want)
+    source, file = want.argmax(1), have.argmax(1)
+    known = (truth >= 0) & (truth < count)
+    known = known if counting is None else known & counting.reshape(truth.shape)
+    changed = np.flatnonzero(known & (source != file))[:_SHOWN]
+    return ClassDecisions(
+        output,
+        tuple(names[i] if i < len(names) else str(i) for i in range(count)),
+        _matrix(truth[known], source[known], count),
+        _matrix(truth[known], file[known], count),
+        tuple((int(i), int(truth[i]), int(source[i]), int(file[i])) for i in changed),
+    )
+
+
+def _matrix(truth: Array, decided: Array, count: int) -> tuple[tuple[int, ...], ...]:
+    found = np.bincount(truth * count + decided, minlength=count * count)
+    return tuple(map(tuple, found.reshape(count, count).tolist()))
+
+
+def class_loss(worst: ClassAgreement | None, precision: Precision) -> str:
+    """Why the worst class loses too much; empty if it doesn't."""
+    if worst is None or worst.passed:
+        return ""
+    return (
+        f"class '{worst.name}' of output '{worst.output}' loses {worst.drop:.3f} of its recall"
+        f" ({worst.source_recall:.3f} to {worst.recall:.3f} of {worst.samples:,}; 95 % interval"
+        f" {worst.low:.3f} to {worst.high:.3f}): rounding to {precision.name} explains at most"
+        f" {precision.max_drop:g}"
+    )

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.gate.resampling import resampled
 from edgepress.compress.data.metrics import fallen, metric_of
-from edgepress.compress.data.output_task import OutputTask
-from edgepress.compress.data.tasks import output_names
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.artifact import (
     Agreement,
@@ -27,25 +25,25 @@ from edgepress.deploy.differences.slices import (
     Slices,
     cut,
     merged,
-    shares_unit,
-    small_slices,
     spread,
 )
 from edgepress.deploy.quantize.precision import Precision
-from edgepress.deploy.verification.class_decisions import (
+from edgepress.deploy.verification.decisions import (
+    agreement_of,
     class_decisions,
     class_loss,
     decides_few_classes,
-)
-from edgepress.deploy.verification.decisions import (
-    Decision,
-    agreement_of,
-    decision_of,
     is_share,
     rights,
     worst_class,
 )
-from edgepress.deploy.verification.source_outputs import SourceOutputs
+from edgepress.deploy.verification.evidence import doubts, lost_values
+from edgepress.deploy.verification.source_outputs import (
+    PairedOutput,
+    SourceOutputs,
+    paired_outputs,
+    scored_outputs,
+)
 
 Array = NDArray[Any]
 Outputs = list[Array]
@@ -75,18 +73,6 @@ class _Part:
         return self.error <= self.tolerance
 
 
-@dataclass(frozen=True)
-class _Output:
-    """One output of source and file."""
-
-    name: str
-    want: Array
-    have: Array
-    whole: bool
-    decision: Decision
-    slices: tuple[Slices, ...]
-
-
 def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreement:
     """The verdict on an artifact's outputs.
 
@@ -100,7 +86,7 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     """
     if any(w.size == 0 for w in source.outputs):
         raise InputError("the model's output holds no values: there is nothing to compare")
-    outputs = _outputs(source, got)
+    outputs = paired_outputs(source, got)
     differences = [np.abs(o.have - o.want) for o in outputs]
     value = None
     finite = all(np.isfinite(o.have).all() for o in outputs)
@@ -108,7 +94,7 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
     if source.task is not None and finite:
         metrics = compared(source.task.figures(got, source.targets), source.metrics)
         value = source.task.headline_of(metrics)
-    scored = list(_scored(source, outputs))
+    scored = list(scored_outputs(source, outputs))
     known = {o.name: target for o, part, target in scored if part.void is None}
     counting = {o.name: part.counting(target) for o, part, target in scored}
     parts = [
@@ -119,14 +105,16 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         _row(o, p, precision, counting.get(o.name)) for o, p in zip(outputs, parts, strict=True)
     )
     worst = _worst_class(source, outputs, precision) if finite else None
+    lost = lost_values(outputs, known, precision) if finite else None
     reason = (
         _departure(source, precision, rows)
         or _fallen(source, got, metrics, precision)
         or _loss_of_output(source, outputs, precision)
         or class_loss(worst, precision)
         or _growth(source, outputs, precision)
+        or (lost.reason if lost else "")
         if finite
-        else _endless(precision)
+        else _endless(source, precision)
     )
     largest = max(float(d.max(initial=0)) for d in differences)
     return Agreement(
@@ -142,59 +130,24 @@ def judge(source: SourceOutputs, got: Outputs, precision: Precision) -> Agreemen
         source_value=source.value,
         reason=reason,
         metrics=metrics if value is not None else (),
-        outputs=rows,
+        outputs=tuple(
+            replace(r, passed=False, slices=lost.slices)
+            if lost and r.passed and r.name == lost.output
+            else r
+            for r in rows
+        ),
         worst_class=worst,
         decisions=tuple(_decisions(source, outputs)) if finite else (),
+        doubts=tuple(doubts(outputs)) if finite else (),
     )
 
 
-def _outputs(source: SourceOutputs, got: Outputs) -> list[_Output]:
-    found = []
-    tensors = list(getattr(source.model, "outputs", None) or [None] * len(got))
-    for index, (name, w, g) in enumerate(zip(_names(source), source.outputs, got, strict=True)):
-        want = w.astype(np.float64)
-        part = source.task.outputs[index] if source.task else None
-        decision = decision_of(part, w)
-        one_unit = (
-            decision.kind == "numbers"
-            or (source.task is not None and decision.kind in ("classes", "labels"))
-            or shares_unit(tensors[index])
-        )
-        slices = () if one_unit else small_slices(want)
-        if slices and source.task is None:
-            decision = Decision("values")
-        found.append(
-            _Output(name, want, g.astype(np.float64), w.dtype.kind != "f", decision, slices)
-        )
-    return found
-
-
-def _names(source: SourceOutputs) -> tuple[str, ...]:
-    if source.task is not None:
-        return source.task.output_names
-    if getattr(source.model, "outputs", None):
-        return output_names(source.model)
-    return tuple(f"output {i}" for i in range(len(source.outputs)))
-
-
-def _scored(
-    source: SourceOutputs, outputs: list[_Output]
-) -> Iterator[tuple[_Output, OutputTask, Any]]:
-    """Outputs that targets say something of, with what they are asked for; none without data.
-
-    Targets that mean something to a loss alone say nothing here.
-    """
-    task = source.task
-    if task is None or source.targets is None:
-        return
-    targets = task.target_list(source.targets)
-    for output, part, target in zip(outputs, task.outputs, targets, strict=True):
-        if part.scored and part.kind != "own" and target is not None:
-            yield output, part, target
-
-
 def _parts(
-    output: _Output, difference: Array, source: SourceOutputs, precision: Precision, truth: Targets
+    output: PairedOutput,
+    difference: Array,
+    source: SourceOutputs,
+    precision: Precision,
+    truth: Targets,
 ) -> list[_Part]:
     """The output, its slices with ranges of their own and, where noise is bounded, its channels."""
     error = bounded_error(difference, output.want, output.whole, precision)
@@ -216,7 +169,7 @@ def _parts(
     return found
 
 
-def _is_harmless(output: _Output, part: _Part, precision: Precision, targets: Targets) -> bool:
+def _is_harmless(output: PairedOutput, part: _Part, precision: Precision, targets: Targets) -> bool:
     """Whether slices are noisier than the whole may be, but no further from their targets.
 
     So are pixels that are nearly always 0, which a network gives with an error of its own that
@@ -234,7 +187,7 @@ def _is_harmless(output: _Output, part: _Part, precision: Precision, targets: Ta
 
 
 def _row(
-    output: _Output, parts: list[_Part], precision: Precision, counting: Array | None
+    output: PairedOutput, parts: list[_Part], precision: Precision, counting: Array | None
 ) -> OutputAgreement:
     failed = [p for p in parts if not p.passed]
     named = [
@@ -262,11 +215,13 @@ def _places(parts: list[_Part], axis: int) -> set[int]:
     return {i for p in parts if p.slices and p.slices.axis == axis for i in p.slices.places}
 
 
-def _size(output: _Output, part: _Part) -> int:
+def _size(output: PairedOutput, part: _Part) -> int:
     return output.want.shape[part.slices.axis] if part.slices else 0
 
 
-def _endless(precision: Precision) -> str:
+def _endless(source: SourceOutputs, precision: Precision) -> str:
+    if not all(np.isfinite(want).all() for want in source.outputs):
+        return "the model's own outputs hold NaN or infinity: there is nothing to compare with"
     why = ": 16-bit floats end at 65,504" if precision.name == "float16" else ""
     return f"its outputs hold NaN or infinity{why}"
 
@@ -348,11 +303,13 @@ def _is_shown(source: SourceOutputs, got: Outputs, row: OutputMetric, precision:
     return not known.size or bool(np.quantile(known, _TAIL) > precision.max_drop / 2)
 
 
-def _loss_of_output(source: SourceOutputs, outputs: list[_Output], precision: Precision) -> str:
+def _loss_of_output(
+    source: SourceOutputs, outputs: list[PairedOutput], precision: Precision
+) -> str:
     """Why one of several outputs decides too often wrongly; empty if none does."""
     if len(outputs) < 2:
         return ""
-    for output, part, target in _scored(source, outputs):
+    for output, part, target in scored_outputs(source, outputs):
         found = rights(output.decision, output.have, output.want, target, part.counting(target))
         loss = found.loss(precision) if found is not None else 0.0
         if loss:
@@ -364,10 +321,10 @@ def _loss_of_output(source: SourceOutputs, outputs: list[_Output], precision: Pr
 
 
 def _worst_class(
-    source: SourceOutputs, outputs: list[_Output], precision: Precision
+    source: SourceOutputs, outputs: list[PairedOutput], precision: Precision
 ) -> ClassAgreement | None:
     rows = []
-    for output, part, target in _scored(source, outputs):
+    for output, part, target in scored_outputs(source, outputs):
         found = rights(output.decision, output.have, output.want, target, part.counting(target))
         if found is not None:
             rows.append(worst_class(found, output.name, source.class_names, precision))
@@ -376,16 +333,16 @@ def _worst_class(
     )
 
 
-def _decisions(source: SourceOutputs, outputs: list[_Output]) -> Iterator[ClassDecisions]:
-    for o, part, target in _scored(source, outputs):
+def _decisions(source: SourceOutputs, outputs: list[PairedOutput]) -> Iterator[ClassDecisions]:
+    for o, part, target in scored_outputs(source, outputs):
         if decides_few_classes(o.decision, o.want):
             kept = part.counting(target)
             yield class_decisions(o.name, source.class_names, o.have, o.want, target, kept)
 
 
-def _growth(source: SourceOutputs, outputs: list[_Output], precision: Precision) -> str:
+def _growth(source: SourceOutputs, outputs: list[PairedOutput], precision: Precision) -> str:
     """Why the error of an output's values grows too much; empty if it doesn't."""
-    for output, part, target in _scored(source, outputs):
+    for output, part, target in scored_outputs(source, outputs):
         # A score of values has its own bound.
         if output.decision.kind != "values" or part.metric == "r2":
             continue

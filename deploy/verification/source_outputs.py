@@ -1,4 +1,4 @@
-"""What a source gives for some samples: computed once, compared with many artifacts."""
+"""What a source gives for some samples, computed once, and what a file gives beside it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.compress.data.dataset import Dataset, Split
+from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.data.passes import Passes
-from edgepress.compress.data.tasks import Task
+from edgepress.compress.data.tasks import Task, output_names
 from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.deploy.differences.slices import Slices, shares_unit, small_slices
 from edgepress.deploy.sources.keras_outputs import Arrays, Outputs, chunk_size, run_source
 from edgepress.deploy.sources.sample_inputs import plausible_inputs
+from edgepress.deploy.verification.decisions import Decision, decision_of
 
 if TYPE_CHECKING:
     import keras
+
+Array = NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +40,8 @@ class SourceOutputs:
         metrics: The task's metric of each output on these samples; none without data.
         class_names: Names of the classes, where the data has them.
         whole: The split, where all of its samples are fed in stored order.
+        on_random: From sizes by input name, where the model leaves them free, to the same for
+            random inputs, where the samples are of data; else None.
     """
 
     model: Any
@@ -45,6 +53,7 @@ class SourceOutputs:
     metrics: tuple[OutputMetric, ...] = ()
     class_names: tuple[str, ...] = ()
     whole: Split | None = None
+    on_random: Callable[[Mapping[str, tuple[int, ...]]], SourceOutputs] | None = None
 
     @property
     def value(self) -> float | None:
@@ -100,7 +109,7 @@ def gather(
         outputs, targets = _run_beside_targets(run, passes)
     return SourceOutputs(
         model, feed, outputs, targets, task, split.name, task.figures(outputs, targets),
-        tuple(dataset.class_names), whole,
+        tuple(dataset.class_names), whole, partial(gather, model, None, None, seed, run=run),
     )  # fmt: skip
 
 
@@ -119,3 +128,79 @@ def _run_beside_targets(
 
     outputs = run(inputs())
     return outputs, tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedOutput:
+    """One output of source and file.
+
+    Attributes:
+        name: The output.
+        want: (n, …) what the source gives.
+        have: (n, …) what the file gives.
+        whole: Whether the source gives whole numbers.
+        decision: What it decides.
+        slices: Slices with ranges of their own.
+        one_unit: Whether a slice of a small range means nothing, see `differences.slices`.
+    """
+
+    name: str
+    want: Array
+    have: Array
+    whole: bool
+    decision: Decision
+    slices: tuple[Slices, ...]
+    one_unit: bool
+
+
+def paired_outputs(source: SourceOutputs, got: list[Array]) -> list[PairedOutput]:
+    """The outputs of a source and of a file.
+
+    Args:
+        source: The source's samples and outputs.
+        got: The file's outputs, in the source's order and shapes.
+    """
+    found: list[PairedOutput] = []
+    tensors = list(getattr(source.model, "outputs", None) or [None] * len(got))
+    for index, (name, w, g) in enumerate(zip(_names(source), source.outputs, got, strict=True)):
+        want = w.astype(np.float64)
+        part = source.task.outputs[index] if source.task else None
+        decision = decision_of(part, w)
+        one_unit = (
+            decision.kind == "numbers"
+            or (source.task is not None and decision.kind in ("classes", "labels"))
+            or shares_unit(tensors[index])
+        )
+        slices = () if one_unit else small_slices(want)
+        if slices and source.task is None:
+            decision = Decision("values")
+        found.append(
+            PairedOutput(
+                name, want, g.astype(np.float64), w.dtype.kind != "f", decision, slices, one_unit
+            )
+        )
+    return found
+
+
+def _names(source: SourceOutputs) -> tuple[str, ...]:
+    if source.task is not None:
+        return source.task.output_names
+    if getattr(source.model, "outputs", None):
+        return output_names(source.model)
+    return tuple(f"output {i}" for i in range(len(source.outputs)))
+
+
+def scored_outputs(
+    source: SourceOutputs, outputs: list[PairedOutput]
+) -> Iterator[tuple[PairedOutput, OutputTask, Any]]:
+    """Outputs that targets say something of, with what they are asked for; none without data.
+
+    Targets that mean something to a loss alone say nothing here.
+    """
+    task = source.task
+    if task is None or source.targets is None:
+        return
+    targets = task.target_list(source.targets)
+    for output, part, target in zip(outputs, task.outputs, targets, strict=True):
+        if part.scored and part.kind != "own" and target is not None:
+            yield output, part, target

@@ -74,6 +74,18 @@ def pair_outputs(
     Raises:
         InputError: The artifact's outputs aren't those of the model.
     """
+    found = output_order(model, want, specs, got)
+    return [got[name].reshape(w.shape) for name, w in zip(found, want, strict=True)]
+
+
+def output_order(
+    model: keras.Model, want: Sequence[NDArray[Any]], specs: Sequence[TensorSpec], got: Arrays
+) -> list[str]:
+    """Names of an artifact's outputs in the source's order; see `pair_outputs`.
+
+    Raises:
+        InputError: The artifact's outputs aren't those of the model.
+    """
     names = [[n] for n in output_names(model)]
     shapes = [w.shape for w in want]
     real = [TensorSpec(s.name, got[s.name].shape, s.dtype) for s in specs]
@@ -82,8 +94,7 @@ def pair_outputs(
         pairs = zip(want, (got[spec.name] for spec in order), strict=True)
         return sum(float(np.mean(np.abs(g.reshape(w.shape) - w.astype(float)))) for w, g in pairs)
 
-    found = _pair("output", names, shapes, real, _same_size, distance)
-    return [got[spec.name].reshape(shape) for spec, shape in zip(found, shapes, strict=True)]
+    return [spec.name for spec in _pair("output", names, shapes, real, _same_size, distance)]
 
 
 def _pair(

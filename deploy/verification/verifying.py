@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.kernel.artifact import Agreement, Artifact, TensorSpec
 from edgepress.compress.kernel.files import sha256
 from edgepress.deploy.quantize.precision import PRECISIONS, Precision
+from edgepress.deploy.verification.evidence import varies
 from edgepress.deploy.verification.judging import judge
 from edgepress.deploy.verification.known_outputs import remember
 from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
@@ -92,14 +94,26 @@ def compare(
     outputs: tuple[TensorSpec, ...],
     precision: Precision,
 ) -> Agreement:
-    """Run an artifact on the source's samples and judge the difference."""
+    """Run an artifact on the source's samples and judge the difference.
+
+    Where the source gives the same for all of them, a file in floats is compared on random inputs
+    as well: of a file that doesn't look at its input such samples show nothing.
+    """
     pairing = pair_inputs(source.model, inputs)
     parts = [runtime.predict(pairing.apply(chunk)) for chunk in source.feed()]
     by_name = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if source.whole is not None and runtime.is_plain:
         remember(source.whole, sha256(runtime.path), by_name)
     got = pair_outputs(source.model, source.outputs, outputs, by_name)
-    return judge(source, got, precision)
+    found = judge(source, got, precision)
+    floats = precision.bounded == "largest"
+    if source.on_random is None or not floats or not found.passed or varies(source.outputs):
+        return found
+    random = source.on_random(shapes_of(source.model, inputs))
+    beside = compare(random, runtime, inputs, outputs, precision)
+    if beside.passed:
+        return found
+    return replace(found, passed=False, reason=f"on random inputs, {beside.reason}")
 
 
 def shapes_of(model: keras.Model, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:

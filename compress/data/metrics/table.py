@@ -21,7 +21,7 @@ from edgepress.compress.data.metrics.shares import SHARES, top_k
 from edgepress.compress.data.metrics.similarity import SIMILARITY
 from edgepress.compress.data.metrics.values import VALUES
 from edgepress.compress.errors import InputError
-from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.kernel.figures import OutputMetric, fall
 from edgepress.compress.kernel.registry import Table
 from edgepress.compress.models.user_code import is_reference
 
@@ -125,6 +125,4 @@ def worst_drop(figures: Iterable[OutputMetric]) -> float:
 
 def drop_of(metric: str, before: float, after: float) -> float:
     """How much worse `after` is: points for scores, the share of `before` for errors."""
-    if metric_of(metric).higher_is_better:
-        return before - after
-    return (after - before) / before if before else after
+    return fall(before, after, metric_of(metric).higher_is_better)

@@ -109,7 +109,8 @@ class TFLiteReader:
         """How the file stores numbers, as far as it tells."""
         tensors = [tensor for graph in self.graphs for tensor in graph.tensors]
         kept = {t.type for t in tensors if t.constant}
-        moving = {t.type for t in tensors if not t.constant}
+        # Bytes without a scale are no quantised numbers, but pixels that a float model is given.
+        moving = {t.type for t in tensors if not t.constant and t.scales}
         if "INT8" in moving or "UINT8" in moving:
             return "int8"
         if "INT16" in moving:

@@ -196,3 +196,27 @@ def test_rows_without_a_counterpart_are_named() -> None:
     notes = compare_documents(old, new).notes
     assert any("new.tflite" in note and "nothing to compare" in note for note in notes)
     assert any("old.tflite" in note and "isn't today" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [(-0.99, -0.2, "regression"), (-0.2, -0.99, "improvement"), (-0.99, -0.985, "same")],
+)
+def test_an_error_below_zero_that_rises_is_a_regression(
+    before: float, after: float, verdict: str
+) -> None:
+    """Keras's cosine similarity is -1 where all is right."""
+    change = held(row("loss", np.full(300, before)), row("loss", np.full(300, after)))["loss"]
+    assert change.verdict == verdict
+    assert ("+" in change.reason) == (after > before)
+
+
+@pytest.mark.parametrize(("old", "new", "side"), [(True, False, "today"), (False, True, "earlier")])
+def test_a_time_that_means_nothing_on_one_side_is_told(old: bool, new: bool, side: str) -> None:
+    change = held(row(timing_valid=old), row(timing_valid=new, median_ms=9.0))["latency"]
+    assert change.verdict == "not compared"
+    assert side in change.reason
+
+
+def test_times_of_two_emulations_are_left_out() -> None:
+    assert "latency" not in held(row(timing_valid=False), row(timing_valid=False))

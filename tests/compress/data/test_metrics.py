@@ -13,11 +13,12 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgepress.compress.data.metrics import METRICS, metric_name, metric_of
+from edgepress.compress.data.metrics import METRICS, drop_of, fallen, metric_name, metric_of
 from edgepress.compress.data.metrics.boxes import BOXES
 from edgepress.compress.data.metrics.sequences import edits
 from edgepress.compress.data.output_task import OutputTask
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.figures import OutputMetric
 
 AVERAGES = ("macro", "micro", "weighted")
 RATES = ("precision", "recall", "f1")
@@ -308,3 +309,13 @@ def test_structural_similarity_is_tensorflows():
     peak = float(truth.max() - truth.min())
     expected = float(tf.reduce_mean(tf.image.ssim(truth, given_, peak)))
     assert metric_of("ssim").score(given_, truth, False) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "drop"),
+    [(-0.8, -0.4, 0.5), (-0.4, -0.8, -1.0), (0.5, 0.75, 0.5), (-0.5, 0.5, 2.0), (0.0, 0.3, 0.3)],
+)
+def test_an_error_of_any_sign_is_worse_as_it_rises(before, after, drop):
+    assert drop_of("loss", before, after) == pytest.approx(drop)
+    figure = OutputMetric("out", "loss", after, before)
+    assert bool(fallen([figure], 0.1)) == (drop > 0.1)

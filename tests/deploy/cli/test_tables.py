@@ -36,8 +36,9 @@ LAYOUT = Layout(("file", "bytes", "note"), ("bytes",))
 def a_verified_file() -> dict[str, Any]:
     outputs = [{"name": "digit", "error": 0.01, "tolerance": 0.03, "bounded": "noise",
                 "agreement": 0.99, "definition": "samples of the same top class"}]  # fmt: skip
-    verified = {"max_abs_error": 0.021, "agreement": 0.99, "metric": "accuracy", "value": 0.87,
-                "source_value": 0.88, "outputs": outputs}  # fmt: skip
+    verified = {"samples": 1000, "split": "test", "max_abs_error": 0.021, "agreement": 0.99,
+                "metric": "accuracy", "value": 0.87, "source_value": 0.88,
+                "outputs": outputs}  # fmt: skip
     file = {"path": "out/net_int8.tflite", "format": "tflite", "quantize": "int8", "bytes": 20480,
             "gzip_bytes": 15000, "zstd_bytes": 14000, "verified": verified}  # fmt: skip
     skip = {"format": "onnx", "quantize": "int16x8", "reason": "there is no such thing",

@@ -64,3 +64,9 @@ def test_other_samples_give_no_interval() -> None:
     found = floor(before, Outcomes("accuracy", True, after.parts, samples_hash="others"), 0.01)
     assert found.interval is None
     assert found.verdict == UNSHOWN
+
+
+@pytest.mark.parametrize(("after", "verdict"), [(-0.2, MISSED), (-0.989, KEPT)])
+def test_an_error_below_zero_falls_as_it_rises(after: float, verdict: str) -> None:
+    one, other = (outcomes(np.full(500, v), "loss", rising=False) for v in (-0.99, after))
+    assert floor(one, other, 0.05, "test").verdict == verdict

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepress.compress.kernel.artifact import ClassDecisions
-from edgepress.deploy.verification.class_decisions import class_decisions, decides_few_classes
-from edgepress.deploy.verification.decisions import Decision
+from edgepress.deploy.verification.decisions import Decision, class_decisions, decides_few_classes
 
 
 def outputs(classes: list[int], count: int) -> np.ndarray:

@@ -37,6 +37,8 @@ from edgepress.deploy.specs.benchmark import BenchmarkSpec
 
 if TYPE_CHECKING:
     from edgepress.benchmarks.gate.comparison import GateResult
+    from edgepress.compress.data import Dataset
+    from edgepress.deploy.sources.source import Source
 
 # Options that name a file for another program, what it is, and how such a file begins.
 _FOR_SERVERS = (
@@ -109,12 +111,13 @@ def command(values: Values) -> None:
 
     names = names_of(values)
     gate = open_gate(values, names)
-    dataset = _dataset(values)
+    dataset, source = _dataset(values)
     with display.ConsoleProgress() as progress:
         result = benchmark(
             list(values["artifacts"]),
             spec=spec,
             data=dataset,
+            model=source,
             names=names,
             seed=values["seed"],
             progress=progress,
@@ -187,11 +190,11 @@ def _keep(values: Values, document: dict[str, Any]) -> None:
                 temporary.write_text(render(document), "utf-8", "backslashreplace")
 
 
-def _dataset(values: Values) -> Any:
-    """The data, understood through the model or, without one, through the artifact."""
+def _dataset(values: Values) -> tuple[Dataset | None, Source | None]:
+    """The data and what it is understood through: the model or, without one, the artifact."""
     data = data_spec(values)
     if data is None:
-        return None
+        return None, None
     from edgepress.deploy.cli.quiet import load_frameworks
 
     load_frameworks(values["verbose"])
@@ -200,4 +203,4 @@ def _dataset(values: Values) -> Any:
     from edgepress.deploy.sources.source import files_data
 
     source = open_source(values["model"] or values["artifacts"][0])
-    return files_data(source, open_data(data, source.model, values["seed"]))
+    return files_data(source, open_data(data, source.model, values["seed"])), source

@@ -157,7 +157,10 @@ def _weakest(verified: dict[str, Any]) -> dict[str, Any]:
 
 
 def _definitions(artifacts: list[dict[str, Any]]) -> Iterator[str]:
-    """What the figures of the table mean."""
+    """What the figures of the table were taken on, and what they mean."""
+    for artifact in artifacts:
+        if artifact["verified"]:
+            yield f"compared on {display.compared_on(artifact['verified'])}"
     for artifact in artifacts:
         verified = artifact["verified"] or {}
         outputs = verified.get("outputs") or ()

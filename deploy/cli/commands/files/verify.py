@@ -217,7 +217,7 @@ def _show_runtimes(artifact: Path, elsewhere: Sequence[RuntimeAgreement]) -> Non
 
 
 def _show(values: Values, result: Agreement) -> None:
-    from edgepress.benchmarks.number_format import counted, metric_text, significant
+    from edgepress.benchmarks.number_format import metric_text, significant
 
     metric = result.metric or "metric"
     figures = [
@@ -231,12 +231,14 @@ def _show(values: Values, result: Agreement) -> None:
     ]
     show_table(
         _FIGURES,
-        f"{values['artifact']} against {values['model']}, {counted(result.samples, 'sample')}",
+        f"{values['artifact']} against {values['model']}, {display.compared_on(vars(result))}",
         figures if result.metric else [row for row in figures if not row[0].startswith("metric")],
         {"figure": ""},
     )
     show_outputs([vars(row) for row in result.metrics], ("source", "file"))
     _show_outputs(result)
+    for doubt in result.doubts:
+        echo(f"note: {doubt}")
 
 
 def _show_outputs(result: Agreement) -> None:
