@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -53,6 +53,7 @@ class RuntimeSession:
         channel: The way to the runner; a child process here by default.
         sysfs: Where the machine's energy counters are.
         kind: How arrays go to that runner and come back.
+        runtime: The artifact in another runner, made already; not yet loaded.
     """
 
     def __init__(
@@ -62,12 +63,18 @@ class RuntimeSession:
         channel: Channel | None = None,
         sysfs: str = "/sys",
         kind: type[Runtime] = Runtime,
+        runtime: Runtime | None = None,
     ) -> None:
         self.path, self.options = path, options
         self._sysfs = sysfs
-        self.runtime = runtime_with(path, options, channel, kind)
+        self.runtime = runtime or runtime_with(path, options, channel, kind)
 
-    def __enter__(self) -> RuntimeSession:
+    @property
+    def method(self) -> str:
+        """What its clock is around."""
+        return _METHODS[self.path.suffix.lower()]
+
+    def __enter__(self) -> Self:
         self.runtime.__enter__()
         return self
 
@@ -88,7 +95,7 @@ class RuntimeSession:
         return Samples(
             "latency",
             "ns",
-            _METHODS[self.path.suffix.lower()],
+            self.method,
             tuple(reply["ns"]),
             tuple(reply["discarded_ns"]),
             None if used is None else used / runs,

@@ -12,13 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from edgepress.benchmarks.measurement import Samples, SessionFacts
+from edgepress.benchmarks.measurement import SessionFacts
 from edgepress.benchmarks.operator_costs import Profile
 from edgepress.benchmarks.runtimes.host import read_environment
 from edgepress.benchmarks.runtimes.openvino_runtime import openvino_runtime
-from edgepress.benchmarks.target import Job, RunOptions, Target
+from edgepress.benchmarks.session import RuntimeSession
+from edgepress.benchmarks.target import RunOptions, Target
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.kernel.registry import near_names
 from edgepress.deploy.targets.addresses import split_options
@@ -26,7 +25,6 @@ from edgepress.deploy.targets.addresses import split_options
 _FILES = frozenset((".tflite", ".onnx"))
 _PRECISIONS = ("f32", "bf16", "f16")
 _DEVICES = ("CPU", "GPU", "NPU")
-_METHOD = "wall clock around InferRequest.infer, inputs set before"
 
 
 def openvino_target(url: str) -> Target:
@@ -103,12 +101,13 @@ class OpenVinoTarget:
         """Nothing to hang up."""
 
 
-class OpenVinoSession:
+class OpenVinoSession(RuntimeSession):
     """An artifact in OpenVINO."""
 
+    method = "wall clock around InferRequest.infer, inputs set before"
+
     def __init__(self, path: Path, target: OpenVinoTarget, options: RunOptions) -> None:
-        self.target = target
-        self.runtime = openvino_runtime(
+        runtime = openvino_runtime(
             path,
             options.threads,
             precision=target.precision,
@@ -117,28 +116,8 @@ class OpenVinoSession:
             batch=options.batch,
             cpus=options.cpus,
         )
-
-    def __enter__(self) -> OpenVinoSession:
-        self.runtime.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.runtime.close()
-
-    def run(self, job: Job) -> Samples:
-        """Time the job's inferences on made-up input."""
-        reply = self.runtime.ask(
-            {"do": "time", "n": job.runs, "discard": job.discard, "max_seconds": job.max_seconds}
-        )
-        used, runs = reply["energy_uj"], len(reply["ns"]) + len(reply["discarded_ns"])
-        return Samples(
-            "latency",
-            "ns",
-            _METHOD,
-            tuple(reply["ns"]),
-            tuple(reply["discarded_ns"]),
-            None if used is None else used / runs,
-        )
+        super().__init__(path, options, runtime=runtime)
+        self.target = target
 
     def facts(self) -> SessionFacts:
         """Load time, memory, and in which types its kernels compute."""
@@ -154,7 +133,3 @@ class OpenVinoSession:
             cpus=tuple(description["cpus"]),
             notes=(f"precision hint {self.target.precision}; kernels: {counted}",),
         )
-
-    def predict(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The outputs for real inputs."""
-        return self.runtime.predict(inputs)
