@@ -19,6 +19,7 @@ from edgepress.compress.data.readers.images.folders import ImageSource
 from edgepress.compress.data.readers.images.likeness import alike, of_arrays, of_files
 from edgepress.compress.data.readers.images.reading import ImageReading
 from edgepress.compress.data.readers.records.encoded import EncodedSource
+from edgepress.compress.data.readers.series.overlaps import overlapping
 from edgepress.compress.data.readers.sound.likeness import Likeness, of_sounds, of_waves
 from edgepress.compress.data.readers.sound.reading import SoundSource
 from edgepress.compress.data.readers.texts.likeness import alike_texts
@@ -143,12 +144,23 @@ def copies_in(source: Source, digests: list[bytes] | None) -> Copies | None:
     elif sounds is not None:
         pairs, cuts = alike(sounds.looks), sounds.cuts()
         such_as = "a sound that was saved otherwise, made louder or cut at another moment"
+    elif len(shared := _overlaps(source)):
+        pairs, cuts = shared[:0], shared
+        such_as = "a window that shares steps with another"
     else:
         looks = _looks(source)
         pairs = alike(looks)
         such_as = "a photograph that was saved or lit otherwise"
     recordings = not of_tables or texts is not None or sounds is not None
     return copies_of(digests, pairs, recordings, such_as, cuts)
+
+
+def _overlaps(source: Source) -> NDArray[np.int64]:
+    """(pairs, 2) sequences that share steps; none of windows cut here, which know their rows."""
+    cut_here = getattr(source, "rows", None) is not None
+    if isinstance(source, ArraySource) and len(source.inputs) == 1 and not cut_here:
+        return overlapping(next(iter(source.inputs.values())))
+    return np.empty((0, 2), np.int64)
 
 
 def _sounds(source: Source) -> Likeness | None:

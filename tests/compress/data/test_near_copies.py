@@ -8,12 +8,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from keras import layers
 from PIL import Image, ImageEnhance
 
 from edgepress.compress import DataSpec
 from edgepress.compress.data import open_data
 from edgepress.compress.data.readers.images.likeness import alike, of_arrays, of_files
+from edgepress.compress.data.readers.series.overlaps import overlapping
 from edgepress.compress.data.readers.sound.cuts import cut_pairs, marks_of
 from edgepress.compress.data.readers.sound.likeness import of_waves
 from edgepress.compress.data.readers.texts.likeness import alike_texts
@@ -204,6 +207,53 @@ def test_what_hangs_together_as_a_whole_is_said_not_to_be_divided() -> None:
     model = keras.Model(inputs, layers.Dense(2, activation="softmax")(inputs))
     told = " ".join(open_data((x, np.arange(len(x)) % 2), model).warnings)
     assert "so many hang together that both splits have some" in told
+
+
+@pytest.mark.parametrize("kind", ["float32", "int16"])
+def test_windows_that_share_steps_stay_on_one_side(kind: str) -> None:
+    random = np.random.default_rng(5)
+    subjects = [(random.normal(size=(80, 3)) * 1000).astype(kind) for _ in range(12)]
+    x = np.stack([s[b : b + 40] for s in subjects for b in (0, 20, 40)])
+    subject = np.repeat(np.arange(12), 3)
+    inputs = keras.Input((40, 3))
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.Flatten()(inputs)))
+    data = open_data((x, subject % 2), model)
+    assert "24 samples are nearly copies of others, as a window that shares" in " ".join(
+        data.warnings
+    )
+    name = model.inputs[0].name
+    found = [
+        {int(subject[(x == row).all((1, 2)).argmax()]) for row in part}
+        for part in (s.source.inputs[name] for s in (data.train, data.val))  # type: ignore
+    ]
+    assert not found[0] & found[1]
+
+
+def test_few_steps_that_are_shared_or_pauses_are_no_overlap() -> None:
+    whole = np.random.default_rng(6).normal(size=(400, 2)).astype(np.float32)
+    few = np.stack([whole[b : b + 40] for b in range(0, 360, 34)])
+    assert len(overlapping(few)) == 0
+    # All begin with the same pause, and go on each in its own way.
+    few[:, :20] = 0
+    assert len(overlapping(few)) == 0
+    one_hot = np.eye(5, dtype=np.float32)[np.random.default_rng(7).integers(0, 5, (50, 30))]
+    assert len(overlapping(one_hot)) == 0
+    assert len(overlapping(np.zeros((9, 40, 1), np.float32))) == 0
+    one = np.stack([whole[b : b + 40, :1] for b in range(0, 360, 20)])
+    assert len(overlapping(one)) == len(one) - 1
+
+
+@given(st.integers(8, 30), st.integers(1, 30), st.integers(2, 12))
+def test_overlaps_are_those_that_a_comparison_of_all_finds(steps: int, by: int, count: int) -> None:
+    whole = np.random.default_rng(8).normal(size=(count * by + steps, 2)).astype(np.float32)
+    windows = np.stack([whole[i * by : i * by + steps] for i in range(count)])
+    wanted = {
+        (i, j)
+        for i in range(count)
+        for j in range(i + 1, count)
+        if steps - (j - i) * by >= max(8, steps / 4)
+    }
+    assert {(int(i), int(j)) for i, j in overlapping(windows)} == wanted
 
 
 def test_rows_that_are_no_sounds_are_left_alone() -> None:
