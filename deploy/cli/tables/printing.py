@@ -35,6 +35,8 @@ _LONGEST_WORD = 24
 _FEWEST = 4
 # Of a time that isn't real, where a cell has no room for more.
 _MARK = "(estimate)"
+# A mark stays with the word behind it.
+_MARKED = re.compile("([✓✗]) ")
 # What may follow a figure in its cell.
 _UNITS = frozenset(
     ("%", "points", "B", "kB", "MB", "GB", "k", "M", "G", "ms", "µs", "s", "min", "mJ", "dB", "…",
@@ -187,7 +189,7 @@ def show_table(
         console.print()
     console.print(_text(title, style="bold"), soft_wrap=True)
     if chosen:
-        console.print(_rich_table(chosen))
+        console.print(_rich_table(chosen, console.width))
     else:
         _print_blocks(console, shown, layout, view)
     if left_out:
@@ -306,7 +308,8 @@ def _least(column: _Column) -> int:
 
     if column.numeric:
         return _most(column)
-    words = [word for text in (column.head, *column.cells) for word in text.split()]
+    texts = (_MARKED.sub("\\1\u00a0", text) for text in (column.head, *column.cells))
+    words = [word for text in texts for word in re.split(r"[ \n]+", text)]
     return max((min(cell_len(word), _LONGEST_WORD) for word in words), default=0)
 
 
@@ -317,21 +320,33 @@ def _most(column: _Column) -> int:
     return max(map(cell_len, lines), default=0)
 
 
-def _rich_table(columns: Sequence[_Column]) -> RichTable:
+def _widths(columns: Sequence[_Column], width: int) -> list[int]:
+    """The width of each column; what is to spare goes to those that would break into most lines.
+
+    Rich's own division makes a column narrower than its least, and cuts the table off then.
+    """
+    found, most = [_least(column) for column in columns], [_most(column) for column in columns]
+    for _ in range(min(width - _needed(columns), sum(most) - sum(found))):
+        index = max(range(len(columns)), key=lambda i: most[i] / max(found[i], 1))
+        found[index] += 1
+    return found
+
+
+def _rich_table(columns: Sequence[_Column], width: int) -> RichTable:
     from rich import box
     from rich.table import Table
 
     # The box itself puts a blank between columns.
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False,
                   padding=(0, _GAP - 1, 0, 0))  # fmt: skip
-    for number, column in enumerate(columns):
+    for number, (column, wide) in enumerate(zip(columns, _widths(columns, width), strict=True)):
         right = number > 0 and column.numeric
         table.add_column(
             _text(column.head),
             justify="right" if right else "left",
             overflow="fold",
             no_wrap=column.numeric,
-            min_width=_least(column),
+            width=wide,
         )
     for row in zip(*(column.cells for column in columns), strict=True):
         # Plain: a name may look like rich's markup.

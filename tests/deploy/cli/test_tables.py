@@ -139,6 +139,38 @@ def test_a_number_is_never_broken(width: int, rows: list[tuple[str, int, str]]) 
     assert [size for _, size, _ in rows if f"{size} kB" not in out] == []
 
 
+VERDICTS = Layout(("file", "verdict", "error", "why", "runtime"), ("verdict", "error", "why"))
+
+
+@settings(max_examples=60)
+@given(
+    width=st.integers(40, 100),
+    rows=st.lists(
+        st.tuples(
+            st.text("abcde_", min_size=1, max_size=22),
+            st.sampled_from(["✓ verified", "✗ failed", "✗ not run"]),
+            st.floats(0, 1).map(lambda x: f"{x:.3f}"),
+            st.lists(st.text("xyz", min_size=1, max_size=12), max_size=6).map(" ".join),
+            st.sampled_from(["2.3.0", "litert-reference", ""]),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_nothing_of_a_column_that_is_shown_is_cut_off(width: int, rows: list[Any]) -> None:
+    @click.command()
+    def command() -> None:
+        show_table(VERDICTS, "t", rows)
+
+    out = CliRunner().invoke(command, env={"COLUMNS": str(width)}).output
+    left_out = next((line for line in out.splitlines() if line.startswith("not shown")), "")
+    shown = [i for i, name in enumerate(VERDICTS.columns) if f" {name}" not in left_out]
+    for row in rows:
+        # A mark stays beside its word.
+        words = [w for i in shown for w in re.split(r"(?<![✓✗]) ", row[i])]
+        assert [word for word in words if word not in out] == []
+
+
 def run_command(*words: str, width: int = 60) -> tuple[int, str]:
     @click.command()
     @table_options(LAYOUT)
