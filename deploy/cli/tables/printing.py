@@ -14,6 +14,7 @@ import click
 
 from edgepress.benchmarks.number_format import ABSENT, significant, whole
 from edgepress.deploy.cli.display import echo, printable
+from edgepress.deploy.cli.tables.columns import ESTIMATE, GAP, Column, most, needed, widths
 from edgepress.deploy.cli.valid_names import NamedValue
 
 if TYPE_CHECKING:
@@ -27,21 +28,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Where nothing says how wide the output is, as in a pipe.
 _WIDTH = 80
-# Between columns.
-_GAP = 2
-# Words and names above this length are broken where there is no room for them.
-_LONGEST_WORD = 24
 # With fewer columns a table is read more easily as blocks.
 _FEWEST = 4
-# Of a time that isn't real, where a cell has no room for more.
-_MARK = "(estimate)"
-# A mark stays with the word behind it.
-_MARKED = re.compile("([✓✗]) ")
-# What may follow a figure in its cell.
-_UNITS = frozenset(
-    ("%", "points", "B", "kB", "MB", "GB", "k", "M", "G", "ms", "µs", "s", "min", "mJ", "dB", "…",
-     "to", "x", "smaller", "faster", "fewer", "(emulated)", "(estimated)")
-)  # fmt: skip
 _VIEW, _PRINTED = "edgepress.table_view", "edgepress.table_printed"
 _STYLES = (
     (re.compile(r"✓|improvement|verified$|accepted|b is faster|faster$"), "green"),
@@ -179,12 +167,12 @@ def show_table(
     view = _view(click.get_current_context(silent=True))
     cells = [[_cell(value) for value in row] for row in rows]
     shown = [
-        _Column(name, (heads or {}).get(name, name), [row[i] for row in cells])
+        Column(name, (heads or {}).get(name, name), [row[i] for row in cells])
         for i, name in enumerate(layout.columns)
     ]
     width = output_width()
     chosen, left_out = _chosen(shown, layout, view, width)
-    console = _console(width if not view.wide else max(width, sum(map(_most, chosen)) + 999))
+    console = _console(width if not view.wide else max(width, sum(map(most, chosen)) + 999))
     if not _is_first():
         console.print()
     console.print(_text(title, style="bold"), soft_wrap=True)
@@ -217,13 +205,13 @@ def show_grid(layout: Layout, title: str, grid: Grid) -> None:
     """
     from edgepress.benchmarks.records.rows import NOT_REAL
 
-    rows = [[cell.replace(f"\n{NOT_REAL}", f" {_MARK}") for cell in row] for row in grid.rows]
-    rows = [[cell.replace(NOT_REAL, _MARK) for cell in row] for row in rows]
+    rows = [[cell.replace(f"\n{NOT_REAL}", f" {ESTIMATE}") for cell in row] for row in grid.rows]
+    rows = [[cell.replace(NOT_REAL, ESTIMATE) for cell in row] for row in rows]
     show_table(layout, title, rows, dict(zip(layout.columns, grid.columns, strict=True)))
     for note in grid.notes:
         echo(f"  {note}")
-    if any(_MARK in cell for row in rows for cell in row):
-        echo(f"  {_MARK}: {NOT_REAL}")
+    if any(ESTIMATE in cell for row in rows for cell in row):
+        echo(f"  {ESTIMATE}: {NOT_REAL}")
 
 
 def say_styled(text: str, style: str = "") -> None:
@@ -241,7 +229,7 @@ def say_marked(word: str, text: str, below: str = "") -> None:
     """
     from rich.table import Table
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, GAP, 0, 0))
     table.add_column(no_wrap=True, min_width=len("problem"))
     table.add_column(overflow="fold")
     table.add_row(_text(word, style=style_of(word)), _text(text))
@@ -255,24 +243,9 @@ def style_of(text: str) -> str:
     return next((style for words, style in _STYLES if words.match(text)), "")
 
 
-@dataclass(frozen=True)
-class _Column:
-    name: str
-    head: str
-    cells: list[str]
-
-    @property
-    def numeric(self) -> bool:
-        return all(_is_number(cell) for cell in self.cells)
-
-    @property
-    def empty(self) -> bool:
-        return all(cell in ("", ABSENT) for cell in self.cells)
-
-
 def _chosen(
-    columns: list[_Column], layout: Layout, view: View, width: int
-) -> tuple[list[_Column], list[str]]:
+    columns: list[Column], layout: Layout, view: View, width: int
+) -> tuple[list[Column], list[str]]:
     """The columns that are shown, none where blocks are, and the names of those left out."""
     by_name = {column.name: column for column in columns}
     asked = [name for name in view.columns if name in by_name]
@@ -280,11 +253,11 @@ def _chosen(
         return columns, []
     if asked:
         found = [columns[0], *(by_name[name] for name in asked)]
-        return ([], []) if _needed(found) > width else (found, [])
+        return ([], []) if needed(found) > width else (found, [])
     shown = [name for name in layout.ranked if name == columns[0].name or not by_name[name].empty]
     kept: list[str] = []
     for name in shown:
-        if _needed([by_name[n] for n in (*kept, name)]) <= width:
+        if needed([by_name[n] for n in (*kept, name)]) <= width:
             kept.append(name)
     left_out = [c.name for c in columns if c.name in shown and c.name not in kept]
     if len(kept) < min(_FEWEST, len(shown)):
@@ -297,49 +270,14 @@ def _in_blocks(layout: Layout, names: Sequence[str]) -> list[str]:
     return [name for name in names if name in (layout.first or layout.columns)]
 
 
-def _needed(columns: Sequence[_Column]) -> int:
-    """The least width of a table."""
-    return sum(map(_least, columns)) + _GAP * (len(columns) - 1)
-
-
-def _least(column: _Column) -> int:
-    """The least width of a column: numbers aren't broken, text is at its blanks."""
-    from rich.cells import cell_len
-
-    if column.numeric:
-        return _most(column)
-    texts = (_MARKED.sub("\\1\u00a0", text) for text in (column.head, *column.cells))
-    words = [word for text in texts for word in re.split(r"[ \n]+", text)]
-    return max((min(cell_len(word), _LONGEST_WORD) for word in words), default=0)
-
-
-def _most(column: _Column) -> int:
-    from rich.cells import cell_len
-
-    lines = [line for text in (column.head, *column.cells) for line in text.split("\n")]
-    return max(map(cell_len, lines), default=0)
-
-
-def _widths(columns: Sequence[_Column], width: int) -> list[int]:
-    """The width of each column; what is to spare goes to those that would break into most lines.
-
-    Rich's own division makes a column narrower than its least, and cuts the table off then.
-    """
-    found, most = [_least(column) for column in columns], [_most(column) for column in columns]
-    for _ in range(min(width - _needed(columns), sum(most) - sum(found))):
-        index = max(range(len(columns)), key=lambda i: most[i] / max(found[i], 1))
-        found[index] += 1
-    return found
-
-
-def _rich_table(columns: Sequence[_Column], width: int) -> RichTable:
+def _rich_table(columns: Sequence[Column], width: int) -> RichTable:
     from rich import box
     from rich.table import Table
 
     # The box itself puts a blank between columns.
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False,
-                  padding=(0, _GAP - 1, 0, 0))  # fmt: skip
-    for number, (column, wide) in enumerate(zip(columns, _widths(columns, width), strict=True)):
+                  padding=(0, GAP - 1, 0, 0))  # fmt: skip
+    for number, (column, wide) in enumerate(zip(columns, widths(columns, width), strict=True)):
         right = number > 0 and column.numeric
         table.add_column(
             _text(column.head),
@@ -354,7 +292,7 @@ def _rich_table(columns: Sequence[_Column], width: int) -> RichTable:
     return table
 
 
-def _print_blocks(console: Console, columns: Sequence[_Column], layout: Layout, view: View) -> None:
+def _print_blocks(console: Console, columns: Sequence[Column], layout: Layout, view: View) -> None:
     """Each row as a block: its name, and below that a line for each figure."""
     from rich.table import Table
 
@@ -363,7 +301,7 @@ def _print_blocks(console: Console, columns: Sequence[_Column], layout: Layout, 
     by_name = {column.name: column for column in columns}
     for row, name in enumerate(columns[0].cells):
         console.print(_text(name.replace("\n", ", "), style="bold"), soft_wrap=True)
-        block = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+        block = Table(box=None, show_header=False, pad_edge=False, padding=(0, GAP, 0, 0))
         block.add_column(no_wrap=True)
         block.add_column(overflow="fold")
         for key in names:
@@ -395,16 +333,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return whole(value)
     return significant(value, 4) if isinstance(value, float) else printable(str(value))
-
-
-def _is_number(text: str) -> bool:
-    """Whether a cell is a figure with its unit, or an interval of two."""
-    if text in (ABSENT, "same"):
-        return True
-    words = text.replace(_MARK, "").split()
-    figures = [re.match(r"[+\-−±]?\d", word) is not None for word in words]
-    return (
-        bool(words)
-        and figures[0]
-        and all(figure or word in _UNITS for figure, word in zip(figures, words, strict=True))
-    )
