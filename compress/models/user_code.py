@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -37,6 +38,13 @@ def import_file(path: Path) -> ModuleType:
     """
     if not path.is_file():
         raise InputError(f"'{path}' does not exist")
+    try:
+        with tokenize.open(path) as file:
+            file.read()
+    except (SyntaxError, UnicodeDecodeError):
+        raise InputError(
+            f"'{path}' is not text in UTF-8", "save it so, or name its encoding in its first line"
+        ) from None
     spec = importlib.util.spec_from_file_location(USER_MODULE + path.stem, path.absolute())
     if spec is None or spec.loader is None:
         raise InputError(f"'{path}' is not a Python file")

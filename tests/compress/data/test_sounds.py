@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.io import wavfile
 
 from edgepress.compress import DataSpec
-from edgepress.compress.data import open_data
+from edgepress.compress.data import Dataset, open_data
 from edgepress.compress.data.preparation.sound import SoundFeatures, features_of
 from edgepress.compress.data.readers.sound.decoding import decoded
 from edgepress.compress.errors import InputError
@@ -266,3 +268,47 @@ def test_silence_that_is_packed_to_nothing_is_held_against_memory(
     assert path.stat().st_size < 100_000
     with pytest.raises(InputError, match=r"declares contents of 32\.0 MB"):
         decoded(str(path))
+
+
+def _changed(content: bytes, place: int, form: str, value: int) -> bytes:
+    size = struct.calcsize(form)
+    return content[:place] + struct.pack(form, value) + content[place + size :]
+
+
+# Heads that decoders read differently: the same samples, said or laid out otherwise.
+LAYOUTS: dict[str, Callable[[bytes], bytes]] = {
+    "bytes a second": lambda wav: _changed(wav, 28, "<I", 7),
+    "bytes a sample": lambda wav: _changed(wav, 32, "<H", 4),
+    "a part of odd length": lambda wav: (
+        wav[:36] + b"LIST" + struct.pack("<I", 3) + b"abc\0" + wav[36:]
+    ),
+    "a part of even length": lambda wav: (
+        wav[:36] + b"LIST" + struct.pack("<I", 2) + b"ab" + wav[36:]
+    ),
+    "a longer format": lambda wav: _changed(wav[:36], 16, "<I", 18) + b"\0\0" + wav[36:],
+    "something behind": lambda wav: wav + b"more",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_head_that_decoders_read_differently_changes_nothing(tmp_path: Path, layout: str) -> None:
+    network = model(RATE // 2)
+    root = folder(tmp_path / "d")
+    plain = _all_of(open_data(root, network))
+    path = root / "high" / "0.wav"
+    path.write_bytes(LAYOUTS[layout](path.read_bytes()))
+    np.testing.assert_allclose(_all_of(open_data(root, network)), plain, atol=1e-4)
+
+
+def test_a_head_without_parts_is_said_to_be_damaged(tmp_path: Path) -> None:
+    root = folder(tmp_path / "d")
+    path = root / "high" / "0.wav"
+    path.write_bytes(_changed(path.read_bytes(), 4, "<I", 0))
+    with pytest.raises(InputError, match=r"0\.wav' is not a readable sound: its head is damaged"):
+        open_data(root, model(RATE // 2))
+
+
+def _all_of(data: Dataset) -> Any:
+    splits = (data.training_split, data.report_split)
+    rows = np.concatenate([x for s in splits for x, _ in s.in_order(4).as_numpy_iterator()])
+    return rows[np.lexsort(rows.T[:50])]

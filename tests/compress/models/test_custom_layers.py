@@ -11,8 +11,10 @@ import keras
 import numpy as np
 import pytest
 
+from edgepress.compress.errors import InputError
 from edgepress.compress.models import load
 from edgepress.compress.models.compat_layers import activations, custom, locally_connected
+from edgepress.compress.models.user_code import import_file
 
 RANDOM = np.random.default_rng(0)
 
@@ -158,3 +160,12 @@ def test_spectral_normalization_keeps_its_kernel(tmp_path: Path) -> None:
     model = load(_addons_file(tmp_path / "a.h5", "SpectralNormalization", arrays))
     x = RANDOM.normal(size=(5, 4))
     np.testing.assert_allclose(np.asarray(model(x)), x @ kernel + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_of_functions_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "code.py"
+    path.write_bytes(b"\xf8\xff = 1")
+    with pytest.raises(InputError, match="is not text in UTF-8"):
+        import_file(path)
+    path.write_bytes("# -*- coding: latin-1 -*-\nname = 'é'\n".encode("latin-1"))
+    assert import_file(path).name == "é"
