@@ -33,14 +33,24 @@ class _Begun:
         ready: Those that can run next.
         peak: Most bytes alive until then.
         alive: Bytes alive now.
-        order: The operators that have run, in their order.
+        step: The last of them; -1 at the beginning.
+        before: What had run before it.
     """
 
     done: int
     ready: tuple[int, ...]
     peak: int
     alive: int
-    order: tuple[int, ...]
+    step: int = -1
+    before: _Begun | None = None
+
+    def order(self) -> tuple[int, ...]:
+        """The operators that have run, in their order."""
+        found, at = [], self
+        while at.before is not None:
+            found.append(at.step)
+            at = at.before
+        return tuple(reversed(found))
 
 
 class _Graph:
@@ -69,7 +79,7 @@ class _Graph:
     def begin(self) -> _Begun:
         """Nothing has run."""
         ready = tuple(step for step, bits in enumerate(self.before) if not bits)
-        return _Begun(0, ready, self.given, self.given, ())
+        return _Begun(0, ready, self.given, self.given)
 
     def run(self, begun: _Begun, step: int) -> _Begun:
         """One operator more has run."""
@@ -79,7 +89,7 @@ class _Graph:
         alive -= sum(self.size[t] for t in self.touched[step] if not self.readers[t] & ~done)
         freed = (s for s in self.after[step] if self.before[s] & done == self.before[s])
         ready = (*(s for s in begun.ready if s != step), *freed)
-        return _Begun(done, ready, peak, alive, (*begun.order, step))
+        return _Begun(done, ready, peak, alive, step, begun)
 
 
 def search_order(graph: TFLiteGraph) -> tuple[int, ...]:
@@ -104,7 +114,7 @@ def search_order(graph: TFLiteGraph) -> tuple[int, ...]:
             if old is None or _rank(new) < _rank(old):
                 found[new.done] = new
         beam = sorted(found.values(), key=_rank)[:width]
-    return beam[0].order
+    return beam[0].order()
 
 
 def _continued(asked: _Graph, beam: list[_Begun]) -> Iterator[_Begun]:
@@ -113,8 +123,9 @@ def _continued(asked: _Graph, beam: list[_Begun]) -> Iterator[_Begun]:
             yield asked.run(begun, step)
 
 
-def _rank(begun: _Begun) -> tuple[int, int, tuple[int, ...]]:
-    return begun.peak, begun.alive, begun.order
+def _rank(begun: _Begun) -> tuple[int, int, int]:
+    # Of equals, what comes first in the file.
+    return begun.peak, begun.alive, begun.step
 
 
 def _acts(graph: TFLiteGraph) -> bool:
