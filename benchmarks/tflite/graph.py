@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgepress.compress.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from ai_edge_litert import schema_py_generated as schema
     from numpy.typing import NDArray
 
@@ -145,6 +146,17 @@ def packed(model: schema.ModelT, size: int = 1024, share: bool = False) -> bytes
     builder = Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def add_metadata(model: schema.ModelT, name: str, content: NDArray[np.uint8]) -> None:
+    """Put a named piece of metadata into a model of the schema's object form."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = content
+    entry.name, entry.buffer = name, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or ()), entry]
 
 
 def operator_kinds(model: schema.ModelT) -> list[str]:

@@ -33,7 +33,7 @@ from edgepress.deploy.verification.bisecting import (
 from edgepress.deploy.verification.judging import judge
 from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
 from edgepress.deploy.verification.tensor_matching import pair_inputs, pair_outputs
-from edgepress.deploy.verification.verifying import coarser, shapes_of
+from edgepress.deploy.verification.verifying import coarser, outputs_of, shapes_of
 
 if TYPE_CHECKING:
     import keras
@@ -261,14 +261,8 @@ class _Asked:
 
     def run(self, runtime: Runtime, raw_names: bool) -> Outputs:
         """All outputs of a file on the samples, by the names of the signature."""
-        named = self.raw_names if raw_names else {}
-        back = {tensor: name for name, tensor in named.items()}
-        pairing = pair_inputs(self.source, self.tensors[0])
-        parts = [
-            runtime.predict({named.get(k, k): x for k, x in pairing.apply(chunk).items()})
-            for chunk in self.gathered.feed()
-        ]
-        return {back.get(key, key): np.concatenate([p[key] for p in parts]) for key in parts[0]}
+        tensors = self.raw_names if raw_names else None
+        return outputs_of(self.gathered, runtime, self.tensors[0], tensors)
 
     def judge(self, outputs: Outputs) -> Agreement:
         """How the outputs compare with the source's."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.kernel.artifact import Agreement, Artifact, TensorSpec
@@ -99,9 +100,7 @@ def compare(
     Where the source gives the same for all of them, a file in floats is compared on random inputs
     as well: of a file that doesn't look at its input such samples show nothing.
     """
-    pairing = pair_inputs(source.model, inputs)
-    parts = [runtime.predict(pairing.apply(chunk)) for chunk in source.feed()]
-    by_name = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    by_name = outputs_of(source, runtime, inputs)
     if source.whole is not None and runtime.is_plain:
         remember(source.whole, sha256(runtime.path), by_name)
     got = pair_outputs(source.model, source.outputs, outputs, by_name)
@@ -114,6 +113,33 @@ def compare(
     if beside.passed:
         return found
     return replace(found, passed=False, reason=f"on random inputs, {beside.reason}")
+
+
+def outputs_of(
+    source: SourceOutputs,
+    runtime: Runtime,
+    inputs: tuple[TensorSpec, ...],
+    tensors: Mapping[str, str] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """What an artifact gives for the source's samples.
+
+    Args:
+        source: The source's samples.
+        runtime: Runs the artifact.
+        inputs: The artifact's inputs.
+        tensors: Names of tensors by those of the signature, for a runtime that knows them alone.
+
+    Returns:
+        (n, …) arrays by the signature's names.
+    """
+    called = tensors or {}
+    back = {tensor: name for name, tensor in called.items()}
+    pairing = pair_inputs(source.model, inputs)
+    parts = [
+        runtime.predict({called.get(k, k): x for k, x in pairing.apply(chunk).items()})
+        for chunk in source.feed()
+    ]
+    return {back.get(key, key): np.concatenate([p[key] for p in parts]) for key in parts[0]}
 
 
 def shapes_of(model: keras.Model, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:

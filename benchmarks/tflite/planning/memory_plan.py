@@ -14,7 +14,6 @@ import io
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from edgepress.benchmarks.tflite.arena import needs, plan_graph
 from edgepress.benchmarks.tflite.graph import (
     MEMORY_PLAN,
     TFLiteGraph,
+    add_metadata,
     packed,
     read_graph,
 )
@@ -29,9 +29,6 @@ from edgepress.benchmarks.tflite.planning.offsets import search_offsets
 from edgepress.benchmarks.tflite.planning.order import search_order
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import atomic_output
-
-if TYPE_CHECKING:
-    from ai_edge_litert import schema_py_generated as schema
 
 # The first word of a plan; the number of the graph, that of its tensors and the offsets follow.
 _VERSION = 1
@@ -130,7 +127,10 @@ def _with_plan(content: bytes, plan: MemoryPlan) -> bytes:
     graph = model.subgraphs[0]
     graph.operators = [graph.operators[i] for i in plan.order]
     others = [entry for entry in model.metadata or () if entry.name != MEMORY_PLAN.encode()]
-    model.metadata = [*others, *_entries(model, plan)] or None
+    model.metadata = others or None
+    if plan.offsets:
+        words = np.array([_VERSION, 0, len(plan.offsets), *plan.offsets], "<i4")
+        add_metadata(model, MEMORY_PLAN, words.view(np.uint8))
     return _with_files_of(content, packed(model, len(content), share=True))
 
 
@@ -146,16 +146,3 @@ def _with_files_of(content: bytes, changed: bytes) -> bytes:
         for entry in old.infolist():
             new.writestr(entry, old.read(entry))
     return written.getvalue()
-
-
-def _entries(model: schema.ModelT, plan: MemoryPlan) -> list[schema.MetadataT]:
-    from ai_edge_litert import schema_py_generated as schema
-
-    if not plan.offsets:
-        return []
-    words = np.array([_VERSION, 0, len(plan.offsets), *plan.offsets], "<i4")
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = words.view(np.uint8)
-    entry.name, entry.buffer = MEMORY_PLAN, len(model.buffers)
-    model.buffers.append(buffer)
-    return [entry]

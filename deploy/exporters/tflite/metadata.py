@@ -14,12 +14,11 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgepress.benchmarks.tflite.graph import packed
+from edgepress.benchmarks.tflite.graph import add_metadata, packed
 from edgepress.benchmarks.tflite.metadata_tables import LABELS, Described, Description, pack, unpack
 from edgepress.compress.data.preparation.inputs import Preparation
 from edgepress.compress.errors import InputError
@@ -73,7 +72,7 @@ def describe(
     )
     # The description has a word for RGB and none for BGR.
     images = [real and len(shape) == 4 and shape[-1] == 3 and not bgr for _, shape, real in inputs]
-    _add(model, schema, pack(description, images))
+    add_metadata(model, ENTRY, np.frombuffer(pack(description, images), np.uint8))
     _write(path, model, labels)
     return True
 
@@ -135,14 +134,6 @@ def _signature(model: schema.ModelT, side: str) -> list[tuple[str, tuple[int, ..
 # Of a text file behind a model.
 _MOST_BYTES = 1_000_000
 _REAL = (0, 1)  # TensorType.FLOAT32, FLOAT16
-
-
-def _add(model: schema.ModelT, schema: ModuleType, content: bytes) -> None:
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(content, np.uint8)
-    entry.name, entry.buffer = ENTRY, len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or ()), entry]
 
 
 def _write(path: Path, model: schema.ModelT, labels: Sequence[str]) -> None:

@@ -100,7 +100,7 @@ def command(values: Values) -> None:
         )
     result = verify(source, artifact, data, seed=values["seed"])
     report = _compare_layers(source.model, artifact, data, values) if values["layers"] else None
-    elsewhere = _in_runtimes(source, artifact, data, values) if names else ()
+    elsewhere = _in_runtimes(source, artifact, data, names, values["seed"])
     bisected = _bisect(source, artifact, data, elsewhere, values) if values["bisect"] else ()
     if values["as_json"]:
         layers = {"layers": report.to_json()} if report else {}
@@ -134,12 +134,11 @@ def _check_options(values: Values, names: Sequence[str]) -> None:
 
 
 def _in_runtimes(
-    source: Source, artifact: Path, data: DataSpec | None, values: Values
+    source: Source, artifact: Path, data: DataSpec | None, names: Sequence[str], seed: int
 ) -> tuple[RuntimeAgreement, ...]:
     from edgepress.deploy.verification.in_runtimes import verify_in_runtimes
 
-    names = _names(values)
-    return verify_in_runtimes(source, artifact, data, runtimes=names, seed=values["seed"])
+    return verify_in_runtimes(source, artifact, data, runtimes=names, seed=seed) if names else ()
 
 
 def _bisect(
@@ -207,7 +206,8 @@ def _show_runtimes(artifact: Path, elsewhere: Sequence[RuntimeAgreement]) -> Non
         ]  # fmt: skip
         apart = "" if one.from_first is None else significant(one.from_first)
         rows.append([one.runtime, verdict, *figures, apart, one.version])
-    heads = {"error": "largest difference", "from first": f"from {elsewhere[0].runtime}"}
+    first = next((one.runtime for one in elsewhere if one.agreement), elsewhere[0].runtime)
+    heads = {"error": "largest difference", "from first": f"from {first}"}
     show_table(_RUNTIMES, "In each runtime, on the same samples", rows, heads)
     for one in elsewhere:
         if one.reason:
