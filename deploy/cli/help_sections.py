@@ -27,7 +27,7 @@ _SECTIONS: dict[str, tuple[str, str]] = {
     ),
     "AcceptSpec": ("Acceptance", "max_drop"),
     "ExportSpec": ("Export", "formats quantize io qat_epochs"),
-    "FitSpec": ("Fit", "max_drop minimise quantize"),
+    "FitSpec": ("Fit", "max_drop minimise max_ram max_bytes max_latency quantize"),
     "BenchmarkSpec": ("Benchmark", "devices runs threads profile"),
     "Tolerances": ("Comparison with an earlier result", "max_drop latency_tolerance"),
 }
