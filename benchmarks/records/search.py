@@ -22,7 +22,9 @@ class TrialRecord(Record):
         sha256: Hash of that file.
         figures: Its objectives; `latency` and `memory` are those of the last measurement where
             `measured_last` says so, else those of the trial.
-        reason: Why it failed or isn't accepted; empty otherwise.
+        reason: Why it failed, was stopped or isn't accepted; empty otherwise.
+        stopped_after: After how many epochs it was stopped early, since its curve lay behind those
+            of others; None for all others.
     """
 
     number: int
@@ -33,6 +35,7 @@ class TrialRecord(Record):
     sha256: str | None = None
     figures: Some[Any] = Field(default_factory=dict)
     reason: str = ""
+    stopped_after: int | None = None
 
 
 class SearchRecord(Record):
