@@ -150,7 +150,6 @@ def _index(
 
 
 _BACKEND = "keras.src.backend"
-_LAYERS = "keras.src.layers"
 _LOOPS = frozenset({"StatelessWhile", "TensorListReserve", "While"})
 _MOMENTS = frozenset({"SquaredDifference"})
 _TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInputV2"})
@@ -167,28 +166,28 @@ LOWERINGS: tuple[Lowering, ...] = (
     Lowering(f"{_BACKEND}.numpy", "repeat", repeat, _ALL, frozenset()),
     Lowering(f"{_BACKEND}.numpy", "tile", tile, _ALL, frozenset()),
     Lowering(
-        f"{_LAYERS}.reshaping.up_sampling2d.UpSampling2D", "_resize_images",
+        "keras.layers.UpSampling2D", "_resize_images",
         up_sampling, _ALL, frozenset(),
     ),
     Lowering("tensorflow.image", "resize", resize, _ALL, frozenset()),
     Lowering(
-        f"{_LAYERS}.rnn.rnn.RNN", "_maybe_config_dropout_masks",
+        "keras.layers.RNN", "_maybe_config_dropout_masks",
         without_dropout_masks, _ALL, frozenset(),
     ),
     *(
         Lowering(
-            f"{_LAYERS}.rnn.dropout_rnn_cell.DropoutRNNCell", name,
+            "keras.src.layers.rnn.dropout_rnn_cell.DropoutRNNCell", name,
             without_dropout_masks, _ALL, frozenset(),
         )
         for name in ("get_dropout_mask", "get_recurrent_dropout_mask")
     ),
     Lowering(
-        f"{_LAYERS}.rnn.time_distributed.TimeDistributed", "call",
+        "keras.layers.TimeDistributed", "call",
         steps_as_samples, _ALL, frozenset(),
     ),
     *(
         Lowering(owner, "inner_loop", as_one_operator, _ONNX, _LOOPS)
-        for owner in (f"{_LAYERS}.rnn.gru.GRU", f"{_LAYERS}.rnn.rnn.RNN")
+        for owner in ("keras.layers.GRU", "keras.layers.RNN")
     ),
     Lowering(f"{_BACKEND}.nn", "conv", convolution, _ALL, frozenset()),
     Lowering(f"{_BACKEND}.nn", "conv", volume_convolution, _TFLITE, frozenset()),
@@ -201,7 +200,7 @@ LOWERINGS: tuple[Lowering, ...] = (
     Lowering(f"{_BACKEND}.nn", "conv_transpose", transposed_convolution, _ONNX, _TRANSPOSED),
     Lowering("keras.src.ops.nn", "_layer_normalization", layer_normalization, INTEGERS, _MOMENTS),
     Lowering(
-        f"{_LAYERS}.normalization.group_normalization.GroupNormalization", "_apply_normalization",
+        "keras.layers.GroupNormalization", "_apply_normalization",
         group_normalization, INTEGERS, _MOMENTS,
     ),
     Lowering(f"{_BACKEND}.nn", "moments", mean_and_variance, _SIXTEEN_BITS, _MOMENTS),
@@ -214,6 +213,6 @@ LOWERINGS: tuple[Lowering, ...] = (
     Lowering(f"{_BACKEND}.nn", "log_sigmoid", log_sigmoid, _TFLITE, frozenset()),
     Lowering(f"{_BACKEND}.nn", "selu", selu, INTEGERS, frozenset({"Selu"})),
     Lowering(
-        f"{_LAYERS}.activations.prelu.PReLU", "call", prelu, _SIXTEEN_BITS, frozenset({"Neg"})
+        "keras.layers.PReLU", "call", prelu, _SIXTEEN_BITS, frozenset({"Neg"})
     ),
 )  # fmt: skip

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     "--bisect",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Find the first operator that departs in one of --runtimes from LiteRT's reference kernels"
+    help="Find the first operator that differs in one of --runtimes from LiteRT's reference kernels"
     " (from ONNX Runtime for .onnx); its inputs and outputs are written to this new folder.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing plot.")
@@ -173,11 +173,11 @@ def _show_bisected(bisected: Sequence[Bisected]) -> None:
         if one.reason:
             echo(f"{one.runtime}: not bisected: {one.reason}")
         elif found is None:
-            echo(f"{one.runtime}: no operator departs")
+            echo(f"{one.runtime}: no operator differs")
         else:
             layer = f" of layer '{found.layer}'" if found.layer else ""
             echo(
-                f"{one.runtime}: {found.operator}{layer} departs first (operator"
+                f"{one.runtime}: {found.operator}{layer} differs first (operator"
                 f" {found.position + 1} of {found.operators}, tensor '{found.tensor}'), noise"
                 f" {significant(found.noise)}"
             )
