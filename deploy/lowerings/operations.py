@@ -1,14 +1,16 @@
 """Keras operations as file formats know them, for the time of tracing.
 
-They are replaced where Keras looks them up, in the process that converts alone, and not in the
-model or the traced graph: a layer of the user's own calls them from its Python, where no rebuilt
-model reaches, and the graph holds them in pieces that don't say what they were. Their places are
-those of the releases of Keras that pyproject.toml allows; the tests run with the oldest and newest.
+They are replaced where Keras looks them up, for the thread that traces alone, and not in the model
+or the traced graph: a layer of the user's own calls them from its Python, where no rebuilt model
+reaches, and the graph holds them in pieces that don't say what they were (docs/architecture.md has
+the whole reason). Layers are named as Keras publishes them; functions have the places of the
+releases of Keras that pyproject.toml allows, and the tests run with the oldest and newest.
 """
 
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -79,14 +81,20 @@ class Lowering:
     shown_by: frozenset[str]
 
 
+# A process has one Keras for all its threads: one of them traces at a time.
+_TRACING = threading.RLock()
+
+
 @contextmanager
 def lowered_operations(destination: Destination = "float") -> Iterator[None]:
     """Trace some of Keras's operations as a file's kernels know them.
 
+    Other threads keep Keras's own, and wait where they want to trace for a file too.
+
     Args:
         destination: Whom the graph is for; see `LOWERINGS`.
     """
-    with ExitStack() as stack:
+    with _TRACING, ExitStack() as stack:
         for lowering in LOWERINGS:
             if destination in lowering.destinations:
                 owner = _found(lowering.owner)
@@ -118,8 +126,11 @@ def _found(path: str) -> ModuleType | type:
 
 def _bound(plain: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
     """A function, so that it also stands as a method, of what the operation is called with."""
+    tracing = threading.get_ident()
 
     def said(*arguments: Any, **options: Any) -> Any:
+        if threading.get_ident() != tracing:
+            return own(*arguments, **options)
         return plain(own, *arguments, **options)
 
     return said
