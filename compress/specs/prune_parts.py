@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from edgepress.compress.specs.amounts import Bytes
 from edgepress.compress.specs.prune_step import TARGETS, PruneSpec
 
-Share = Annotated[float | None, Field(gt=0)]
 Removed = Annotated[float | None, Field(gt=0, lt=1)]
 
 
@@ -22,7 +22,7 @@ class PackedSpec(PruneSpec):
         packing: What packs that file: "gzip" (level 9) or "zstd" (level 12).
     """
 
-    target_size: Share = None
+    target_size: Bytes = None
     packing: Literal["gzip", "zstd"] = "gzip"
 
     # What a target in bytes finds.
