@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, ValidationError
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import may_name_files, reason
 from edgepress.compress.kernel.files import write_text
-from edgepress.compress.specs.amounts import Bytes
 from edgepress.compress.specs.construction import explain, hint
+from edgepress.compress.specs.prune_parts import Share
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
 from edgepress.compress.specs.training import LARGEST_SEED, Drop, Latency
 from edgepress.compress.specs.yaml_text import read_yaml
@@ -27,8 +27,8 @@ class AcceptSpec(Spec):
     Attributes:
         max_drop: Largest fall of the metric from the given model to any exported file: points of
             a score as a share of 1, or the share by which an error grows.
-        max_flash: Largest size of each exported file: bytes, 64kB, 64KiB, or a share of the given
-            model's float32 TFLite file.
+        max_bytes: Largest size of each exported file (of C sources: of their array, in flash), as
+            64kB, 64KiB, or a share of the given model's float32 TFLite file.
         max_ram: Most memory of each file, alike: the activations of TFLite files, the whole arena
             of C sources.
         max_latency: Longest inference of each file on the first device, as 20ms, or a share of
@@ -36,8 +36,8 @@ class AcceptSpec(Spec):
     """
 
     max_drop: Drop | None = Field(None, ge=0)
-    max_flash: Bytes = None
-    max_ram: Bytes = None
+    max_bytes: Share = None
+    max_ram: Share = None
     max_latency: Latency | None = None
 
 

@@ -39,7 +39,7 @@ class BudgetRecord(Record):
     Attributes:
         format: The file's format.
         quantize: Its precision.
-        what: "flash", "RAM" or "latency".
+        what: "size", "RAM" or "latency".
         unit: "bytes" or "ms".
         value: What it takes; None where that isn't known.
         high: The upper end of its 95 % interval, where it was measured.

@@ -3,70 +3,68 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
 
-from pydantic import BeforeValidator, Field
-
-_UNITS = {"ms": 1.0, "us": 1e-3, "%": 0.01}
-_BYTES = {
-    "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9,
-    "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30,
-}  # fmt: skip
-_COUNTS = {"k": 1e3, "m": 1e6, "g": 1e9}
+_TIMES = {"ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3}
+_LATENCY = "write a share up to 1 or 100%, or milliseconds, such as 2.5 or 0.8ms"
+_AMOUNT = "write a share up to 1 or 100%, or a number above 1, such as 64000, 64kB or 1.5MB"
+_THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 def parse_latency(value: object) -> float | str:
-    """Read a share (`0.5`, `50%`) as a number; what is above, or has a unit, as text in ms.
+    """Read a share (up to 1, or `50%`) as a number; what is above, or has a unit, as text in ms.
 
     Raises:
         ValueError: It is neither.
     """
     text = str(value).strip().lower()
-    unit = next((u for u in _UNITS if text.endswith(u)), "")
-    try:
-        number = float(text.removesuffix(unit))
-    except ValueError:
-        number = 0.0
-    amount = number * _UNITS.get(unit, 1.0)
-    if not 0 < number < float("inf") or (unit == "%" and amount > 1):
-        raise ValueError("write a share up to 1, such as 50%, or milliseconds, as 2.5 or 0.8ms")
-    return amount if unit in ("", "%") and amount <= 1 else f"{amount:g}ms"
+    if text.endswith("%"):
+        return _percentage(text, _LATENCY)
+    unit = next((u for u in _TIMES if text.endswith(u)), "")
+    number = _positive(text.removesuffix(unit), _LATENCY)
+    if not unit and number <= 1:
+        return number
+    return f"{number * _TIMES.get(unit, 1.0):g}ms"
 
 
-def parse_bytes(value: object) -> object:
-    """Read `64kB` (64,000 bytes), `64KiB` (65,536), `50%` or `0.5` (a share), or a number of bytes.
+def parse_amount(value: object) -> object:
+    """Read `50%` as a share, `64kB`, `1.5MB` or `48KiB` as bytes, `2M` as a number; others as is.
 
     Raises:
-        ValueError: It is none of them.
+        ValueError: It is text and none of these, or a unit stands behind what would be a share.
     """
-    return _amount(value, _BYTES, "write bytes, such as 64kB or 64KiB, or a share, such as 50%")
-
-
-def parse_count(value: object) -> object:
-    """Read `12.5M`, `300k`, `50%` or `0.5` (a share), or a number.
-
-    Raises:
-        ValueError: It is none of them.
-    """
-    return _amount(value, _COUNTS, "write a number, such as 12.5M, or a share, such as 50%")
-
-
-def _amount(value: object, units: dict[str, float], form: str) -> object:
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"\s*([\d.]+(?:e[+-]?\d+)?)\s*([a-z%]*)\s*", value.lower())
+    text = value.strip().lower()
+    if text.endswith("%"):
+        return _percentage(text, _AMOUNT)
+    parts = re.fullmatch(r"(.*?)\s*([kmg]?)(i?b)?", text)
+    number, prefix, of = parts.groups() if parts else (text, "", None)
+    if of == "ib" and not prefix:
+        raise ValueError(_AMOUNT)
+    found = _positive(number, _AMOUNT)
+    unit = 1024 ** list(_THOUSANDS).index(prefix) if of == "ib" else _THOUSANDS[prefix]
+    if (prefix or of) and found * unit <= 1:
+        raise ValueError(f"one byte or less can't be kept: {_AMOUNT}")
+    return found * unit
+
+
+def _percentage(text: str, form: str) -> float:
+    """The share of `50%`."""
+    share = _positive(text.removesuffix("%"), form) / 100
+    if share > 1:
+        raise ValueError(form)
+    return share
+
+
+def _positive(text: str, form: str) -> float:
+    """A number above 0, or an error that says how it is written."""
     try:
-        number = float(found[1]) if found else 0.0
+        number = float(text)
     except ValueError:
         number = 0.0
-    unit = found[2] if found else ""
-    factor = {"": 1.0, "%": 0.01, **units}.get(unit)
-    if factor is None or not 0 < number < float("inf"):
+    if not 0 < number < float("inf"):
         raise ValueError(form)
-    amount = number * factor
-    if unit and (amount > 1) == (unit == "%"):
-        raise ValueError(form)  # 150 % keeps nothing out, and 0.5 bytes would be a share
-    return amount
+    return number
 
 
 def limit_of(given: float, full: float) -> float:
@@ -97,14 +95,3 @@ def parse_duration(value: object) -> float:
     if not 0 < total < float("inf"):
         raise ValueError("write a time, such as 20m, 1h30m or 90s")
     return total
-
-
-# What may stay: a share up to 1, or an amount. An editor accepts what is read, too.
-Bytes = (
-    Annotated[float, BeforeValidator(parse_bytes, json_schema_input_type=float | str), Field(gt=0)]
-    | None
-)
-Count = (
-    Annotated[float, BeforeValidator(parse_count, json_schema_input_type=float | str), Field(gt=0)]
-    | None
-)

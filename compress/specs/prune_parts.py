@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from edgepress.compress.specs.amounts import Bytes
+from edgepress.compress.specs.amounts import parse_amount
 from edgepress.compress.specs.prune_step import TARGETS, PruneSpec
 
+# A share up to 1, or a number of what is counted, as 0.5, 50%, 64kB or 2M.
+Share = Annotated[
+    float | None,
+    Field(gt=0),
+    BeforeValidator(parse_amount, json_schema_input_type=float | str | None),
+]
 Removed = Annotated[float | None, Field(gt=0, lt=1)]
 
 
@@ -22,7 +28,7 @@ class PackedSpec(PruneSpec):
         packing: What packs that file: "gzip" (level 9) or "zstd" (level 12).
     """
 
-    target_size: Bytes = None
+    target_size: Share = None
     packing: Literal["gzip", "zstd"] = "gzip"
 
     # What a target in bytes finds.

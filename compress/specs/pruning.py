@@ -12,10 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgepress.compress.errors import InputError
-from edgepress.compress.specs.amounts import Bytes, Count
 from edgepress.compress.specs.notation import BLOCK, N_OF_M
 from edgepress.compress.specs.prune_parts import PackedSpec as PackedSpec
-from edgepress.compress.specs.prune_parts import RampSpec, RemovalSpec
+from edgepress.compress.specs.prune_parts import RampSpec, RemovalSpec, Share
 from edgepress.compress.specs.prune_step import TARGETS, PruneSpec, UnitRecoverSpec
 from edgepress.compress.specs.training import Latency
 
@@ -120,7 +119,7 @@ class WeightsSpec(ZerosSpec):
     """Single weights become zero."""
 
     structure: Literal["weights"] = "weights"
-    target_params: Count = None
+    target_params: Share = None
 
 
 class BlocksSpec(ZerosSpec):
@@ -131,7 +130,7 @@ class BlocksSpec(ZerosSpec):
     """
 
     structure: Literal["blocks"] = "blocks"
-    target_params: Count = None
+    target_params: Share = None
     block: str = Field("1x4", pattern=BLOCK)
 
 
@@ -160,7 +159,7 @@ class KernelsSpec(ZerosSpec):
     """Whole kernels of convolutions become zero."""
 
     structure: Literal["kernels"] = "kernels"
-    target_params: Count = None
+    target_params: Share = None
 
 
 class ClustersSpec(PackedSpec):
@@ -204,8 +203,8 @@ class UnitsSpec(RemovalSpec):
         repair: Refit the remaining weights on calibration data after the removal.
     """
 
-    target_macs: Count = None
-    target_params: Count = None
+    target_macs: Share = None
+    target_params: Share = None
     criterion: str = "auto"
     schedule: str = "one-shot"
     repair: bool = True
@@ -222,9 +221,9 @@ class ChannelsSpec(UnitsSpec, RampSpec):
     """Channels, neurons, filters, heads and units go.
 
     Attributes:
-        target_size: Bytes kept of the file: a share, or 64kB, 64KiB or a number. It is the float32
+        target_size: Share kept of the file: a share, or 64kB, 64KiB or a number. It is the float32
             TFLite file, unless target_format and target_precision name another.
-        target_arena: Bytes kept, alike, of the memory for that file's activations; of C sources
+        target_arena: Share kept, alike, of the memory for that file's activations; of C sources
             those of the whole arena that they give TensorFlow Lite Micro.
         target_format: Format of the file that target_size and target_arena are measured on.
         target_precision: Its precision.
@@ -250,8 +249,8 @@ class ChannelsSpec(UnitsSpec, RampSpec):
     """
 
     structure: Literal["channels"] = "channels"
-    target_size: Bytes = None
-    target_arena: Bytes = None
+    target_size: Share = None
+    target_arena: Share = None
     target_format: Literal["tflite", "c"] = "tflite"
     target_precision: Literal["float32", "float16", "dynamic", "int8", "int16x8"] = "float32"
     target_latency: Latency | None = None

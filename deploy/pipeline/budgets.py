@@ -60,7 +60,7 @@ def budgets_of(
         budget
         for artifact in artifacts
         for budget in (
-            *_flash(accept, given, artifact),
+            *_size(accept, given, artifact),
             *_ram(accept, given, artifact, measured),
             *_latency(recipe, given, artifact, measured),
         )
@@ -92,11 +92,11 @@ def _excess(budget: BudgetRecord) -> float:
     return budget.value / budget.limit
 
 
-def _flash(
+def _size(
     accept: AcceptSpec, given: StageRecord, artifact: ArtifactRecord
 ) -> Iterator[BudgetRecord]:
-    if accept.max_flash is not None:
-        yield _budget(artifact, "flash", artifact.bytes, accept.max_flash, given.raw_bytes)
+    if accept.max_bytes is not None:
+        yield _budget(artifact, "size", artifact.bytes, accept.max_bytes, given.raw_bytes)
 
 
 def _ram(
@@ -177,7 +177,7 @@ def _next(recipe: Recipe, worst: BudgetRecord, fitting: Sequence[str]) -> str:
         return ""
     if worst.quantize in ("float32", "float16") and "int8" not in recipe.export.quantize:
         return "--quantize int8"
-    option = {"flash": "--target-size", "RAM": "--target-arena", "latency": "--target-latency"}
+    option = {"size": "--target-size", "RAM": "--target-arena", "latency": "--target-latency"}
     share = worst.limit / worst.value
     kind = f" --target-format {worst.format}" if worst.format != "tflite" else ""
     kind += f" --target-precision {worst.quantize}" if worst.quantize != "float32" else ""
