@@ -120,7 +120,8 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     sample.write_text(sample_header(name, ends, values, job.calibration is None))
     main.write_text(example_main(name, ends, setup.name, sample.name))
     planned = (plan.line(),) if plan and plan.pays else ()
-    return Written(model, (header, setup, sample, main), (*planned, *notes))
+    beside, notes = (header, setup, sample, main), [*planned, *notes]
+    return Written(model, beside, tuple(notes), arena_bytes=arena)
 
 
 def _sample(job: Job, model: Path) -> tuple[Ends, list[NDArray[Any]]]:
