@@ -11,7 +11,7 @@ from edgepress.compress.specs.training import Drop
 from edgepress.deploy.recipe import Recipe
 from edgepress.deploy.searching.limits import LimitsSpec, refuse_ram_elsewhere
 from edgepress.deploy.searching.objectives import OBJECTIVES
-from edgepress.deploy.specs.notation import List
+from edgepress.deploy.specs.notation import Words
 
 
 class FitSpec(LimitsSpec):
@@ -30,7 +30,7 @@ class FitSpec(LimitsSpec):
     max_drop: Drop = Field(0.01, ge=0)
     minimise: str = "latency"
     format: Literal["tflite", "onnx"] = "tflite"
-    quantize: List = ()
+    quantize: Words = ()
 
     @model_validator(mode="after")
     def _names_a_size(self) -> FitSpec:

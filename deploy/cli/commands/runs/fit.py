@@ -47,7 +47,7 @@ _OF_ANY_FIT = ("source", "output", "resume", "force", "time", "as_json", "verbos
 @click.argument("source", required=False, metavar="[MODEL]", type=click.Path())
 @data_options(required=False)
 @output_options(required=False, help="Folder of the fit.")
-@spec_options(FitSpec)
+@spec_options(FitSpec, aliases={"max_bytes": ("max-flash",)})
 @click.option(
     "--time",
     default="20m",
