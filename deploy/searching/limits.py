@@ -14,6 +14,7 @@ from edgepress.compress.specs.amounts import latency_ms
 from edgepress.compress.specs.prune_parts import Share
 from edgepress.compress.specs.recipe import Spec
 from edgepress.compress.specs.training import Latency
+from edgepress.deploy.recipe import AcceptSpec
 from edgepress.deploy.searching.objectives import ROW_FIELDS
 
 _WORDS = {"ram": "RAM", "bytes": "a file", "latency": "a latency"}
@@ -38,8 +39,13 @@ class LimitsSpec(Spec):
     @property
     def limits(self) -> Mapping[str, float | str]:
         """What may not be exceeded as it was asked for, by objective."""
-        asked = {"ram": self.max_ram, "bytes": self.max_bytes, "latency": self.max_latency}
-        return {name: most for name, most in asked.items() if most is not None}
+        return asked_limits(self)
+
+
+def asked_limits(spec: LimitsSpec | AcceptSpec) -> Mapping[str, float | str]:
+    """The limits of a fit or of a recipe as they were asked for, by objective."""
+    asked = {"ram": spec.max_ram, "bytes": spec.max_bytes, "latency": spec.max_latency}
+    return {name: most for name, most in asked.items() if most is not None}
 
 
 @dataclass(frozen=True)

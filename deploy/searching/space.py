@@ -12,7 +12,7 @@ from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.prune_step import RECOVER_NAMES
 from edgepress.compress.specs.recipe import TARGETS, Spec
 from edgepress.deploy.recipe import List, Recipe
-from edgepress.deploy.searching.limits import LimitsSpec, refuse_ram_elsewhere
+from edgepress.deploy.searching.limits import refuse_ram_elsewhere
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.pruners import PRUNERS
 from edgepress.deploy.searching.samplers import SAMPLERS
@@ -55,7 +55,7 @@ class Range(Spec):
         return FloatDistribution(float(self.low), float(self.high), self.log, self.step)
 
 
-class SearchSpec(LimitsSpec):
+class SearchSpec(Spec):
     """The search part of a recipe.
 
     Attributes:
@@ -92,7 +92,7 @@ class SearchSpec(LimitsSpec):
             PRUNERS[self.pruner]
         except InputError as error:
             raise ValueError(error.format_message()) from None
-        refuse_ram_elsewhere(self.format, (*self.objectives, *self.limits))
+        refuse_ram_elsewhere(self.format, self.objectives)
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError("an objective is named twice")
         for place, choice in self.space.items():

@@ -19,9 +19,9 @@ from edgepress.compress.data.metrics import drop_of
 from edgepress.compress.errors import EdgepressError
 from edgepress.compress.processes.children import start as launch
 from edgepress.deploy.pipeline.run_folder import IN_COMMON, SHARED_STAGES, RunFolder
-from edgepress.deploy.recipe import Recipe, write_recipe
+from edgepress.deploy.recipe import AcceptSpec, Recipe, write_recipe
 from edgepress.deploy.searching.curves import Point
-from edgepress.deploy.searching.limits import Limit, limits_of
+from edgepress.deploy.searching.limits import asked_limits, limits_of
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchSpec
 
@@ -152,30 +152,24 @@ def judge(
         "artifact": artifact.to_json(),
         "after": run.after.to_json(),
         "validation": validation,
+        "ratio": ratio,
         "latency": ratio if relative else row.median_ms if row else None,
     }
-    asked = dict.fromkeys((*search.objectives, *search.limits))
-    read = {name: OBJECTIVES[name].read(facts) for name in asked}
+    read = {name: OBJECTIVES[name].read(facts) for name in search.objectives}
     absent = [name for name, value in read.items() if value is None]
     if absent:
         return Outcome(reason=_unmeasured(run, absent[0], row))
-    figures = _figures(read, row, ratio, artifact)
-    try:
-        limits = limits_of(search.limits, run.benchmark.row_of(run.stages[0].file))
-    except EdgepressError as error:
-        return Outcome(reason=error.message)
-    over = {limit: limit.over(figures) for limit in limits}
-    accepted = bool(run.accepted) and not any(value > 0 for value in over.values())
+    accepted, verdict = bool(run.accepted), run.judged
     fall = None if given is None else drop_of(data.task.metric, given, validation)
     return Outcome(
         tuple(float(read[name] or 0.0) for name in search.objectives),
         accepted,
-        "" if accepted else _complaints(run, over),
+        "; ".join(verdict.complaints or (verdict.headline,)) if not accepted and verdict else "",
         artifact.path,
-        figures,
+        _figures(read, row, ratio, artifact),
         artifact.sha256,
         relative,
-        _constraints(bool(run.accepted), fall, recipe.accept.max_drop, over),
+        _constraints(accepted, fall, recipe.accept, _over(run, recipe.accept, facts)),
     )
 
 
@@ -196,22 +190,28 @@ def _figures(
     return figures
 
 
-def _complaints(run: RunRecord, over: Mapping[Limit, float]) -> str:
-    """Why a trial isn't accepted."""
-    verdict = run.judged
-    told = () if run.accepted or verdict is None else verdict.complaints or (verdict.headline,)
-    more = [f"over {limit.words()} by {share:.1%}" for limit, share in over.items() if share > 0]
-    return "; ".join([*told, *more])
+def _over(run: RunRecord, accept: AcceptSpec, facts: Mapping[str, Any]) -> dict[str, float]:
+    """By how much a file exceeds each limit of its recipe, as far as that was measured."""
+    asked = asked_limits(accept)
+    row = facts["row"]
+    figures = {name: OBJECTIVES[name].read(facts) for name in asked}
+    figures |= {"latency": row.get("median_ms"), "latency_ratio": facts["ratio"]}
+    try:
+        limits = limits_of(asked, run.benchmark.row_of(run.stages[0].file))
+    except EdgepressError:
+        return {}  # a share of what wasn't measured: the run's verdict says so
+    known = [limit for limit in limits if figures[limit.name] is not None]
+    return {limit.flag.removeprefix("--"): limit.over(figures) for limit in known}
 
 
 def _constraints(
-    accepted: bool, fall: float | None, max_drop: float | None, over: Mapping[Limit, float]
+    accepted: bool, fall: float | None, accept: AcceptSpec, over: Mapping[str, float]
 ) -> dict[str, float]:
     """By how much a trial breaks what it has to keep: samplers go where that is less."""
-    found = {"verdict": 0.0 if accepted else _REFUSED}
-    found |= {limit.flag.removeprefix("--"): share for limit, share in over.items()}
-    if fall is not None and max_drop is not None and math.isfinite(fall):
-        found["max-drop"] = (fall - max_drop) / max(max_drop, _SMALLEST_FLOOR)
+    found = {"verdict": 0.0 if accepted else _REFUSED, **over}
+    floor = accept.max_drop
+    if fall is not None and floor is not None and math.isfinite(fall):
+        found["max-drop"] = (fall - floor) / max(floor, _SMALLEST_FLOOR)
     return found
 
 
