@@ -30,7 +30,9 @@ class TrialRecord(Record):
         sha256: Hash of that file.
         figures: Its objectives; `latency` and `memory` are those of the last measurement where
             `measured_last` says so, else those of the trial.
-        reason: Why it failed or isn't accepted; empty otherwise.
+        reason: Why it failed, was stopped or isn't accepted; empty otherwise.
+        stopped_after: After how many epochs it was stopped early, since its curve lay behind those
+            of others; None for all others.
     """
 
     number: int
@@ -41,6 +43,7 @@ class TrialRecord(Record):
     sha256: str | None = None
     figures: Annotated[Some[Any], AfterValidator(_checked)] = Field(default_factory=dict)
     reason: str = ""
+    stopped_after: int | None = None
 
 
 class SearchRecord(Record):

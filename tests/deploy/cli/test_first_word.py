@@ -30,6 +30,7 @@ COMMANDS = [
     ["unfreeze-search", "m.keras", "--data", "d.npz", "-o", "run"],
     ["sensitivity", "m.keras", "--data", "d.npz"],
     ["search", "s.yaml", "-o", "run"],
+    ["search-worker", "--storage", "sqlite:///trials.db"],
     ["fit", "m.keras", "--data", "d.npz", "-o", "run"],
     ["demo", "-o", "run"],
 ]
