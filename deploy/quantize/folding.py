@@ -131,16 +131,21 @@ def _folded(layer: keras.Layer, norm: keras.layers.BatchNormalization) -> list[N
     kernel, bias = layer.get_weights()[0], 0.0
     if layer.use_bias:
         bias = layer.get_weights()[1]
-    mean, variance = (np.asarray(v) for v in (norm.moving_mean, norm.moving_variance))
-    scale = 1.0 / np.sqrt(variance + norm.epsilon)
-    if norm.scale:
-        scale = scale * np.asarray(norm.gamma)
-    shift = np.asarray(norm.beta) if norm.center else 0.0
+    scale, shift = normalisation(norm)
     if type(layer).__name__ == "DepthwiseConv2D":
         factor = scale.reshape(kernel.shape[-2:])
     else:
         sizes = [1] * kernel.ndim
         sizes[_OUTPUT_AXIS[type(layer).__name__]] = -1
         factor = scale.reshape(sizes)
-    folded = [kernel * factor, (bias - mean) * scale + shift]
+    folded = [kernel * factor, bias * scale + shift]
     return [array.astype(kernel.dtype) for array in folded]
+
+
+def normalisation(norm: keras.layers.BatchNormalization) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What a batch normalisation multiplies each channel by, and what it adds then, in 64 bits."""
+    mean, variance = (np.asarray(v, np.float64) for v in (norm.moving_mean, norm.moving_variance))
+    scale = 1.0 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * np.asarray(norm.gamma, np.float64)
+    return scale, (np.asarray(norm.beta, np.float64) if norm.center else 0.0) - mean * scale
