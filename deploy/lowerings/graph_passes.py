@@ -133,7 +133,7 @@ def fit_for_integers(graph: tf.Graph, bits: int) -> None:
         bits: Of the activations, 8 or 16.
     """
     keep_whole_numbers(graph)
-    encode_by_comparing(graph)
+    encode_by_distances(graph)
     bound_masks(graph)
     if bits == 16:
         select_by_sums(graph)
@@ -170,11 +170,12 @@ def keep_whole_numbers(graph: tf.Graph) -> None:
         _read_instead(operation.outputs[0], whole)
 
 
-def encode_by_comparing(graph: tf.Graph) -> None:
-    """Write one-hot codes of floats as whether an index is equal to each possible one.
+def encode_by_distances(graph: tf.Graph) -> None:
+    """Write one-hot codes of floats by how far an index is from each possible one.
 
     TensorFlow's quantiser gives the two values of a code scales of their own, and the kernel copies
-    them as they are: 0 became 0.5.
+    them as they are: 0 became 0.5. Whether numbers are equal would be made a code of that kind
+    again.
 
     Args:
         graph: A `tf.Graph` under construction.
@@ -193,7 +194,8 @@ def encode_by_comparing(graph: tf.Graph) -> None:
             behind = 0 if axis == -1 else rank - axis
             every = tf.constant(np.arange(depth).reshape(-1, *[1] * behind), tf.int32)
             one = tf.expand_dims(tf.cast(indices, tf.int32), rank - behind)
-            codes = tf.cast(tf.equal(one, every), operation.outputs[0].dtype)
+            codes = tf.maximum(1 - tf.abs(one - every), 0)
+            codes = tf.cast(codes, operation.outputs[0].dtype)
         _read_instead(operation.outputs[0], codes)
 
 

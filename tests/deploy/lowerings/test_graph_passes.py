@@ -265,6 +265,7 @@ def test_indices_and_their_codes_are_no_floats_on_their_way(tmp_path, worker) ->
     keras.utils.set_random_seed(0)
     codes = keras.Input((1,), dtype="int32", name="codes")
     x = layers.CategoryEncoding(12, "one_hot")(codes)
+    x = layers.Concatenate()([x, layers.Flatten()(layers.Embedding(12, 4)(codes))])
     model = keras.Model(codes, layers.Dense(4)(x))
     samples = np.random.default_rng(0).integers(0, 12, (200, 1)).astype(np.int32)
     data = (samples, model.predict(samples, verbose=0))
