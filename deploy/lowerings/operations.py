@@ -224,9 +224,7 @@ LOWERINGS: tuple[Lowering, ...] = (
     Lowering(f"{_BACKEND}.nn", "elu", elu, _SIXTEEN_BITS, frozenset({"Elu"})),
     Lowering(f"{_BACKEND}.nn", "softplus", softplus, _TFLITE, frozenset()),
     Lowering(f"{_BACKEND}.nn", "log_sigmoid", log_sigmoid, _TFLITE, frozenset()),
-    Lowering(
-        f"{_LAYERS}.activations.softmax.Softmax", "call", softmax, _ALL, frozenset()
-    ),
+    Lowering("keras.layers.Softmax", "call", softmax, _ALL, frozenset()),
     Lowering(f"{_BACKEND}.math", "logsumexp", log_sum_exp, _ONNX, frozenset()),
     Lowering(f"{_BACKEND}.nn", "selu", selu, INTEGERS, frozenset({"Selu"})),
     Lowering(
