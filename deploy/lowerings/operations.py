@@ -23,8 +23,10 @@ from edgepress.deploy.lowerings.activations import (
     elu,
     hard_silu,
     log_sigmoid,
+    log_sum_exp,
     prelu,
     selu,
+    softmax,
     softplus,
 )
 from edgepress.deploy.lowerings.convolutions import (
@@ -222,6 +224,8 @@ LOWERINGS: tuple[Lowering, ...] = (
     Lowering(f"{_BACKEND}.nn", "elu", elu, _SIXTEEN_BITS, frozenset({"Elu"})),
     Lowering(f"{_BACKEND}.nn", "softplus", softplus, _TFLITE, frozenset()),
     Lowering(f"{_BACKEND}.nn", "log_sigmoid", log_sigmoid, _TFLITE, frozenset()),
+    Lowering("keras.layers.Softmax", "call", softmax, _ALL, frozenset()),
+    Lowering(f"{_BACKEND}.math", "logsumexp", log_sum_exp, _ONNX, frozenset()),
     Lowering(f"{_BACKEND}.nn", "selu", selu, INTEGERS, frozenset({"Selu"})),
     Lowering(
         "keras.layers.PReLU", "call", prelu, _SIXTEEN_BITS, frozenset({"Neg"})
