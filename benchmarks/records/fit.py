@@ -103,6 +103,7 @@ class FitRecord(SearchRecord):
         plans: What was tried, in the order of `trials`, without the first, which removes nothing.
         underway: The trial that was begun last and isn't done; its `seconds` are those so far.
         picks: The files to choose from.
+        inputs: Key of the model, the data and all else that trials are made from.
     """
 
     minimise: str = ""
@@ -112,3 +113,4 @@ class FitRecord(SearchRecord):
     plans: Several[FitTrial] = ()
     underway: FitTrial | None = None
     picks: Several[PickRecord] = ()
+    inputs: str = ""

@@ -15,7 +15,7 @@ from edgepress.benchmarks.records.reading import validated
 from edgepress.benchmarks.records.search import TrialRecord
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import CheckFailed, InputError
-from edgepress.compress.kernel.files import read_json, write_json
+from edgepress.compress.kernel.files import content_key, read_json, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.fitting.choosing import Next, Tried, best, choose, expected_seconds
 from edgepress.deploy.fitting.floor import MISSED, UNSHOWN
@@ -26,11 +26,13 @@ from edgepress.deploy.fitting.precisions import candidates, zeros_pay
 from edgepress.deploy.fitting.scoring import Scorer
 from edgepress.deploy.fitting.spec import FitRecipe
 from edgepress.deploy.pipeline.finished import Finished
+from edgepress.deploy.pipeline.inputs import inputs_key
 from edgepress.deploy.pipeline.opening import opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.pipeline.run_folder import IN_COMMON, RunFolder
 from edgepress.deploy.recipe import Recipe, check_writable, inputs_of
 from edgepress.deploy.searching.space import SearchSpec
+from edgepress.deploy.searching.study import check_judged, trial_folder
 from edgepress.deploy.searching.trial import Outcome, judge, start, stop
 
 _POLL_S = 0.2
@@ -88,7 +90,7 @@ def fit(
 
 
 def check_fit(found: FitResult) -> None:
-    """Raise where no file keeps the floor, or a pick misses it on test data.
+    """Raise where no file keeps the floor, or a pick misses it on test data, or isn't held to it.
 
     Raises:
         CheckFailed: Says which, and what to try.
@@ -97,6 +99,12 @@ def check_fit(found: FitResult) -> None:
     if not record.picks:
         raise CheckFailed(
             record.headline, f"more time, or a larger --max-drop than {record.max_drop:g}"
+        )
+    if not all(pick.floors for pick in record.picks):
+        failures = record.benchmark.failures
+        raise CheckFailed(
+            f"the picks could not be held against the floor on {record.split} data",
+            failures[0].reason if failures else f"{record.metric} has no value there",
         )
     missed = [pick for pick in record.picks if pick.missed]
     if missed:
@@ -130,6 +138,9 @@ class _Fit:
         self.data = open_data(recipe.data, self.model, recipe.seed)
         self.data.training_split  # noqa: B018  raises before any work where there is none
         self.scorer = Scorer(self.model, self.data)
+        self.inputs = content_key(
+            inputs_key(recipe, self.model, self.data), recipe.model_dump(mode="json")
+        )
 
     def check(self) -> None:
         """Refuse, before any work, what a trial would end with.
@@ -163,6 +174,16 @@ class _Fit:
             raise InputError(
                 f"'{path}' was made for another objective or floor", "choose another -o"
             )
+        if earlier.inputs not in ("", self.inputs):
+            raise InputError(
+                f"the recipe, the model, the data or code of yours is no longer what '{path}' was"
+                " made from",
+                "choose another -o",
+            )
+        for trial in earlier.trials:
+            if trial.accepted and trial.sha256:
+                file = self.folder.path / trial.folder / trial.artifact
+                check_judged(file, trial.sha256)
         self.trials, self.plans = list(earlier.trials), list(earlier.plans)
         self.spent_s, self.quantize, self.underway = (
             earlier.spent_s,
@@ -262,7 +283,7 @@ class _Fit:
         return process.returncode
 
     def _trial(self, number: int) -> Path:
-        return self.folder.path / "trials" / f"{number:04d}"
+        return trial_folder(self.folder.path, number)
 
     def _judge(self, code: int, number: int, recipe: Recipe, quantize: str) -> Outcome:
         asked = SearchSpec(
@@ -309,6 +330,7 @@ class _Fit:
             "chosen_by": self.scorer.split,
             "split": data.report_split.name,
             "metric": data.task.metric,
+            "warnings": data.warnings,
             "trials": self.trials,
             "minimise": fit.minimise,
             "max_drop": fit.max_drop,
@@ -316,6 +338,7 @@ class _Fit:
             "spent_s": spent,
             "plans": self.plans,
             "underway": self.underway,
+            "inputs": self.inputs,
             **more,
         }
         return FitRecord.model_validate(values)
@@ -359,15 +382,19 @@ def _headline(found: Sequence[PickRecord], recipe: FitRecipe, data: Dataset, tri
     """What came out, in one line."""
     floor = f"a fall of at most {recipe.fit.max_drop:g}"
     if not found:
-        return f"none of {tried} trials keeps {floor} on validation data"
+        chosen_by = (data.val or data.report_split).name
+        return f"none of {tried} trials keeps {floor} on {chosen_by} data"
     smallest = next(pick for pick in found if SMALLEST in pick.names)
     share = "" if smallest.ratio is None else f", {smallest.ratio:.2f} of the given model's"
     headline = f"{smallest.words}{share} {recipe.fit.minimise}"
     verdicts = {held.verdict for pick in found for held in pick.floors}
     split = data.report_split.name
-    seen = "" if data.test is not None and data.val is not None else ", which choices were made by"
+    apart = data.test is not None and data.val is not None and not data.chosen_on_test
+    seen = "" if apart else ", which choices were made by"
+    if not all(pick.floors for pick in found):
+        return f"{headline}; {floor} was not measured on {split} data"
     if MISSED in verdicts:
         return f"{headline}; a pick misses {floor} on {split} data{seen}"
-    if UNSHOWN in verdicts or not verdicts:
+    if UNSHOWN in verdicts:
         return f"{headline}; {floor} holds on {split} data{seen}, but not beyond doubt"
     return f"{headline}; {floor} is shown on {split} data{seen}"

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from edgepress.benchmarks.records import BenchmarkRecord
 from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.compress.errors import CheckFailed, InputError
-from edgepress.compress.kernel.files import sha256, write_json
+from edgepress.compress.kernel.files import content_key, sha256, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.pipeline.finished import Finished
+from edgepress.deploy.pipeline.inputs import inputs_key
 from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.opening import opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
@@ -30,6 +31,7 @@ from edgepress.deploy.searching.study import (
     Points,
     accepted_points,
     begun,
+    check_files,
     draw,
     front,
     latencies_are_relative,
@@ -37,6 +39,7 @@ from edgepress.deploy.searching.study import (
     record,
     shortlist,
     signs_of,
+    trial_folder,
     unfinished,
 )
 from edgepress.deploy.searching.trial import Outcome, judge, start, stop
@@ -161,6 +164,14 @@ class _Search:
         progress.stage(f"load {recipe.model} and its data")
         model = load(recipe.model, recipe.custom_objects, recipe.unsafe_lambda)
         self.data = open_data(recipe.data, model, recipe.seed)
+        # What varies has its place in every trial; how it is drawn changes none of them.
+        drawn = {"search": {"space", "sampler"}}
+        lists = {k: v for k, v in recipe.search.space.items() if isinstance(v, list)}
+        self.inputs = content_key(
+            inputs_key(recipe, model, self.data),
+            recipe.model_dump(mode="json", exclude=drawn),
+            lists,
+        )
         self.recipe, self.workers, self.progress = recipe, workers, progress
         self.until = None if seconds is None else time.monotonic() + seconds
         # Workers that each take all cores would wait for one another.
@@ -168,10 +179,17 @@ class _Search:
 
     def run(self, folder: RunFolder, trials: int) -> SearchResult:
         self.folder = folder
-        folder.write_recipe(self.recipe)
+        if not folder.recipe.is_file():
+            folder.write_recipe(self.recipe)
         self.study = open_study(
-            folder.path / "study.journal", self.recipe, self._directions(), self.workers
+            folder.path / "study.journal",
+            self.recipe,
+            self._directions(),
+            self.workers,
+            self.inputs,
         )
+        check_files(self.study, folder.path)
+        folder.write_recipe(self.recipe)
         self._try(trials)
         return self._finish()
 
@@ -181,7 +199,7 @@ class _Search:
         return ["minimize" if (not higher if s is None else s) else "maximize" for s in smaller]
 
     def _trial_folder(self, number: int) -> Path:
-        return self.folder.path / "trials" / f"{number:04d}"
+        return trial_folder(self.folder.path, number)
 
     def _try(self, trials: int) -> None:
         """Run trials until as many are done; none is left running, whatever happens."""
@@ -269,6 +287,7 @@ class _Search:
                 "headline": on_front
                 if best.numbers
                 else f"none of {tried} recipes gave an accepted file",
+                "warnings": self.data.warnings,
                 "benchmark": measured,
             }
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reading
+from edgepress.compress.kernel.files import sha256
 from edgepress.deploy.searching.samplers import sampler_for
 from edgepress.deploy.searching.space import SearchRecipe, distributions, drawn_of
 from edgepress.deploy.searching.trial import Outcome, as_attributes
@@ -20,10 +21,19 @@ Points = Mapping[int, Sequence[float]]
 _START_OVER = "start the search again in another folder"
 
 
-def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], workers: int) -> Study:
+def open_study(
+    path: Path, recipe: SearchRecipe, directions: Sequence[str], workers: int, inputs: str = ""
+) -> Study:
     """The study in a file, made where there is none.
 
     A new study tries the recipe's own values first.
+
+    Args:
+        path: The file.
+        recipe: What varies.
+        directions: "minimize" or "maximize", by objective.
+        workers: Trials that run at once.
+        inputs: Key of all that trials are made from; a study of another key isn't gone on with.
 
     Raises:
         InputError: Optuna isn't installed, or the file is of another search, or damaged.
@@ -44,6 +54,15 @@ def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], work
         _check_trials(study, recipe, path)
     if [d.name.lower() for d in study.directions] != list(directions):
         raise InputError(f"'{path}' was made for other objectives", "choose another output")
+    known = study.user_attrs.get("inputs")
+    if known not in (None, inputs):
+        raise InputError(
+            f"the recipe, the model, the data or code of yours is no longer what the trials in"
+            f" '{path}' were made from",
+            _START_OVER,
+        )
+    if known is None:
+        study.set_user_attr("inputs", inputs)
     own = drawn_of(recipe, recipe.own()) if new else None
     if own is not None:
         study.enqueue_trial(own)
@@ -76,6 +95,40 @@ def _check_trials(study: Study, recipe: SearchRecipe, path: Path) -> None:
                 " or is damaged",
                 _START_OVER,
             )
+
+
+def check_files(study: Study, folder: Path) -> None:
+    """Refuse a search of which an accepted file isn't the one that was judged.
+
+    Args:
+        study: The search's.
+        folder: Of the search.
+
+    Raises:
+        InputError: Names the file.
+    """
+    for trial in study.trials:
+        kept = trial.user_attrs
+        if kept.get("accepted") and kept.get("sha256"):
+            check_judged(trial_folder(folder, trial.number) / kept["artifact"], kept["sha256"])
+
+
+def check_judged(file: Path, digest: str) -> None:
+    """Refuse a file that isn't the one that was judged.
+
+    Raises:
+        InputError: It is gone, or was changed.
+    """
+    if not file.is_file() or sha256(file) != digest:
+        raise InputError(
+            f"'{file}' is not the file that its trial was judged by",
+            f"put it back, or {_START_OVER}",
+        )
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Where a trial of a search runs."""
+    return folder / "trials" / f"{number:04d}"
 
 
 def _optuna() -> ModuleType:

@@ -150,5 +150,7 @@ def _show(result: FitResult) -> None:
         for held in pick.floors:
             echo(f"{', '.join(pick.names)}: {words_of(held, record.max_drop)}")
         echo(f"{', '.join(pick.names)}: {result.folder / pick.file}")
+    for warning in record.warnings:
+        echo(f"note: {warning}")
     echo(f"{record.headline}, in {record.spent_s:.0f} s")
     echo(f"report: {RunFolder(result.folder).report}   all trials: {result.folder / 'fit.json'}")
