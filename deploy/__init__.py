@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from edgepress.deploy.benchmarking.benchmark import benchmark as benchmark
     from edgepress.deploy.exporting.export import export as export
     from edgepress.deploy.exporting.result import ExportResult as ExportResult
-    from edgepress.deploy.fitting.fit import FitResult as FitResult
     from edgepress.deploy.fitting.fit import fit as fit
+    from edgepress.deploy.fitting.outcome import FitResult as FitResult
     from edgepress.deploy.fitting.spec import FitRecipe as FitRecipe
     from edgepress.deploy.fitting.spec import FitSpec as FitSpec
     from edgepress.deploy.pipeline.pipeline import RunResult as RunResult

@@ -12,8 +12,9 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import may_name_files, reason
 from edgepress.compress.kernel.files import write_text
 from edgepress.compress.specs.construction import explain, hint
+from edgepress.compress.specs.prune_parts import Share
 from edgepress.compress.specs.recipe import DataSpec, FinetuneSpec, PruneSpec, Spec
-from edgepress.compress.specs.training import LARGEST_SEED, Drop
+from edgepress.compress.specs.training import LARGEST_SEED, Drop, Latency
 from edgepress.compress.specs.yaml_text import read_yaml
 from edgepress.deploy.specs.benchmark import BenchmarkSpec as BenchmarkSpec
 from edgepress.deploy.specs.export import ExportSpec as ExportSpec
@@ -26,9 +27,18 @@ class AcceptSpec(Spec):
     Attributes:
         max_drop: Largest fall of the metric from the given model to any exported file: points of
             a score as a share of 1, or the share by which an error grows.
+        max_bytes: Largest size of each exported file (of C sources: of their array, in flash), as
+            64kB, 64KiB, or a share of the given model's float32 TFLite file.
+        max_ram: Most memory of each file, alike: the activations of TFLite files, the whole arena
+            of C sources.
+        max_latency: Longest inference of each file on the first device, as 20ms, or a share of
+            that float32 file's.
     """
 
     max_drop: Drop | None = Field(None, ge=0)
+    max_bytes: Share = None
+    max_ram: Share = None
+    max_latency: Latency | None = None
 
 
 def _as_steps(value: Any) -> Any:

@@ -5,13 +5,22 @@ from edgepress.benchmarks.records.reading import read_run, run_record, validated
 from edgepress.benchmarks.records.rows import BenchmarkRecord, BenchmarkRow, measured_inside
 from edgepress.benchmarks.records.run import VERSION, RunRecord
 from edgepress.benchmarks.records.stages import ArtifactRecord, ExportRecord, StageRecord
-from edgepress.benchmarks.records.verdict import DeviceFailure, RefusedFile, UnmetCheck, Verdict
+from edgepress.benchmarks.records.verdict import (
+    BudgetRecord,
+    DeviceFailure,
+    RefusedFile,
+    UnmetCheck,
+    Verdict,
+    by_file,
+    fit_line,
+)
 
 __all__ = [
     "VERSION",
     "ArtifactRecord",
     "BenchmarkRecord",
     "BenchmarkRow",
+    "BudgetRecord",
     "DeviceFailure",
     "ExportRecord",
     "RefusedFile",
@@ -20,6 +29,8 @@ __all__ = [
     "StageRecord",
     "UnmetCheck",
     "Verdict",
+    "by_file",
+    "fit_line",
     "measured_inside",
     "read_run",
     "run_record",

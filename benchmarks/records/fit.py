@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgepress.benchmarks.records.base import Record, Several
+from pydantic import Field
+
+from edgepress.benchmarks.records.base import Record, Several, Some
 from edgepress.benchmarks.records.search import SearchRecord
 
 
@@ -36,6 +38,44 @@ class FloorRecord(Record):
     needed: int | None = None
 
 
+class LimitRecord(Record):
+    """A pick's figure, as last measured, and the most that it may be.
+
+    Attributes:
+        name: "ram", "bytes" or "latency".
+        most: In bytes or ms, or as a share of the given model's float file.
+        share: Whether `most` and the figures are such shares.
+        value: The figure; None where it wasn't measured.
+        interval: 95 % interval of a latency.
+        verdict: "kept" where the whole interval lies within the limit; "not shown" where the figure
+            does but its interval doesn't, or there is none; "missed".
+    """
+
+    name: str
+    most: float
+    share: bool = False
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    verdict: str
+
+
+class NearestRecord(Record):
+    """A file that comes near where none keeps the floor and the limits.
+
+    Attributes:
+        trial: Its trial's number.
+        words: What was done to the model.
+        file: The file, relative to the fit's folder.
+        needs: The floor or limits that would let it pass on the data that trials are judged by, as
+            the command line takes them.
+    """
+
+    trial: int
+    words: str
+    file: str
+    needs: Several[str] = ()
+
+
 class PickRecord(Record):
     """One of the files that a fit ends with.
 
@@ -51,6 +91,7 @@ class PickRecord(Record):
         ratio: The objective over the given model's: that of its float32 TFLite file where both are
             measured last, else that of the first trial.
         floors: The metric of each output against the floor.
+        limits: What must not be exceeded.
     """
 
     names: Several[str]
@@ -63,11 +104,15 @@ class PickRecord(Record):
     objective: float | None = None
     ratio: float | None = None
     floors: Several[FloorRecord] = ()
+    limits: Several[LimitRecord] = ()
 
     @property
     def missed(self) -> bool:
-        """Whether an output falls below the floor on samples that had no say."""
-        return any(floor.verdict == "missed" for floor in self.floors)
+        """Whether an output falls below the floor on samples that had no say, or a limit doesn't
+        hold in the last measurement.
+        """
+        verdicts = [*(one.verdict for one in self.floors), *(one.verdict for one in self.limits)]
+        return "missed" in verdicts
 
 
 class FitTrial(Record):
@@ -81,6 +126,10 @@ class FitTrial(Record):
         objective: What is minimised; None without a file.
         drop: The fall on validation data; None without a file.
         error: One standard error of that fall.
+        qat: Whether what was trained was also trained for int8.
+        over: The share by which the file exceeds a limit; 0 or less where it holds all of them.
+        float_drop: The fall of the same model as a float file, where that was needed: of int8 files
+            that miss the floor.
     """
 
     share: float
@@ -90,6 +139,9 @@ class FitTrial(Record):
     objective: float | None = None
     drop: float | None = None
     error: float = 0.0
+    qat: bool = False
+    over: float = 0.0
+    float_drop: float | None = None
 
 
 class FitRecord(SearchRecord):
@@ -98,19 +150,23 @@ class FitRecord(SearchRecord):
     Attributes:
         minimise: The objective.
         max_drop: The floor: the largest fall of the metric.
+        limits: What may not be exceeded as it was asked for, by objective.
         quantize: The precision that paid most in the given model.
         spent_s: Seconds so far.
-        plans: What was tried, in the order of `trials`, without the first, which removes nothing.
+        plans: What was tried, in the order of `trials`.
         underway: The trial that was begun last and isn't done; its `seconds` are those so far.
         picks: The files to choose from.
+        nearest: Where there are none, what comes near.
         inputs: Key of the model, the data and all else that trials are made from.
     """
 
     minimise: str = ""
     max_drop: float = 0.0
+    limits: Some[float | str] = Field(default_factory=dict)
     quantize: str = ""
     spent_s: float = 0.0
     plans: Several[FitTrial] = ()
     underway: FitTrial | None = None
     picks: Several[PickRecord] = ()
+    nearest: Several[NearestRecord] = ()
     inputs: str = ""

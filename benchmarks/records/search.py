@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from edgepress.benchmarks.records.base import Record, Several, Some
 from edgepress.benchmarks.records.rows import BenchmarkRecord
+
+
+def _checked(figures: dict[str, Any]) -> dict[str, Any]:
+    """Refuse figures that no table could show."""
+    for name, value in figures.items():
+        if not isinstance(value, str | None if name == "split" else int | float | None):
+            raise ValueError(f"the figure '{name}' is no {'text' if name == 'split' else 'number'}")
+    return figures
 
 
 class TrialRecord(Record):
@@ -31,7 +39,7 @@ class TrialRecord(Record):
     accepted: bool = False
     artifact: str = ""
     sha256: str | None = None
-    figures: Some[Any] = Field(default_factory=dict)
+    figures: Annotated[Some[Any], AfterValidator(_checked)] = Field(default_factory=dict)
     reason: str = ""
 
 

@@ -37,6 +37,7 @@ class ArtifactRecord(Record):
         quantize: Precision.
         sha256: Hash of the file, by which figures belong to it.
         verified: How it compared with its source, or None where that wasn't checked.
+        arena_bytes: The arena that C sources give TensorFlow Lite Micro; None of other files.
     """
 
     path: Annotated[RunPath, BeforeValidator(RunPath.read)]
@@ -47,6 +48,7 @@ class ArtifactRecord(Record):
     zstd_bytes: int | None = None
     sha256: str | None = None
     verified: Verified | None = None
+    arena_bytes: int | None = None
 
     @property
     def file(self) -> str:

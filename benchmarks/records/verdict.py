@@ -6,6 +6,8 @@ where only a device failed, so that a job which tries again on 3 never tries aga
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from edgepress.benchmarks.records.base import Record, Several
 
 
@@ -29,6 +31,62 @@ class UnmetCheck(Record):
     after: float | None = None
     allowed: float | None = None
     next: str = ""
+
+
+class BudgetRecord(Record):
+    """What a file takes of something that is limited.
+
+    Attributes:
+        format: The file's format.
+        quantize: Its precision.
+        what: "size", "RAM" or "latency".
+        unit: "bytes" or "ms".
+        value: What it takes; None where that isn't known.
+        high: The upper end of its 95 % interval, where it was measured.
+        limit: What it may take.
+        unknown: Why the value says nothing; empty where it does.
+    """
+
+    format: str
+    quantize: str
+    what: str
+    unit: str
+    value: float | None = None
+    high: float | None = None
+    limit: float = 0.0
+    unknown: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is shown that the file keeps within the limit."""
+        worst = self.value if self.high is None else self.high
+        return not self.unknown and worst is not None and worst <= self.limit
+
+    @property
+    def text(self) -> str:
+        """The figure beside its limit."""
+        limit = f"{_figure(self.limit, self.unit)} {self.unit}"
+        if self.unknown or self.value is None:
+            return f"{self.what} not known ({self.unknown or 'not measured'}), allowed are {limit}"
+        value = _figure(self.value, self.unit)
+        if self.high is not None and self.value <= self.limit < self.high:
+            value += f" (up to {_figure(self.high, self.unit)} with 95 % confidence)"
+        return f"{self.what} {value} of {limit}"
+
+
+def by_file(budgets: Iterable[BudgetRecord]) -> tuple[tuple[BudgetRecord, ...], ...]:
+    """Those of each file together."""
+    found: dict[tuple[str, str], list[BudgetRecord]] = {}
+    for budget in budgets:
+        found.setdefault((budget.format, budget.quantize), []).append(budget)
+    return tuple(map(tuple, found.values()))
+
+
+def fit_line(of_file: Sequence[BudgetRecord]) -> str:
+    """Whether a file keeps within all its limits, with its figures."""
+    first = of_file[0]
+    fits = "fits" if all(budget.held for budget in of_file) else "does not fit"
+    return f"{first.format} {first.quantize} {fits}: {', '.join(b.text for b in of_file)}"
 
 
 class RefusedFile(Record):
@@ -69,6 +127,7 @@ class Verdict(Record):
         unmet: The checks that don't hold.
         refused: The files that were withheld.
         failures: What devices could not measure; it costs figures, not acceptance.
+        budgets: What each file takes of what the recipe limits.
         headline: All of it in one line.
         lines: One line for each item of the three.
     """
@@ -77,6 +136,7 @@ class Verdict(Record):
     unmet: Several[UnmetCheck] = ()
     refused: Several[RefusedFile] = ()
     failures: Several[DeviceFailure] = ()
+    budgets: Several[BudgetRecord] = ()
     headline: str = ""
     lines: Several[str] = ()
 
@@ -87,6 +147,7 @@ class Verdict(Record):
         refused: tuple[RefusedFile, ...] = (),
         failures: tuple[DeviceFailure, ...] = (),
         accepted: bool | None = None,
+        budgets: tuple[BudgetRecord, ...] = (),
     ) -> Verdict:
         """The verdict on what was found.
 
@@ -95,6 +156,7 @@ class Verdict(Record):
             refused: Files that were withheld.
             failures: What devices could not measure.
             accepted: What an earlier record says; follows from the others by default.
+            budgets: What files take; those that aren't held are among `unmet`.
         """
         holds = not unmet and not refused if accepted is None else accepted
         lines = (
@@ -110,6 +172,7 @@ class Verdict(Record):
             unmet=unmet,
             refused=refused,
             failures=failures,
+            budgets=budgets,
             headline=_headline(holds, len(unmet), len(refused), len(failures)),
             lines=lines,
         )
@@ -122,9 +185,18 @@ class Verdict(Record):
         return 3 if self.failures else 0
 
     @property
+    def fits(self) -> tuple[str, ...]:
+        """One line for each file whose size, memory or time is limited: whether it fits."""
+        return tuple(fit_line(of_file) for of_file in by_file(self.budgets))
+
+    @property
     def complaints(self) -> tuple[str, ...]:
         """The lines that keep the run from being accepted."""
         return self.lines[: len(self.unmet) + len(self.refused)]
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:,.0f}" if unit == "bytes" else f"{value:.3g}"
 
 
 def _with_next(text: str, next: str) -> str:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from edgepress.benchmarks.number_format import ABSENT, bytes_text, metric_text, ms_text, significant
+from edgepress.benchmarks.number_format import (
+    ABSENT,
+    bytes_text,
+    energy_text,
+    metric_text,
+    ms_text,
+    significant,
+)
 from edgepress.benchmarks.records.fit import FitRecord, PickRecord
 from edgepress.benchmarks.report.view_model import Grid
 
@@ -29,4 +36,7 @@ def _objective(name: str, value: float | None) -> str:
         return ABSENT
     if name == "latency":
         return ms_text(value)
-    return bytes_text(value) if name.endswith("bytes") or name == "memory" else significant(value)
+    if name == "energy":
+        return energy_text(value)
+    in_bytes = name.endswith("bytes") or name in ("memory", "ram")
+    return bytes_text(value) if in_bytes else significant(value)

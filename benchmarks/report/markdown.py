@@ -22,7 +22,7 @@ def render_markdown(runs: Sequence[tuple[str, Mapping[str, Any] | RunRecord]]) -
             parts += [found[1]] if found else []
         elif run.judged is not None:
             parts.append(f"**{run.judged.headline}**")
-            parts += [f"- {line}" for line in run.judged.lines]
+            parts += [f"- {line}" for line in (*run.judged.fits, *run.judged.lines)]
         for title, grid in grids(run):
             parts.append(f"## {title}\n\n{markdown_table(grid)}")
             parts += [f"- {note}" for note in grid.notes]
@@ -69,7 +69,8 @@ def terminal_tables(values: Mapping[str, Any] | RunRecord) -> list[Any]:
 
     run = run_record(values)
     verdict = run.judged
-    found: list[Any] = [Text(t) for t in (verdict.headline, *verdict.lines)] if verdict else []
+    said = (*verdict.fits, verdict.headline, *verdict.lines) if verdict else ()
+    found: list[Any] = [Text(line) for line in said]
     for title, grid in grids(run):
         table = Table(title=title, title_justify="left")
         for i, column in enumerate(grid.columns):

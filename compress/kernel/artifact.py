@@ -195,6 +195,7 @@ class Artifact:
         versions: Versions of the packages that made it.
         verified: How it compares with its source, or None when that wasn't checked.
         layers: The precision of layers that were asked for by name.
+        arena_bytes: The arena that C sources give TensorFlow Lite Micro; None of other files.
     """
 
     path: Path
@@ -210,6 +211,7 @@ class Artifact:
     verified: Agreement | None = None
     zstd_bytes: int | None = None
     layers: dict[str, str] = field(default_factory=dict)
+    arena_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, the path as text."""

@@ -116,5 +116,8 @@ def parse_by_output(value: object) -> object:
 def parse_share(text: object) -> object:
     """Read `1%` or `0.01` as a share."""
     if isinstance(text, str) and text.strip().endswith("%"):
-        return float(text.strip()[:-1]) / 100
+        try:
+            return float(text.strip()[:-1]) / 100
+        except ValueError:
+            raise ValueError("write a share, such as 1% or 0.01") from None
     return text

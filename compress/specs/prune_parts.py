@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from edgepress.compress.specs.amounts import parse_amount
 from edgepress.compress.specs.prune_step import TARGETS, PruneSpec
 
-Share = Annotated[float | None, Field(gt=0)]
+# A share up to 1, or a number of what is counted, as 0.5, 50%, 64kB or 2M.
+Share = Annotated[
+    float | None,
+    Field(gt=0),
+    BeforeValidator(parse_amount, json_schema_input_type=float | str | None),
+]
 Removed = Annotated[float | None, Field(gt=0, lt=1)]
 
 

@@ -221,8 +221,12 @@ class ChannelsSpec(UnitsSpec, RampSpec):
     """Channels, neurons, filters, heads and units go.
 
     Attributes:
-        target_size: Bytes kept of the float32 TFLite file, as a share or a number.
-        target_arena: Bytes kept of the memory for that file's activations, as a share or a number.
+        target_size: Share kept of the file: a share, or 64kB, 64KiB or a number. It is the float32
+            TFLite file, unless target_format and target_precision name another.
+        target_arena: Share kept, alike, of the memory for that file's activations; of C sources
+            those of the whole arena that they give TensorFlow Lite Micro.
+        target_format: Format of the file that target_size and target_arena are measured on.
+        target_precision: Its precision.
         target_latency: Time kept of that file's inference on `device`: a share, or milliseconds as
             2.5 or 0.8ms.
         device: Where latency is measured, layer by layer and width by width, once (it is kept):
@@ -247,6 +251,8 @@ class ChannelsSpec(UnitsSpec, RampSpec):
     structure: Literal["channels"] = "channels"
     target_size: Share = None
     target_arena: Share = None
+    target_format: Literal["tflite", "c"] = "tflite"
+    target_precision: Literal["float32", "float16", "dynamic", "int8", "int16x8"] = "float32"
     target_latency: Latency | None = None
     device: str | None = None
     threads: int = Field(1, ge=1)
@@ -281,6 +287,18 @@ class ChannelsSpec(UnitsSpec, RampSpec):
         if name in ("initial_sparsity", "frequency"):
             return f"{name} is not for channels: they shrink a little with every step"
         return super().foreign(name, owners)
+
+    @model_validator(mode="after")
+    def _on_a_file(self) -> Self:
+        for name in ("target_format", "target_precision"):
+            if self.asked(name) and not (self.target_size or self.target_arena):
+                raise ValueError(f"{name} is for target_size and target_arena")
+        if self.target_format == "c" and self.target_precision in ("float16", "dynamic"):
+            raise ValueError(
+                f"target_format c has no precision {self.target_precision}: give float32, int8 or"
+                " int16x8"
+            )
+        return self
 
     @model_validator(mode="after")
     def _on_a_device(self) -> Self:

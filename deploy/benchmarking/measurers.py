@@ -23,7 +23,10 @@ from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.specs.recipe import PruneSpec
 from edgepress.compress.structure.budgets.layer_size import LayerSize
 from edgepress.compress.structure.budgets.measured_targets import measured_target
+from edgepress.deploy.exporters import EXPORTERS
+from edgepress.deploy.exporters.exporter import Unsupported, Written
 from edgepress.deploy.exporting.export import convert
+from edgepress.deploy.exporting.workspace import converted
 from edgepress.deploy.process.sharing import working
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.targets import target_for
@@ -55,9 +58,10 @@ def instruments_for(
     Raises:
         InputError: There is no such device, or none whose latency can be measured.
     """
-    device, threads = None, 1
+    device, threads, ships = None, 1, ("tflite", "float32")
     if isinstance(spec, ChannelsSpec):
         device, threads = spec.device, spec.threads
+        ships = spec.target_format, spec.target_precision
     if measured_target(spec) is None and device is None:
         yield None
         return
@@ -65,7 +69,7 @@ def instruments_for(
     options, watch = RunOptions(threads=threads), progress or Silent()
     try:
         with working(worker) as at:
-            yield Bench(at, target, options, watch)
+            yield Bench(at, target, options, watch, *ships)
     finally:
         if target is not None:
             target.close()
@@ -96,32 +100,43 @@ class Bench:
         target: The device, or None.
         options: How files are run there.
         progress: Told what is measured.
+        format: Of the file whose size and arena are measured, "tflite" or "c".
+        precision: Its precision.
     """
 
     def __init__(
-        self, worker: Worker | None, target: Target | None, options: RunOptions, progress: Progress
+        self,
+        worker: Worker | None,
+        target: Target | None,
+        options: RunOptions,
+        progress: Progress,
+        format: str = "tflite",
+        precision: str = "float32",
     ) -> None:
         self._worker, self._target = worker, target
+        self._format, self._precision = format, precision
         self._options, self._progress = options, progress
         self._first: tuple[bytes, float] | None = None
 
     def size(self, model: keras.Model) -> float:
-        """Bytes of the model as a float32 TFLite file."""
-        with self._file(model) as path:
-            return float(path.stat().st_size)
+        """Bytes of the file that ships."""
+        with self._shipped(model) as written:
+            return float(written.runnable.stat().st_size)
 
     def packed_size(self, model: keras.Model, packing: str) -> float:
-        """Bytes of that file as gzip or zstd packs it."""
+        """Bytes of the model's float32 TFLite file as gzip or zstd packs it."""
         with self._file(model) as path:
             return float(_PACKED[packing](path))
 
     def arena(self, model: keras.Model) -> float:
-        """Bytes of that file's activations in RAM."""
-        with self._file(model) as path:
-            return float(plan_arena(path).arena_bytes)
+        """Bytes of RAM for the file that ships: its activations, the whole arena of C sources."""
+        with self._shipped(model) as written:
+            if written.arena_bytes is not None:
+                return float(written.arena_bytes)
+            return float(plan_arena(written.runnable).arena_bytes)
 
     def latency(self, model: keras.Model) -> float:
-        """Milliseconds of that file on the device.
+        """Milliseconds of the float32 TFLite file on the device.
 
         The first model's is the median; each later one is measured in turns with the first, and
         its ratio counts: a machine that changed its speed in between doesn't.
@@ -141,6 +156,19 @@ class Bench:
         assert self._target is not None
         clock = LayerClock(self._target, self._options, latency_folder(), self._progress)
         return clock.times(sizes)
+
+    @contextmanager
+    def _shipped(self, model: keras.Model) -> Iterator[Written]:
+        with scratch_folder() as folder:
+            out = folder / f"model{EXPORTERS[self._format].suffix}"
+            try:
+                with converted(model, out, self._format, self._precision, self._worker) as written:
+                    yield written
+            except (Unsupported, DeviceError) as error:
+                raise InputError(
+                    f"the model has no {self._format} file in {self._precision} to measure:"
+                    f" {error.format_message()}"
+                ) from error
 
     @contextmanager
     def _file(self, model: keras.Model) -> Iterator[Path]:

@@ -25,9 +25,9 @@ _SECTIONS: dict[str, tuple[str, str]] = {
         "structure sparsity target_macs target_params target_size target_latency device criterion"
         " schedule recover_epochs protect max_drop",
     ),
-    "AcceptSpec": ("Acceptance", "max_drop"),
+    "AcceptSpec": ("Acceptance", "max_drop max_bytes max_ram max_latency"),
     "ExportSpec": ("Export", "formats quantize io qat_epochs"),
-    "FitSpec": ("Fit", "max_drop minimise quantize"),
+    "FitSpec": ("Fit", "max_drop minimise max_ram max_bytes max_latency quantize"),
     "BenchmarkSpec": ("Benchmark", "devices runs threads profile"),
     "Tolerances": ("Comparison with an earlier result", "max_drop latency_tolerance"),
 }

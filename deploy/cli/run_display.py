@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgepress.benchmarks.records import Verdict
+from edgepress.benchmarks.records import Verdict, by_file, fit_line
 from edgepress.benchmarks.report import output_rows
 from edgepress.benchmarks.report.markdown import grids
 from edgepress.benchmarks.report.view_model import left_out_notes
@@ -98,6 +98,9 @@ def _in_one_line(verdict: Verdict) -> str:
 def show_run(result: RunResult) -> None:
     """The tables of a run, its remarks and its verdict."""
     run = result.contents
+    for of_file in by_file(result.verdict.budgets):
+        fits = all(budget.held for budget in of_file)
+        say_styled(fit_line(of_file), "green" if fits else "red")
     for title, grid in grids(run):
         if title in _TABLES:
             show_grid(_TABLES[title], title, grid)

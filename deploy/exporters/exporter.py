@@ -152,6 +152,7 @@ class Written:
         notes: What people should know of the files.
         versions: Versions of the format that the file is written in.
         layers: The precision that layers got which were asked for by name.
+        arena_bytes: The arena that the sources give TensorFlow Lite Micro; None of other files.
     """
 
     runnable: Path
@@ -159,6 +160,7 @@ class Written:
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=dict)
+    arena_bytes: int | None = None
 
 
 class Write(Protocol):

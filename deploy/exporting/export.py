@@ -42,7 +42,7 @@ from edgepress.deploy.exporting.next_steps import ADVISED
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
 from edgepress.deploy.exporting.size_notes import file_notes
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
-from edgepress.deploy.exporting.workspace import prepared
+from edgepress.deploy.exporting.workspace import converted, prepared
 from edgepress.deploy.process.sharing import working
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
@@ -179,16 +179,11 @@ def convert(
     Returns:
         Why there is no such file; empty where there is.
     """
-    source, _ = as_exported(keras_source(model))
-    with (
-        working(worker) as worker,
-        prepared(source, None, ExportSpec(), [precision], worker, 0) as job,
-    ):
-        try:
-            EXPORTERS[format].write(job, precision, out)
-        except EdgepressError as error:
-            return error.format_message()
-    return ""
+    try:
+        with converted(model, out, format, precision, worker):
+            return ""
+    except EdgepressError as error:
+        return error.format_message()
 
 
 @dataclass
@@ -279,10 +274,10 @@ class _Line:
 
     def _take(self, artifact: Artifact, written: Written) -> None:
         """Count a file among those that are published."""
-        made_by = {**artifact.versions, **written.versions}
         # A search of the layers that stay in floats may have written the file again.
         layers = artifact.layers or dict(written.layers)
-        self.artifacts.append(replace(artifact, versions=made_by, layers=layers))
+        kept = replace(artifact, layers=layers, arena_bytes=written.arena_bytes)
+        self.artifacts.append(replace(kept, versions={**kept.versions, **written.versions}))
         self.files += [artifact.path, *written.beside]
         notes = (*written.notes, *line_on_layers(layers))
         self.notes += [f"{artifact.path.name}: {note}" for note in notes]

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgepress.compress.processes.scratch import scratch_folder
-from edgepress.deploy.exporters import Job
+from edgepress.deploy.exporters import EXPORTERS, Job
+from edgepress.deploy.exporters.exporter import Written
+from edgepress.deploy.process.sharing import working
 from edgepress.deploy.process.worker import Worker
 from edgepress.deploy.quantize import PRECISIONS
-from edgepress.deploy.sources.source import Source
+from edgepress.deploy.sources.source import Source, as_exported, keras_source
 from edgepress.deploy.specs.export import ExportSpec
 
 if TYPE_CHECKING:
     import keras
 
     from edgepress.compress.data import Dataset
+    from edgepress.compress.keras_types import ModelLike
 
 _PROBE_SAMPLES = 4
 
@@ -45,7 +49,9 @@ def prepared(
 
     with scratch_folder() as scratch:
         calibration = None
-        if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
+        takes = [PRECISIONS[name] for name in quantize]
+        sampled = any(p.calibrated or p.rounded_by_samples for p in takes)
+        if sampled and dataset is not None:
             arrays = _of_model(dataset.calibration(spec.calibration_samples, seed), model)
             calibration = save(scratch / "calibration.npz", arrays)
         count = spec.graph_batch if isinstance(spec.graph_batch, int) else _PROBE_SAMPLES
@@ -54,6 +60,37 @@ def prepared(
         sizes = _data_sizes(model, dataset)
         classes = () if dataset is None else tuple(dataset.class_names)
         yield Job(model, spec, worker, scratch, saved, calibration, sizes, source.trace, classes)
+
+
+@contextmanager
+def converted(
+    model: Source | ModelLike, out: Path, format: str, precision: str, worker: Worker | None = None
+) -> Iterator[Written]:
+    """One file that nobody is to use: its size and memory, or its time, are measured.
+
+    Args:
+        model: A Keras model.
+        out: The file.
+        format: Name in `EXPORTERS`.
+        precision: Name in `PRECISIONS`. Ranges of integer files are those of made-up inputs, on
+            which neither their size nor their memory depends.
+        worker: Where the conversion runs; one of its own by default.
+
+    Yields:
+        What was written; what isn't beside `out` is there as long as the context lasts.
+
+    Raises:
+        Unsupported: The model has no such file.
+        DeviceError: The converter refused or crashed.
+    """
+    source, _ = as_exported(keras_source(model))
+    with (
+        working(worker) as at,
+        prepared(source, None, ExportSpec(), [precision], at, 0) as job,
+    ):
+        if PRECISIONS[precision].calibrated:
+            job = replace(job, calibration=job.probe)
+        yield EXPORTERS[format].write(job, precision, out)
 
 
 def _of_model(arrays: dict[str, Any], model: keras.Model) -> dict[str, Any]:

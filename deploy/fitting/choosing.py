@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgepress.deploy.fitting.plans import RUNGS, Plan, between, first_plans
+
+# Where no plan is within the limits: how much of the smallest is tried next, and when that ends.
+_STEP = 0.6
+_LEAST = 0.03
+# The last rung at which the given model is trained for int8 before anything is removed from it.
+_EARLY = 2
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,9 @@ class Tried:
         objective: What is minimised; None where the trial gave no file.
         drop: How much the metric fell on validation data, plus one standard error; None where the
             trial gave no file.
+        over: The share by which the file exceeds a limit; 0 or less where it holds all of them.
+        float_drop: As `drop`, of the same model as a float file; None where training for int8 is
+            no way out.
     """
 
     plan: Plan
@@ -27,10 +36,22 @@ class Tried:
     seconds: float
     objective: float | None = None
     drop: float | None = None
+    over: float = 0.0
+    float_drop: float | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all its trainings."""
+        return sum(self.plan.epochs(self.rung))
+
+    @property
+    def fits(self) -> bool:
+        """Whether it gave a file that holds all limits."""
+        return self.drop is not None and self.over <= 0
 
     def keeps(self, max_drop: float) -> bool:
-        """Whether it keeps the floor."""
-        return self.drop is not None and self.drop <= max_drop
+        """Whether it keeps the floor and the limits."""
+        return self.drop is not None and self.drop <= max_drop and self.fits
 
 
 @dataclass(frozen=True)
@@ -47,18 +68,21 @@ class Next:
 
     @property
     def epochs(self) -> int:
-        """Epochs of recovery."""
-        return RUNGS[self.rung]
+        """Epochs of all its trainings."""
+        return sum(self.plan.epochs(self.rung))
 
 
 def choose(tried: Sequence[Tried], max_drop: float, zeros_pay: bool, left_s: float) -> Next | None:
     """The next trial.
 
-    First every plan without training, which costs little and says what each would bring. Then, of
+    First, where the given model misses the floor as int8 alone, training for int8. Then every plan
+    without training, which costs little and says what each would bring. Then, of
     the plans that would beat the best one that keeps the floor, the nearest miss is trained three
     times as long, as successive halving promotes the best of a rung; a plan whose fall shrinks too
-    slowly to reach the floor at the last rung is given up. Where nobody is left, a plan between the
-    best one and its nearest miss.
+    slowly to reach the floor at the last rung is given up, and one whose float file keeps the floor
+    is trained for int8 instead. Where nobody is left, a plan between the
+    best one and its nearest miss. Plans over a limit aren't trained: that would not make them
+    smaller.
 
     Args:
         tried: All trials so far.
@@ -85,11 +109,19 @@ def best(tried: Sequence[Tried], max_drop: float) -> Tried | None:
 
 def _worth_trying(tried: Sequence[Tried], max_drop: float, zeros_pay: bool) -> list[Next]:
     """What could be tried, the most promising first."""
+    whole = [t for t in tried if not t.plan.removes]
+    promoted = _promoted(tried, max_drop)
+    whole_first = [n for n in promoted if not n.plan.removes and n.rung <= _EARLY]
+    if whole_first:
+        return whole_first
     plans = {t.plan for t in tried}
-    untried = [Next(plan, 0) for plan in first_plans(zeros_pay) if plan not in plans]
+    incumbent = best(whole, max_drop)
+    qat = incumbent is not None and incumbent.plan.qat
+    untried = [Next(plan, 0) for plan in first_plans(zeros_pay, qat) if plan not in plans]
+    untried += _smaller(tried)
     if untried:
         return untried
-    return [*_promoted(tried, max_drop), *_between(tried, max_drop)]
+    return [*promoted, *_between(tried, max_drop)]
 
 
 def _promoted(tried: Sequence[Tried], max_drop: float) -> list[Next]:
@@ -100,12 +132,39 @@ def _promoted(tried: Sequence[Tried], max_drop: float) -> list[Next]:
     for plan in {t.plan for t in tried}:
         rungs = sorted((t for t in tried if t.plan == plan), key=lambda t: t.rung)
         last = rungs[-1]
-        if any(t.keeps(max_drop) for t in rungs) or last.drop is None or last.objective is None:
+        if any(t.keeps(max_drop) for t in rungs) or not last.fits or last.objective is None:
             continue
-        beats = least is None or last.objective < least
-        if beats and last.rung + 1 < len(RUNGS) and _may_reach(rungs, max_drop):
-            found.append((last.drop, plan, last.rung + 1))
+        trained = _trained(rungs, tried, max_drop)
+        if trained is not None and (least is None or last.objective < least):
+            found.append((last.drop or 0.0, trained.plan, trained.rung))
     return [Next(plan, rung) for _, plan, rung in sorted(found)]
+
+
+def _trained(rungs: Sequence[Tried], tried: Sequence[Tried], max_drop: float) -> Next | None:
+    """How a plan that misses the floor is trained next; None where that doesn't help.
+
+    Args:
+        rungs: Its trials, the least trained first.
+        tried: All trials.
+        max_drop: Largest fall of the metric.
+    """
+    last = rungs[-1]
+    if not last.plan.qat and last.float_drop is not None and last.float_drop <= max_drop:
+        other = replace(last.plan, qat=True)
+        known = any(t.plan == other and (t.rung or t.plan.removes) for t in tried)
+        return None if known else Next(other, max(1, last.rung))
+    if not (last.plan.removes or last.plan.qat) or last.rung + 1 >= len(RUNGS):
+        return None
+    return Next(last.plan, last.rung + 1) if _may_reach(rungs, max_drop) else None
+
+
+def _smaller(tried: Sequence[Tried]) -> list[Next]:
+    """A plan that removes more, where all files are over a limit."""
+    if any(t.fits for t in tried) or not any(t.plan.removes for t in tried):
+        return []
+    least = min(tried, key=lambda t: (t.plan.share, -t.plan.sparsity)).plan
+    share = round(least.share * _STEP, 3)
+    return [Next(replace(least, share=share), 0)] if share >= _LEAST else []
 
 
 def _may_reach(rungs: Sequence[Tried], max_drop: float) -> bool:
@@ -125,15 +184,24 @@ def _may_reach(rungs: Sequence[Tried], max_drop: float) -> bool:
 
 
 def _between(tried: Sequence[Tried], max_drop: float) -> list[Next]:
-    """A plan between the best one and the next one that removes more."""
+    """A plan between the best one and the next one that removes more.
+
+    Where none keeps the floor within the limits, one between the smallest that is over a limit and
+    the next one.
+    """
     incumbent = best(tried, max_drop)
-    if incumbent is None or incumbent.plan.share > 1:
+    start = incumbent or min(
+        (t for t in tried if t.drop is not None and not t.fits),
+        key=lambda t: t.plan.share,
+        default=None,
+    )
+    if start is None:
         return []
-    alike = [t.plan.share for t in tried if t.plan.sparsity == incumbent.plan.sparsity]
-    share = between(alike, incumbent.plan.share)
+    alike = [t.plan.share for t in tried if t.plan.sparsity == start.plan.sparsity]
+    share = between(alike, start.plan.share)
     if share is None:
         return []
-    return [Next(Plan(share, incumbent.plan.sparsity), max(1, incumbent.rung))]
+    return [Next(replace(start.plan, share=share), max(1, start.rung) if incumbent else 0)]
 
 
 def _fits(chosen: Next, tried: Sequence[Tried], left_s: float) -> bool:
@@ -145,5 +213,5 @@ def expected_seconds(chosen: Next, tried: Sequence[Tried]) -> float:
     """What a trial will cost, from those so far: a fixed part, and one for each epoch."""
     untrained = [t.seconds for t in tried if t.rung == 0]
     fixed = sum(untrained) / len(untrained) if untrained else 0.0
-    epochs = [max(0.0, t.seconds - fixed) / RUNGS[t.rung] for t in tried if t.rung > 0]
+    epochs = [max(0.0, t.seconds - fixed) / t.epochs for t in tried if t.epochs]
     return fixed + chosen.epochs * (max(epochs[-3:]) if epochs else 0.0)

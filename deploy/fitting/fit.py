@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.records import BenchmarkRecord
+from edgepress.benchmarks.records import BenchmarkRecord, read_run
 from edgepress.benchmarks.records.fit import FitRecord, FitTrial, PickRecord
 from edgepress.benchmarks.records.reading import validated
 from edgepress.benchmarks.records.search import TrialRecord
-from edgepress.compress.data import Dataset
 from edgepress.compress.errors import CheckFailed, InputError
 from edgepress.compress.kernel.files import content_key, read_json, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.fitting.choosing import Next, Tried, best, choose, expected_seconds
-from edgepress.deploy.fitting.floor import MISSED, UNSHOWN
-from edgepress.deploy.fitting.last_look import picked
-from edgepress.deploy.fitting.picking import SMALLEST, picks
-from edgepress.deploy.fitting.plans import RUNGS, Plan, first_plans, recipe_of
-from edgepress.deploy.fitting.precisions import candidates, zeros_pay
+from edgepress.deploy.fitting.last_look import float_file, picked
+from edgepress.deploy.fitting.limits import Limit, limits_of
+from edgepress.deploy.fitting.outcome import FitResult, headline, nearest
+from edgepress.deploy.fitting.picking import picks
+from edgepress.deploy.fitting.plans import Plan, first_plans, recipe_of
+from edgepress.deploy.fitting.precisions import (
+    candidates,
+    cheapest,
+    refuse_uncounted_energy,
+    zeros_pay,
+)
 from edgepress.deploy.fitting.scoring import Scorer
 from edgepress.deploy.fitting.spec import FitRecipe
-from edgepress.deploy.pipeline.finished import Finished
 from edgepress.deploy.pipeline.inputs import inputs_key
 from edgepress.deploy.pipeline.opening import opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
@@ -38,16 +41,6 @@ from edgepress.deploy.searching.trial import Outcome, judge, start, stop
 _POLL_S = 0.2
 # Share of the time that the last measurement and the test data are kept for.
 _RESERVED = 0.12
-
-
-@dataclass(frozen=True)
-class FitResult(Finished[FitRecord]):
-    """A fit that came to an end, or as far as its time went, with what `fit.json` holds."""
-
-    @property
-    def picks(self) -> Mapping[str, PickRecord]:
-        """The files to choose from, by name: safest, knee, smallest."""
-        return {name: pick for pick in self.contents.picks for name in pick.names}
 
 
 def fit(
@@ -89,32 +82,6 @@ def fit(
         return driver.run(replace(folder, more=(folder.path / "fit.json",)))
 
 
-def check_fit(found: FitResult) -> None:
-    """Raise where no file keeps the floor, or a pick misses it on test data, or isn't held to it.
-
-    Raises:
-        CheckFailed: Says which, and what to try.
-    """
-    record = found.contents
-    if not record.picks:
-        raise CheckFailed(
-            record.headline, f"more time, or a larger --max-drop than {record.max_drop:g}"
-        )
-    if not all(pick.floors for pick in record.picks):
-        failures = record.benchmark.failures
-        raise CheckFailed(
-            f"the picks could not be held against the floor on {record.split} data",
-            failures[0].reason if failures else f"{record.metric} has no value there",
-        )
-    missed = [pick for pick in record.picks if pick.missed]
-    if missed:
-        names = ", ".join(name for pick in missed for name in pick.names)
-        raise CheckFailed(
-            f"the {names} pick misses the floor of {record.max_drop:g} on {record.split} data",
-            f"choose another pick, or go on with more time: edgepress fit --resume {found.folder}",
-        )
-
-
 @dataclass
 class _Fit:
     """One fit in progress."""
@@ -127,6 +94,7 @@ class _Fit:
     underway: FitTrial | None = None
     spent_s: float = 0.0
     quantize: str = ""
+    limits: list[Limit] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         from edgepress.compress.data import open_data
@@ -146,12 +114,15 @@ class _Fit:
         """Refuse, before any work, what a trial would end with.
 
         Raises:
-            InputError: A device, a precision or an option of the training can't be used.
+            InputError: A device, a precision or an option of the training can't be used, or none of
+                the devices counts the energy that is minimised.
         """
         fit = self.recipe.fit
         precisions = candidates(fit.format, fit.quantize)
         for plan in (Plan(), first_plans(False)[0]):
             check_recipe(recipe_of(self.recipe, plan, 1, precisions), self.data, self.model)
+        if fit.minimise == "energy":
+            refuse_uncounted_energy(self.recipe.benchmark.devices)
 
     def run(self, folder: RunFolder) -> FitResult:
         self.folder, self.began = folder, time.monotonic()
@@ -159,6 +130,8 @@ class _Fit:
         folder.write_recipe(self.recipe)
         if not self.trials:
             self._try_given()
+        elif not self.limits:
+            self.limits = self._read_limits()
         while (chosen := self._choose()) is not None and self._try(chosen):
             pass
         return self._finish()
@@ -170,14 +143,14 @@ class _Fit:
             return
         earlier = validated(FitRecord, read_json(path), f"'{path}'")
         asked = self.recipe.fit
-        if (earlier.minimise, earlier.max_drop) != (asked.minimise, asked.max_drop):
+        before = (earlier.minimise, earlier.max_drop, earlier.limits)
+        if before != (asked.minimise, asked.max_drop, asked.limits):
             raise InputError(
-                f"'{path}' was made for another objective or floor", "choose another -o"
+                f"'{path}' was made for another objective, floor or limit", "choose another -o"
             )
         if earlier.inputs not in ("", self.inputs):
             raise InputError(
-                f"the recipe, the model, the data or code of yours is no longer what '{path}' was"
-                " made from",
+                f"the recipe, model, data or your code is no longer what '{path}' was made from",
                 "choose another -o",
             )
         for trial in earlier.trials:
@@ -198,11 +171,13 @@ class _Fit:
     def _tried(self) -> list[Tried]:
         return [
             Tried(
-                Plan(t.share, t.sparsity),
+                Plan(t.share, t.sparsity, t.qat),
                 t.rung,
                 t.seconds,
                 t.objective,
                 None if t.drop is None else t.drop + t.error,
+                t.over,
+                t.float_drop,
             )
             for t in self.plans
         ]
@@ -211,7 +186,7 @@ class _Fit:
         """The trial that was under way, whose folder holds what it has done; else the best one."""
         fit, begun = self.recipe.fit, self.underway
         if begun is not None:
-            return Next(Plan(begun.share, begun.sparsity), begun.rung)
+            return Next(Plan(begun.share, begun.sparsity, begun.qat), begun.rung)
         return choose(self._tried(), fit.max_drop, zeros_pay(fit.minimise), self._left())
 
     def _try_given(self) -> None:
@@ -226,35 +201,44 @@ class _Fit:
         outcomes = {q: self._judge(code, 0, recipe, q) for q in precisions}
         known = {q: o for q, o in outcomes.items() if o.values}
         if not known:
+            reason = next(iter(outcomes.values())).reason
             raise CheckFailed(
-                "the given model itself gives no verified file",
-                f"{next(iter(outcomes.values())).reason}; see edgepress doctor {self.recipe.model}",
+                f"the given model itself gives no file that can be judged: {reason}",
+                f"see edgepress doctor {self.recipe.model}, or minimise something else",
             )
-        self.quantize = self._best_precision(known)
+        self.limits = self._read_limits()
+        drops = {q: self.scorer.scores[o.sha256 or ""].drop for q, o in known.items()}
+        self.quantize = cheapest(known, drops, self.recipe.fit.max_drop, self.limits)
         given = FitTrial(share=1.0, sparsity=0.0, rung=0, seconds=seconds)
-        self._record(0, known[self.quantize], given)
+        self._record(0, known[self.quantize], given, self.quantize)
+        # What training for int8 may bring within the floor is one of the trials.
+        pays_most = cheapest(known, dict.fromkeys(known, 0.0), 0.0, self.limits)
+        if self._trainable() and self.quantize != pays_most == "int8":
+            self._record(0, known["int8"], given.model_copy(update={"qat": True}), "int8")
 
-    def _best_precision(self, known: Mapping[str, Outcome]) -> str:
-        """The precision with the least objective of those that keep the floor by themselves."""
-        floor = self.recipe.fit.max_drop
+    def _trainable(self) -> bool:
+        """Whether training for int8 is one of the ways."""
+        fit = self.recipe.fit
+        return fit.format == "tflite" and "int8" in candidates(fit.format, fit.quantize)
 
-        def order(quantize: str) -> tuple[bool, float]:
-            score = self.scorer.scores[known[quantize].sha256 or ""]
-            return score.drop > floor, known[quantize].values[1]
-
-        return min(known, key=order)
+    def _read_limits(self) -> list[Limit]:
+        """The limits, from what the first trial measured of the given model's float file."""
+        run = read_run(RunFolder(self._trial(0)).record)
+        given = run.benchmark.row_of(run.stages[0].file)
+        return limits_of(self.recipe.fit.limits, given)
 
     def _try(self, chosen: Next) -> bool:
         """Run one trial; whether it was done before the time was up."""
         number, plan = len(self.trials), chosen.plan
         expected, left = expected_seconds(chosen, self._tried()), self._left()
-        recipe = recipe_of(self.recipe, plan, chosen.epochs, (self.quantize,))
+        quantize = "int8" if plan.qat else self.quantize
+        recipe = recipe_of(self.recipe, plan, chosen.rung, (quantize,))
         self.progress.stage(
             f"try {plan.words()}, {chosen.epochs} epochs (about {expected:.0f} s of the"
             f" {max(left, 0.0):.0f} s left)"
         )
         begun = self.underway or FitTrial(
-            share=plan.share, sparsity=plan.sparsity, rung=chosen.rung, seconds=0.0
+            share=plan.share, sparsity=plan.sparsity, qat=plan.qat, rung=chosen.rung, seconds=0.0
         )
         self.underway, began = begun, time.monotonic()
         self._write(self._told())
@@ -264,7 +248,7 @@ class _Fit:
             self.underway = trial
             return False
         self.underway = None
-        self._record(number, self._judge(code, number, recipe, self.quantize), trial)
+        self._record(number, self._judge(code, number, recipe, quantize), trial, quantize)
         return True
 
     def _run(self, number: int, recipe: Recipe) -> int | None:
@@ -286,27 +270,38 @@ class _Fit:
         return trial_folder(self.folder.path, number)
 
     def _judge(self, code: int, number: int, recipe: Recipe, quantize: str) -> Outcome:
+        fit = self.recipe.fit
         asked = SearchSpec(
-            objectives=("metric", self.recipe.fit.minimise),
+            objectives=tuple(dict.fromkeys(("metric", fit.minimise, *fit.limits))),
             format=self.recipe.fit.format,
             quantize=quantize,
         )
         return judge(code, self._trial(number), asked, recipe, self.data, scored=self.scorer.score)
 
-    def _record(self, number: int, outcome: Outcome, plan: FitTrial) -> None:
-        """Write down a trial, so that nothing of it is lost."""
+    def _record(self, number: int, outcome: Outcome, plan: FitTrial, quantize: str) -> None:
+        """Write down a trial, so that nothing of it is lost.
+
+        Args:
+            number: Of its folder.
+            outcome: What it came to.
+            plan: What was tried.
+            quantize: The precision of its file.
+        """
+        folder = self._trial(number)
+        tried = Plan(plan.share, plan.sparsity, plan.qat)
         if outcome.values and outcome.accepted:
-            score = self.scorer.scores[outcome.sha256 or ""]
-            plan = plan.model_copy(
-                update={"objective": outcome.values[1], "drop": score.drop, "error": score.error}
-            )
-        words = Plan(plan.share, plan.sparsity).words()
+            plan = plan.model_copy(update=self._figures(outcome, folder, tried, quantize))
+        words = tried.words()
         self.plans.append(plan)
         self.trials.append(
             TrialRecord(
-                number=number,
-                folder=str(self._trial(number).relative_to(self.folder.path)),
-                values={"plan": words, "epochs": RUNGS[plan.rung]},
+                number=len(self.trials),
+                folder=str(folder.relative_to(self.folder.path)),
+                values={
+                    "plan": words,
+                    "epochs": sum(tried.epochs(plan.rung)),
+                    "quantize": quantize,
+                },
                 accepted=outcome.accepted,
                 artifact=outcome.artifact,
                 sha256=outcome.sha256,
@@ -317,9 +312,29 @@ class _Fit:
         self._write(self._told())
         kept = best(self._tried(), self.recipe.fit.max_drop)
         shown = f"{words}: " + (outcome.reason or f"falls by {plan.drop:.4f}")
+        if plan.over > 0:
+            shown += f", {plan.over:.1%} over a limit"
         if kept is not None:
             shown += f"; best so far: {kept.plan.words()}"
         self.progress.step(len(self.trials), 0, shown)
+
+    def _figures(
+        self, outcome: Outcome, folder: Path, plan: Plan, quantize: str
+    ) -> dict[str, float | None]:
+        """What choices follow from: objective, fall, excess over the limits."""
+        score, figures = self.scorer.scores[outcome.sha256 or ""], outcome.figures or {}
+        over = max((limit.over(figures) for limit in self.limits), default=0.0)
+        missed = score.drop + score.error > self.recipe.fit.max_drop
+        float_drop = None
+        if missed and quantize == "int8" and not plan.qat and self._trainable():
+            float_drop = self.scorer.fall(float_file(folder, -1))
+        return {
+            "objective": outcome.values[1],
+            "drop": score.drop,
+            "error": score.error,
+            "over": over,
+            "float_drop": float_drop,
+        }
 
     def _told(self, **more: Any) -> FitRecord:
         fit, data = self.recipe.fit, self.data
@@ -334,6 +349,7 @@ class _Fit:
             "trials": self.trials,
             "minimise": fit.minimise,
             "max_drop": fit.max_drop,
+            "limits": dict(fit.limits),
             "quantize": self.quantize,
             "spent_s": spent,
             "plans": self.plans,
@@ -357,12 +373,18 @@ class _Fit:
             self.progress.stage("measure the picks and the given model, interleaved")
             names = {n: [k for k, place in chosen.items() if place == n] for n in numbers}
             measured, found = picked(self.folder, self.recipe, self.trials, names, self.data,
-                                     self.quantize, self.progress)  # fmt: skip
+                                     self.limits, self.progress)  # fmt: skip
+        near = (
+            ()
+            if found
+            else nearest(self._tried(), self.trials, self.limits, self.recipe.fit.max_drop)
+        )
         record = self._told(
             picks=found,
+            nearest=near,
             front=numbers,
             front_by=f"{self.recipe.fit.minimise} of the trials, {self.scorer.split} data",
-            headline=_headline(found, self.recipe, self.data, len(self.trials)),
+            headline=headline(found, self.recipe.fit, self.data, self.limits, len(self.trials)),
             benchmark=measured,
         )
         self._write(record)
@@ -376,25 +398,3 @@ class _Fit:
 
         self.progress.stage("write the report")
         write_search_page(record, runs_to_show(record, self.folder.path), self.folder.report)
-
-
-def _headline(found: Sequence[PickRecord], recipe: FitRecipe, data: Dataset, tried: int) -> str:
-    """What came out, in one line."""
-    floor = f"a fall of at most {recipe.fit.max_drop:g}"
-    if not found:
-        chosen_by = (data.val or data.report_split).name
-        return f"none of {tried} trials keeps {floor} on {chosen_by} data"
-    smallest = next(pick for pick in found if SMALLEST in pick.names)
-    share = "" if smallest.ratio is None else f", {smallest.ratio:.2f} of the given model's"
-    headline = f"{smallest.words}{share} {recipe.fit.minimise}"
-    verdicts = {held.verdict for pick in found for held in pick.floors}
-    split = data.report_split.name
-    apart = data.test is not None and data.val is not None and not data.chosen_on_test
-    seen = "" if apart else ", which choices were made by"
-    if not all(pick.floors for pick in found):
-        return f"{headline}; {floor} was not measured on {split} data"
-    if MISSED in verdicts:
-        return f"{headline}; a pick misses {floor} on {split} data{seen}"
-    if UNSHOWN in verdicts:
-        return f"{headline}; {floor} holds on {split} data{seen}, but not beyond doubt"
-    return f"{headline}; {floor} is shown on {split} data{seen}"

@@ -15,11 +15,13 @@ from edgepress.compress.kernel.manifest import first_foreign
 from edgepress.compress.kernel.progress import Progress
 from edgepress.deploy.benchmarking.benchmark import RunFile
 from edgepress.deploy.fitting.floor import floors
+from edgepress.deploy.fitting.limits import Limit, held
+from edgepress.deploy.fitting.outcome import words_of_trial
 from edgepress.deploy.fitting.spec import FitRecipe
 from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, read_recipe, write_recipe
-from edgepress.deploy.searching.last_measurement import MEASURED
+from edgepress.deploy.searching.objectives import ROW_FIELDS
 
 _PICKS = "picks"
 
@@ -30,7 +32,7 @@ def picked(
     trials: Sequence[TrialRecord],
     names: Mapping[int, Sequence[str]],
     data: Dataset,
-    quantize: str,
+    limits: Sequence[Limit],
     progress: Progress,
 ) -> tuple[BenchmarkRecord, tuple[PickRecord, ...]]:
     """Copy the picks out of their trials, measure them beside the given model, and judge them.
@@ -41,7 +43,7 @@ def picked(
         trials: All trials; the first is the given model.
         names: Names of the picks by number of their trial.
         data: The data; its test split decides over the floor.
-        quantize: The precision of the files.
+        limits: What may not be exceeded.
         progress: Receives the progress.
 
     Returns:
@@ -50,40 +52,41 @@ def picked(
     files = {number: folder.path / _copied(folder, recipe, trials[number], words)
              for number, words in names.items()}  # fmt: skip
     _forget_others(folder.path / _PICKS, {path.parent for path in files.values()})
-    given = _given_file(folder, trials[0])
+    given = float_file(folder.path / trials[0].folder, 0)
     spec = recipe.benchmark.model_copy(update={"profile": False})
     chosen = [RunFile(given, "float32", shows_stage=True)]
-    chosen += [RunFile(path, quantize) for path in files.values()]
+    chosen += [RunFile(p, str(trials[n].values["quantize"])) for n, p in files.items()]
     measured = measure_files(spec, chosen, folder.path, recipe.seed, progress, data)
     before = measured.row_of(sha256(given))
     found = []
     for number, path in files.items():
         trial, row = trials[number], measured.row_of(sha256(path))
         objective, ratio = _objective(recipe.fit.minimise, (trials[0], trial), (before, row))
-        held: tuple[FloorRecord, ...] = ()
+        kept: tuple[FloorRecord, ...] = ()
         if row is not None and before is not None:
-            held = tuple(floors(before, row, recipe.fit.max_drop))
+            kept = tuple(floors(before, row, recipe.fit.max_drop))
         found.append(
             PickRecord(
                 names=tuple(names[number]),
                 trial=number,
-                words=f"{trial.values['plan']}, {trial.values['epochs']} epochs, {quantize}",
+                words=words_of_trial(trial),
                 file=path.relative_to(folder.path).as_posix(),
                 recipe=path.with_name("recipe.yaml").relative_to(folder.path).as_posix(),
-                quantize=quantize,
+                quantize=str(trial.values["quantize"]),
                 sha256=trial.sha256,
                 objective=objective,
                 ratio=ratio,
-                floors=held,
+                floors=kept,
+                limits=tuple(held(limit, measured, before, row) for limit in limits),
             )
         )
     return measured, tuple(found)
 
 
-def _given_file(folder: RunFolder, trial: TrialRecord) -> Path:
-    """The given model as a float32 TFLite file, which its first stage holds."""
-    run = RunFolder(folder.path / trial.folder)
-    return run.stage(read_run(run.record).stages[0].name) / "model.tflite"
+def float_file(folder: Path, stage: int) -> Path:
+    """The model of a trial's stage as a float32 TFLite file: 0 is the given one, -1 the last."""
+    run = RunFolder(folder)
+    return run.stage(read_run(run.record).stages[stage].name) / "model.tflite"
 
 
 def _copied(folder: RunFolder, recipe: FitRecipe, trial: TrialRecord, names: Sequence[str]) -> Path:
@@ -124,7 +127,7 @@ def _objective(
         trials: The given model's, and the pick's.
         rows: Of the given model's float32 file, and of the pick's.
     """
-    field = MEASURED.get(name, name)
+    field = ROW_FIELDS.get(name, name)
     given, value = (None if row is None else getattr(row, field, None) for row in rows)
     if value is None:
         given, value = (trial.figures.get(name) for trial in trials)

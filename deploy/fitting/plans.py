@@ -28,18 +28,35 @@ class Plan:
     Attributes:
         share: Of the multiply-accumulates that stay; 1 where no channel is removed.
         sparsity: Share of the remaining weights that are zero.
+        qat: Whether the file is an int8 one, and what is trained is also trained for int8.
     """
 
     share: float = 1.0
     sparsity: float = 0.0
+    qat: bool = False
 
-    def steps(self, epochs: int) -> list[dict[str, Any]]:
+    @property
+    def removes(self) -> bool:
+        """Whether anything is removed."""
+        return self.share < 1 or self.sparsity > 0
+
+    def epochs(self, rung: int) -> tuple[int, int]:
+        """Epochs of recovery, and those of training for int8 after it.
+
+        The recovery is that of the same plan without training for int8, which may be done already.
+        """
+        if not self.qat:
+            return RUNGS[rung], 0
+        if not self.removes:
+            return 0, RUNGS[rung]
+        return RUNGS[rung], min(RUNGS[rung], max(1, RUNGS[rung] // 3))
+
+    def steps(self, rung: int) -> list[dict[str, Any]]:
         """The pruning steps of a recipe.
 
-        Args:
-            epochs: Of recovery after the last step. Where channels and weights are both pruned,
-                a third of these goes to the first.
+        Where channels and weights are both pruned, a third of the recovery goes to the first.
         """
+        epochs, _ = self.epochs(rung)
         channels = {"structure": "channels", "target_macs": self.share}
         zeros = {"structure": "weights", "sparsity": self.sparsity}
         found = [
@@ -54,18 +71,20 @@ class Plan:
     def words(self) -> str:
         """The plan for people."""
         channels = f"{self.share:.0%} of the MACs" if self.share < 1 else "all channels"
-        return channels + (f", {self.sparsity:.0%} zeros" if self.sparsity else "")
+        zeros = f", {self.sparsity:.0%} zeros" if self.sparsity else ""
+        return channels + zeros + (", trained for int8" if self.qat else "")
 
 
-def first_plans(zeros_pay: bool) -> list[Plan]:
+def first_plans(zeros_pay: bool, qat: bool = False) -> list[Plan]:
     """The plans that are tried first.
 
     Args:
         zeros_pay: Whether zeros make smaller what is minimised.
+        qat: Whether files are int8 ones that need training for int8.
     """
     sparsities = (0.0, *SPARSITIES) if zeros_pay else (0.0,)
-    shares = (1.0, *SHARES)
-    return [Plan(share, s) for s in sparsities for share in shares if share < 1 or s]
+    found = [Plan(share, s, qat) for s in sparsities for share in (1.0, *SHARES)]
+    return [plan for plan in found if plan.removes]
 
 
 def between(shares: Sequence[float], kept: float) -> float | None:
@@ -84,7 +103,7 @@ def between(shares: Sequence[float], kept: float) -> float | None:
     return None
 
 
-def recipe_of(base: FitRecipe, plan: Plan, epochs: int, quantize: Sequence[str]) -> Recipe:
+def recipe_of(base: FitRecipe, plan: Plan, rung: int, quantize: Sequence[str]) -> Recipe:
     """The recipe of a trial.
 
     Files are held against the floor by who tries them, on validation data: the trial's own verdict
@@ -93,10 +112,14 @@ def recipe_of(base: FitRecipe, plan: Plan, epochs: int, quantize: Sequence[str])
     Args:
         base: Model, data, format, devices.
         plan: What is removed.
-        epochs: Of recovery.
-        quantize: Precisions that are exported.
+        rung: How long it is trained.
+        quantize: Precisions that are exported, of plans that aren't for int8 anyway.
     """
-    tree = {**base.model_dump(mode="json"), "prune": plan.steps(epochs), "accept": {}}
-    written = {"formats": [base.fit.format], "quantize": list(quantize)}
+    tree = {**base.model_dump(mode="json"), "prune": plan.steps(rung), "accept": {}}
+    written = {
+        "formats": [base.fit.format],
+        "quantize": ["int8"] if plan.qat else list(quantize),
+        "qat_epochs": plan.epochs(rung)[1],
+    }
     tree["export"] = {**tree["export"], **written}
     return make_spec(Recipe, {name: tree[name] for name in Recipe.model_fields}, "fit: ")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgepress.benchmarks.number_format import is_share
 from edgepress.compress.data.metrics import drop_of
-from edgepress.compress.errors import CheckFailed
+from edgepress.compress.errors import CheckFailed, EdgepressError
 from edgepress.compress.kernel.files import sha256
 
 if TYPE_CHECKING:
@@ -74,3 +74,12 @@ class Scorer:
             error = math.sqrt(changed / max(1, found.samples))
             self.scores[name] = Score(found.value, drop, error)
         return self.scores[name].value
+
+    def fall(self, file: Path) -> float | None:
+        """How much a file falls, with one standard error; None where it can't be told."""
+        try:
+            self.score(file)
+        except EdgepressError:
+            return None
+        found = self.scores[sha256(file)]
+        return found.drop + found.error

@@ -20,6 +20,7 @@ from edgepress.compress.data.tasks import Task
 from edgepress.compress.errors import CheckFailed
 from edgepress.compress.kernel.figures import OutputMetric, compared
 from edgepress.compress.specs.recipe import PruneSpec
+from edgepress.deploy.pipeline.budgets import budgets_of, unmet_budgets
 from edgepress.deploy.recipe import Recipe
 
 _ROUNDING = 1e-9
@@ -57,7 +58,7 @@ def judge_run(
     """The verdict on a run: every unmet check, every refused file, every device that failed.
 
     Args:
-        recipe: Its pruning steps and `accept` bound the fall.
+        recipe: Its pruning steps and `accept` bound the fall; `accept` limits what files take.
         task: Says what a fall is.
         stages: What the stages left, in order.
         exported: The published files and those that were withheld.
@@ -83,7 +84,9 @@ def judge_run(
     checks += _unmet_files(recipe, task, stages, exported.artifacts, given)
     if not exported.artifacts and not refused:
         checks.append(_nothing(exported))
-    return Verdict.of(tuple(checks), refused, failures)
+    budgets = budgets_of(recipe, stages[0], exported.artifacts, measured) if stages else ()
+    checks += unmet_budgets(recipe, budgets)
+    return Verdict.of(tuple(checks), refused, failures, budgets=budgets)
 
 
 def _unmet_steps(recipe: Recipe, task: Task, stages: Sequence[StageRecord]) -> list[UnmetCheck]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgepress.compress.errors import InputError
 from edgepress.compress.specs.pruning import ChannelsSpec, PackedSpec
 from edgepress.compress.specs.recipe import PruneSpec, TrainSpec
+from edgepress.deploy.pipeline.budgets import check_budgets
 from edgepress.deploy.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def check_recipe(recipe: Recipe, dataset: Dataset, model: keras.Model | None = N
             "a run compares its files with those of its stages, which take features",
             "leave with_features out, and export the run's model with --with-features",
         )
+    check_budgets(recipe)
     _check_benchmark(recipe)
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from edgepress.benchmarks.records import BenchmarkRecord, BenchmarkRow
 from edgepress.benchmarks.records.rows import NOT_REAL
+from edgepress.deploy.searching.objectives import ROW_FIELDS
 from edgepress.deploy.searching.study import Points, front
 
-# Objectives that a measurement gives, by the field of its rows.
-MEASURED = {"latency": "median_ms", "memory": "peak_memory_bytes"}
+# Objectives that differ from one measurement to the next.
+MEASURED = ("latency", "memory", "energy")
 # Files that are measured at most, beyond those of the trials' own front.
 MOST_FILES = 24
 
@@ -82,7 +83,7 @@ def measured_front(
 
 
 def _read(row: BenchmarkRow, objective: str) -> float | None:
-    value: float | None = getattr(row, MEASURED[objective])
+    value: float | None = getattr(row, ROW_FIELDS[objective], None)
     return value
 
 

@@ -60,7 +60,7 @@ class SearchSpec(Spec):
         space: What varies, by place in the recipe (`prune.0.target_macs`): a range or a list of
             values. By default the shares that the pruning steps aim at, from 0.25 to 0.9.
         objectives: What recipes are judged by: metric (on validation data), latency, bytes,
-            gzip_bytes, memory, macs, params.
+            gzip_bytes, ram, memory, energy, macs, params.
         format: Format of the file that is judged; the first that is exported by default.
         quantize: Its precision; the last that is exported by default.
         sampler: What draws recipes after the first eight, which are spread out: tpe, nsga2, random.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from edgepress import deploy
@@ -22,6 +23,7 @@ from edgepress.compress.structure.budgets.sized_layers import sized
 from edgepress.compress.structure.tracing.trace import trace
 from edgepress.deploy.benchmarking.measurers import clocked_target, latency_folder
 from edgepress.deploy.exporting.export import convert
+from edgepress.deploy.exporting.workspace import converted
 from edgepress.deploy.targets.local import LocalTarget
 
 L = keras.layers
@@ -36,20 +38,61 @@ def network() -> keras.Model:
     return keras.Model(i, L.Dense(5, name="out")(L.GlobalAveragePooling2D()(x)))
 
 
-@pytest.mark.parametrize("what", ["size", "arena"])
-def test_the_written_file_is_within_the_target(what: str, worker: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("what", "precision"),
+    [
+        ("size", "float32"),
+        ("arena", "int8"),
+        pytest.param("size", "int8", marks=pytest.mark.slow),
+        pytest.param("arena", "float32", marks=pytest.mark.slow),
+    ],
+)
+def test_the_written_file_is_within_the_target(
+    what: str, precision: str, worker: Any, tmp_path: Path
+) -> None:
     model = network()
-    options = {"structure": "channels", f"target_{what}": 0.5}
+    options = {"structure": "channels", f"target_{what}": 0.5, "target_precision": precision}
     result = deploy.prune(model, **options)
-    files = {"before": model, "after": result.model}
     values = {}
-    for name, each in files.items():
+    for name, each in {"before": model, "after": result.model}.items():
         path = tmp_path / f"{name}.tflite"
-        assert not convert(each, path, worker=worker)
-        values[name] = path.stat().st_size if what == "size" else plan_arena(path).arena_bytes
+        with converted(each, path, "tflite", precision, worker):
+            values[name] = path.stat().st_size if what == "size" else plan_arena(path).arena_bytes
     assert 0.4 * values["before"] <= values["after"] <= 0.5 * values["before"]
     (account,) = result.measured
     assert (account.before, account.after) == (values["before"], values["after"])
+
+
+@pytest.mark.slow
+def test_c_sources_that_are_published_keep_the_target(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).normal(size=(64, 16, 16, 3)).astype("f4")
+    for number, target in enumerate(({"target_arena": "10KiB"}, {"target_size": "12kB"})):
+        options = {**target, "target_format": "c", "target_precision": "int8"}
+        result = deploy.prune(network(), structure="channels", **options)
+        (account,) = result.measured
+        assert account.before > account.limit >= account.after
+        files = deploy.export(
+            result.model,
+            tmp_path / str(number),
+            formats=["c"],
+            quantize=["int8"],
+            data=(images, np.zeros((64, 5), "f4")),
+        )
+        shipped = files[0].arena_bytes if "target_arena" in target else files[0].bytes
+        assert shipped <= account.limit
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_macs": 0.5, "target_precision": "int8"},
+        {"target_params": 0.5, "target_format": "c"},
+        {"target_size": 0.5, "target_format": "c", "target_precision": "dynamic"},
+    ],
+)
+def test_a_file_is_named_only_where_one_is_measured(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"target_(format|precision)"):
+        deploy.prune(network(), structure="channels", **options)
 
 
 def test_the_written_file_packs_within_the_target(worker: Any, tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ COMMANDS = {
         (*_UNFREEZE, "-o", "out"), (*_UNFREEZE, "-o", "out", "--resume"), ".out.state"
     ),
     "benchmark": Command(("benchmark", "m.tflite", "--runs", "20", "-o", "out.json")),
+    "lr-find": Command(("lr-find", "m.keras", "--data", "good.npz", "-o", "out.png")),
+    "sensitivity": Command(("sensitivity", "m.keras", "--data", "good.npz", "-o", "out.png")),
 }  # fmt: skip
 
 

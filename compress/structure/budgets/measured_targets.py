@@ -25,6 +25,9 @@ from edgepress.compress.structure.budgets.latency_model import LayerTimes
 from edgepress.compress.structure.surgery.surgery import remove
 from edgepress.compress.structure.tracing.groups import Alive, Channels
 
+# What one weight takes in a file.
+_WEIGHT_BYTES = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1, "int16x8": 1}
+
 
 @dataclass(eq=False)
 class Gauge:
@@ -179,10 +182,17 @@ def _file_gauge(
     everything = channels.all_alive()
     if spec.target_size is not None:
         full = tools.size(channels.model)
-        fixed = full - 4 * budget.params(everything)
+        each = _WEIGHT_BYTES[spec.target_precision]
+        fixed = full - each * budget.params(everything)
         limit = limit_of(spec.target_size, full)
         return Gauge(
-            "size", "bytes", full, limit, lambda a: fixed + 4 * budget.params(a), tools.size, full
+            "size",
+            "bytes",
+            full,
+            limit,
+            lambda alive: fixed + each * budget.params(alive),
+            tools.size,
+            full,
         )
     assert spec.target_arena is not None
     full, estimate = tools.arena(channels.model), live_bytes(channels)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtimes.micro_runtime import has_micro
 from edgepress.benchmarks.runtimes.runtime import Runtime
-from edgepress.benchmarks.runtimes.tensors import chosen, to_tensor
+from edgepress.benchmarks.runtimes.tensor_io import chosen, to_tensor
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.benchmarks.tflite.lean import make_lean
 from edgepress.benchmarks.tflite.planning.memory_plan import plan_memory
@@ -120,7 +120,8 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     sample.write_text(sample_header(name, ends, values, job.calibration is None))
     main.write_text(example_main(name, ends, setup.name, sample.name))
     planned = (plan.line(),) if plan and plan.pays else ()
-    return Written(model, (header, setup, sample, main), (*planned, *notes))
+    beside, notes = (header, setup, sample, main), [*planned, *notes]
+    return Written(model, beside, tuple(notes), arena_bytes=arena)
 
 
 def _sample(job: Job, model: Path) -> tuple[Ends, list[NDArray[Any]]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepress.deploy.fitting.choosing import Tried, best, choose
+from edgepress.deploy.fitting.choosing import Next, Tried, best, choose
 from edgepress.deploy.fitting.picking import KNEE, SAFEST, SMALLEST, picks
 from edgepress.deploy.fitting.plans import RUNGS, Plan, between, first_plans
 
@@ -24,17 +24,19 @@ class World:
         hard: The fall at half the MACs without training.
         power: How fast training makes it smaller.
         epoch_s: Seconds of an epoch.
+        most: The largest file that is allowed.
     """
 
     hard: float
     power: float
     epoch_s: float
+    most: float = 1.0
 
     def tried(self, plan: Plan, rung: int) -> Tried:
         removed = 1 - plan.share * (1 - plan.sparsity / 2)
         fall = self.hard * (2 * removed) ** 2 * (1 + RUNGS[rung]) ** -self.power
         size = plan.share * (1 - plan.sparsity / 2)
-        return Tried(plan, rung, 5 + self.epoch_s * RUNGS[rung], size, fall)
+        return Tried(plan, rung, 5 + self.epoch_s * RUNGS[rung], size, fall, size / self.most - 1)
 
     def run(self, seconds: float, zeros_pay: bool) -> list[Tried]:
         found = [self.tried(Plan(), 0)]
@@ -78,6 +80,52 @@ def test_with_all_the_time_no_neighbour_of_the_best_file_would_have_kept_the_flo
         assert world.tried(plan, len(RUNGS) - 1).drop > FLOOR  # type: ignore[operator]
     if smaller and kept.plan.share < 1:
         assert between([t.plan.share for t in found], kept.plan.share) is None
+
+
+@given(WORLDS, st.floats(0.02, 1.0))
+def test_a_limit_is_kept_and_plans_over_it_are_not_trained(world: World, most: float) -> None:
+    found = replace(world, most=most).run(math.inf, zeros_pay=False)
+    assert all(t.fits for t in found if t.rung > 0)
+    assert best(found, FLOOR) in [None, *(t for t in found if (t.objective or 0) <= most)]
+    # Plans get smaller until one is within the limit.
+    assert any(t.fits for t in found) or min(t.plan.share for t in found) < 0.05
+
+
+PTQ = Tried(Plan(qat=True), 0, 9.0, 0.3, 0.03)
+
+
+def test_int8_that_misses_the_floor_alone_is_trained_before_anything_is_removed() -> None:
+    found = [Tried(Plan(), 0, 9.0, 0.5, 0.0), PTQ]
+    assert choose(found, FLOOR, False, math.inf) == Next(Plan(qat=True), 1)
+    helped = [*found, Tried(Plan(qat=True), 1, 20.0, 0.3, 0.005)]
+    chosen = choose(helped, FLOOR, False, math.inf)
+    assert chosen is not None
+    assert chosen.plan == first_plans(False, qat=True)[0]
+    hopeless = [*found, *(Tried(Plan(qat=True), n, 20.0, 0.3, 0.03) for n in (1, 2))]
+    chosen = choose(hopeless, FLOOR, False, math.inf)
+    assert chosen is not None
+    assert chosen.plan == first_plans(False)[0]
+
+
+def test_a_plan_whose_float_file_keeps_the_floor_is_trained_for_int8() -> None:
+    plans = first_plans(False)
+    found = [Tried(Plan(), 0, 9.0, 1.0, 0.0)]
+    found += [Tried(plan, 0, 9.0, plan.share, 0.5, 0.0, 0.4) for plan in plans]
+    found[1] = Tried(plans[0], 0, 9.0, 0.8, 0.02, 0.0, 0.005)
+    other = replace(plans[0], qat=True)
+    assert choose(found, FLOOR, False, math.inf) == Next(other, 1)
+    # Once that has been tried, it goes on there: the recovery of floats isn't what lacks.
+    found.append(Tried(other, 1, 20.0, 0.8, 0.015))
+    assert choose(found, FLOOR, False, math.inf) == Next(other, 2)
+
+
+@given(st.builds(Plan, st.sampled_from([1.0, 0.5]), st.sampled_from([0.0, 0.5]), st.booleans()),
+       st.sampled_from(range(len(RUNGS))))  # fmt: skip
+def test_what_is_tried_is_trained_for_as_long_as_it_says(plan: Plan, rung: int) -> None:
+    recovered = sum(step["recover"]["epochs"] for step in plan.steps(rung))
+    epochs, qat = plan.epochs(rung)
+    assert recovered == (epochs if plan.removes else 0)
+    assert (qat > 0) == (plan.qat and rung > 0)
 
 
 def test_a_plan_that_gives_no_file_is_left_alone() -> None:

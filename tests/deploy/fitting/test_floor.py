@@ -11,8 +11,8 @@ from scipy.stats import t
 from edgepress.benchmarks.gate.outcomes import Outcomes, Resampled
 from edgepress.benchmarks.records.fit import FitRecord
 from edgepress.compress.errors import CheckFailed
-from edgepress.deploy.fitting.fit import FitResult, check_fit
 from edgepress.deploy.fitting.floor import KEPT, MISSED, UNSHOWN, floor, words_of
+from edgepress.deploy.fitting.outcome import FitResult, check_fit
 
 
 def outcomes(right: np.ndarray, metric: str = "accuracy", rising: bool = True) -> Outcomes:

@@ -60,7 +60,7 @@ _RECIPE_ENDINGS = (".yaml", ".yml")
     prefix="prune_",
     aliases={"steps": ("steps",)},
 )
-@spec_options(AcceptSpec)
+@spec_options(AcceptSpec, aliases={"max_bytes": ("max-flash",)})
 @spec_options(
     ExportSpec, skip=("precision",), rename={**ExportSpec.flags, "graph_batch": "graph-batch"}
 )

@@ -34,7 +34,7 @@ from edgepress.deploy.recipe import BenchmarkSpec, read_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
-    from edgepress.deploy.fitting.fit import FitResult
+    from edgepress.deploy.fitting.outcome import FitResult
 
 # Columns of the picks beside what is minimised.
 _PICKED = ("of the given", "value")
@@ -47,7 +47,7 @@ _OF_ANY_FIT = ("source", "output", "resume", "force", "time", "as_json", "verbos
 @click.argument("source", required=False, metavar="[MODEL]", type=click.Path())
 @data_options(required=False)
 @output_options(required=False, help="Folder of the fit.")
-@spec_options(FitSpec)
+@spec_options(FitSpec, aliases={"max_bytes": ("max-flash",)})
 @click.option(
     "--time",
     default="20m",
@@ -83,7 +83,8 @@ def command(values: Values) -> None:
     folder = resume or output
     load_frameworks(values["verbose"])
     from edgepress.deploy.cli.run_display import resumable
-    from edgepress.deploy.fitting.fit import check_fit, fit
+    from edgepress.deploy.fitting.fit import fit
+    from edgepress.deploy.fitting.outcome import check_fit
 
     go_on = f"edgepress fit --resume {folder} --time 20m"
     with resumable(RunFolder(folder).recipe, go_on) as progress:
@@ -141,6 +142,7 @@ def _show(result: FitResult) -> None:
     """The picks with the figures that prove them."""
     from edgepress.benchmarks.report.fit_tables import picks_grid
     from edgepress.deploy.fitting.floor import words_of
+    from edgepress.deploy.fitting.limits import words_of as words_of_limit
 
     record = result.contents
     if record.picks:
@@ -149,7 +151,11 @@ def _show(result: FitResult) -> None:
     for pick in record.picks:
         for held in pick.floors:
             echo(f"{', '.join(pick.names)}: {words_of(held, record.max_drop)}")
+        for limit in pick.limits:
+            echo(f"{', '.join(pick.names)}: {words_of_limit(limit)}")
         echo(f"{', '.join(pick.names)}: {result.folder / pick.file}")
+    for near in record.nearest:
+        echo(f"nearest: {near.words} needs {' and '.join(near.needs)}: {result.folder / near.file}")
     for warning in record.warnings:
         echo(f"note: {warning}")
     echo(f"{record.headline}, in {record.spent_s:.0f} s")
