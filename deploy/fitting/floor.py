@@ -12,8 +12,8 @@ from edgepress.benchmarks.gate.outcomes import Outcomes, Result, read_result
 from edgepress.benchmarks.gate.significance import FEWEST, resampled_together
 from edgepress.benchmarks.records.fit import FloorRecord
 from edgepress.benchmarks.records.rows import BenchmarkRow
+from edgepress.benchmarks.statistics.fall_intervals import bootstrap_interval, paired_shares
 from edgepress.compress.data.metrics import drop_of
-from edgepress.deploy.fitting.intervals import bootstrap_interval, paired_shares
 
 KEPT, UNSHOWN, MISSED = "kept", "not shown", "missed"
 _ROUNDING = 1e-9
