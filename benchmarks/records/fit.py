@@ -157,6 +157,7 @@ class FitRecord(SearchRecord):
         underway: The trial that was begun last and isn't done; its `seconds` are those so far.
         picks: The files to choose from.
         nearest: Where there are none, what comes near.
+        inputs: Key of the model, the data and all else that trials are made from.
     """
 
     minimise: str = ""
@@ -168,3 +169,4 @@ class FitRecord(SearchRecord):
     underway: FitTrial | None = None
     picks: Several[PickRecord] = ()
     nearest: Several[NearestRecord] = ()
+    inputs: str = ""

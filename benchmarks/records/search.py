@@ -58,6 +58,7 @@ class SearchRecord(Record):
         front: Numbers of the accepted trials that no other beats in every objective.
         front_by: Which figures that follows from.
         headline: What came out, in one line.
+        warnings: What should be known of the data.
         benchmark: The last measurement: all files that could be on the front, interleaved.
     """
 
@@ -70,4 +71,5 @@ class SearchRecord(Record):
     front: Several[int] = ()
     front_by: str = ""
     headline: str = ""
+    warnings: Several[str] = ()
     benchmark: BenchmarkRecord = BenchmarkRecord()

@@ -113,15 +113,22 @@ def refuse_undefined(task: Task, sources: Mapping[str, Any]) -> None:
 
 
 def shared_samples(digests: Digests) -> Iterator[str]:
-    """A remark for each later split that holds samples of the training split, byte for byte."""
-    seen = set(digests.get("train") or ())
-    for name in ("val", "test"):
-        both = len(seen & set(digests.get(name) or ()))
-        if both:
+    """A remark for each later split that holds samples of an earlier one, byte for byte."""
+    for earlier, later, words in (
+        ("train", "val", "training split too"),
+        ("train", "test", "training split too"),
+        ("val", "test", "validation split too, which choices are made by"),
+    ):
+        if both := shared(digests, earlier, later):
             yield (
-                f"{both} samples of the {name} split are in the training split too: its figures"
-                " will look better than they are"
+                f"{both} samples of the {later} split are in the {words}: its figures will look"
+                " better than they are"
             )
+
+
+def shared(digests: Digests, one: str, other: str) -> int:
+    """How many different samples two splits have in common, as far as it is known."""
+    return len(set(digests.get(one) or ()) & set(digests.get(other) or ()))
 
 
 def suspected_range(spec: DataSpec, model: keras.Model, span: tuple[float, float]) -> Iterator[str]:

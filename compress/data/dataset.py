@@ -236,6 +236,8 @@ class Dataset:
         class_names: Names of the classes, where the data has them.
         warnings: Remarks for the user, one line each.
         unlabelled: Whether targets are a teacher's answers, which training does without.
+        chosen_on_test: Whether the test split has samples of the validation split, so that
+            choices have seen what figures are reported on.
     """
 
     train: Split | None
@@ -247,6 +249,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
     unlabelled: bool = False
+    chosen_on_test: bool = False
 
     @property
     def training_split(self) -> Split:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 from edgepress.compress.data.dataset import BesideSplits, Split
 from edgepress.compress.data.tasks import Task
 from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.models.fingerprints import configuration
 from edgepress.compress.variables import seen
 
 if TYPE_CHECKING:
@@ -114,16 +114,11 @@ def identity(model: keras.Model) -> str | None:
 
     Code of the user's own may look at more than a configuration and variables.
     """
-    import keras
-
     if not all(map(_is_known, model._flatten_layers())):
         return None
-    try:
-        config = keras.saving.serialize_keras_object(model)
-    except (NotImplementedError, TypeError, ValueError):
+    held = configuration(model)
+    if held is None:
         return None
-    # A file has lists where the model that was saved has tuples.
-    held = json.dumps([config["class_name"], config["config"]], default=repr)
     digest = hashlib.sha256(held.encode())
     for variable in model.variables:
         digest.update(f"{variable.shape}:{variable.dtype};".encode())

@@ -18,6 +18,7 @@ from edgepress.compress.data.checks import (
     class_by_class,
     left_out,
     refuse_undefined,
+    shared,
     shared_samples,
     suspected_range,
     uneven_classes,
@@ -181,6 +182,7 @@ def _dataset(spec: DataSpec, model: keras.Model, seed: int, teacher: keras.Model
             *(agreement(keep) if spec.unlabelled else ()),
         ),
         unlabelled=spec.unlabelled,
+        chosen_on_test=bool(shared(digests, "val", "test")),
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgepress.compress.data import Dataset, Task
 from edgepress.compress.data.checks import SUSPECTED_RANGE
 from edgepress.compress.doctor.findings import Finding
+from edgepress.compress.doctor.split_checks import scales_of_splits
 
 if TYPE_CHECKING:
     import keras
@@ -70,7 +71,7 @@ def check_data(model: keras.Model, dataset: Dataset, seed: int = 0) -> list[Find
     """
     split = dataset.test or dataset.val or dataset.training_split
     inputs, targets = split.sample(_SAMPLES, seed)
-    found = [*scaled_twice(model, dataset), *logits(dataset)]
+    found = [*scales_of_splits(dataset, seed), *scaled_twice(model, dataset), *logits(dataset)]
     judged = list(preprocessing(partial(outputs_of, model), dataset, inputs, targets))
     wrong = any(finding.severity == "problem" for finding in judged)
     if not wrong:  # else what is dead is so for the wrong inputs

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     import keras
@@ -28,6 +31,26 @@ def fingerprint(model: keras.Model) -> str:
         )
         digest.update(value.tobytes())
     return digest.hexdigest()[:32]
+
+
+def configuration(model: keras.Model) -> str | None:
+    """All that a model's layers are configured by, as text; None where one can't say it.
+
+    Values that no text is known for count by their types: names of objects in memory would differ
+    from process to process.
+    """
+    import keras
+
+    try:
+        held = keras.saving.serialize_keras_object(model)
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+    # A file has lists where the model that was saved has tuples.
+    return json.dumps([held["class_name"], held["config"]], default=_as_text)
+
+
+def _as_text(value: object) -> object:
+    return value.tolist() if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def weights_hash(model: keras.Model) -> str:

@@ -35,7 +35,8 @@ def keep_floor(
         max_drop: Largest fall of the metric of any output.
 
     Returns:
-        The file that is on disk, and the trade: a line for each number of layers tried.
+        The file that is on disk, not verified where it loses more, and the trade: a line for each
+        number of layers tried.
     """
     best, notes = artifact, [_line(artifact, 0)]
     keep, layers, tried = 1, 1, 0
@@ -54,7 +55,22 @@ def keep_floor(
         tried, keep = keep, min(2 * keep, layers)
     if _lost(best) > max_drop:
         notes.append(f"{artifact.path.name}: no number of tensors in floats keeps --int8-max-drop")
+        best = _missing(best, max_drop)
     return best, notes
+
+
+def _missing(artifact: Artifact, max_drop: float) -> Artifact:
+    """A file that loses more than it may isn't verified, though rounding may explain it."""
+    verified = artifact.verified
+    if verified is None or not verified.passed:
+        return artifact
+    worst = max(verified.metrics, key=lambda row: worst_drop([row]), default=None)
+    figures = "its metric is unknown"
+    if worst is not None and worst.value is not None and worst.source_value is not None:
+        of = f" of output '{worst.output}'" if len(verified.metrics) > 1 else ""
+        figures = f"{worst.metric}{of} is {worst.value:.4f}, the model has {worst.source_value:.4f}"
+    reason = f"{figures}: more than --int8-max-drop {max_drop:g} allows"
+    return replace(artifact, verified=replace(verified, passed=False, reason=reason))
 
 
 def _write_tflite(job: Job, out: Path, keep: int) -> Tried:

@@ -13,7 +13,7 @@ from edgepress.benchmarks.records.fit import FitRecord, FitTrial, PickRecord
 from edgepress.benchmarks.records.reading import validated
 from edgepress.benchmarks.records.search import TrialRecord
 from edgepress.compress.errors import CheckFailed, InputError
-from edgepress.compress.kernel.files import read_json, write_json
+from edgepress.compress.kernel.files import content_key, read_json, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.fitting.choosing import Next, Tried, best, choose, expected_seconds
 from edgepress.deploy.fitting.last_look import float_file, picked
@@ -28,12 +28,14 @@ from edgepress.deploy.fitting.precisions import (
 )
 from edgepress.deploy.fitting.scoring import Scorer
 from edgepress.deploy.fitting.spec import FitRecipe
+from edgepress.deploy.pipeline.inputs import inputs_key
 from edgepress.deploy.pipeline.opening import opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.pipeline.run_folder import IN_COMMON, RunFolder
 from edgepress.deploy.recipe import Recipe, check_writable, inputs_of
 from edgepress.deploy.searching.limits import Limit, limits_of
 from edgepress.deploy.searching.space import SearchSpec
+from edgepress.deploy.searching.study import check_judged, trial_folder
 from edgepress.deploy.searching.trial import Outcome, judge, start, stop
 
 _POLL_S = 0.2
@@ -104,6 +106,9 @@ class _Fit:
         self.data = open_data(recipe.data, self.model, recipe.seed)
         self.data.training_split  # noqa: B018  raises before any work where there is none
         self.scorer = Scorer(self.model, self.data)
+        self.inputs = content_key(
+            inputs_key(recipe, self.model, self.data), recipe.model_dump(mode="json")
+        )
 
     def check(self) -> None:
         """Refuse, before any work, what a trial would end with.
@@ -143,6 +148,15 @@ class _Fit:
             raise InputError(
                 f"'{path}' was made for another objective, floor or limit", "choose another -o"
             )
+        if earlier.inputs not in ("", self.inputs):
+            raise InputError(
+                f"the recipe, model, data or your code is no longer what '{path}' was made from",
+                "choose another -o",
+            )
+        for trial in earlier.trials:
+            if trial.accepted and trial.sha256:
+                file = self.folder.path / trial.folder / trial.artifact
+                check_judged(file, trial.sha256)
         self.trials, self.plans = list(earlier.trials), list(earlier.plans)
         self.spent_s, self.quantize, self.underway = (
             earlier.spent_s,
@@ -253,7 +267,7 @@ class _Fit:
         return process.returncode
 
     def _trial(self, number: int) -> Path:
-        return self.folder.path / "trials" / f"{number:04d}"
+        return trial_folder(self.folder.path, number)
 
     def _judge(self, code: int, number: int, recipe: Recipe, quantize: str) -> Outcome:
         fit = self.recipe.fit
@@ -331,6 +345,7 @@ class _Fit:
             "chosen_by": self.scorer.split,
             "split": data.report_split.name,
             "metric": data.task.metric,
+            "warnings": data.warnings,
             "trials": self.trials,
             "minimise": fit.minimise,
             "max_drop": fit.max_drop,
@@ -339,6 +354,7 @@ class _Fit:
             "spent_s": spent,
             "plans": self.plans,
             "underway": self.underway,
+            "inputs": self.inputs,
             **more,
         }
         return FitRecord.model_validate(values)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.benchmarks.gate.outcomes import Result, read_result
-from edgepress.benchmarks.gate.significance import FEWEST, interval_of, resampled_together
+from edgepress.benchmarks.gate.outcomes import Outcomes, Result, read_result
+from edgepress.benchmarks.gate.significance import FEWEST, resampled_together
 from edgepress.benchmarks.records.fit import FloorRecord
 from edgepress.benchmarks.records.rows import BenchmarkRow
+from edgepress.benchmarks.statistics.fall_intervals import bootstrap_interval, paired_shares
 from edgepress.compress.data.metrics import drop_of
 
 KEPT, UNSHOWN, MISSED = "kept", "not shown", "missed"
@@ -40,8 +41,6 @@ def floor(before: Result, after: Result, max_drop: float, split: str = "") -> Fl
         after: The file's, of the same samples.
         max_drop: Largest fall.
         split: Where the samples are from.
-
-    Source: for the bootstrap, Efron & Tibshirani, An Introduction to the Bootstrap (1993).
     """
     drop = drop_of(after.metric, before.value, after.value)
     ends = _interval(before, after)
@@ -58,7 +57,7 @@ def floor(before: Result, after: Result, max_drop: float, split: str = "") -> Fl
         drop=drop,
         interval=ends,
         verdict=verdict,
-        needed=_needed(ends, drop, max_drop, after.n) if verdict == UNSHOWN else None,
+        needed=_needed(before, after, ends, max_drop) if verdict == UNSHOWN else None,
     )
 
 
@@ -73,22 +72,56 @@ def _interval(before: Result, after: Result) -> tuple[float, float] | None:
     same = before.samples_hash and before.samples_hash == after.samples_hash
     if not same or before.n != after.n or after.n < FEWEST:
         return None
+    changed = _changed(before, after)
+    if changed is not None:
+        return paired_shares(*changed, after.n)
     one, other = resampled_together(before, after)
     # As `drop_of` takes a fall.
     falls = one - other
     if not after.higher_is_better:
         falls = np.divide(-falls, np.abs(one), out=other.copy(), where=one != 0)
-    return interval_of(falls) if np.isfinite(falls).mean() >= 0.5 else None
+    if _counts(after) and not falls.any():
+        return None  # no decision changed: draws of them can't show how rare such changes are
+    return bootstrap_interval(falls, after.n)
+
+
+def _counts(result: Result) -> bool:
+    """Whether a metric follows from decisions, which small differences leave as they are."""
+    by_size = isinstance(result, Outcomes) and result.statistic in ("explained", "decibels")
+    return result.higher_is_better and not by_size
+
+
+def _changed(before: Result, after: Result) -> tuple[int, int] | None:
+    """How many decisions were lost and won; None where samples aren't decided one by one."""
+    if not isinstance(before, Outcomes) or not isinstance(after, Outcomes):
+        return None
+    if not before.decisions or not after.decisions:
+        return None
+    was, became = before.parts > 0.5, after.parts > 0.5
+    return int(np.sum(was & ~became)), int(np.sum(~was & became))
 
 
 def _needed(
-    ends: tuple[float, float] | None, drop: float, max_drop: float, samples: int
+    before: Result, after: Result, ends: tuple[float, float] | None, max_drop: float
 ) -> int | None:
-    """Samples with which an interval of the same spread would lie within the floor."""
-    spare = max_drop - drop
-    if ends is None or spare <= 0:
+    """Samples with which the same fall would be shown to lie within the floor."""
+    drop, samples = drop_of(after.metric, before.value, after.value), after.n
+    if ends is None or max_drop <= drop:
         return None
-    return math.ceil(samples * ((ends[1] - drop) / spare) ** 2)
+    # An interval is at least as wide as the root of the number of samples makes it.
+    most = math.ceil(samples * ((ends[1] - drop) / (max_drop - drop)) ** 2)
+    changed = _changed(before, after)
+    if changed is None:
+        return most
+    lost, won = (count / samples for count in changed)
+    few, enough = samples, most
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        if paired_shares(lost * middle, won * middle, middle)[1] <= max_drop:
+            enough = middle
+        else:
+            few = middle
+    return enough
 
 
 def words_of(found: FloorRecord, max_drop: float) -> str:

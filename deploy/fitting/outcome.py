@@ -32,6 +32,8 @@ class FitResult(Finished[FitRecord]):
 def check_fit(found: FitResult) -> None:
     """Raise where no file keeps floor and limits, or a pick misses one when it is measured last.
 
+    So does a pick of which the last measurement has no metric.
+
     Raises:
         CheckFailed: Says which, and what to try.
     """
@@ -39,6 +41,12 @@ def check_fit(found: FitResult) -> None:
     if not record.picks:
         way_out = told(record.nearest) or f"a larger --max-drop than {record.max_drop:g}"
         raise CheckFailed(record.headline, f"more time, or: {way_out}")
+    if not all(pick.floors for pick in record.picks):
+        failures = record.benchmark.failures
+        raise CheckFailed(
+            f"the picks could not be held against the floor on {record.split} data",
+            failures[0].reason if failures else f"{record.metric} has no value there",
+        )
     missed = [pick for pick in record.picks if pick.missed]
     if missed:
         names = ", ".join(name for pick in missed for name in pick.names)
@@ -68,17 +76,21 @@ def headline(
         [f"a fall of at most {asked.max_drop:g}", *(limit.words() for limit in limits)]
     )
     if not found:
-        return f"none of {tried} trials keeps {floor} on validation data"
+        chosen_by = (data.val or data.report_split).name
+        return f"none of {tried} trials keeps {floor} on {chosen_by} data"
     smallest = next(pick for pick in found if SMALLEST in pick.names)
     share = "" if smallest.ratio is None else f", {smallest.ratio:.2f} of the given model's"
     line = f"{smallest.words}{share} {asked.minimise}"
     verdicts = {one.verdict for pick in found for one in pick.floors}
     verdicts |= {one.verdict for pick in found for one in pick.limits}
     split = data.report_split.name
-    seen = "" if data.test is not None and data.val is not None else ", which choices were made by"
+    apart = data.test is not None and data.val is not None and not data.chosen_on_test
+    seen = "" if apart else ", which choices were made by"
+    if not all(pick.floors for pick in found):
+        return f"{line}; {floor} was not measured on {split} data"
     if MISSED in verdicts:
         return f"{line}; a pick misses {floor} on {split} data{seen}"
-    if UNSHOWN in verdicts or not all(pick.floors for pick in found):
+    if UNSHOWN in verdicts:
         return f"{line}; {floor} holds on {split} data{seen}, but not beyond doubt"
     return f"{line}; {floor} is shown on {split} data{seen}"
 

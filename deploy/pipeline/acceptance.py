@@ -80,6 +80,7 @@ def judge_run(
         for f in exported.failed
     )
     checks = _unmet_steps(recipe, task, stages)
+    checks += [_unverified(a) for a in exported.artifacts if a.verified is None]
     checks += _unmet_files(recipe, task, stages, exported.artifacts, given)
     if not exported.artifacts and not refused:
         checks.append(_nothing(exported))
@@ -113,6 +114,16 @@ def _unmet_steps(recipe: Recipe, task: Task, stages: Sequence[StageRecord]) -> l
     return found
 
 
+def _unverified(artifact: ArtifactRecord) -> UnmetCheck:
+    """A file that nothing here can run, so that no check of it was made."""
+    return UnmetCheck(
+        what="verified",
+        where=f"{artifact.format} {artifact.quantize}",
+        text=f"{artifact.format} {artifact.quantize} can't be run here, so it isn't verified",
+        next="leave out --select-ops, or compare its outputs where it runs",
+    )
+
+
 def _unmet_files(
     recipe: Recipe,
     task: Task,
@@ -126,7 +137,7 @@ def _unmet_files(
         return []
     found = []
     some = f" on {recipe.export.verify_samples} samples" if given else ""
-    for artifact in artifacts:
+    for artifact in (a for a in artifacts if a.verified is not None):
         rows = compared(_rows(artifact.verified, task), given or _rows(stages[0], task))
         if all(row.source_value is None for row in rows):
             # Records of before have no rows by output: what both tell is the headline.

@@ -149,7 +149,7 @@ class _Line:
 
     def __init__(self, recipe: Recipe, progress: Progress) -> None:
         from edgepress.compress.data import open_data
-        from edgepress.compress.models import fingerprint
+        from edgepress.deploy.pipeline.inputs import inputs_key
 
         self.recipe = recipe
         self.progress = progress
@@ -159,10 +159,8 @@ class _Line:
         self.dataset.report_split  # noqa: B018  raises before any work where there is none
         check_recipe(recipe, self.dataset, self.original)
         self.key = content_key(
-            fingerprint(self.original),
+            inputs_key(recipe, self.original, self.dataset),
             *_training_state(self.original),
-            self.dataset.fingerprint,
-            self.dataset.task.text(),
             recipe.seed,
             versions(),
         )

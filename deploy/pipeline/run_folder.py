@@ -117,7 +117,11 @@ class RunFolder:
         found = _read(folder / _RESULT, StageRecord)
         if (found is None or found.key != key) and self._take_shared(name, key):
             found = _read(folder / _RESULT, StageRecord)
-        if found is None or found.key != key or not (folder / "model.keras").is_file():
+        model = folder / "model.keras"
+        if found is None or found.key != key or not model.is_file():
+            return None
+        listed = (read_manifest(folder) or {}).get(model.name)
+        if listed is not None and sha256(model) != listed:
             return None
         file = folder / "model.tflite"
         own = sha256(file) if file.is_file() else None

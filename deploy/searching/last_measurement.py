@@ -74,9 +74,12 @@ def measured_front(
         ]
         for n, row in rows.items()
     }
-    return Front(
-        front(again), _by(asked, next(iter(rows.values())), measured), _figures(rows, asked)
-    )
+    by = _by(asked, next(iter(rows.values())), measured)
+    lost = [str(n) for n in front(points) if n not in rows]
+    if lost:
+        several = "s" if len(lost) > 1 else ""
+        by += f"; without trial{several} {', '.join(lost)}, of which it has none"
+    return Front(front(again), by, _figures(rows, asked))
 
 
 def _read(row: BenchmarkRow, objective: str) -> float | None:

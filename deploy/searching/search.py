@@ -24,10 +24,18 @@ from edgepress.deploy.recipe import inputs_of, read_recipe
 from edgepress.deploy.searching.fronts import Points, front, shortlist
 from edgepress.deploy.searching.last_measurement import MEASURED, MOST_FILES, Front, measured_front
 from edgepress.deploy.searching.objectives import OBJECTIVES
-from edgepress.deploy.searching.running.driver import Driver, Material, trial_folder
+from edgepress.deploy.searching.running.driver import Driver, Material
 from edgepress.deploy.searching.running.queues import OwnQueue, Queue, SharedQueue
 from edgepress.deploy.searching.space import SearchRecipe, ends, values_of
-from edgepress.deploy.searching.study import accepted_points, counted, open_study, signs_of
+from edgepress.deploy.searching.study import (
+    accepted_points,
+    check_files,
+    check_inputs,
+    counted,
+    open_study,
+    signs_of,
+    trial_folder,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -174,8 +182,11 @@ class _Search:
             shared: The database that other workers may join; None keeps a journal in the folder.
         """
         self.folder = folder
-        folder.write_recipe(self.recipe)
+        if not folder.recipe.is_file():
+            folder.write_recipe(self.recipe)
         queue = self._own_queue(trials) if shared is None else self._shared_queue(trials, shared)
+        check_files(self.study, folder.path)
+        folder.write_recipe(self.recipe)
         Driver(
             self.material,
             folder.path,
@@ -190,7 +201,9 @@ class _Search:
 
     def _own_queue(self, trials: int) -> Queue:
         path = self.folder.path / "study.journal"
-        self.study = open_study(path, self.recipe, self._directions(), self.workers)
+        self.study = open_study(
+            path, self.recipe, self._directions(), self.workers, self.material.inputs
+        )
         return OwnQueue(self.study, self.recipe, trials, self.workers)
 
     def _shared_queue(self, trials: int, shared: Shared) -> Queue:
@@ -207,6 +220,7 @@ class _Search:
             shared.resume,
         )
         self.study = database.study
+        check_inputs(self.study, self.material.inputs, database.where)
         self.progress.stage(f"other workers join by: {database.how_to_join}")
         return SharedQueue(database, self.recipe, self.workers)
 
@@ -247,6 +261,7 @@ class _Search:
                 "headline": on_front
                 if best.numbers
                 else f"none of {tried} recipes gave an accepted file",
+                "warnings": self.data.warnings,
                 "benchmark": measured,
             }
         )

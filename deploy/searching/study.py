@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reading
+from edgepress.compress.kernel.files import sha256
 from edgepress.deploy.searching.curves import Point
 from edgepress.deploy.searching.fronts import Points
 from edgepress.deploy.searching.samplers import sampler_for
@@ -26,10 +27,19 @@ _LOST = "failed_trial"
 _START_OVER = "start the search again in another folder"
 
 
-def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], workers: int) -> Study:
+def open_study(
+    path: Path, recipe: SearchRecipe, directions: Sequence[str], workers: int, inputs: str = ""
+) -> Study:
     """The study in a file, made where there is none.
 
     A new study tries the recipe's own values first.
+
+    Args:
+        path: The file.
+        recipe: What varies.
+        directions: "minimize" or "maximize", by objective.
+        workers: Trials that run at once.
+        inputs: Key of all that trials are made from; a study of another key isn't gone on with.
 
     Raises:
         InputError: Optuna isn't installed, or the file is of another search, or damaged.
@@ -50,9 +60,32 @@ def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], work
         check_trials(study, recipe, f"'{path}'")
     if [d.name.lower() for d in study.directions] != list(directions):
         raise InputError(f"'{path}' was made for other objectives", "choose another output")
+    check_inputs(study, inputs, f"'{path}'")
     if new:
         begin_with_own(study, recipe)
     return study
+
+
+def check_inputs(study: Study, inputs: str, where: str) -> None:
+    """Refuse to go on with a study whose trials were made from something else.
+
+    Args:
+        study: The study; one without a key gets this one.
+        inputs: Key of all that trials are made from.
+        where: The study's journal or database, for people.
+
+    Raises:
+        InputError: The study has another key.
+    """
+    known = study.user_attrs.get("inputs")
+    if known not in (None, inputs):
+        raise InputError(
+            f"the recipe, the model, the data or code of yours is no longer what the trials in"
+            f" {where} were made from",
+            _START_OVER,
+        )
+    if known is None:
+        study.set_user_attr("inputs", inputs)
 
 
 def begin_with_own(study: Study, recipe: SearchRecipe) -> None:
@@ -99,6 +132,40 @@ def check_trials(study: Study, recipe: SearchRecipe, where: str) -> None:
                 " or is damaged",
                 _START_OVER,
             )
+
+
+def check_files(study: Study, folder: Path) -> None:
+    """Refuse a search of which an accepted file isn't the one that was judged.
+
+    Args:
+        study: The search's.
+        folder: Of the search.
+
+    Raises:
+        InputError: Names the file.
+    """
+    for trial in study.trials:
+        kept = trial.user_attrs
+        if kept.get("accepted") and kept.get("sha256"):
+            check_judged(trial_folder(folder, trial.number) / kept["artifact"], kept["sha256"])
+
+
+def check_judged(file: Path, digest: str) -> None:
+    """Refuse a file that isn't the one that was judged.
+
+    Raises:
+        InputError: It is gone, or was changed.
+    """
+    if not file.is_file() or sha256(file) != digest:
+        raise InputError(
+            f"'{file}' is not the file that its trial was judged by",
+            f"put it back, or {_START_OVER}",
+        )
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Where a trial of a search runs."""
+    return folder / "trials" / f"{number:04d}"
 
 
 def _is_curve(found: object) -> bool:

@@ -30,10 +30,15 @@ from edgepress.deploy.verification.bisecting import (
     Departure,
     bisect,
 )
-from edgepress.deploy.verification.judging import judge
 from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
-from edgepress.deploy.verification.tensor_matching import pair_inputs, pair_outputs
-from edgepress.deploy.verification.verifying import coarser, outputs_of, shapes_of
+from edgepress.deploy.verification.tensor_matching import pair_inputs
+from edgepress.deploy.verification.verifying import (
+    coarser,
+    held_on_random,
+    judged,
+    outputs_of,
+    shapes_of,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -157,7 +162,7 @@ def verify_in_runtimes(
     for name in chosen:
         try:
             with RUNTIMES[name].load(path, threads) as runtime:
-                outputs = asked.run(runtime, RUNTIMES[name].raw_names)
+                outputs, agreement = asked.answer(runtime, RUNTIMES[name].raw_names)
                 version = runtime.version
         except DeviceError as error:
             reason = error.message.removeprefix(f"'{path.name}': ")
@@ -165,7 +170,7 @@ def verify_in_runtimes(
             continue
         first = first or outputs
         apart = max(_apart(outputs[key], value) for key, value in first.items())
-        found.append(RuntimeAgreement(name, version, asked.judge(outputs), apart))
+        found.append(RuntimeAgreement(name, version, agreement, apart))
     return tuple(found)
 
 
@@ -259,15 +264,23 @@ class _Asked:
         parts = [pairing.apply(chunk) for chunk in self.gathered.feed()]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
-    def run(self, runtime: Runtime, raw_names: bool) -> Outputs:
-        """All outputs of a file on the samples, by the names of the signature."""
+    def answer(self, runtime: Runtime, raw_names: bool) -> tuple[Outputs, Agreement]:
+        """All outputs of a file by the names of the signature, and how they compare."""
         tensors = self.raw_names if raw_names else None
-        return outputs_of(self.gathered, runtime, self.tensors[0], tensors)
+        inputs, outputs = self.tensors
 
-    def judge(self, outputs: Outputs) -> Agreement:
-        """How the outputs compare with the source's."""
-        got = pair_outputs(self.source, self.gathered.outputs, self.tensors[1], outputs)
-        return judge(self.gathered, got, self.bounds)
+        def given(source: SourceOutputs) -> Outputs:
+            return outputs_of(source, runtime, inputs, tensors)
+
+        found = given(self.gathered)
+        agreement = held_on_random(
+            judged(self.gathered, outputs, found, self.bounds),
+            self.gathered,
+            shapes_of(self.source, inputs),
+            self.bounds,
+            lambda drawn: judged(drawn, outputs, given(drawn), self.bounds),
+        )
+        return found, agreement
 
 
 def _ask(

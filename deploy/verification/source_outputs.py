@@ -42,6 +42,7 @@ class SourceOutputs:
         whole: The split, where all of its samples are fed in stored order.
         on_random: From sizes by input name, where the model leaves them free, to the same for
             random inputs, where the samples are of data; else None.
+        still: By input name the share of its values that is the same for all samples of data.
     """
 
     model: Any
@@ -54,6 +55,7 @@ class SourceOutputs:
     class_names: tuple[str, ...] = ()
     whole: Split | None = None
     on_random: Callable[[Mapping[str, tuple[int, ...]]], SourceOutputs] | None = None
+    still: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def value(self) -> float | None:
@@ -94,6 +96,7 @@ def gather(
         run: Gives the outputs; the model itself does by default.
     """
     run = run or partial(run_source, model)
+    seen = _Spans()
     if dataset is None:
         inputs = plausible_inputs(model, samples or 64, seed, shapes)
         return SourceOutputs(model, lambda: iter([inputs]), run(iter([inputs])))
@@ -101,16 +104,59 @@ def gather(
     whole = None
     if samples is not None and samples < split.size:
         inputs, targets = split.sample(samples, seed)
-        outputs = run(iter([inputs]))
+        outputs = run(seen.watched(iter([inputs])))
         feed: Callable[[], Iterator[Arrays]] = lambda: iter([inputs])  # noqa: E731
     else:
         whole, passes = split, Passes(split, chunk_size(model))
         feed = lambda: (inputs for inputs, _ in passes)  # noqa: E731
-        outputs, targets = _run_beside_targets(run, passes)
+        outputs, targets = _run_beside_targets(lambda given: run(seen.watched(given)), passes)
     return SourceOutputs(
         model, feed, outputs, targets, task, split.name, task.figures(outputs, targets),
-        tuple(dataset.class_names), whole, partial(gather, model, None, None, seed, run=run),
+        tuple(dataset.class_names), whole, _drawn_once(partial(gather, model, run=run), seed),
+        seen.still(),
     )  # fmt: skip
+
+
+def _drawn_once(
+    draw: Callable[..., SourceOutputs], seed: int
+) -> Callable[[Mapping[str, tuple[int, ...]]], SourceOutputs]:
+    """Random inputs of some sizes, drawn and given to the source once for all files."""
+    known: dict[tuple[tuple[str, tuple[int, ...]], ...], SourceOutputs] = {}
+
+    def on_random(shapes: Mapping[str, tuple[int, ...]]) -> SourceOutputs:
+        key = tuple(sorted(shapes.items()))
+        if key not in known:
+            known[key] = draw(dataset=None, seed=seed, shapes=shapes)
+        return known[key]
+
+    return on_random
+
+
+class _Spans:
+    """The least and the largest of each value of inputs that pass by."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, tuple[Array, Array]] = {}
+
+    def watched(self, chunks: Iterator[Arrays]) -> Iterator[Arrays]:
+        """The same chunks, looked at."""
+        for chunk in chunks:
+            for name, values in chunk.items():
+                self._see(name, np.asarray(values))
+            yield chunk
+
+    def _see(self, name: str, values: Array) -> None:
+        if values.dtype.kind not in "fiub" or not len(values):
+            return
+        low, high = values.min(0), values.max(0)
+        if name in self._ends and self._ends[name][0].shape == low.shape:
+            before = self._ends[name]
+            low, high = np.minimum(before[0], low), np.maximum(before[1], high)
+        self._ends[name] = low, high
+
+    def still(self) -> dict[str, float]:
+        """By input name the share of values that were always the same."""
+        return {name: float(np.mean(low == high)) for name, (low, high) in self._ends.items()}
 
 
 def _run_beside_targets(

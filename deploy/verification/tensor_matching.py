@@ -78,6 +78,25 @@ def pair_outputs(
     return [got[name].reshape(w.shape) for name, w in zip(found, want, strict=True)]
 
 
+def crossed(
+    model: keras.Model, order: Sequence[str], specs: Sequence[TensorSpec]
+) -> tuple[tuple[str, str], ...]:
+    """Outputs that were found by their values alone, as `output_order` does where names don't fit.
+
+    Args:
+        model: The source.
+        order: Names of an artifact's outputs in the source's order.
+        specs: The artifact's outputs in its own.
+
+    Returns:
+        The source's name and the artifact's of each; none where names or places agree.
+    """
+    names = output_names(model)
+    pairs = tuple(zip(names, order, strict=True))
+    named = all(_bare(name) == _bare(found) for name, found in pairs)
+    return () if named or list(order) == [spec.name for spec in specs] else pairs
+
+
 def output_order(
     model: keras.Model, want: Sequence[NDArray[Any]], specs: Sequence[TensorSpec], got: Arrays
 ) -> list[str]:

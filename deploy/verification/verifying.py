@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,13 @@ from edgepress.deploy.verification.evidence import varies
 from edgepress.deploy.verification.judging import judge
 from edgepress.deploy.verification.known_outputs import remember
 from edgepress.deploy.verification.source_outputs import SourceOutputs, gather
-from edgepress.deploy.verification.tensor_matching import Pairing, pair_inputs, pair_outputs
+from edgepress.deploy.verification.tensor_matching import (
+    Pairing,
+    crossed,
+    output_order,
+    pair_inputs,
+    pair_outputs,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -26,6 +33,9 @@ if TYPE_CHECKING:
     from edgepress.compress.keras_types import ModelLike
     from edgepress.compress.typing import DataLike
     from edgepress.deploy.sources.source import Source
+
+# Of an input of which more is the same for all samples, these say too little.
+_STILL = 0.1
 
 
 def verify(
@@ -95,24 +105,77 @@ def compare(
     outputs: tuple[TensorSpec, ...],
     precision: Precision,
 ) -> Agreement:
-    """Run an artifact on the source's samples and judge the difference.
-
-    Where the source gives the same for all of them, a file in floats is compared on random inputs
-    as well: of a file that doesn't look at its input such samples show nothing.
-    """
+    """Run an artifact on the source's samples and judge the difference; see `held_on_random`."""
     by_name = outputs_of(source, runtime, inputs)
     if source.whole is not None and runtime.is_plain:
         remember(source.whole, sha256(runtime.path), by_name)
+    found = judged(source, outputs, by_name, precision)
+    return held_on_random(
+        found,
+        source,
+        shapes_of(source.model, inputs),
+        precision,
+        lambda drawn: judged(drawn, outputs, outputs_of(drawn, runtime, inputs), precision),
+    )
+
+
+def judged(
+    source: SourceOutputs,
+    outputs: tuple[TensorSpec, ...],
+    by_name: Mapping[str, NDArray[Any]],
+    precision: Precision,
+) -> Agreement:
+    """The verdict on what an artifact gave by its own names."""
     got = pair_outputs(source.model, source.outputs, outputs, by_name)
     found = judge(source, got, precision)
-    floats = precision.bounded == "largest"
-    if source.on_random is None or not floats or not found.passed or varies(source.outputs):
+    order = output_order(source.model, source.outputs, outputs, by_name)
+    pairs = crossed(source.model, order, outputs)
+    if not pairs:
         return found
-    random = source.on_random(shapes_of(source.model, inputs))
-    beside = compare(random, runtime, inputs, outputs, precision)
-    if beside.passed:
+    told = ", ".join(f"'{name}' is its '{other}'" for name, other in pairs)
+    doubt = f"the file names and orders its outputs otherwise; by their values {told}"
+    return replace(found, doubts=(*found.doubts, doubt))
+
+
+def held_on_random(
+    found: Agreement,
+    source: SourceOutputs,
+    shapes: Mapping[str, tuple[int, ...]],
+    precision: Precision,
+    answer: Callable[[SourceOutputs], Agreement],
+) -> Agreement:
+    """A verdict, held against random inputs too where the samples of data show little.
+
+    They do where the source gives the same for all of them, or where a part of an input is the same
+    in all of them: of a file that doesn't look at it they show nothing. Files in integers are
+    calibrated for the data alone, so that this is said of them, not tried.
+
+    Args:
+        found: The verdict on the samples.
+        source: The source on them.
+        shapes: Sizes by input name that the file fixes.
+        precision: Of the file.
+        answer: Gives the verdict on others.
+    """
+    if source.on_random is None or not found.passed:
         return found
-    return replace(found, passed=False, reason=f"on random inputs, {beside.reason}")
+    still = {name: share for name, share in source.still.items() if share > _STILL}
+    if varies(source.outputs) and not still:
+        return found
+    if precision.bounded == "largest":
+        # What is made up may be nothing that the model, or layers of the user's own, can take.
+        with suppress(Exception):
+            drawn = source.on_random(shapes)
+            if all(np.isfinite(want).all() for want in drawn.outputs):
+                beside = answer(drawn)
+                reason = "" if beside.passed else f"on random inputs, {beside.reason}"
+                return replace(found, passed=beside.passed, reason=reason)
+    told = tuple(
+        f"{share:.0%} of the values of input '{name}' are the same for all {found.samples} samples:"
+        " what the file makes of others wasn't seen"
+        for name, share in still.items()
+    )
+    return replace(found, doubts=(*found.doubts, *told))
 
 
 def outputs_of(

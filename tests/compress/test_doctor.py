@@ -143,6 +143,34 @@ def test_labels_that_say_nothing_are_remarked(bright: Any) -> None:
     assert _found(doctor(model, mixed), "data", "no better than guessing")
 
 
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize(
+    ("change", "severity"),
+    [
+        (lambda x: x, None),
+        (lambda x: 1.5 * x - 0.2, None),
+        (lambda x: 255 * x, "problem"),
+        (lambda x: x / 255, "problem"),
+        (lambda x: 2 * x - 1, "warning"),
+    ],
+)
+def test_a_split_of_another_scale_is_found(
+    split: str, change: Callable[[Any], Any], severity: str | None
+) -> None:
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3, activation="softmax")])
+    rng = np.random.default_rng(0)
+    data = {}
+    for name in ("train", "val", "test"):
+        x = rng.random((60, 6)).astype("float32")
+        data[f"x_{name}"] = change(x) if name == split else x
+        data[f"y_{name}"] = rng.integers(0, 3, 60)
+    told = doctor(model, data).findings
+    found = [f for f in told if "alike" in f.hint]
+    assert {f.severity for f in found} == ({severity} if severity else set())
+    assert len(found) == (0 if severity is None else 2 if split == "train" else 1)
+    assert all(f"{split} split" in f.message for f in found)
+
+
 def test_a_rescaling_that_is_applied_twice(bright: Any) -> None:
     _, data = bright
     model = keras.Sequential(

@@ -66,6 +66,11 @@ class Database:
         return SearchRecipe.model_validate(yaml.safe_load(self.study.user_attrs[_RECIPE]))
 
     @property
+    def where(self) -> str:
+        """The study in the database, for people."""
+        return f"{self.shown}, study '{self.study.study_name}'"
+
+    @property
     def how_to_join(self) -> str:
         """The command of a worker."""
         return f"edgepress search-worker --storage {self.shown} --study {self.study.study_name}"

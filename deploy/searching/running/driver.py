@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
+from edgepress.compress.kernel.files import content_key
 from edgepress.compress.kernel.progress import Progress
+from edgepress.deploy.pipeline.inputs import inputs_key
 from edgepress.deploy.recipe import Recipe
 from edgepress.deploy.searching.curves import Judged
 from edgepress.deploy.searching.pruners import Stopping, Watch, epochs_of
 from edgepress.deploy.searching.running.queues import Queue
 from edgepress.deploy.searching.space import SearchRecipe, values_of
-from edgepress.deploy.searching.study import curves_of, latencies_are_relative, record
+from edgepress.deploy.searching.study import (
+    curves_of,
+    latencies_are_relative,
+    record,
+    trial_folder,
+)
 from edgepress.deploy.searching.time_left import seconds_left, words
 from edgepress.deploy.searching.trial import Outcome, judge, start, stop
 
@@ -36,11 +43,13 @@ class Material:
         recipe: What is searched.
         data: Its data.
         given: The given model's metric on the data of choices, where falls are bounded.
+        inputs: Key of all that trials are made from.
     """
 
     recipe: SearchRecipe
     data: Dataset
     given: float | None
+    inputs: str
 
     @classmethod
     def of(cls, recipe: SearchRecipe, progress: Progress) -> Material:
@@ -55,17 +64,18 @@ class Material:
         if recipe.accept.max_drop is not None and not varies_source(recipe):
             split = data.report_split if data.val is None else data.val
             given = data.task.headline_of(figures(model, split, data.task))
-        return cls(recipe, data, given)
+        # What varies has its place in every trial; how it is drawn changes none of them.
+        drawn = {"search": {"space", "sampler", "pruner", "prune_after"}}
+        lists = {k: v for k, v in recipe.search.space.items() if isinstance(v, list)}
+        inputs = content_key(
+            inputs_key(recipe, model, data), recipe.model_dump(mode="json", exclude=drawn), lists
+        )
+        return cls(recipe, data, given, inputs)
 
 
 def varies_source(recipe: SearchRecipe) -> bool:
     """Whether the given model itself varies."""
     return any(place == "model" for place in recipe.space())
-
-
-def trial_folder(folder: Path, number: int) -> Path:
-    """The run of a trial in the folder of its search."""
-    return folder / "trials" / f"{number:04d}"
 
 
 @dataclass

@@ -10,6 +10,7 @@ from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.searching.running.database import join
 from edgepress.deploy.searching.running.driver import Driver, Material
 from edgepress.deploy.searching.running.queues import SharedQueue
+from edgepress.deploy.searching.study import check_inputs
 
 
 def search_worker(
@@ -49,6 +50,7 @@ def search_worker(
         )
     material = Material.of(recipe, progress)
     check_recipe(recipe, material.data)
+    check_inputs(database.study, material.inputs, database.where)
     until = None if seconds is None else time.monotonic() + seconds
     Driver(
         material,

@@ -354,7 +354,14 @@ def test_uneven_classes_and_shared_samples_are_told() -> None:
     data = open_data({"x_train": x, "y_train": y, "x_test": x[:5], "y_test": y[:5]}, dense())
     assert any("classes are imbalanced: class 2 has" in w for w in data.warnings)
     assert any("samples of the test split are in the training split" in w for w in data.warnings)
+    again = {"x_train": x[:40], "y_train": y[:40], "x_val": x[40:], "y_val": y[40:]}
+    data = open_data({**again, "x_test": x[50:], "y_test": y[50:]}, dense())
+    assert any(
+        "10 samples of the test split are in the validation split" in w for w in data.warnings
+    )
+    assert data.chosen_on_test
     clean = open_data({"x": x, "y": np.arange(60) % 3}, dense())
+    assert not clean.chosen_on_test
     assert not any("uneven" in w or "training split too" in w for w in clean.warnings)
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy.stats import t
 
-from edgepress.benchmarks.gate.outcomes import Outcomes
+from edgepress.benchmarks.gate.outcomes import Outcomes, Resampled
+from edgepress.benchmarks.records.fit import FitRecord
+from edgepress.compress.errors import CheckFailed
 from edgepress.deploy.fitting.floor import KEPT, MISSED, UNSHOWN, floor, words_of
+from edgepress.deploy.fitting.outcome import FitResult, check_fit
 
 
 def outcomes(right: np.ndarray, metric: str = "accuracy", rising: bool = True) -> Outcomes:
@@ -43,6 +49,37 @@ def test_the_verdict_is_never_better_than_its_samples(
     assert verdict in words_of(found, 0.01)
 
 
+@pytest.mark.parametrize(("samples", "verdict"), [(8, UNSHOWN), (300, UNSHOWN), (400, KEPT)])
+def test_samples_of_which_none_changed_bound_how_many_would(samples: int, verdict: str) -> None:
+    """Of n decisions that stayed, 3.84 / (n + 3.84) may change still, by the score interval."""
+    found = floor(*decisions(samples, 0, 0), 0.01, "test")
+    assert found.verdict == verdict
+    assert found.interval is not None
+    assert found.interval[1] == pytest.approx(3.8415 / (samples + 3.8415), rel=1e-3)
+    assert (found.needed or samples) == pytest.approx(max(samples, 381), abs=1)
+
+
+def test_a_score_that_no_draw_changes_gives_no_interval() -> None:
+    """As F1 or AUC, of which only draws are kept."""
+    draws = np.random.default_rng(0).uniform(0.8, 0.9, 200)
+    same = Resampled("f1", True, 0.85, draws, 40, samples_hash="the same")
+    found = floor(same, same, 0.01, "test")
+    assert (found.interval, found.verdict) == (None, UNSHOWN)
+
+
+@pytest.mark.parametrize("samples", [7, 20, 2000])
+def test_few_errors_give_a_wider_interval(samples: int) -> None:
+    """At least as wide as Student's, which the percentiles of few samples are not."""
+    rng = np.random.default_rng(1)
+    errors = rng.uniform(0.5, 1.5, samples)
+    changes = rng.normal(0, 0.01, samples)
+    found = floor(outcomes(errors, "mae", False), outcomes(errors + changes, "mae", False), 1.0)
+    assert found.interval is not None
+    low, high = found.interval
+    spread = float(np.std(changes, ddof=1)) / np.sqrt(samples) / float(errors.mean())
+    assert (high - low) / 2 >= 0.85 * spread * float(t.ppf(0.975, samples - 1))
+
+
 def test_as_many_samples_as_are_asked_for_show_the_floor() -> None:
     found = floor(*decisions(400, 3, 1), 0.01, "test")
     assert found.needed is not None
@@ -70,3 +107,21 @@ def test_other_samples_give_no_interval() -> None:
 def test_an_error_below_zero_falls_as_it_rises(after: float, verdict: str) -> None:
     one, other = (outcomes(np.full(500, v), "loss", rising=False) for v in (-0.99, after))
     assert floor(one, other, 0.05, "test").verdict == verdict
+
+
+def test_a_fit_of_which_nothing_was_measured_fails(tmp_path: Path) -> None:
+    failed = {"device": "board", "artifact": "", "reason": "it is not there"}
+    pick = {
+        "names": ["safest"],
+        "trial": 0,
+        "words": "",
+        "file": "f",
+        "recipe": "r",
+        "quantize": "",
+    }
+    record = FitRecord.model_validate(
+        {"picks": [pick], "split": "test", "benchmark": {"failures": [failed]}}
+    )
+    with pytest.raises(CheckFailed, match="could not be held against the floor") as raised:
+        check_fit(FitResult(tmp_path, record))
+    assert "not there" in raised.value.format_message()

@@ -76,6 +76,16 @@ def test_every_check_every_file_and_every_device_is_told() -> None:
     assert verdict.exit_code == 1
 
 
+@pytest.mark.parametrize("accept", [{}, {"max_drop": 0.01}])
+def test_a_file_that_nothing_could_run_is_not_accepted(accept: dict[str, float]) -> None:
+    unrun = {**artifact("tflite", "float32", None), "verified": None}
+    verdict = judged([unrun, artifact("onnx", "float32", 0.9)], accept=accept)
+    assert not verdict.accepted
+    (check,) = verdict.unmet
+    assert (check.what, check.where) == ("verified", "tflite float32")
+    assert "--select-ops" in check.next
+
+
 def test_a_device_alone_is_no_reason_against_the_files() -> None:
     verdict = judged([artifact("tflite", "float32", 0.9)])
     assert verdict.accepted

@@ -67,6 +67,15 @@ def test_a_last_measurement_that_failed_is_said() -> None:
     assert NOT_REAL in emulated.by
 
 
+def test_a_file_that_was_not_measured_again_is_named() -> None:
+    points = {1: (-0.9, 1.0), 2: (-0.8, 0.5), 3: (-0.7, 0.6)}
+    best = measured_front(OBJECTIVES, SIGNS, points, files(points), measured({2: 1.0, 3: 0.5}))
+    assert best.numbers == [2, 3]
+    assert best.by.endswith("without trial 1, of which it has none")
+    best = measured_front(OBJECTIVES, SIGNS, points, files(points), measured({1: 1.0, 2: 0.5}))
+    assert "without" not in best.by
+
+
 def test_a_trials_latency_is_held_against_the_source_in_the_same_run() -> None:
     rows = [{"artifact": a, "sha256": a, "median_ms": ms} for a, ms in (("s", 4.0), ("f", 1.0))]
     run = RunRecord.model_validate(

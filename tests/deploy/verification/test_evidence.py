@@ -212,3 +212,73 @@ def test_whose_outputs_are_no_numbers_is_said(own, said):
     told = verdict(want, np.full((9, 2), np.nan))
     assert not told.passed
     assert told.reason.startswith(said)
+
+
+@pytest.mark.parametrize("still", [0, 1, 4])
+@pytest.mark.parametrize("of", [-1.0, 1.0])
+def test_data_that_varies_in_parts_vouches_for_no_others(still, of):
+    """A file in floats is tried on other values of what never varies, one in integers isn't."""
+    from edgepress.compress import open_data
+    from edgepress.compress.kernel.artifact import TensorSpec
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8,), name="in")
+    model = keras.Model(inputs, layers.Dense(2, name="out")(inputs))
+    other = keras.models.clone_model(model)
+    kernel, bias = model.get_weights()
+    kernel[:still] *= of
+    other.set_weights([kernel, bias])
+    x = np.random.default_rng(0).normal(size=(20, 8)).astype("float32")
+    x[:, :still] = 3.0
+    bias -= 3.0 * (kernel - model.get_weights()[0])[:still].sum(0)
+    other.set_weights([kernel, bias])
+    part = (x, model(x).numpy())
+    gathered = gather(model, open_data({"train": part, "test": part}, model))
+    specs = [TensorSpec(name, shape, "float32") for name, shape in
+             (("in", (None, 8)), ("out", (None, 2)))]  # fmt: skip
+    told = compare(gathered, Files(other), (specs[0],), (specs[1],), PRECISIONS["float32"])
+    assert told.passed == (of > 0 or not still)
+    assert bool(told.reason.startswith("on random inputs")) != told.passed
+    assert not told.doubts
+    told = compare(gathered, Files(other), (specs[0],), (specs[1],), PRECISIONS["int8"])
+    assert told.passed
+    assert ("of the values of input 'in' are the same" in "; ".join(told.doubts)) == bool(still)
+
+
+def test_what_made_up_inputs_break_is_no_verdict_on_a_file():
+    """Here the model itself gives no number for some of them."""
+    from edgepress.compress import open_data
+    from edgepress.compress.kernel.artifact import TensorSpec
+
+    inputs = keras.Input((4,), name="in")
+    model = keras.Model(inputs, layers.Activation(keras.ops.sqrt, name="out")(inputs))
+    x = np.random.default_rng(0).uniform(1, 2, (20, 4)).astype("float32")
+    x[:, 0] = 1.0
+    part = (x, np.sqrt(x))
+    gathered = gather(model, open_data({"train": part, "test": part}, model))
+    specs = [TensorSpec(name, (None, 4), "float32") for name in ("in", "out")]
+    told = compare(gathered, Files(model), (specs[0],), (specs[1],), PRECISIONS["float32"])
+    assert told.passed
+    assert "25% of the values of input 'in'" in told.doubts[0]
+
+
+@pytest.mark.parametrize(
+    ("called", "said"), [(("a", "b"), False), (("p", "q"), False), (("q", "p"), True)]
+)
+def test_outputs_that_are_told_apart_by_their_values_alone_are_said(called, said):
+    from edgepress.compress.kernel.artifact import TensorSpec
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((3,), name="in")
+    model = keras.Model(inputs, [layers.Dense(2, name=name)(inputs) for name in "ab"])
+
+    class Both(Files):
+        def predict(self, arrays):
+            given = self.model(next(iter(arrays.values())))
+            return {name: value.numpy() for name, value in zip(called, given, strict=True)}
+
+    specs = [TensorSpec("in", (None, 3), "float32")]
+    outputs = tuple(TensorSpec(name, (None, 2), "float32") for name in sorted(called))
+    told = compare(gather(model, None), Both(model), tuple(specs), outputs, PRECISIONS["float32"])
+    assert told.passed
+    assert any("by their values 'a' is its 'q'" in doubt for doubt in told.doubts) == said

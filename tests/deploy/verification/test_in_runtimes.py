@@ -59,6 +59,19 @@ def test_every_runtime_is_held_against_the_source(made: Path) -> None:
     assert found[0].from_first == 0
 
 
+def test_data_on_which_no_kernel_matters_vouches_for_no_runtime(made: Path) -> None:
+    """Of zeros both models make zeros, since their biases are 0."""
+    model = keras.saving.load_model(made / "right.keras")
+    zeros = {n: np.zeros((9, s), "float32") for n, s in (("z_left", 4), ("a_right", 6))}
+    part = (zeros, [np.zeros((9, n), "float32") for n in (2, 5)])
+    for name, right in (("right", True), ("wrong", False)):
+        file = made / name / "model_float32.tflite"
+        found = verify_in_runtimes(model, file, {"train": part, "test": part})
+        ran = [one for one in found if one.agreement is not None]
+        assert len(ran) >= 3
+        assert {one.passed for one in ran} == {right}
+
+
 def test_those_that_were_asked_for(made: Path) -> None:
     path = made / "right" / "model_float32.onnx"
     (one,) = verify_in_runtimes(made / "right.keras", path, runtimes=["onnxruntime"])

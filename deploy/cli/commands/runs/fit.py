@@ -156,5 +156,7 @@ def _show(result: FitResult) -> None:
         echo(f"{', '.join(pick.names)}: {result.folder / pick.file}")
     for near in record.nearest:
         echo(f"nearest: {near.words} needs {' and '.join(near.needs)}: {result.folder / near.file}")
+    for warning in record.warnings:
+        echo(f"note: {warning}")
     echo(f"{record.headline}, in {record.spent_s:.0f} s")
     echo(f"report: {RunFolder(result.folder).report}   all trials: {result.folder / 'fit.json'}")

@@ -150,6 +150,8 @@ def _show(result: SearchResult) -> None:
         show_grid(Layout(names, names[2:]), "The front", view["front"])
     if view["latency"] is not None:
         show_grid(LATENCY, "The last measurement, interleaved", view["latency"])
+    for warning in found.warnings:
+        echo(f"note: {warning}")
     echo(f"{found.headline}, chosen by {found.chosen_by}")
     for trial in found.trials:
         if trial.reason:
