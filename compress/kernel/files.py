@@ -14,6 +14,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,10 +26,11 @@ from edgepress.compress.kernel.manifest import sha256 as sha256
 
 _LEVEL_9_UP_TO = 32_000_000
 # What file systems take, less what temporary names and those of neighbours (logs, arrays) add.
-_MOST_BYTES_OF_A_NAME, _LONGEST_ADDITION = 255, 35
+_MOST_BYTES_OF_A_NAME, _LONGEST_ADDITION = 255, 50
 _MOST_BYTES = 3_500
-# What is written under until it is whole, and where a former result is until then.
-TEMPORARY = r"\.edgepress-[0-9a-f]{8}"
+# What is written under until it is whole, and where a former result is until then: by a process of
+# which place, and its number.
+TEMPORARY = r"\.edgepress-(?P<own>[0-9a-f]{8})(?:-(?P<place>[0-9a-f]{6})-(?P<pid>[0-9a-f]+))?"
 # A name that `atomic_output` writes under.
 HALF_WRITTEN = re.compile(rf"\..+{TEMPORARY}(\.\w+)?")
 # What a training keeps in a folder: its state, and the weights that a recovery started from.
@@ -228,6 +230,7 @@ def atomic_output(
         yield target
         return
     target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target, _is_over)
     temporary = target.with_name(f".{target.stem}{temporary_mark()}{target.suffix}")
     _given.add(temporary)
     try:
@@ -248,23 +251,43 @@ def atomic_output(
 
 def temporary_mark() -> str:
     """A part of a name by which edgepress knows what it hasn't finished; see `TEMPORARY`."""
-    return f".edgepress-{uuid.uuid4().hex[:8]}"
+    return f".edgepress-{uuid.uuid4().hex[:8]}-{_place()}-{os.getpid():x}"
 
 
-def sweep(target: Path | str) -> None:
+@cache
+def _place() -> str:
+    """Stands for the machine since it was started and its processes that see one another.
+
+    Where the kernel doesn't tell, no other process has the same.
+    """
+    try:
+        found = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8")
+        found += str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        found = uuid.uuid4().hex
+    return hashlib.sha256(found.encode()).hexdigest()[:6]
+
+
+def _is_over(mark: re.Match[str]) -> bool:
+    """Whether the process that a mark names is certainly over."""
+    return mark["place"] == _place() and not Path(f"/proc/{int(mark['pid'], 16)}").exists()
+
+
+def sweep(target: Path | str, which: Callable[[re.Match[str]], bool] = bool) -> None:
     """Remove what killed processes left half-written beside a target.
-
-    Only for a target that one process at a time writes.
 
     Args:
         target: What `atomic_output` was asked for.
+        which: Tells by the mark in a name what goes; by default all, which is for a target that one
+            process at a time writes.
     """
     target = Path(target)
     pattern = re.compile(rf"\.{re.escape(target.stem)}{TEMPORARY}{re.escape(target.suffix)}")
     if not target.parent.is_dir():
         return
     for path in target.parent.iterdir():
-        if pattern.fullmatch(path.name):
+        mark = pattern.fullmatch(path.name)
+        if mark and which(mark):
             remove(path)
 
 
@@ -295,7 +318,7 @@ def _discard(aside: Path, target: Path) -> None:
     if first_foreign(aside) is None:
         remove(aside)
         return
-    kept = target.with_name(f"{target.name}.before-{aside.name[-12:-4]}")
+    kept = target.with_name(f"{target.name}.before-{uuid.uuid4().hex[:8]}")
     aside.rename(kept)
     warnings.warn(
         f"'{kept}' keeps what was put into '{target}' while it was being replaced", stacklevel=4

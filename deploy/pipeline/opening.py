@@ -139,11 +139,12 @@ def _forget_earlier(path: Path) -> None:
     path = path.absolute()
     pattern = re.compile(rf"\.{re.escape(path.name)}{TEMPORARY}\.old")
     for aside in path.parent.iterdir():
-        if pattern.fullmatch(aside.name) and aside.is_dir() and not aside.is_symlink():
+        mark = pattern.fullmatch(aside.name)
+        if mark and aside.is_dir() and not aside.is_symlink():
             if first_foreign(aside, own=own_in(aside)) is None:
                 remove(aside)
             else:
-                aside.rename(path.with_name(f"{path.name}.before-{aside.name[-12:-4]}"))
+                aside.rename(path.with_name(f"{path.name}.before-{mark['own']}"))
 
 
 def _sweep(folder: RunFolder) -> None:

@@ -264,10 +264,51 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) ->
     sweep(tmp_path / "nowhere" / "m.keras")
 
 
+_KILLED_WHILE_WRITING = """
+import os, signal, sys
+from edgepress.compress.kernel.files import atomic_output
+with atomic_output(sys.argv[1], force=True) as path:
+    path.write_text("half")
+    print(path.name, flush=True)
+    if sys.argv[2] == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.readline()
+"""
+
+
+def test_the_next_call_removes_what_a_dead_process_left_and_nothing_of_a_live_one(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "out.keras"
+
+    def writer(how: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", _KILLED_WHILE_WRITING, str(target), how],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    dead = writer("dies")
+    left, _ = dead.communicate()
+    foreign = ".out.edgepress-0123abcd-000000-1.keras"  # of a machine that counts by itself
+    (tmp_path / foreign).write_text("half")
+    assert (tmp_path / left.strip()).is_file()
+    with writer("waits") as live:
+        assert live.stdout is not None
+        under_way = live.stdout.readline().strip()
+        with atomic_output(target) as path:
+            path.write_text("whole")
+        assert {p.name for p in tmp_path.iterdir()} == {target.name, under_way, foreign}
+        live.communicate("\n")
+        assert live.returncode == 0
+    assert target.read_text() == "half"
+
+
 def test_a_name_is_as_long_as_its_temporary_neighbours_allow(tmp_path: Path) -> None:
-    check_output(tmp_path / ("é" * 110))
-    with pytest.raises(InputError, match="at most 220 bytes for each part"):
-        check_output(tmp_path / ("é" * 110 + "a"))
+    check_output(tmp_path / ("é" * 102 + "a"))
+    with pytest.raises(InputError, match="at most 205 bytes for each part"):
+        check_output(tmp_path / ("é" * 103))
 
 
 def test_a_way_back_from_a_folder_that_is_not_there_leads_nowhere(tmp_path: Path) -> None:
