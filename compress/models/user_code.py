@@ -40,11 +40,15 @@ def import_file(path: Path) -> ModuleType:
         raise InputError(f"'{path}' does not exist")
     try:
         with tokenize.open(path) as file:
-            file.read()
+            text = file.read()
     except (SyntaxError, UnicodeDecodeError):
         raise InputError(
             f"'{path}' is not text in UTF-8", "save it so, or name its encoding in its first line"
         ) from None
+    if "\0" in text:
+        raise InputError(
+            f"'{path}' is not Python code: it holds zero bytes", "is it the right file?"
+        )
     spec = importlib.util.spec_from_file_location(USER_MODULE + path.stem, path.absolute())
     if spec is None or spec.loader is None:
         raise InputError(f"'{path}' is not a Python file")

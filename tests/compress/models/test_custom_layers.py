@@ -167,5 +167,8 @@ def test_a_file_of_functions_that_is_no_text_is_one_line(tmp_path: Path) -> None
     path.write_bytes(b"\xf8\xff = 1")
     with pytest.raises(InputError, match="is not text in UTF-8"):
         import_file(path)
+    path.write_bytes(b"x = 1\n\0")
+    with pytest.raises(InputError, match="is not Python code: it holds zero bytes"):
+        import_file(path)
     path.write_bytes("# -*- coding: latin-1 -*-\nname = 'é'\n".encode("latin-1"))
     assert import_file(path).name == "é"
