@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.benchmarks.runtimes.host import read_environment
+from edgepress.benchmarks.runtimes.host_info import read_environment
 
 Unit = Literal["ns", "cycles"]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from edgepress.compress.data import Dataset, figures
 from edgepress.compress.kernel.context import Context
 from edgepress.compress.kernel.figures import OutputMetric
+from edgepress.compress.kernel.files import COST_FILE, write_json
 from edgepress.compress.specs.pruning_result import ModelFigures, Uncounted
 from edgepress.compress.specs.recipe import PruneSpec, TrainSpec
 
@@ -75,12 +76,16 @@ class PruningRun:
             remarks: Whether what the training remarks is for the user: where it is a recovery,
                 and not one under which the model shrinks.
         """
+        from edgepress.compress.cost import layer_costs
         from edgepress.compress.models.own_training import train_like
         from edgepress.compress.training.training_run import fit
 
         assert self.dataset is not None
         train_like(model, self.source)
         folder = self.context.state_dir
+        if folder is not None:
+            told = {"macs": sum(cost.macs for cost in layer_costs(model))}
+            write_json(folder / name / COST_FILE, told)
         with self.timed("recover"):
             history = fit(
                 model,

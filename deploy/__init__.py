@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from edgepress.deploy.recipe import BenchmarkSpec as BenchmarkSpec
     from edgepress.deploy.recipe import ExportSpec as ExportSpec
     from edgepress.deploy.recipe import Recipe as Recipe
+    from edgepress.deploy.searching.running.worker import search_worker as search_worker
     from edgepress.deploy.searching.search import SearchResult as SearchResult
     from edgepress.deploy.searching.search import search as search
     from edgepress.deploy.sources.inspection import inspect as inspect

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.runtimes.host import read_environment
+from edgepress.benchmarks.runtimes.host_info import read_environment
 
 _PACKAGES = (
     "edgepress",

@@ -26,7 +26,7 @@ _FUSED = frozenset({
     "Mul", "Relu", "Sigmoid", "Sub", "Div", "Tanh", "Gelu",
 })  # fmt: skip
 # What gives a filter on in its shape.
-_PASSING = frozenset({"DequantizeLinear", "Identity", "Cast"})
+_PASSING = frozenset({"DequantizeLinear", "Identity", "Cast", "Mul"})
 
 _ONE, _MANY = 1, 3
 _INT, _TEXT = 3, 9

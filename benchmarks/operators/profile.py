@@ -18,7 +18,7 @@ from typing import Any
 from edgepress.benchmarks.operator_costs import OperatorCost, Profile
 from edgepress.benchmarks.operators.onnx_filters import Filters, read_filters
 from edgepress.benchmarks.operators.onnx_work import kernel_work
-from edgepress.benchmarks.runtimes import peak as peak_script
+from edgepress.benchmarks.runtimes import roofline_peak
 from edgepress.benchmarks.runtimes.runtime import Runtime, runtime_for
 from edgepress.benchmarks.session import runtime_with
 from edgepress.benchmarks.target import RunOptions
@@ -97,7 +97,7 @@ def machine_peak(threads: int) -> dict[str, float]:
     """The machine's measured best with so many threads, from a process of its own."""
     count = str(threads)
     limits = {"OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-    done = run([sys.executable, "-P", peak_script.__file__], environment=limits)
+    done = run([sys.executable, "-P", roofline_peak.__file__], environment=limits)
     if done.returncode != 0:
         raise DeviceError("the machine's peak could not be measured")
     found: dict[str, float] = json.loads(done.stdout)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from edgepress.benchmarks.records.base import Record, Several, Some
 from edgepress.benchmarks.records.rows import BenchmarkRecord
+
+
+def _checked(figures: dict[str, Any]) -> dict[str, Any]:
+    """Refuse figures that no table could show."""
+    for name, value in figures.items():
+        if not isinstance(value, str | None if name == "split" else int | float | None):
+            raise ValueError(f"the figure '{name}' is no {'text' if name == 'split' else 'number'}")
+    return figures
 
 
 class TrialRecord(Record):
@@ -22,7 +30,9 @@ class TrialRecord(Record):
         sha256: Hash of that file.
         figures: Its objectives; `latency` and `memory` are those of the last measurement where
             `measured_last` says so, else those of the trial.
-        reason: Why it failed or isn't accepted; empty otherwise.
+        reason: Why it failed, was stopped or isn't accepted; empty otherwise.
+        stopped_after: After how many epochs it was stopped early, since its curve lay behind those
+            of others; None for all others.
     """
 
     number: int
@@ -31,8 +41,9 @@ class TrialRecord(Record):
     accepted: bool = False
     artifact: str = ""
     sha256: str | None = None
-    figures: Some[Any] = Field(default_factory=dict)
+    figures: Annotated[Some[Any], AfterValidator(_checked)] = Field(default_factory=dict)
     reason: str = ""
+    stopped_after: int | None = None
 
 
 class SearchRecord(Record):

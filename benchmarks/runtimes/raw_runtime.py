@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtimes.runtime import Arrays, Runtime
-from edgepress.benchmarks.runtimes.tensors import chosen, to_real, to_tensor
+from edgepress.benchmarks.runtimes.tensor_io import chosen, to_real, to_tensor
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.compress.processes.scratch import scratch_folder
 

@@ -1,9 +1,10 @@
 """Owns a native runtime (LiteRT or ONNX Runtime) in a process of its own.
 
 A stand-alone script: Python 3.10 or newer, NumPy and one runtime; it is also what is sent to a
-board, with `host.py` and `tensors.py` beside it. It reads one JSON object a line from standard
-input and answers each with one on standard output: `{"ok": true, …}` or `{"ok": false, "error":
-"one line", "file": whether the file is at fault}`. Whatever libraries print goes to standard error.
+board, with `host_info.py` and `tensor_io.py` beside it. It reads one JSON object a line from
+standard input and answers each with one on standard output: `{"ok": true, …}` or `{"ok": false,
+"error": "one line", "file": whether the file is at fault}`. Whatever libraries print goes to
+standard error.
 The requests ("do"):
 
     load         path, runtime, threads, xnnpack, reference, delegates, providers, batch, cpus,
@@ -39,7 +40,7 @@ def load_beside(name: str) -> Any:
     return module
 
 
-HOST, TENSORS = load_beside("host.py"), load_beside("tensors.py")
+HOST, TENSORS = load_beside("host_info.py"), load_beside("tensor_io.py")
 
 
 class NotHere(ValueError):

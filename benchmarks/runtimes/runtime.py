@@ -22,7 +22,7 @@ from edgepress.compress.processes.scratch import scratch_folder
 
 RUNNER = Path(__file__).with_name("runner.py")
 # What the runner needs beside itself, wherever it is.
-RUNNER_FILES = (RUNNER, RUNNER.with_name("host.py"), RUNNER.with_name("tensors.py"))
+RUNNER_FILES = (RUNNER, RUNNER.with_name("host_info.py"), RUNNER.with_name("tensor_io.py"))
 # What ONNX Runtime and Python put before the words of a refusal.
 _OF_RUNTIME = re.compile(
     r"^\w+: (?:\[ONNXRuntimeError\] : \d+ : \w+ : |\[Errno \d+\] )"

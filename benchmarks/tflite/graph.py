@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,8 @@ def packed(model: schema.ModelT, size: int = 1024, share: bool = False) -> bytes
     Args:
         model: The model.
         size: About how many bytes it takes.
-        share: Store vectors of equal content once, as FlatBuffers' "Internals" page allows.
+        share: Store vectors of equal content once, as FlatBuffers' "Internals" page allows; for
+            files that nobody changes in place any more.
     """
     import flatbuffers
 
@@ -133,7 +135,7 @@ def packed(model: schema.ModelT, size: int = 1024, share: bool = False) -> bytes
             self.found: dict[tuple[str, bytes], int] = {}
 
         def CreateNumpyVector(self, x: NDArray[Any]) -> int:
-            key = (x.dtype.str, x.tobytes()) if share else ("", b"")
+            key = (x.dtype.str, sha256(x.tobytes()).digest()) if share else ("", b"")
             if key in self.found:
                 return self.found[key]
             if x.dtype == "uint8":
@@ -146,6 +148,19 @@ def packed(model: schema.ModelT, size: int = 1024, share: bool = False) -> bytes
     builder = Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def share_vectors(path: Path) -> None:
+    """Store vectors of equal content once in a TFLite file, such as the zero points of weights."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = path.read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    if any(buffer.offset or buffer.size for buffer in model.buffers):
+        return  # constants lie behind the tables, where only very large models keep them
+    smaller = packed(model, len(content), share=True)
+    if len(smaller) < len(content):
+        path.write_bytes(smaller)
 
 
 def add_metadata(model: schema.ModelT, name: str, content: NDArray[np.uint8]) -> None:

@@ -42,12 +42,15 @@ class Context:
             on; None keeps none.
         progress: Receives the progress.
         instruments: Measures files and devices, for targets that need it.
+        shared: Folder of what several runs have in common, such as scores on data; None where
+            there are no others.
     """
 
     seed: int = 0
     state_dir: Path | None = None
     progress: Progress = field(default_factory=Silent)
     instruments: Instruments | None = None
+    shared: Path | None = None
 
 
 def make_context(given: Context | None, fields: Mapping[str, Any]) -> Context:

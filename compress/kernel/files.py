@@ -33,6 +33,8 @@ TEMPORARY = r"\.edgepress-[0-9a-f]{8}"
 HALF_WRITTEN = re.compile(rf"\..+{TEMPORARY}(\.\w+)?")
 # What a training keeps in a folder: its state, and the weights that a recovery started from.
 CHECKPOINTS = ("training.npz", "start.npz")
+# Beside them: what the model that is trained costs.
+COST_FILE = "cost.json"
 # Places that blocks of `atomic_output` are writing in: what writes there needs none of its own.
 _given: set[Path] = set()
 

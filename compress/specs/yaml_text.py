@@ -30,6 +30,8 @@ def read_yaml(path: Path, what: str) -> tuple[Any, yaml.Node | None]:
     with reading(f"{what} '{path}'"):
         try:
             return _parsed(path, what)
+        except InputError:
+            raise
         except FileNotFoundError:
             raise InputError(f"{what} '{path}' does not exist") from None
         except IsADirectoryError:
@@ -65,12 +67,12 @@ def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
             raise InputError(f"{what} '{path}' has an alias that holds itself")
         return sizes[id(node)]
     sizes[id(node)] = 0
-    _check_digits(node, path)
+    _check_scalar(node, path)
     size = _NODE_CHARACTERS + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
     if isinstance(node, yaml.MappingNode):
         known: set[str] = set()
         for key, value in node.value:
-            _check_digits(key, path)
+            _check_scalar(key, path)
             name = str(key.value)
             if name in known and name != "<<":
                 line = key.start_mark.line + 1
@@ -86,9 +88,18 @@ def _size(node: yaml.Node, sizes: dict[int, int], path: Path, what: str) -> int:
     return size
 
 
-def _check_digits(node: yaml.Node, path: Path) -> None:
+def _check_scalar(node: yaml.Node, path: Path) -> None:
     if node.tag == _INTEGER and len(node.value) > _MOST_DIGITS:
         raise InputError(
             f"{path}:{node.start_mark.line + 1}: a number of {len(node.value):,} digits",
             "put a text in quotes",
         )
+    if isinstance(node.value, str):
+        try:
+            node.value.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{path}:{node.start_mark.line + 1}: {error.object[error.start]!a} is half a"
+                " character, which no file or name can hold",
+                "write the character itself",
+            ) from None

@@ -81,7 +81,8 @@ class StructuredRun(PruningRun):
     def choose(self, channels: Channels, spec: ChannelsSpec) -> Alive:
         """The units that stay; what was measured for it goes into the account."""
         budget = budget_for(channels, spec, self.context.instruments)
-        alive = choose(channels, spec, self.dataset, budget, self.context.seed)
+        context = self.context
+        alive = choose(channels, spec, self.dataset, budget, context.seed, context.shared)
         if budget.metering is not None:
             now = budget.metering.accounts
             first = {m.what: m.before for m in self.measured or now}

@@ -188,7 +188,8 @@ def _groups(node: onnx.NodeProto) -> int:
 
 
 def _sum(stored: Mapping[Any, tuple[int, ...]]) -> int:
-    return sum(math.prod(shape) for shape in stored.values() if len(shape) > 1)
+    # Scales have the axes of their weights, all but one of a single place.
+    return sum(math.prod(s) for s in stored.values() if sum(size > 1 for size in s) > 1)
 
 
 def _shapes(sides: Signature) -> tuple[Any, ...]:

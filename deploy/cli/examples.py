@@ -77,6 +77,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "search": (
         "edgepress search recipe.yaml -o search/ --trials 30",
         "edgepress search --resume search/",
+        "edgepress search recipe.yaml -o search/ --storage sqlite:////disk/trials.db",
+    ),
+    "search-worker": (
+        "edgepress search-worker --storage sqlite:////disk/trials.db",
+        "edgepress search-worker --storage postgresql+psycopg://me@db/lab \\",
+        "    --study search --time 8h",
     ),
     "report": (
         "edgepress report run/ -o report.html",

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "fit": ("runs.fit", "Find the fastest or smallest files that keep a floor of the metric."),
     "search": ("runs.search", "Try many recipes and keep the Pareto front."),
+    "search-worker": ("runs.search_worker", "Run trials of a search on another machine."),
     "report": ("runs.report", "Write an HTML report of one or more runs."),
     "explain": ("runs.explain", "Explain a word of the tables and messages."),
     "schema": ("runs.schema", "Print the JSON schema of a recipe, for editors."),

@@ -82,6 +82,7 @@ class Job:
             ValueError: The recurrent layers can't be unrolled.
         """
         from edgepress.deploy.lowerings.recurrent import unroll
+        from edgepress.deploy.quantize.merging import merge_branches
 
         shapes = self.sizes if settled else self.settings.shapes
         settled = shapes != self.settings.shapes  # otherwise it is the same graph
@@ -91,7 +92,9 @@ class Job:
             if self.trace is not None:
                 self._graphs[key] = self.trace(self.worker, self.scratch / key, batch, shapes)
                 return self._graphs[key]
-            model = unroll(self.model) if unrolled else self.model
+            # Marks are those of the layers as they are named.
+            model = self.model if marked else merge_branches(self.model)
+            model = unroll(model) if unrolled else model
             self._graphs[key] = trace_model(
                 model, self.scratch / key, batch, shapes, destination, marked
             )

@@ -21,15 +21,13 @@ TFLITE = Exporter(
 
 ONNX = Exporter(
     suffix=".onnx",
-    precisions=frozenset({"float32", "float16", "dynamic", "int8"}),
+    precisions=frozenset({"float32", "float16", "dynamic", "int8", "int8-weights"}),
     integer_io=frozenset(),
     write=write_onnx,
     task="onnx",
     absent={
         "int16x8": "ONNX Runtime has no kernels for int16 activations with int8 weights",
-        **dict.fromkeys(
-            ("int8-weights", "int4-weights"), "weight-only quantisation is TFLite's; take dynamic"
-        ),
+        "int4-weights": "files of opset 18 and before have no numbers of 4 bits; take int8-weights",
     },
 )
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from edgepress.deploy.exporters.layer_marks import LayerMarks, markable, marking
 from edgepress.deploy.lowerings.graph_passes import (
     fit_for_integers,
     mask_limits,
+    slice_rolls,
     widen_clipped_products,
 )
 from edgepress.deploy.lowerings.operations import INTEGERS, Destination, lowered_operations
@@ -85,8 +87,12 @@ def graph_names(names: Iterable[str]) -> list[str]:
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """Graph names of a model's inputs, in its order."""
-    return graph_names(tensor.name for tensor in model.inputs)
+    """Graph names of a model's inputs, in its order; none is a word of Python's own.
+
+    The graph's function has them as its parameters.
+    """
+    names = (tensor.name for tensor in model.inputs)
+    return graph_names(f"{name}_" if iskeyword(name) else name for name in names)
 
 
 def output_names(model: keras.Model) -> list[str]:
@@ -182,6 +188,8 @@ def _function(
         # Outputs are readers of what they name, so they come before the passes.
         graph = tf.compat.v1.get_default_graph()
         widen_clipped_products(graph)
+        if destination != "onnx":
+            slice_rolls(graph)
         if destination in INTEGERS:
             fit_for_integers(graph, 16 if destination == "int16" else 8)
         return named

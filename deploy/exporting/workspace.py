@@ -49,7 +49,9 @@ def prepared(
 
     with scratch_folder() as scratch:
         calibration = None
-        if any(PRECISIONS[name].calibrated for name in quantize) and dataset is not None:
+        takes = [PRECISIONS[name] for name in quantize]
+        sampled = any(p.calibrated or p.rounded_by_samples for p in takes)
+        if sampled and dataset is not None:
             arrays = _of_model(dataset.calibration(spec.calibration_samples, seed), model)
             calibration = save(scratch / "calibration.npz", arrays)
         count = spec.graph_batch if isinstance(spec.graph_batch, int) else _PROBE_SAMPLES

@@ -17,7 +17,6 @@ from edgepress.compress.kernel.files import read_json, write_json
 from edgepress.compress.kernel.progress import Progress, Silent
 from edgepress.deploy.fitting.choosing import Next, Tried, best, choose, expected_seconds
 from edgepress.deploy.fitting.last_look import float_file, picked
-from edgepress.deploy.fitting.limits import Limit, limits_of
 from edgepress.deploy.fitting.outcome import FitResult, headline, nearest
 from edgepress.deploy.fitting.picking import picks
 from edgepress.deploy.fitting.plans import Plan, first_plans, recipe_of
@@ -33,6 +32,7 @@ from edgepress.deploy.pipeline.opening import opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.pipeline.run_folder import IN_COMMON, RunFolder
 from edgepress.deploy.recipe import Recipe, check_writable, inputs_of
+from edgepress.deploy.searching.limits import Limit, limits_of
 from edgepress.deploy.searching.space import SearchSpec
 from edgepress.deploy.searching.trial import Outcome, judge, start, stop
 

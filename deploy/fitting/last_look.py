@@ -15,12 +15,13 @@ from edgepress.compress.kernel.manifest import first_foreign
 from edgepress.compress.kernel.progress import Progress
 from edgepress.deploy.benchmarking.benchmark import RunFile
 from edgepress.deploy.fitting.floor import floors
-from edgepress.deploy.fitting.limits import Limit, held
+from edgepress.deploy.fitting.limits import held
 from edgepress.deploy.fitting.outcome import words_of_trial
 from edgepress.deploy.fitting.spec import FitRecipe
 from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.run_folder import RunFolder
 from edgepress.deploy.recipe import AcceptSpec, read_recipe, write_recipe
+from edgepress.deploy.searching.limits import Limit
 from edgepress.deploy.searching.objectives import ROW_FIELDS
 
 _PICKS = "picks"

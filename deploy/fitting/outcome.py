@@ -12,10 +12,11 @@ from edgepress.compress.data import Dataset
 from edgepress.compress.errors import CheckFailed
 from edgepress.deploy.fitting.choosing import Tried
 from edgepress.deploy.fitting.floor import MISSED, UNSHOWN
-from edgepress.deploy.fitting.limits import Limit, words_of
+from edgepress.deploy.fitting.limits import words_of
 from edgepress.deploy.fitting.picking import SMALLEST
 from edgepress.deploy.fitting.spec import FitSpec
 from edgepress.deploy.pipeline.finished import Finished
+from edgepress.deploy.searching.limits import Limit
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgepress.benchmarks.runtimes.host import read_energy
+from edgepress.benchmarks.runtimes.host_info import read_energy
 from edgepress.compress.errors import InputError
 from edgepress.deploy.exporters.table import EXPORTERS
-from edgepress.deploy.fitting.limits import Limit
+from edgepress.deploy.searching.limits import Limit
 from edgepress.deploy.searching.trial import Outcome
 
 # Those that need no training, the coarsest first.

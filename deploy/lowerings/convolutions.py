@@ -120,7 +120,8 @@ def transposed_convolution(
 ) -> tf.Tensor:
     """`keras.ops.conv_transpose` with an output padding: without it, then cut or filled with zeros.
 
-    ONNX has other output paddings than Keras, and none where the kernel ends before the padding.
+    ONNX has other output paddings than Keras, and none where the kernel ends before the padding. A
+    kernel smaller than the stride, whose gaps Keras fills without being asked, gets zeros.
     """
     import keras
     import tensorflow as tf
@@ -129,13 +130,16 @@ def transposed_convolution(
     given = inputs, kernel, strides, padding, output_padding, data_format, dilation_rate
     x, rank = tf.convert_to_tensor(inputs), len(inputs.shape) - 2
     last = (data_format or keras.config.image_data_format()) == "channels_last"
+    steps, size = np.broadcast_to(strides, rank), kernel.shape[:-2]
+    if output_padding is None and any(k < s for k, s in zip(size, steps, strict=True)):
+        more = [[0, max(int(s) - k, 0)] for k, s in zip(size, steps, strict=True)]
+        kernel = tf.pad(tf.convert_to_tensor(kernel), [*more, [0, 0], [0, 0]])
+        return own(inputs, kernel, *given[2:])
     if output_padding is None or not last or None in x.shape[1:-1]:
         return own(*given)
-    size = kernel.shape[:-2]
     asked = compute_conv_transpose_output_shape(
         [*x.shape], size, kernel.shape[-2], strides, padding, output_padding, data_format, 1
     )[1:-1]
-    steps = np.broadcast_to(strides, rank)
     full = own(x, kernel, strides, "valid", None, data_format, dilation_rate)
     slices, zeros = [], [[0, 0]]
     for n, k, s, wanted, made in zip(

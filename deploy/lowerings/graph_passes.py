@@ -32,8 +32,11 @@ _MOVING = frozenset({
     "ConcatV2", "ExpandDims", "Identity", "MaxPool", "Pack", "Reshape", "Slice", "Squeeze",
     "StridedSlice", "Transpose",
 })  # fmt: skip
+_MOVING_ONE = frozenset({
+    "ExpandDims", "Identity", "Reshape", "Slice", "Squeeze", "StridedSlice", "Transpose",
+})  # fmt: skip
 # Operations in a graph for floats that show that its graph for integers may be another.
-CHANGED_FOR_INTEGERS = _ONE_RANGE | {"Softmax"}
+CHANGED_FOR_INTEGERS = _ONE_RANGE | {"Cast", "OneHot", "Softmax"}
 _CLIPPING = frozenset({"ClipByValue", "Maximum", "Minimum", "Relu", "Relu6"})
 # Products of matrices, and what their attributes for transposed factors are called.
 _PRODUCTS = {
@@ -71,6 +74,40 @@ def widen_clipped_products(graph: tf.Graph) -> None:
                 operation._update_input(place, tf.squeeze(wide, [0]))
 
 
+def slice_rolls(graph: tf.Graph) -> None:
+    """Write rolls along axes of known sizes as two slices that change places: TFLite has no roll.
+
+    Args:
+        graph: A `tf.Graph` under construction.
+    """
+    import tensorflow as tf
+
+    for operation in graph.get_operations():
+        if operation.type != "Roll":
+            continue
+        x, *steps = operation.inputs
+        shifts, axes = (tf.get_static_value(tensor) for tensor in steps)
+        if shifts is None or axes is None:
+            continue
+        places = [int(axis) % len(x.shape) for axis in np.ravel(axes)]
+        if None in [x.shape[place] for place in places]:
+            continue
+        with graph.as_default():
+            for shift, place in zip(np.ravel(shifts), places, strict=True):
+                before = [slice(None)] * place
+                if cut := -int(shift) % x.shape[place]:
+                    x = tf.concat([x[*before, cut:], x[*before, :cut]], place)
+        _read_instead(operation.outputs[0], x)
+
+
+def _read_instead(tensor: tf.Tensor, other: tf.Tensor) -> None:
+    """Let what reads a tensor read another one."""
+    for reader in tensor.consumers():
+        for place, given in enumerate(reader.inputs):
+            if given is tensor:
+                reader._update_input(place, other)
+
+
 def _is_computed(tensor: tf.Tensor) -> bool:
     """Whether a tensor depends on an input of the graph; its variables are inputs of no number."""
     import tensorflow as tf
@@ -89,16 +126,77 @@ def _is_computed(tensor: tf.Tensor) -> bool:
 
 
 def fit_for_integers(graph: tf.Graph, bits: int) -> None:
-    """Bound masks and part shared tensors in a graph that is being traced.
+    """Bound masks, part shared tensors and keep indices whole in a graph that is being traced.
 
     Args:
         graph: A `tf.Graph` under construction, its outputs made.
         bits: Of the activations, 8 or 16.
     """
+    keep_whole_numbers(graph)
+    encode_by_distances(graph)
     bound_masks(graph)
     if bits == 16:
         select_by_sums(graph)
     part_shared_inputs(graph)
+
+
+def keep_whole_numbers(graph: tf.Graph) -> None:
+    """Lead whole numbers around the floats that they become and stop being.
+
+    As a float an index is stored on the levels of an integer type, and the next smaller number is
+    what is left of it: an index of 3 on levels of 9/255 is 2.
+
+    Args:
+        graph: A `tf.Graph` under construction.
+    """
+    import tensorflow as tf
+
+    for operation in graph.get_operations():
+        if operation.type != "Cast" or not operation.outputs[0].dtype.is_integer:
+            continue
+        source = operation.inputs[0]
+        moves: list[tf.Operation] = []
+        while source.dtype.is_floating and source.op.type in _MOVING_ONE:
+            moves.insert(0, source.op)
+            source = source.op.inputs[0]
+        if source.op.type != "Cast" or not source.op.inputs[0].dtype.is_integer:
+            continue
+        with graph.as_default():
+            whole = tf.cast(source.op.inputs[0], operation.outputs[0].dtype)
+            for move in moves:
+                options = {n: v for n, v in move.node_def.attr.items() if n != "T"}
+                inputs = [whole, *move.inputs[1:]]
+                whole = graph.create_op(move.type, inputs, [whole.dtype], attrs=options).outputs[0]
+        _read_instead(operation.outputs[0], whole)
+
+
+def encode_by_distances(graph: tf.Graph) -> None:
+    """Write one-hot codes of floats by how far an index is from each possible one.
+
+    TensorFlow's quantiser gives the two values of a code scales of their own, and the kernel copies
+    them as they are: 0 became 0.5. Whether numbers are equal would be made a code of that kind
+    again.
+
+    Args:
+        graph: A `tf.Graph` under construction.
+    """
+    import tensorflow as tf
+
+    for operation in graph.get_operations():
+        if operation.type != "OneHot" or not operation.outputs[0].dtype.is_floating:
+            continue
+        indices, *given = operation.inputs
+        depth, *values = (tf.get_static_value(tensor) for tensor in given)
+        if depth is None or values != [1, 0]:
+            continue
+        with graph.as_default():
+            rank, axis = len(indices.shape), operation.get_attr("axis")
+            behind = 0 if axis == -1 else rank - axis
+            every = tf.constant(np.arange(depth).reshape(-1, *[1] * behind), tf.int32)
+            one = tf.expand_dims(tf.cast(indices, tf.int32), rank - behind)
+            codes = tf.maximum(1 - tf.abs(one - every), 0)
+            codes = tf.cast(codes, operation.outputs[0].dtype)
+        _read_instead(operation.outputs[0], codes)
 
 
 def select_by_sums(graph: tf.Graph) -> None:
@@ -122,11 +220,7 @@ def select_by_sums(graph: tf.Graph) -> None:
             continue
         with graph.as_default():
             found = no + tf.cast(chosen, no.dtype) * (yes - no)
-        selected = operation.outputs[0]
-        for reader in selected.consumers():
-            for place, tensor in enumerate(reader.inputs):
-                if tensor is selected:
-                    reader._update_input(place, found)
+        _read_instead(operation.outputs[0], found)
 
 
 def bound_masks(graph: tf.Graph) -> None:

@@ -1,14 +1,16 @@
 """Keras operations as file formats know them, for the time of tracing.
 
-They are replaced where Keras looks them up, in the process that converts alone, and not in the
-model or the traced graph: a layer of the user's own calls them from its Python, where no rebuilt
-model reaches, and the graph holds them in pieces that don't say what they were. Their places are
-those of the releases of Keras that pyproject.toml allows; the tests run with the oldest and newest.
+They are replaced where Keras looks them up, for the thread that traces alone, and not in the model
+or the traced graph: a layer of the user's own calls them from its Python, where no rebuilt model
+reaches, and the graph holds them in pieces that don't say what they were (docs/architecture.md has
+the whole reason). Layers are named as Keras publishes them; functions have the places of the
+releases of Keras that pyproject.toml allows, and the tests run with the oldest and newest.
 """
 
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,8 +23,10 @@ from edgepress.deploy.lowerings.activations import (
     elu,
     hard_silu,
     log_sigmoid,
+    log_sum_exp,
     prelu,
     selu,
+    softmax,
     softplus,
 )
 from edgepress.deploy.lowerings.convolutions import (
@@ -79,14 +83,20 @@ class Lowering:
     shown_by: frozenset[str]
 
 
+# A process has one Keras for all its threads: one of them traces at a time.
+_TRACING = threading.RLock()
+
+
 @contextmanager
 def lowered_operations(destination: Destination = "float") -> Iterator[None]:
     """Trace some of Keras's operations as a file's kernels know them.
 
+    Other threads keep Keras's own, and wait where they want to trace for a file too.
+
     Args:
         destination: Whom the graph is for; see `LOWERINGS`.
     """
-    with ExitStack() as stack:
+    with _TRACING, ExitStack() as stack:
         for lowering in LOWERINGS:
             if destination in lowering.destinations:
                 owner = _found(lowering.owner)
@@ -118,8 +128,11 @@ def _found(path: str) -> ModuleType | type:
 
 def _bound(plain: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
     """A function, so that it also stands as a method, of what the operation is called with."""
+    tracing = threading.get_ident()
 
     def said(*arguments: Any, **options: Any) -> Any:
+        if threading.get_ident() != tracing:
+            return own(*arguments, **options)
         return plain(own, *arguments, **options)
 
     return said
@@ -150,7 +163,6 @@ def _index(
 
 
 _BACKEND = "keras.src.backend"
-_LAYERS = "keras.src.layers"
 _LOOPS = frozenset({"StatelessWhile", "TensorListReserve", "While"})
 _MOMENTS = frozenset({"SquaredDifference"})
 _TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInputV2"})
@@ -167,28 +179,28 @@ LOWERINGS: tuple[Lowering, ...] = (
     Lowering(f"{_BACKEND}.numpy", "repeat", repeat, _ALL, frozenset()),
     Lowering(f"{_BACKEND}.numpy", "tile", tile, _ALL, frozenset()),
     Lowering(
-        f"{_LAYERS}.reshaping.up_sampling2d.UpSampling2D", "_resize_images",
+        "keras.layers.UpSampling2D", "_resize_images",
         up_sampling, _ALL, frozenset(),
     ),
     Lowering("tensorflow.image", "resize", resize, _ALL, frozenset()),
     Lowering(
-        f"{_LAYERS}.rnn.rnn.RNN", "_maybe_config_dropout_masks",
+        "keras.layers.RNN", "_maybe_config_dropout_masks",
         without_dropout_masks, _ALL, frozenset(),
     ),
     *(
         Lowering(
-            f"{_LAYERS}.rnn.dropout_rnn_cell.DropoutRNNCell", name,
+            "keras.src.layers.rnn.dropout_rnn_cell.DropoutRNNCell", name,
             without_dropout_masks, _ALL, frozenset(),
         )
         for name in ("get_dropout_mask", "get_recurrent_dropout_mask")
     ),
     Lowering(
-        f"{_LAYERS}.rnn.time_distributed.TimeDistributed", "call",
+        "keras.layers.TimeDistributed", "call",
         steps_as_samples, _ALL, frozenset(),
     ),
     *(
         Lowering(owner, "inner_loop", as_one_operator, _ONNX, _LOOPS)
-        for owner in (f"{_LAYERS}.rnn.gru.GRU", f"{_LAYERS}.rnn.rnn.RNN")
+        for owner in ("keras.layers.GRU", "keras.layers.RNN")
     ),
     Lowering(f"{_BACKEND}.nn", "conv", convolution, _ALL, frozenset()),
     Lowering(f"{_BACKEND}.nn", "conv", volume_convolution, _TFLITE, frozenset()),
@@ -201,7 +213,7 @@ LOWERINGS: tuple[Lowering, ...] = (
     Lowering(f"{_BACKEND}.nn", "conv_transpose", transposed_convolution, _ONNX, _TRANSPOSED),
     Lowering("keras.src.ops.nn", "_layer_normalization", layer_normalization, INTEGERS, _MOMENTS),
     Lowering(
-        f"{_LAYERS}.normalization.group_normalization.GroupNormalization", "_apply_normalization",
+        "keras.layers.GroupNormalization", "_apply_normalization",
         group_normalization, INTEGERS, _MOMENTS,
     ),
     Lowering(f"{_BACKEND}.nn", "moments", mean_and_variance, _SIXTEEN_BITS, _MOMENTS),
@@ -212,8 +224,10 @@ LOWERINGS: tuple[Lowering, ...] = (
     Lowering(f"{_BACKEND}.nn", "elu", elu, _SIXTEEN_BITS, frozenset({"Elu"})),
     Lowering(f"{_BACKEND}.nn", "softplus", softplus, _TFLITE, frozenset()),
     Lowering(f"{_BACKEND}.nn", "log_sigmoid", log_sigmoid, _TFLITE, frozenset()),
+    Lowering("keras.layers.Softmax", "call", softmax, _ALL, frozenset()),
+    Lowering(f"{_BACKEND}.math", "logsumexp", log_sum_exp, _ONNX, frozenset()),
     Lowering(f"{_BACKEND}.nn", "selu", selu, INTEGERS, frozenset({"Selu"})),
     Lowering(
-        f"{_LAYERS}.activations.prelu.PReLU", "call", prelu, _SIXTEEN_BITS, frozenset({"Neg"})
+        "keras.layers.PReLU", "call", prelu, _SIXTEEN_BITS, frozenset({"Neg"})
     ),
 )  # fmt: skip

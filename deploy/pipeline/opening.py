@@ -12,6 +12,7 @@ from typing import Any
 from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.kernel.files import (
     CHECKPOINTS,
+    COST_FILE,
     HALF_WRITTEN,
     TEMPORARY,
     check_output,
@@ -28,7 +29,8 @@ _STATE = rf"{_RUN}stages/\.[^/]+\.state"
 # Checkpoints, Optuna's journal, recipes and logs of trials.
 _WORKING = re.compile(
     rf"study\.journal|trials/\d{{4,}}\.(yaml|log)|{_RUN}{re.escape(CRASH_FILE)}"
-    rf"|{_STATE}/(.+/)?({'|'.join(map(re.escape, CHECKPOINTS))})"
+    rf"|{_STATE}/(.+/)?({'|'.join(map(re.escape, (*CHECKPOINTS, COST_FILE)))})"
+    rf"|{re.escape(IN_COMMON)}/scores-[0-9a-f]+\.npz"
 )
 # Where a search dies that holds the journal's lock, which is a link.
 _LOCK = re.compile(r"study\.journal\.lock.*")

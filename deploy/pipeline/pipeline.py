@@ -92,7 +92,8 @@ def run(
         resume: Whether a run that stopped there goes on; finished stages are kept.
         force: Whether an earlier run there is replaced.
         progress: Receives the progress.
-        shared: Folder of stages that several runs have in common; None keeps them to the run.
+        shared: Folder of what several runs have in common: stages, scores on data; None keeps them
+            to the run.
 
     Returns:
         The run. Nothing is raised for a failed check: see `verdict`.
@@ -222,7 +223,14 @@ class _Line:
     def _work(self, model: keras.Model, name: str, folder: Path) -> Work:
         state = self.folder.state(name)
         return Work(
-            model, self.original, self.dataset, self.recipe.seed, state, folder, self.progress
+            model,
+            self.original,
+            self.dataset,
+            self.recipe.seed,
+            state,
+            folder,
+            self.progress,
+            self.folder.shared,
         )
 
     def _figures(self, model: keras.Model, folder: Path) -> dict[str, Any]:

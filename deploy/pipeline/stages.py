@@ -25,6 +25,7 @@ class Work:
         state_dir: Folder for checkpoints.
         folder: Where the stage may write pictures.
         progress: Receives the progress.
+        shared: Folder of what several runs have in common, or None.
     """
 
     model: Any
@@ -34,6 +35,7 @@ class Work:
     state_dir: Path
     folder: Path
     progress: Progress
+    shared: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,10 @@ def _prune_stage(spec: PruneSpec) -> Stage:
         from edgepress.deploy.pruning import prune_as
 
         result = prune_as(
-            spec, work.model, work.dataset, Context(work.seed, work.state_dir, work.progress)
+            spec,
+            work.model,
+            work.dataset,
+            Context(work.seed, work.state_dir, work.progress, shared=work.shared),
         )
         if result.history:
             draw_curves(result.history, work.folder / "curves.png")

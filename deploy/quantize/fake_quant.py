@@ -215,9 +215,32 @@ class QuantisedDepthwiseConv2D(_Kernel, keras.layers.DepthwiseConv2D):
         return self.activation(self.computed(inputs, self.kernel, bias, training))
 
 
+class QuantisedConv2DTranspose(_Kernel, keras.layers.Conv2DTranspose):
+    """Conv2DTranspose with its kernel on the int8 grid."""
+
+    kept = (-2,)
+
+    def multiplied(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Convolve the other way round."""
+        return ops.conv_transpose(
+            inputs,
+            kernel,
+            strides=list(self.strides),
+            padding=self.padding,
+            output_padding=self.output_padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Convolve with the kernel as int8 holds it."""
+        return self.activation(self.computed(inputs, self.kernel, self.bias, training))
+
+
 QUANTISED: dict[str, Any] = {
     "Conv1D": QuantisedConv1D,
     "Conv2D": QuantisedConv2D,
+    "Conv2DTranspose": QuantisedConv2DTranspose,
     "Dense": QuantisedDense,
     "DepthwiseConv2D": QuantisedDepthwiseConv2D,
 }

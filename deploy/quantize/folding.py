@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,12 +25,54 @@ def folded(model: keras.Model) -> keras.Model:
         model: A functional or Sequential Keras model.
 
     Returns:
-        A new model: one graph, separable convolutions in halves, normalisations folded.
+        A new model: one graph, separable convolutions in halves, dense layers of each step as plain
+        ones, normalisations folded.
 
     Raises:
         InputError: The model has no graph.
     """
-    return fold_batch_norms(split_separable(unnested(model)))
+    return fold_batch_norms(split_separable(_with_plain_dense(unnested(model))))
+
+
+def _with_plain_dense(model: keras.Model) -> keras.Model:
+    """A model of the same function in which what multiplies the last axis is a dense layer."""
+
+    found = {layer.name: twin for layer in model.layers if (twin := _plain_dense(layer))}
+    if not found:
+        return model
+    small = rewrite(model, {name: [_inputs_alone, twin] for name, (twin, _) in found.items()})
+    for name, (_, values) in found.items():
+        small.get_layer(name).set_weights(values)
+    return small
+
+
+def _inputs_alone(inputs: keras.KerasTensor, **_options: object) -> keras.KerasTensor:
+    """What a layer is called with, without the mask that a wrapper takes."""
+    return inputs
+
+
+def _plain_dense(layer: keras.Layer) -> tuple[keras.Layer, list[NDArray[Any]]] | None:
+    """A dense layer that does the same as one for each step, or as an einsum; and its weights."""
+    import keras
+
+    of_steps = type(layer) is keras.layers.TimeDistributed
+    if of_steps and type(layer.layer) is keras.layers.Dense:
+        config = {**layer.layer.get_config(), "name": layer.name}
+        return keras.layers.Dense.from_config(config), layer.get_weights()
+    if type(layer) is not keras.layers.EinsumDense:
+        return None
+    given, kernel, result = re.split(",|->", layer.equation)
+    if len(kernel) != 2 or given[:-1] != result[:-1] or kernel != given[-1] + result[-1]:
+        return None
+    if layer.bias_axes not in (None, result[-1]):
+        return None
+    plain = keras.layers.Dense(
+        layer.kernel.shape[-1],
+        activation=layer.activation,
+        use_bias=layer.bias_axes is not None,
+        name=layer.name,
+    )
+    return plain, layer.get_weights()
 
 
 def fold_batch_norms(model: keras.Model) -> keras.Model:
@@ -131,16 +174,21 @@ def _folded(layer: keras.Layer, norm: keras.layers.BatchNormalization) -> list[N
     kernel, bias = layer.get_weights()[0], 0.0
     if layer.use_bias:
         bias = layer.get_weights()[1]
-    mean, variance = (np.asarray(v) for v in (norm.moving_mean, norm.moving_variance))
-    scale = 1.0 / np.sqrt(variance + norm.epsilon)
-    if norm.scale:
-        scale = scale * np.asarray(norm.gamma)
-    shift = np.asarray(norm.beta) if norm.center else 0.0
+    scale, shift = normalisation(norm)
     if type(layer).__name__ == "DepthwiseConv2D":
         factor = scale.reshape(kernel.shape[-2:])
     else:
         sizes = [1] * kernel.ndim
         sizes[_OUTPUT_AXIS[type(layer).__name__]] = -1
         factor = scale.reshape(sizes)
-    folded = [kernel * factor, (bias - mean) * scale + shift]
+    folded = [kernel * factor, bias * scale + shift]
     return [array.astype(kernel.dtype) for array in folded]
+
+
+def normalisation(norm: keras.layers.BatchNormalization) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What a batch normalisation multiplies each channel by, and what it adds then, in 64 bits."""
+    mean, variance = (np.asarray(v, np.float64) for v in (norm.moving_mean, norm.moving_variance))
+    scale = 1.0 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * np.asarray(norm.gamma, np.float64)
+    return scale, (np.asarray(norm.beta, np.float64) if norm.center else 0.0) - mean * scale

@@ -60,6 +60,8 @@ class Precision:
             targets.
         resolution: Share of an output's largest value by which values may differ that its rounding
             makes equal: two steps.
+        rounded_by_samples: Whether its weights are rounded with a view to samples, where there are
+            any.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Precision:
     max_growth: float = 0.2
     step: float = 0.02
     resolution: float = 2 / 255
+    rounded_by_samples: bool = False
 
     @property
     def channel_tolerance(self) -> float:
@@ -109,6 +112,7 @@ _ALL = (
         0.5,
         0.04,
         2 / 15,
+        rounded_by_samples=True,
     ),
 )
 

@@ -21,6 +21,7 @@ from edgepress.compress.kernel.progress import Progress
 from edgepress.compress.models.rebuilding.replacing import readers, rewrite
 from edgepress.deploy.quantize.folding import folded
 from edgepress.deploy.quantize.kept_floats import SAME_SCALE, copy_floats, float_end, kept_layers
+from edgepress.deploy.quantize.merging import merge_branches
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +35,10 @@ _ROUNDED_AFTER = frozenset({
     "GlobalAveragePooling2D", "InputLayer", "LeakyReLU", "Multiply", "ReLU", "Rescaling",
     "Subtract",
 })  # fmt: skip
+_WITH_KERNELS = frozenset({"Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D"})
 _FUSED = ("linear", "relu", "relu6")
+# What TFLite fuses no activation into.
+_ALONE = frozenset({"Conv2DTranspose"})
 # Ranges that the 8-bit specification gives to outputs of these functions.
 _FIXED_RANGE = {
     "softmax": (0.0, 255 / 256),
@@ -77,7 +81,8 @@ def quantisation_aware(
                 " for int8",
                 "leave --qat-epochs out: int8 after training takes indices",
             )
-    small = folded(model)
+    # Layers in floats are named.
+    small = folded(model if in_floats else merge_branches(model))
     read_by = readers(small)
     kept = kept_layers(small, in_floats)
     end = float_end(small, float_outputs)
@@ -234,7 +239,7 @@ _RANGES = ("ActivationRange", "SharedRange")
 
 
 def _has_kernel(layer: keras.Layer) -> bool:
-    return type(layer).__name__ in ("Conv1D", "Conv2D", "Dense", "DepthwiseConv2D")
+    return type(layer).__name__ in _WITH_KERNELS
 
 
 def _activation(operation: keras.Operation) -> str:
@@ -259,7 +264,7 @@ def _counterpart(layer: keras.Layer) -> list[keras.Layer]:
         return []
     config, activation = layer.get_config(), layer.activation.__name__
     quantised = QUANTISED[kind]
-    if activation in _FUSED:
+    if activation == "linear" or (activation in _FUSED and kind not in _ALONE):
         return [quantised.from_config(config)]
     behind = QuantisedSilu if activation == "silu" else keras.layers.Activation
     return [
@@ -288,7 +293,7 @@ def _needs_range(operation: keras.Operation, read_by: list[keras.Operation | Non
     if activation in _FIXED_RANGE:
         # The end of the model stays as it is: a loss needs probabilities above zero.
         return bool(read_by) and None not in read_by
-    fused_next = read_by and all(_is_relu(reader) for reader in read_by)
+    fused_next = read_by and all(_is_relu(reader) for reader in read_by) and kind not in _ALONE
     return not (fused_next and activation == "linear" and kind not in ("InputLayer", "Activation"))
 
 

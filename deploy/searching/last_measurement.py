@@ -12,8 +12,8 @@ from typing import Any
 
 from edgepress.benchmarks.records import BenchmarkRecord, BenchmarkRow
 from edgepress.benchmarks.records.rows import NOT_REAL
+from edgepress.deploy.searching.fronts import Points, front
 from edgepress.deploy.searching.objectives import ROW_FIELDS
-from edgepress.deploy.searching.study import Points, front
 
 # Objectives that differ from one measurement to the next.
 MEASURED = ("latency", "memory", "energy")

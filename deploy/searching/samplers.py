@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgepress.compress.kernel.registry import Table
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial
 
 # Points that are spread out before a sampler learns from them.
 _SPREAD = 8
@@ -48,10 +47,6 @@ def sampler_for(name: str, seed: int, done: int, workers: int) -> BaseSampler:
     return SAMPLERS[name](drawn, workers)
 
 
-def _broken(trial: FrozenTrial) -> Sequence[float]:
-    return (0.0 if trial.user_attrs.get("accepted") else 1.0,)
-
-
 def _tpe(seed: int, workers: int) -> BaseSampler:
     """A tree-structured Parzen estimator, which for several objectives splits trials by dominance.
 
@@ -64,7 +59,6 @@ def _tpe(seed: int, workers: int) -> BaseSampler:
         n_startup_trials=_SPREAD,
         multivariate=True,
         constant_liar=workers > 1,
-        constraints_func=_broken,
         seed=seed,
     )
 
@@ -74,7 +68,7 @@ def _nsga2(seed: int, workers: int) -> BaseSampler:
     del workers
     from optuna.samplers import NSGAIISampler
 
-    return NSGAIISampler(population_size=2 * _SPREAD, constraints_func=_broken, seed=seed)
+    return NSGAIISampler(population_size=2 * _SPREAD, seed=seed)
 
 
 def _random(seed: int, workers: int) -> BaseSampler:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgepress.benchmarks.records import BenchmarkRecord
 from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
@@ -22,29 +20,32 @@ from edgepress.deploy.pipeline.measuring import measure_files
 from edgepress.deploy.pipeline.opening import opened_run
 from edgepress.deploy.pipeline.recipe_checks import check_recipe
 from edgepress.deploy.pipeline.run_folder import IN_COMMON, RunFolder
-from edgepress.deploy.recipe import Recipe, inputs_of, read_recipe
+from edgepress.deploy.recipe import inputs_of, read_recipe
+from edgepress.deploy.searching.fronts import Points, front, shortlist
 from edgepress.deploy.searching.last_measurement import MEASURED, MOST_FILES, Front, measured_front
 from edgepress.deploy.searching.objectives import OBJECTIVES
+from edgepress.deploy.searching.running.driver import Driver, Material, trial_folder
+from edgepress.deploy.searching.running.queues import OwnQueue, Queue, SharedQueue
 from edgepress.deploy.searching.space import SearchRecipe, ends, values_of
-from edgepress.deploy.searching.study import (
-    Points,
-    accepted_points,
-    begun,
-    draw,
-    front,
-    latencies_are_relative,
-    open_study,
-    record,
-    shortlist,
-    signs_of,
-    unfinished,
-)
-from edgepress.deploy.searching.trial import Outcome, judge, start, stop
+from edgepress.deploy.searching.study import accepted_points, counted, open_study, signs_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-_POLL_S = 0.2
+
+@dataclass(frozen=True)
+class Shared:
+    """A database by which several machines share a search.
+
+    Attributes:
+        storage: Its address.
+        study: Name of the study in it; that of the search's folder where it is empty.
+        resume: Whether the study goes on.
+    """
+
+    storage: str
+    study: str
+    resume: bool
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def search(
     trials: int = 20,
     workers: int = 1,
     seconds: float | None = None,
+    storage: str | None = None,
+    study: str = "",
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
@@ -74,6 +77,10 @@ def search(
         trials: Recipes that are tried, those of an earlier stop included.
         workers: Trials that run at once; they share the processor, so latencies are noisier.
         seconds: Time after which no trial is begun; those that run are finished. No bound if None.
+        storage: Database by which workers on other machines share the search, as
+            sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME; see `search_worker`. By default
+            the study is a file in the folder.
+        study: Name of the study in that database; by default that of the folder.
         resume: Whether a search that stopped there goes on.
         force: Whether an earlier search there is replaced.
         progress: Receives the progress.
@@ -91,6 +98,8 @@ def search(
         trials=trials,
         workers=workers,
         seconds=seconds,
+        storage=storage,
+        study=study,
         resume=resume,
         force=force,
         progress=progress,
@@ -121,6 +130,8 @@ def run_search(
     trials: int,
     workers: int,
     seconds: float | None,
+    storage: str | None,
+    study: str,
     resume: bool,
     force: bool,
     progress: Progress | None,
@@ -130,6 +141,8 @@ def run_search(
         raise InputError("a search needs at least one trial and one worker")
     if seconds is not None and seconds <= 0:
         raise InputError("a search needs time above 0 seconds")
+    if study and storage is None:
+        raise InputError("a study has a name of its own in a database alone", "give storage too")
     plan = recipe if isinstance(recipe, SearchRecipe) else read_recipe(Path(recipe), SearchRecipe)
     plans = list(ends(plan))
     driver = _Search(plan, workers, seconds, progress or Silent())
@@ -137,16 +150,8 @@ def run_search(
         check_recipe(varied, driver.data)
     inputs = [*inputs_of(plan), None if recipe is plan else recipe]
     with opened_run(Path(output), resume, force, inputs, given=True) as folder:
-        return driver.run(replace(folder, more=(folder.path / "search.json",)), trials)
-
-
-@dataclass
-class _Running:
-    """A trial in progress."""
-
-    number: int
-    recipe: Recipe
-    process: subprocess.Popen[bytes]
+        shared = None if storage is None else Shared(storage, study, resume)
+        return driver.run(replace(folder, more=(folder.path / "search.json",)), trials, shared)
 
 
 class _Search:
@@ -155,25 +160,55 @@ class _Search:
     def __init__(
         self, recipe: SearchRecipe, workers: int, seconds: float | None, progress: Progress
     ) -> None:
-        from edgepress.compress.data import open_data
-        from edgepress.compress.models import load
-
-        progress.stage(f"load {recipe.model} and its data")
-        model = load(recipe.model, recipe.custom_objects, recipe.unsafe_lambda)
-        self.data = open_data(recipe.data, model, recipe.seed)
-        self.recipe, self.workers, self.progress = recipe, workers, progress
+        self.material = Material.of(recipe, progress)
+        self.recipe, self.data = recipe, self.material.data
+        self.workers, self.progress = workers, progress
         self.until = None if seconds is None else time.monotonic() + seconds
-        # Workers that each take all cores would wait for one another.
-        self.threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
 
-    def run(self, folder: RunFolder, trials: int) -> SearchResult:
+    def run(self, folder: RunFolder, trials: int, shared: Shared | None) -> SearchResult:
+        """Run trials until there are enough, and tell what came out.
+
+        Args:
+            folder: Of the search.
+            trials: How many there are to be in the end.
+            shared: The database that other workers may join; None keeps a journal in the folder.
+        """
         self.folder = folder
         folder.write_recipe(self.recipe)
-        self.study = open_study(
-            folder.path / "study.journal", self.recipe, self._directions(), self.workers
-        )
-        self._try(trials)
+        queue = self._own_queue(trials) if shared is None else self._shared_queue(trials, shared)
+        Driver(
+            self.material,
+            folder.path,
+            self.study,
+            queue,
+            self.workers,
+            self.progress,
+            self.until,
+            trials,
+        ).run()
         return self._finish()
+
+    def _own_queue(self, trials: int) -> Queue:
+        path = self.folder.path / "study.journal"
+        self.study = open_study(path, self.recipe, self._directions(), self.workers)
+        return OwnQueue(self.study, self.recipe, trials, self.workers)
+
+    def _shared_queue(self, trials: int, shared: Shared) -> Queue:
+        from edgepress.deploy.searching.running.database import begin
+
+        name = shared.study or self.folder.path.absolute().name
+        database = begin(
+            shared.storage,
+            name,
+            self.recipe,
+            self._directions(),
+            self.folder.path,
+            trials,
+            shared.resume,
+        )
+        self.study = database.study
+        self.progress.stage(f"other workers join by: {database.how_to_join}")
+        return SharedQueue(database, self.recipe, self.workers)
 
     def _directions(self) -> list[str]:
         higher = self.data.task.higher_is_better
@@ -181,65 +216,7 @@ class _Search:
         return ["minimize" if (not higher if s is None else s) else "maximize" for s in smaller]
 
     def _trial_folder(self, number: int) -> Path:
-        return self.folder.path / "trials" / f"{number:04d}"
-
-    def _try(self, trials: int) -> None:
-        """Run trials until as many are done; none is left running, whatever happens."""
-        waiting = list(unfinished(self.study))
-        fresh = max(0, trials - begun(self.study))
-        running: list[_Running] = []
-        self.progress.stage(f"try {trials} recipes")
-        try:
-            while waiting or running or fresh:
-                if (fresh or waiting) and self.until is not None and time.monotonic() >= self.until:
-                    self.progress.stage("the time is up: trials that run are finished")
-                    waiting, fresh = [], 0
-                while len(running) < self.workers and (waiting or fresh):
-                    if waiting:
-                        number, drawn = waiting.pop(0)
-                    else:
-                        number, drawn = draw(self.study, self.recipe, self.workers)
-                        fresh -= 1
-                    running += self._start(number, drawn)
-                time.sleep(_POLL_S)
-                for trial in [r for r in running if r.process.poll() is not None]:
-                    running.remove(trial)
-                    self._end(trial, trials)
-        finally:
-            for trial in running:
-                stop(trial.process)
-
-    def _start(self, number: int, drawn: Mapping[str, Any]) -> list[_Running]:
-        """Start a trial; one whose values can't go together has failed, and says why."""
-        try:
-            recipe = self.recipe.with_values(values_of(self.recipe, drawn))
-        except InputError as error:
-            record(self.study, number, Outcome(reason=error.format_message()))
-            return []
-        return [_Running(number, recipe, start(recipe, self._trial_folder(number), self.threads))]
-
-    def _end(self, trial: _Running, trials: int) -> None:
-        folder = self._trial_folder(trial.number)
-        outcome = judge(
-            trial.process.returncode,
-            folder,
-            self.recipe.search,
-            trial.recipe,
-            self.data,
-            # Sources that differ can't be what all trials are held against.
-            False if self._varies_source() else latencies_are_relative(self.study),
-        )
-        record(self.study, trial.number, outcome)
-        shown = ", ".join(
-            f"{n} {v:.4g}"
-            for n, v in zip(self.recipe.search.objectives, outcome.values, strict=False)
-        )
-        done = sum(t.state.is_finished() for t in self.study.trials)
-        text = f"trial {trial.number}: {shown or outcome.reason}"
-        self.progress.step(done, trials, text)
-
-    def _varies_source(self) -> bool:
-        return any(place == "model" for place in self.recipe.space())
+        return trial_folder(self.folder.path, number)
 
     def _finish(self) -> SearchResult:
         """Measure what could be best alone and interleaved; write what was found, and the page."""
@@ -254,7 +231,8 @@ class _Search:
             {number: sha256(path) for number, path in files.items()},
             measured,
         )
-        tried = len(self.study.trials)
+        trials = counted(self.study)
+        tried = len(trials)
         on_front = f"{len(best.numbers)} of {tried} recipes are on the front"
         found = SearchRecord.model_validate(
             {
@@ -263,7 +241,7 @@ class _Search:
                 "chosen_by": "val" if self.data.val is not None else self.data.report_split.name,
                 "split": self.data.report_split.name,
                 "metric": self.data.task.metric,
-                "trials": [self._told(trial, best) for trial in self.study.trials],
+                "trials": [self._told(trial, best) for trial in trials],
                 "front": best.numbers,
                 "front_by": best.by,
                 "headline": on_front
@@ -309,6 +287,7 @@ class _Search:
             sha256=kept.get("sha256"),
             figures={**(kept.get("figures") or {}), **best.figures.get(trial.number, {})},
             reason=kept.get("reason", ""),
+            stopped_after=kept.get("stopped") or None,
         )
 
     def _report(self, found: SearchRecord) -> None:

@@ -12,7 +12,9 @@ from edgepress.compress.specs.construction import make_spec
 from edgepress.compress.specs.prune_step import RECOVER_NAMES
 from edgepress.compress.specs.recipe import TARGETS, Spec
 from edgepress.deploy.recipe import List, Recipe
+from edgepress.deploy.searching.limits import refuse_ram_elsewhere
 from edgepress.deploy.searching.objectives import OBJECTIVES
+from edgepress.deploy.searching.pruners import PRUNERS
 from edgepress.deploy.searching.samplers import SAMPLERS
 
 if TYPE_CHECKING:
@@ -64,6 +66,10 @@ class SearchSpec(Spec):
         format: Format of the file that is judged; the first that is exported by default.
         quantize: Its precision; the last that is exported by default.
         sampler: What draws recipes after the first eight, which are spread out: tpe, nsga2, random.
+        pruner: Which trials are stopped early: "asha" and "hyperband" compare those that were
+            trained equally long, "none" stops no trial.
+        prune_after: Epochs after which a trial is compared first; then three times as many, and so
+            on.
     """
 
     space: dict[str, Range | list[Any]] = Field(default_factory=dict)
@@ -71,6 +77,8 @@ class SearchSpec(Spec):
     format: str | None = None
     quantize: str | None = None
     sampler: str = "tpe"
+    pruner: str = "none"
+    prune_after: int = Field(2, ge=1)
 
     @model_validator(mode="after")
     def _names_objectives(self) -> Self:
@@ -81,8 +89,10 @@ class SearchSpec(Spec):
                 raise ValueError(error.format_message()) from None
         try:
             SAMPLERS[self.sampler]
+            PRUNERS[self.pruner]
         except InputError as error:
             raise ValueError(error.format_message()) from None
+        refuse_ram_elsewhere(self.format, self.objectives)
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError("an objective is named twice")
         for place, choice in self.space.items():

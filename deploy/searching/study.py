@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.boundary import reading
+from edgepress.deploy.searching.curves import Point
+from edgepress.deploy.searching.fronts import Points
 from edgepress.deploy.searching.samplers import sampler_for
 from edgepress.deploy.searching.space import SearchRecipe, distributions, drawn_of
 from edgepress.deploy.searching.trial import Outcome, as_attributes
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.trial import FrozenTrial
 
-Points = Mapping[int, Sequence[float]]
+# Marks a trial that was drawn when there were enough.
+SURPLUS = "surplus"
+# What Optuna notes of a trial that is tried again.
+_LOST = "failed_trial"
 _START_OVER = "start the search again in another folder"
 
 
@@ -28,7 +34,7 @@ def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], work
     Raises:
         InputError: Optuna isn't installed, or the file is of another search, or damaged.
     """
-    optuna = _optuna()
+    optuna = optuna_or_refuse()
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -41,17 +47,32 @@ def open_study(path: Path, recipe: SearchRecipe, directions: Sequence[str], work
             sampler=sampler_for(recipe.search.sampler, recipe.seed, 0, workers),
             load_if_exists=True,
         )
-        _check_trials(study, recipe, path)
+        check_trials(study, recipe, f"'{path}'")
     if [d.name.lower() for d in study.directions] != list(directions):
         raise InputError(f"'{path}' was made for other objectives", "choose another output")
-    own = drawn_of(recipe, recipe.own()) if new else None
-    if own is not None:
-        study.enqueue_trial(own)
+    if new:
+        begin_with_own(study, recipe)
     return study
 
 
-def _check_trials(study: Study, recipe: SearchRecipe, path: Path) -> None:
-    """Refuse a journal whose trials aren't such as a search of the recipe writes."""
+def begin_with_own(study: Study, recipe: SearchRecipe) -> None:
+    """Let the first trial be the recipe as it stands, where that lies in the space."""
+    own = drawn_of(recipe, recipe.own())
+    if own is not None:
+        study.enqueue_trial(own)
+
+
+def check_trials(study: Study, recipe: SearchRecipe, where: str) -> None:
+    """Refuse a study whose trials aren't such as a search of the recipe writes.
+
+    Args:
+        study: The study.
+        recipe: What is searched.
+        where: The study's journal or database, for people.
+
+    Raises:
+        InputError: Names the first such trial.
+    """
     from optuna.trial import TrialState
 
     known = distributions(recipe)
@@ -66,19 +87,34 @@ def _check_trials(study: Study, recipe: SearchRecipe, path: Path) -> None:
             and isinstance(kept.get("figures") or {}, dict)
             and isinstance(kept.get("sha256") or "", str)
             and isinstance(kept.get("reason", ""), str)
+            and isinstance(kept.get("stopped") or 0, int)
+            and _is_curve(kept.get("curve") or [])
         )
         if trial.state == TrialState.COMPLETE:
             whole = whole and isinstance(kept.get("accepted"), bool)
             whole = whole and isinstance(kept.get("artifact"), str)
         if not whole:
             raise InputError(
-                f"trial {place} in '{path}' isn't one that this search wrote: the file was edited"
+                f"trial {place} in {where} isn't one that this search wrote: the file was edited"
                 " or is damaged",
                 _START_OVER,
             )
 
 
-def _optuna() -> ModuleType:
+def _is_curve(found: object) -> bool:
+    """Whether a value is a curve: a list of points, each of some numbers."""
+    return isinstance(found, list) and all(
+        isinstance(point, list) and point and all(isinstance(v, int | float) for v in point)
+        for point in found
+    )
+
+
+def optuna_or_refuse() -> ModuleType:
+    """The package, told to be quiet.
+
+    Raises:
+        InputError: It isn't installed.
+    """
     try:
         import optuna
     except ImportError:
@@ -109,8 +145,13 @@ def record(study: Study, number: int, outcome: Outcome) -> None:
     trial = Trial(study, study.trials[number]._trial_id)
     for name, value in as_attributes(outcome).items():
         trial.set_user_attr(name, value)
+    # Kept with the trial, not by the sampler: whatever drew it, the next one knows.
+    for name, excess in outcome.constraints.items():
+        trial.set_constraint(name, excess)
     if outcome.values:
         study.tell(number, outcome.values)
+    elif outcome.stopped:
+        study.tell(number, state=TrialState.PRUNED)
     else:
         study.tell(number, state=TrialState.FAIL)
 
@@ -120,6 +161,14 @@ def begun(study: Study) -> int:
     from optuna.trial import TrialState
 
     return sum(trial.state != TrialState.WAITING for trial in study.trials)
+
+
+def counted(study: Study) -> list[FrozenTrial]:
+    """The trials that count: not those that were given back, nor those that are tried again."""
+    trials = study.get_trials(deepcopy=False)
+    again = {t.system_attrs[_LOST] for t in trials if _LOST in t.system_attrs}
+    again |= {n for t in trials for n in t.system_attrs.get("retry_history", ())}
+    return [t for t in trials if t.number not in again and not t.user_attrs.get(SURPLUS)]
 
 
 def unfinished(study: Study) -> list[tuple[int, Mapping[str, Any]]]:
@@ -150,26 +199,15 @@ def accepted_points(study: Study) -> Points:
     return {t.number: [s * v for s, v in zip(signs, t.values, strict=True)] for t in done}
 
 
+def curves_of(study: Study) -> dict[int, Sequence[Point]]:
+    """The curves of trials that came to an end or were stopped early, by number."""
+    from optuna.trial import TrialState
+
+    done = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+    found = {t.number: [tuple(p) for p in t.user_attrs.get("curve") or ()] for t in done}
+    return {number: curve for number, curve in found.items() if curve}
+
+
 def signs_of(study: Study) -> list[float]:
     """What makes less of each objective better."""
     return [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
-
-
-def front(points: Points) -> list[int]:
-    """Numbers of the trials that no other beats in every objective."""
-    return [n for n, p in points.items() if not any(_beats(q, p) for q in points.values())]
-
-
-def shortlist(points: Points, most: int) -> list[int]:
-    """Trials that a new measurement might bring to the front: it, the next front, and so on."""
-    left, found = dict(points), list[int]()
-    while left and len(found) < most:
-        best = front(left)
-        found += best
-        left = {n: p for n, p in left.items() if n not in best}
-    return sorted(found[: max(most, len(front(points)))])
-
-
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
-    pairs = list(zip(one, other, strict=True))
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgepress.benchmarks.records import ArtifactRecord, BenchmarkRow, RunRecord, read_run
 from edgepress.compress.data import Dataset
+from edgepress.compress.data.metrics import drop_of
 from edgepress.compress.errors import EdgepressError
 from edgepress.compress.processes.children import start as launch
 from edgepress.deploy.pipeline.run_folder import IN_COMMON, SHARED_STAGES, RunFolder
-from edgepress.deploy.recipe import Recipe, write_recipe
+from edgepress.deploy.recipe import AcceptSpec, Recipe, write_recipe
+from edgepress.deploy.searching.curves import Point
+from edgepress.deploy.searching.limits import asked_limits, limits_of
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import SearchSpec
 
+# A floor of 0 is no unit for a fall.
+_SMALLEST_FLOOR = 1e-3
+# What a refusal counts among the shares by which other constraints are broken.
+_REFUSED = 0.1
 # The line is done; 1 says that a check failed, 3 that a device did.
 _DONE = (0, 1, 3)
 
@@ -37,6 +45,10 @@ class Outcome:
         figures: For people: objectives, and the metric on the report split.
         sha256: Hash of that file.
         relative: Whether its latency is judged as a multiple of the source's.
+        constraints: By how much it breaks what it has to keep, each as a share of what is allowed:
+            the fall of the metric, the limits, and its run's verdict; 0 or less where it keeps it.
+        stopped: After how many epochs it was stopped early; 0 for all others.
+        curve: The epochs of its trainings.
     """
 
     values: tuple[float, ...] = ()
@@ -46,6 +58,9 @@ class Outcome:
     figures: dict[str, Any] | None = None
     sha256: str | None = None
     relative: bool = False
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    stopped: int = 0
+    curve: Sequence[Point] = ()
 
 
 def start(recipe: Recipe, folder: Path, threads: int | None) -> subprocess.Popen[bytes]:
@@ -99,6 +114,7 @@ def judge(
     data: Dataset,
     relative: bool | None = None,
     scored: Callable[[Path], float] | None = None,
+    given: float | None = None,
 ) -> Outcome:
     """Read what a trial left, and score its file on validation data.
 
@@ -112,6 +128,7 @@ def judge(
             trial's files; None where that isn't decided yet: then they are if it was timed.
         scored: Gives a file's metric on validation data; by default it runs beside the model that
             it was exported from.
+        given: The given model's metric on that data, where falls are bounded.
     """
     if code not in _DONE or not RunFolder(folder).record.is_file():
         return Outcome(reason=_last_line(folder))
@@ -135,30 +152,67 @@ def judge(
         "artifact": artifact.to_json(),
         "after": run.after.to_json(),
         "validation": validation,
+        "ratio": ratio,
         "latency": ratio if relative else row.median_ms if row else None,
     }
     read = {name: OBJECTIVES[name].read(facts) for name in search.objectives}
     absent = [name for name, value in read.items() if value is None]
     if absent:
         return Outcome(reason=_unmeasured(run, absent[0], row))
+    accepted, verdict = bool(run.accepted), run.judged
+    fall = None if given is None else drop_of(data.task.metric, given, validation)
+    return Outcome(
+        tuple(float(read[name] or 0.0) for name in search.objectives),
+        accepted,
+        "; ".join(verdict.complaints or (verdict.headline,)) if not accepted and verdict else "",
+        artifact.path,
+        _figures(read, row, ratio, artifact),
+        artifact.sha256,
+        relative,
+        _constraints(accepted, fall, recipe.accept, _over(run, recipe.accept, facts)),
+    )
+
+
+def _figures(
+    read: Mapping[str, float | None],
+    row: BenchmarkRow | None,
+    ratio: float | None,
+    artifact: ArtifactRecord,
+) -> dict[str, Any]:
+    """What people read of a trial."""
     figures: dict[str, Any] = {**read}
     if row is not None:
         figures |= {"latency_ratio": ratio, "timing_valid": row.timing_valid}
         figures |= {"latency": row.median_ms} if "latency" in read else {}
-    verified, verdict = artifact.verified, run.judged
+    verified = artifact.verified
     if verified is not None:
         figures |= {"split": verified.split, "value": verified.value}
-    return Outcome(
-        tuple(float(v) for v in read.values() if v is not None),
-        bool(run.accepted),
-        "; ".join(verdict.complaints or (verdict.headline,))
-        if not run.accepted and verdict
-        else "",
-        artifact.path,
-        figures,
-        artifact.sha256,
-        relative,
-    )
+    return figures
+
+
+def _over(run: RunRecord, accept: AcceptSpec, facts: Mapping[str, Any]) -> dict[str, float]:
+    """By how much a file exceeds each limit of its recipe, as far as that was measured."""
+    asked = asked_limits(accept)
+    row = facts["row"]
+    figures = {name: OBJECTIVES[name].read(facts) for name in asked}
+    figures |= {"latency": row.get("median_ms"), "latency_ratio": facts["ratio"]}
+    try:
+        limits = limits_of(asked, run.benchmark.row_of(run.stages[0].file))
+    except EdgepressError:
+        return {}  # a share of what wasn't measured: the run's verdict says so
+    known = [limit for limit in limits if figures[limit.name] is not None]
+    return {limit.flag.removeprefix("--"): limit.over(figures) for limit in known}
+
+
+def _constraints(
+    accepted: bool, fall: float | None, accept: AcceptSpec, over: Mapping[str, float]
+) -> dict[str, float]:
+    """By how much a trial breaks what it has to keep: samplers go where that is less."""
+    found = {"verdict": 0.0 if accepted else _REFUSED, **over}
+    floor = accept.max_drop
+    if fall is not None and floor is not None and math.isfinite(fall):
+        found["max-drop"] = (fall - floor) / max(floor, _SMALLEST_FLOOR)
+    return found
 
 
 def _timed(run: RunRecord, artifact: ArtifactRecord) -> tuple[BenchmarkRow | None, float | None]:
@@ -224,6 +278,7 @@ def _last_line(folder: Path) -> str:
 
 def as_attributes(outcome: Outcome) -> dict[str, Any]:
     """What is kept of an outcome beside its values, as JSON can hold it."""
-    kept = {k: getattr(outcome, k) for k in ("accepted", "reason", "artifact", "figures", "sha256")}
+    names = ("accepted", "reason", "artifact", "figures", "sha256", "stopped", "curve")
+    kept = {name: getattr(outcome, name) for name in names}
     text: dict[str, Any] = json.loads(json.dumps(kept))
     return text

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgepress.benchmarks.operator_costs import Profile
 from edgepress.benchmarks.operators.profile import profile_artifact
-from edgepress.benchmarks.runtimes.host import read_environment
+from edgepress.benchmarks.runtimes.host_info import read_environment
 from edgepress.benchmarks.session import RUNNER_TAKES, RuntimeSession
 from edgepress.benchmarks.target import RunOptions
 from edgepress.compress.errors import InputError

@@ -14,7 +14,7 @@ from typing import Any
 
 from edgepress.benchmarks.measurement import SessionFacts
 from edgepress.benchmarks.operator_costs import Profile
-from edgepress.benchmarks.runtimes.host import read_environment
+from edgepress.benchmarks.runtimes.host_info import read_environment
 from edgepress.benchmarks.runtimes.openvino_runtime import openvino_runtime
 from edgepress.benchmarks.session import RuntimeSession
 from edgepress.benchmarks.target import RunOptions, Target

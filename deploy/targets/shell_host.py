@@ -1,10 +1,10 @@
-"""What a machine without Python says about itself; the fields are those of `host.py`."""
+"""What a machine without Python says about itself; the fields are those of `host_info.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from edgepress.benchmarks.runtimes.host import hottest
+from edgepress.benchmarks.runtimes.host_info import hottest
 
 # For POSIX shells with the usual small programs: busybox's, Android's toybox.
 SCRIPT = r"""

@@ -37,7 +37,7 @@ Load = Callable[[Path], Runtime]
 
 @dataclass(frozen=True)
 class Departure:
-    """The first operator that departs.
+    """The first operator that differs.
 
     Attributes:
         position: Its place among the operators, from 0.

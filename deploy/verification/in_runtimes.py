@@ -171,11 +171,11 @@ def verify_in_runtimes(
 
 @dataclass(frozen=True)
 class Bisected:
-    """Where a file departs in a runtime.
+    """Where a file differs in a runtime.
 
     Attributes:
         runtime: By name.
-        departure: The first operator that departs, or None where none does.
+        departure: The first operator that differs, or None where none does.
         reason: Why that can't be said: the runtime refuses a part of the file; else empty.
     """
 
@@ -199,7 +199,7 @@ def find_departures(
     seed: int = 0,
     keep: Path | None = None,
 ) -> tuple[Bisected, ...]:
-    """The first operator that departs in each runtime from what the plainest one computes.
+    """The first operator that differs in each runtime from what the plainest one computes.
 
     That is LiteRT's reference kernels for a `.tflite` file, ONNX Runtime for an `.onnx` file.
 
@@ -210,7 +210,7 @@ def find_departures(
         runtimes: As `verify_in_runtimes` takes them.
         samples: How many are run.
         seed: Draws the samples.
-        keep: A folder, made here, in which each runtime that departs gets one; see `bisect`.
+        keep: A folder, made here, in which each runtime that differs gets one; see `bisect`.
 
     Returns:
         What was found for each of the others.

@@ -55,9 +55,9 @@ def cut_and_repair(
     surgery = remove(channels, allocate(channels, scores, spec, budget))
     cut = evaluate(surgery.model, data.report_split, data.task)
     repair(surgery, data.calibration(spec.calibration_samples, seed), seed)
-    mended = evaluate(surgery.model, data.report_split, data.task)
+    repaired = evaluate(surgery.model, data.report_split, data.task)
     widths = [int(surgery.alive[g.units].sum()) for g in channels.groups if g.prunable]
-    return " ".join(map(str, widths)), cut, mended
+    return " ".join(map(str, widths)), cut, repaired
 
 
 def untrained(model: keras.Model, data: Any) -> None:
@@ -68,9 +68,9 @@ def untrained(model: keras.Model, data: Any) -> None:
             step = ChannelsSpec(
                 structure="channels", allocation=allocation, criterion=criterion, target_macs=0.5
             )
-            widths, cut, mended = cut_and_repair(model, data, step, 0)
+            widths, cut, repaired = cut_and_repair(model, data, step, 0)
             print(
-                f"{allocation:10} {criterion:15} {widths:20} {cut:7.4f} {mended:9.4f}", flush=True
+                f"{allocation:10} {criterion:15} {widths:20} {cut:7.4f} {repaired:9.4f}", flush=True
             )
 
 

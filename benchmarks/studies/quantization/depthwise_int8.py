@@ -1,4 +1,4 @@
-"""Depthwise networks in int8: after training, with ranges and channels mended, trained for int8.
+"""Depthwise networks in int8: after training, with ranges and channels corrected, trained for int8.
 
     python benchmarks/studies/quantization/depthwise_int8.py SHARED_DATA [--rows TEXT]
         [--only vww|kws]

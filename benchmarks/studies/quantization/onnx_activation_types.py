@@ -66,16 +66,21 @@ def main() -> None:
         sessions = {
             name: onnxruntime.InferenceSession(path, options) for name, path in paths.items()
         }
-    (name,) = (i.name for i in sessions["float32"].get_inputs())
+    compare(sessions, x, y, ROUNDS)
+
+
+def compare(sessions: dict[str, onnxruntime.InferenceSession], x: Any, y: Any, rounds: int) -> None:
+    """Print the time of each session for single images, all in turns, and its accuracy."""
+    (name,) = (i.name for i in next(iter(sessions.values())).get_inputs())
     spent: dict[str, list[int]] = {kind: [] for kind in sessions}
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for kind, session in sessions.items():
             began = time.process_time_ns()
             session.run(None, {name: x[number : number + 1]})
             spent[kind].append(time.process_time_ns() - began)
     print(
         f"onnxruntime {version('onnxruntime')}, {os.cpu_count()} cores,"
-        f" load {os.getloadavg()[0]:.1f}, {ROUNDS} rounds"
+        f" load {os.getloadavg()[0]:.1f}, {rounds} rounds"
     )
     for kind, session in sessions.items():
         right = np.mean(session.run(None, {name: x})[0].argmax(-1) == y)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from edgepress.compress.specs.recipe import DataSpec
 if TYPE_CHECKING:
     from edgepress.compress.data.dataset import Source
 
+Pairs = NDArray[np.int64]
 # The digests of each split's samples; None where there are none.
 Digests = dict[str, list[bytes] | None]
 # Sets beyond this are not searched for equal samples: it would take longer than it is worth.
@@ -136,31 +138,68 @@ def copies_in(source: Source, digests: list[bytes] | None) -> Copies | None:
     """
     if not digests:
         return None
-    texts, sounds = _texts(source), _sounds(source)
-    of_tables = isinstance(source, ArraySource) and all(a.ndim <= 2 for a in source.inputs.values())
-    cuts = np.empty((0, 2), np.int64)
-    if texts is not None:
-        pairs, such_as = alike_texts(texts), "a text of which a word or two differ"
-    elif sounds is not None:
-        pairs, cuts = alike(sounds.looks), sounds.cuts()
-        such_as = "a sound that was saved otherwise, made louder or cut at another moment"
-    elif len(shared := _overlaps(source)):
-        pairs, cuts = shared[:0], shared
-        such_as = "a window that shares steps with another"
-    else:
-        looks = _looks(source)
-        pairs = alike(looks)
-        such_as = "a photograph that was saved or lit otherwise"
-    recordings = not of_tables or texts is not None or sounds is not None
-    return copies_of(digests, pairs, recordings, such_as, cuts)
+    near = next(found for way in _WAYS if (found := way(source)) is not None)
+    return copies_of(digests, near.pairs, near.recordings, near.such_as, near.certain)
 
 
-def _overlaps(source: Source) -> NDArray[np.int64]:
+_NONE = np.empty((0, 2), np.int64)
+
+
+@dataclass(frozen=True)
+class _Near:
+    """Samples that are nearly the same, in the way in which samples of their kind may be.
+
+    Its attributes are arguments of `copies_of`.
+    """
+
+    pairs: Pairs
+    recordings: bool = True
+    such_as: str = ""
+    certain: Pairs = field(default_factory=lambda: _NONE)
+
+
+def _near_texts(source: Source) -> _Near | None:
+    texts = _texts(source)
+    if texts is None:
+        return None
+    return _Near(alike_texts(texts), such_as="a text of which a word or two differ")
+
+
+def _near_sounds(source: Source) -> _Near | None:
+    sounds = _sounds(source)
+    if sounds is None:
+        return None
+    changed = "a sound that was saved otherwise, made louder or cut at another moment"
+    return _Near(alike(sounds.looks), such_as=changed, certain=sounds.cuts())
+
+
+def _windows(source: Source) -> _Near | None:
+    shared = _overlaps(source)
+    if not len(shared):
+        return None
+    return _Near(_NONE, not _are_rows(source), "a window that shares steps with another", shared)
+
+
+def _near_pictures(source: Source) -> _Near:
+    changed = "a photograph that was saved or lit otherwise"
+    return _Near(alike(_looks(source)), not _are_rows(source), changed)
+
+
+# The first that knows such samples is right; pictures are what is left, none among rows of a table.
+_WAYS = (_near_texts, _near_sounds, _windows, _near_pictures)
+
+
+def _are_rows(source: Source) -> bool:
+    """Whether samples are rows of a table."""
+    return isinstance(source, ArraySource) and all(a.ndim <= 2 for a in source.inputs.values())
+
+
+def _overlaps(source: Source) -> Pairs:
     """(pairs, 2) sequences that share steps; none of windows cut here, which know their rows."""
     cut_here = getattr(source, "rows", None) is not None
     if isinstance(source, ArraySource) and len(source.inputs) == 1 and not cut_here:
         return overlapping(next(iter(source.inputs.values())))
-    return np.empty((0, 2), np.int64)
+    return _NONE
 
 
 def _sounds(source: Source) -> Likeness | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,9 +121,14 @@ def make_plan(
 
 
 def choose(
-    channels: Channels, spec: ChannelsSpec, dataset: Dataset | None, budget: Budget, seed: int
+    channels: Channels,
+    spec: ChannelsSpec,
+    dataset: Dataset | None,
+    budget: Budget,
+    seed: int,
+    shared: Path | None = None,
 ) -> Alive:
-    """The units that stay."""
+    """The units that stay; `shared` is as for `score_groups`."""
     if not any(g.prunable and g.size > 1 for g in channels.groups):
         reasons = dict.fromkeys(g.reason for g in channels.groups if g.reason)
         raise InputError(
@@ -130,7 +136,7 @@ def choose(
             f" {'; '.join(list(reasons)[:3]) or 'it has no layers that make channels'}",
             "see what stays and why with: edgepress inspect",
         )
-    scores = score_groups(channels, spec, dataset, budget, seed)
+    scores = score_groups(channels, spec, dataset, budget, seed, shared)
     return settle(channels, scores, spec, budget)
 
 

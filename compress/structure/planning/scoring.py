@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from edgepress.compress.specs.pruning import ChannelsSpec
 from edgepress.compress.structure.budgets.measured_targets import Budget
 from edgepress.compress.structure.importance import CRITERIA, Criterion
 from edgepress.compress.structure.importance.evidence import Evidence
+from edgepress.compress.structure.planning.shared_scores import known_scores
 from edgepress.compress.structure.tracing.groups import Channels, Group
 from edgepress.compress.structure.tracing.replay import affordable
 
@@ -51,6 +53,7 @@ def score_groups(
     dataset: Dataset | None,
     budget: Budget,
     seed: int = 0,
+    shared: Path | None = None,
 ) -> Scores:
     """Score every group that can be pruned.
 
@@ -60,6 +63,8 @@ def score_groups(
         dataset: For criteria that look at data.
         budget: Says what a unit of each group costs.
         seed: Draws samples and random scores.
+        shared: Folder of what several runs have in common, where scores on data are taken from and
+            left; None measures them.
 
     Returns:
         For each group by name (units,) scores. Those of a criterion whose scores differ in scale
@@ -70,14 +75,19 @@ def score_groups(
         InputError: The criterion is unknown, or needs data.
     """
     criterion = CRITERIA[spec.criterion]
-    evidence = evidence_for(channels, criterion, spec, dataset, seed)
-    scores: Scores = {}
-    for group in channels.groups:
-        if group.prunable:
-            found = np.asarray(criterion.score(group, evidence), np.float64)
-            if not criterion.comparable:
-                found = found / max(float(found.mean()), 1e-30)
-            scores[group.name] = found
+    groups = [group for group in channels.groups if group.prunable]
+
+    def measured() -> list[NDArray[np.float64]]:
+        evidence = evidence_for(channels, criterion, spec, dataset, seed)
+        return [np.asarray(criterion.score(group, evidence), np.float64) for group in groups]
+
+    if shared is None or dataset is None or not criterion.needs:
+        found = measured()
+    else:
+        found = known_scores(shared, channels, groups, spec, dataset, seed, measured)
+    if not criterion.comparable:
+        found = [values / max(float(values.mean()), 1e-30) for values in found]
+    scores = {group.name: values for group, values in zip(groups, found, strict=True)}
     return _per_cost(channels, scores, spec, budget) if criterion.comparable else scores
 
 

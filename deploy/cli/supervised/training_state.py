@@ -13,6 +13,7 @@ import click
 from edgepress.compress.errors import InputError, Stopped
 from edgepress.compress.kernel.files import (
     CHECKPOINTS,
+    COST_FILE,
     HALF_WRITTEN,
     atomic_output,
     read_json,
@@ -92,7 +93,7 @@ def _is_ours(path: Path) -> bool:
         return False
     if not path.is_file():
         return path.is_dir()
-    known = path.name in (*CHECKPOINTS, CRASH_FILE, _PUBLISHED)
+    known = path.name in (*CHECKPOINTS, COST_FILE, CRASH_FILE, _PUBLISHED)
     return known or HALF_WRITTEN.fullmatch(path.name) is not None
 
 

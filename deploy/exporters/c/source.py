@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.runtimes.micro_runtime import has_micro
 from edgepress.benchmarks.runtimes.runtime import Runtime
-from edgepress.benchmarks.runtimes.tensors import chosen, to_tensor
+from edgepress.benchmarks.runtimes.tensor_io import chosen, to_tensor
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.benchmarks.tflite.lean import make_lean
 from edgepress.benchmarks.tflite.planning.memory_plan import plan_memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
@@ -155,6 +155,62 @@ def _rename_nodes(graph: onnx.GraphProto, mapping: Mapping[str, str]) -> None:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 _rename_nodes(inner, mapping)
+
+
+_OF_WEIGHTS = re.compile(r"(?P<of>.+?)(?:_weight|_bias)?_quantized$")
+
+
+def settle_scales(graph: onnx.GraphProto) -> None:
+    """Store equal scales and zero points once, and call what a quantiser added by short names.
+
+    ONNX Runtime's quantiser names a pair of operators and their four tensors after the tensor that
+    they round, which was a fifth of the file of a small network. Graphs with loops or branches keep
+    their names.
+    """
+    if any(True for node in graph.node for _ in bodies(node)):
+        return
+    rounding = [n for n in graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    _store_once(graph, list(dict.fromkeys(name for node in rounding for name in node.input[1:])))
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    taken = fixed | set(_tensors(graph))
+    new: dict[str, str] = {}
+
+    def call(name: str, short: str) -> None:
+        if name not in fixed and short not in taken:
+            new.setdefault(name, short)
+            taken.add(short)
+
+    for node in rounding:
+        node.name = ""
+        read, made, whole = node.input[0], node.output[0], node.op_type == "QuantizeLinear"
+        if read in stored:
+            found = _OF_WEIGHTS.fullmatch(read)
+            call(read, f"{found['of'] if found else read}_q")
+        if made.endswith("_Output"):
+            call(made, f"{made.rpartition('_')[0].rpartition('_')[0]}_{'q' if whole else 'dq'}")
+        for kind, name in zip(("scale", "zero"), node.input[1:], strict=False):
+            if name in stored and name not in new:
+                call(name, f"{kind}_{sum(v.startswith(f'{kind}_') for v in new.values()) + 1}")
+    rename(graph, new)
+
+
+def _store_once(graph: onnx.GraphProto, names: Sequence[str]) -> None:
+    """Of equal constants among these keep the first."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    first: dict[bytes, str] = {}
+    same: dict[str, str] = {}
+    for name in names:
+        if name in stored:
+            tensor = type(stored[name]).FromString(stored[name].SerializeToString())
+            tensor.name = ""
+            kept = first.setdefault(tensor.SerializeToString(), name)
+            same |= {name: kept} if kept != name else {}
+    for node in graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+    kept_tensors = [tensor for tensor in graph.initializer if tensor.name not in same]
+    del graph.initializer[:]
+    graph.initializer.extend(kept_tensors)
 
 
 def settle_shapes(graph: onnx.GraphProto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ from edgepress.deploy.exporters.onnx.layer_precisions import (
     with_half_floats,
 )
 from edgepress.deploy.exporters.onnx.masks import bound_masks
+from edgepress.deploy.exporters.onnx.names import settle_scales, settle_shapes
 from edgepress.deploy.exporters.onnx.node_order import bodies, sort_nodes
+from edgepress.deploy.exporters.onnx.stored_weights import store_in_8_bits
 from edgepress.deploy.process.malloc import returning_blocks
 from edgepress.deploy.quantize.clipping import rounding_noise
 from edgepress.deploy.quantize.float_tail import Tail, onnx_tail
@@ -42,8 +45,8 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     the same weights, activations quantised while running.
 
     Args:
-        request: `source` and `out` (files), `precision` ("int8" or "dynamic"), `calibration`
-            (.npz of samples by input name, for int8), `method` (calibration method), `nchw`
+        request: `source` and `out` (files), `precision` ("int8", "dynamic" or "int8-weights"),
+            `calibration` (.npz of samples by input name, for int8), `method` (its name), `nchw`
             (names of inputs that the file takes channels first), `batch` (that the file fixes),
             `float_tail` (how much at the end of an int8 file stays in floats; see `tail`), `layers`
             (the precision of layers in a marked file; see `layer_request`), `keep` (around how many
@@ -51,8 +54,8 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         As `checked`, `floats`, the nodes at its end that stay in floats, `layers`, the precision
-        that layers got by name, and `rounded`, how many tensors between layers are rounded where
-        none of them is kept.
+        that layers got by name, `rounded`, how many tensors between layers are rounded where
+        none of them is kept, and `in_floats`, how many weights are expanded to floats.
 
     Raises:
         ValueError: None of its weights can be quantised so.
@@ -73,7 +76,9 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
         if floats.names or bounded or kept or request.get("keep"):
             onnx.save(prepared, ready)
         noise: dict[str, float] = {}
-        if request["precision"] == "dynamic":
+        if request["precision"] == "int8-weights":
+            shutil.copy(ready, request["out"])
+        elif request["precision"] == "dynamic":
             _dynamic(ready, request, loops)
         else:
             _static(ready, request, loops, [*floats.names, *kept])
@@ -85,9 +90,8 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     finally:
         ready.unlink(missing_ok=True)
     written = onnx.load(request["out"])
+    in_floats = store_in_8_bits(written) if request["precision"] != "int8" else 0
     _check_quantised(written, loops)
-    if request["precision"] == "dynamic":
-        _check_smaller(written, Path(request["out"]), Path(request["source"]))
     precisions: dict[str, str] = {}
     if layers is not None:
         with_half_floats(written, layers)
@@ -95,12 +99,17 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
         unmark(written)
     # The quantiser puts nodes before those whose outputs they read, where a graph reverses time.
     sort_nodes(written.graph)
+    settle_scales(written.graph)
+    settle_shapes(written.graph)
     onnx.save(written, request["out"])
+    if request["precision"] != "int8":
+        _check_smaller(written, Path(request["out"]), Path(request["source"]))
     return {
         **checked(written),
         "floats": list(floats.operators),
         "layers": precisions,
         "rounded": len(noise),
+        "in_floats": in_floats,
     }
 
 
@@ -160,21 +169,22 @@ def _check_quantised(model: onnx.ModelProto, loops: bool) -> None:
     eight_bits = onnx.TensorProto.INT8, onnx.TensorProto.UINT8
     if not any(t.data_type in eight_bits and t.dims for t in model.graph.initializer):
         inner = "in loops, which masked recurrent layers and those with a hard sigmoid become"
-        why = f"not those {inner}" if loops else "not those of convolutions on the go"
+        why = "there are none, or too few to save bytes"
+        why = f"those {inner}, stay in floats" if loops else why
         raise ValueError(
-            f"ONNX Runtime quantises no weight of this graph: {why}; float32 and float16 remain"
+            f"no weight of this graph can be stored in 8 bits: {why}; float32 and float16 remain"
         )
 
 
 def _check_smaller(model: onnx.ModelProto, dynamic: Path, source: Path) -> None:
-    """Refuse a file that is larger since the weights of its recurrent layers stay in floats."""
+    """Refuse a file of recurrent layers that has grown: their small weights stay in floats."""
     recurrent = sorted({"GRU", "RNN"} & {node.op_type for node in model.graph.node})
     larger, smaller = dynamic.stat().st_size, source.stat().st_size
     if recurrent and larger >= smaller:
         raise ValueError(
             f"the dynamic file would have {larger:,} bytes, float32 has {smaller:,}: ONNX Runtime"
-            f" quantises no {recurrent[0]} on the go, and the scales and operators of the rest"
-            " weigh more than is saved; float32 and float16 remain"
+            f" quantises no {recurrent[0]} on the go, and scales and operators weigh more than is"
+            " saved; float32 and float16 remain"
         )
 
 

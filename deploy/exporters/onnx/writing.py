@@ -21,6 +21,10 @@ from edgepress.deploy.specs.export import LAYERED
 
 # The float32 file that those of other precisions are made from, as `Job.made_once` knows it.
 CONVERTED = "converted.onnx"
+_EXPANDED = (
+    "{} kernels, of convolutions and such, are stored in 8 bits and computed with in floats: ONNX"
+    " Runtime has no fast kernels that quantise what they read on the go"
+)
 
 
 def write_onnx(job: Job, precision: str, out: Path) -> Written:
@@ -51,8 +55,10 @@ def write_onnx(job: Job, precision: str, out: Path) -> Written:
         request = {"source": str(source), "out": str(out)}
         return Written(out, versions=_versions(job.worker.ask("onnx-float16", request)))
     answer = job.worker.ask("onnx-quantize", quantize_request(job, precision, source, out))
-    notes = (note_of(answer["floats"]),) if answer.get("floats") else ()
-    return Written(out, notes=notes, versions=_versions(answer), layers=answer["layers"])
+    notes = [note_of(answer["floats"])] if answer.get("floats") else []
+    if precision == "dynamic" and answer["in_floats"]:
+        notes.append(_EXPANDED.format(answer["in_floats"]))
+    return Written(out, notes=tuple(notes), versions=_versions(answer), layers=answer["layers"])
 
 
 def int8_request(job: Job, out: Path) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def quantize_request(job: Job, precision: str, source: Path, out: Path) -> dict[
 
     Args:
         job: The model and the choices.
-        precision: "int8" or "dynamic".
+        precision: "int8", "dynamic" or "int8-weights".
         source: The float32 file, marked where layers have a precision of their own.
         out: The file.
 

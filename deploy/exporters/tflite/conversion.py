@@ -20,6 +20,7 @@ from edgepress.deploy.exporters.tflite.layer_precisions import (
     kept_in_floats,
 )
 from edgepress.deploy.exporters.tflite.ranges import clipped, widened
+from edgepress.deploy.exporters.tflite.stored_weights import small_kernels_in_8_bits
 from edgepress.deploy.exporters.tracing import SIGNATURE
 from edgepress.deploy.lowerings.graph_passes import HUGE
 from edgepress.deploy.quantize.float_tail import Tail, tflite_head, tflite_tail
@@ -73,6 +74,8 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     if layers is not None:
         content, precisions = finished(content, layers)
     path.write_bytes(content)
+    if request["precision"] == "dynamic" and _holds_integers(path):
+        path.write_bytes(small_kernels_in_8_bits(content))
     return {
         "layers": precisions,
         "operators": list(check_file(path)),

@@ -137,7 +137,7 @@ _REAL = (0, 1)  # TensorType.FLOAT32, FLOAT16
 
 
 def _write(path: Path, model: schema.ModelT, labels: Sequence[str]) -> None:
-    content = io.BytesIO(packed(model, path.stat().st_size))
+    content = io.BytesIO(packed(model, path.stat().st_size, share=True))
     if labels:
         with zipfile.ZipFile(content, "a") as archive:
             # A fixed date: the same model gives the same file.

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgepress.benchmarks.tflite.graph import read_graph
 from edgepress.deploy.exporters.tflite.conversion import samples_of
+from edgepress.deploy.exporters.tflite.fewer_bits import with_least_loss
 from edgepress.deploy.exporters.tflite.stored_weights import with_alike_parts, with_options
 
 
@@ -19,7 +20,7 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `source` and `out` (files), `precision` ("int8-weights", "int4-weights",
             "dynamic", "int8" or "int16x8"), `calibration` (.npz of samples by the file's own input
-            names, for the last two).
+            names, for the last two; for "int4-weights" None without data).
 
     Returns:
         Nothing.
@@ -41,8 +42,11 @@ def quantize(request: Mapping[str, Any]) -> dict[str, Any]:
     engine = quantizer.Quantizer(request["source"], recipes[request["precision"]]())
     ranges = _ranges(engine, request) if engine.need_calibration else None
     result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    made = with_alike_parts(bytes(result.quantized_model))
-    Path(request["out"]).write_bytes(with_options(made))
+    made = with_options(with_alike_parts(bytes(result.quantized_model)))
+    if request["precision"] == "int4-weights":
+        whole, samples = Path(request["source"]).read_bytes(), request.get("calibration")
+        made = with_least_loss(made, whole, samples_of(Path(samples), 1) if samples else None)
+    Path(request["out"]).write_bytes(made)
     if _kinds(request["out"]) == _kinds(request["source"]):
         raise ValueError("no weight of this model can be stored in fewer bits")
     return {}

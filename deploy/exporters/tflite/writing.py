@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgepress.benchmarks.tflite.graph import share_vectors
 from edgepress.benchmarks.tflite.per_tensor_scales import share_grid
 from edgepress.compress.errors import DeviceError, InputError
 from edgepress.deploy.exporters.exporter import Job, Unsupported, Written
@@ -14,6 +15,7 @@ from edgepress.deploy.exporters.tracing import TracedModel
 from edgepress.deploy.lowerings.operations import Destination, lowers_differently
 from edgepress.deploy.lowerings.recurrent import loops
 from edgepress.deploy.quantize.float_tail import note_of
+from edgepress.deploy.quantize.precision import PRECISIONS
 from edgepress.deploy.specs.export import LAYERED
 
 # Precisions whose quantiser crashes on loops.
@@ -32,7 +34,7 @@ _CHANNELWISE = {"int8", "dynamic"}
 
 
 def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) -> Written:
-    """Write a TFLite file.
+    """Write a TFLite file, in which equal vectors of scales and zero points are one.
 
     Args:
         job: The model and the choices.
@@ -47,6 +49,13 @@ def write_tflite(job: Job, precision: str, out: Path, unrolled: bool = False) ->
         Unsupported: The model has no such file.
         DeviceError: The converter refused or crashed.
     """
+    written = _written(job, precision, out, unrolled)
+    if precision != "float32":
+        share_vectors(out)
+    return written
+
+
+def _written(job: Job, precision: str, out: Path, unrolled: bool) -> Written:
     if precision in _WEIGHTS_ONLY:
         _write_float_then_weights(job, precision, out)
         return Written(out)
@@ -134,6 +143,8 @@ def request_for(
 def _write_float_then_weights(job: Job, precision: str, out: Path) -> None:
     source = job.made_once(_FLOAT_FILE, partial(write_tflite, job, "float32"))
     request = {"source": str(source), "out": str(out), "precision": precision}
+    if job.calibration is not None and PRECISIONS[precision].rounded_by_samples:
+        request["calibration"] = str(job.calibration)
     job.worker.ask("tflite-weights", request)
 
 

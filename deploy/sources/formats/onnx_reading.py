@@ -84,7 +84,26 @@ def stored_as(model: onnx.ModelProto) -> str:
         return "dynamic"
     if operators & {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}:
         return "int8"
+    if _expanded(model.graph):
+        return "int8-weights"
     return "float16" if "FLOAT16" in kept else "float32"
+
+
+def _expanded(graph: onnx.GraphProto) -> dict[str, str]:
+    """What a Cast and a Mul make of something of integers, by the name of the product."""
+    import onnx
+
+    stored = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT8}
+    cast = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Cast" and node.input[0] in stored
+    }
+    return {
+        node.output[0]: cast[node.input[0]]
+        for node in graph.node
+        if node.op_type == "Mul" and node.input[0] in cast
+    }
 
 
 def signature(model: onnx.ModelProto) -> Signature:
@@ -183,7 +202,8 @@ class _Reader:
             node.output[0]: node.input[0]
             for node in graph.node
             if node.op_type in _UNPACKING and node.input[0] in self.stored
-        }
+        } | _expanded(graph)
+        self.whole = set(self.unpacked.values())
         self.makers = {name: node.op_type for node in graph.node for name in node.output}
         self.readers: dict[str, list[str]] = {}
         for node in graph.node:
@@ -198,7 +218,8 @@ class _Reader:
     def operations(self) -> Iterator[Operation]:
         """The nodes but those that only hold or unpack weights."""
         for node in self.graph.node:
-            if node.op_type == "Constant" or self.unpacked.keys() & set(node.output):
+            widened = node.op_type == "Cast" and node.input[0] in self.whole
+            if node.op_type == "Constant" or widened or self.unpacked.keys() & set(node.output):
                 continue
             yield self._operation(node)
 
@@ -290,7 +311,7 @@ class _Reader:
         if tensor is None or (node.op_type.endswith("QuantizeLinear") and place > 0):
             return None
         values = numpy_helper.to_array(tensor)
-        quantised = name in self.unpacked.values() or node.op_type in _ON_INTEGERS
+        quantised = name in self.whole or node.op_type in _ON_INTEGERS
         if values.dtype.kind not in "fV" and not quantised:
             return None
         multiplies = node.op_type in _MULTIPLIES and values.ndim > 1

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgepress.benchmarks.tflite.graph import undamaged
+from edgepress.benchmarks.tflite.graph import share_vectors, undamaged
 from edgepress.compress.errors import InputError
 from edgepress.compress.kernel.files import sha256
 from edgepress.compress.models.class_lists.own import ClassList
@@ -121,9 +121,10 @@ class TFLiteFile(ForeignFile):
             "source": str(self.path.absolute()),
             "out": str(out),
             "precision": precision,
-            "calibration": str(job.calibration),
+            "calibration": None if job.calibration is None else str(job.calibration),
         }
         job.worker.ask("tflite-weights", request)
+        share_vectors(out)
         return Written(out)
 
     def _write_c(self, job: Job, precision: str, out: Path) -> Written:

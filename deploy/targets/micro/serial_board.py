@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
 from edgepress.benchmarks.operator_costs import Profile
-from edgepress.benchmarks.runtimes.tensors import to_real, to_tensor
+from edgepress.benchmarks.runtimes.tensor_io import to_real, to_tensor
 from edgepress.benchmarks.target import Job, RunOptions
 from edgepress.benchmarks.tflite.graph import TFLiteGraph, read_graph
 from edgepress.compress.errors import DeviceError, InputError

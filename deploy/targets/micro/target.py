@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgepress.benchmarks.measurement import Samples, SessionFacts
 from edgepress.benchmarks.operator_costs import Profile
-from edgepress.benchmarks.runtimes.host import read_environment
+from edgepress.benchmarks.runtimes.host_info import read_environment
 from edgepress.benchmarks.runtimes.micro_runtime import micro_runtime
 from edgepress.benchmarks.target import Job, RunOptions, Session, Target
 from edgepress.compress.errors import DeviceError, InputError

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgepress.benchmarks.runtimes import host, peak
+from edgepress.benchmarks.runtimes import host_info, roofline_peak
 from edgepress.benchmarks.runtimes.raw_runtime import RawRuntime
 from edgepress.benchmarks.runtimes.runtime import RUNNER, RUNNER_FILES, Runtime
 from edgepress.benchmarks.session import RUNNER_TAKES
@@ -47,7 +47,7 @@ class BoardRunner(Protocol):
         """The board and its present state."""
 
     async def peak(self, link: Link, threads: int) -> dict[str, float]:
-        """What the board can do at best, as `peak.py` measures it; empty where it can't be had."""
+        """What the board does at best, by `roofline_peak.py`; empty where it can't be had."""
 
     def command(self, link: Link) -> str:
         """What the board's shell executes."""
@@ -105,7 +105,7 @@ class PythonRunner:
 
     async def environment(self, link: Link) -> dict[str, Any]:
         """What the board's Python tells."""
-        script = f"{link.folder}/runner/{Path(host.__file__).name}"
+        script = f"{link.folder}/runner/{Path(host_info.__file__).name}"
         code, out, err = await link.run(f"{self._python} {script}")
         if code != 0:
             raise self.ended(code, err)
@@ -120,7 +120,7 @@ class PythonRunner:
 
     async def peak(self, link: Link, threads: int) -> dict[str, float]:
         """Measured by the board's NumPy."""
-        path = Path(peak.__file__)
+        path = Path(roofline_peak.__file__)
         script = await link.upload(path, f"{link.folder}/runner/{path.name}")
         limits = f"OPENBLAS_NUM_THREADS={threads} OMP_NUM_THREADS={threads}"
         code, out, err = await link.run(f"{limits} {self._python} {script}")

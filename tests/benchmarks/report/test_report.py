@@ -282,6 +282,16 @@ def test_other_json_is_refused(other: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "x.html").exists()
 
 
+@pytest.mark.parametrize("value", [[0.9], {"a": 1}, "0.9"])
+def test_figures_of_trials_that_are_no_numbers_are_refused(value: Any, tmp_path: Path) -> None:
+    trial = {"number": 0, "folder": "trials/0000", "figures": {"value": value}}
+    told = {"metric": "accuracy", "trials": [trial], "front": [0], "objectives": ["metric"]}
+    file = tmp_path / "search.json"
+    file.write_text(json.dumps(told))
+    with pytest.raises(InputError, match=r"search\.json' can't be read: .*figure 'value'"):
+        report([file], tmp_path / "x.html")
+
+
 DAMAGES: list[tuple[Any, ...]] = [
     ("rows", 0, "median_ms"), ("rows", 0, "ci95_ms"), ("rows", 0, "notes"), ("rows", 1, "outcomes"),
     ("rows", 1, "outcomes", 0), ("devices",), ("devices", 0), ("changes",), ("changes", 0),

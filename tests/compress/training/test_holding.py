@@ -58,7 +58,17 @@ def moved(one, other):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"ema": 0.5}, {"accumulate": 2}, {"optimizer": "sgd", "weight_decay": 0.1}],
+    mostly_slow(
+        [
+            {},
+            {"ema": 0.5},
+            {"accumulate": 2},
+            {"optimizer": "sgd", "weight_decay": 0.1},
+            {"ema": 0.5, "accumulate": 2, "optimizer": "sgd", "weight_decay": 0.1},
+        ],
+        {},
+        {"ema": 0.5, "accumulate": 2, "optimizer": "sgd", "weight_decay": 0.1},
+    ),
     ids=str,
 )
 def test_fine_tuning_keeps_zeros(sparse, data, options):
@@ -75,7 +85,7 @@ def test_zeros_and_values_can_be_let_go(clustered, data):
     assert not any("kept the" in note for note in tuned.history.notes)
 
 
-@pytest.mark.parametrize("ema", [None, 0.5])
+@pytest.mark.parametrize("ema", mostly_slow([None, 0.5], 0.5))
 def test_fine_tuning_keeps_shared_values(clustered, data, ema):
     tuned = finetune(clustered, data, epochs=2, lr=0.01, batch_size=16, ema=ema).model
     assert moved(clustered, tuned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from variants import mostly_slow
 
 from edgepress import compress
 from edgepress.compress.errors import InputError
@@ -88,8 +90,19 @@ def calls() -> list[tuple[str, str]]:
     return CALLS
 
 
-@pytest.mark.parametrize("make", [_plain, lambda: Scaled(8), _listed])
-@pytest.mark.parametrize("compiled", [True, False])
+def _scaled() -> Any:
+    return Scaled(8)
+
+
+@pytest.mark.parametrize(
+    ("make", "compiled"),
+    mostly_slow(
+        itertools.product([_plain, _scaled, _listed], [True, False]),
+        (_plain, True),
+        (_scaled, False),
+        (_listed, False),
+    ),
+)
 def test_finetune_takes_the_loss_of_the_class(make: Any, compiled: bool, data: Any) -> None:
     model = make()
     if compiled:

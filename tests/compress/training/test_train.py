@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,36 @@ class StopAt(keras.callbacks.Callback):
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
+
+
+class Lines:
+    """Keeps what a training says of its progress."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.steps: list[tuple[int, int, str]] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def step(self, done: int, total: int, text: str = "") -> None:
+        self.steps.append((done, total, text))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A training of three epochs that nothing stops, and what was seen of it."""
+
+    result: compress.FinetuneResult
+    recorder: Recorder
+    lines: Lines
+
+
+@pytest.fixture(scope="module")
+def plain(networks: Any) -> Plain:
+    model, recorder, lines = networks.seeded(networks.classifier), Recorder(), Lines()
+    options = {"callbacks": [recorder], "progress": lines, **QUICK}
+    return Plain(compress.finetune(model, networks.classes(), **options), recorder, lines)
 
 
 def test_the_seeds_encoder_decoder(networks: Any) -> None:
@@ -158,9 +189,10 @@ def test_rates_reach_the_optimizer(model: Any, data: Any) -> None:
     assert getattr(result.model, "optimizer", None) is None
 
 
-def test_ctrl_c_keeps_the_checkpoint_and_resumes(model: Any, data: Any, tmp_path: Path) -> None:
-    whole, resumed = Recorder(), Recorder()
-    straight = compress.finetune(model, data, callbacks=[whole], **QUICK)
+def test_ctrl_c_keeps_the_checkpoint_and_resumes(
+    model: Any, data: Any, tmp_path: Path, plain: Plain
+) -> None:
+    straight, whole, resumed = plain.result, plain.recorder, Recorder()
     steps = whole.count // 3
     callbacks = [Recorder(), StopAt(steps + 2)]
     with pytest.raises(Stopped, match="stopped") as stop:
@@ -223,20 +255,8 @@ def test_a_student_approaches_its_teacher(networks: Any, model: Any, data: Any) 
     assert result.history.epochs["loss"][-1] < result.history.epochs["loss"][0]
 
 
-def test_progress_says_what_is_left(model: Any, data: Any) -> None:
-    class Lines:
-        def __init__(self) -> None:
-            self.stages: list[str] = []
-            self.steps: list[tuple[int, int, str]] = []
-
-        def stage(self, text: str) -> None:
-            self.stages.append(text)
-
-        def step(self, done: int, total: int, text: str = "") -> None:
-            self.steps.append((done, total, text))
-
-    lines = Lines()
-    compress.finetune(model, data, progress=lines, **QUICK)
+def test_progress_says_what_is_left(plain: Plain) -> None:
+    lines = plain.lines
     assert any("3 epochs" in s for s in lines.stages)
     done, total, text = lines.steps[-1]
     assert done == total
@@ -262,8 +282,8 @@ def test_bad_options_are_one_line(model: Any, data: Any, options: Any, part: str
     assert "\n" not in error.value.format_message()
 
 
-def test_curves_are_a_picture(model: Any, data: Any, tmp_path: Path) -> None:
-    history = compress.finetune(model, data, **QUICK).history
+def test_curves_are_a_picture(plain: Plain, tmp_path: Path) -> None:
+    history = plain.result.history
     for columns in (history.epochs, {}):
         path = draw_curves(columns, tmp_path / "curves.png")
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_forks import Forks
 from tiny_models import dense_onnx
 
 from edgepress.deploy.cli.main import COMMANDS as ALL
 
-# Runs a command line where TensorFlow and Keras can't be imported; says so on standard error where
-# something tries, with what heavy was loaded until then.
-WITHOUT = """
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name in ("tensorflow", "keras", "tf_keras"):
-            heavy = {"numpy", "h5py", "onnx", "rich", "scipy"} & sys.modules.keys()
-            print(f"FRAMEWORK after {sorted(heavy)}", file=sys.stderr, flush=True)
-            raise SystemExit(9)
-sys.meta_path.insert(0, Refuse())
-from edgepress.deploy.cli.main import main
-main()
-"""
+# Where they can't be imported, who tries says so, with what heavy was loaded until then.
+FRAMEWORKS = ("tensorflow", "keras", "tf_keras")
 COMMANDS = [
     ["inspect", "m.keras"],
     ["inspect", "m.keras", "--json"],
@@ -45,6 +30,7 @@ COMMANDS = [
     ["unfreeze-search", "m.keras", "--data", "d.npz", "-o", "run"],
     ["sensitivity", "m.keras", "--data", "d.npz"],
     ["search", "s.yaml", "-o", "run"],
+    ["search-worker", "--storage", "sqlite:///trials.db"],
     ["fit", "m.keras", "--data", "d.npz", "-o", "run"],
     ["demo", "-o", "run"],
 ]
@@ -65,34 +51,8 @@ LIGHT = {
 SUPERVISED = ("finetune", "prune", "compress", "lr-find", "unfreeze-search", "sensitivity", "demo")
 
 
-def first_word(*words: str, cwd: Path) -> str:
-    """The first line on standard error; the command is ended then, with its children."""
-    with subprocess.Popen(
-        [sys.executable, "-c", WITHOUT, *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        start_new_session=True,
-    ) as process:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        os.killpg(process.pid, signal.SIGKILL)
-    return line
-
-
-def without_frameworks(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT, *words],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: "-".join(words[::2]))
-def test_a_word_comes_before_anything_heavy(words: list[str], tmp_path: Path) -> None:
+def test_a_word_comes_before_anything_heavy(words: list[str], tmp_path: Path, forks: Forks) -> None:
     for name in ("m.keras", "d.npz", "f.tflite", "mine.py"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "r.yaml").write_text("model: m.keras\ndata: d.npz\n")
@@ -100,9 +60,9 @@ def test_a_word_comes_before_anything_heavy(words: list[str], tmp_path: Path) ->
         "model: m.keras\ndata: d.npz\nsearch: {space: {seed: [0, 1]}, objectives: [metric]}\n"
     )
     if words[0] in SUPERVISED:
-        assert first_word(*words, cwd=tmp_path) == "loading TensorFlow\n"
+        assert forks.first_word(words, tmp_path, FRAMEWORKS) == "loading TensorFlow\n"
         return
-    done = without_frameworks(*words, cwd=tmp_path)
+    done = forks.run(words, tmp_path, refused=FRAMEWORKS)
     first, *rest = done.stderr.splitlines()
     assert first == "loading TensorFlow"
     assert rest.count(first) == 0
@@ -110,19 +70,20 @@ def test_a_word_comes_before_anything_heavy(words: list[str], tmp_path: Path) ->
     assert rest[0] == "FRAMEWORK after []"
 
 
-def test_a_child_that_trains_says_nothing_of_its_own(tmp_path: Path) -> None:
+def test_a_child_that_trains_says_nothing_of_its_own(tmp_path: Path, forks: Forks) -> None:
     for name in ("m.keras", "d.npz"):
         (tmp_path / name).write_bytes(b"")
-    done = without_frameworks(
-        "finetune", "m.keras", "--data", "d.npz", "-o", "t.keras", cwd=tmp_path
-    )
+    words = ["finetune", "m.keras", "--data", "d.npz", "-o", "t.keras"]
+    done = forks.run(words, tmp_path, refused=FRAMEWORKS)
     assert done.stderr.splitlines().count("loading TensorFlow") == 1
     assert done.stdout == ""
 
 
 @pytest.mark.parametrize("line", LIGHT)
-def test_a_command_without_a_model_loads_nothing_heavy(line: str, tmp_path: Path) -> None:
-    done = without_frameworks(*line.split(), cwd=tmp_path)
+def test_a_command_without_a_model_loads_nothing_heavy(
+    line: str, tmp_path: Path, forks: Forks
+) -> None:
+    done = forks.run(line.split(), tmp_path, refused=FRAMEWORKS)
     assert (done.stdout or done.stderr).startswith(LIGHT[line])
     assert "FRAMEWORK" not in done.stderr
 
@@ -132,9 +93,9 @@ def test_the_first_word_of_every_command_is_looked_at() -> None:
     assert looked_at - {"", "--help", "--version"} == set(ALL)
 
 
-def test_an_absent_model_is_told_without_loading_anything(tmp_path: Path) -> None:
+def test_an_absent_model_is_told_without_loading_anything(tmp_path: Path, forks: Forks) -> None:
     for words in (["inspect", "no.keras"], ["finetune", "no.h5", "--data", "d", "-o", "o.keras"]):
-        done = without_frameworks(*words, cwd=tmp_path)
+        done = forks.run(words, tmp_path, refused=FRAMEWORKS)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert f"model '{words[1]}' does not exist" in done.stderr
 
@@ -142,7 +103,7 @@ def test_an_absent_model_is_told_without_loading_anything(tmp_path: Path) -> Non
 @pytest.mark.parametrize("runtime", [(), ("--runtime", "own")], ids=["plain", "runtime"])
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])
 def test_files_are_inspected_without_frameworks(
-    kind: str, runtime: tuple[str, ...], tmp_path: Path
+    kind: str, runtime: tuple[str, ...], tmp_path: Path, forks: Forks
 ) -> None:
     from edgepress.benchmarks.tflite.tiny_model import write_tiny_model
 
@@ -150,6 +111,6 @@ def test_files_are_inspected_without_frameworks(
     (write_tiny_model if kind == "tflite" else dense_onnx)(path)
     if runtime:
         runtime = ("--runtime", "litert" if kind == "tflite" else "onnxruntime")
-    done = without_frameworks("inspect", path.name, "--json", *runtime, cwd=tmp_path)
+    done = forks.run(["inspect", path.name, "--json", *runtime], tmp_path, refused=FRAMEWORKS)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["layers"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from command_forks import Forks
 
 from edgepress.compress.structure.importance import CRITERIA
 from edgepress.compress.training.optimization.optimizers import OPTIMIZERS
@@ -38,31 +39,16 @@ def lines_of_options(text: str) -> int:
     return len([line for line in text.splitlines() if line.startswith("  -")])
 
 
-def complete(shell: str, *words: str) -> list[str]:
+def complete(forks: Forks, folder: Path, shell: str, *words: str) -> list[str]:
     """What a shell is offered for the last word, and that nothing heavy was loaded for it."""
-    script = (
-        "import sys\n"
-        "from edgepress.deploy.cli.main import main\n"
-        "try:\n    main()\n"
-        "finally:\n"
-        "    heavy = {'tensorflow', 'keras', 'onnx', 'onnxruntime', 'matplotlib'}\n"
-        "    print(*(heavy & sys.modules.keys()), end='', file=sys.stderr)\n"
-    )
-    line = " ".join(["edgepress", *words])
-    place = words[-1] if shell == "fish" else str(len(words))
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={
-            **os.environ,
-            "_EDGEPRESS_COMPLETE": f"{shell}_complete",
-            "COMP_WORDS": line,
-            "COMP_CWORD": place,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stderr == ""
+    environment = {
+        "_EDGEPRESS_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": " ".join(["edgepress", *words]),
+        "COMP_CWORD": words[-1] if shell == "fish" else str(len(words)),
+        "EDGEPRESS_DEVICES": str(folder / "devices.yaml"),
+    }
+    done = forks.run([], folder, environment)
+    assert (done.stderr, done.loaded) == ("", ())
     return done.stdout.strip("\n").splitlines()
 
 
@@ -175,29 +161,25 @@ def test_bash_is_offered_what_fits(
     words: tuple[str, ...],
     offered: set[str],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    forks: Forks,
 ) -> None:
-    devices = tmp_path / "devices.yaml"
-    devices.write_text("attic-pi: ssh://pi@10.0.0.3\n")
-    monkeypatch.setenv("EDGEPRESS_DEVICES", str(devices))
-    assert set(complete("bash", *words)) == offered
+    (tmp_path / "devices.yaml").write_text("attic-pi: ssh://pi@10.0.0.3\n")
+    assert set(complete(forks, tmp_path, "bash", *words)) == offered
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_are_offered_commands(shell: str) -> None:
-    assert any("unfreeze-search" in line for line in complete(shell, "unf"))
+def test_other_shells_are_offered_commands(shell: str, tmp_path: Path, forks: Forks) -> None:
+    offered = complete(forks, tmp_path, shell, "unf")
+    assert any("unfreeze-search" in line for line in offered)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_script_switches_completion_on(shell: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "edgepress"],
-        env={**os.environ, "_EDGEPRESS_COMPLETE": f"{shell}_source"},
-        capture_output=True,
-        text=True,
-    )
+def test_a_script_switches_completion_on(shell: str, tmp_path: Path, forks: Forks) -> None:
+    done = forks.run([], tmp_path, {"_EDGEPRESS_COMPLETE": f"{shell}_source"})
     assert done.returncode == 0, done.stderr
     assert f"_EDGEPRESS_COMPLETE={shell}_complete" in done.stdout
+    # Fish is told to split once what it is offered, which may hold commas.
+    assert ('string split -m 1 "," $completion' in done.stdout) == (shell == "fish")
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish isn't installed")
@@ -215,16 +197,6 @@ def test_fish_itself_completes_behind_a_comma() -> None:
         check=True,
     )
     assert done.stdout.split() == ["int8,float16", "int8,float32"]
-
-
-def test_fish_is_told_to_split_once() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "edgepress"],
-        env={**os.environ, "_EDGEPRESS_COMPLETE": "fish_source"},
-        capture_output=True,
-        text=True,
-    )
-    assert 'string split -m 1 "," $completion' in done.stdout
 
 
 def test_the_help_of_the_largest_command_loads_no_framework() -> None:

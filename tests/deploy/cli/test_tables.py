@@ -211,7 +211,9 @@ def test_options_of_tables_are_refused_where_there_is_none(words: list[str]) -> 
 
 
 def test_every_command_that_prints_tables_takes_the_options() -> None:
-    without = {"lr-find", "strip", "devices", "report", "schema", "doctor", "explain"}
+    without = {
+        "lr-find", "strip", "devices", "report", "schema", "doctor", "explain", "search-worker"
+    }  # fmt: skip
     for name in COMMANDS:
         command = cli.get_command(None, name)  # type: ignore[arg-type]
         assert command is not None

@@ -84,10 +84,21 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("kind", mostly_slow(CASES, "dense"))
 def test_the_file_holds_exactly_the_zeros_of_the_model(kind, worker, tmp_path):
     build, options = CASES[kind]
-    model = build()
+    check_zeros(build(), options, worker, tmp_path)
+
+
+def test_the_file_of_all_kinds_of_layers_holds_exactly_their_zeros(worker, tmp_path):
+    parts = {kind.replace(" ", "_"): build() for kind, (build, _) in CASES.items()}
+    inputs = [keras.Input(p.input_shape[1:], 1, name=kind) for kind, p in parts.items()]
+    outputs = [part(x) for part, x in zip(parts.values(), inputs, strict=True)]
+    check_zeros(keras.Model(inputs, outputs), {"depthwise": True}, worker, tmp_path)
+
+
+def check_zeros(model, options, worker, tmp_path):
+    """Prune half of a model's weights and count the zeros in its file."""
     random = np.random.default_rng(0)
     for weight in model.weights:
         weight.assign(random.uniform(0.1, 1, weight.shape))

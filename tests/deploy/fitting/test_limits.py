@@ -11,10 +11,11 @@ from edgepress.benchmarks.records.rows import Comparison
 from edgepress.benchmarks.records.search import TrialRecord
 from edgepress.compress.errors import CheckFailed
 from edgepress.deploy.fitting.choosing import Tried
-from edgepress.deploy.fitting.limits import held, limits_of
+from edgepress.deploy.fitting.limits import held
 from edgepress.deploy.fitting.outcome import nearest
 from edgepress.deploy.fitting.plans import Plan
 from edgepress.deploy.fitting.spec import FitSpec
+from edgepress.deploy.searching.limits import limits_of
 
 GIVEN = BenchmarkRow(artifact="given", bytes=100_000, arena_bytes=40_000, median_ms=2.0)
 FLOOR = 0.01

@@ -223,3 +223,53 @@ def test_a_relu_behind_a_product_of_two_activations_stays(kind, turned, tmp_path
     with Runtime(path) as runtime:
         (got,) = runtime.predict({"inputs": samples}).values()
     np.testing.assert_allclose(got, model(samples), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shift", "axis"), [(1, 1), (-2, 1), (7, -1), (0, 1), ((1, -1), (1, 2)), ([2, 3], [1, 1])]
+)
+def test_rolls_are_slices_that_change_places(shift, axis, tmp_path) -> None:
+    """TFLite has no roll, which shifted windows are made by."""
+    inputs = keras.Input((4, 5, 2), name="inputs")
+    model = keras.Model(inputs, {"rolled": layers.Identity()(ops.roll(inputs, shift, axis))})
+    folder = tmp_path / "graph"
+    trace_model(model, folder)
+    x = np.random.default_rng(0).normal(size=(3, 4, 5, 2)).astype(np.float32)
+    assert "Roll" not in _kinds_read(folder)
+    run = tf.saved_model.load(str(folder)).signatures[SIGNATURE]
+    (rolled,) = run(inputs=tf.constant(x)).values()
+    np.testing.assert_array_equal(rolled, np.roll(x, shift, axis))
+
+
+def _kinds_read(folder) -> set[str]:
+    """Operations of a traced graph that its outputs depend on."""
+    run = tf.saved_model.load(str(folder)).signatures[SIGNATURE]
+    return {op.type for op in convert_variables_to_constants_v2(run).graph.get_operations()}
+
+
+def test_rolls_along_free_axes_stay(tmp_path) -> None:
+    inputs = keras.Input((None, 2), name="inputs")
+    trace_model(keras.Model(inputs, ops.roll(inputs, 1, 1)), tmp_path / "graph")
+    assert "Roll" in _kinds_read(tmp_path / "graph")
+
+
+def test_inputs_may_be_called_like_words_of_python(tmp_path) -> None:
+    """The graph's function couldn't have a parameter called 'in'."""
+    given = [keras.Input((2,), name=name) for name in ("in", "class", "in_")]
+    graph = trace_model(keras.Model(given, layers.Add()(given)), tmp_path / "graph")
+    assert [spec.name for spec in graph.inputs] == ["in_", "class_", "in__1"]
+
+
+def test_indices_and_their_codes_are_no_floats_on_their_way(tmp_path, worker) -> None:
+    """On 256 levels 3 became 2.98, which is 2 as an index, and 0 in a code 0.5 (noise 1.5)."""
+    keras.utils.set_random_seed(0)
+    codes = keras.Input((1,), dtype="int32", name="codes")
+    x = layers.CategoryEncoding(12, "one_hot")(codes)
+    x = layers.Concatenate()([x, layers.Flatten()(layers.Embedding(12, 4)(codes))])
+    model = keras.Model(codes, layers.Dense(4)(x))
+    samples = np.random.default_rng(0).integers(0, 12, (200, 1)).astype(np.int32)
+    data = (samples, model.predict(samples, verbose=0))
+    result = export(model, tmp_path / "out", ("tflite",), ("int8", "int16x8"), data, worker=worker)
+    eight, sixteen = (file.verified.max_abs_error for file in result)
+    assert sixteen < 0.01
+    assert eight < 0.02

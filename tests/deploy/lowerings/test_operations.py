@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import keras
 import numpy as np
@@ -112,6 +113,27 @@ def test_int16x8_files_exist_and_are_finer_than_int8(kind: str, tmp_path, worker
     result = export(model, tmp_path / "out", ("tflite",), ("int8", "int16x8"), data, worker=worker)
     eight, sixteen = result
     assert sixteen.verified.mean_abs_error < eight.verified.mean_abs_error
+
+
+def test_other_threads_keep_keras_s_own_while_one_traces() -> None:
+    """Keras's own argmax takes 0.0 for larger than -0.0, which no file's operator does."""
+    zeros, own = np.float32([-0.0, 0.0]), keras.src.backend.numpy.argmax
+
+    def index() -> int:
+        return int(keras.ops.argmax(zeros))
+
+    def traced() -> int:
+        with lowered_operations():
+            return index()
+
+    with ThreadPoolExecutor(2) as pool:
+        with lowered_operations():
+            assert (index(), pool.submit(index).result()) == (0, 1)
+            waiting = pool.submit(traced)
+            assert not wait([waiting], timeout=0.05).done
+        assert waiting.result() == 0
+    assert keras.src.backend.numpy.argmax is own
+    assert index() == 1
 
 
 def test_a_large_mean_does_not_drown_what_int8_normalises(tmp_path, worker) -> None:

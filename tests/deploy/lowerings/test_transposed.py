@@ -21,7 +21,7 @@ def test_transposed_convolutions_give_the_same(padding: str, rank: int) -> None:
     for size, window, steps in itertools.product((1, 5), (1, 2, 3, 5), (2, 3)):
         x = ops.convert_to_tensor(random.normal(size=(2, *[size] * rank, 3)).astype(np.float32))
         kernel = random.normal(size=(*[window] * rank, 4, 3)).astype(np.float32)
-        for more in range(steps):
+        for more in (None, *range(steps)):
             given = x, kernel, steps, padding, more
             try:
                 own = ops.conv_transpose(*given)
@@ -37,6 +37,7 @@ def test_transposed_convolutions_give_the_same(padding: str, rank: int) -> None:
     [
         ((5, 4, 3), layers.Conv2DTranspose(4, 3, strides=3, output_padding=2)),
         ((6, 3), layers.Conv1DTranspose(4, 3, strides=3, output_padding=2)),
+        ((5, 4, 3), layers.Conv2DTranspose(4, 2, strides=3, padding="same")),
     ],
 )
 def test_output_paddings_that_onnx_does_not_know_have_files(shape, layer, tmp_path, worker) -> None:

@@ -24,6 +24,7 @@ from edgepress.compress.specs.recipe import TARGETS, UNSTRUCTURED, DataSpec, Fin
 from edgepress.compress.structure.planning.resolving import resolved
 from edgepress.compress.weights.pruning import check_spec
 from edgepress.deploy import run
+from edgepress.deploy.fitting.spec import FitRecipe, FitSpec
 from edgepress.deploy.recipe import (
     AcceptSpec,
     BenchmarkSpec,
@@ -34,6 +35,7 @@ from edgepress.deploy.recipe import (
 )
 from edgepress.deploy.searching.space import SearchRecipe
 
+SCHEDULES = get_args(fields_of(PruneSpec)["schedule"].annotation)
 # Text that YAML might take for something else, and names as people have them.
 _TEXTS = st.sampled_from(["conv", "block_*", "1e-3", "null", "yes", "0x10", "a: b", "Ünïcode", "~"])
 # Fields whose text has a form of its own.
@@ -54,6 +56,10 @@ _FORMS: dict[str, st.SearchStrategy[Any]] = {
     "graph_batch": st.sampled_from(["auto", "dynamic", 4, "8"]),
     "cpus": st.sampled_from(["0,2-3", (), 1]),
     "precision": st.sampled_from([None, "1%", 0.5]),
+    "minimise": st.sampled_from(["latency", "gzip_bytes", "speed"]),
+    "max_bytes": st.sampled_from([None, "64kB", "50%", 0.5, 64000]),
+    "max_ram": st.sampled_from([None, "64KiB", "50%", 8192]),
+    "max_latency": st.sampled_from([None, "20ms", 0.5, "50%"]),
     "max_drop": st.sampled_from([None, "1%", 0.5, 0]),
     "int8_max_drop": st.sampled_from([None, "2%", 0.01]),
     "threads": st.sampled_from([1, 4]),
@@ -108,7 +114,7 @@ def steps() -> st.SearchStrategy[dict[str, Any]]:
     """Pruning steps of every structure and schedule, each with a target."""
     base = {
         "structure": st.sampled_from([*UNSTRUCTURED, "channels", "layers"]),
-        "schedule": st.sampled_from(["one-shot", "constant", "polynomial", "iterative"]),
+        "schedule": st.sampled_from(SCHEDULES),
         "recover_epochs": st.integers(0, 3),
     }
     targets = {name: st.sampled_from([0.3, 0.5]) for name in (*TARGETS[:4], TARGETS[4])}
@@ -183,7 +189,7 @@ def test_every_other_part_is_read_again(part: tuple[str, type[BaseModel], dict[s
 
 
 @pytest.mark.parametrize("structure", [*UNSTRUCTURED, "channels", "layers"])
-@pytest.mark.parametrize("schedule", ["one-shot", "constant", "polynomial", "iterative"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_each_structure_along_each_schedule_is_read_again(structure: str, schedule: str) -> None:
     values = {"structure": structure, "schedule": schedule, "recover_epochs": 2, "steps": 2}
     values |= {} if structure == "clusters" else {"sparsity": 0.5}
@@ -193,6 +199,15 @@ def test_each_structure_along_each_schedule_is_read_again(structure: str, schedu
         if step is not None:
             (read,) = again(Recipe(model="m", data="d", prune=(step,))).prune
             assert refusal(read) == refusal(step)
+
+
+@settings(max_examples=30, deadline=None)
+@given(some(FitSpec))
+def test_what_a_fit_keeps_is_read_again(values: dict[str, Any]) -> None:
+    spec = made(FitSpec, values)
+    if spec is not None:
+        recipe = FitRecipe(model="m.keras", data=DataSpec(spec="d.npz"), fit=spec)
+        assert again(recipe, FitRecipe) == recipe
 
 
 def test_the_search_is_read_again() -> None:

@@ -199,6 +199,7 @@ REPEATED = "\n".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]" for i in r
         ("a: " + "[" * 5000, "nested too deep|not YAML"),
         ("seed: " + "9" * 5000, ":1: a number of 5,000 digits"),
         ("model: m\nseed: 0x" + "f" * 5000, ":2: a number of 5,002 digits"),
+        ('model: m\ndata: "\\uD800"', r":2: '.ud800' is half a character"),
         ("model: m\n? 0x" + "f" * 5000 + "\n: 1", ":2: a number of 5,002 digits"),
         ("model: m\nprune: [{sparsity: 1" + ":59" * 5000 + "}]", ":2: a number of 15,001 digits"),
     ],

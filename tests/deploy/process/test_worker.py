@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from unittest import mock
 
 import keras
@@ -91,8 +90,8 @@ NETWORKS = {"convolutional": _convolutional, "attentive": _attentive}
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """ONNX files of the networks, by name: two from each of two children.
+def written(tmp_path_factory, worker):
+    """ONNX files of the networks, by name: one from each of two children, in another order.
 
     Names may be numbered on from file to file, and the order of sets of objects changes from
     process to process.
@@ -101,11 +100,11 @@ def written(tmp_path_factory):
     random = np.random.default_rng(0)  # equal weights, such as zeros, would be merged
     for model in models.values():
         model.set_weights([random.uniform(0.5, 1, w.shape) for w in model.get_weights()])
-    files = {name: [folder / f"{name}_{number}.onnx" for number in range(3)] for name in models}
-    for numbers in ((0, 1), (2,)):
-        with Worker() as child:
-            for number, (name, model) in itertools.product(numbers, models.items()):
-                assert convert(model, files[name][number], "onnx", "float32", child) == ""
+    files = {name: [folder / f"{name}_{number}.onnx" for number in range(2)] for name in models}
+    with Worker() as other:
+        for number, (child, order) in enumerate(((worker, [*models]), (other, [*models][::-1]))):
+            for name in order:
+                assert convert(models[name], files[name][number], "onnx", "float32", child) == ""
     return files
 
 

@@ -130,6 +130,39 @@ def test_means_and_products_are_counted_as_the_kernels_count(tmp_path, worker, p
     assert np.mean(off < 0.01) > 0.9
 
 
+def test_transposed_convolutions_are_counted_as_the_kernels_count(tmp_path, worker):
+    """With a normalisation and an activation of their own, in a file of bytes alone."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 6, 3), name="image")
+    x = layers.Conv2D(6, 3, 2, padding="same", activation="relu")(image)
+    x = layers.Conv2DTranspose(5, 3, 2, padding="same", use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    model = keras.Model(image, layers.Conv2DTranspose(2, 2, 2, activation="relu")(x))
+    samples = np.random.default_rng(0).normal(size=(128, 6, 6, 3)).astype(np.float32)
+    data = (samples, model.predict(samples, verbose=0))
+    [artifact] = export(
+        model, tmp_path / "out", ("tflite",), ("int8",), data, "int8", qat_epochs=1, worker=worker
+    )
+    quantum = artifact.outputs[0].scale
+    assert artifact.verified.max_abs_error <= 1.01 * quantum
+    assert artifact.verified.mean_abs_error < 0.1 * quantum
+
+
+def test_dense_layers_of_steps_are_trained():
+    """As wrappers and einsums, which attention is made of, write them."""
+    keras.utils.set_random_seed(0)
+    series = keras.Input((5, 4), name="series")
+    x = layers.TimeDistributed(layers.Dense(6, activation="relu"))(series)
+    x = layers.EinsumDense("abc,cd->abd", (5, 6), bias_axes="d")(x)
+    model = keras.Model(series, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+    samples = np.random.default_rng(0).normal(size=(64, 5, 4)).astype(np.float32)
+    aware = quantisation_aware(model, {"series": samples})
+    kinds = [type(layer).__name__ for layer in aware.layers]
+    assert kinds.count("QuantisedDense") == 3
+    near = model.predict(samples, verbose=0)
+    assert np.abs(aware.predict(samples, verbose=0) - near).max() < 0.1 * np.abs(near).max()
+
+
 def test_training_keeps_zeros_clusters_and_the_source():
     model = network()
     pruned = model.get_layer("first").get_weights()[0]

@@ -13,8 +13,8 @@ from edgepress.benchmarks.records import BenchmarkRecord, RunRecord
 from edgepress.benchmarks.records.rows import NOT_REAL
 from edgepress.benchmarks.records.search import SearchRecord, TrialRecord
 from edgepress.benchmarks.report.search_page import search_view, write_search_page
+from edgepress.deploy.searching.fronts import front, shortlist
 from edgepress.deploy.searching.last_measurement import measured_front
-from edgepress.deploy.searching.study import front, shortlist
 from edgepress.deploy.searching.trial import _timed
 
 OBJECTIVES, SIGNS = ("metric", "latency"), (-1.0, 1.0)

@@ -18,21 +18,23 @@ from click.testing import CliRunner
 
 from edgepress.benchmarks.report import report
 from edgepress.compress import load, open_data
+from edgepress.compress.data import Dataset
 from edgepress.compress.errors import InputError
 from edgepress.deploy import search
 from edgepress.deploy.cli.main import cli
-from edgepress.deploy.pipeline.pipeline import run
-from edgepress.deploy.recipe import read_recipe
+from edgepress.deploy.pipeline.pipeline import RunResult, run
+from edgepress.deploy.recipe import AcceptSpec, Recipe, read_recipe
 from edgepress.deploy.searching.objectives import OBJECTIVES
 from edgepress.deploy.searching.space import (
     SearchRecipe,
+    SearchSpec,
     distributions,
     drawn_of,
     ends,
     values_of,
 )
 from edgepress.deploy.searching.study import begun, draw, open_study
-from edgepress.deploy.searching.trial import judge
+from edgepress.deploy.searching.trial import Outcome, judge
 
 LINE: dict[str, Any] = {
     "model": "edgepress.deploy.demo:network",
@@ -82,6 +84,8 @@ def test_what_is_drawn_stands_in_the_recipe() -> None:
         ({"space": {"prune.0.target_macs": {"low": 0.9, "high": 0.3}}}, "above"),
         ({"space": {"prune.0.target_macs": []}}, "no values"),
         ({"objectives": ["speed"]}, "speed"),
+        ({"pruner": "median"}, "hyperband"),
+        ({"objectives": ["ram"], "format": "onnx"}, "ONNX files have memory"),
         ({"objektives": ["latency"]}, "objektives"),
     ],
 )
@@ -129,19 +133,36 @@ def test_every_objective_gives_a_figure_of_a_finished_trial(
     )
     (package / "counted.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(package)
-    varied = recipe(line, space={"prune.0.target_macs": [0.5]}, objectives=list(OBJECTIVES))
+    # Few machines count energy.
+    named = [name for name in OBJECTIVES if name != "energy"]
+    varied = recipe(line, space={"prune.0.target_macs": [0.5]}, objectives=named)
     plain = varied.with_values({"prune.0.target_macs": 0.5})
     done = run(plain, tmp_path / "trial")
     data = open_data(plain.data, load(plain.model), plain.seed)
     outcome = judge(0, done.folder, varied.search, plain, data)
     assert outcome.reason == ""
-    assert len(outcome.values) == len(OBJECTIVES) == 8
-    for name, value in zip(OBJECTIVES, outcome.values, strict=True):
+    assert len(outcome.values) == len(named) == 9
+    for name, value in zip(named, outcome.values, strict=True):
         assert math.isfinite(value), name
         assert value > 0
         # The task's metric has a direction of its own.
         assert (OBJECTIVES[name].smaller is None) == (name == "metric")
     assert data.task.higher_is_better
+    assert OBJECTIVES["energy"].read({"row": {"energy_mj": 0.3}}) == 0.3
+    assert "energy was not measured" in judged(done, plain, data, objectives=("energy",)).reason
+    accept = AcceptSpec(max_bytes=0.1, max_ram=1.0, max_latency=1e-3)
+    limited = plain.model_copy(update={"accept": accept})
+    breaks = judged(done, limited, data).constraints
+    assert breaks["max-bytes"] > 0 >= breaks["max-ram"]
+    assert breaks["max-latency"] > 0
+    assert outcome.accepted
+    assert max(outcome.constraints.values()) <= 0
+
+
+def judged(done: RunResult, plain: Recipe, data: Dataset, **search: Any) -> Outcome:
+    """What a finished trial comes to in another search."""
+    asked = SearchSpec.model_validate({"objectives": ("macs",), **search})
+    return judge(0, done.folder, asked, plain, data, given=0.9)
 
 
 def test_nothing_to_vary_and_nothing_to_resume_are_said(
@@ -213,6 +234,36 @@ def kept_what_nothing_beats(run: Path, *words: str) -> None:
         assert (number in found["front"]) == (not beaten)
     assert len(found["benchmark"]["rows"]) == len(found["front"])
     assert (run / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_trial_whose_curve_lies_behind_is_stopped(tmp_path: Path, line: dict[str, Any]) -> None:
+    """The recipe recovers; the other one can't, and would train as long."""
+    path, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    step = {**line["prune"][0], "target_macs": 0.3, "recover_epochs": 60, "recover_lr": 1e-3}
+    part = {
+        "space": {"prune.0.recover_lr": [1e-3, 1e-9]},
+        "objectives": ["metric"],
+        "pruner": "asha",
+        "prune_after": 2,
+    }
+    path.write_text(yaml.safe_dump({**line, "prune": [step], "search": part}))
+    words = ["search", str(path), "-o", str(run), "--trials", "4", "--json"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.stderr
+    assert "left" in done.stderr
+    trials = json.loads(done.stdout)["trials"]
+    hopeless = [t for t in trials if t["values"]["prune.0.recover_lr"] == 1e-9]
+    assert hopeless
+    for trial in hopeless:
+        assert trial["stopped_after"] == 2
+        assert "stopped early" in trial["reason"]
+        assert not trial["accepted"]
+        assert not (run / trial["folder"] / "run.json").exists()
+    front = json.loads(done.stdout)["front"]
+    assert front
+    assert not set(front) & {t["number"] for t in hopeless}
+    assert "stopped early" in (run / "report.html").read_text()
 
 
 def test_a_search_that_found_nothing_tells_the_reason_of_each_trial(

@@ -104,7 +104,21 @@ def test_a_refusal_is_said_and_fails_one_that_was_named(
     assert "✗ not run" in done.stdout
 
 
-def test_the_operator_at_fault_is_found(
+# Numbers for both inputs and outputs, and a line in a file for each time that they were asked for.
+COUNTED = """
+from pathlib import Path
+import numpy as np
+
+def numbers():
+    with Path(__file__).with_suffix(".opened").open("a") as file:
+        file.write("opened\\n")
+    drawn = np.random.default_rng(0).normal(size=(12, 17)).astype("float32")
+    inputs = {"z_left": drawn[:, :4], "a_right": drawn[:, 4:10]}
+    return {"test": (inputs, {"out2": drawn[:, 10:12], "out5": drawn[:, 12:]})}
+"""
+
+
+def test_the_operator_at_fault_is_found_in_data_that_is_opened_once(
     made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def wrong(path: Path, _: int) -> Runtime:
@@ -121,12 +135,15 @@ def test_the_operator_at_fault_is_found(
     monkeypatch.setattr(in_runtimes, "RUNTIMES", table)
     file, folder = made / "right" / "model_float32.tflite", tmp_path / "kept"
     words = ["verify", str(made / "right.keras"), str(file), "--bisect", str(folder)]
+    (tmp_path / "counted.py").write_text(COUNTED, "utf-8")
+    words += ["--data", f"{tmp_path / 'counted.py'}:numbers", "--layers"]
     done = CliRunner().invoke(cli, [*words, "--runtimes", "litert,litert-builtin", "--json"])
     assert done.exit_code == 1
     litert, builtin = json.loads(done.stdout)["bisected"]
     assert (litert["runtime"], litert["departure"], litert["reason"]) == ("litert", None, "")
     assert builtin["departure"]["operator"] == "FULLY_CONNECTED"
     assert builtin["departure"]["layer"] == "out5"
+    assert (tmp_path / "counted.opened").read_text("utf-8") == "opened\n"
     kept = {path.name for path in (folder / "litert-builtin").iterdir()}
     assert kept == {"inputs.npz", "reference.npz", "suspect.npz", "until.tflite"}
     assert CliRunner().invoke(cli, words).exit_code == 2

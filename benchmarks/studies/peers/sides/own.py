@@ -141,10 +141,15 @@ def judge(job: Job) -> dict[str, Any]:
 
 
 def _judged_file(job: Job, path: Path) -> dict[str, Any]:
-    """Accuracy of an ONNX file, and the share of zeros in its weights of two dimensions or more."""
+    """Accuracy of an ONNX file, and the share of zeros in its weights of two dimensions or more.
+
+    Weights that no node reads don't count: onnxsim leaves the whole ones beside those it pruned.
+    """
     import onnx
 
-    arrays = [onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer]
+    graph = onnx.load(path).graph
+    read = {name for node in graph.node for name in node.input}
+    arrays = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.name in read]
     kernels = [a for a in arrays if a.ndim > 1 and a.dtype.kind == "f"]
     share = sum(int((k == 0).sum()) for k in kernels) / sum(k.size for k in kernels)
     count = int(job.options["judged"])

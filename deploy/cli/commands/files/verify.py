@@ -45,6 +45,7 @@ _RUNTIMES = Layout(
 )
 
 if TYPE_CHECKING:
+    from edgepress.compress.data import Dataset
     from edgepress.compress.specs.recipe import DataSpec
     from edgepress.deploy.sources.source import Source
     from edgepress.deploy.verification.in_runtimes import Bisected, RuntimeAgreement
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     "--bisect",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Find the first operator that departs in one of --runtimes from LiteRT's reference kernels"
+    help="Find the first operator that differs in one of --runtimes from LiteRT's reference kernels"
     " (from ONNX Runtime for .onnx); its inputs and outputs are written to this new folder.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing plot.")
@@ -82,7 +83,7 @@ def command(values: Values) -> None:
     MODEL may be such a file itself. With --data the metric of both is measured on the test split.
     Exit code 1 if they disagree, in one of --runtimes too.
     """
-    data, names, artifact = data_spec(values), _names(values), values["artifact"]
+    spec, names, artifact = data_spec(values), _names(values), values["artifact"]
     _check_options(values, names)
     load_frameworks(values["verbose"])
     from edgepress.deploy.verification.verifying import verify
@@ -98,6 +99,7 @@ def command(values: Values) -> None:
             " holds none",
             "give the Keras model that it was made from",
         )
+    data = _opened(source, spec, values["seed"])
     result = verify(source, artifact, data, seed=values["seed"])
     report = _compare_layers(source.model, artifact, data, values) if values["layers"] else None
     elsewhere = _in_runtimes(source, artifact, data, names, values["seed"])
@@ -133,8 +135,15 @@ def _check_options(values: Values, names: Sequence[str]) -> None:
         check_output(values["bisect"], folder=True, inputs=read)
 
 
+def _opened(source: Source, spec: DataSpec | None, seed: int) -> Dataset | None:
+    """The data, opened once for all that is compared on it."""
+    from edgepress.compress import open_data
+
+    return None if spec is None else open_data(spec, source.model, seed)
+
+
 def _in_runtimes(
-    source: Source, artifact: Path, data: DataSpec | None, names: Sequence[str], seed: int
+    source: Source, artifact: Path, data: Dataset | None, names: Sequence[str], seed: int
 ) -> tuple[RuntimeAgreement, ...]:
     from edgepress.deploy.verification.in_runtimes import verify_in_runtimes
 
@@ -144,7 +153,7 @@ def _in_runtimes(
 def _bisect(
     source: Source,
     artifact: Path,
-    data: DataSpec | None,
+    data: Dataset | None,
     elsewhere: Sequence[RuntimeAgreement],
     values: Values,
 ) -> tuple[Bisected, ...]:
@@ -164,11 +173,11 @@ def _show_bisected(bisected: Sequence[Bisected]) -> None:
         if one.reason:
             echo(f"{one.runtime}: not bisected: {one.reason}")
         elif found is None:
-            echo(f"{one.runtime}: no operator departs")
+            echo(f"{one.runtime}: no operator differs")
         else:
             layer = f" of layer '{found.layer}'" if found.layer else ""
             echo(
-                f"{one.runtime}: {found.operator}{layer} departs first (operator"
+                f"{one.runtime}: {found.operator}{layer} differs first (operator"
                 f" {found.position + 1} of {found.operators}, tensor '{found.tensor}'), noise"
                 f" {significant(found.noise)}"
             )
@@ -270,7 +279,7 @@ def _show_outputs(result: Agreement) -> None:
 
 
 def _compare_layers(
-    model: Source, artifact: Path, data: DataSpec | None, values: Values
+    model: Source, artifact: Path, data: Dataset | None, values: Values
 ) -> LayerReport:
     from edgepress.deploy.verification.layerwise import compare_layers, draw_layers
 

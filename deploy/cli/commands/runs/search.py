@@ -50,6 +50,14 @@ if TYPE_CHECKING:
     callback=seconds_of,
     help="Begin no trial after this time, as 20m or 1h30m.",
 )
+@click.option(
+    "--storage",
+    metavar="URL",
+    envvar="EDGEPRESS_STORAGE",
+    help="Database by which other machines share the search, as sqlite:///FILE or"
+    " postgresql+psycopg://USER@HOST/NAME; they join by: edgepress search-worker.",
+)
+@click.option("--study", metavar="NAME", help="Name in that database; the folder's by default.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a search.")
 @table_options(LATENCY, more=("values", *OBJECTIVES, "value"))
 @common_options
@@ -68,21 +76,8 @@ def command(values: Values) -> None:
     """
     from edgepress.deploy.searching.space import SearchRecipe
 
-    path, output, resume = values["recipe"], values["output"], values["resume"]
-    if resume is not None:
-        if on_command_line("seed"):
-            raise click.UsageError("--resume takes the seed from its own recipe: drop --seed")
-        if output not in (None, resume):
-            raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
-        if not (resume / "study.journal").is_file():
-            raise InputError(f"'{resume}' holds no search to resume")
-        if path is None:
-            RunFolder(resume).check_recipe()
-        path, output = path or resume / "recipe.yaml", resume
-    if path is None:
-        raise click.UsageError("missing RECIPE.yaml")
-    if output is None:
-        raise click.UsageError("missing -o, the folder of the search")
+    path, output = _places(values)
+    resume = values["resume"]
     recipe = read_recipe(path, SearchRecipe)
     if on_command_line("seed"):
         recipe = recipe.model_copy(update={"seed": values["seed"]})
@@ -94,13 +89,17 @@ def command(values: Values) -> None:
     if resume is None:
         check_run_output(output, values["force"], read_by(values))
     go_on = f"edgepress search --resume {output}"
-    with resumable(output / "study.journal", go_on) as progress:
+    if values["storage"]:
+        go_on += " --storage URL" + (f" --study {values['study']}" if values["study"] else "")
+    with resumable(_record_of(output, values), go_on) as progress:
         result = run_search(
             recipe,
             output,
             trials=values["trials"],
             workers=values["workers"],
             seconds=values["time"],
+            storage=values["storage"],
+            study=values["study"] or "",
             resume=resume is not None,
             force=values["force"],
             progress=progress,
@@ -110,6 +109,35 @@ def command(values: Values) -> None:
     else:
         _show(result)
     check_found(result)
+
+
+def _places(values: Values) -> tuple[Path, Path]:
+    """The recipe and the folder of the search."""
+    path, output, resume = values["recipe"], values["output"], values["resume"]
+    if values["study"] and not values["storage"]:
+        raise click.UsageError("--study names a study in a database: give --storage too")
+    if resume is not None:
+        if on_command_line("seed"):
+            raise click.UsageError("--resume takes the seed from its own recipe: drop --seed")
+        if output not in (None, resume):
+            raise click.UsageError(f"--resume {resume} goes on in that folder: drop -o")
+        if not _record_of(resume, values).is_file():
+            raise InputError(
+                f"'{resume}' holds no search to resume", "one of a database needs --storage"
+            )
+        if path is None:
+            RunFolder(resume).check_recipe()
+        return path or resume / "recipe.yaml", resume
+    if path is None:
+        raise click.UsageError("missing RECIPE.yaml")
+    if output is None:
+        raise click.UsageError("missing -o, the folder of the search")
+    return path, output
+
+
+def _record_of(folder: Path, values: Values) -> Path:
+    """The file without which a search can't go on; with a database that holds its trials."""
+    return folder / ("recipe.yaml" if values["storage"] else "study.journal")
 
 
 def _show(result: SearchResult) -> None:

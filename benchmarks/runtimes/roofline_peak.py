@@ -1,7 +1,7 @@
 """What this machine can do at best: a stand-alone script that prints two numbers as JSON.
 
-Usage: python peak.py. Threads are those that OPENBLAS_NUM_THREADS and OMP_NUM_THREADS allow.
-Multiplies float32 matrices that fit the cache, and copies arrays that don't.
+Usage: python roofline_peak.py. Threads are those that OPENBLAS_NUM_THREADS and OMP_NUM_THREADS
+allow. Multiplies float32 matrices that fit the cache, and copies arrays that don't.
 """
 
 from __future__ import annotations

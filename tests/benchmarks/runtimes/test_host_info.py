@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from edgepress.benchmarks.measurement import Environment
-from edgepress.benchmarks.runtimes import host
+from edgepress.benchmarks.runtimes import host_info
 from edgepress.deploy.targets.shell_host import SCRIPT, parse_host
 
 
 def test_the_script_alone_prints_the_environment() -> None:
     done = subprocess.run(
-        [sys.executable, "-P", host.__file__], capture_output=True, text=True, check=True
+        [sys.executable, "-P", host_info.__file__], capture_output=True, text=True, check=True
     )
     told = json.loads(done.stdout)
-    assert told.keys() == host.read_environment().keys()
+    assert told.keys() == host_info.read_environment().keys()
     assert told["cores"] == os.cpu_count()
     assert set(told["cpus"]) <= set(range(told["cores"]))
 
@@ -32,9 +32,9 @@ def _counter(path: Path, **files: object) -> None:
 
 
 def _used(sysfs: Path, zone: Path, file: str, value: int) -> int | None:
-    before = host.read_energy(str(sysfs))
+    before = host_info.read_energy(str(sysfs))
     (zone / file).write_text(str(value))
-    return host.energy_between(before, host.read_energy(str(sysfs)))
+    return host_info.energy_between(before, host_info.read_energy(str(sysfs)))
 
 
 def test_energy_is_the_growth_of_all_packages(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_energy_is_the_growth_of_all_packages(tmp_path: Path) -> None:
         _counter(zones / f"intel-rapl:{i}", name=name, energy_uj=1000, max_energy_range_uj=5000)
     _counter(zones / "intel-rapl:0:0", name="core", energy_uj=7)
     _counter(tmp_path / "class/hwmon/hwmon0", energy1_input=50)
-    assert len(host.read_energy(str(tmp_path))) == 2
+    assert len(host_info.read_energy(str(tmp_path))) == 2
     assert _used(tmp_path, zones / "intel-rapl:1", "energy_uj", 1400) == 400
     assert _used(tmp_path, zones / "intel-rapl:1", "energy_uj", 100) == 3700  # it started over
     assert _used(tmp_path, zones / "intel-rapl:2", "energy_uj", 9000) == 0
@@ -55,16 +55,16 @@ def test_sensors_count_where_there_are_no_packages(tmp_path: Path) -> None:
     assert _used(tmp_path, sensor, "energy2_input", 90) == 20
     assert _used(tmp_path, sensor, "energy2_input", 3) is None  # where it started over isn't known
     _counter(sensor, energy2_label="Esocket0")
-    assert list(host.read_energy(str(tmp_path))) == [str(sensor / "energy2_input")]
+    assert list(host_info.read_energy(str(tmp_path))) == [str(sensor / "energy2_input")]
 
 
 def test_a_machine_without_counters_tells_no_energy(tmp_path: Path) -> None:
-    assert host.energy_between(host.read_energy(str(tmp_path)), {}) is None
+    assert host_info.energy_between(host_info.read_energy(str(tmp_path)), {}) is None
 
 
 def test_sensors_that_are_none_are_left_out() -> None:
-    assert host.hottest(["45000", "61500", "-273000", "255000", "", "broken"]) == 61.5
-    assert host.hottest([]) is None
+    assert host_info.hottest(["45000", "61500", "-273000", "255000", "", "broken"]) == 61.5
+    assert host_info.hottest([]) is None
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def hot_board(tmp_path: Path) -> Path:
 def test_heat_governor_and_throttling_are_read_where_the_kernel_tells_them(
     hot_board: Path,
 ) -> None:
-    told = host.read_environment(str(hot_board / "sys"), str(hot_board / "proc"))
+    told = host_info.read_environment(str(hot_board / "sys"), str(hot_board / "proc"))
     expected = {
         "processor": "Test core", "governor": "powersave", "frequency_mhz": 1500.0,
         "temperature_c": 86.5, "load": [3.5, 2.0, 1.0], "steal_ticks": 88,
@@ -129,7 +129,7 @@ def test_heat_governor_and_throttling_are_read_where_the_kernel_tells_them(
 def test_the_shell_reads_what_python_reads(hot_board: Path) -> None:
     script = SCRIPT.replace("/sys/", f"{hot_board}/sys/").replace("/proc/", f"{hot_board}/proc/")
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    here = host.read_environment(str(hot_board / "sys"), str(hot_board / "proc"))
+    here = host_info.read_environment(str(hot_board / "sys"), str(hot_board / "proc"))
     there = parse_host(done.stdout)
     assert there["cores"] == 2
     for name in ("governor", "frequency_mhz", "load", "steal_ticks", "throttled",
@@ -139,7 +139,7 @@ def test_the_shell_reads_what_python_reads(hot_board: Path) -> None:
 
 
 def test_a_system_without_such_files_tells_nothing(tmp_path: Path) -> None:
-    told = host.read_environment(str(tmp_path), str(tmp_path))
+    told = host_info.read_environment(str(tmp_path), str(tmp_path))
     for name in ("governor", "frequency_mhz", "temperature_c", "load", "steal_ticks", "throttled",
                  "throttle_events", "cooling_state"):  # fmt: skip
         assert told[name] is None, name
