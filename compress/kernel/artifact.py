@@ -183,9 +183,9 @@ class Artifact:
 
     Attributes:
         path: The file.
-        format: "tflite", "onnx" or "c".
+        format: "tflite", "onnx", "c" or "c-standalone".
         quantize: "float32", "float16", "dynamic", "int8", …
-        bytes: Size of the file.
+        bytes: Size of the file; of C sources what they put into flash as data.
         gzip_bytes: Size after gzip at level 9.
         zstd_bytes: Size after Zstandard at level 12, or None in accounts that don't know it.
         sha256: Hash of the file.
@@ -195,7 +195,8 @@ class Artifact:
         versions: Versions of the packages that made it.
         verified: How it compares with its source, or None when that wasn't checked.
         layers: The precision of layers that were asked for by name.
-        arena_bytes: The arena that C sources give TensorFlow Lite Micro; None of other files.
+        arena_bytes: The arena that C sources give TensorFlow Lite Micro, or compute in; None of
+            other files.
     """
 
     path: Path

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.compress.errors import EdgepressError
 from edgepress.deploy.exporters.tracing import TracedModel, trace_model
 from edgepress.deploy.lowerings.operations import Destination
@@ -155,7 +156,9 @@ class Written:
         notes: What people should know of the files.
         versions: Versions of the format that the file is written in.
         layers: The precision that layers got which were asked for by name.
-        arena_bytes: The arena that the sources give TensorFlow Lite Micro; None of other files.
+        arena_bytes: The arena that the sources give TensorFlow Lite Micro, or compute in
+            themselves; None of other files.
+        stored: What of it lies in flash, where that is another file than `runnable`.
     """
 
     runnable: Path
@@ -164,6 +167,7 @@ class Written:
     versions: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=dict)
     arena_bytes: int | None = None
+    stored: Path | None = None
 
 
 class Write(Protocol):
@@ -193,6 +197,7 @@ class Exporter:
         absent: Why it lacks a precision, by name, where there is more to say than that.
         task: What its converter's process is asked first, so that it can begin to load it; empty
             where it needs none.
+        open: What runs the file that `write` names as runnable.
     """
 
     suffix: str
@@ -201,6 +206,7 @@ class Exporter:
     write: Write
     absent: Mapping[str, str] = field(default_factory=dict)
     task: str = ""
+    open: Callable[[Path], Runtime] = Runtime
 
     def refusal(self, name: str, precision: str, io: str) -> str:
         """Why a combination doesn't exist; empty if it does."""

@@ -12,6 +12,7 @@ from edgepress.deploy.exporters.exporter import Job
 from edgepress.deploy.exporters.onnx.handlers import HANDLERS
 from edgepress.deploy.exporters.tracing import output_names
 from edgepress.deploy.lowerings.recurrent import flat_layers, recurrent_layers
+from edgepress.deploy.specs.export import TRAINED_FORMATS
 
 if TYPE_CHECKING:
     import keras
@@ -113,8 +114,8 @@ def preflight(job: Job, formats: Sequence[str]) -> tuple[Obstacle, ...]:
         The obstacles; the formats without any remain.
     """
     found: list[Obstacle] = []
-    if {"tflite", "c"} & set(formats):
-        found += _tflite(job, [f for f in formats if f in ("tflite", "c")])
+    if of_tflite := [name for name in formats if name in TRAINED_FORMATS]:
+        found += _tflite(job, of_tflite)
     if "onnx" in formats:
         found += _onnx(job)
     found += _quantised_by_keras(job, formats)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from edgepress.compress.kernel.registry import Table
 from edgepress.deploy.exporters.c.source import write_c
+from edgepress.deploy.exporters.c_standalone.library import open_library
+from edgepress.deploy.exporters.c_standalone.source import write_standalone
 from edgepress.deploy.exporters.exporter import Exporter
 from edgepress.deploy.exporters.onnx.writing import write_onnx
 from edgepress.deploy.exporters.tflite.writing import write_tflite
@@ -43,6 +45,20 @@ C_SOURCE = Exporter(
     },
 )
 
+C_STANDALONE = Exporter(
+    suffix="_standalone.c",
+    precisions=frozenset({"int8"}),
+    integer_io=frozenset({"int8"}),
+    write=write_standalone,
+    task="tflite",
+    absent=dict.fromkeys(
+        set(PRECISIONS) - {"int8"}, "c-standalone computes in int8 alone; --format c has others"
+    ),
+    open=open_library,
+)
+
 EXPORTERS: Table[Exporter] = Table(
-    "format", {"tflite": TFLITE, "onnx": ONNX, "c": C_SOURCE}, "edgepress.exporters"
+    "format",
+    {"tflite": TFLITE, "onnx": ONNX, "c": C_SOURCE, "c-standalone": C_STANDALONE},
+    "edgepress.exporters",
 )

@@ -9,17 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgepress.benchmarks.runtimes.runtime import Runtime
 from edgepress.benchmarks.tflite.select_operators import tensorflow_kernels, why_unverified
 from edgepress.compress.errors import DeviceError, EdgepressError, InputError
 from edgepress.compress.kernel.artifact import Agreement, Artifact, TensorSpec
 from edgepress.compress.kernel.files import (
     atomic_output,
     check_output,
-    gzip_size,
     sha256,
     write_json,
-    zstd_size,
 )
 from edgepress.compress.kernel.onednn import crash_notes
 from edgepress.compress.kernel.progress import Progress, Silent
@@ -40,7 +37,7 @@ from edgepress.deploy.exporting.int8_training import parts_of, trained_for_int8,
 from edgepress.deploy.exporting.naming import name_parts
 from edgepress.deploy.exporting.next_steps import ADVISED
 from edgepress.deploy.exporting.result import ExportResult, Failed, Skipped
-from edgepress.deploy.exporting.size_notes import file_notes
+from edgepress.deploy.exporting.size_notes import file_notes, sizes_of
 from edgepress.deploy.exporting.sparse_encoding import encode_zeros
 from edgepress.deploy.exporting.workspace import converted, prepared
 from edgepress.deploy.process.sharing import working
@@ -51,7 +48,7 @@ from edgepress.deploy.sources.fronts.beside import write_beside
 from edgepress.deploy.sources.model_files import check_runs
 from edgepress.deploy.sources.opening import finished_file, open_source
 from edgepress.deploy.sources.source import Source, as_exported, carrying_features, keras_source
-from edgepress.deploy.specs.export import BOUNDED_FORMATS, ExportSpec
+from edgepress.deploy.specs.export import BOUNDED_FORMATS, TRAINED_FORMATS, ExportSpec
 from edgepress.deploy.versions import versions
 
 if TYPE_CHECKING:
@@ -277,6 +274,8 @@ class _Line:
         # A search of the layers that stay in floats may have written the file again.
         layers = artifact.layers or dict(written.layers)
         kept = replace(artifact, layers=layers, arena_bytes=written.arena_bytes)
+        if written.stored is not None:
+            kept = replace(kept, **sizes_of(written.stored))
         self.artifacts.append(replace(kept, versions={**kept.versions, **written.versions}))
         self.files += [artifact.path, *written.beside]
         notes = (*written.notes, *line_on_layers(layers))
@@ -296,7 +295,7 @@ class _Line:
         """The job; for int8 the one that its trials on the calibration samples chose."""
         from edgepress.deploy.exporting.int8_search import choose
 
-        kind = "tflite" if name == "c" else name
+        kind = "tflite" if name in TRAINED_FORMATS else name
         if precision != "int8" or kind not in self.origin.exporters:
             return self.job
         if kind not in self._chosen:
@@ -335,7 +334,7 @@ class _Line:
         from edgepress.deploy.verification.verifying import coarser, compare
 
         self._name(name, path, precision)
-        with Runtime(runnable) as runtime:
+        with self.origin.exporters[name].open(runnable) as runtime:
             inputs, outputs = runtime.tensors()
             bounds = PRECISIONS[coarser(precision, self.origin.precision)]
             agreement = compare(self.source, runtime, inputs, outputs, bounds)
@@ -355,15 +354,13 @@ class _Line:
             path=path,
             format=name,
             quantize=precision,
-            bytes=runnable.stat().st_size,
-            gzip_bytes=gzip_size(runnable),
+            **sizes_of(runnable),
             sha256=sha256(path),
             inputs=inputs,
             outputs=outputs,
             source=self.fingerprint,
             versions=versions(),
             verified=agreement,
-            zstd_bytes=zstd_size(runnable),
         )
 
 

@@ -30,6 +30,11 @@ _INT8 = {
         ("keep_float", "keep layers in floats with --keep-float"),
         ("", "export int16x8"),
     ),
+    "c-standalone": (
+        ("qat_epochs", "train it for int8 with --qat-epochs 3"),
+        ("calibration_method", "give another --calibration-method"),
+        ("", "export int16x8 with --format c"),
+    ),
 }
 # Options by which a hint is chosen: those against rounding errors, and what may have made the file.
 ADVISED = (

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
 
 from edgepress.compress.kernel.artifact import Artifact
+from edgepress.compress.kernel.files import gzip_size, zstd_size
 from edgepress.deploy.sources.formats.onnx_reading import read_onnx
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader
 
@@ -20,6 +23,19 @@ _LOOPS = frozenset({
     "RNN",
 })  # fmt: skip
 _UNROLLED = 2.0
+
+
+class Sizes(TypedDict):
+    """Bytes of a file, by the names that `Artifact` has for them."""
+
+    bytes: int
+    gzip_bytes: int
+    zstd_bytes: int
+
+
+def sizes_of(path: Path) -> Sizes:
+    """Bytes of a file, as it is and packed."""
+    return Sizes(bytes=path.stat().st_size, gzip_bytes=gzip_size(path), zstd_bytes=zstd_size(path))
 
 
 def file_notes(artifacts: Sequence[Artifact]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from edgepress.deploy.recipe import Recipe
 
 _ROUNDING = 1e-9
 # Precisions whose rounding is learned by training for int8.
-_TRAINABLE = {("tflite", "int8"), ("c", "int8")}
+_TRAINABLE = {("tflite", "int8"), ("c", "int8"), ("c-standalone", "int8")}
 _EPOCHS = 5
 # Names under which an export may itself say what to try for a file.
 _OWN_ADVICE = ("next", "hint", "advice")

@@ -20,7 +20,7 @@ from edgepress.deploy.recipe import AcceptSpec, Recipe
 
 # Formats of which a limit can be shown: an ONNX file has no plan of its memory, and no device here
 # runs C sources.
-_SHOWN_FOR = {"max_ram": ("tflite", "c"), "max_latency": ("tflite", "onnx")}
+_SHOWN_FOR = {"max_ram": ("tflite", "c", "c-standalone"), "max_latency": ("tflite", "onnx")}
 _NO_FLOAT_FILE = "the given model has no float32 TFLite file that a share could be of"
 
 

@@ -22,8 +22,8 @@ from edgepress.deploy.specs.notation import Count, Sizes, Words, parse_batch
 LayerPrecision = Literal["float32", "float16", "int16x8", "int8", "int4"]
 # Precisions of files in which layers may have one of their own.
 LAYERED = ("int8", "int16x8")
-# Formats whose int8 files can come from quantisation-aware training.
-TRAINED_FORMATS = frozenset({"tflite", "c"})
+# Formats that are TFLite files or made of one: int8 can come from quantisation-aware training.
+TRAINED_FORMATS = frozenset({"tflite", "c", "c-standalone"})
 # Formats whose int8 files keep layers in floats until they lose no more than is allowed.
 BOUNDED_FORMATS = frozenset({"tflite", "onnx"})
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,17 +88,53 @@ def search_plan(graph: TFLiteGraph) -> MemoryPlan:
     free = any(axis > 0 for tensor in graph.tensors for axis in tensor.free)
     if graph.subgraphs > 1 or free:
         return found[0]
-    for order in dict.fromkeys((kept, search_order(unplanned))):
-        ordered = replace(unplanned, operators=tuple(graph.operators[i] for i in order))
-        wanted = needs(ordered)
-        offsets = [-1] * len(graph.tensors)
+    for layout in _layouts(unplanned):
+        ordered = _ordered(unplanned, layout.order)
+        for plan in ((), layout.offsets):
+            new = plan_graph(replace(ordered, plan=plan))
+            found.append(MemoryPlan(new.arena_bytes, arena, new.live_bytes, layout.order, plan))
+    return min(found, key=lambda plan: plan.arena_bytes)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a graph's activations lie.
+
+    Attributes:
+        order: Positions of the operators before, as they run.
+        offsets: Where each tensor lies, -1 for what isn't in the arena.
+        arena_bytes: Size of the arena.
+    """
+
+    order: tuple[int, ...]
+    offsets: tuple[int, ...]
+    arena_bytes: int
+
+
+def search_layout(graph: TFLiteGraph) -> Layout:
+    """The smallest arena that was found for a graph, with a place for each of its activations.
+
+    Args:
+        graph: The main graph of a file, all sizes known and without control flow.
+    """
+    return min(_layouts(graph), key=lambda layout: layout.arena_bytes)
+
+
+def _layouts(graph: TFLiteGraph) -> Iterator[Layout]:
+    """A layout for the order in the file, and for the one that keeps least alive at a time."""
+    kept = tuple(range(len(graph.operators)))
+    for order in dict.fromkeys((kept, search_order(graph))):
+        wanted = needs(_ordered(graph, order))
+        offsets, arena = [-1] * len(graph.tensors), 0
         for need, offset in zip(wanted, search_offsets(wanted), strict=True):
+            arena = max(arena, offset + need.size)
             if need.tensor >= 0:
                 offsets[need.tensor] = offset
-        for plan in ((), tuple(offsets)):
-            new = plan_graph(replace(ordered, plan=plan))
-            found.append(MemoryPlan(new.arena_bytes, arena, new.live_bytes, order, plan))
-    return min(found, key=lambda plan: plan.arena_bytes)
+        yield Layout(order, tuple(offsets), arena)
+
+
+def _ordered(graph: TFLiteGraph, order: Sequence[int]) -> TFLiteGraph:
+    return replace(graph, operators=tuple(graph.operators[i] for i in order))
 
 
 def plan_memory(path: Path) -> MemoryPlan:

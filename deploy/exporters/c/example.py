@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepress.deploy.exporters.c.headers import End, Ends, c_number, guarded
+from edgepress.deploy.exporters.c.headers import End, Ends, c_number, constant_array, guarded
 
-_ROW = 12
 # Kernels round differently: so many steps of an integer, or this share of the largest float, may
 # lie between LiteRT and another runtime.
 _STEPS, _SHARE = 2, 1e-3
@@ -30,19 +29,11 @@ def sample_header(name: str, ends: Ends, sample: Arrays, drawn: bool) -> str:
     origin = "drawn at random" if drawn else "of the data"
     lines = [f"// A sample {origin}, and what LiteRT gives for it.\n"]
     for (key, end), values in zip(ends.named, sample, strict=True):
-        lines += _array(f"{name}_sample_{key}", end.kind, values)
+        lines += constant_array(f"{name}_sample_{key}", end.kind, values.ravel().tolist())
     for number, values in enumerate(sample[len(ends.inputs) :]):
         limit = _limit(values)
         lines.append(f"#define {name.upper()}_SAMPLE_LIMIT_{number} {c_number(limit)}\n")
     return guarded(f"{name.upper()}_SAMPLE_H_", "".join(lines))
-
-
-def _array(name: str, kind: str, values: NDArray[Any]) -> Iterator[str]:
-    flat = values.ravel().tolist()
-    yield f"static const {kind} {name}[{len(flat)}] = {{\n"
-    for start in range(0, len(flat), _ROW):
-        yield f"    {', '.join(c_number(value) for value in flat[start : start + _ROW])},\n"
-    yield "};\n"
 
 
 def _limit(values: NDArray[Any]) -> float:

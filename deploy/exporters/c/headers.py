@@ -6,11 +6,12 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 _ROW = 16
+_NUMBERS = 12  # in a row, where they are no bytes
 # TensorFlow Lite Micro's kernels: builtin operator → the resolver's method.
 # Source: tensorflow/tflite-micro, micro_mutable_op_resolver.h.
 _IRREGULAR = {
@@ -137,19 +138,39 @@ def array_header(name: str, data: bytes, ends: Ends, labels: Sequence[str] = ())
         labels: Names of the classes of the one output; empty where there are none.
     """
     prefix = name.upper()
-    macros = "".join(_macros(f"{prefix}_{key.upper()}", key, end) for key, end in ends.named)
-    if labels:
-        words = ", ".join(json.dumps(label) for label in labels)
-        macros += f"// The classes, as output_0 counts them.\n#define {prefix}_LABELS {{{words}}}\n"
     return guarded(
         f"{prefix}_H_",
         f"// A TensorFlow Lite model: bytes, and their CRC-32 as zlib computes it.\n"
         f"#define {prefix}_BYTES {len(data)}\n"
         f"#define {prefix}_CRC32 0x{zlib.crc32(data):08x}u\n"
-        f"\n// An integer with a scale stands for SCALE * (integer - ZERO_POINT).\n{macros}"
+        f"\n{ends_macros(prefix, ends, labels)}"
         f"\nextern const unsigned char {name}[{len(data)}];\n"
         f"extern const unsigned int {name}_len;\n",
     )
+
+
+def ends_macros(prefix: str, ends: Ends, labels: Sequence[str] = ()) -> str:
+    """Sizes, scales and zero points of inputs and outputs, and the classes' names, as macros.
+
+    Args:
+        prefix: What the macros' names begin with.
+        ends: Inputs and outputs.
+        labels: Names of the classes of the one output; empty where there are none.
+    """
+    macros = "".join(_macros(f"{prefix}_{key.upper()}", key, end) for key, end in ends.named)
+    if labels:
+        words = ", ".join(json.dumps(label) for label in labels)
+        macros += f"// The classes, as output_0 counts them.\n#define {prefix}_LABELS {{{words}}}\n"
+    return f"// An integer with a scale stands for SCALE * (integer - ZERO_POINT).\n{macros}"
+
+
+def constant_array(name: str, kind: str, values: Iterable[float]) -> Iterator[str]:
+    """The source of an array of constants, in lines."""
+    literals = [c_number(value) for value in values]
+    yield f"static const {kind} {name}[{len(literals)}] = {{\n"
+    for start in range(0, len(literals), _NUMBERS):
+        yield f"    {', '.join(literals[start : start + _NUMBERS])},\n"
+    yield "};\n"
 
 
 def _macros(prefix: str, key: str, end: End) -> str:

@@ -6,7 +6,7 @@ the arena, a sample with its outputs, and an example `main` that runs it in Tens
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def write_sources(job: Job, precision: str, model: Path, out: Path) -> Written:
     ends, values = _sample(job, model)
     with out.open("w") as file:
         file.writelines(array_source(name, header.name, data))
-    header.write_text(array_header(name, data, ends, _labels(job, ends)))
+    header.write_text(array_header(name, data, ends, labels_of(job.class_names, ends)))
     setup.write_text(tflm_header(name, graph.operator_names, arena, header.name))
     sample.write_text(sample_header(name, ends, values, job.calibration is None))
     main.write_text(example_main(name, ends, setup.name, sample.name))
@@ -136,10 +136,10 @@ def _sample(job: Job, model: Path) -> tuple[Ends, list[NDArray[Any]]]:
     return ends, [*inputs, *(outputs[end.name] for end in ends.outputs)]
 
 
-def _labels(job: Job, ends: Ends) -> tuple[str, ...]:
+def labels_of(class_names: Sequence[str], ends: Ends) -> tuple[str, ...]:
     """Names of the classes, where the one output counts them."""
-    counted = len(ends.outputs) == 1 and ends.outputs[0].shape[-1:] == (len(job.class_names),)
-    return job.class_names if counted else ()
+    counted = len(ends.outputs) == 1 and ends.outputs[0].shape[-1:] == (len(class_names),)
+    return tuple(class_names) if counted else ()
 
 
 def absent_in_micro(operators: Iterable[str]) -> list[str]:

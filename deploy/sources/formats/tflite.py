@@ -15,8 +15,9 @@ from edgepress.compress.kernel.files import sha256
 from edgepress.compress.models.class_lists.own import ClassList
 from edgepress.compress.models.other_kinds import KINDS
 from edgepress.deploy.exporters.c.source import write_sources
+from edgepress.deploy.exporters.c_standalone.source import write_sources as write_standalone
 from edgepress.deploy.exporters.exporter import Exporter, Job, Written
-from edgepress.deploy.exporters.table import C_SOURCE, TFLITE
+from edgepress.deploy.exporters.table import C_SOURCE, C_STANDALONE, TFLITE
 from edgepress.deploy.exporters.tflite.metadata import read_description, read_labels
 from edgepress.deploy.sources.contents.account import FileInspection, account
 from edgepress.deploy.sources.formats.tflite_reading import TFLiteReader, left_out
@@ -97,7 +98,13 @@ class TFLiteFile(ForeignFile):
         return {
             "tflite": offered(TFLITE, there, self._write, self._absent()),
             "c": offered(C_SOURCE, in_c, self._write_c, {**self._absent(), **C_SOURCE.absent}),
-            **not_convertible("TFLite", self._write, ("tflite", "c")),
+            "c-standalone": offered(
+                C_STANDALONE,
+                there & C_STANDALONE.precisions,
+                self._write_standalone,
+                {**self._absent(), **C_STANDALONE.absent},
+            ),
+            **not_convertible("TFLite", self._write, ("tflite", "c", "c-standalone")),
         }
 
     def _absent(self) -> dict[str, str]:
@@ -124,3 +131,8 @@ class TFLiteFile(ForeignFile):
         model = job.scratch / f"{out.stem}_c.tflite"
         self._write(job, precision, model)
         return write_sources(job, precision, model, out)
+
+    def _write_standalone(self, job: Job, precision: str, out: Path) -> Written:
+        model = job.scratch / f"{out.stem}.tflite"
+        self._write(job, precision, model)
+        return write_standalone(job, model, out)

@@ -1,0 +1,1 @@
+"""Plain C99 of an int8 network, without an interpreter."""
