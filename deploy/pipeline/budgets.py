@@ -18,9 +18,13 @@ from edgepress.compress.errors import InputError
 from edgepress.compress.specs.amounts import latency_ms, limit_of
 from edgepress.deploy.recipe import AcceptSpec, Recipe
 
-# Formats of which a limit can be shown: an ONNX file has no plan of its memory, and no device here
-# runs C sources.
-_SHOWN_FOR = {"max_ram": ("tflite", "c", "c-standalone"), "max_latency": ("tflite", "onnx")}
+# Formats of which a limit can be shown: an ONNX file has no plan of its memory, no device here runs
+# C sources, and what the code of standalone ones takes of the flash is up to the compiler.
+_SHOWN_FOR = {
+    "max_bytes": ("tflite", "onnx", "c"),
+    "max_ram": ("tflite", "c", "c-standalone"),
+    "max_latency": ("tflite", "onnx"),
+}
 _NO_FLOAT_FILE = "the given model has no float32 TFLite file that a share could be of"
 
 

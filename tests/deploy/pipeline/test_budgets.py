@@ -116,7 +116,8 @@ def test_a_share_of_the_time_is_that_of_the_comparison() -> None:
 
 
 def test_what_can_not_be_shown_is_refused_before_any_work() -> None:
-    for name, format in (("max_ram", "onnx"), ("max_latency", "c")):
+    cases = (("max_ram", "onnx"), ("max_latency", "c"), ("max_bytes", "c-standalone"))
+    for name, format in cases:
         with pytest.raises(InputError, match=f"{name} can't be shown for format {format}"):
             check_budgets(recipe({name: "50%"}, format))
         check_budgets(recipe({name: "50%"}))
