@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
+from close_decisions import decided_by_a_hair
 from keras import layers
 from real_files import also_real
 from variants import mostly_slow
@@ -204,13 +205,7 @@ def test_layers_that_int8_ruins_stay_in_floats_where_a_floor_is_set(format, tmp_
 
 def test_what_decides_by_a_hair_keeps_every_decision_if_all_else_fails(tmp_path, worker):
     """Inputs and the logits before a softmax count as well: with them in floats nothing is lost."""
-    keras.utils.set_random_seed(0)
-    series = keras.Input((12,))
-    x = layers.Dense(16, activation="relu")(series)
-    model = keras.Model(series, layers.Dense(6, activation="softmax")(x))
-    x = np.random.default_rng(0).normal(size=(400, 12)).astype("float32")
-    data = {"train": (x[:200], np.asarray(model(x[:200])).argmax(-1)),
-            "val": (x[200:], np.asarray(model(x[200:])).argmax(-1))}  # fmt: skip
+    model, data = decided_by_a_hair()
     options = {"formats": ("tflite",), "quantize": ("int8",), "data": data, "worker": worker}
     plain = export(model, tmp_path / "plain", **options)
     assert all(artifact.verified.value < 1 for artifact in plain)

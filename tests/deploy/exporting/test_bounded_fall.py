@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
 import pytest
-from keras import layers
+from close_decisions import decided_by_a_hair
 
 from edgepress.compress.errors import DeviceError
 from edgepress.deploy.exporting import mixed_precision
@@ -22,13 +20,7 @@ def test_a_file_that_no_floats_bring_within_its_bound_is_not_published(
         raise DeviceError("no layer can stay in floats")
 
     monkeypatch.setitem(mixed_precision._WRITERS, "tflite", refused)
-    keras.utils.set_random_seed(0)
-    series = keras.Input((12,))
-    x = layers.Dense(16, activation="relu")(series)
-    model = keras.Model(series, layers.Dense(6, activation="softmax")(x))
-    x = np.random.default_rng(0).normal(size=(400, 12)).astype("float32")
-    data = {"train": (x[:200], np.asarray(model(x[:200])).argmax(-1)),
-            "val": (x[200:], np.asarray(model(x[200:])).argmax(-1))}  # fmt: skip
+    model, data = decided_by_a_hair()
     found = export(model, tmp_path / "out", ("tflite",), ("int8",), data, worker=worker,
                    int8_max_drop=0.0)  # fmt: skip
     assert not found.passed

@@ -130,6 +130,19 @@ def test_means_and_products_are_counted_as_the_kernels_count(tmp_path, worker, p
     assert np.mean(off < 0.01) > 0.9
 
 
+def _is_within_a_quantum(model, tmp_path, worker):
+    """Export a model that was trained for int8 to a file of bytes alone, and compare the two."""
+    shape = (128, *model.inputs[0].shape[1:])
+    samples = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    data = (samples, model.predict(samples, verbose=0))
+    [artifact] = export(
+        model, tmp_path / "out", ("tflite",), ("int8",), data, "int8", qat_epochs=1, worker=worker
+    )
+    quantum = artifact.outputs[0].scale
+    assert artifact.verified.max_abs_error <= 1.01 * quantum
+    assert artifact.verified.mean_abs_error < 0.1 * quantum
+
+
 def test_transposed_convolutions_are_counted_as_the_kernels_count(tmp_path, worker):
     """With a normalisation and an activation of their own, in a file of bytes alone."""
     keras.utils.set_random_seed(0)
@@ -138,14 +151,7 @@ def test_transposed_convolutions_are_counted_as_the_kernels_count(tmp_path, work
     x = layers.Conv2DTranspose(5, 3, 2, padding="same", use_bias=False)(x)
     x = layers.ReLU()(layers.BatchNormalization()(x))
     model = keras.Model(image, layers.Conv2DTranspose(2, 2, 2, activation="relu")(x))
-    samples = np.random.default_rng(0).normal(size=(128, 6, 6, 3)).astype(np.float32)
-    data = (samples, model.predict(samples, verbose=0))
-    [artifact] = export(
-        model, tmp_path / "out", ("tflite",), ("int8",), data, "int8", qat_epochs=1, worker=worker
-    )
-    quantum = artifact.outputs[0].scale
-    assert artifact.verified.max_abs_error <= 1.01 * quantum
-    assert artifact.verified.mean_abs_error < 0.1 * quantum
+    _is_within_a_quantum(model, tmp_path, worker)
 
 
 def test_dense_layers_of_steps_are_trained():
@@ -231,14 +237,7 @@ def test_silu_is_counted_as_the_kernels_count(tmp_path, worker):
     )
     x = layers.Multiply()([x, gate])
     model = keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
-    samples = np.random.default_rng(0).normal(size=(128, 10, 10, 3)).astype(np.float32)
-    data = (samples, model.predict(samples, verbose=0))
-    [artifact] = export(
-        model, tmp_path / "out", ("tflite",), ("int8",), data, "int8", qat_epochs=1, worker=worker
-    )
-    quantum = artifact.outputs[0].scale
-    assert artifact.verified.max_abs_error <= 1.01 * quantum
-    assert artifact.verified.mean_abs_error < 0.1 * quantum
+    _is_within_a_quantum(model, tmp_path, worker)
 
 
 @pytest.mark.parametrize(("dtype", "named"), [("int32", "input 'x'"), ("float32", "'absolute")])

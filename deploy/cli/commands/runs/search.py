@@ -9,6 +9,7 @@ import click
 
 from edgepress.compress.errors import InputError
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.commands.runs.trial_options import trial_options
 from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
@@ -18,7 +19,6 @@ from edgepress.deploy.cli.options import (
     on_command_line,
     output_options,
     read_by,
-    seconds_of,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 from edgepress.deploy.cli.tables.layouts import LATENCY
@@ -37,19 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--trials", type=click.IntRange(1), default=20, show_default=True, help="Recipes to try."
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Trials that run at once.",
-)
-@click.option(
-    "--time",
-    metavar="TIME",
-    callback=seconds_of,
-    help="Begin no trial after this time, as 20m or 1h30m.",
-)
+@trial_options
 @click.option(
     "--storage",
     metavar="URL",

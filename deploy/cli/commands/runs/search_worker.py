@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgepress.deploy.cli import display
+from edgepress.deploy.cli.commands.runs.trial_options import trial_options
 from edgepress.deploy.cli.display import echo
 from edgepress.deploy.cli.help_sections import SectionedCommand
 from edgepress.deploy.cli.options import (
@@ -12,7 +13,6 @@ from edgepress.deploy.cli.options import (
     common_options,
     keyword_values,
     on_command_line,
-    seconds_of,
 )
 from edgepress.deploy.cli.quiet import load_frameworks
 
@@ -26,19 +26,7 @@ from edgepress.deploy.cli.quiet import load_frameworks
     help="The search's database, as the search itself was given it.",
 )
 @click.option("--study", metavar="NAME", help="Name in that database; the only one by default.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Trials that run at once.",
-)
-@click.option(
-    "--time",
-    metavar="TIME",
-    callback=seconds_of,
-    help="Begin no trial after this time, as 20m or 1h30m.",
-)
+@trial_options
 @common_options
 @keyword_values
 def command(values: Values) -> None:
