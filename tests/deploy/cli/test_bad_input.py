@@ -203,7 +203,7 @@ CASES = {
     ),
     "a recipe of depth": (["compress", "deep.yaml", "-o", "out"], "'deep.yaml' is not YAML: it is"),
     "half a character in a recipe": (
-        ["compress", "half.yaml", "-o", "out"], "recipe 'half.yaml' can't be read: its text isn't",
+        ["compress", "half.yaml", "-o", "out"], "half.yaml:5: '\\ud800' is half a character",
     ),
     "a log over something else": (
         [*TUNE, "--log-csv", "r.yaml"], "'r.yaml' exists already and is no log of a training",
